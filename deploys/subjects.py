@@ -1,0 +1,7 @@
+"""The subjects, in the order in which a run reads, judges and changes them. A new subject is one line here."""
+
+from __future__ import annotations
+
+from deploys.engine.change import Subject
+
+SUBJECTS: tuple[Subject, ...] = ()
