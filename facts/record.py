@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 
 from facts.reading import Jsonable, Section, SectionFact, Unknown, known
 
-STATE = "/var/lib/hullproof"
-
 
 @dataclass(frozen=True)
 class JournalEntry(Jsonable):
@@ -79,7 +77,6 @@ if [ -n "$runs" ]; then
         printf "%s\t%s\t%s\t%s\n" "$p" "$w" "$(stat -c "%Y %U" -- "$p" 2>/dev/null)" "$(sha256sum -- "$p" 2>/dev/null)"
     done; done; :' record $runs
 fi
-[ -r /var/log/dpkg.log ] && run packages sh -c 'grep -E " (install|upgrade|remove|purge) " /var/log/dpkg.log | tail -n 8; :'
 :
 """
     )

@@ -19,7 +19,7 @@ KEEPALIVE_SECONDS = 15
 # survey says that it was not root.
 BECOME = (
     'if [ "$(id -u)" = 0 ]; then exec sh -s; '
-    "elif sudo -n true >/dev/null 2>&1; then exec sudo -n -H HULLPROOF_SUDO=1 sh -s; else exec sh -s; fi"
+    "elif sudo -n true >/dev/null 2>&1; then exec sudo -n -H sh -s; else exec sh -s; fi"
 )
 
 
