@@ -57,11 +57,11 @@ class Record(SectionFact[RecordReading]):
     """What hullproof itself left on the host, so that drift can be told with its cause and runs can be undone."""
 
     key: ClassVar[str] = "record"
-    script: ClassVar[str] = (
-        f"""
-cd {STATE} 2>/dev/null || cd /nonexistent 2>/dev/null
-"""
-        + r"""
+    script: ClassVar[str] = r"""
+log=/var/log/dpkg.log
+[ -r $log ] && run packages sh -c 'grep -E " (install|upgrade|remove|purge) " $0 | tail -n 8; :' $log
+[ -d /var/lib/hullproof ] || exit 0
+cd /var/lib/hullproof || exit 1
 [ -r baseline.json ] && run baseline cat baseline.json
 runs=$(ls journal 2>/dev/null | tail -n 10)
 for r in $runs; do
@@ -79,7 +79,6 @@ if [ -n "$runs" ]; then
 fi
 :
 """
-    )
 
     @staticmethod
     def parse(section: Section) -> RecordReading:
