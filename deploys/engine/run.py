@@ -17,15 +17,15 @@ from typing import Any
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_state
 
-from deploys.engine import report
+from deploys.engine import report, terminal
 from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
-from deploys.engine.policy_file import PolicyError, load_policy
+from deploys.engine.policy_file import load_policy
+from deploys.engine.policy_tree import PolicyError
 from deploys.engine.session import Session
 from deploys.subjects import SUBJECTS
 
-KINDS = ("drift", "harden", "provision", "rollback")
-VERSION = "0.1.0"
+KINDS: tuple[report.Kind, ...] = ("drift", "harden", "provision", "rollback")
 ROOT = Path(__file__).resolve().parents[2]
 
 _run: Run | None = None
@@ -34,7 +34,7 @@ _run: Run | None = None
 class Run:
     """What one invocation does, on all its hosts."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: report.Kind) -> None:
         now = datetime.datetime.now(datetime.UTC)
         self.kind = kind
         self.id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -86,18 +86,12 @@ class Run:
         """Write the report, show the table; the exit code."""
         now = datetime.datetime.now(datetime.UTC)
         policies = sorted({session.policy.name for session in self.sessions.values()})
-        run = {
-            "id": self.id,
-            "kind": self.kind,
-            "started": self.started,
-            "finished": f"{now:%Y-%m-%dT%H:%M:%SZ}",
-            "policy": ", ".join(policies),
-        }
-        result = report.build(run, self.host_reports(), VERSION)
+        about = report.Run(self.id, self.kind, self.started, f"{now:%Y-%m-%dT%H:%M:%SZ}", ", ".join(policies))
+        result = report.build(about, self.host_reports())
         for step in self.after:
             step(result)
         report.write(self.directory, result)
-        show(report.render_table(result, color=colored(), width=terminal_width()))
+        show(terminal.render_table(result, color=terminal.wants_color(_output()), width=terminal_width()))
         show(f"report: {self.directory / 'report.json'}")
         return int(result["exit_code"])
 
@@ -119,10 +113,6 @@ def show(text: str) -> None:
     print(text, file=_output(), flush=True)
 
 
-def colored() -> bool:
-    return bool(_output().isatty()) and "NO_COLOR" not in os.environ
-
-
 def terminal_width() -> int:
     try:
         return os.get_terminal_size(_output().fileno()).columns
@@ -130,7 +120,7 @@ def terminal_width() -> int:
         return 120
 
 
-def begin(kind: str) -> Run:
+def begin(kind: report.Kind) -> Run:
     """The run of this process; it ends when the process does."""
     global _run
     if _run is None:
@@ -171,7 +161,8 @@ def show_plan(session: Session) -> None:
     """The host's plan in plain words, with pyinfra's --diff the files too. Says nothing where nothing is wanted."""
     if session.changes:
         diff = bool(session.host.state.config.DIFF)
-        show(report.render_plan(session.host.name, session.changes, color=colored(), diff=diff))
+        color = terminal.wants_color(_output())
+        show(terminal.render_plan(session.host.name, session.changes, color=color, diff=diff))
 
 
 def show_undo(session: Session) -> None:
@@ -181,4 +172,4 @@ def show_undo(session: Session) -> None:
         return
     lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
     lines += [f"  - {entry.what}" for entry in reversed(session.undoing.entries) if not entry.undone]
-    show(report.clean("\n".join(lines)))
+    show("\n".join(report.clean(line) for line in lines))

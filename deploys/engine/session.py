@@ -12,7 +12,7 @@ from deploys.engine.arrange import Step, arrange
 from deploys.engine.change import Change, Context, Service, Subject
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
-from deploys.engine.report import HostReport, clean
+from deploys.engine.report import HostReport, Status, clean
 from facts.reading import SectionFact, UnknownReading
 from facts.record import Journal, Record
 from facts.survey import Survey, survey_script
@@ -187,11 +187,11 @@ class Session:
 
     def report(self) -> HostReport:
         """How this host ended."""
-        status = "unreachable" if self.lost else "error" if self.errors or self.survey is None else "ok"
+        status: Status = "unreachable" if self.lost else "error" if self.errors or self.survey is None else "ok"
         system, kernel = self._identity()
         return HostReport(
             self.host.name, status, "; ".join(self.errors) or None, system, kernel,
-            [finding.to_json() for finding in self.findings], self.done,
+            self.findings, self.done,
         )  # fmt: skip
 
     def _identity(self) -> tuple[dict[str, Any], dict[str, Any]]:
