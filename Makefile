@@ -14,3 +14,8 @@ check: $(VENV)/.ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/unit
+
+.PHONY: docs
+docs: $(VENV)/.ready
+	$(BIN)/python -m deploys.policy_schema > inventories/policies/policy.schema.json
+	$(BIN)/python -m deploys.controls_page > docs/controls.md
