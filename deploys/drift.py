@@ -10,9 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pyinfra import host
-
 from deploys.engine.run import begin
 
-session = begin("drift").session(host)
+session = begin("drift").session()
 session.look()

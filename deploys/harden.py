@@ -16,7 +16,7 @@ from deploys.engine.operations import confirm, enforce
 from deploys.engine.run import begin, show_plan
 from deploys.subjects import SUBJECTS
 
-session = begin("harden").session(host)
+session = begin("harden").session()
 session.look()
 session.plan()
 show_plan(session)

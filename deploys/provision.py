@@ -21,7 +21,7 @@ from deploys.subjects import SUBJECTS
 
 run = begin("provision")
 prove_after(run)
-session = run.session(host)
+session = run.session()
 session.look()
 session.begin_with(engine_for(session.survey))
 show_plan(session)

@@ -13,7 +13,7 @@ from pyinfra import host
 from deploys.engine.operations import undo
 from deploys.engine.run import begin, show_undo
 
-session = begin("rollback").session(host)
+session = begin("rollback").session()
 session.look()
 session.choose(host.data.get("run"))
 show_undo(session)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pyinfra.api.host import Host
-from pyinfra.context import ctx_state
+from pyinfra.context import ctx_host, ctx_state
 
 from deploys.engine import report, terminal
 from deploys.engine.command_line import command_line
@@ -42,16 +42,18 @@ class Run:
         self.sessions: dict[str, Session] = {}
         self.error: str | None = None
         self.policies: dict[str, Policy] = {}
-        self.directory = Path("reports")
+        given = dict(pair.partition("=")[::2] for pair in command_line().get("data") or ())
+        self.directory = Path(given.get("report", "reports"))
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
 
     def meta(self, policy: str) -> dict[str, Any]:
         """What heads the journal of this run on a host."""
         return {"id": self.id, "kind": self.kind, "started": self.started, "policy": policy}
 
-    def session(self, host: Host) -> Session:
-        """The session of `host`: its policy is loaded, nothing has been executed yet."""
-        self.directory = Path(str(host.data.get("report", "reports")))
+    def session(self) -> Session:
+        """The session of the host at hand: its policy is loaded, nothing has been executed yet."""
+        host: Host = ctx_host.get()  # the host itself: pyinfra.host changes with the context
+        self.directory = Path(str(host.data.get("report", self.directory)))
         try:
             policy = self.policy(str(host.data.get("policy", "baseline")), names(host.data.get("accept")))
         except PolicyError as error:
