@@ -6,7 +6,7 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: an emulator, and the tools that make a disk out of Debian packages.
 LAB_PACKAGES = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
 
-.PHONY: check test bench demo demo-down lab-packages
+.PHONY: check test bench demo demo-down docs lab-packages
 
 $(VENV)/.ready: requirements.lock
 	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
@@ -44,3 +44,7 @@ docs: $(VENV)/.ready
 	$(BIN)/python -m deploys.policy_schema > inventories/policies/policy.schema.json
 	$(BIN)/python -m deploys.controls_page > docs/controls.md
 >>>>>>> report
+
+docs: $(VENV)/.ready
+	$(BIN)/python -m deploys.controls_page > docs/controls.md
+	$(BIN)/python -m deploys.policy_schema > inventories/policies/policy.schema.json
