@@ -127,6 +127,11 @@ WRONG = {
     ),
     "two documents": ("a: 1\n---\nb: 2\n", "p.yml:2:1: but found another document"),
     "unknown anchor": ("boat: *no\n", "p.yml:1:7: found undefined alias 'no'"),
+    "terminal control": (
+        'boat:\n  "\\e[2Jx\\u202e": 1\n  mode: ["\\x9b"]\n',
+        "p.yml:2: boat.x: no such key; the keys here are: icc, log, mode, pids, pools\n"
+        "p.yml:3: boat.mode: must be text, not a list",
+    ),
     "empty": ("# nothing\n", "p.yml: the file is empty"),
     "a list": ("- boat\n", "p.yml:1: a policy is a mapping (key: value), not a list"),
     "a word": ("boat\n", 'p.yml:1: a policy is a mapping (key: value), not "boat"'),
