@@ -214,6 +214,18 @@ def test_a_mistake_is_told_where_it_stands(write: Callable[..., None]) -> None:
     )
 
 
+def test_what_was_replaced_takes_no_blame(write: Callable[..., None]) -> None:
+    write(base=WAIVER, top="extends: base.yml\n\n" + WAIVER.replace("  owner: o\n", ""))
+    assert _refusal("top.yml") == "top.yml:4: waivers[0].owner: is missing"
+
+
+def test_a_path_is_relative_to_the_file_it_stands_in(write: Callable[..., None], tmp_path: Path) -> None:
+    write(base="boat:\n  icc: true\n")
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "one.yml").write_text("extends: ../base.yml\n")
+    assert load_policy("sites/one.yml", [BOAT])[BoatRules].icc is True
+
+
 def test_a_circle_of_three(write: Callable[..., None]) -> None:
     write(a="extends: b.yml\n", b="extends: c.yml\n", c="\nextends: a.yml\n")
     assert _refusal("a.yml") == "c.yml:2: extends: goes round in a circle: a.yml -> b.yml -> c.yml -> a.yml"
