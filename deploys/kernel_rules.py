@@ -13,15 +13,15 @@ from deploys.engine.policy import Rules
 
 def _known_key(key: str) -> str:
     if key in kernel_sysctls.RESOLVED:
-        raise ValueError(f"{key} is not set here: {kernel_sysctls.RESOLVED[key]}")
+        raise ValueError(f"is not set here: {kernel_sysctls.RESOLVED[key]}")
     if key not in kernel_sysctls.BY_KEY:
-        raise ValueError(f"nothing is known of the sysctl {key}{_nearest(key, kernel_sysctls.BY_KEY)}")
+        raise ValueError(f"nothing is known of this sysctl{_nearest(key, kernel_sysctls.BY_KEY)}")
     return key
 
 
 def _known_word(word: str) -> str:
     if word not in kernel_boot.WORDS:
-        raise ValueError(f"nothing is known of the boot parameter {word}{_nearest(word, kernel_boot.WORDS)}")
+        raise ValueError(f"nothing is known of {word}{_nearest(word, kernel_boot.WORDS)}")
     return word
 
 

@@ -88,7 +88,7 @@ def built_version(release: str, build: str) -> str:
 
 def flavour(release: str) -> str:
     """What follows the version in a release: `cloud-amd64` of 6.1.0-50-cloud-amd64; "" for RHEL."""
-    found = re.match(r"\d[^-]*(?:-\d[^-]*)?-(.+)", release)
+    found = re.search(r"-([a-z].*)", release)
     return found[1] if found else ""
 
 

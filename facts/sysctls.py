@@ -162,8 +162,7 @@ def applied(section: Section) -> tuple[SysctlFile, ...]:
             text = section.text(directory + name)
             chosen.setdefault(name, SysctlFile(directory + name, text))
     ordered = [chosen[name] for name in sorted(chosen)]
-    last = section.file(LAST)
-    return (*ordered, SysctlFile(LAST, last)) if last is not None else tuple(ordered)
+    return (*ordered, SysctlFile(LAST, section.text(LAST))) if LAST in section.blocks else tuple(ordered)
 
 
 def _live(block: Block) -> tuple[dict[str, str], dict[str, str]]:
