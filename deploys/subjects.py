@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploys import kernel
 from deploys.engine.change import Subject
 
-SUBJECTS: tuple[Subject, ...] = ()
+SUBJECTS: tuple[Subject, ...] = (kernel.SUBJECT,)
