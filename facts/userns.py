@@ -10,8 +10,8 @@ from facts.lines import SYSCTL_FILES, Lines, Setting, at_boot
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+LIMIT_FILE = "/etc/sysctl.d/99-zz-hullproof-userns.conf"
 DOCKER_USER = "dockremap"
-LAST = 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class UsernsReading(Jsonable):
     unprivileged_userns_clone: int | Unknown | None  # Debian and Arch only
     apparmor_restrict: int | Unknown | None  # kernel.apparmor_restrict_unprivileged_userns: Ubuntu, or Linux 6.7 on
     at_boot: Setting | Unknown | None  # user.max_user_namespaces as sysctl.d will set it; None: no file does
+    limit_file: str | Unknown | None  # the text of our own sysctl.d file
     subuid: str | Unknown | None  # the text of /etc/subuid
     subgid: str | Unknown | None
     ranges: tuple[Range, ...] | Unknown  # every row of both files
@@ -61,7 +62,7 @@ class UsernsReading(Jsonable):
     passwd: dict[str, int] | Unknown
     group: dict[str, int] | Unknown
     podman_auto: str | Unknown | None  # storage.conf root-auto-userns-user; None: not set (podman then says containers)
-    data_parents: dict[str, str]  # Docker's data-root and its parents that exist -> mode, octal
+    data_parents: dict[str, str]  # the directories above Docker's data-root -> mode, octal
     overlaps: tuple[Overlap, ...] | Unknown
 
     @property
@@ -78,7 +79,7 @@ class Userns(SectionFact[UsernsReading]):
 run ns ls /proc/self/ns
 run limits grep -H '' /proc/sys/user/max_user_namespaces /proc/sys/kernel/unprivileged_userns_clone \
   /proc/sys/kernel/apparmor_restrict_unprivileged_userns
-show /etc/subuid /etc/subgid
+show /etc/subuid /etc/subgid /etc/sysctl.d/99-zz-hullproof-userns.conf
 names() { getent "$1" | cut -d: -f1,3; }
 run passwd names passwd
 run group names group
@@ -92,7 +93,7 @@ maps() { cat /proc/[0-9]*/"$1" 2>/dev/null | sort -u; }
 run uid_map maps uid_map
 run gid_map maps gid_map
 root=$(sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\(\/[^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-d=${root:-/var/lib/docker}; set --
+d=${root:-/var/lib/docker}; d=${d%/*}; set --
 while [ -n "$d" ]; do set -- "$d" "$@"; d=${d%/*}; done
 run parents stat -L -c '%a %n' "$@"
 :
@@ -112,6 +113,7 @@ run parents stat -L -c '%a %n' "$@"
             unprivileged_userns_clone=limits.number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restrict=limits.number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
             at_boot=denied or at_boot(settings, "user.max_user_namespaces"),
+            limit_file=section.file(LIMIT_FILE),
             subuid=subuid,
             subgid=subgid,
             ranges=ranges,
