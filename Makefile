@@ -17,7 +17,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -q -n 2 tests/unit
+	$(BIN)/pytest -q tests/unit
 
 lab-packages:
 	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
