@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from deploys import kernel, networks, userns
+from deploys import docker, kernel, networks, userns
 from deploys.engine.change import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
     kernel.SUBJECT,
     userns.SUBJECT,
     networks.SUBJECT,
+    docker.SUBJECT,
 )
