@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from deploys import networks, userns
 from deploys.engine.change import Subject
 
-SUBJECTS: tuple[Subject, ...] = ()
+SUBJECTS: tuple[Subject, ...] = (
+    userns.SUBJECT,
+    networks.SUBJECT,
+)

@@ -19,6 +19,7 @@ from typing import Any
 
 from deploys.engine.arrange import Step
 from deploys.engine.change import Change, Command, Install, RemoveFile, Service, WriteFile
+from deploys.engine.clean import clean
 
 LIBRARY = Path(__file__).resolve().parents[2] / "templates" / "engine" / "journal.sh"
 
@@ -51,11 +52,20 @@ class Compiled:
 def parse_answer(lines: Iterable[str], nonce: str) -> dict[str, Outcome]:
     answer = re.compile(rf"@{nonce} (ok|fail) (\d+) ?(.*)")
     found = (answer.match(line) for line in lines)
-    return {m[2]: Outcome(m[2], m[3].strip() or "failed" if m[1] == "fail" else "") for m in found if m}
+    return {m[2]: Outcome(m[2], clean(m[3]).strip() or "failed" if m[1] == "fail" else "") for m in found if m}
 
 
-def head(nonce: str) -> str:
-    return f"N={nonce}\n{LIBRARY.read_text()}\n"
+def whole_script(nonce: str, lines: Iterable[str]) -> str:
+    """The library and `lines`, as one function: a script that is cut off on its way to the host does not begin."""
+    body = "\n".join(lines)
+    return f"N={nonce}\nmain() {{\n{LIBRARY.read_text()}\n{body}\n}}\nmain\n"
+
+
+def undo_script(run: str) -> tuple[str, str]:
+    """The script that undoes a whole run, last change first, and its nonce."""
+    nonce = secrets.token_hex(8)
+    meta = json.dumps({"id": run})
+    return whole_script(nonce, [f"open_journal {quote(run)} {quote(meta)}", "undo_run"]), nonce
 
 
 def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
@@ -63,7 +73,7 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
     journal. In a subject's step a failing change ends the step; other steps go on."""
     nonce = secrets.token_hex(8)
     entries: dict[str, Change | Service] = {}
-    lines = [head(nonce), f"open_journal {quote(run['id'])} {quote(json.dumps(run))}"]
+    lines = [f"open_journal {quote(run['id'])} {quote(json.dumps(run))}"]
     number = first
     files: list[str] = []
     if step.service:
@@ -78,7 +88,7 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
         number += 1
     if step.service:
         lines.append(_activate_service(service_id, step.service, files))
-    return Compiled("\n".join(lines) + "\n", nonce, entries)
+    return Compiled(whole_script(nonce, lines), nonce, entries)
 
 
 def _words(*values: str) -> str:

@@ -15,8 +15,9 @@ LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; exp
 umask 077
 BASE=${HULLPROOF_JOURNAL:-/var/lib/hullproof/journal}
 
-ok() { printf '@%s ok %s\n' "$N" "$1"; }
-fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printf '%s' "$*" | tr '\n\t' '; ' | tail -c 1500)"; }
+# The controller may be gone (ignored SIGPIPE): what was begun is finished all the same.
+ok() { printf '@%s ok %s\n' "$N" "$1" || :; }
+fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printf '%s' "$*" | tr '\n\t' '; ' | tail -c 1500)" || :; }
 digest() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d' ' -f1; else echo absent; fi; }
 
 open_journal() { # RUN JSON: one run at a time changes a host
@@ -121,7 +122,6 @@ remove_packages() { # FILE with their names
 
 undo() { # ENTRY: what is there now is kept beside the original, so that an undo can be understood later
   [ -e "$1/undone" ] && return 0
-  why=
   if [ -e "$1/path" ]; then
     path=$(cat "$1/path"); new=$(dirname -- "$path")/.$(basename -- "$path").hullproof-new
     if [ -e "$path" ] && [ ! -d "$path" ]; then cp -a -- "$path" "$1/replaced"; fi
@@ -158,12 +158,12 @@ put_back() { # FILE-ENTRY...: the files of a service as they were; $back names t
 
 activate_service() { # ID SERVICE ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...: files go back if it does not come up
   id=$1; name=$2; activate=$3; healthy=$4; explain=$5; seconds=$6; shift 6
-  if why=$(sh -c "$activate" 2>&1 </dev/null) && wait_healthy "$healthy" "$seconds"; then : >"$J/$id/done"; ok "$id"; return 0; fi
-  why="$why $(sh -c "$explain" 2>&1 </dev/null)"
+  if said=$(sh -c "$activate" 2>&1 </dev/null) && wait_healthy "$healthy" "$seconds"; then : >"$J/$id/done"; ok "$id"; return 0; fi
+  said="$said $(sh -c "$explain" 2>&1 </dev/null)"
   put_back "$@"
   sh -c "$activate" >/dev/null 2>&1 </dev/null
   if wait_healthy "$healthy" "$seconds"; then now="$name runs as before"; else now="$name STILL DOES NOT RUN"; fi
-  fail "$id" "$name did not come up with the new settings; put back:$back; $now. It said: $why"
+  fail "$id" "$name did not come up with the new settings; put back:$back; $now. It said: $said"
   return 1
 }
 
