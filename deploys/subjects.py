@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
 from deploys import kernel, networks, userns
 from deploys.engine.change import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
     kernel.SUBJECT,
-=======
-from deploys import networks, userns
-from deploys.engine.change import Subject
-
-SUBJECTS: tuple[Subject, ...] = (
->>>>>>> userns
     userns.SUBJECT,
     networks.SUBJECT,
 )
