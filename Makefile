@@ -17,8 +17,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 	$(BIN)/mypy
-<<<<<<< HEAD
-	$(BIN)/pytest -q -n 2 tests/unit
+	$(BIN)/pytest -q tests/unit
 
 lab-packages:
 	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
@@ -36,14 +35,6 @@ demo: lab-packages $(VENV)/.ready
 
 demo-down: $(VENV)/.ready
 	$(BIN)/python -m tests.lab.demo down
-=======
-	$(BIN)/pytest -q tests/unit
-
-.PHONY: docs
-docs: $(VENV)/.ready
-	$(BIN)/python -m deploys.policy_schema > inventories/policies/policy.schema.json
-	$(BIN)/python -m deploys.controls_page > docs/controls.md
->>>>>>> report
 
 docs: $(VENV)/.ready
 	$(BIN)/python -m deploys.controls_page > docs/controls.md

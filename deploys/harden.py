@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pyinfra import host
+from pyinfra.context import host
 
 from deploys.engine.operations import confirm, enforce
 from deploys.engine.run import begin, show_plan

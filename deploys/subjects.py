@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from deploys import kernel
+from deploys import kernel, networks, userns
 from deploys.engine.change import Subject
 
-SUBJECTS: tuple[Subject, ...] = (kernel.SUBJECT,)
+SUBJECTS: tuple[Subject, ...] = (
+    kernel.SUBJECT,
+    userns.SUBJECT,
+    networks.SUBJECT,
+)

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from deploys.engine.clean import clean
 from deploys.engine.control import Finding
-from deploys.engine.report import clean
 from facts.reading import UnknownReading
 from facts.record import Record, RecordReading, Watched
 from facts.survey import Survey

@@ -19,7 +19,7 @@ from typing import Any
 
 from deploys.engine.arrange import Step
 from deploys.engine.change import Change, Command, Install, RemoveFile, Service, WriteFile
-from deploys.engine.report import clean
+from deploys.engine.clean import clean
 
 LIBRARY = Path(__file__).resolve().parents[2] / "templates" / "engine" / "journal.sh"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from pyinfra import host
 from pyinfra.api import FunctionCommand, operation
 from pyinfra.api.host import Host
 from pyinfra.api.state import State
+from pyinfra.context import host
 
 from deploys.engine.run import current, show_plan
 

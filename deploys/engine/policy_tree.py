@@ -15,6 +15,8 @@ from typing import Any
 import yaml
 from pyinfra.api.exceptions import PyinfraError
 
+from deploys.engine.clean import clean_text
+
 FILE_BYTES = 1_000_000
 VALUES = 10_000  # what aliases may expand to
 DEPTH = 20
@@ -26,8 +28,8 @@ class PolicyError(PyinfraError):
     """A policy that was refused. `str()` has one line per problem, each `FILE[:LINE[:COLUMN]]: what is wrong`."""
 
     def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
+        self.problems = [clean_text(problem) for problem in problems]
+        super().__init__("\n".join(self.problems))
         self.message = "the policy was refused\n" + str(self)  # what pyinfra's command line prints
 
 

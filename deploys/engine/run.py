@@ -18,6 +18,7 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
 from deploys.engine import report, terminal
+from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
@@ -174,4 +175,4 @@ def show_undo(session: Session) -> None:
         return
     lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
     lines += [f"  - {entry.what}" for entry in reversed(session.undoing.entries) if not entry.undone]
-    show("\n".join(report.clean(line) for line in lines))
+    show("\n".join(clean(line) for line in lines))

@@ -10,9 +10,10 @@ from pyinfra.api.host import Host
 from deploys.engine import baseline, journal, transport
 from deploys.engine.arrange import Step, arrange
 from deploys.engine.change import Change, Context, Service, Subject
+from deploys.engine.clean import clean
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
-from deploys.engine.report import HostReport, Status, clean
+from deploys.engine.report import HostReport, Status
 from facts.reading import SectionFact, UnknownReading
 from facts.record import Journal, Record
 from facts.survey import Survey, survey_script

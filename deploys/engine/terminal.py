@@ -10,8 +10,8 @@ from typing import Any, TextIO
 
 from deploys.engine.arrange import merged
 from deploys.engine.change import Activate, Blocked, Change, MergeJson, RemoveFile, WriteFile
+from deploys.engine.clean import clean
 from deploys.engine.control import Impact, Severity, State
-from deploys.engine.report import clean
 
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = 31, 32, 33, 35, 36, 1
 COLORS = {"fail": RED, "pending-restart": YELLOW, "pending-reboot": YELLOW, "unknown": MAGENTA}

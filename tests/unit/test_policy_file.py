@@ -127,6 +127,11 @@ WRONG = {
     ),
     "two documents": ("a: 1\n---\nb: 2\n", "p.yml:2:1: but found another document"),
     "unknown anchor": ("boat: *no\n", "p.yml:1:7: found undefined alias 'no'"),
+    "terminal control": (
+        'boat:\n  "\\e[2Jx\\u202e": 1\n  mode: ["\\x9b"]\n',
+        "p.yml:2: boat.x: no such key; the keys here are: icc, log, mode, pids, pools\n"
+        "p.yml:3: boat.mode: must be text, not a list",
+    ),
     "empty": ("# nothing\n", "p.yml: the file is empty"),
     "a list": ("- boat\n", "p.yml:1: a policy is a mapping (key: value), not a list"),
     "a word": ("boat\n", 'p.yml:1: a policy is a mapping (key: value), not "boat"'),
@@ -207,6 +212,18 @@ def test_a_mistake_is_told_where_it_stands(write: Callable[..., None]) -> None:
     assert _refusal("top.yml") == (
         'base.yml:2: boat.icc: must be true or false, not 3\ntop.yml:3: boat.mood: no such key; did you mean "mode"?'
     )
+
+
+def test_what_was_replaced_takes_no_blame(write: Callable[..., None]) -> None:
+    write(base=WAIVER, top="extends: base.yml\n\n" + WAIVER.replace("  owner: o\n", ""))
+    assert _refusal("top.yml") == "top.yml:4: waivers[0].owner: is missing"
+
+
+def test_a_path_is_relative_to_the_file_it_stands_in(write: Callable[..., None], tmp_path: Path) -> None:
+    write(base="boat:\n  icc: true\n")
+    (tmp_path / "sites").mkdir()
+    (tmp_path / "sites" / "one.yml").write_text("extends: ../base.yml\n")
+    assert load_policy("sites/one.yml", [BOAT])[BoatRules].icc is True
 
 
 def test_a_circle_of_three(write: Callable[..., None]) -> None:

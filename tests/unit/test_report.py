@@ -196,11 +196,14 @@ def test_no_form_lets_anything_through(nasty: dict[str, Any], tmp_path: Path) ->
 def test_written_whole(nasty: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     assert report.write(folder, nasty) == folder / "report.json"
-    report.write(folder, nasty)  # and again, over it
+    (folder / "old").hardlink_to(folder / "report.json")
+    report.write(folder, _report())
+    assert json.loads((folder / "old").read_text()) == nasty  # whoever reads it meanwhile has a whole one
+    (folder / "old").unlink()
     assert sorted(path.name for path in folder.iterdir()) == [
         "junit.xml", "metrics.prom", "report.html", "report.json", "report.sarif",
     ]  # fmt: skip
-    assert json.loads((folder / "report.json").read_text()) == nasty
+    assert json.loads((folder / "report.json").read_text()) == _report()
 
 
 def test_a_failed_write_leaves_the_old_report(
