@@ -2,42 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from shlex import quote
+from collections.abc import Iterable, Iterator, Sequence
 
-from deploys.docker_daemon import docker_service
-from deploys.engine.change import Activate, Blocked, Change, Context, Service
-from facts.docker import Container, Docker
+from deploys.docker_daemon import RESTART, docker_service, restart_obstacle
+from deploys.engine.change import Activate, Blocked, Change, Context
+from facts.docker import Container
 from facts.reading import Unknown, UnknownReading
 
-ACCEPT = "restart-containers"
 
-
-def start_anew(context: Context, subject: str, containers: Sequence[Container], why: str) -> Iterable[Change]:
-    """Restart Docker, and where it leaves its containers running (live-restore), the containers themselves, which
-    has to be accepted by name."""
-    yield Activate(subject, f"restart Docker: {why}", service=docker_service(context))
-    info = context.survey[Docker].info
-    kept = isinstance(info, dict) and info.get("LiveRestoreEnabled") is True
-    if not (kept and containers):
-        return
-    listed = ", ".join(container.name for container in containers)
-    what = f"restart {listed}: {why}"
-    if context.accepts(ACCEPT):
-        yield Activate(subject, what, service=_restart(containers, listed), interrupts=f"restarts {listed}")
-    else:
-        yield Blocked(subject, what, why=f"live-restore keeps these containers running; accept {ACCEPT} to restart them")
-
-
-def _restart(containers: Sequence[Container], listed: str) -> Service:
-    ids = " ".join(quote(container.id) for container in containers)
-    return Service(
-        name=f"containers {listed}",
-        activate=f"docker restart {ids}",
-        healthy=f"docker inspect --format '{{{{.State.Running}}}}' {ids} | grep -vqx true && exit 1 || exit 0",
-        explain=f"docker inspect --format '{{{{.Name}}}}: {{{{.State.Status}}}} {{{{.State.Error}}}}' {ids}",
-        interrupts=f"restarts {listed}",
-    )
+def start_anew(
+    context: Context, subject: str, why: str, containers: Sequence[Container] = (), daemon: bool = False
+) -> Iterator[Change]:
+    """Restart Docker if `daemon`, or where that starts `containers` anew, which has to be accepted by name."""
+    obstacle = restart_obstacle(context, {})
+    if daemon and obstacle:
+        yield Blocked(subject, f"restart Docker: {why}", why=obstacle)
+    elif daemon or context.accepts(RESTART):
+        service = docker_service(context)
+        yield Activate(subject, f"restart Docker: {why}", service=service, interrupts=service.interrupts)
+    if containers and not context.accepts(RESTART):
+        listed = ", ".join(container.name for container in containers)
+        yield Blocked(subject, f"start {listed} anew: {why}", why=f"allow that with accept={RESTART}")
 
 
 def options(container: Container, kind: str) -> tuple[str, ...]:

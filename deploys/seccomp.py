@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from deploys.containers import options, start_anew, unknown_process
-from deploys.docker_daemon import daemon_json, docker_service
-from deploys.engine.change import Activate, Blocked, Change, Context, Subject, WriteFile
+from deploys.docker_daemon import configured, daemon_json, docker_service, given_flags
+from deploys.engine.change import Blocked, Change, Context, Subject, WriteFile
 from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy, Rules
 from deploys.seccomp_profile import GUARDED, HARDENED, TEXT, lint, some, weaknesses
@@ -22,6 +22,7 @@ from facts.survey import Survey
 KEY = "seccomp-profile"
 BUILTIN = "builtin"
 NO_FILE = ProfileFile(None, None)
+NOT_READ = ProfileFile(Unknown("the profile that the daemon gives is not the one that its configuration names"), None)
 
 
 class SeccompRules(Rules):
@@ -51,8 +52,7 @@ def kernel(survey: Survey, policy: Policy) -> Verdict:
 
 def disk_profile(docker: DockerReading) -> str:
     """What the daemon will start with: `builtin`, `unconfined` or a path."""
-    keys = known(docker.daemon_json.keys)
-    return _named(keys.get(KEY) or docker.flags.get(KEY))
+    return _named(configured(docker, KEY))
 
 
 def live_profile(docker: DockerReading) -> str:
@@ -76,7 +76,7 @@ def complaint(reading: SeccompReading, declared: str, name: str) -> str | None:
         return "no filter at all"
     if name == BUILTIN:
         return None if declared == BUILTIN else "Docker's own default, not hullproof's profile"
-    text = known(reading.profiles.get(name, Unknown(f"{name} was not read")).text)
+    text = known(reading.profiles.get(name, NOT_READ).text)
     if text is None:
         return f"{name}, which is not there"
     if text == TEXT:
@@ -211,28 +211,29 @@ def plan(context: Context) -> Iterator[Change]:
         declared = declared_profile(context.policy) or BUILTIN
         running = known(context.survey[Docker].containers)
         if late := [container for container in running if by_age(reading, declared, container)]:
-            yield from start_anew(context, "seccomp", late, "the containers' filters are older than the daemon's")
+            yield from start_anew(context, "seccomp", "some containers' filters are older than the daemon's", late)
 
 
 def _plan_default(context: Context) -> Iterator[Change]:
     docker, reading = context.survey[Docker], context.survey[Seccomp]
     builtin = declared_profile(context.policy) == BUILTIN
-    what = "have Docker use its own seccomp profile" if builtin else f"have Docker use {OURS}"
+    what = "use Docker's own seccomp profile" if builtin else f"use the seccomp profile {OURS}"
     if not builtin and (problems := _lint(reading, TEXT)):
         yield Blocked("seccomp", what, why=f"{some(problems, 2)}; ask for `profile: builtin` on this host")
         return
-    if flag := docker.flags.get(KEY):
-        yield Blocked("seccomp", what, why=f"Docker is started with --{KEY}={flag}: take that out of its unit or options")
+    if flag := given_flags(docker).get(KEY):
+        yield Blocked(
+            "seccomp", what, why=f"Docker is started with --{KEY}={flag}: take that out of its unit or options"
+        )
         return
     keys = known(docker.daemon_json.keys)
-    changes: list[Change] = []
-    if builtin and KEY in keys:
-        changes.append(daemon_json(context, "seccomp", f"{what} again", {}, (KEY,)))
-    elif not builtin and keys.get(KEY) != OURS:
-        changes.append(daemon_json(context, "seccomp", what, {KEY: OURS}))
-    if not builtin and not any(isinstance(change, Blocked) for change in changes):
-        changes += _write_ours(context, reading)
-    yield from changes or [Activate("seccomp", f"restart Docker to {what}", service=docker_service(context))]
+    if builtin and KEY not in keys:
+        yield from start_anew(context, "seccomp", f"it is to {what}", daemon=True)
+        return
+    change = daemon_json(context, "seccomp", what, {} if builtin else {KEY: OURS}, (KEY,) if builtin else ())
+    if not builtin and not isinstance(change, Blocked):
+        yield from _write_ours(context, reading)
+    yield change
 
 
 def _write_ours(context: Context, reading: SeccompReading) -> Iterator[Change]:
@@ -250,13 +251,13 @@ SUBJECT = Subject(
                 "without CONFIG_SECCOMP_FILTER Docker runs containers unfiltered, with a line in its log at most",
                 kernel, ("NIST-800-190-4.4.3",)),
         Control("seccomp.default-profile", "Containers get a seccomp profile that refuses what they do not need",
-                Severity.HIGH, "a file that allows everything is as good as no filter, and no scanner that reads names sees it",
+                Severity.HIGH, "a file that allows everything is as good as no filter, though it has a name",
                 default_profile, ("CIS-Docker-2.17", "NIST-800-190-4.4.3"), Impact.RESTART),
         Control("seccomp.profile-lint", "The profile in use is sound on this architecture and kernel", Severity.MEDIUM,
                 "what is misspelt or made for another architecture does not do what it seems to",
                 profile_lint, ("CIS-Docker-2.17",), Impact.RESTART),
         Control("seccomp.containers-filtered", "Every running container has a filter", Severity.HIGH,
-                "a filter is given when a container starts, so what the daemon is set to now says nothing of those that run",
+                "a filter is given when a container starts, the daemon's setting says nothing of it",
                 containers_filtered, ("CIS-Docker-5.22", "NIST-800-190-4.4.3"), Impact.RESTART),
     ),
     plan=plan,

@@ -16,11 +16,14 @@ TEXT = (FOLDER / "hullproof.json").read_text()
 OURS: Mapping[str, Any] = json.loads(TEXT)
 CALLS = frozenset((FOLDER / "syscalls.txt").read_text().split())
 
-ACTIONS = frozenset(
-    f"SCMP_ACT_{name}" for name in "KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG NOTIFY".split()
-)
+
+def words(text: str, prefix: str = "") -> tuple[str, ...]:
+    return tuple(prefix + word for word in text.split())
+
+
+ACTIONS = words("KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG NOTIFY", "SCMP_ACT_")
 OPEN = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")  # LOG lets the call through
-OPERATORS = frozenset(f"SCMP_CMP_{name}" for name in "NE LT LE EQ GE GT MASKED_EQ".split())
+OPERATORS = words("NE LT LE EQ GE GT MASKED_EQ", "SCMP_CMP_")
 # uname -m to the name that `includes.arches` takes, and to libseccomp's
 MACHINES = {
     "x86_64": ("amd64", "SCMP_ARCH_X86_64"),
@@ -30,25 +33,27 @@ MACHINES = {
     "riscv64": ("riscv64", "SCMP_ARCH_RISCV64"),
     "s390x": ("s390x", "SCMP_ARCH_S390X"),
 }
-KEYS = frozenset(
+KEYS = words(
     "defaultAction defaultErrnoRet defaultErrno architectures archMap syscalls flags listenerPath listenerMetadata "
-    "comment".split()
+    "comment"
 )
-RULE_KEYS = frozenset("name names action errnoRet errno args comment includes excludes".split())
-CONDITIONS = frozenset(("caps", "arches", "minKernel"))
+RULE_KEYS = words("name names action errnoRet errno args comment includes excludes")
+CONDITIONS = words("caps arches minKernel")
 
 # What Docker gives a container that asks for nothing (moby oci/caps/defaults.go).
 DEFAULT_CAPS = frozenset(
-    f"CAP_{name}"
-    for name in "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE "
-    "SYS_CHROOT KILL AUDIT_WRITE".split()
+    words(
+        "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
+        "AUDIT_WRITE",
+        "CAP_",
+    )
 )
 # Calls that Docker's own default refuses to such a container: they reach the kernel's insides or the host.
-GUARDED = tuple(
-    "acct add_key bpf clock_settime clone delete_module finit_module fsconfig fsmount fsopen init_module ioperm iopl "
-    "kexec_file_load kexec_load keyctl mount mount_setattr move_mount open_by_handle_at open_tree perf_event_open "
-    "pivot_root quotactl reboot request_key setns settimeofday swapoff swapon umount2 unshare userfaultfd".split()
-)
+GUARDED = words("""
+    acct add_key bpf clock_settime clone delete_module finit_module fsconfig fsmount fsopen init_module ioperm iopl
+    kexec_file_load kexec_load keyctl mount mount_setattr move_mount open_by_handle_at open_tree perf_event_open
+    pivot_root quotactl reboot request_key setns settimeofday swapoff swapon umount2 unshare userfaultfd
+""")
 # Calls that our profile refuses besides.
 HARDENED = (*GUARDED, "io_uring_enter", "io_uring_register", "io_uring_setup", "modify_ldt", "socket", "socketcall")
 
@@ -67,7 +72,11 @@ def is_open(profile: Mapping[str, Any], machine: str, release: str, caps: Iterab
 
 
 def weaknesses(
-    profile: Mapping[str, Any] | None, machine: str, release: str, calls: Iterable[str] = GUARDED, extra: Iterable[str] = ()
+    profile: Mapping[str, Any] | None,
+    machine: str,
+    release: str,
+    calls: Iterable[str] = GUARDED,
+    extra: Iterable[str] = (),
 ) -> tuple[str, ...]:
     """Which of `calls` the profile leaves open to a container with the default capabilities and `extra` ones, beyond
     what those capabilities are for. None: no filter at all."""
@@ -125,7 +134,7 @@ def some(items: Iterable[str], most: int = 5) -> str:
 
 
 def _lint(profile: Mapping[str, Any], machine: str) -> Iterator[str]:
-    if strange := sorted(profile.keys() - KEYS):
+    if strange := sorted(profile.keys() - set(KEYS)):
         yield f"unknown key {some(strange)}"
     if profile.get("defaultAction") not in ACTIONS:
         yield f"defaultAction {profile.get('defaultAction')!r} is no action"
@@ -154,7 +163,7 @@ def _lint_architectures(profile: Mapping[str, Any], machine: str) -> Iterator[st
 
 
 def _lint_rule(rule: Mapping[str, Any]) -> Iterator[str]:
-    if strange := sorted(rule.keys() - RULE_KEYS):
+    if strange := sorted(rule.keys() - set(RULE_KEYS)):
         yield f"unknown key {some(strange)}"
     if rule.get("name") and rule.get("names"):
         yield "name and names together: Docker refuses that"
@@ -186,7 +195,7 @@ def _lint_args(args: Any) -> Iterator[str]:
 
 
 def _lint_conditions(side: str, conditions: Any) -> Iterator[str]:
-    if not isinstance(conditions, dict) or conditions.keys() - CONDITIONS:
+    if not isinstance(conditions, dict) or conditions.keys() - set(CONDITIONS):
         yield f"{side}: unknown condition"
         return
     if bad := [str(cap) for cap in conditions.get("caps") or () if not re.fullmatch(r"CAP_[A-Z_]+", str(cap))]:

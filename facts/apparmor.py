@@ -35,10 +35,10 @@ class Running(Jsonable):
 class AppArmorReading(Jsonable):
     """See apparmor(7), apparmor.d(5), aa-status(8)."""
 
-    enabled: bool | None | Unknown  # in the running kernel; None: the kernel was built without AppArmor
+    enabled: bool | Unknown | None  # in the running kernel; None: the kernel was built without AppArmor
     parser: str | None  # apparmor_parser's path; without it no profile gets into the kernel
-    package: str | None | Unknown  # version of package apparmor; None: not installed
-    service: str | None | Unknown  # apparmor.service: enabled, disabled, masked …; None: no such unit
+    package: str | Unknown | None  # version of package apparmor; None: not installed
+    service: str | Unknown | None  # apparmor.service: enabled, disabled, masked …; None: no such unit
     command_line: dict[str, str] | Unknown  # of apparmor, security and lsm those given to the running kernel
     profiles: dict[str, str] | Unknown  # loaded: name to enforce, complain, kill, unconfined, prompt
     declared: tuple[Profile, ...] | Unknown  # in /etc/apparmor.d
@@ -91,14 +91,14 @@ for f in $files {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
         )
 
 
-def _enabled(section: Section) -> bool | None | Unknown:
+def _enabled(section: Section) -> bool | Unknown | None:
     text = section.file(ENABLED)
     if not isinstance(text, str):
         return text
     return {"Y": True, "N": False}.get(text.strip(), Unknown(f"{ENABLED} holds neither Y nor N"))
 
 
-def _package(section: Section) -> str | None | Unknown:
+def _package(section: Section) -> str | Unknown | None:
     block = section.blocks.get("package")
     if block is None:
         return Unknown("neither dpkg nor rpm is here: whether AppArmor is installed cannot be told")
@@ -109,7 +109,7 @@ def _package(section: Section) -> str | None | Unknown:
     return None if absent else Unknown(f"package apparmor: {block.complaint}")
 
 
-def _service(section: Section) -> str | None | Unknown:
+def _service(section: Section) -> str | Unknown | None:
     """systemctl(1) is-enabled: one word; its status is not 0 for `disabled` and its like."""
     block = section.block("service")
     if isinstance(block, Unknown):

@@ -20,13 +20,13 @@ class LsmReading(Jsonable):
     `lockdown` none, integrity or confidentiality, None: the kernel has no lockdown."""
 
     stack: tuple[str, ...] | Unknown
-    yama_ptrace_scope: int | None | Unknown
-    lockdown: str | None | Unknown
+    yama_ptrace_scope: int | Unknown | None
+    lockdown: str | Unknown | None
     landlock: bool | Unknown
     bpf: bool | Unknown
 
     @property
-    def major(self) -> str | None | Unknown:
+    def major(self) -> str | Unknown | None:
         """The module that confines containers here: apparmor, selinux, smack, or None."""
         if isinstance(self.stack, Unknown):
             return self.stack
@@ -75,7 +75,7 @@ def _stack(section: Section) -> tuple[str, ...] | Unknown:
     return names
 
 
-def _lockdown(section: Section) -> str | None | Unknown:
+def _lockdown(section: Section) -> str | Unknown | None:
     text = _securityfs(section, LOCKDOWN)
     if not isinstance(text, str):
         return text
@@ -83,7 +83,7 @@ def _lockdown(section: Section) -> str | None | Unknown:
     return found[1] if found else Unknown(f"{LOCKDOWN} names no mode")
 
 
-def _yama(section: Section) -> int | None | Unknown:
+def _yama(section: Section) -> int | Unknown | None:
     text = section.file(YAMA)
     if not isinstance(text, str):
         return text

@@ -18,12 +18,13 @@ PROFILE_BYTES = 200_000
 BUNDLES = ("/run/containerd/io.containerd.runtime.v2.task/moby",
            "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby")  # fmt: skip
 
-CAPABILITIES = """
+_NAMES = """
 chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
 net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin
 sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override
 mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore
-""".upper().split()  # in the order of linux/capability.h
+"""
+CAPABILITIES = _NAMES.upper().split()  # in the order of linux/capability.h
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Seccomp(SectionFact[SeccompReading]):
     script: ClassVar[str] = f"""
 show {ACTIONS} {LOGGED} {LAST_CAP}
 run uname uname -mr
-named=$(sed -n 's/.*"seccomp-profile"[[:space:]]*:[[:space:]]*"\\([^"]*\\)".*/\\1/p' /etc/docker/daemon.json 2>/dev/null)
+j=/etc/docker/daemon.json
+named=$(sed -n 's/.*"seccomp-profile"[[:space:]]*:[[:space:]]*"\\([^"]*\\)".*/\\1/p' $j 2>/dev/null)
 pid=$(cat {PID_FILE} 2>/dev/null)
 [ -n "$pid" ] && flag=$(tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null |
   sed -n -e 's/^--*seccomp-profile=//p' -e '/^--*seccomp-profile$/{{n;p;}}')

@@ -27,11 +27,11 @@ class SELinuxReading(Jsonable):
     """
 
     mode: Mode | Unknown  # what the kernel does now; "disabled" where it runs without SELinux
-    config_mode: str | None | Unknown  # SELINUX= in /etc/selinux/config; None: no such file, or no such line
-    type: str | None | Unknown  # SELINUXTYPE=: targeted, default, mls …
+    config_mode: str | Unknown | None  # SELINUX= in /etc/selinux/config; None: no such file, or no such line
+    type: str | Unknown | None  # SELINUXTYPE=: targeted, default, mls …
     command_line: dict[str, str] | Unknown  # of selinux, enforcing, security and lsm those that were given
     policy_loaded: bool | Unknown
-    policy_version: int | None | Unknown  # the newest policy format that this kernel takes; None without SELinux
+    policy_version: int | Unknown | None  # the newest policy format that this kernel takes; None without SELinux
     modules: tuple[str, ...] | Unknown  # of container, docker, podman and virt those in a policy on disk
     relabel_pending: bool  # /.autorelabel is there
 
@@ -89,7 +89,7 @@ def _mode(section: Section) -> Mode | Unknown:
     return Unknown(f"SELinux is in the kernel and {FS} is not mounted") if "selinuxfs" in kinds else "disabled"
 
 
-def _setting(config: str | None | Unknown, name: str) -> str | None | Unknown:
+def _setting(config: str | Unknown | None, name: str) -> str | Unknown | None:
     if not isinstance(config, str):
         return config
     found = re.findall(rf"^[ \t]*{name}[ \t]*=[ \t]*(\S+)", config, re.MULTILINE)
@@ -104,7 +104,7 @@ def _policy_loaded(section: Section, mode: Mode | Unknown) -> bool | Unknown:
     return label if isinstance(label, Unknown) else ":" in label
 
 
-def _policy_version(section: Section) -> int | None | Unknown:
+def _policy_version(section: Section) -> int | Unknown | None:
     text = section.file(f"{FS}/policyvers")
     if not isinstance(text, str):
         return text
