@@ -47,14 +47,15 @@ run target readlink -f /etc/docker/daemon.json
 show /etc/docker/daemon.json /etc/systemd/system/docker.service.d/zz-hullproof.conf
 show /etc/systemd/system/docker.socket.d/zz-hullproof.conf
 run group getent group docker
-have systemctl && units=$(systemctl show docker.service docker.socket \
-  -p Id -p MainPID -p ExecStart -p FragmentPath -p DropInPaths -p SocketMode 2>/dev/null) && run units kept "$units" 0
+properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,SocketMode
+have systemctl && units=$(systemctl show --timestamp=unix -p $properties docker.service docker.socket 2>/dev/null ||
+  systemctl show -p $properties docker.service docker.socket 2>/dev/null) && run units kept "$units" 0
 run exec grep -sH '^ExecStart=' /usr/lib/systemd/system/docker.service /etc/systemd/system/docker.service \
   /usr/lib/systemd/system/docker.service.d/*.conf /run/systemd/system/docker.service.d/*.conf \
   /etc/systemd/system/docker.service.d/*.conf
 run options grep -sHE '^ *(DOCKER_OPTS|OPTIONS)=' /etc/default/docker /etc/sysconfig/docker
 tls=$(sed -nE 's/.*"tls(cacert|cert|key)" *: *"([^"]+)".*/\2/p' /etc/docker/daemon.json 2>/dev/null)
-run files stat -L -c '%a %U %G %F|%n' /etc/docker /etc/docker/daemon.json /etc/docker/*.pem /etc/docker/certs.d \
+run files stat -L -c '%a %U %G %Y %F|%n' /etc/docker /etc/docker/daemon.json /etc/docker/*.pem /etc/docker/certs.d \
   /etc/docker/certs.d/*/* $tls /etc/default/docker /etc/sysconfig/docker /run/docker.sock /run/containerd \
   /run/containerd/containerd.sock /usr/lib/systemd/system/docker.service /usr/lib/systemd/system/docker.socket \
   /etc/systemd/system/docker.service /etc/systemd/system/docker.socket
@@ -134,6 +135,7 @@ run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
             proxies=_proxies(section),
             log=_log(section),
             unit=_unit(section),
+            stale=_stale(section),
         )
 
 
@@ -272,11 +274,11 @@ _KINDS = {"regular": "file", "directory": "directory", "socket": "socket", "symb
 
 
 def _files(section: Section) -> tuple[FileMode, ...]:
-    """From lines such as `660 root docker socket|/run/docker.sock`."""
+    """From lines such as `660 root docker 1790000000 socket|/run/docker.sock`."""
     block = section.blocks.get("files")
     found = {}
     for line in block.text.splitlines() if block else ():
-        if match := re.match(r"([0-7]{1,4}) (\S+) (\S+) (\w+)[^|]*\|(/.*)", line):
+        if match := re.match(r"([0-7]{1,4}) (\S+) (\S+) \d+ (\w+)[^|]*\|(/.*)", line):
             kind = _KINDS.get(match[4], match[4])
             found[match[5]] = FileMode(match[5], match[1].zfill(4), match[2], match[3], kind)
     return tuple(found[path] for path in sorted(found))
@@ -334,6 +336,15 @@ def _unit(section: Section) -> Unit:
         socket_mode=socket.get("SocketMode", ""),
         socket_override=socket_override if isinstance(socket_override, str) else None,
     )
+
+
+def _stale(section: Section) -> bool | Unknown:
+    units, files = section.blocks.get("units"), section.blocks.get("files")
+    started = re.search(r"^ExecMainStartTimestamp=@(\d+)$", units.text if units else "", re.M)
+    written = re.search(rf" (\d+) [^|]*\|{re.escape(DAEMON_JSON)}$", files.text if files else "", re.M)
+    if started is None:
+        return Unknown("systemd does not say when the Docker daemon started")
+    return bool(written and int(written[1]) > int(started[1]))
 
 
 def _usr(path: str) -> str:

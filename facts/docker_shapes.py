@@ -156,6 +156,7 @@ class DockerReading(Jsonable):
     proxies: int | Unknown  # running docker-proxy processes
     log: tuple[str, ...]  # the unit's last log lines, only where the daemon does not run
     unit: Unit = Unit()
+    stale: bool | Unknown = False  # daemon.json was written after the daemon started
 
     @property
     def flag_keys(self) -> dict[str, str]:
