@@ -140,7 +140,7 @@ def overlay(survey: Survey, policy: Policy) -> Verdict:
     kernel = survey[Kernel]
     there = known(kernel.has_module("overlay"))
     live = "loaded" if there else "not loaded"
-    if where := kernel.blocked.get("overlay"):
+    if where := known(kernel.blocked).get("overlay"):
         return failed(f"overlay is kept from loading ({where}): Docker's storage needs it", "loadable", where, live)
     return passed("overlay can be loaded, as Docker's storage needs it (against CIS 1.1.1.6)", "loadable", "loadable",
                   live)  # fmt: skip

@@ -21,7 +21,7 @@ for g in /boot/grub /boot/grub2; do
   run "menu $g" grep -E '^[[:space:]]*(menuentry|submenu|function|linux(16|efi)?|set default=|blscfg|\\}})' $g/grub.cfg
   run "grubenv $g" grep -a = $g/grubenv
 done
-for f in {DEFAULTS} {DROP_INS}*.cfg /etc/kernel/cmdline {ENTRIES}*.conf; do [ -e "$f" ] && show "$f"; done
+for f in {DEFAULTS} {DROP_INS}*.cfg {ENTRIES}*.conf; do [ -e "$f" ] && show "$f"; done
 run loaders ls -d /boot/grub /boot/grub2 /boot/efi/loader /efi/loader /boot/loader
 """
 

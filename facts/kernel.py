@@ -29,9 +29,9 @@ MODULES = f"""
 release=$(uname -r)
 run modules cut -d ' ' -f 1 /proc/modules
 run builtin grep -oE '/({"|".join(ASKED)})\\.ko' /lib/modules/$release/modules.builtin
-run modprobe grep -sHE '^[[:space:]]*(blacklist|install)[[:space:]]' \
+run modprobe grep -HE '^[[:space:]]*(blacklist|install)[[:space:]]' \
  {" ".join(f"{folder}/modprobe.d/*.conf" for folder in MODPROBE_DIRECTORIES)}
-run livepatch grep -sH '' /sys/kernel/livepatch/*/enabled
+run livepatch grep -H '' /sys/kernel/livepatch/*/enabled
 run livepatch-tools sh -c 'for t in kpatch canonical-livepatch; do command -v $t; done; :'
 run config grep -E '^(# )?CONFIG_({"|".join(CONFIGS)})[= ]' /boot/config-$release
 """
@@ -52,9 +52,9 @@ class KernelReading(Jsonable):
     boot: Boot
     modules: tuple[str, ...] | Unknown  # loaded
     builtin: tuple[str, ...] | Unknown  # of those in ASKED
-    blocked: Mapping[str, str]  # module: where it is kept from loading ("/etc/modprobe.d/x.conf: install")
+    blocked: Mapping[str, str] | Unknown  # module: where it is kept from loading ("/etc/modprobe.d/x.conf: install")
     sysctls: Sysctls
-    livepatches: Mapping[str, bool]  # name: enabled
+    livepatches: Mapping[str, bool] | Unknown  # name: enabled
     livepatch_tools: tuple[str, ...]
     config: Mapping[str, str] | Unknown  # y, m, n or a value, of CONFIGS
 
@@ -97,7 +97,7 @@ class Kernel(SectionFact[KernelReading]):
             builtin=_builtin(section),
             blocked=_blocked(section, cmdline if isinstance(cmdline, str) else ""),
             sysctls=values,
-            livepatches=_livepatches(section.blocks.get("livepatch")),
+            livepatches=_livepatches(section),
             livepatch_tools=_tools(section.blocks.get("livepatch-tools")),
             config=_config(section),
         )
@@ -125,13 +125,27 @@ def _builtin(section: Section) -> tuple[str, ...] | Unknown:
     return tuple(sorted({name.replace("-", "_") for name in names}))
 
 
-def _blocked(section: Section, cmdline: str) -> dict[str, str]:
+def _lines(section: Section, name: str) -> list[str] | Unknown:
+    """What `grep -H` over files that need not be there found; unknown where one is there and cannot be read."""
+    block = section.block(name)
+    if isinstance(block, Unknown):
+        return block
+    if block.status > 2:
+        return Unknown(f"{name}: {block.complaint}")
+    lines = block.text.splitlines()
+    errors = [line for line in lines if re.match(r"grep: .*: (?!No such file|Is a directory)", line)]
+    return Unknown(f"{name}: {errors[0]}") if errors else [line for line in lines if not line.startswith("grep: ")]
+
+
+def _blocked(section: Section, cmdline: str) -> dict[str, str] | Unknown:
     """Modules with `blacklist`, or with `install` of a command that loads nothing; of files of one name the first
     directory's is read: modprobe.d(5). On the command line: modprobe.blacklist= and module_blacklist=."""
-    block = section.blocks.get("modprobe")
+    lines = _lines(section, "modprobe")
+    if isinstance(lines, Unknown):
+        return lines
     blocked: dict[str, str] = {}
     first: dict[str, str] = {}
-    for line in block.text.splitlines() if block else []:
+    for line in lines:
         path, _, directive = line.partition(":")
         name = path.rpartition("/")[2]
         if first.setdefault(name, path) != path:
@@ -149,8 +163,10 @@ def _loads_nothing(command: list[str]) -> bool:
     return bool(command) and command[0].rpartition("/")[2] in ("false", "true")
 
 
-def _livepatches(block: Block | None) -> dict[str, bool]:
-    lines = block.text.splitlines() if block else []
+def _livepatches(section: Section) -> dict[str, bool] | Unknown:
+    lines = _lines(section, "livepatch")
+    if isinstance(lines, Unknown):
+        return lines
     found = (re.fullmatch(r"/sys/kernel/livepatch/([^/]+)/enabled:([01])", line) for line in lines)
     return {match[1]: match[2] == "1" for match in found if match}
 

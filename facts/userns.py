@@ -217,7 +217,11 @@ def _parents(block: Block | None) -> dict[str, str]:
 def _overlaps(
     ranges: tuple[Range, ...] | Unknown, passwd: dict[str, int] | Unknown, group: dict[str, int] | Unknown
 ) -> tuple[Overlap, ...] | Unknown:
-    """Ranges of different owners that share ids, and ranges that hold the id of somebody else on the host."""
+    """Ranges of different owners that share ids, and ranges that hold the id of somebody else on the host.
+
+    A row of root's that equals another's is no clash: LXD's packages write `root:N:M` beside `lxd:N:M`, and root may
+    use any id as it is.
+    """
     if isinstance(ranges, Unknown) or isinstance(passwd, Unknown) or isinstance(group, Unknown):
         return next(r for r in (ranges, passwd, group) if isinstance(r, Unknown))
     people = [Range("u", uid, 1, name, "passwd") for name, uid in passwd.items()]
@@ -225,6 +229,7 @@ def _overlaps(
     overlaps: list[Overlap] = []
     for index, first in enumerate(ranges):
         for second in (*ranges[index + 1 :], *people):
-            if first.owner != second.owner and first.overlaps(second):
+            twin = "root" in (first.owner, second.owner) and (first.start, first.count) == (second.start, second.count)
+            if first.owner != second.owner and first.overlaps(second) and not twin:
                 overlaps.append(Overlap(first, second))
     return tuple(overlaps)

@@ -178,6 +178,11 @@ def test_overlaps() -> None:
     )
 
 
+def test_root_beside_lxd_is_no_overlap() -> None:
+    assert reading("root:1000000:65536\nlxd:1000000:65536\n", "").overlaps == ()
+    assert reading("root:1000000:65536\nlxd:1000001:65536\n", "").overlaps != ()
+
+
 # ------------------------------------------------------------------------------------------------ controls
 
 
