@@ -21,6 +21,7 @@ from deploys.kernel_boot import DROP_IN, BootRow
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import SysctlRow
 from deploys.kernel_write import PATHS
+from deploys.subjects import SUBJECTS
 from facts.boot import Boot
 from facts.docker import DaemonJson, Docker, DockerReading
 from facts.kernel import Kernel, KernelReading
@@ -138,6 +139,7 @@ SYSCTLS = {
     "no way back but a reboot": (
         "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=0\n"}, State.PENDING_REBOOT, "no way",
     ),
+    "written in hexadecimal": ("kernel.sysrq", 438, "438", {FILE: "kernel.sysrq = 0x01b6\n"}, State.PASS, "live"),
     "a greater number is not always stricter": (
         "fs.suid_dumpable", 0, "2", {FILE: "fs.suid_dumpable=0\n"}, State.FAIL, "live it is 2",
     ),
@@ -489,7 +491,7 @@ def test_a_policy_that_is_wrong_is_refused(rules: dict[str, Any], words: str) ->
 
 @pytest.mark.parametrize("name", ["baseline", "strict"])
 def test_the_policies_hold_themselves(name: str) -> None:
-    rules = load_policy(name, [SUBJECT])[KernelRules]
+    rules = load_policy(name, SUBJECTS)[KernelRules]
     assert rules.value("kernel.dmesg_restrict") == "1"
     assert (rules.value("kernel.io_uring_disabled") == "1") is (name == "strict")
     assert (rules.word("lockdown") is not None) is (name == "strict")
