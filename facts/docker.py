@@ -6,7 +6,10 @@ import json
 import re
 from typing import Any, ClassVar
 
-from facts.docker_containers import read_containers, read_networks, read_ps, read_stored
+from facts.docker_containers import read_containers, read_inspected, read_networks, read_stored
+from facts.docker_options import config_key as config_key
+from facts.docker_options import known_keys, read_release
+from facts.docker_options import read_flags as read_flags
 from facts.docker_shapes import DAEMON_JSON as DAEMON_JSON
 from facts.docker_shapes import OVERRIDE as OVERRIDE
 from facts.docker_shapes import SOCKET_OVERRIDE as SOCKET_OVERRIDE
@@ -19,7 +22,6 @@ from facts.docker_shapes import Network as Network
 from facts.docker_shapes import Process as Process
 from facts.docker_shapes import Stored as Stored
 from facts.docker_shapes import Unit as Unit
-from facts.docker_shapes import config_key as config_key
 from facts.reading import Section, SectionFact, Unknown, known
 
 
@@ -31,11 +33,11 @@ class Docker(SectionFact[DockerReading]):
     """
 
     key: ClassVar[str] = "docker"
-    timeout: ClassVar[int] = 20
+    timeout: ClassVar[int] = 45
     script: ClassVar[str] = r"""
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
 kept() { printf '%s\n' "$1"; return "$2"; }
-ask() { timeout -k 1 8 docker "$@"; }
+ask() { timeout -k 1 15 docker "$@"; }
 run uid id -u
 have dockerd && run dockerd command -v dockerd
 if have dpkg-query; then
@@ -47,18 +49,18 @@ run target readlink -f /etc/docker/daemon.json
 show /etc/docker/daemon.json /etc/systemd/system/docker.service.d/zz-hullproof.conf
 show /etc/systemd/system/docker.socket.d/zz-hullproof.conf
 run group getent group docker
-have systemctl && units=$(systemctl show docker.service docker.socket \
-  -p Id -p MainPID -p ExecStart -p FragmentPath -p DropInPaths -p SocketMode 2>/dev/null) && run units kept "$units" 0
+properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,SocketMode
+have systemctl && units=$(systemctl show --timestamp=unix -p $properties docker.service docker.socket 2>/dev/null ||
+  systemctl show -p $properties docker.service docker.socket 2>/dev/null) && run units kept "$units" 0
 run exec grep -sH '^ExecStart=' /usr/lib/systemd/system/docker.service /etc/systemd/system/docker.service \
   /usr/lib/systemd/system/docker.service.d/*.conf /run/systemd/system/docker.service.d/*.conf \
   /etc/systemd/system/docker.service.d/*.conf
 run options grep -sHE '^ *(DOCKER_OPTS|OPTIONS)=' /etc/default/docker /etc/sysconfig/docker
 tls=$(sed -nE 's/.*"tls(cacert|cert|key)" *: *"([^"]+)".*/\2/p' /etc/docker/daemon.json 2>/dev/null)
-run files stat -L -c '%a %U %G %F|%n' /etc/docker /etc/docker/daemon.json /etc/docker/*.pem /etc/docker/certs.d \
+run files stat -L -c '%a %U %G %Y %F|%n' /etc/docker /etc/docker/daemon.json /etc/docker/*.pem /etc/docker/certs.d \
   /etc/docker/certs.d/*/* $tls /etc/default/docker /etc/sysconfig/docker /run/docker.sock /run/containerd \
   /run/containerd/containerd.sock /usr/lib/systemd/system/docker.service /usr/lib/systemd/system/docker.socket \
   /etc/systemd/system/docker.service /etc/systemd/system/docker.socket
-have dockerd && run help dockerd --help
 
 pid=; case "$units" in *MainPID=*) pid=${units#*MainPID=}; pid=${pid%%[!0-9]*};; esac
 [ "${pid:-0}" = 0 ] && [ -r /run/docker.pid ] && read -r pid </run/docker.pid
@@ -73,24 +75,20 @@ have ss && run listeners ss -Hltnp
 info=$(ask info --format '{{json .}}' 2>&1); run info kept "$info" $?
 root=${info#*\"DockerRootDir\":\"}; root=${root%%\"*}
 [ "$root" = "$info" ] && exit 0
-all=$(ask ps -a --no-trunc --format '{{.ID}} {{.State}} {{.Names}}' 2>&1); run ps kept "$all" $?
-ids=; pids=
-while read -r id state name; do
-  case "$state" in running|paused|restarting) ids="$ids $id";; esac
-done <<END
-$all
-END
-if [ -n "$ids" ]; then
-  inspected=$(ask container inspect --format '{"id":{{json .Id}},"pid":{{json .State.Pid}},"name":{{json .Name}},'\
-'"image":{{json .Config.Image}},"started":{{json .State.StartedAt}},"host":{"restart_policy":'\
+ids=$(cd "$root/containers" 2>/dev/null && echo *); [ "$ids" != '*' ] || ids=
+networks=$(ask network ls -q --no-trunc 2>&1); run networks kept "$networks" $?
+# Through `index`, the client gives up its typed form and lets one template serve containers and networks.
+inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"Id":{{json .Id}},"Driver":'\
+'{{json .Driver}},"Internal":{{json .Internal}},"IPAM":{{json .IPAM}},"Options":{{json .Options}},"Containers":'\
+'{{json .Containers}}}{{else}}{"pid":{{json .State.Pid}},"id":{{json .Id}},"name":{{json .Name}},"status":'\
+'{{json .State.Status}},"image":{{json .Config.Image}},"started":{{json .State.StartedAt}},"host":{"restart_policy":'\
 '{{json .HostConfig.RestartPolicy.Name}},"privileged":{{json .HostConfig.Privileged}},"network_mode":'\
 '{{json .HostConfig.NetworkMode}},"pid_mode":{{json .HostConfig.PidMode}},"ipc_mode":{{json .HostConfig.IpcMode}},'\
 '"uts_mode":{{json .HostConfig.UTSMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\
 '{{json .HostConfig.SecurityOpt}},"cap_add":{{json .HostConfig.CapAdd}},"devices":{{json .HostConfig.Devices}}},'\
-'"mounts":{{json .Mounts}},"networks":{{json .NetworkSettings.Networks}}}' $ids 2>&1)
-  run inspect kept "$inspected" $?
-  pids=$(printf '%s\n' "$inspected" | sed -n 's/^{"id":"[0-9a-f]*","pid":\([1-9][0-9]*\),.*/\1/p')
-fi
+'"mounts":{{json .Mounts}},"networks":{{json .NetworkSettings.Networks}}}{{end}}' $ids $networks 2>&1)
+run inspect kept "$inspected" $?
+pids=$(printf '%s\n' "$inspected" | sed -n 's/^{"pid":\([1-9][0-9]*\),.*/\1/p')
 if [ -n "$pids" ]; then
   status=; label=; ns=
   for p in $pids; do
@@ -102,9 +100,12 @@ if [ -n "$pids" ]; then
   run processes.label grep -saH '' $label
   run processes.ns find /proc/1/ns $ns -type l -printf '%p %l\n'
 fi
-networks=$(ask network ls -q)
-run networks ask network inspect --format '{{json .}}' $networks
-run images ask image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+if tags=$(ls -d "$root"/image/*/repositories.json 2>/dev/null); then
+  run images cat $tags
+  run layers grep -rhs '' "${tags%/*}/layerdb/sha256" --include=size
+else
+  run images.listed ask image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}'
+fi
 run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
 :
 """
@@ -113,27 +114,30 @@ run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
     def parse(section: Section) -> DockerReading:
         info = _info(section)
         running = _running(section, info)
-        options = _help(section.text("help"))
-        names = read_ps(section)
+        package = _package(section)
+        version = str(info.get("ServerVersion", "")) or None if isinstance(info, dict) else None
+        release = read_release(version or package["package_version"])
+        rows = read_inspected(section) if running is True else _silent(running)
         return DockerReading(
             installed="dockerd" in section.blocks and section.blocks["dockerd"].status == 0,
-            **_package(section),
+            **package,
             running=running,
-            version=str(info.get("ServerVersion", "")) or None if isinstance(info, dict) else None,
+            version=version,
             daemon_json=read_daemon_json(_target(section), _file_or_directory(section, DAEMON_JSON)),
-            keys_known=_keys(options),
-            can_validate=not isinstance(options, Unknown) and "validate" in options,
+            keys_known=known_keys(release),
+            can_validate=release is not None and release >= (23, 0),
             flags=_flags(section),
             info=info,
-            networks=read_networks(section) if running is True else _silent(running),
-            containers=read_containers(section, names) if running is True else _silent(running),
-            stored=read_stored(section, names) if running is True else _silent(running),
+            networks=read_networks(rows),
+            containers=read_containers(section, rows),
+            stored=read_stored(section, rows),
             files=_files(section),
             group_members=_members(section),
             listeners=_listeners(section, running),
             proxies=_proxies(section),
             log=_log(section),
             unit=_unit(section),
+            stale=_stale(section),
         )
 
 
@@ -148,7 +152,7 @@ def _info(section: Section) -> dict[str, Any] | Unknown:
     if block.status == 127:
         return Unknown("docker info: the docker client is not installed")
     if block.status in (124, 137):
-        return Unknown("docker info: the daemon gave no answer in 8 seconds")
+        return Unknown("docker info: the daemon gave no answer in 15 seconds")
     start = block.text.find("{")  # warnings of the client may stand before it
     try:
         info = json.loads(block.text[start:]) if start >= 0 else None
@@ -218,48 +222,6 @@ def read_daemon_json(path: str, text: str | Unknown | None) -> DaemonJson:
     return DaemonJson(path, text, keys, twice)
 
 
-def _help(text: str | Unknown) -> set[str] | Unknown:
-    """The long options in `dockerd --help`."""
-    if isinstance(text, Unknown):
-        return Unknown(f"the options of dockerd are not known ({text.unknown})")
-    options = set(re.findall(r"^ {2,}(?:-\w, )?--([a-z0-9-]+)", text, re.M))
-    return options or Unknown("dockerd --help lists no options")
-
-
-def _keys(options: set[str] | Unknown) -> tuple[str, ...] | Unknown:
-    """The keys of daemon.json: those of the options, and the two that are no options."""
-    if isinstance(options, Unknown):
-        return options
-    return tuple(sorted({config_key(option) for option in options} | {"builder", "features"}))
-
-
-_SHORT = {"b": "bridge", "D": "debug", "G": "group", "H": "host", "l": "log-level", "p": "pidfile"}
-_SHORT["s"] = "storage-driver"
-
-
-def read_flags(words: list[str]) -> dict[str, str]:
-    """Long options with their values; `true` for a bare switch; several values of one option with spaces between."""
-    flags: dict[str, list[str]] = {}
-    name = ""
-    for word in words:
-        option, equals, value = word.partition("=")
-        if option.startswith("--"):
-            name = option[2:]
-        elif len(option) > 1 and option[0] == "-" and option[1] in _SHORT:
-            name, value = _SHORT[option[1]], word[2:].removeprefix("=")
-            equals = value
-        elif name and not word.startswith("$"):
-            flags[name].append(word)  # dockerd takes no arguments, so this is the value of the option before
-            continue
-        else:
-            continue
-        flags.setdefault(name, [])
-        if equals:
-            flags[name].append(value)
-            name = ""
-    return {option: " ".join(values) or "true" for option, values in flags.items()}
-
-
 def _flags(section: Section) -> dict[str, str]:
     for name, block in section.blocks.items():
         if name.startswith("/proc/") and name.endswith("/cmdline") and block.status == 0:
@@ -272,11 +234,11 @@ _KINDS = {"regular": "file", "directory": "directory", "socket": "socket", "symb
 
 
 def _files(section: Section) -> tuple[FileMode, ...]:
-    """From lines such as `660 root docker socket|/run/docker.sock`."""
+    """From lines such as `660 root docker 1790000000 socket|/run/docker.sock`."""
     block = section.blocks.get("files")
     found = {}
     for line in block.text.splitlines() if block else ():
-        if match := re.match(r"([0-7]{1,4}) (\S+) (\S+) (\w+)[^|]*\|(/.*)", line):
+        if match := re.match(r"([0-7]{1,4}) (\S+) (\S+) \d+ (\w+)[^|]*\|(/.*)", line):
             kind = _KINDS.get(match[4], match[4])
             found[match[5]] = FileMode(match[5], match[1].zfill(4), match[2], match[3], kind)
     return tuple(found[path] for path in sorted(found))
@@ -334,6 +296,15 @@ def _unit(section: Section) -> Unit:
         socket_mode=socket.get("SocketMode", ""),
         socket_override=socket_override if isinstance(socket_override, str) else None,
     )
+
+
+def _stale(section: Section) -> bool | Unknown:
+    units, files = section.blocks.get("units"), section.blocks.get("files")
+    started = re.search(r"^ExecMainStartTimestamp=@(\d+)$", units.text if units else "", re.M)
+    written = re.search(rf" (\d+) [^|]*\|{re.escape(DAEMON_JSON)}$", files.text if files else "", re.M)
+    if started is None:
+        return Unknown("systemd does not say when the Docker daemon started")
+    return bool(written and int(written[1]) > int(started[1]))
 
 
 def _usr(path: str) -> str:

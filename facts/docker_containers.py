@@ -13,15 +13,26 @@ from facts.reading import Block, Section, Unknown, known
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
 
 
-def read_containers(section: Section, names: dict[str, str] | Unknown) -> tuple[Container, ...] | Unknown:
-    if isinstance(names, Unknown):
-        return names
-    block = section.blocks.get("inspect")
-    rows = [json.loads(line) for line in block.text.splitlines() if line.startswith("{")] if block else []
-    if block and block.status != 0 and not rows and "No such container" not in block.text:
-        return Unknown(f"docker container inspect: {block.complaint}")
+def read_inspected(section: Section) -> list[dict[str, Any]] | Unknown:
+    """What the client's `inspect` gave, a JSON object per line: containers have a `pid`, networks a `Driver`."""
+    networks = section.text("networks")
+    block = section.block("inspect")
+    if isinstance(networks, Unknown):
+        return Unknown(f"docker network ls: {networks.unknown}")
+    if isinstance(block, Unknown):
+        return block
+    if block.status != 0 and any(
+        line and not line.startswith("{") and "No such" not in line for line in block.text.splitlines()
+    ):
+        return Unknown(f"docker inspect: {block.complaint}")
+    return [json.loads(line) for line in block.text.splitlines() if line.startswith("{")]
+
+
+def read_containers(section: Section, rows: list[dict[str, Any]] | Unknown) -> tuple[Container, ...] | Unknown:
+    if isinstance(rows, Unknown):
+        return rows
     processes = _processes(section)
-    found = (_container(row, processes) for row in rows if row["pid"])
+    found = (_container(row, processes) for row in rows if row.get("pid"))
     return tuple(sorted(found, key=lambda container: container.name))
 
 
@@ -85,12 +96,10 @@ def _processes(section: Section) -> dict[int, Process]:
     }
 
 
-def read_networks(section: Section) -> tuple[Network, ...] | Unknown:
-    text = section.text("networks")
-    if isinstance(text, Unknown):
-        return Unknown(f"docker network inspect: {text.unknown}")
-    rows = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return tuple(sorted((_network(row) for row in rows), key=lambda network: network.name))
+def read_networks(rows: list[dict[str, Any]] | Unknown) -> tuple[Network, ...] | Unknown:
+    if isinstance(rows, Unknown):
+        return rows
+    return tuple(sorted((_network(row) for row in rows if "Driver" in row), key=lambda network: network.name))
 
 
 def _network(row: dict[str, Any]) -> Network:
@@ -109,29 +118,29 @@ def _network(row: dict[str, Any]) -> Network:
     )
 
 
-def read_ps(section: Section) -> dict[str, str] | Unknown:
-    """Every container's name and state."""
-    text = section.text("ps")
-    if isinstance(text, Unknown):
-        return Unknown(f"docker {text.unknown}")
-    rows = (line.split() for line in text.splitlines())
-    return {row[2]: row[1] for row in rows if len(row) == 3}
-
-
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-def read_stored(section: Section, names: dict[str, str] | Unknown) -> Stored | Unknown:
-    """Sizes are as exact as the client prints them (three digits), and count a layer once per image."""
-    images = section.text("images")
-    volumes = section.text("volumes")
-    if isinstance(images, Unknown):
-        return Unknown(f"docker image ls: {images.unknown}")
-    rows = [line.split() for line in images.splitlines() if " " in line]
-    sizes = (re.fullmatch(r"([0-9.]+)([kMGT]?B)", row[1]) for row in rows)
+def read_stored(section: Section, rows: list[dict[str, Any]] | Unknown) -> Stored | Unknown:
+    if isinstance(rows, Unknown):
+        return rows
+    images, size = _images(section)
     return Stored(
-        images=tuple(sorted(row[0] for row in rows)),
-        images_bytes=sum(round(float(size[1]) * _UNITS[size[2]]) for size in sizes if size),
-        containers=tuple(sorted(known(names))),
-        volumes=tuple(sorted(known(volumes).split())),
+        images=images,
+        images_bytes=size,
+        containers=tuple(sorted(row["name"].lstrip("/") for row in rows if "pid" in row)),
+        volumes=tuple(sorted(known(section.text("volumes")).split())),
     )
+
+
+def _images(section: Section) -> tuple[tuple[str, ...], int]:
+    """Tags and bytes: of the layers as the graph driver notes them, or (containerd's store) as the client rounds."""
+    if "images" in section.blocks:
+        repositories = known(section.json("images"))["Repositories"]
+        tags = (tag for repository in repositories.values() for tag in repository if "@" not in tag)
+        layers = section.blocks["layers"].text.split()
+        return tuple(sorted(tags)), sum(int(layer) for layer in layers if layer.isdigit())
+    rows = [line.split() for line in known(section.text("images.listed")).splitlines() if " " in line]
+    sizes = (re.fullmatch(r"([0-9.]+)([kMGT]?B)", row[1]) for row in rows)
+    total = sum(round(float(size[1]) * _UNITS[size[2]]) for size in sizes if size)
+    return tuple(sorted(row[0] for row in rows)), total

@@ -5,36 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from facts.docker_options import config_key
 from facts.reading import Jsonable, Unknown
 
 DAEMON_JSON = "/etc/docker/daemon.json"
 OVERRIDE = "/etc/systemd/system/docker.service.d/zz-hullproof.conf"
 SOCKET_OVERRIDE = "/etc/systemd/system/docker.socket.d/zz-hullproof.conf"
-
-# Options whose name in daemon.json is not their name on the command line: the lists stand in the plural there.
-_PLURAL = {
-    "add-runtime": "runtimes",
-    "authorization-plugin": "authorization-plugins",
-    "cdi-spec-dir": "cdi-spec-dirs",
-    "default-address-pool": "default-address-pools",
-    "default-network-opt": "default-network-opts",
-    "default-ulimit": "default-ulimits",
-    "dns-opt": "dns-opts",
-    "exec-opt": "exec-opts",
-    "feature": "features",
-    "host": "hosts",
-    "insecure-registry": "insecure-registries",
-    "label": "labels",
-    "log-opt": "log-opts",
-    "node-generic-resource": "node-generic-resources",
-    "registry-mirror": "registry-mirrors",
-    "storage-opt": "storage-opts",
-}
-
-
-def config_key(option: str) -> str:
-    """The key of daemon.json for a long option of dockerd (moby: daemon/config, the named list options)."""
-    return _PLURAL.get(option, option)
 
 
 @dataclass(frozen=True)
@@ -143,7 +119,7 @@ class DockerReading(Jsonable):
     running: bool | Unknown  # the daemon answers on its socket
     version: str | None  # the running server's version
     daemon_json: DaemonJson
-    keys_known: tuple[str, ...] | Unknown  # options this dockerd knows (dockerd --help); gates version-dependent keys
+    keys_known: tuple[str, ...] | Unknown  # keys this dockerd knows, by its version; gates version-dependent keys
     can_validate: bool  # dockerd has --validate (23.0 and later)
     flags: dict[str, str]  # options on the running daemon's (else the unit's) command line: {"host": "fd://", …}
     info: dict[str, Any] | Unknown  # docker info: SecurityOptions, DockerRootDir, LiveRestoreEnabled, LoggingDriver …
@@ -156,6 +132,7 @@ class DockerReading(Jsonable):
     proxies: int | Unknown  # running docker-proxy processes
     log: tuple[str, ...]  # the unit's last log lines, only where the daemon does not run
     unit: Unit = Unit()
+    stale: bool | Unknown = False  # daemon.json was written after the daemon started
 
     @property
     def flag_keys(self) -> dict[str, str]:

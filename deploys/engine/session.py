@@ -67,7 +67,10 @@ class Session:
             return
         context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
         self.changes = [change for subject in self.subjects for change in self._planned(subject, context)]
-        self.steps = arrange(self.changes, [subject.name for subject in self.subjects])
+        try:
+            self.steps = arrange(self.changes, [subject.name for subject in self.subjects])
+        except ValueError as error:  # the policy wants two values of one key
+            self.errors.append(f"cannot be planned: {error}")
 
     def begin_with(self, changes: Sequence[Change]) -> None:
         """A plan of these changes alone: the rest can only be planned when they are done."""
