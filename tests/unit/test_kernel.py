@@ -139,6 +139,7 @@ SYSCTLS = {
     "no way back but a reboot": (
         "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=0\n"}, State.PENDING_REBOOT, "no way",
     ),
+    "written in hexadecimal": ("kernel.sysrq", 438, "438", {FILE: "kernel.sysrq = 0x01b6\n"}, State.PASS, "live"),
     "a greater number is not always stricter": (
         "fs.suid_dumpable", 0, "2", {FILE: "fs.suid_dumpable=0\n"}, State.FAIL, "live it is 2",
     ),
