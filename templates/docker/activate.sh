@@ -30,8 +30,8 @@ timeout 120 systemctl restart docker.service || exit 1
 for round in 1 2; do  # twice: one container may need another's network
   for id in $(sort -u "$ran"); do
     case $(ask container inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$id" 2>/dev/null) in
-      'false 0') [ "$STOP" != 1 ] && lives || ask start "$id" >/dev/null ;;  # under live-restore it ended by itself
-      false*) ask start "$id" >/dev/null ;;
+      'false 0') [ "$STOP" != 1 ] && lives || timeout 60 docker start "$id" >/dev/null ;;  # under live-restore it ended by itself
+      false*) timeout 60 docker start "$id" >/dev/null ;;
     esac
   done
 done
