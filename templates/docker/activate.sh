@@ -15,7 +15,7 @@ if ! running=$(ask ps -q --no-trunc 2>/dev/null) && [ "$state" = active ] && [ !
 fi
 [ -z "$running" ] || printf '%s\n' "$running" >>"$ran"
 if [ -n "$running" ] && [ "$STOP" = 1 ]; then
-  timeout 120 docker stop $running >/dev/null || exit 1
+  timeout 180 docker stop $running >/dev/null || exit 1
 elif [ -n "$running" ] && ! lives; then
   systemctl reload docker.service
   tries=0
@@ -30,7 +30,7 @@ elif [ -n "$running" ] && ! lives; then
   done
 fi
 systemctl reset-failed docker.service 2>/dev/null
-timeout 120 systemctl restart docker.service || exit 1
+timeout 300 systemctl restart docker.service || exit 1
 [ -e "$ran" ] || exit 0
 for round in 1 2; do  # twice: one container may need another's network
   lost=
