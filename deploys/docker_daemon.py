@@ -126,7 +126,7 @@ def docker_service(context: Context) -> Service:
         activate=f"STOP={int(stop)}\n{(TEMPLATES / 'activate.sh').read_text()}",
         healthy=(TEMPLATES / "healthy.sh").read_text(),
         explain="journalctl -q -u docker.service -n 8 --no-pager -o cat",
-        seconds=90,
+        seconds=120,
         interrupts=_interrupts(running_names(context), stop),
     )
 
