@@ -173,15 +173,19 @@ def build(dist: Distribution, path: Path) -> None:
 def build_env(dist: Distribution, work: Path) -> dict[str, str]:
     """What the build's scripts are told."""
     scripts = {f"LAB_{name.upper()}": guest_script(f"{name}.sh") for name in BUILD_SCRIPTS}
-    return os.environ | scripts | {
-        "LAB_HOSTNAME": dist.name,
-        "LAB_PUBKEY": public_key(),
-        "LAB_REPOSITORY": f"{dist.docker} {REPOSITORY}",
-        "LAB_PACKAGES": dist.docker,
-        "LAB_UUID": Path("/proc/sys/kernel/random/uuid").read_text().strip(),
-        "LAB_DISK_SIZE": DISK_SIZE,
-        "DEBIAN_FRONTEND": "noninteractive",
-    }
+    return (
+        os.environ
+        | scripts
+        | {
+            "LAB_HOSTNAME": dist.name,
+            "LAB_PUBKEY": public_key(),
+            "LAB_REPOSITORY": f"{dist.docker} {REPOSITORY}",
+            "LAB_PACKAGES": dist.docker,
+            "LAB_UUID": Path("/proc/sys/kernel/random/uuid").read_text().strip(),
+            "LAB_DISK_SIZE": DISK_SIZE,
+            "DEBIAN_FRONTEND": "noninteractive",
+        }
+    )
 
 
 def hook(script: str) -> str:
