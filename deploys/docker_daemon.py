@@ -11,6 +11,11 @@ from facts.docker import DAEMON_JSON, Docker, DockerReading, config_key, read_fl
 from facts.reading import Unknown, known
 
 RESTART = "container-restart"  # accepting it: running containers may be stopped and started again
+# While a container runs, dockerd keeps its default bridge as it is, whatever daemon.json says (moby:
+# daemon_unix.go, initNetworkController: "updated network configuration will not take affect").
+BRIDGE_KEYS = frozenset(
+    ("icc", "bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "ip", "ip-masq", "mtu")
+)
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "docker"
 
 
@@ -94,6 +99,10 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
     allow = f"allow that with accept={RESTART}"
     if "userns-remap" in put:
         return f"containers of the old user namespace ({', '.join(names)}) must not outlast the restart; {allow}"
+    if settings := sorted(BRIDGE_KEYS & set(put)):
+        return (
+            f"Docker takes up {', '.join(settings)} only while no container runs: stop {', '.join(names)}, or {allow}"
+        )
     if put.get("live-restore") is False or not _survives(context):
         return f"the restart would stop {', '.join(names)}, since live-restore is off; {allow}"
     return ""

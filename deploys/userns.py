@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from deploys.docker_daemon import daemon_json
-from deploys.engine.change import Blocked, Change, Command, Context, Subject, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Context, MergeJson, Service, Subject, WriteFile
 from deploys.engine.control import Control, Impact, Severity, Verdict, agree, failed, not_applicable, passed
 from deploys.engine.policy import Policy, Rules
 from deploys.ranges import NoRange, own_start, plan_range, with_row
@@ -199,18 +199,22 @@ def _remap(context: Context) -> Iterator[Change]:
         allow = f"allow it with `--data accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy"
         yield Blocked("userns", "map root in Docker's containers to nobody (userns-remap)", why=f"{lost}; {allow}")
         return
-    if remap_on_disk(docker) is None:
-        try:
-            start = own_start(reading) or plan_range(reading)
-        except (NoRange, UnknownReading) as error:
-            yield Blocked("userns", "plan a range of ids for Docker's containers", why=str(error))
-            return
-        yield from _user(reading)
-        yield from _rows(reading, start)
-    yield from _open_parents(reading)
-    yield from _stop(known(docker.containers), lost)
     value = remap_on_disk(docker) or DOCKER_USER
-    yield daemon_json(context, "userns", f"map root in containers to {value}'s ids", {"userns-remap": value})
+    merge = daemon_json(context, "userns", f"map root in containers to {value}'s ids", {"userns-remap": value})
+    if not isinstance(merge, MergeJson):  # it cannot be written now: then nothing is made ready for it either
+        yield merge
+        return
+    try:
+        start = own_start(reading) or plan_range(reading)
+    except (NoRange, UnknownReading) as error:
+        yield Blocked("userns", "plan a range of ids for Docker's containers", why=str(error))
+        return
+    yield from _open_parents(reading)
+    if remap_on_disk(docker) is None:
+        yield from _user(reading)
+    yield from _start_again(known(docker.containers))
+    yield merge
+    yield from _rows(reading, start if value == DOCKER_USER else None, merge.service, lost)
 
 
 def _containerd_store(docker: DockerReading) -> bool:
@@ -281,13 +285,23 @@ def _user(reading: UsernsReading) -> Iterator[Change]:
     )
 
 
-def _rows(reading: UsernsReading, start: int) -> Iterator[Change]:
+def _rows(reading: UsernsReading, start: int | None, service: Service | None, lost: str) -> Iterator[Change]:
+    """The rows, written in Docker's own step: they go back with daemon.json if Docker does not come up.
+
+    The last of them, written anew even where it stays as it is, also stops what runs: before the daemon changes its
+    mapping, and when that is undone before it changes back. Else containers go on under live-restore that no daemon
+    knows, with addresses that it gives away again.
+    """
     for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
-        old, text = known(before), with_row(before, start)
-        if text != old:
-            mode, owner = ("0644", "root:root") if old is None else ("", "")  # "": as it was
-            yield WriteFile("userns", f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}",
-                            path=path, text=text, before=old, mode=mode, owner=owner)  # fmt: skip
+        old = known(before)
+        text = with_row(old, start) if start is not None else old or ""
+        mode, owner = ("0644", "root:root") if old is None else ("", "")  # "": as it was
+        row = f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}" if start is not None else f"keep {path}"
+        if path == SUBGID:
+            yield WriteFile("userns", f"{row}, and stop the containers", path=path, text=text, before=old, mode=mode,
+                            owner=owner, activate=QUIESCE, service=service, interrupts=lost)  # fmt: skip
+        elif text != old:
+            yield WriteFile("userns", row, path=path, text=text, before=old, mode=mode, owner=owner, service=service)
 
 
 def _open_parents(reading: UsernsReading) -> Iterator[Change]:
@@ -298,25 +312,24 @@ def _open_parents(reading: UsernsReading) -> Iterator[Change]:
                           script=f"chmod o+x {quote(path)}", undo=f"chmod {mode} {quote(path)}")  # fmt: skip
 
 
-def _stop(containers: Iterable[Container], lost: str) -> Iterator[Change]:
-    """Containers that still ran would be nobody's: with live-restore they go on, and the daemon with the new root
-    does not know them. The undo starts them again; it runs after the old daemon.json and the old daemon are back."""
+def _start_again(containers: Iterable[Container]) -> Iterator[Change]:
+    """What brings the containers back that are stopped for the switch. This stands in the subject's step, so that it
+    is undone after Docker's: the old daemon.json and the old daemon are back by then."""
     ids = [container.id for container in sorted(containers, key=lambda container: container.started)]
-    if not ids:
-        return
-    yield Command(
-        "userns",
-        "stop the running containers: Docker will not know them under its new mapping",
-        script=STOP.format(ids=" ".join(map(quote, reversed(ids)))),
-        undo=START.format(ids=" ".join(map(quote, ids))),
-        interrupts=lost,
-    )
+    if ids:
+        yield Command("userns", "remember the running containers: an undo starts them again", script=":",
+                      undo=START.format(ids=" ".join(map(quote, ids))))  # fmt: skip
 
 
-# A container started with --rm is deleted when it stops: no undo brings it back, so nothing is stopped where one runs.
-STOP = """set -- {ids}
-gone=$(docker inspect -f '{{{{if .HostConfig.AutoRemove}}}}{{{{.Name}}}}{{{{end}}}}' "$@" | grep .)
-[ -z "$gone" ] || {{ echo "started with --rm, so stopping would delete them; stop them yourself:" $gone; exit 1; }}
+# A container started with --rm is deleted when it stops, and no undo brings it back: nothing is stopped where one runs.
+# On the way back (the daemon that answers is the mapping one) that is no reason to stay.
+QUIESCE = """docker version >/dev/null 2>&1 || exit 0
+set -- $(docker ps -q)
+[ $# -gt 0 ] || exit 0
+gone=$(docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' "$@" | grep .)
+if [ -n "$gone" ] && ! docker info -f '{{.SecurityOptions}}' | grep -q name=userns; then
+  echo "started with --rm, so stopping would delete them; stop them yourself:" $gone; exit 1
+fi
 docker stop "$@" >/dev/null
 """
 START = """failed=

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 import deploys.userns as subject
-from deploys.engine.change import Blocked, Change, Command, Context, MergeJson, WriteFile
+from deploys.engine.arrange import arrange
+from deploys.engine.change import Blocked, Change, Command, Context, MergeJson, Service, WriteFile
 from deploys.engine.control import State, judge
 from deploys.engine.policy import Policy
 from deploys.ranges import NoRange, own_start, plan_range, with_row
@@ -82,6 +83,7 @@ def docker(keys: Any = None, live: bool = False, **more: Any) -> DockerReading:
     return DockerReading(**{**values, **more})
 
 
+SERVICE = Service("docker", "systemctl restart docker", "docker info", "journalctl -u docker")
 RULES = UsernsRules(supported=True, ranges=True, docker_remap=True)
 
 
@@ -103,7 +105,7 @@ def reason(where: Context, control: str) -> str:
 @pytest.fixture(autouse=True)
 def merge(monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(where: Context, name: str, what: str, put: Any, drop: Any = ()) -> Change:
-        return MergeJson(name, what, path="/etc/docker/daemon.json", before=None, put=put)
+        return MergeJson(name, what, path="/etc/docker/daemon.json", before=None, put=put, service=SERVICE)
 
     monkeypatch.setattr(subject, "daemon_json", fake)
 
@@ -282,7 +284,7 @@ FULL = docker(
 
 def test_an_empty_docker_is_remapped_without_asking() -> None:
     changes = list(subject.plan(context()))
-    user, subuid, subgid, merged = changes
+    user, merged, subuid, subgid = changes
     assert isinstance(user, Command)
     assert "useradd --system" in user.script
     assert user.undo == "userdel dockremap"
@@ -310,15 +312,34 @@ def test_what_would_vanish_is_asked_first() -> None:
         assert words in only.why
 
 
-def test_accepted_the_containers_stop_before_the_switch_and_start_again_with_the_undo() -> None:
+def test_accepted_the_containers_stop_in_docker_s_step_and_start_again_with_the_undo() -> None:
     changes = list(subject.plan(context(engine=FULL, accept="userns-remap")))
-    stop, merged = changes[-2:]
-    assert isinstance(stop, Command)
-    assert "set -- id-web id-db id-agent" in stop.script  # the last started is stopped first
-    assert "for c in id-agent id-db id-web" in stop.undo
-    assert "app:1" in stop.interrupts
-    assert isinstance(merged, MergeJson)
     assert not any(isinstance(change, Blocked) for change in changes)
+    again, merged, _, subgid = changes[-4:]
+    assert isinstance(again, Command)
+    assert "for c in id-agent id-db id-web" in again.undo  # in the order in which they were started
+    assert isinstance(merged, MergeJson)
+    assert isinstance(subgid, WriteFile)
+    assert "docker stop" in subgid.activate
+    assert subgid.service == merged.service == SERVICE
+    assert "app:1" in subgid.interrupts
+    own, last = arrange(changes, ["userns"])
+    assert [type(change).__name__ for change in own.changes] == ["Command", "Command"]
+    assert last.changes[-1] == subgid  # after daemon.json: an undo comes to it first
+
+
+def test_where_daemon_json_cannot_be_written_nothing_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = Blocked("userns", "write daemon.json", why="it is not JSON")
+    monkeypatch.setattr(subject, "daemon_json", lambda *_: refusal)
+    assert list(subject.plan(context(engine=FULL, accept="userns-remap"))) == [refusal]
+
+
+def test_rows_that_are_good_are_used_as_they_are() -> None:
+    row = f"dockremap:{BASE + 65536}:65536\n"
+    changes = list(subject.plan(context(reading(row, row, passwd={"root": 0, "dockremap": 99}))))
+    _, subgid = changes
+    assert isinstance(subgid, WriteFile)
+    assert subgid.text == subgid.before == row
 
 
 @pytest.mark.parametrize("more", [{"stored": Unknown("denied")}, {"containers": Unknown("denied")}])
@@ -350,9 +371,11 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
 
 
 def test_on_disk_and_not_live_only_restarts() -> None:
-    (only,) = list(subject.plan(context(engine=docker({"userns-remap": "default"}))))
-    assert isinstance(only, MergeJson)
-    assert only.put == {"userns-remap": "default"}
+    merged, kept = list(subject.plan(context(engine=docker({"userns-remap": "default"}))))
+    assert isinstance(merged, MergeJson)
+    assert merged.put == {"userns-remap": "default"}
+    assert isinstance(kept, WriteFile)
+    assert kept.text == kept.before
 
 
 def test_a_container_on_host_ids_is_left_to_its_owner() -> None:
