@@ -31,7 +31,7 @@ TITLES = {
 )
 def test_forbidden_call(prober: Prober, proof: Proof, call: str) -> None:
     def attempt() -> Verdict:
-        found = scenarios.container(prober)
+        found = scenarios.containers(prober)
         verdict = call_denied(found[f"container:{call}"], found[f"host:{call}"])
         if verdict.holds is False and prober.docker_version() < ALLOWED_BEFORE.get(call, ()):
             raise CannotTell(f"the default profile of this Docker version allows it; {verdict.evidence}")
