@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from deploys import apparmor, docker, kernel, networks, seccomp, userns
 from deploys.engine.change import Subject
 
-SUBJECTS: tuple[Subject, ...] = ()
+SUBJECTS: tuple[Subject, ...] = (
+    kernel.SUBJECT,
+    apparmor.SUBJECT,
+    seccomp.SUBJECT,
+    userns.SUBJECT,
+    docker.SUBJECT,
+    networks.SUBJECT,
+)

@@ -18,7 +18,6 @@ class SystemReading(Jsonable):
     architecture: str
     hostname: str
     uid: int  # whom the survey ran as; 0 after sudo
-    sudo: bool  # whether the survey's own command took sudo to become root
     clock: int  # seconds since the epoch, as the host sees it
     systemd: bool
     container: str | None  # systemd-detect-virt --container: None on real or virtual hardware
@@ -39,7 +38,6 @@ class System(SectionFact[SystemReading]):
     script: ClassVar[str] = """
 show /etc/os-release /proc/sys/kernel/hostname
 run uid id -u
-run sudo echo "${HULLPROOF_SUDO:-}"
 run machine uname -m
 run clock date +%s
 [ -d /run/systemd/system ] && run systemd true
@@ -59,7 +57,6 @@ have systemd-detect-virt && run container systemd-detect-virt --container
             architecture=known(section.text("machine")).strip(),
             hostname=known(section.text("/proc/sys/kernel/hostname")).strip(),
             uid=int(known(section.text("uid"))),
-            sudo=known(section.text("sudo")).strip() == "1",
             clock=int(known(section.text("clock"))),
             systemd="systemd" in section.blocks,
             container=container.text.strip() if container and container.status == 0 else None,

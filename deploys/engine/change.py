@@ -26,10 +26,28 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Service:
+    """A daemon that has to take up new settings: how, and how we know that it is well again.
+
+    `activate` and `healthy` are sh; if `healthy` does not succeed within `seconds`, every file written for the
+    service in this run is put back and `activate` runs again. `explain` prints why it failed (its last log lines).
+    """
+
+    name: str
+    activate: str
+    healthy: str
+    explain: str
+    seconds: int = 60
+    interrupts: str = ""
+
+
+@dataclass(frozen=True)
 class WriteFile(Change):
     """Own a whole file. `before` is the text the survey saw (None: no such file): the write is refused on the host
     if the file is no longer that. `validate` is an sh command with `{}` for the new file's path; `activate` is an
-    sh command that makes it live; it runs again, after the old file is back, when the change is undone."""
+    sh command that makes it live; it runs again, after the old file is back, when the change is undone. With a
+    `service`, the file is written in the service's own step and goes back if the service does not come up.
+    `mode` and `owner` "": as the old file's."""
 
     path: str
     text: str
@@ -38,6 +56,7 @@ class WriteFile(Change):
     owner: str = "root:root"
     validate: str = ""
     activate: str = ""
+    service: Service | None = None
 
 
 @dataclass(frozen=True)
@@ -62,22 +81,6 @@ class Install(Change):
     """Install packages with the host's own package manager; undone by removing those that were not there before."""
 
     packages: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Service:
-    """A daemon that has to take up new settings: how, and how we know that it is well again.
-
-    `activate` and `healthy` are sh; if `healthy` does not succeed within `seconds`, every file written for the
-    service in this run is put back and `activate` runs again. `explain` prints why it failed (its last log lines).
-    """
-
-    name: str
-    activate: str
-    healthy: str
-    explain: str
-    seconds: int = 60
-    interrupts: str = ""
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ class Rules(BaseModel):
 class Waiver(BaseModel):
     """A finding accepted by name until a day, by somebody, for a reason."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
 
-    control: str
-    reason: str = Field(min_length=1)
-    owner: str = Field(min_length=1)
-    until: datetime.date
+    control: str = Field(description="The control's id, as reports and docs/controls.md give it.")
+    reason: str = Field(min_length=1, description="Why the finding is accepted.")
+    owner: str = Field(min_length=1, description="Who answers for it.")
+    until: datetime.date = Field(description="The last day it is accepted (UTC); past it the finding fails again.")
 
     @property
     def expired(self) -> bool:

@@ -12,7 +12,4 @@ from pyinfra_testing.facts import make_fact_tests
 CASES = Path(__file__).resolve().parents[1] / "facts"
 
 for folder in sorted(path for path in CASES.iterdir() if path.is_dir()):
-    if any(folder.glob("*.json")):
-        case = make_fact_tests("facts", folder.name, folder)
-        globals()[case.__name__] = case
-del folder, case
+    globals()[f"Test_{folder.name}"] = make_fact_tests("facts", folder.name, folder)

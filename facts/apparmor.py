@@ -1,0 +1,165 @@
+"""AppArmor: whether the kernel has it, whether the host can load profiles, and which profiles are in which mode."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+from facts.selinux import parameters
+
+ENABLED = "/sys/module/apparmor/parameters/enabled"
+LOADED = "/sys/kernel/security/apparmor/profiles"
+FOLDER = "/etc/apparmor.d"
+PARAMETERS = ("apparmor", "security", "lsm")
+
+
+@dataclass(frozen=True)
+class Profile(Jsonable):
+    """A profile as a file declares it: `flags=(complain)`, `flags=(unconfined)`, `attach_disconnected` …"""
+
+    name: str
+    file: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Running(Jsonable):
+    executable: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class AppArmorReading(Jsonable):
+    """See apparmor(7), apparmor.d(5), aa-status(8)."""
+
+    enabled: bool | Unknown | None  # in the running kernel; None: the kernel was built without AppArmor
+    parser: str | None  # apparmor_parser's path; without it no profile gets into the kernel
+    package: str | Unknown | None  # version of package apparmor; None: not installed
+    service: str | Unknown | None  # apparmor.service: enabled, disabled, masked …; None: no such unit
+    command_line: dict[str, str] | Unknown  # of apparmor, security and lsm those given to the running kernel
+    profiles: dict[str, str] | Unknown  # loaded: name to enforce, complain, kill, unconfined, prompt
+    declared: tuple[Profile, ...] | Unknown  # in /etc/apparmor.d
+    unconfined: tuple[Running, ...] | Unknown  # running without the profile that is loaded for their executable
+    disabled: tuple[str, ...]  # file names in /etc/apparmor.d/disable
+    force_complain: tuple[str, ...]  # file names in /etc/apparmor.d/force-complain
+    files: dict[str, str | Unknown]  # path to text: our own files and those that declare a profile in complain
+
+    @property
+    def by_design(self) -> frozenset[str]:
+        """Profiles that their files declare as unconfined: they only name a program, and are no defect."""
+        declared = () if isinstance(self.declared, Unknown) else self.declared
+        return frozenset(profile.name for profile in declared if "unconfined" in profile.flags)
+
+
+class AppArmor(SectionFact[AppArmorReading]):
+    """AppArmor in the kernel (sysfs, securityfs), on disk (/etc/apparmor.d) and in its service."""
+
+    key: ClassVar[str] = "apparmor"
+    script: ClassVar[str] = f"""
+show {ENABLED} /proc/cmdline {LOADED}
+run parser command -v apparmor_parser
+if have dpkg-query; then run package dpkg-query -W -f '${{db:Status-Status}} ${{Version}}\\n' apparmor
+elif have rpm; then run package rpm -q --qf 'installed %{{VERSION}}-%{{RELEASE}}\\n' apparmor-parser; fi
+[ -d /run/systemd/system ] && run service systemctl is-enabled apparmor.service
+have aa-status && run status aa-status --json
+for d in disable force-complain; do [ -d {FOLDER}/$d ] && run $d ls {FOLDER}/$d; done
+[ -d {FOLDER} ] || exit 0
+run declared grep -sHE -d skip '^[[:space:]]*(profile[[:space:]]|["/@].*[[:space:]][{{][[:space:]]*$)' {FOLDER}/*
+files=$(grep -slE -d skip 'flags=\\([^)]*complain' {FOLDER}/* | head -n 50)
+for f in $files {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
+:
+"""
+
+    @staticmethod
+    def parse(section: Section) -> AppArmorReading:
+        parser = section.blocks.get("parser")
+        return AppArmorReading(
+            enabled=_enabled(section),
+            parser=parser.text.strip() or None if parser and parser.status == 0 else None,
+            package=_package(section),
+            service=_service(section),
+            command_line=parameters(section.text("/proc/cmdline"), PARAMETERS),
+            profiles=_loaded(section),
+            declared=_declared(section),
+            unconfined=_unconfined(section),
+            disabled=_names(section.blocks.get("disable")),
+            force_complain=_names(section.blocks.get("force-complain")),
+            files={path: section.text(path) for path in section.blocks if path.startswith(f"{FOLDER}/")},
+        )
+
+
+def _enabled(section: Section) -> bool | Unknown | None:
+    text = section.file(ENABLED)
+    if not isinstance(text, str):
+        return text
+    return {"Y": True, "N": False}.get(text.strip(), Unknown(f"{ENABLED} holds neither Y nor N"))
+
+
+def _package(section: Section) -> str | Unknown | None:
+    block = section.blocks.get("package")
+    if block is None:
+        return Unknown("neither dpkg nor rpm is here: whether AppArmor is installed cannot be told")
+    status, _, version = block.text.strip().partition(" ")
+    if block.status == 0:
+        return version if status == "installed" else None
+    absent = "no packages found" in block.text or "is not installed" in block.text
+    return None if absent else Unknown(f"package apparmor: {block.complaint}")
+
+
+def _service(section: Section) -> str | Unknown | None:
+    """systemctl(1) is-enabled: one word; its status is not 0 for `disabled` and its like."""
+    block = section.block("service")
+    if isinstance(block, Unknown):
+        return Unknown("no systemd here: whether AppArmor's service is enabled cannot be told")
+    answer = block.text.strip()
+    if answer == "not-found" or "No such file or directory" in answer:
+        return None
+    return answer if re.fullmatch(r"[a-z-]+", answer) else Unknown(f"apparmor.service: {block.complaint}")
+
+
+def _loaded(section: Section) -> dict[str, str] | Unknown:
+    """Lines such as `docker-default (enforce)`; a name may hold spaces and brackets."""
+    text = section.file(LOADED)
+    if isinstance(text, Unknown):
+        return text
+    if text is None:
+        return {} if _enabled(section) in (False, None) else Unknown(f"{LOADED} is not there: is securityfs mounted?")
+    found = (re.fullmatch(r"(.+) \(([a-z]+)\)", line) for line in text.splitlines() if line.strip())
+    pairs = [known(match or Unknown(f"{LOADED} has a line that names no profile")) for match in found]
+    return {pair[1]: pair[2] for pair in pairs}
+
+
+def _declared(section: Section) -> tuple[Profile, ...] | Unknown:
+    block = section.blocks.get("declared")
+    if block is None:
+        return ()
+    if block.status > 1:  # grep(1): 1 is "no such line"
+        return Unknown(f"{FOLDER}: {block.complaint}")
+    return tuple(_headers(block.text))
+
+
+def _headers(text: str) -> Iterator[Profile]:
+    """`profile NAME [ATTACHMENT] [flags=(a,b)] {` or `/PATH flags=(a b) {`, each after its file's name."""
+    for line in text.splitlines():
+        file, _, header = line.partition(":")
+        words = re.match(r'\s*(profile\s+)?("[^"]+"|[^\s{]\S*)', header)
+        if not words or header.strip().startswith("#"):
+            continue
+        flags = re.search(r"flags=\(([^)]*)\)", header)
+        yield Profile(words[2].strip('"'), file, tuple(re.split(r"[,\s]+", flags[1].strip())) if flags else ())
+
+
+def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
+    if "status" not in section.blocks:
+        return Unknown("aa-status is not installed: which processes run without their profile cannot be told")
+    status = known(section.json("status"))
+    rows = [(executable, row) for executable, found in status["processes"].items() for row in found]
+    return tuple(sorted({Running(executable, row["profile"]) for executable, row in rows
+                         if row["status"] == "unconfined"}, key=lambda row: (row.executable, row.profile)))  # fmt: skip
+
+
+def _names(block: Block | None) -> tuple[str, ...]:
+    return tuple(sorted(block.text.split())) if block and block.status == 0 else ()

@@ -1,0 +1,16 @@
+"""Real, booted, disposable container hosts on one Linux machine.
+
+    from tests.lab import up
+
+    with up("debian13", variant="weak") as vm:
+        print(vm.ssh("docker info").stdout)
+
+The variants: `bare` (no Docker), `stock` (what installing docker.io gives, containers unconfined by AppArmor
+included), `weak` (somebody's bad configuration), `owned` (other people's settings and running containers).
+"""
+
+from tests.lab.image import LabError
+from tests.lab.variants import up
+from tests.lab.vm import Vm
+
+__all__ = ["LabError", "Vm", "up"]

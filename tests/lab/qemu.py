@@ -1,0 +1,126 @@
+"""The QEMU process of one host: its command line, its monitor, and whether it is alive."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.lab.image import LabError, digest, run
+
+MEMORY = "2048"
+PROCESSORS = "2"
+
+
+def accelerator() -> list[str]:
+    """Software emulation unless told otherwise: a /dev/kvm that is there need not be able to run a kernel."""
+    if os.environ.get("HULLPROOF_LAB_ACCEL") == "kvm":
+        return ["-accel", "kvm", "-cpu", "host"]
+    # cx16: QEMU 7.2's cmpxchg16b leaves rubbish in the flags; an interrupt just after it is a kernel panic (seen on
+    # 6.12, whose allocator uses it all the time). la57: five-level page tables only make emulated page walks longer.
+    # svm: no host in a host here, and loading KVM costs seconds.
+    return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,cx16=off,la57=off,svm=off"]
+
+
+def hardware() -> list[str]:
+    """What a snapshot depends on: it loads only into the same machine."""
+    return [
+        *("-nodefaults", "-no-user-config", "-display", "none", "-vga", "none", "-machine", "pc"),
+        *accelerator(),
+        *("-m", MEMORY, "-smp", PROCESSORS, "-rtc", "base=utc"),
+        *("-device", "virtio-blk-pci,drive=disk", "-device", "virtio-net-pci,netdev=net,romfile="),
+        *("-device", "virtio-rng-pci"),
+    ]
+
+
+def hardware_key() -> str:
+    """The machine's part in a snapshot's name."""
+    version = run(["qemu-system-x86_64", "--version"]).splitlines()[0]
+    return digest(version, *hardware())
+
+
+def argv(name: str, folder: Path, port: int, snapshot: str | None) -> list[str]:
+    """The whole command line. `restrict=on`: nothing that a test sends may leave this machine."""
+    return [
+        *("qemu-system-x86_64", "-name", name, *hardware()),
+        *("-drive", f"id=disk,if=none,format=qcow2,cache=writeback,discard=unmap,file={folder / 'disk.qcow2'}"),
+        *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
+        # Relative: the folder's own path may be longer than a socket's name can be.
+        *("-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"),
+        *("-qmp", "unix:qmp.sock,server=on,wait=off", "-pidfile", "qemu.pid", "-daemonize"),
+        *(["-loadvm", snapshot] if snapshot else []),
+    ]
+
+
+def start(name: str, folder: Path, port: int, snapshot: str | None) -> None:
+    """Start the host; returns once its devices exist (and its snapshot is loaded)."""
+    said = folder / "qemu.log"
+    with said.open("w") as out:
+        code = subprocess.call(
+            argv(name, folder, port, snapshot), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
+        )
+    if code:
+        raise LabError(f"{name}: QEMU did not start: {said.read_text().strip()}")
+
+
+def live_pid(folder: Path) -> int | None:
+    """The host's process, if it runs and is truly this host's: a pid alone may be somebody else's by now."""
+    try:
+        pid = int((folder / "qemu.pid").read_text())
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (OSError, ValueError):
+        return None
+    return pid if any(str(folder / "disk.qcow2").encode() in word for word in words) else None
+
+
+def kill(folder: Path, deadline: float = 20) -> None:
+    """Pull the plug: SIGKILL, so that QEMU writes nothing more."""
+    pid = live_pid(folder)
+    if pid is None:
+        return
+    os.kill(pid, signal.SIGKILL)
+    end = time.monotonic() + deadline
+    while live_pid(folder) is not None:
+        if time.monotonic() > end:
+            raise LabError(f"QEMU process {pid} does not end")
+        time.sleep(0.02)
+
+
+def monitor(folder: Path, command: str, timeout: float = 120) -> str:
+    """One command of QEMU's monitor, over its machine protocol, whose answers have an end."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(timeout)
+        descriptor = os.open(folder, os.O_PATH)
+        try:
+            sock.connect(f"/proc/self/fd/{descriptor}/qmp.sock")
+        except OSError as error:
+            raise LabError(f"{folder.name}: no monitor, is it running? ({error})") from None
+        finally:
+            os.close(descriptor)
+        with sock.makefile("rw") as stream:
+            stream.readline()
+            ask(stream, "qmp_capabilities")
+            return str(ask(stream, "human-monitor-command", {"command-line": command}))
+
+
+def ask(stream: Any, command: str, arguments: dict[str, str] | None = None) -> object:
+    """Send one request and skip the events before its answer."""
+    stream.write(json.dumps({"execute": command, "arguments": arguments or {}}) + "\n")
+    stream.flush()
+    for line in stream:
+        answer = json.loads(line)
+        if "return" in answer:
+            return answer["return"]
+        if "error" in answer:
+            raise LabError(f"monitor: {command}: {answer['error'].get('desc')}")
+    raise LabError(f"monitor: the connection ended during {command}")
+
+
+def checked(folder: Path, command: str) -> None:
+    """A monitor command that says nothing when it works."""
+    said = monitor(folder, command).strip()
+    if said:
+        raise LabError(f"{folder.name}: {command}: {said}")
