@@ -15,11 +15,11 @@ def test_setuid(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: setuid_gains_nothing(scenarios.containers(prober)["setuid"]))
 
 
-@pytest.mark.proof("nobody talks to the Docker daemon through its socket", control="docker.socket-mode")
+@pytest.mark.proof("nobody talks to the Docker daemon through its socket", control="docker.file-modes")
 def test_socket(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: sockets_held(scenarios.daemon(prober)))
 
 
-@pytest.mark.proof("nobody talks to the Docker daemon by TCP", control="docker.tcp")
+@pytest.mark.proof("nobody talks to the Docker daemon by TCP", control="docker.no-tcp")
 def test_tcp(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: listeners_held(scenarios.daemon(prober)))

@@ -9,7 +9,7 @@ from tests.verify.probe import CannotTell, Prober
 from tests.verify.proof import Proof
 from tests.verify.verdict import Verdict, call_denied
 
-pytestmark = pytest.mark.proof(control="seccomp.filter-in-force")
+pytestmark = pytest.mark.proof(control="seccomp.default-profile")
 
 # Docker's own profile allowed io_uring until version 25.
 ALLOWED_BEFORE = {"io_uring_setup": (25,)}
