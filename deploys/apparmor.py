@@ -65,14 +65,15 @@ def on_apparmor(key: str) -> Callable[[Check], Check]:
 @on_apparmor("enabled")
 def installed(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[AppArmor]
-    if reading.parser is None:
+    parser = known(reading.parser)
+    if parser is None:
         reason = "apparmor_parser is missing: no profile gets into the kernel, and Docker runs containers unconfined"
         return failed(reason, "installed", known(reading.package), None)
     service = known(reading.service)
     if service not in AT_BOOT:
         said = f"is {service}" if service else "is not there"
-        return failed(f"apparmor.service {said}: no profile is loaded at boot", "installed", service, reading.parser)
-    return passed(f"{reading.parser} loads the profiles at boot", "installed", service, reading.parser)
+        return failed(f"apparmor.service {said}: no profile is loaded at boot", "installed", service, parser)
+    return passed(f"{parser} loads the profiles at boot", "installed", service, parser)
 
 
 @on_apparmor("enabled")
@@ -170,7 +171,7 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
 def _able(survey: Survey) -> bool:
     """Whether a container that starts now gets a profile."""
     reading = survey[AppArmor]
-    return reading.parser is not None and known(reading.profiles).get(DOCKER_DEFAULT) == "enforce"
+    return known(reading.parser) is not None and known(reading.profiles).get(DOCKER_DEFAULT) == "enforce"
 
 
 def unconfined(container: Container) -> bool:

@@ -14,6 +14,8 @@ from tests.lab import qemu
 from tests.lab.image import LabError, cache_dir, key_path, lock, log
 
 READY = "ready"
+# Hosts belong to the checkout that started them: the cache is shared, `--all` must not mean other people's.
+CHECKOUT = str(Path(__file__).resolve().parents[2])
 # Below the range from which the kernel picks the ports of outgoing connections.
 PORTS = range(20000, 30000)
 
@@ -26,7 +28,7 @@ def run_dir() -> Path:
 
 
 def names() -> list[str]:
-    """Every host that was brought up and not taken down, running or not."""
+    """Every host that was brought up and not taken down, running or not, whoever's it is."""
     return sorted(path.parent.name for path in run_dir().glob("*/vm.json"))
 
 
@@ -40,6 +42,7 @@ class Vm:
         self.port = port
         self.folder = run_dir() / name
         self.key = key_path()
+        self.checkout = CHECKOUT
 
     @classmethod
     def create(cls, distribution: str, variant: str, name: str | None) -> "Vm":
@@ -59,11 +62,19 @@ class Vm:
             known = json.loads((run_dir() / name / "vm.json").read_text())
         except OSError:
             raise LabError(f"no host {name!r}; there are: {', '.join(names()) or 'none'}") from None
-        return cls(known["name"], known["distribution"], known["variant"], known["port"])
+        vm = cls(known["name"], known["distribution"], known["variant"], known["port"])
+        vm.checkout = known.get("checkout", "")
+        return vm
 
     def remember(self) -> None:
         """Write down what `attach` needs."""
-        known = {"name": self.name, "distribution": self.distribution, "variant": self.variant, "port": self.port}
+        known = {
+            "name": self.name,
+            "distribution": self.distribution,
+            "variant": self.variant,
+            "port": self.port,
+            "checkout": CHECKOUT,
+        }
         (self.folder / "vm.json").write_text(json.dumps(known) + "\n")
 
     def __enter__(self) -> "Vm":
@@ -96,7 +107,13 @@ class Vm:
         return ["ssh", "-F", "none", *flags, "-i", str(self.key), "-p", str(self.port), f"{user}@127.0.0.1"]
 
     def ssh(
-        self, cmd: str, *, user: str = "root", check: bool = True, timeout: float = 120, input: str | None = None
+        self,
+        cmd: str,
+        *,
+        user: str = "root",
+        check: bool = True,
+        timeout: float = 120,
+        input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the host; what fails shows both streams."""
         done = subprocess.run(
@@ -147,7 +164,7 @@ class Vm:
             if not self.running():
                 break
             time.sleep(0.3)
-        raise LabError(f"{self.name}: no answer over ssh within {timeout:.0f} s; its console:\n{self.console()}")
+        raise self.silent(f"no answer over ssh within {timeout:.0f} s")
 
     def answers(self, cmd: str) -> str | None:
         """The output of a command if the host can be reached just now, and is not merely slow about it."""
@@ -157,13 +174,13 @@ class Vm:
             return None
         return done.stdout if done.returncode == 0 else None
 
-    def console(self, lines: int = 25) -> str:
-        """The end of the serial console."""
+    def silent(self, what: str) -> LabError:
+        """The error of a host that does not answer, with the end of its serial console."""
         try:
             text = (self.folder / "console.log").read_text(errors="replace")
         except OSError:
-            return "(nothing)"
-        return "\n".join(text.splitlines()[-lines:])
+            text = "(nothing)"
+        return LabError(f"{self.name}: {what}; its console:\n" + "\n".join(text.splitlines()[-25:]))
 
     # Power
 
@@ -195,7 +212,7 @@ class Vm:
             if now and now.split()[0] != before:
                 return
             time.sleep(0.5)
-        raise LabError(f"{self.name}: no new boot within {timeout:.0f} s; its console:\n{self.console()}")
+        raise self.silent(f"no new boot within {timeout:.0f} s")
 
     def boot_id(self) -> str:
         """The kernel's name for this boot."""
@@ -229,7 +246,7 @@ class Vm:
             if not self.running():
                 break
             time.sleep(0.2)
-        raise LabError(f"{self.name}: no answer after the snapshot was loaded; its console:\n{self.console()}")
+        raise self.silent("no answer after the snapshot was loaded")
 
 
 def free_name(stem: str) -> str:
@@ -250,7 +267,11 @@ def free_port() -> int:
 
 
 def down_all() -> None:
-    """Take every host down."""
+    """Take down every host that this checkout started, and say whose stay."""
     for name in names():
-        Vm.attach(name).down()
-        log(f"{name}: down")
+        vm = Vm.attach(name)
+        if vm.checkout == CHECKOUT:
+            vm.down()
+            log(f"{name}: down")
+        else:
+            log(f"{name}: left alone, it belongs to {vm.checkout or 'another checkout'}")

@@ -139,6 +139,7 @@ def test_all_holds() -> None:
         (apparmor(package=DENIED), State.PASS),  # built from source
         (BARE, State.FAIL),
         (apparmor(parser=None, package=DENIED), State.UNKNOWN),
+        (apparmor(parser=DENIED), State.UNKNOWN),
         (apparmor(service="disabled"), State.FAIL),
         (apparmor(service="masked"), State.FAIL),
         (apparmor(service=None), State.FAIL),
