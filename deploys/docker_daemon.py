@@ -85,7 +85,11 @@ def _obstacle(docker: DockerReading, put: Mapping[str, Any]) -> str:
 def _stops(context: Context) -> bool:
     """Whether running containers may be stopped for the restart, and then are: containers of the old user namespace
     must not outlast it, so who accepts the switch accepts that."""
-    return context.accepts(RESTART) or (context.accepts(REMAP) and context.failing("userns.docker-remap"))
+    return context.accepts(RESTART) or (context.accepts(REMAP) and _remaps(context))
+
+
+def _remaps(context: Context) -> bool:
+    return context.failing("userns.docker-remap")
 
 
 def _switches_mapping(docker: DockerReading, put: Mapping[str, Any]) -> bool:
@@ -142,16 +146,18 @@ def docker_service(context: Context) -> Service:
         healthy=(TEMPLATES / "healthy.sh").read_text(),
         explain="journalctl -q -u docker.service -n 8 --no-pager -o cat",
         seconds=120,
-        interrupts=_interrupts(running_names(context), stop),
+        interrupts=_interrupts(running_names(context), stop, context.accepts(REMAP) and _remaps(context)),
     )
 
 
-def _interrupts(names: tuple[str, ...] | Unknown, stop: bool) -> str:
+def _interrupts(names: tuple[str, ...] | Unknown, stop: bool, remap: bool) -> str:
     if isinstance(names, Unknown):
         return f"restarts docker; which containers that touches is not known ({names.unknown})"
     if not names:
         return "restarts docker; no container runs"
     listed = ", ".join(names)
+    if remap:
+        return f"restarts docker with other ids for its containers; stops {listed}, which it no longer sees"
     if stop:
         return f"restarts docker; stops and starts again: {listed}"
     return f"restarts docker; running containers ({listed}) keep running (live-restore)"

@@ -97,8 +97,10 @@ class Networks(SectionFact[NetworksReading]):
     """ip-link(8), ip-address(8), bridge(8), iptables-save(8), nft(8), modules-load.d(5)."""
 
     key: ClassVar[str] = "networks"
+    timeout: ClassVar[int] = 20
     script: ClassVar[str] = (
         r"""
+kept() { printf '%s\n' "$1"; return "$2"; }
 run addr ip -j -d addr
 run route4 ip -j route
 run route6 ip -j -6 route
@@ -111,8 +113,8 @@ run settings grep -HE '^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]
   /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
 run filter4 iptables-save -t filter
 run filter6 ip6tables-save -t filter
-run tables nft list tables
-run ours nft list table bridge hullproof
+tables=$(nft list tables 2>&1); run tables kept "$tables" $?
+case "$tables" in *'table bridge hullproof'*) run ours nft list table bridge hullproof;; esac
 show """
         + f"{RULES_FILE} {UNIT_FILE} {MODULES_FILE} {SYSCTL_FILE}\n"
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
@@ -155,7 +157,7 @@ run ssh ssh "$@"
             filter4=_filter(section.block("filter4")),
             filter6=_filter(section.block("filter6")),
             tables=_tables(section.block("tables")),
-            dropped=_dropped(section.block("ours")),
+            dropped=_dropped(section),
             files={path: section.file(path) for path in (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE)},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
             managers=_managers(section.block("units"), section.block("netplan")),
@@ -279,15 +281,15 @@ def _tables(block: Block | Unknown) -> tuple[str, ...] | Unknown | None:
     return tuple(line[len("table ") :].strip() for line in block.text.splitlines() if line.startswith("table "))
 
 
-def _dropped(block: Block | Unknown) -> tuple[str, ...] | Unknown:
-    """The bridges of the rules `ibrname "NAME" … drop` in our table's forward hook; none where it is not there."""
-    if isinstance(block, Unknown):
-        return block
-    if block.status == 127 or block.absent:
-        return ()
-    if block.status != 0:
-        return Unknown(f"nft list table bridge hullproof: {block.complaint}")
-    _, _, rules = block.text.partition("hook forward")
+def _dropped(section: Section) -> tuple[str, ...] | Unknown:
+    """The bridges of the rules `ibrname "NAME" … drop` in our table; none where there is no such table."""
+    if "ours" not in section.blocks:
+        tables = _tables(section.block("tables"))
+        return tables if isinstance(tables, Unknown) else ()
+    text = section.text("ours")
+    if isinstance(text, Unknown):
+        return text
+    _, _, rules = text.partition("hook forward")
     return tuple(re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', rules, re.MULTILINE))
 
 

@@ -15,7 +15,7 @@ from facts.docker import Docker, DockerReading, Network
 from facts.forward import Filter, read_filter
 from facts.kernel import Kernel
 from facts.networks import MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT_FILE, Bridge, Networks, NetworksReading, _dropped
-from facts.reading import Block, Unknown
+from facts.reading import Block, Section, Unknown
 from facts.survey import Survey
 from facts.sysctls import SysctlFile
 from tests.unit.test_userns import container, kernel
@@ -328,7 +328,7 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
     )
     files = {c.path: c.text for c in changes(before) if isinstance(c, WriteFile)}
     after = reading(filter4=OPENED, files={**reading().files, **files}, unit_enabled=True, tables=("bridge hullproof",),
-                    dropped=_dropped(Block(0, files[RULES_FILE])))  # fmt: skip
+                    dropped=_dropped(Section({"ours": Block(0, files[RULES_FILE])})))  # fmt: skip
     assert after.dropped == ("br-aaa", "docker0")
     host = docker(networks=(OPEN, SHOP), keys_known=())
     assert changes(context(after, host, ALL)) == []
