@@ -77,7 +77,12 @@ def lock(name: str) -> Iterator[None]:
     locks = cache_dir() / "locks"
     locks.mkdir(exist_ok=True)
     with (locks / name).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if name.startswith(("image", "snapshot")):
+                log(f"another process builds {name}; waiting for it …")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 

@@ -167,10 +167,17 @@ class Vm:
         raise self.silent(f"no answer over ssh within {timeout:.0f} s")
 
     def answers(self, cmd: str) -> str | None:
-        """The output of a command if the host can be reached just now, and is not merely slow about it."""
+        """The output of a command if the host can be reached just now.
+
+        Its banner is asked for first, briefly: QEMU accepts connections long before a booting host does, and
+        an ssh that waits in one of those learns too late that the host came up.
+        """
         try:
-            done = self.ssh(f"{cmd} && echo .", check=False, timeout=25)
-        except subprocess.TimeoutExpired:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as sock:
+                if not sock.recv(4):
+                    return None
+            done = self.ssh(f"{cmd} && echo .", check=False, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None
 
