@@ -14,11 +14,6 @@ from tests.lab.variants import ensure
 pytestmark = pytest.mark.lab
 
 
-@pytest.fixture(scope="module", params=DISTRIBUTIONS)
-def distribution(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def stock(distribution: str) -> Iterator[Vm]:
     with up(distribution) as vm:
