@@ -16,6 +16,7 @@ RESTART = "container-restart"  # accepting it: running containers may be stopped
 BRIDGE_KEYS = frozenset(
     ("icc", "bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "ip", "ip-masq", "mtu")
 )
+REMAP = "userns-remap"  # accepting it: what Docker holds may go out of sight, and what runs is stopped for that
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "docker"
 
 
@@ -81,6 +82,19 @@ def _obstacle(docker: DockerReading, put: Mapping[str, Any]) -> str:
     return ""
 
 
+def _stops(context: Context) -> bool:
+    """Whether running containers may be stopped for the restart, and then are: containers of the old user namespace
+    must not outlast it, so who accepts the switch accepts that."""
+    return context.accepts(RESTART) or (context.accepts(REMAP) and context.failing("userns.docker-remap"))
+
+
+def _switches_mapping(docker: DockerReading, put: Mapping[str, Any]) -> bool:
+    """Whether the daemon comes back with other ids for its containers: with `put`, or with what is on disk already."""
+    wanted = put.get(REMAP, configured(docker, REMAP)) not in (None, "", "root")
+    options = known(docker.info).get("SecurityOptions") or []
+    return wanted != ("name=userns" in options)
+
+
 def _survives(context: Context) -> bool:
     """Whether live-restore holds, or will by the time of the restart: a reload makes it live first."""
     docker = context.survey[Docker]
@@ -94,10 +108,11 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
     names = running_names(context)
     if isinstance(names, Unknown):
         return f"whether a restart would stop containers is not known: {names.unknown}"
-    if not names or context.accepts(RESTART):
+    if not names or _stops(context):
         return ""
     allow = f"allow that with accept={RESTART}"
-    if "userns-remap" in put:
+    if _switches_mapping(context.survey[Docker], put):
+        allow = f"allow that with accept={REMAP}"
         return f"containers of the old user namespace ({', '.join(names)}) must not outlast the restart; {allow}"
     if settings := sorted(BRIDGE_KEYS & set(put)):
         return (
@@ -120,7 +135,7 @@ def running_names(context: Context) -> tuple[str, ...] | Unknown:
 
 def docker_service(context: Context) -> Service:
     """The Docker daemon as something that takes up new files: the same for every subject of a run."""
-    stop = context.accepts(RESTART)
+    stop = _stops(context)
     return Service(
         "docker",
         activate=f"STOP={int(stop)}\n{(TEMPLATES / 'activate.sh').read_text()}",

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from deploys.docker_daemon import configured
 from deploys.engine.policy import Rules
 from facts.docker import DockerReading, Network
 from facts.networks import RULES_FILE, NetworksReading
@@ -26,8 +27,8 @@ class NetworksRules(Rules):
     )
     except_: list[str] = Field([], alias="except", description="names of networks that are left as they are")
     br_netfilter: bool | None = Field(None, description="true: bridged frames meet iptables, now and after a reboot")
-    forwarding: Literal[True] | None = Field(
-        None, description="true: IPv4 forwarding stays on, behind the engine's chains or a FORWARD policy of DROP"
+    guarded_forwarding: Literal[True] | None = Field(
+        None, description="true: what the host forwards meets the engine's chains or a FORWARD policy of DROP"
     )
 
 
@@ -43,12 +44,6 @@ def covered(rules: NetworksRules, docker: DockerReading) -> list[Network]:
     return [network for network in known(docker.networks) if covers(rules, network)]
 
 
-def setting(docker: DockerReading, key: str) -> Any:
-    """A daemon option as daemon.json or the command line gives it."""
-    keys = known(docker.daemon_json.keys)
-    return keys.get(key, docker.flags.get(key))
-
-
 def off(value: Any) -> bool:
     return value is False or str(value).lower() == "false"
 
@@ -62,14 +57,14 @@ def lasting(network: Network, docker: DockerReading, reading: NetworksReading) -
     """Whether the isolation is written where a restart finds it."""
     if network.bridge in in_rules(reading.files.get(RULES_FILE)) and reading.unit_enabled:
         return True
-    return off(setting(docker, "icc")) if network.name == "bridge" else not network.icc
+    return off(configured(docker, "icc")) if network.name == "bridge" else not network.icc
 
 
 def open_by(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
     """Why containers on `network` still reach each other, as the kernel has it; "" where they do not."""
     if network.bridge in known(reading.dropped):
         return ""
-    if off(setting(docker, "iptables")):
+    if off(configured(docker, "iptables")):
         return "Docker runs with iptables=false, so nothing enforces icc"
     found = _open_to(4, network, reading)
     if found or not any(":" in subnet for subnet in network.subnets):
@@ -115,6 +110,6 @@ def wants_default_opts(rules: NetworksRules, docker: DockerReading) -> bool:
     """Whether networks to come should be made closed, this daemon can be told so, and has not been."""
     if rules.cover != "all" or "default-network-opts" not in known(docker.keys_known):
         return False
-    options = setting(docker, "default-network-opts")
+    options = configured(docker, "default-network-opts")
     bridge = options.get("bridge") if isinstance(options, dict) else None
     return not (isinstance(bridge, dict) and off(bridge.get(ENABLE_ICC)))

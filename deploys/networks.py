@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from deploys.docker_daemon import daemon_json
-from deploys.engine.change import Blocked, Change, Command, Context, Install, Subject, WriteFile
+from deploys.docker_daemon import configured, daemon_json, docker_service, restart_obstacle
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, Subject, WriteFile
 from deploys.engine.control import (
     Control,
     Impact,
@@ -31,10 +31,10 @@ from deploys.isolation import (
     lasting,
     off,
     open_by,
-    setting,
     wants_default_opts,
 )
 from facts.docker import Docker, DockerReading, Network
+from facts.kernel import Kernel
 from facts.networks import MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT, UNIT_FILE, Networks, NetworksReading
 from facts.reading import known
 from facts.survey import Survey
@@ -42,6 +42,8 @@ from facts.survey import Survey
 ACCEPT = "network-isolation"
 NF_CALL_KEYS = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
 ENGINE_CHAINS = frozenset({"DOCKER-USER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-1"})
+SWITCHES = "\n".join(["# Written by hullproof: frames within a bridge meet the firewall.",
+                      *(f"{key} = 1" for key in NF_CALL_KEYS), ""])  # fmt: skip
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "networks"
 
 
@@ -81,9 +83,9 @@ def _beyond(rules: NetworksRules, docker: DockerReading, reading: NetworksReadin
 def _check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     if not policy[NetworksRules].br_netfilter:
         return not_applicable("the policy does not ask for it")
-    reading = survey[Networks]
-    stored = known(reading.at_boot)
-    against = [f"{stored[key].path} sets {key}=0" for key in NF_CALL_KEYS if key in stored and stored[key].value == "0"]
+    reading, sysctls = survey[Networks], survey[Kernel].sysctls
+    stored = [(key, setting) for key in NF_CALL_KEYS if (setting := known(sysctls.stored(key)))]
+    against = [f"{setting.file} sets {key}=0" for key, setting in stored if setting.value == "0"]
     disk = bool(known(reading.modules_load)) and not known(reading.modules_blocked) and not against
     loaded = known(reading.br_netfilter)
     live = loaded and all(known(reading.nf_call.get(name, 0)) == 1 for name in ("iptables", "ip6tables"))
@@ -99,30 +101,31 @@ def _check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
 
 
 def _check_forwarding(survey: Survey, policy: Policy) -> Verdict:
-    if policy[NetworksRules].forwarding is None:
+    if policy[NetworksRules].guarded_forwarding is None:
         return not_applicable("the policy does not ask for it")
     docker = survey[Docker]
     if not (docker.installed and known(docker.running)):
-        return not_applicable("no engine runs that needs forwarding")
+        return not_applicable("no engine runs that forwards")
     reading = survey[Networks]
-    stored = known(reading.at_boot).get("net.ipv4.ip_forward")
-    live, disk = known(reading.forwarding4) == 1, stored is None or stored.value != "0"
-    reasons = [] if live else ["net.ipv4.ip_forward is 0: containers are cut off from the network"]
-    if stored is not None and not disk:
-        reasons.append(f"{stored.path} sets net.ipv4.ip_forward=0: containers are cut off when it is next applied")
-    if live and not _guarded(reading):
-        reasons.append("forwarding is on, but FORWARD accepts everything and the engine's chains are not in it")
-    if reasons:
-        return failed("; ".join(reasons), True, disk, live)
-    return passed("forwarding is on behind the engine's chains or a FORWARD policy of DROP", True, disk, live)
+    if known(reading.forwarding4) != 1:
+        return not_applicable("forwarding is off: nothing passes that would have to be guarded")
+    how = _guard(reading)
+    if how is None:
+        reason = "forwarding is on, but FORWARD accepts everything and the engine's chains are not in it"
+        return failed(f"{reason}: was the firewall flushed or reloaded?", True, None, False)
+    return passed(f"what is forwarded meets {how}", True, None, True)
 
 
-def _guarded(reading: NetworksReading) -> bool:
-    tables = reading.tables
-    if isinstance(tables, tuple) and "ip docker-bridges" in tables:
-        return True
+def _guard(reading: NetworksReading) -> str | None:
+    """What stands before forwarded packets; None where nothing does."""
+    if isinstance(reading.tables, tuple) and "ip docker-bridges" in reading.tables:
+        return "Docker's own nftables table"
     rules = known(reading.filter4)
-    return rules is not None and (rules.policy == "DROP" or bool(ENGINE_CHAINS & rules.chains()))
+    if rules is None:
+        return None
+    if chains := sorted(ENGINE_CHAINS & rules.chains()):
+        return f"the engine's chains ({_list(chains)})"
+    return "a FORWARD policy of DROP" if rules.policy == "DROP" else None
 
 
 CONTROLS = (
@@ -145,11 +148,12 @@ CONTROLS = (
     ),
     Control(
         id="networks.forwarding",
-        title="IPv4 forwarding stays on, and is guarded",
+        title="What the host forwards meets the engine's rules",
         severity=Severity.MEDIUM,
-        why="Hardening guides switch forwarding off, which cuts containers off; unguarded, it makes the host a router.",
+        why="Containers need forwarding; with the engine's rules flushed away it makes the host a router for anybody.",
         check=_check_forwarding,
-        references=("CIS-Debian-3.3.1", "STIG-RHEL9-253075"),
+        references=("CIS-Debian12-3.3.1", "CIS-Docker-2.4"),
+        impact=Impact.RESTART,
     ),
 )
 
@@ -158,67 +162,53 @@ CONTROLS = (
 
 
 def plan(context: Context) -> Iterable[Change]:
-    if context.failing("networks.br-netfilter", "networks.forwarding"):
+    if context.failing("networks.br-netfilter"):
         yield from _switches(context)
+    if context.failing("networks.forwarding"):
+        yield _rules_again(context)
     if context.failing("networks.icc"):
         yield from _isolate(context)
 
 
+def _rules_again(context: Context) -> Change:
+    what = "have Docker write its firewall rules again"
+    if why := restart_obstacle(context, {}):
+        return Blocked("networks", what, why=why)
+    service = docker_service(context)
+    return Activate("networks", what, interrupts=service.interrupts, service=service)
+
+
 def _switches(context: Context) -> Iterator[Change]:
-    rules, reading = context.policy[NetworksRules], context.survey[Networks]
-    text = switches_text(rules, reading)
-    before = known(reading.files.get(SYSCTL_FILE))
-    if rules.br_netfilter and context.failing("networks.br-netfilter"):
-        yield from _load_module(reading)
-    if live := _live_switches(rules, reading):
-        yield Command("networks", f"set {', '.join(f'{key}={new}' for key, new, _ in live)}",
-                      script="\n".join(f"sysctl -q -w {key}={new} || exit 1" for key, new, _ in live),
-                      undo="\n".join(f"sysctl -q -w {key}={old}" for key, _, old in live if old is not None),
-                      )  # fmt: skip
-    if text and text != before:
-        yield WriteFile(
-            "networks", f"keep that after a reboot ({SYSCTL_FILE})", path=SYSCTL_FILE, text=text, before=before
-        )
-
-
-def _load_module(reading: NetworksReading) -> Iterator[Change]:
+    reading = context.survey[Networks]
+    yield from _load_module(reading)
     if blocked := known(reading.modules_blocked):
         yield Blocked("networks", "load br_netfilter", why=f"somebody blocks it: {'; '.join(blocked)}")
         return
-    before = known(reading.files.get(MODULES_FILE))
+    values = {key: reading.nf_call.get(key.rpartition("-")[2]) for key in NF_CALL_KEYS}
+    if wrong := {key: value for key, value in values.items() if value != 1}:
+        was = {key: value for key, value in wrong.items() if isinstance(value, int)}
+        yield Command("networks", "have bridged frames meet iptables and ip6tables",
+                      script="\n".join(f"sysctl -q -w {key}=1 || exit 1" for key in wrong),
+                      undo="\n".join(f"sysctl -q -w {key}={value}" for key, value in was.items()))  # fmt: skip
+    before = known(reading.files.get(SYSCTL_FILE))
+    if before != SWITCHES:
+        yield WriteFile("networks", f"keep that after a reboot ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCHES,
+                        before=before)  # fmt: skip
+
+
+def _load_module(reading: NetworksReading) -> Iterator[Change]:
+    if known(reading.modules_blocked):
+        return
     if not known(reading.modules_load):
         yield WriteFile("networks", f"load br_netfilter at boot ({MODULES_FILE})", path=MODULES_FILE,
                         text="# Written by hullproof: frames within a bridge meet the firewall.\nbr_netfilter\n",
-                        before=before)  # fmt: skip
+                        before=known(reading.files.get(MODULES_FILE)))  # fmt: skip
     if not known(reading.br_netfilter):
-        others = [
-            b.name for b in known(reading.bridges) if b.ports and not re.fullmatch(r"docker\d+|br-[0-9a-f]{12}", b.name)
-        ]
+        own = re.compile(r"docker\d+|br-[0-9a-f]{12}")
+        others = [b.name for b in known(reading.bridges) if b.ports and not own.fullmatch(b.name)]
         touched = f"traffic within {_list(others)} meets iptables from now on" if others else ""
         yield Command("networks", "load br_netfilter", script="modprobe br_netfilter",
                       undo="modprobe -r br_netfilter 2>/dev/null || :", interrupts=touched)  # fmt: skip
-
-
-def _live_switches(rules: NetworksRules, reading: NetworksReading) -> list[tuple[str, int, int | None]]:
-    """(key, new value, old value or None where it was not there)."""
-    changes: list[tuple[str, int, int | None]] = []
-    for name, key in zip(("iptables", "ip6tables"), NF_CALL_KEYS, strict=True):
-        value = reading.nf_call.get(name)
-        if rules.br_netfilter and value != 1 and not reading.modules_blocked:
-            changes.append((key, 1, value if isinstance(value, int) else None))
-    if rules.forwarding and reading.forwarding4 == 0:
-        changes.append(("net.ipv4.ip_forward", 1, 0))
-    return changes
-
-
-def switches_text(rules: NetworksRules, reading: NetworksReading) -> str:
-    """Our sysctl.d file. Forwarding stands in it only where another file turns it off: Docker turns it on itself,
-    and sets the FORWARD policy to DROP only where it was the one to do so."""
-    stored = known(reading.at_boot).get("net.ipv4.ip_forward")
-    lines = [f"{key} = 1" for key in NF_CALL_KEYS] if rules.br_netfilter else []
-    if rules.forwarding and stored is not None and (stored.value == "0" or stored.path == SYSCTL_FILE):
-        lines.append("net.ipv4.ip_forward = 1")
-    return "\n".join(["# Written by hullproof.", *lines, ""]) if lines else ""
 
 
 def _isolate(context: Context) -> Iterator[Change]:
@@ -255,10 +245,10 @@ def _who(networks: list[Network]) -> str:
 
 
 def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, networks: list[Network]) -> Iterator[Change]:
-    if any(network.name == "bridge" for network in networks) and not off(setting(docker, "icc")):
+    if any(network.name == "bridge" for network in networks) and not off(configured(docker, "icc")):
         yield daemon_json(context, "networks", "containers on the default bridge do not talk", {"icc": False})
     if wants_default_opts(rules, docker):
-        options = setting(docker, "default-network-opts")
+        options = configured(docker, "default-network-opts")
         merged: dict[str, Any] = dict(options) if isinstance(options, dict) else {}
         merged["bridge"] = {**merged.get("bridge", {}), ENABLE_ICC: "false"}
         yield daemon_json(
@@ -310,4 +300,4 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-SUBJECT = Subject("networks", NetworksRules, CONTROLS, plan, (Networks, Docker))
+SUBJECT = Subject("networks", NetworksRules, CONTROLS, plan, (Networks, Docker, Kernel))

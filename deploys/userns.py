@@ -8,25 +8,23 @@ from typing import Literal
 
 from pydantic import Field
 
-from deploys.docker_daemon import daemon_json
-from deploys.engine.change import Blocked, Change, Command, Context, Subject, WriteFile
+from deploys.docker_daemon import REMAP, configured, daemon_json
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject, WriteFile
 from deploys.engine.control import Control, Impact, Severity, Verdict, agree, failed, not_applicable, passed
 from deploys.engine.policy import Policy, Rules
 from deploys.ranges import NoRange, own_start, plan_range, with_row
 from facts.docker import Container, Docker, DockerReading, Network
+from facts.kernel import Kernel
 from facts.reading import Unknown, UnknownReading, known
 from facts.survey import Survey
 from facts.userns import DOCKER_USER, LIMIT_FILE, SUBGID, SUBUID, Userns, UsernsReading
 
-ACCEPT = "userns-remap"
 LIMIT = "user.max_user_namespaces"
-ENOUGH = 10_000  # where a limit of 0 has to go and the policy names no number: far more than an engine needs
 
 
 class UsernsRules(Rules):
     """User namespaces and the subordinate ids that they map."""
 
-    supported: Literal[True] | None = Field(None, description="true: the kernel lets engines make user namespaces")
     max_user_namespaces: int | None = Field(
         None, ge=1, description="user.max_user_namespaces is at least this (0 breaks containers and is refused)"
     )
@@ -44,29 +42,13 @@ NOT_ASKED = not_applicable("the policy does not ask for it")
 # ------------------------------------------------------------------------------------------------ controls
 
 
-def _check_supported(survey: Survey, policy: Policy) -> Verdict:
-    if policy[UsernsRules].supported is None:
-        return NOT_ASKED
-    reading = survey[Userns]
-    limit = known(reading.max_user_namespaces)
-    if not known(reading.supported) or limit is None:
-        return failed("this kernel is built without user namespaces", True, None, False)
-    stored = known(reading.at_boot)
-    disk = stored is None or stored.value != "0"
-    if limit == 0:
-        return failed(f"{LIMIT} is 0: no engine can make a user namespace", True, disk, False)
-    if stored is not None and not disk:
-        return failed(f"{stored.path} sets {LIMIT}=0: after a reboot no engine can make one", True, disk, True)
-    return passed(f"the kernel allows {limit} user namespaces", True, disk, True)
-
-
 def _check_limits(survey: Survey, policy: Policy) -> Verdict:
     least = policy[UsernsRules].max_user_namespaces
     if least is None:
         return NOT_ASKED
-    reading = survey[Userns]
-    live, stored = known(reading.max_user_namespaces), known(reading.at_boot)
-    disk = int(stored.value) if stored is not None and stored.value.isdigit() else live  # else the kernel's own default
+    live, stored = known(survey[Userns].max_user_namespaces), known(survey[Kernel].sysctls.stored(LIMIT))
+    written = (stored.value if stored else None) or ""
+    disk = int(written) if written.isdigit() else live  # else the kernel's own default
     return agree(least, disk, live, Impact.NONE, lambda value: value is not None and value >= least, LIMIT)
 
 
@@ -83,7 +65,7 @@ def _check_ranges(survey: Survey, policy: Policy) -> Verdict:
 
 def remap_on_disk(docker: DockerReading) -> str | None:
     """The value that a restarted daemon would take for userns-remap; None where it would not remap."""
-    value = known(docker.daemon_json.keys).get("userns-remap") or docker.flags.get("userns-remap")
+    value = configured(docker, "userns-remap")
     return None if value in (None, "", "root", "root:root", "0", "0:0") else str(value)
 
 
@@ -121,14 +103,6 @@ def _check_remap(survey: Survey, policy: Policy) -> Verdict:
 
 CONTROLS = (
     Control(
-        id="userns.supported",
-        title="The kernel lets engines make user namespaces",
-        severity=Severity.MEDIUM,
-        why="Guides for hosts without containers set the limit to 0, which takes a container's strongest wall away.",
-        check=_check_supported,
-        references=("STIG-RHEL9-213105",),
-    ),
-    Control(
         id="userns.limits",
         title="Enough user namespaces are allowed",
         severity=Severity.LOW,
@@ -159,19 +133,18 @@ CONTROLS = (
 
 
 def plan(context: Context) -> Iterable[Change]:
-    if context.failing("userns.supported", "userns.limits"):
+    if context.failing("userns.limits"):
         yield from _raise_limit(context)
     if context.failing("userns.docker-remap"):
         yield from _remap(context)
 
 
 def _raise_limit(context: Context) -> Iterator[Change]:
-    reading = context.survey[Userns]
-    live, stored = known(reading.max_user_namespaces), known(reading.at_boot)
-    if live is None:
+    reading, stored = context.survey[Userns], known(context.survey[Kernel].sysctls.stored(LIMIT))
+    live, least = known(reading.max_user_namespaces), context.policy[UsernsRules].max_user_namespaces
+    if live is None or least is None:
         yield Blocked("userns", "allow user namespaces", why="this kernel is built without them")
         return
-    least = context.policy[UsernsRules].max_user_namespaces or ENOUGH
     if live < least:
         yield Command("userns", f"set {LIMIT} to {least}", script=f"sysctl -q -w {LIMIT}={least}",
                       undo=f"sysctl -q -w {LIMIT}={live}")  # fmt: skip
@@ -179,8 +152,8 @@ def _raise_limit(context: Context) -> Iterator[Change]:
     if text != known(reading.limit_file):
         yield WriteFile("userns", f"keep {LIMIT} at {least} after a reboot", path=LIMIT_FILE, text=text,
                         before=known(reading.limit_file))  # fmt: skip
-    elif stored is not None and stored.path != LIMIT_FILE:
-        yield Blocked("userns", f"keep {LIMIT} at {least}", why=f"{stored.path} is read after our file")
+    elif stored is not None and stored.file != LIMIT_FILE:
+        yield Blocked("userns", f"keep {LIMIT} at {least}", why=f"{stored.file} is read after our file")
 
 
 def _remap(context: Context) -> Iterator[Change]:
@@ -195,22 +168,27 @@ def _remap(context: Context) -> Iterator[Change]:
         yield Blocked("userns", "map root in Docker's containers to nobody (userns-remap)", why=why)
         return
     lost = consequences(docker)
-    if lost and not context.accepts(ACCEPT):
-        allow = f"allow it with `--data accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy"
+    if lost and not context.accepts(REMAP):
+        allow = f"allow it with `--data accept={REMAP}` or `accept: [{REMAP}]` in the policy"
         yield Blocked("userns", "map root in Docker's containers to nobody (userns-remap)", why=f"{lost}; {allow}")
         return
-    if remap_on_disk(docker) is None:
-        try:
-            start = own_start(reading) or plan_range(reading)
-        except (NoRange, UnknownReading) as error:
-            yield Blocked("userns", "plan a range of ids for Docker's containers", why=str(error))
-            return
-        yield from _user(reading)
-        yield from _rows(reading, start)
-    yield from _open_parents(reading)
-    yield from _stop(known(docker.containers), lost)
     value = remap_on_disk(docker) or DOCKER_USER
-    yield daemon_json(context, "userns", f"map root in containers to {value}'s ids", {"userns-remap": value})
+    merge = daemon_json(context, "userns", f"map root in containers to {value}'s ids", {"userns-remap": value})
+    if isinstance(merge, Blocked):  # it cannot be written now: then nothing is made ready for it either
+        yield merge
+        return
+    try:
+        start = own_start(reading) or plan_range(reading)
+    except (NoRange, UnknownReading) as error:
+        yield Blocked("userns", "plan a range of ids for Docker's containers", why=str(error))
+        return
+    yield from _open_parents(reading)
+    if remap_on_disk(docker) is None:
+        yield from _user(reading)
+    yield from _start_again(known(docker.containers), lost)
+    yield merge
+    if isinstance(merge, MergeJson | Activate) and merge.service is not None:
+        yield from _rows(reading, start if value == DOCKER_USER else None, merge.service)
 
 
 def _containerd_store(docker: DockerReading) -> bool:
@@ -281,13 +259,17 @@ def _user(reading: UsernsReading) -> Iterator[Change]:
     )
 
 
-def _rows(reading: UsernsReading, start: int) -> Iterator[Change]:
+def _rows(reading: UsernsReading, start: int | None, service: Service) -> Iterator[Change]:
+    """The rows, written in Docker's own step: they go back with daemon.json if Docker does not come up. The last is
+    written even where it stays as it is, for what it checks before anything is stopped."""
     for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
-        old, text = known(before), with_row(before, start)
-        if text != old:
-            mode, owner = ("0644", "root:root") if old is None else ("", "")  # "": as it was
-            yield WriteFile("userns", f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}",
-                            path=path, text=text, before=old, mode=mode, owner=owner)  # fmt: skip
+        old = known(before)
+        text = with_row(old, start) if start is not None else old or ""
+        mode, owner = ("0644", "root:root") if old is None else ("", "")  # "": as it was
+        what = f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}" if start is not None else f"keep {path}"
+        if text != old or path == SUBGID:
+            yield WriteFile("userns", what, path=path, text=text, before=old, mode=mode, owner=owner,
+                            validate=NO_RM if path == SUBGID else "", service=service)  # fmt: skip
 
 
 def _open_parents(reading: UsernsReading) -> Iterator[Change]:
@@ -298,26 +280,24 @@ def _open_parents(reading: UsernsReading) -> Iterator[Change]:
                           script=f"chmod o+x {quote(path)}", undo=f"chmod {mode} {quote(path)}")  # fmt: skip
 
 
-def _stop(containers: Iterable[Container], lost: str) -> Iterator[Change]:
-    """Containers that still ran would be nobody's: with live-restore they go on, and the daemon with the new root
-    does not know them. The undo starts them again; it runs after the old daemon.json and the old daemon are back."""
+def _start_again(containers: Iterable[Container], lost: str) -> Iterator[Change]:
+    """What brings the containers back that are stopped for the switch: under live-restore they would go on, no daemon
+    would know them, and their addresses would be given away again.
+
+    It stands in the subject's own step, so that it is undone after Docker's: the old daemon.json and the old daemon
+    are back by then.
+    """
     ids = [container.id for container in sorted(containers, key=lambda container: container.started)]
-    if not ids:
-        return
-    yield Command(
-        "userns",
-        "stop the running containers: Docker will not know them under its new mapping",
-        script=STOP.format(ids=" ".join(map(quote, reversed(ids)))),
-        undo=START.format(ids=" ".join(map(quote, ids))),
-        interrupts=lost,
-    )
+    if ids:
+        yield Command("userns", "remember the running containers: an undo starts them again", script=":",
+                      undo=START.format(ids=" ".join(map(quote, ids))), interrupts=lost)  # fmt: skip
 
 
-# A container started with --rm is deleted when it stops: no undo brings it back, so nothing is stopped where one runs.
-STOP = """set -- {ids}
-gone=$(docker inspect -f '{{{{if .HostConfig.AutoRemove}}}}{{{{.Name}}}}{{{{end}}}}' "$@" | grep .)
-[ -z "$gone" ] || {{ echo "started with --rm, so stopping would delete them; stop them yourself:" $gone; exit 1; }}
-docker stop "$@" >/dev/null
+# A container started with --rm is deleted when it stops, and no undo would bring it back: then nothing is stopped.
+NO_RM = """set -- $(docker ps -q 2>/dev/null)
+[ $# -gt 0 ] || exit 0
+gone=$(docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' "$@" | grep .)
+[ -z "$gone" ] || { echo "started with --rm, so stopping deletes them; stop them yourself first:" $gone; exit 1; }
 """
 START = """failed=
 for n in 1 2 3 4 5 6 7 8 9 10 11 12; do docker version >/dev/null 2>&1 && break; sleep 5; done
@@ -325,4 +305,4 @@ for c in {ids}; do docker start "$c" >/dev/null || failed=1; done
 [ -z "$failed" ]
 """
 
-SUBJECT = Subject("userns", UsernsRules, CONTROLS, plan, (Userns, Docker))
+SUBJECT = Subject("userns", UsernsRules, CONTROLS, plan, (Userns, Docker, Kernel))

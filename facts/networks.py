@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from facts.forward import Filter, read_filter
-from facts.lines import SYSCTL_FILES, Lines, Setting, at_boot
+from facts.lines import Lines
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
 
 NF_CALL = ("iptables", "ip6tables", "arptables")
@@ -17,13 +17,6 @@ UNIT = "hullproof-networks.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 MODULES_FILE = "/etc/modules-load.d/hullproof-networks.conf"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-networks.conf"
-BOOT_KEYS = (
-    "net.ipv4.ip_forward",
-    "net.ipv4.conf.all.forwarding",
-    "net.ipv6.conf.all.forwarding",
-    "net.bridge.bridge-nf-call-iptables",
-    "net.bridge.bridge-nf-call-ip6tables",
-)
 UNITS = ("systemd-networkd", "NetworkManager", "networking", "firewalld", "ufw", "nftables")
 
 
@@ -82,7 +75,6 @@ class NetworksReading(Jsonable):
     nf_call: dict[str, int | Unknown]  # iptables, ip6tables, arptables -> 0 or 1; {} without br_netfilter
     forwarding4: int | Unknown | None
     forwarding6: int | Unknown | None  # None: no IPv6
-    at_boot: dict[str, Setting] | Unknown  # of BOOT_KEYS, what sysctl.d will set
     modules_load: tuple[str, ...] | Unknown  # modules-load.d files that name br_netfilter
     modules_blocked: tuple[str, ...] | Unknown  # modprobe.d lines against br_netfilter
     filter4: Filter | Unknown | None  # iptables; None: not installed
@@ -102,7 +94,7 @@ class NetworksReading(Jsonable):
 
 
 class Networks(SectionFact[NetworksReading]):
-    """ip-link(8), ip-address(8), bridge(8), iptables-save(8), nft(8), sysctl.d(5), modules-load.d(5)."""
+    """ip-link(8), ip-address(8), bridge(8), iptables-save(8), nft(8), modules-load.d(5)."""
 
     key: ClassVar[str] = "networks"
     script: ClassVar[str] = (
@@ -114,12 +106,9 @@ run vlan bridge -j vlan
 run switches grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \
   /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables \
   /proc/sys/net/bridge/bridge-nf-call-arptables
-lines='br_netfilter|(install|blacklist)[[:space:]]+br_netfilter|-?net[./](bridge|ipv4[./]ip_forward|ipv[46][./]conf[./]all)'
-run settings grep -HE "^[[:space:]]*($lines)" \
+run settings grep -HE '^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]+br_netfilter)' \
   /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf \
-  /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf """
-        + SYSCTL_FILES
-        + r"""
+  /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
 run filter4 iptables-save -t filter
 run filter6 ip6tables-save -t filter
 run tables nft list tables
@@ -161,7 +150,6 @@ run ssh ssh "$@"
             nf_call={name: value for name, value in nf_call.items() if value is not None},
             forwarding4=switches.number("/proc/sys/net/ipv4/ip_forward"),
             forwarding6=switches.number("/proc/sys/net/ipv6/conf/all/forwarding"),
-            at_boot=denied or {key: found for key in BOOT_KEYS if (found := at_boot(settings, key))},
             modules_load=denied or tuple(_saying(settings, r"\s*br_netfilter\s*$", "/modules")),
             modules_blocked=denied or tuple(_saying(settings, r"\s*(install|blacklist)\s", "/modprobe.d/")),
             filter4=_filter(section.block("filter4")),

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.lines import SYSCTL_FILES, Lines, Setting, at_boot
+from facts.lines import Lines
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
@@ -51,7 +51,6 @@ class UsernsReading(Jsonable):
     max_user_namespaces: int | Unknown | None
     unprivileged_userns_clone: int | Unknown | None  # Debian and Arch only
     apparmor_restrict: int | Unknown | None  # kernel.apparmor_restrict_unprivileged_userns: Ubuntu, or Linux 6.7 on
-    at_boot: Setting | Unknown | None  # user.max_user_namespaces as sysctl.d will set it; None: no file does
     limit_file: str | Unknown | None  # the text of our own sysctl.d file
     subuid: str | Unknown | None  # the text of /etc/subuid
     subgid: str | Unknown | None
@@ -74,8 +73,7 @@ class Userns(SectionFact[UsernsReading]):
     """user_namespaces(7), subuid(5), subgid(5), lxc.container.conf(5), containers-storage.conf(5)."""
 
     key: ClassVar[str] = "userns"
-    script: ClassVar[str] = (
-        r"""
+    script: ClassVar[str] = r"""
 run ns ls /proc/self/ns
 run limits grep -H '' /proc/sys/user/max_user_namespaces /proc/sys/kernel/unprivileged_userns_clone \
   /proc/sys/kernel/apparmor_restrict_unprivileged_userns
@@ -84,11 +82,8 @@ names() { getent "$1" | cut -d: -f1,3; }
 run passwd names passwd
 run group names group
 run machines stat -c '%u %g %n' /var/lib/machines/*
-run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user|-?user[./]max_user_namespaces)' \
-  /etc/lxc/default.conf /var/lib/lxc/*/config /etc/containers/storage.conf /usr/share/containers/storage.conf \
-  """
-        + SYSCTL_FILES
-        + r"""
+run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user)' \
+  /etc/lxc/default.conf /var/lib/lxc/*/config /etc/containers/storage.conf /usr/share/containers/storage.conf
 maps() { cat /proc/[0-9]*/"$1" 2>/dev/null | sort -u; }
 run uid_map maps uid_map
 run gid_map maps gid_map
@@ -98,7 +93,6 @@ while [ -n "$d" ]; do set -- "$d" "$@"; d=${d%/*}; done
 run parents stat -L -c '%a %n' "$@"
 :
 """
-    )
 
     @staticmethod
     def parse(section: Section) -> UsernsReading:
@@ -112,7 +106,6 @@ run parents stat -L -c '%a %n' "$@"
             max_user_namespaces=limits.number("/proc/sys/user/max_user_namespaces"),
             unprivileged_userns_clone=limits.number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restrict=limits.number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
-            at_boot=denied or at_boot(settings, "user.max_user_namespaces"),
             limit_file=section.file(LIMIT_FILE),
             subuid=subuid,
             subgid=subgid,

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 
 import deploys.networks as subject
-from deploys.engine.change import Blocked, Change, Command, Context, Install, MergeJson, WriteFile
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, MergeJson, WriteFile
 from deploys.engine.control import State, judge
 from deploys.engine.policy import Policy
 from deploys.isolation import ENABLE_ICC, NetworksRules
 from facts.docker import Docker, DockerReading, Network
 from facts.forward import Filter, read_filter
-from facts.lines import Setting
+from facts.kernel import Kernel
 from facts.networks import MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT_FILE, Bridge, Networks, NetworksReading, _dropped
 from facts.reading import Block, Unknown
 from facts.survey import Survey
+from facts.sysctls import SysctlFile
+from tests.unit.test_userns import container, kernel
 from tests.unit.test_userns import docker as engine
 
 HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
@@ -116,7 +118,6 @@ def reading(**more: Any) -> NetworksReading:
         "nf_call": {"iptables": 1, "ip6tables": 1, "arptables": 1},
         "forwarding4": 1,
         "forwarding6": 0,
-        "at_boot": {},
         "modules_load": (MODULES_FILE,),
         "modules_blocked": (),
         "filter4": table(),
@@ -137,15 +138,16 @@ def docker(keys: Any = None, networks: Any = (DEFAULT, SHOP), **more: Any) -> Do
 
 SPARED = NetworksRules(icc=False, cover="all", except_=["shop"])
 SHOP_ONLY = NetworksRules(icc=False, cover=["shop"])
-CIS = {"net.ipv4.ip_forward": Setting("0", "/etc/sysctl.d/cis.conf")}
-VMS = {"net.bridge.bridge-nf-call-iptables": Setting("0", "/etc/sysctl.d/v.conf")}
+VMS = SysctlFile("/etc/sysctl.d/v.conf", "net.bridge.bridge-nf-call-iptables=0\n")
 NO_RULES = Filter("ACCEPT", ())
-DEFAULTS = NetworksRules(icc=False, br_netfilter=True, forwarding=True)
+DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
 ALL = NetworksRules(icc=False, cover="all")
 
 
-def context(nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "") -> Context:
-    survey = Survey({Networks: nets or reading(), Docker: host or docker()})
+def context(
+    nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
+) -> Context:
+    survey = Survey({Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)})
     policy = Policy("test", {NetworksRules: rules}, accept=frozenset(filter(None, [accept])))
     return Context(survey, policy, {f.control.id: f for f in judge(subject.CONTROLS, survey, policy)})
 
@@ -240,8 +242,6 @@ def test_icc_on_other_networks(rules: Any, nets: Any, host: Any, want: State, sa
         (reading(modules_load=()), State.FAIL, "modules-load.d"),
         (reading(nf_call={"iptables": 1, "ip6tables": 0}), State.FAIL, "bridge-nf-call-ip6tables=0"),
         (reading(modules_blocked=("/etc/modprobe.d/x.conf: blacklist br_netfilter",)), State.FAIL, "x.conf"),
-        (reading(at_boot=VMS), State.FAIL, "v.conf"),
-        (reading(at_boot=Unknown("denied")), State.UNKNOWN, "denied"),
         (reading(nf_call={"iptables": Unknown("denied"), "ip6tables": 1}), State.UNKNOWN, "denied"),
     ],
 )  # fmt: skip
@@ -254,15 +254,16 @@ def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
 @pytest.mark.parametrize(
     ("nets", "host", "want", "says"),
     [
-        (reading(), docker(), State.PASS, "forwarding is on"),
-        (reading(forwarding4=0), docker(), State.FAIL, "ip_forward is 0"),
-        (reading(at_boot=CIS), docker(), State.FAIL, "cis.conf"),
+        (reading(), docker(), State.PASS, "DOCKER-USER"),
         (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD accepts everything"),
-        (reading(filter4=Filter("DROP", ())), docker(), State.PASS, "forwarding is on"),
-        (reading(filter4=NO_RULES, tables=("ip docker-bridges",)), docker(), State.PASS, "forwarding is on"),
+        (reading(filter4=None), docker(), State.FAIL, "FORWARD accepts everything"),
+        (reading(filter4=Filter("DROP", ())), docker(), State.PASS, "policy of DROP"),
+        (reading(filter4=NO_RULES, tables=("ip docker-bridges",)), docker(), State.PASS, "nftables"),
+        (reading(forwarding4=0), docker(), State.NOT_APPLICABLE, "off"),
         (reading(), docker(running=False), State.NOT_APPLICABLE, "no engine"),
         (reading(), docker(running=Unknown("denied")), State.UNKNOWN, "denied"),
         (reading(forwarding4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
+        (reading(filter4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
     ],
 )  # fmt: skip
 def test_forwarding(nets: NetworksReading, host: DockerReading, want: State, says: str) -> None:
@@ -350,8 +351,8 @@ def test_a_name_that_no_rule_can_hold_is_never_rendered() -> None:
 
 def test_switches_are_set_live_and_lasting_and_put_back_as_they_were() -> None:
     found = changes(context(reading(modules_load=(), nf_call={"iptables": 0, "ip6tables": 0})))
-    assert [type(c).__name__ for c in found if c.what.startswith(("load br", "set net", "keep that"))] == [
-        "WriteFile", "Command", "WriteFile"]  # fmt: skip
+    switches = [c for c in found if c.what.startswith(("load br", "have bridged", "keep that"))]
+    assert [type(c).__name__ for c in switches] == ["WriteFile", "Command", "WriteFile"]
     (live,) = [c for c in found if isinstance(c, Command)]
     assert "sysctl -q -w net.bridge.bridge-nf-call-iptables=0" in live.undo
 
@@ -379,11 +380,21 @@ def test_a_blocked_module_is_left_to_who_blocks_it() -> None:
     assert not [c for c in found if isinstance(c, Command)]
 
 
-def test_forwarding_is_written_down_only_against_somebody_who_turns_it_off() -> None:
-    found = changes(context(reading(forwarding4=0, at_boot=CIS)))
-    (live,) = [c for c in found if isinstance(c, Command)]
-    assert live.undo == "sysctl -q -w net.ipv4.ip_forward=0"
-    (file,) = [c for c in found if isinstance(c, WriteFile)]
-    assert "net.ipv4.ip_forward = 1" in file.text
-    only_live = changes(context(reading(forwarding4=0), rules=NetworksRules(forwarding=True)))
-    assert [type(c) for c in only_live] == [Command]
+def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
+    found = context(files=(VMS,))
+    assert state(found, "br-netfilter") is State.FAIL
+    assert "/etc/sysctl.d/v.conf sets net.bridge.bridge-nf-call-iptables=0" in reason(found, "br-netfilter")
+    (file,) = changes(found)
+    assert isinstance(file, WriteFile)
+    after = context(reading(files={**reading().files, SYSCTL_FILE: file.text}),
+                    files=(VMS, SysctlFile(SYSCTL_FILE, file.text)))  # fmt: skip
+    assert state(after, "br-netfilter") is State.PASS
+
+
+def test_flushed_rules_come_back_with_the_daemon() -> None:
+    (again,) = changes(context(reading(filter4=NO_RULES), rules=NetworksRules(guarded_forwarding=True)))
+    assert isinstance(again, Activate)
+    running = docker(containers=(container(),))
+    (blocked,) = changes(context(reading(filter4=NO_RULES), running, NetworksRules(guarded_forwarding=True)))
+    assert isinstance(blocked, Blocked)
+    assert "live-restore is off" in blocked.why

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import deploys.userns as subject
-from deploys.engine.change import Blocked, Change, Command, Context, MergeJson, WriteFile
+from deploys.engine.arrange import arrange
+from deploys.engine.change import Blocked, Change, Command, Context, MergeJson, Service, WriteFile
 from deploys.engine.control import State, judge
 from deploys.engine.policy import Policy
 from deploys.ranges import NoRange, own_start, plan_range, with_row
 from deploys.userns import UsernsRules
 from facts.docker import Container, DaemonJson, Docker, DockerReading, Network, Process, Stored
-from facts.lines import Setting
+from facts.kernel import Kernel
 from facts.reading import Unknown, UnknownReading
 from facts.survey import Survey
+from facts.sysctls import SysctlFile, Sysctls
 from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, Userns, UsernsReading, _overlaps, _rows
 
 BASE = 2013265920
@@ -33,7 +36,6 @@ def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65
         "max_user_namespaces": 15000,
         "unprivileged_userns_clone": 1,
         "apparmor_restrict": None,
-        "at_boot": None,
         "limit_file": None,
         "subuid": subuid,
         "subgid": subgid,
@@ -82,11 +84,21 @@ def docker(keys: Any = None, live: bool = False, **more: Any) -> DockerReading:
     return DockerReading(**{**values, **more})
 
 
-RULES = UsernsRules(supported=True, ranges=True, docker_remap=True)
+SERVICE = Service("docker", "systemctl restart docker", "docker info", "journalctl -u docker")
+RULES = UsernsRules(ranges=True, docker_remap=True)
+LIMITED = UsernsRules(max_user_namespaces=10000)
+STIG = SysctlFile("/etc/sysctl.d/stig.conf", "user.max_user_namespaces = 0\n")
 
 
-def context(userns: Any = None, engine: Any = None, rules: UsernsRules = RULES, accept: str = "") -> Context:
-    survey = Survey({Userns: userns or reading(), Docker: engine or docker()})
+def kernel(*files: SysctlFile) -> Any:
+    """As much of the kernel's reading as is asked for here."""
+    return SimpleNamespace(sysctls=Sysctls({"user.max_user_namespaces": "0"}, {}, files))
+
+
+def context(
+    userns: Any = None, engine: Any = None, rules: UsernsRules = RULES, accept: str = "", files: Any = ()
+) -> Context:
+    survey = Survey({Userns: userns or reading(), Docker: engine or docker(), Kernel: kernel(*files)})
     policy = Policy("test", {UsernsRules: rules}, accept=frozenset(filter(None, [accept])))
     findings = {finding.control.id: finding for finding in judge(subject.CONTROLS, survey, policy)}
     return Context(survey, policy, findings)
@@ -103,7 +115,7 @@ def reason(where: Context, control: str) -> str:
 @pytest.fixture(autouse=True)
 def merge(monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(where: Context, name: str, what: str, put: Any, drop: Any = ()) -> Change:
-        return MergeJson(name, what, path="/etc/docker/daemon.json", before=None, put=put)
+        return MergeJson(name, what, path="/etc/docker/daemon.json", before=None, put=put, service=SERVICE)
 
     monkeypatch.setattr(subject, "daemon_json", fake)
 
@@ -187,30 +199,11 @@ def test_root_beside_lxd_is_no_overlap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("more", "want", "says"),
-    [
-        ({}, State.PASS, "15000"),
-        ({"max_user_namespaces": 0}, State.FAIL, "is 0"),
-        ({"max_user_namespaces": None}, State.FAIL, "without user namespaces"),
-        ({"supported": False}, State.FAIL, "without user namespaces"),
-        ({"at_boot": Setting("0", "/etc/sysctl.d/stig.conf")}, State.FAIL, "/etc/sysctl.d/stig.conf sets"),
-        ({"supported": Unknown("denied")}, State.UNKNOWN, "denied"),
-        ({"max_user_namespaces": Unknown("denied")}, State.UNKNOWN, "denied"),
-    ],
-)
-def test_supported(more: dict[str, Any], want: State, says: str) -> None:
-    found = context(reading(**more))
-    assert state(found, "supported") is want
-    assert says in reason(found, "supported")
-
-
-@pytest.mark.parametrize(
     ("least", "more", "want"),
     [
         (None, {}, State.NOT_APPLICABLE),
         (10000, {}, State.PASS),
         (20000, {}, State.FAIL),
-        (10000, {"at_boot": Setting("5", "/etc/sysctl.d/a.conf")}, State.FAIL),
         (10000, {"max_user_namespaces": Unknown("denied")}, State.UNKNOWN),
     ],
 )
@@ -242,9 +235,9 @@ ON = {"userns-remap": "dockremap"}
         (docker(), State.FAIL, "userns-remap is False live"),
         (docker(ON), State.PENDING_RESTART, "what runs still has"),
         (docker(ON, live=True), State.PASS, "True"),
-        (docker(live=True), State.FAIL, "not on disk"),
+        (docker(live=True), State.FAIL, "on disk it is False"),
         (docker(live=True, flags={"userns-remap": "default"}), State.PASS, "True"),
-        (docker({"userns-remap": "root"}, live=True), State.FAIL, "not on disk"),
+        (docker({"userns-remap": "root"}, live=True), State.FAIL, "on disk it is"),
         (docker(ON, live=True, containers=(container(process=MAPPED),)), State.PASS, "True"),
         (docker(ON, live=True, containers=(container("vpn"),)), State.FAIL, "vpn (started with --userns=host)"),
         (docker(ON, live=True, containers=(container(process=Unknown("gone")),)), State.UNKNOWN, "gone"),
@@ -267,6 +260,12 @@ def test_what_the_policy_does_not_ask_for_is_not_applicable() -> None:
     assert list(subject.plan(found)) == []
 
 
+def test_a_limit_that_a_boot_takes_away_fails() -> None:
+    found = context(rules=LIMITED, files=(STIG,))
+    assert state(found, "limits") is State.FAIL
+    assert "a restart would lose it" in reason(found, "limits")
+
+
 # ------------------------------------------------------------------------------------------------ the plan
 
 
@@ -282,7 +281,7 @@ FULL = docker(
 
 def test_an_empty_docker_is_remapped_without_asking() -> None:
     changes = list(subject.plan(context()))
-    user, subuid, subgid, merged = changes
+    user, merged, subuid, subgid = changes
     assert isinstance(user, Command)
     assert "useradd --system" in user.script
     assert user.undo == "userdel dockremap"
@@ -310,15 +309,34 @@ def test_what_would_vanish_is_asked_first() -> None:
         assert words in only.why
 
 
-def test_accepted_the_containers_stop_before_the_switch_and_start_again_with_the_undo() -> None:
+def test_accepted_the_containers_start_again_with_the_undo() -> None:
     changes = list(subject.plan(context(engine=FULL, accept="userns-remap")))
-    stop, merged = changes[-2:]
-    assert isinstance(stop, Command)
-    assert "set -- id-web id-db id-agent" in stop.script  # the last started is stopped first
-    assert "for c in id-agent id-db id-web" in stop.undo
-    assert "app:1" in stop.interrupts
-    assert isinstance(merged, MergeJson)
     assert not any(isinstance(change, Blocked) for change in changes)
+    again, merged, _, subgid = changes[-4:]
+    assert isinstance(again, Command)
+    assert "for c in id-agent id-db id-web" in again.undo  # in the order in which they were started
+    assert isinstance(merged, MergeJson)
+    assert isinstance(subgid, WriteFile)
+    assert "AutoRemove" in subgid.validate  # refused before anything stops
+    assert subgid.service == merged.service == SERVICE
+    assert "app:1" in again.interrupts
+    own, last = arrange(changes, ["userns"])
+    assert [type(change).__name__ for change in own.changes] == ["Command", "Command"]
+    assert [change.path for change in last.changes] == [SUBUID, SUBGID, merged.path]  # dockerd looks for the rows
+
+
+def test_where_daemon_json_cannot_be_written_nothing_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    refusal = Blocked("userns", "write daemon.json", why="it is not JSON")
+    monkeypatch.setattr(subject, "daemon_json", lambda *_: refusal)
+    assert list(subject.plan(context(engine=FULL, accept="userns-remap"))) == [refusal]
+
+
+def test_rows_that_are_good_are_used_as_they_are() -> None:
+    row = f"dockremap:{BASE + 65536}:65536\n"
+    changes = list(subject.plan(context(reading(row, row, passwd={"root": 0, "dockremap": 99}))))
+    _, subgid = changes
+    assert isinstance(subgid, WriteFile)
+    assert subgid.text == subgid.before == row
 
 
 @pytest.mark.parametrize("more", [{"stored": Unknown("denied")}, {"containers": Unknown("denied")}])
@@ -350,9 +368,11 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
 
 
 def test_on_disk_and_not_live_only_restarts() -> None:
-    (only,) = list(subject.plan(context(engine=docker({"userns-remap": "default"}))))
-    assert isinstance(only, MergeJson)
-    assert only.put == {"userns-remap": "default"}
+    merged, kept = list(subject.plan(context(engine=docker({"userns-remap": "default"}))))
+    assert isinstance(merged, MergeJson)
+    assert merged.put == {"userns-remap": "default"}
+    assert isinstance(kept, WriteFile)
+    assert kept.text == kept.before
 
 
 def test_a_container_on_host_ids_is_left_to_its_owner() -> None:
@@ -360,12 +380,15 @@ def test_a_container_on_host_ids_is_left_to_its_owner() -> None:
 
 
 def test_a_limit_of_zero_is_raised_and_kept() -> None:
-    found = context(reading(max_user_namespaces=0, at_boot=Setting("0", "/etc/sysctl.d/stig.conf")),
-                    rules=UsernsRules(supported=True))  # fmt: skip
-    live, kept = list(subject.plan(found))
+    live, kept = list(subject.plan(context(reading(max_user_namespaces=0), rules=LIMITED, files=(STIG,))))
     assert isinstance(live, Command)
     assert live.undo == "sysctl -q -w user.max_user_namespaces=0"
     assert isinstance(kept, WriteFile)
     assert (kept.path, kept.before) == (LIMIT_FILE, None)
-    again = reading(max_user_namespaces=10000, at_boot=Setting("10000", LIMIT_FILE), limit_file=kept.text)
-    assert list(subject.plan(context(again, rules=UsernsRules(supported=True)))) == []
+    again = reading(max_user_namespaces=10000, limit_file=kept.text)
+    files = (STIG, SysctlFile(LIMIT_FILE, kept.text))
+    assert list(subject.plan(context(again, rules=LIMITED, files=files))) == []
+    late = (*files, SysctlFile("/etc/sysctl.d/zz.conf", STIG.text))
+    (blocked,) = list(subject.plan(context(again, rules=LIMITED, files=late)))
+    assert isinstance(blocked, Blocked)
+    assert "/etc/sysctl.d/zz.conf" in blocked.why
