@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     up.add_argument("--name", help="how to call it (default: its kind)")
     down = commands.add_parser("down", help="end a host and remove its disk")
     down.add_argument("name", nargs="?")
-    down.add_argument("--all", action="store_true", help="every host")
+    down.add_argument("--all", action="store_true", help="every host of this checkout")
     commands.add_parser("list", help="the hosts there are")
     ssh = commands.add_parser("ssh", help="log in, or run a command")
     ssh.add_argument("--user", default="root", help="root, ops, opspw or nobodyops")
@@ -80,8 +80,10 @@ def do_build(args: argparse.Namespace) -> None:
 
 
 def do_clean(_: argparse.Namespace) -> None:
-    """Nothing stays but the locks."""
+    """Nothing stays but the locks; hosts of another checkout stand on these images, so they forbid it."""
     down_all()
+    if others := names():
+        raise LabError(f"nothing removed: in use by {', '.join(others)}")
     variants.clean()
 
 

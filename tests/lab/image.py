@@ -1,4 +1,4 @@
-"""Disk images of the lab's hosts, built from Debian packages at most once and kept by what they are made from."""
+"""Disk images of the lab's hosts: built from packages at most once, kept by what they are made from."""
 
 import contextlib
 import fcntl
@@ -21,9 +21,9 @@ BASE_VARIANTS = ("bare", "stock")
 BUILD_SCRIPTS = ("essential", "bare", "disk", "stock")
 
 PACKAGES = (
-    "linux-image-cloud-amd64 grub-pc systemd-sysv dbus udev kmod procps iproute2 openssh-server sudo "
-    "e2fsprogs zstd netbase libcap2-bin adduser"
-).split()
+    *("linux-image-cloud-amd64", "grub-pc", "zstd", "systemd-sysv", "dbus", "udev", "kmod", "procps"),
+    *("openssh-server", "sudo", "adduser", "e2fsprogs", "iproute2", "netbase", "libcap2-bin"),
+)
 REPOSITORY = "apparmor auditd selinux-basics selinux-policy-default"
 
 
@@ -77,7 +77,12 @@ def lock(name: str) -> Iterator[None]:
     locks = cache_dir() / "locks"
     locks.mkdir(exist_ok=True)
     with (locks / name).open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if name.startswith(("image", "snapshot")):
+                log(f"another process builds {name}; waiting for it …")
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
@@ -114,18 +119,17 @@ def public_key() -> str:
     return key_path().with_suffix(".pub").read_text().strip()
 
 
-def run(argv: list[str], *, env: dict[str, str] | None = None, log_to: Path | None = None) -> str:
+def run(argv: list[str], *, env: dict[str, str] | None = None) -> str:
     """Run a command of the controller; on failure show the end of what it said."""
-    with contextlib.ExitStack() as stack:
-        out = stack.enter_context(log_to.open("w+") if log_to else tempfile.TemporaryFile("w+"))
-        try:
-            code = subprocess.call(argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env)
-        except FileNotFoundError:
-            raise LabError(f"{argv[0]} is not installed on this machine") from None
-        out.seek(0)
-        said = out.read()
-    if code:
-        raise LabError(f"{argv[0]} failed ({code}):\n" + "\n".join(said.splitlines()[-30:]))
+    try:
+        done = subprocess.run(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env
+        )
+    except FileNotFoundError:
+        raise LabError(f"{argv[0]} is not installed on this machine") from None
+    said = done.stdout.decode(errors="replace")
+    if done.returncode:
+        raise LabError(f"{argv[0]} failed ({done.returncode}):\n" + "\n".join(said.splitlines()[-30:]))
     return said
 
 
@@ -159,7 +163,7 @@ def build(dist: Distribution, path: Path) -> None:
             # The unprivileged build's root is another user's id out here: it may write these files only.
             (work / f"{variant}.raw").touch()
             (work / f"{variant}.raw").chmod(0o666)
-        run(mmdebstrap_argv(dist, work, debs), env=build_env(dist, work), log_to=cache_dir() / f"{dist.name}.log")
+        run(mmdebstrap_argv(dist, work, debs), env=build_env(dist))
         partial = path.with_name(f".{path.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
@@ -170,7 +174,7 @@ def build(dist: Distribution, path: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def build_env(dist: Distribution, work: Path) -> dict[str, str]:
+def build_env(dist: Distribution) -> dict[str, str]:
     """What the build's scripts are told."""
     scripts = {f"LAB_{name.upper()}": guest_script(f"{name}.sh") for name in BUILD_SCRIPTS}
     return (
@@ -194,13 +198,14 @@ def hook(script: str) -> str:
 
 
 def mmdebstrap_argv(dist: Distribution, work: Path, debs: Path) -> list[str]:
-    """One installation gives both disks: the bare one is written first, Docker is added, the stock one follows.
+    """One installation gives both disks: the bare one is written, Docker is added, the stock one follows.
 
-    The scripts come as text in the environment: an unprivileged build could not read files below a closed home
-    folder.
+    The scripts come as text in the environment: an unprivileged build could not read files below a closed
+    home folder.
     """
     out = shlex.quote(str(debs))
-    hooks = [hook("bare"), f"sync-out /var/cache/apt/archives {out}", 'rm -rf "$1"/var/cache/apt/archives/*.deb']
+    hooks = [hook("bare"), f"sync-out /var/cache/apt/archives {out}"]
+    hooks += ['rm -rf "$1"/var/cache/apt/archives/*.deb']
     hooks += [f"LAB_DISK={shlex.quote(str(work / 'bare.raw'))} {hook('disk')}", hook("stock")]
     hooks += [f"LAB_DISK={shlex.quote(str(work / 'stock.raw'))} {hook('disk')}"]
     return [
@@ -228,17 +233,17 @@ def mirror() -> str:
     """The mirror that this machine's own apt uses for Debian, or Debian's usual one."""
     if own := os.environ.get("HULLPROOF_LAB_MIRROR"):
         return own
-    asked = ["apt-get", "indextargets", "--format", "$(SITE) $(REPO_URI)", "Created-By: Packages", "Origin: Debian"]
+    filters = ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
     try:
-        lines = run(asked).splitlines()
+        lines = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", *filters]).splitlines()
     except LabError:
         lines = []
-    found = [line.split()[1].rstrip("/") for line in lines if "security" not in line]
+    found = [line.rstrip("/") for line in lines]
     return found[0] if found else DEFAULT_MIRROR
 
 
 def apt_options() -> list[str]:
-    """The machine's own proxies and checks: mmdebstrap's apt does not read /etc/apt here. They stay out of the image."""
+    """The machine's own proxies and checks, unread by mmdebstrap's apt. They stay out of the image."""
     try:
         dump = run(["apt-config", "dump", "--no-empty", "--format", '%F "%v";%n', "Acquire"])
     except LabError:

@@ -19,8 +19,9 @@ def accelerator() -> list[str]:
     """Software emulation unless told otherwise: a /dev/kvm that is there need not be able to run a kernel."""
     if os.environ.get("HULLPROOF_LAB_ACCEL") == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
-    # cx16: QEMU 7.2's cmpxchg16b leaves rubbish in the flags; an interrupt just after it is a kernel panic (seen on
-    # 6.12, whose allocator uses it all the time). la57: five-level page tables only make emulated page walks longer.
+    # cx16: QEMU 7.2's cmpxchg16b leaves rubbish in the flags; an interrupt just after it is a kernel panic
+    # (seen on 6.12, whose allocator uses it all the time). la57: five-level page tables only make emulated
+    # page walks longer.
     # svm: no host in a host here, and loading KVM costs seconds.
     return ["-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max,cx16=off,la57=off,svm=off"]
 
@@ -46,7 +47,7 @@ def argv(name: str, folder: Path, port: int, snapshot: str | None) -> list[str]:
     """The whole command line. `restrict=on`: nothing that a test sends may leave this machine."""
     return [
         *("qemu-system-x86_64", "-name", name, *hardware()),
-        *("-drive", f"id=disk,if=none,format=qcow2,cache=writeback,discard=unmap,file={folder / 'disk.qcow2'}"),
+        *("-drive", f"id=disk,if=none,format=qcow2,cache=writeback,discard=unmap,file={folder}/disk.qcow2"),
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
         # Relative: the folder's own path may be longer than a socket's name can be.
         *("-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"),

@@ -23,7 +23,8 @@ from tests.lab.image import (
 from tests.lab.vm import READY, Vm
 
 # bare and stock are installed natively and booted; the others are what a script makes of a stock host.
-VARIANTS = ("bare", "stock", "weak", "owned")
+# In the order they are built: the usual one first.
+VARIANTS = ("stock", "bare", "weak", "owned")
 BOOTED = ("bare", "stock")
 
 
@@ -48,19 +49,20 @@ def ensure(dist: Distribution, variant: str) -> Path:
 
 
 def make_booted(dist: Distribution, variant: str, path: Path) -> None:
-    """Boot a freshly installed disk and keep the settled host. The disk image stays below it, shared and unchanged."""
+    """Boot a freshly installed disk and keep the settled host; the disk image stays below it, unchanged."""
     base = base_dir(dist) / f"{variant}.raw"
     with stage(f"{dist.name}-{variant}: first boot and snapshot"), Vm.create(dist.name, variant, None) as vm:
         disk = str(vm.folder / "disk.qcow2")
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), disk])
-        vm.boot(timeout=600)
+        vm.boot(timeout=900)
         keep(vm, "ready.sh", path)
 
 
 def make_derived(dist: Distribution, variant: str, path: Path) -> None:
     """Let somebody's script loose on a stock host and keep what it became."""
     stock = ensure(dist, "stock")
-    with stage(f"{dist.name}-{variant}: change a stock host and snapshot"), Vm.create(dist.name, variant, None) as vm:
+    what = f"{dist.name}-{variant}: change a stock host and snapshot"
+    with stage(what), Vm.create(dist.name, variant, None) as vm:
         start_from(stock, vm)
         qemu.checked(vm.folder, f"delvm {READY}")
         keep(vm, f"{variant}.sh", path)

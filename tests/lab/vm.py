@@ -14,6 +14,8 @@ from tests.lab import qemu
 from tests.lab.image import LabError, cache_dir, key_path, lock, log
 
 READY = "ready"
+# Hosts belong to the checkout that started them: the cache is shared, `--all` must not mean other people's.
+CHECKOUT = str(Path(__file__).resolve().parents[2])
 # Below the range from which the kernel picks the ports of outgoing connections.
 PORTS = range(20000, 30000)
 
@@ -26,7 +28,7 @@ def run_dir() -> Path:
 
 
 def names() -> list[str]:
-    """Every host that was brought up and not taken down, running or not."""
+    """Every host that was brought up and not taken down, running or not, whoever's it is."""
     return sorted(path.parent.name for path in run_dir().glob("*/vm.json"))
 
 
@@ -40,13 +42,16 @@ class Vm:
         self.port = port
         self.folder = run_dir() / name
         self.key = key_path()
+        self.checkout = CHECKOUT
 
     @classmethod
     def create(cls, distribution: str, variant: str, name: str | None) -> "Vm":
         """Reserve a name and a port; the host does not run yet."""
         with lock("run"):
             if name is not None and (run_dir() / name).exists():
-                raise LabError(f"there is a host {name!r} already: `down {name}` first, or choose another name")
+                raise LabError(
+                    f"there is a host {name!r} already: `down {name}` first, or choose another name"
+                )
             vm = cls(name or free_name(f"{distribution}-{variant}"), distribution, variant, free_port())
             vm.folder.mkdir()
             vm.remember()
@@ -59,11 +64,19 @@ class Vm:
             known = json.loads((run_dir() / name / "vm.json").read_text())
         except OSError:
             raise LabError(f"no host {name!r}; there are: {', '.join(names()) or 'none'}") from None
-        return cls(known["name"], known["distribution"], known["variant"], known["port"])
+        vm = cls(known["name"], known["distribution"], known["variant"], known["port"])
+        vm.checkout = known.get("checkout", "")
+        return vm
 
     def remember(self) -> None:
         """Write down what `attach` needs."""
-        known = {"name": self.name, "distribution": self.distribution, "variant": self.variant, "port": self.port}
+        known = {
+            "name": self.name,
+            "distribution": self.distribution,
+            "variant": self.variant,
+            "port": self.port,
+            "checkout": CHECKOUT,
+        }
         (self.folder / "vm.json").write_text(json.dumps(known) + "\n")
 
     def __enter__(self) -> "Vm":
@@ -96,7 +109,13 @@ class Vm:
         return ["ssh", "-F", "none", *flags, "-i", str(self.key), "-p", str(self.port), f"{user}@127.0.0.1"]
 
     def ssh(
-        self, cmd: str, *, user: str = "root", check: bool = True, timeout: float = 120, input: str | None = None
+        self,
+        cmd: str,
+        *,
+        user: str = "root",
+        check: bool = True,
+        timeout: float = 120,
+        input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the host; what fails shows both streams."""
         done = subprocess.run(
@@ -109,7 +128,9 @@ class Vm:
             timeout=timeout,
         )
         if check and done.returncode:
-            raise LabError(f"{self.name}: {cmd!r} exited {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
+            raise LabError(
+                f"{self.name}: {cmd!r} exited {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
+            )
         return done
 
     def put(self, local: Path | str, remote: str) -> None:
@@ -147,23 +168,30 @@ class Vm:
             if not self.running():
                 break
             time.sleep(0.3)
-        raise LabError(f"{self.name}: no answer over ssh within {timeout:.0f} s; its console:\n{self.console()}")
+        raise self.silent(f"no answer over ssh within {timeout:.0f} s")
 
     def answers(self, cmd: str) -> str | None:
-        """The output of a command if the host can be reached just now, and is not merely slow about it."""
+        """The output of a command if the host can be reached just now.
+
+        Its banner is asked for first, briefly: QEMU accepts connections long before a booting host does, and
+        an ssh that waits in one of those learns too late that the host came up.
+        """
         try:
-            done = self.ssh(f"{cmd} && echo .", check=False, timeout=25)
-        except subprocess.TimeoutExpired:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as sock:
+                if not sock.recv(4):
+                    return None
+            done = self.ssh(f"{cmd} && echo .", check=False, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout if done.returncode == 0 else None
 
-    def console(self, lines: int = 25) -> str:
-        """The end of the serial console."""
+    def silent(self, what: str) -> LabError:
+        """The error of a host that does not answer, with the end of its serial console."""
         try:
             text = (self.folder / "console.log").read_text(errors="replace")
         except OSError:
-            return "(nothing)"
-        return "\n".join(text.splitlines()[-lines:])
+            text = "(nothing)"
+        return LabError(f"{self.name}: {what}; its console:\n" + "\n".join(text.splitlines()[-25:]))
 
     # Power
 
@@ -195,7 +223,7 @@ class Vm:
             if now and now.split()[0] != before:
                 return
             time.sleep(0.5)
-        raise LabError(f"{self.name}: no new boot within {timeout:.0f} s; its console:\n{self.console()}")
+        raise self.silent(f"no new boot within {timeout:.0f} s")
 
     def boot_id(self) -> str:
         """The kernel's name for this boot."""
@@ -229,7 +257,7 @@ class Vm:
             if not self.running():
                 break
             time.sleep(0.2)
-        raise LabError(f"{self.name}: no answer after the snapshot was loaded; its console:\n{self.console()}")
+        raise self.silent("no answer after the snapshot was loaded")
 
 
 def free_name(stem: str) -> str:
@@ -250,7 +278,11 @@ def free_port() -> int:
 
 
 def down_all() -> None:
-    """Take every host down."""
+    """Take down every host that this checkout started, and say whose stay."""
     for name in names():
-        Vm.attach(name).down()
-        log(f"{name}: down")
+        vm = Vm.attach(name)
+        if vm.checkout == CHECKOUT:
+            vm.down()
+            log(f"{name}: down")
+        else:
+            log(f"{name}: left alone, it belongs to {vm.checkout or 'another checkout'}")

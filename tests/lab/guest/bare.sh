@@ -92,6 +92,8 @@ quiet_services() {
         fstrim.timer dpkg-db-backup.timer; do
         in_root systemctl disable -q "$unit" 2> /dev/null || true
     done
+    # The message of the day forks half a dozen programs at every login.
+    chmod -x "$root"/etc/update-motd.d/* 2> /dev/null || true
 }
 
 # GRUB as grub-install would leave it; the host's own first boot replaces grub.cfg through update-grub.

@@ -1,0 +1,157 @@
+"""The lab keeps its own promises: every drill that runs in it leans on these."""
+
+import shlex
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import Vm, up
+from tests.lab.image import DISTRIBUTIONS
+from tests.lab.qemu import argv
+from tests.lab.variants import ensure
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module", params=DISTRIBUTIONS)
+def distribution(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def stock(distribution: str) -> Iterator[Vm]:
+    with up(distribution) as vm:
+        yield vm
+
+
+@pytest.fixture(scope="module")
+def weak(distribution: str) -> Iterator[Vm]:
+    with up(distribution, variant="weak") as vm:
+        yield vm
+
+
+@pytest.fixture(scope="module")
+def owned(distribution: str) -> Iterator[Vm]:
+    with up(distribution, variant="owned") as vm:
+        yield vm
+
+
+def in_container(vm: Vm, command: str) -> str:
+    return vm.ssh(f"docker run --rm lab/busybox:1 {command}", timeout=240).stdout.strip()
+
+
+def test_a_host_is_up_in_seconds_with_the_right_time(distribution: str) -> None:
+    ensure(DISTRIBUTIONS[distribution], "stock")
+    began = time.monotonic()
+    with up(distribution) as vm:
+        took = time.monotonic() - began
+        assert abs(float(vm.ssh("date +%s").stdout) - time.time()) < 30
+    assert took < 60, "a snapshot must not be slower than a boot"
+
+
+def test_every_user_can_do_what_was_promised_and_no_more(stock: Vm) -> None:
+    assert stock.ssh("id -u").stdout.strip() == "0"
+    assert stock.ssh("sudo -n id -u", user="ops").stdout.strip() == "0"
+    assert stock.ssh("sudo -n id -u", user="opspw", check=False).returncode != 0
+    assert stock.ssh("sudo -S id -u", user="opspw", input="lab-only\n").stdout.strip() == "0"
+    assert stock.ssh("sudo -S id -u", user="nobodyops", input="lab-only\n", check=False).returncode != 0
+
+
+def test_the_host_needs_nothing_but_sh(stock: Vm) -> None:
+    assert stock.ssh("command -v python3", check=False).returncode != 0
+    assert stock.ssh("readlink /bin/sh").stdout.strip() == "dash"
+
+
+def test_nothing_leaves_the_machine(stock: Vm) -> None:
+    assert "restrict=on" in " ".join(argv("any", stock.folder, 1, None))
+    # 10.0.2.2 is this machine as the host sees it; without the restriction its ports could be reached there.
+    for address, port in (("192.0.2.1", 443), ("10.0.2.2", stock.port), ("10.0.2.3", 53)):
+        tried = stock.ssh(f"timeout 5 bash -c 'echo > /dev/tcp/{address}/{port}'", check=False)
+        assert tried.returncode != 0, f"{address}:{port} was reached"
+
+
+def test_packages_install_without_a_network(stock: Vm) -> None:
+    stock.ssh("apt-get update -qq")
+    assert "Inst apparmor" in stock.ssh("apt-get install --simulate apparmor").stdout
+
+
+def test_save_and_load_bring_back_memory_and_disk(stock: Vm) -> None:
+    stock.ssh("echo before > /root/disk; echo before > /run/memory; sync")
+    stock.save("here")
+    stock.ssh("echo after > /root/disk; echo after > /run/memory; sync")
+    stock.load("here")
+    assert stock.ssh("cat /root/disk /run/memory").stdout.split() == ["before", "before"]
+
+
+def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution: str) -> None:
+    with up(distribution) as vm:
+        vm.ssh("echo kept > /root/flushed; sync; echo lost > /run/memory")
+        before = vm.boot_id()
+        vm.power_cut()
+        assert not vm.running()
+        vm.boot(timeout=900)
+        assert vm.boot_id() != before
+        assert vm.ssh("cat /root/flushed").stdout.strip() == "kept"
+        assert vm.ssh("test -e /run/memory", check=False).returncode != 0
+
+
+def test_a_kernel_parameter_set_in_the_guest_survives_its_reboot(distribution: str) -> None:
+    with up(distribution, variant="bare") as vm:
+        vm.ssh(
+            "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&lab.mark=1 /' /etc/default/grub && update-grub", timeout=300
+        )
+        vm.reboot(timeout=900)
+        assert "lab.mark=1" in vm.ssh("cat /proc/cmdline").stdout.split()
+
+
+def test_bare_has_no_docker_but_can_get_it(distribution: str) -> None:
+    with up(distribution, variant="bare") as vm:
+        assert vm.ssh("command -v dockerd apparmor_parser", check=False).returncode != 0
+        assert "Inst docker.io" in vm.ssh("apt-get install --simulate docker.io").stdout
+
+
+def test_stock_runs_containers_unconfined_by_apparmor_without_a_word(stock: Vm) -> None:
+    assert stock.ssh("cat /sys/module/apparmor/parameters/enabled").stdout.strip() == "Y"
+    assert stock.ssh("command -v apparmor_parser", check=False).returncode != 0
+    assert in_container(stock, "cat /proc/self/attr/current").startswith("unconfined")
+
+
+def test_stock_filters_system_calls(stock: Vm) -> None:
+    tried = stock.ssh("docker run --rm lab/busybox:1 unshare -U true", check=False, timeout=240)
+    assert "not permitted" in tried.stderr.lower()
+
+
+def test_weak_answers_on_tcp_and_to_everybody(weak: Vm) -> None:
+    assert weak.ssh("docker -H tcp://127.0.0.1:2375 version").returncode == 0
+    assert weak.ssh("stat -c %a /run/docker.sock").stdout.strip() == "666"
+    assert weak.ssh("docker ps", user="nobodyops").returncode == 0
+    assert "docker" in weak.ssh("id -nG mallory").stdout.split()
+
+
+def test_weak_lets_every_system_call_through(weak: Vm) -> None:
+    assert in_container(weak, "unshare -U id -u") == "65534"
+
+
+@pytest.mark.parametrize("name", ["dmesg_restrict", "kptr_restrict", "yama/ptrace_scope"])
+def test_weak_lets_everybody_look_at_the_kernel(weak: Vm, name: str) -> None:
+    assert weak.ssh(f"cat /proc/sys/kernel/{name}").stdout.strip() == "0"
+
+
+def test_owned_runs_other_peoples_containers(owned: Vm) -> None:
+    running = owned.ssh("docker ps --format '{{.Names}}'").stdout.split()
+    assert sorted(running) == ["db", "hostnet", "web"]
+    assert owned.ssh("docker exec db cat /data/ledger.txt").stdout.strip() == "ledger of corp"
+    request = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
+    answer = owned.ssh(f"bash -c {shlex.quote(f'exec 3<>/dev/tcp/127.0.0.1/8080; {request}')}").stdout
+    assert "hello from web" in answer
+
+
+def test_owned_has_settings_that_are_not_ours(owned: Vm) -> None:
+    assert "CORP_SITE=berlin" in owned.ssh("systemctl show -p Environment docker").stdout
+    assert owned.ssh("sysctl -n vm.max_map_count").stdout.strip() == "262144"
+    assert owned.ssh("cat /etc/subuid").stdout.split() == ["alice:165536:65536", "bob:100000:65536"]
+    assert owned.ssh("docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' corp").stdout.strip() == (
+        "10.77.0.0/24"
+    )
+    assert in_container(owned, "cat /proc/self/attr/current").startswith("docker-default")
