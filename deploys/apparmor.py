@@ -22,6 +22,7 @@ from facts.survey import Survey
 from facts.system import System
 
 DOCKER_DEFAULT = "docker-default"
+AT_BOOT = ("enabled", "static", "alias")  # systemctl(1) is-enabled
 
 
 class AppArmorRules(Rules):
@@ -64,29 +65,27 @@ def on_apparmor(key: str) -> Callable[[Check], Check]:
 @on_apparmor("enabled")
 def installed(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[AppArmor]
-    if reading.parser:
-        package = None if isinstance(reading.package, Unknown) else reading.package
-        return passed(f"the parser is {reading.parser}", "installed", package, reading.parser)
-    reason = "apparmor_parser is missing: no profile gets into the kernel, and Docker runs containers unconfined"
-    return failed(reason, "installed", known(reading.package), None)
+    parser = known(reading.parser)
+    if parser is None:
+        reason = "apparmor_parser is missing: no profile gets into the kernel, and Docker runs containers unconfined"
+        return failed(reason, "installed", known(reading.package), None)
+    service = known(reading.service)
+    if service not in AT_BOOT:
+        said = f"is {service}" if service else "is not there"
+        return failed(f"apparmor.service {said}: no profile is loaded at boot", "installed", service, parser)
+    return passed(f"{parser} loads the profiles at boot", "installed", service, parser)
 
 
 @on_apparmor("enabled")
 def enabled(survey: Survey, policy: Policy) -> Verdict:
-    reading, kernel = survey[AppArmor], survey[Kernel]
-    live = known(reading.enabled)
-    words = boot_words(kernel)
-    if bar := barred(words):
-        where = "now" if not live else "from the next boot on"
-        return failed(f"{bar} on the kernel's command line turns AppArmor off {where}", True, bar, live)
-    service = known(reading.service)
-    if service not in ("enabled", "static", "alias"):
-        said = f"is {service}" if service else "is not installed"
-        return failed(f"apparmor.service {said}: no profile is loaded at boot", True, service or "not installed", live)
+    live = known(survey[AppArmor].enabled)
+    if bar := barred(boot_words(survey[Kernel])):
+        when = "from the next boot on" if live else "now"
+        return failed(f"{bar} on the kernel's command line turns AppArmor off {when}", True, bar, live)
     if not live:
-        return Verdict(State.PENDING_REBOOT, "AppArmor is enabled for the next boot, the kernel runs without it",
-                       True, True, False)  # fmt: skip
-    return passed("AppArmor is enabled in the kernel and at boot", True, True, True)
+        reason = "the next boot enables AppArmor, the kernel runs without it until then"
+        return Verdict(State.PENDING_REBOOT, reason, True, True, False)
+    return passed("the kernel runs with AppArmor, and the next boot does", True, True, True)
 
 
 def boot_words(kernel: KernelReading) -> Sequence[str]:
@@ -172,7 +171,7 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
 def _able(survey: Survey) -> bool:
     """Whether a container that starts now gets a profile."""
     reading = survey[AppArmor]
-    return reading.parser is not None and known(reading.profiles).get(DOCKER_DEFAULT) == "enforce"
+    return known(reading.parser) is not None and known(reading.profiles).get(DOCKER_DEFAULT) == "enforce"
 
 
 def unconfined(container: Container) -> bool:
@@ -204,10 +203,10 @@ def plan(context: Context) -> Iterator[Change]:
     if reading is None:
         return
     if context.failing("apparmor.installed"):
-        yield apparmor_plan.install()
+        yield apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
     if context.failing("apparmor.enabled"):
-        kernel = context.survey[Kernel]
-        yield from apparmor_plan.enable(reading, kernel.boot, barred(boot_words(kernel)))
+        boot = context.survey[Kernel]
+        yield from apparmor_plan.enable(boot.boot, barred(boot_words(boot)))
     if context.failing("apparmor.profiles-enforced"):
         for name in context.policy[AppArmorRules].profiles or []:
             if name not in reading.by_design:
@@ -218,10 +217,10 @@ def plan(context: Context) -> Iterator[Change]:
 
 
 CONTROLS = (
-    Control("apparmor.installed", "AppArmor is installed with its parser", Severity.HIGH,
+    Control("apparmor.installed", "AppArmor's parser is installed and loads profiles at boot", Severity.HIGH,
             "without the parser the kernel gets no profile, and Docker runs every container unconfined without a word",
             installed, ("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500")),
-    Control("apparmor.enabled", "AppArmor is enabled, now and at boot", Severity.HIGH,
+    Control("apparmor.enabled", "The kernel runs with AppArmor, now and after the next boot", Severity.HIGH,
             "a container that gets past its namespaces is stopped by nothing else on most Debian and Ubuntu hosts",
             enabled, ("CIS-Debian12-1.3.1.2", "STIG-UBTU-22-431015", "STIG-UBTU-24-100510"), Impact.REBOOT),
     Control("apparmor.docker-profile", "Docker's AppArmor profile is loaded and enforced", Severity.HIGH,

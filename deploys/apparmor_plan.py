@@ -24,14 +24,23 @@ def install() -> Change:
     return Install(SUBJECT, "install AppArmor's parser", packages=("apparmor",))
 
 
-def enable(reading: AppArmorReading, boot: Boot, bar: str | None) -> Iterator[Change]:
+def load_at_boot(reading: AppArmorReading) -> Change:
+    was = known(reading.service)
+    if was is None:
+        return Blocked(
+            SUBJECT,
+            f"enable {UNIT} at boot",
+            why=f"{reading.parser} is there without its service: install package apparmor by hand",
+        )
+    script = f"systemctl unmask {UNIT} && systemctl enable {UNIT}"
+    undo = f"systemctl mask {UNIT}" if was == "masked" else f"systemctl disable {UNIT}"
+    return Command(SUBJECT, f"enable {UNIT} at boot (it is {was})", script=script, undo=undo)
+
+
+def enable(boot: Boot, bar: str | None) -> Iterator[Change]:
+    """Where nothing on disk bars AppArmor, only a reboot is wanted, which is no change of ours."""
     if bar:
         yield _boot(boot, bar)
-    service = known(reading.service)
-    if service is not None and service not in ("enabled", "static", "alias"):
-        back = f"systemctl mask {UNIT}" if "masked" in service else f"systemctl disable {UNIT}"
-        yield Command(SUBJECT, f"enable {UNIT} at boot", undo=back,
-                      script=f"systemctl unmask {UNIT} && systemctl enable {UNIT}")  # fmt: skip
 
 
 def _boot(boot: Boot, bar: str) -> Change:

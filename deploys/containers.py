@@ -17,7 +17,8 @@ def start_anew(
     obstacle = restart_obstacle(context, {})
     if daemon and obstacle:
         yield Blocked(subject, f"restart Docker: {why}", why=obstacle)
-    elif daemon or context.accepts(RESTART):
+        return
+    if daemon or context.accepts(RESTART):
         service = docker_service(context)
         yield Activate(subject, f"restart Docker: {why}", service=service, interrupts=service.interrupts)
     if containers and not context.accepts(RESTART):

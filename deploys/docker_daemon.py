@@ -11,6 +11,11 @@ from facts.docker import DAEMON_JSON, Docker, DockerReading, config_key, read_fl
 from facts.reading import Unknown, known
 
 RESTART = "container-restart"  # accepting it: running containers may be stopped and started again
+# While a container runs, dockerd keeps its default bridge as it is, whatever daemon.json says (moby:
+# daemon_unix.go, initNetworkController: "updated network configuration will not take affect").
+BRIDGE_KEYS = frozenset(
+    ("icc", "bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "ip", "ip-masq", "mtu")
+)
 REMAP = "userns-remap"  # accepting it: what Docker holds may go out of sight, and what runs is stopped for that
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "docker"
 
@@ -113,6 +118,10 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
     if _switches_mapping(context.survey[Docker], put):
         allow = f"allow that with accept={REMAP}"
         return f"containers of the old user namespace ({', '.join(names)}) must not outlast the restart; {allow}"
+    if settings := sorted(BRIDGE_KEYS & set(put)):
+        return (
+            f"Docker takes up {', '.join(settings)} only while no container runs: stop {', '.join(names)}, or {allow}"
+        )
     if put.get("live-restore") is False or not _survives(context):
         return f"the restart would stop {', '.join(names)}, since live-restore is off; {allow}"
     return ""
@@ -136,7 +145,7 @@ def docker_service(context: Context) -> Service:
         activate=f"STOP={int(stop)}\n{(TEMPLATES / 'activate.sh').read_text()}",
         healthy=(TEMPLATES / "healthy.sh").read_text(),
         explain="journalctl -q -u docker.service -n 8 --no-pager -o cat",
-        seconds=90,
+        seconds=120,
         interrupts=_interrupts(running_names(context), stop, context.accepts(REMAP) and _remaps(context)),
     )
 

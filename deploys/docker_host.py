@@ -215,7 +215,7 @@ def plan_file_modes(context: Context) -> Iterable[Change]:
     if loose := loose_files(docker):
         script = [_set(item.file.path, item.mode, "root", item.want.group) for item in loose]
         undo = [_set(item.file.path, item.file.mode, item.file.owner, item.file.group) for item in loose]
-        what = "close " + "; ".join(str(item) for item in loose)
+        what = "close what is too open: " + "; ".join(str(item) for item in loose)
         yield Command("docker", what, script="\n".join(["set -e", *script]), undo="\n".join(undo))
     if _loose_socket_unit(docker):
         yield WriteFile(

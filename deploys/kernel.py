@@ -82,6 +82,9 @@ def boot_check(row: BootRow) -> Check:
             return not_applicable(f"this kernel was built without CONFIG_{row.needs}")
         live = effective(kernel, row, known(kernel.cmdline))
         disk = effective(kernel, row, known(kernel.boot.configured))
+        if row.holds(disk, declared) and not row.holds(live, declared):
+            reason = f"{declared} is on the next boot's command line, and not on the running kernel's"
+            return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
         return agree(declared, disk, live, Impact.REBOOT, lambda word: row.holds(word, declared), row.name)
 
     return on_own_kernel(check)

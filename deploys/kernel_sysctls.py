@@ -6,6 +6,7 @@ are resolved by controls of their own (`RESOLVED`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,13 +39,19 @@ class SysctlRow:
         """Whether `value` is what is declared, or stricter."""
         if value is None:
             return False
-        if value == declared or (declared in self.alike and value in self.alike):
-            return True
-        return self.at_least and _number(value) is not None and (_number(value) or 0) >= (_number(declared) or 0)
+        number, least = _number(value), _number(declared)
+        if number is None or least is None:
+            return value == declared
+        alike = declared in self.alike and str(number) in self.alike
+        return number == least or alike or (self.at_least and number > least)
 
 
 def _number(text: str) -> int | None:
-    return int(text) if text.lstrip("-").isdigit() else None
+    """A number as sysctl.d(5) files have it: decimal, 0x1b6 or 0660."""
+    if not re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|\d+)", text):
+        return None
+    octal = re.fullmatch(r"0[0-7]+", text)
+    return int(text, 8) if octal else int(text, 16 if "x" in text.lower() else 10)
 
 
 def _pair(

@@ -204,9 +204,10 @@ def _weak_filter(reading: SeccompReading, container: Container, calls: Iterable[
 
 
 def plan(context: Context) -> Iterator[Change]:
-    if context.failing("seccomp.default-profile", "seccomp.profile-lint"):
-        yield from _plan_default(context)
-    elif context.failing("seccomp.containers-filtered"):
+    default = context.failing("seccomp.default-profile", "seccomp.profile-lint")
+    changes = list(_plan_default(context)) if default else []
+    yield from changes
+    if context.failing("seccomp.containers-filtered") and not any(isinstance(change, Blocked) for change in changes):
         reading = context.survey[Seccomp]
         declared = declared_profile(context.policy) or BUILTIN
         running = known(context.survey[Docker].containers)

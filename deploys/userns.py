@@ -185,11 +185,10 @@ def _remap(context: Context) -> Iterator[Change]:
     yield from _open_parents(reading)
     if remap_on_disk(docker) is None:
         yield from _user(reading)
-        yield from _rows(reading, start)
     yield from _start_again(known(docker.containers), lost)
     yield merge
-    if isinstance(merge, MergeJson | Activate) and merge.service is not None and known(docker.containers):
-        yield _refuse_rm(reading, None if remap_on_disk(docker) else start, merge.service)
+    if isinstance(merge, MergeJson | Activate) and merge.service is not None:
+        yield from _rows(reading, start if value == DOCKER_USER else None, merge.service)
 
 
 def _containerd_store(docker: DockerReading) -> bool:
@@ -260,23 +259,17 @@ def _user(reading: UsernsReading) -> Iterator[Change]:
     )
 
 
-def _rows(reading: UsernsReading, start: int) -> Iterator[Change]:
-    """The rows in /etc/subuid and /etc/subgid; they have to be there when dockerd checks its new daemon.json."""
+def _rows(reading: UsernsReading, start: int | None, service: Service) -> Iterator[Change]:
+    """The rows, written in Docker's own step: they go back with daemon.json if Docker does not come up. The last is
+    written even where it stays as it is, for what it checks before anything is stopped."""
     for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
-        old, text = known(before), with_row(before, start)
+        old = known(before)
+        text = with_row(old, start) if start is not None else old or ""
         mode, owner = ("0644", "root:root") if old is None else ("", "")  # "": as it was
-        if text != old:
-            yield WriteFile("userns", f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}", path=path,
-                            text=text, before=old, mode=mode, owner=owner)  # fmt: skip
-
-
-def _refuse_rm(reading: UsernsReading, start: int | None, service: Service) -> Change:
-    """A container started with --rm is deleted when it stops, and no undo would bring it back. Docker's step is
-    refused where one runs: as the check of a file that is written there as it is already, since nothing else in that
-    step can say no before the containers stop."""
-    text = with_row(reading.subgid, start) if start is not None else known(reading.subgid) or ""
-    return WriteFile("userns", "see that no running container would be deleted by being stopped (--rm)", path=SUBGID,
-                     text=text, before=text, mode="", owner="", validate=NO_RM, service=service)  # fmt: skip
+        what = f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}" if start is not None else f"keep {path}"
+        if text != old or path == SUBGID:
+            yield WriteFile("userns", what, path=path, text=text, before=old, mode=mode, owner=owner,
+                            validate=NO_RM if path == SUBGID else "", service=service)  # fmt: skip
 
 
 def _open_parents(reading: UsernsReading) -> Iterator[Change]:
@@ -300,6 +293,7 @@ def _start_again(containers: Iterable[Container], lost: str) -> Iterator[Change]
                       undo=START.format(ids=" ".join(map(quote, ids))), interrupts=lost)  # fmt: skip
 
 
+# A container started with --rm is deleted when it stops, and no undo would bring it back: then nothing is stopped.
 NO_RM = """set -- $(docker ps -q 2>/dev/null)
 [ $# -gt 0 ] || exit 0
 gone=$(docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' "$@" | grep .)

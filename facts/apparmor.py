@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
 from facts.selinux import parameters
 
 ENABLED = "/sys/module/apparmor/parameters/enabled"
@@ -36,7 +37,7 @@ class AppArmorReading(Jsonable):
     """See apparmor(7), apparmor.d(5), aa-status(8)."""
 
     enabled: bool | Unknown | None  # in the running kernel; None: the kernel was built without AppArmor
-    parser: str | None  # apparmor_parser's path; without it no profile gets into the kernel
+    parser: str | Unknown | None  # apparmor_parser's path; without it no profile gets into the kernel
     package: str | Unknown | None  # version of package apparmor; None: not installed
     service: str | Unknown | None  # apparmor.service: enabled, disabled, masked …; None: no such unit
     command_line: dict[str, str] | Unknown  # of apparmor, security and lsm those given to the running kernel
@@ -75,10 +76,9 @@ for f in $files {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
 
     @staticmethod
     def parse(section: Section) -> AppArmorReading:
-        parser = section.blocks.get("parser")
         return AppArmorReading(
             enabled=_enabled(section),
-            parser=parser.text.strip() or None if parser and parser.status == 0 else None,
+            parser=_parser(section),
             package=_package(section),
             service=_service(section),
             command_line=parameters(section.text("/proc/cmdline"), PARAMETERS),
@@ -98,12 +98,23 @@ def _enabled(section: Section) -> bool | Unknown | None:
     return {"Y": True, "N": False}.get(text.strip(), Unknown(f"{ENABLED} holds neither Y nor N"))
 
 
+def _parser(section: Section) -> str | Unknown | None:
+    """command -v prints a path, or ends with 127 (dash) or 1 (bash) and no word."""
+    block = section.block("parser")
+    if isinstance(block, Unknown):
+        return block
+    answer = block.text.strip()
+    if block.status != 0 and not answer:
+        return None
+    return answer if re.fullmatch(r"/\S+", answer) else Unknown("command -v apparmor_parser gave no path")
+
+
 def _package(section: Section) -> str | Unknown | None:
     block = section.blocks.get("package")
     if block is None:
         return Unknown("neither dpkg nor rpm is here: whether AppArmor is installed cannot be told")
     status, _, version = block.text.strip().partition(" ")
-    if block.status == 0:
+    if block.status == 0 and re.fullmatch(r"[a-z-]+", status):
         return version if status == "installed" else None
     absent = "no packages found" in block.text or "is not installed" in block.text
     return None if absent else Unknown(f"package apparmor: {block.complaint}")
@@ -127,9 +138,10 @@ def _loaded(section: Section) -> dict[str, str] | Unknown:
         return text
     if text is None:
         return {} if _enabled(section) in (False, None) else Unknown(f"{LOADED} is not there: is securityfs mounted?")
-    found = (re.fullmatch(r"(.+) \(([a-z]+)\)", line) for line in text.splitlines() if line.strip())
-    pairs = [known(match or Unknown(f"{LOADED} has a line that names no profile")) for match in found]
-    return {pair[1]: pair[2] for pair in pairs}
+    found = [re.fullmatch(r"(.+) \(([a-z]+)\)", line) for line in text.splitlines() if line.strip()]
+    if not all(found):
+        return Unknown(f"{LOADED} has a line that names no profile")
+    return {match[1]: match[2] for match in found if match}
 
 
 def _declared(section: Section) -> tuple[Profile, ...] | Unknown:
@@ -153,12 +165,17 @@ def _headers(text: str) -> Iterator[Profile]:
 
 
 def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
-    if "status" not in section.blocks:
+    """aa-status(8) says so in JSON; its status is 2 where no profile is loaded."""
+    block = section.blocks.get("status")
+    if block is None:
         return Unknown("aa-status is not installed: which processes run without their profile cannot be told")
-    status = known(section.json("status"))
-    rows = [(executable, row) for executable, found in status["processes"].items() for row in found]
-    return tuple(sorted({Running(executable, row["profile"]) for executable, row in rows
-                         if row["status"] == "unconfined"}, key=lambda row: (row.executable, row.profile)))  # fmt: skip
+    try:
+        running = json.loads(block.text)["processes"]
+        rows = [(executable, row) for executable, found in running.items() for row in found]
+        found = {Running(executable, row["profile"]) for executable, row in rows if row["status"] == "unconfined"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Unknown(f"aa-status: {block.complaint}")
+    return tuple(sorted(found, key=lambda row: (row.executable, row.profile)))
 
 
 def _names(block: Block | None) -> tuple[str, ...]:

@@ -92,6 +92,8 @@ def _expand(words: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, 
 
 def _menu_default(text: str, variables: Mapping[str, str]) -> Entry | Unknown:
     menu = read_menu(text)
+    if menu.direct and not menu.items:
+        return Entry("without a menu", "", menu.direct)
     found = [value for value in re.findall(r'^\s*set default="?([^"\n]*)"?', text, re.MULTILINE)
              if value != "${next_entry}"]  # fmt: skip
     wanted = found[-1] if found else "0"
@@ -103,11 +105,12 @@ def _menu_default(text: str, variables: Mapping[str, str]) -> Entry | Unknown:
 
 @dataclass
 class Menu:
-    """A menu or submenu of grub.cfg."""
+    """A menu or submenu of grub.cfg. `direct`: the words of a `linux` line outside of any entry."""
 
     title: str
     id: str
     items: list[Menu | Entry]
+    direct: tuple[str, ...] = ()
 
 
 def _choose(menu: Menu, way: list[str]) -> Entry | None:
@@ -154,6 +157,8 @@ def _item(kind: str, line: str) -> Menu | Entry:
 def _give_words(open_: list[Menu | Entry | None], line: str) -> None:
     """Put a `linux` line's words on the entry that is open."""
     entry, parent = open_[-1], open_[-2] if len(open_) > 1 else None
+    if isinstance(entry, Menu):
+        entry.direct = tuple(line.split()[2:])
     if isinstance(entry, Entry) and isinstance(parent, Menu):
         done = Entry(entry.title, entry.id, tuple(line.split()[2:]))
         parent.items[-1] = open_[-1] = done

@@ -225,7 +225,7 @@ def read_daemon_json(path: str, text: str | Unknown | None) -> DaemonJson:
 def _flags(section: Section) -> dict[str, str]:
     for name, block in section.blocks.items():
         if name.startswith("/proc/") and name.endswith("/cmdline") and block.status == 0:
-            return read_flags(block.text.split("\0")[1:])
+            return read_flags(block.text.rstrip("\0").split("\0")[1:])
     unit = _unit(section)
     return read_flags(unit.exec_start.split()[1:] + unit.options.split())
 

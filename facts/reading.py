@@ -124,7 +124,7 @@ class SectionFact(FactBase[T | Unknown], Generic[T]):
 
     key: ClassVar[str]
     script: ClassVar[str]
-    timeout: ClassVar[int] = 10  # seconds on the host, after which this section alone is unknown
+    timeout: ClassVar[int] = 25  # seconds on the host, after which this section alone is unknown
 
     @staticmethod
     def parse(section: Section) -> Any:

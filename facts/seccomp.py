@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown
+from facts.reading import Jsonable, Section, SectionFact, Unknown, known
 
 OURS = "/etc/docker/hullproof-seccomp.json"
 ACTIONS = "/proc/sys/kernel/seccomp/actions_avail"
@@ -81,7 +81,7 @@ for f in {" ".join(f"{b}/*/config.json" for b in BUNDLES)}; do [ -r "$f" ] && se
 
     @staticmethod
     def parse(section: Section) -> SeccompReading:
-        release, _, machine = (section.blocks["uname"].text.strip() if "uname" in section.blocks else "").partition(" ")
+        release, _, machine = known(section.text("uname")).strip().partition(" ")
         modified = _modified(section)
         blocks = section.matching("profile ")
         return SeccompReading(
@@ -98,7 +98,9 @@ for f in {" ".join(f"{b}/*/config.json" for b in BUNDLES)}; do [ -r "$f" ] && se
 
 def _actions(section: Section, path: str) -> tuple[str, ...] | Unknown:
     text = section.file(path)
-    return text if isinstance(text, Unknown) else tuple((text or "").split())
+    if not isinstance(text, str):
+        return () if text is None else text
+    return tuple(text.split()) if re.fullmatch(r"[a-z_\s]*\S[a-z_\s]*", text) else Unknown(f"{path} holds no actions")
 
 
 def _capabilities(section: Section) -> tuple[str, ...] | Unknown:

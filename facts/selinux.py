@@ -101,7 +101,10 @@ def _policy_loaded(section: Section, mode: Mode | Unknown) -> bool | Unknown:
     if mode == "disabled":
         return False
     label = section.text(LABEL)
-    return label if isinstance(label, Unknown) else ":" in label
+    if isinstance(label, Unknown):
+        return label
+    named = label.strip("\0\n ")
+    return {"kernel": False}.get(named, True if named.count(":") >= 2 else Unknown(f"{LABEL} holds no SELinux label"))
 
 
 def _policy_version(section: Section) -> int | Unknown | None:
@@ -117,4 +120,4 @@ def _modules(section: Section) -> tuple[str, ...] | Unknown:
         return text
     paths = [line.split("/") for line in (text or "").splitlines() if "/active/modules/" in line]
     disabled = {path[-1] for path in paths if path[-2] == "disabled"}
-    return tuple(sorted({path[-1] for path in paths} - disabled))
+    return tuple(sorted({path[-1] for path in paths} & set(CONTAINER_MODULES) - disabled))

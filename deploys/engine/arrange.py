@@ -44,15 +44,15 @@ def _service(change: Change) -> Service | None:
 
 
 def _files(changes: Iterable[Change], service: str) -> tuple[Change, ...]:
-    """The files of a service, with all merges of one path made into one write."""
+    """The files of a service, with all merges of one path made into one write; those last, for they may name the
+    others, and their validation then looks for them."""
     mine = [change for change in changes if (found := _service(change)) and found.name == service]
     merges: dict[str, list[MergeJson]] = {}
     for change in mine:
         if isinstance(change, MergeJson):
             merges.setdefault(change.path, []).append(change)
-    return tuple(
-        [merged(group) for group in merges.values()] + [change for change in mine if isinstance(change, WriteFile)]
-    )
+    files = [change for change in mine if isinstance(change, WriteFile)]
+    return tuple(files + [merged(group) for group in merges.values()])
 
 
 def merged(merges: Sequence[MergeJson]) -> WriteFile:

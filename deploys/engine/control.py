@@ -91,7 +91,8 @@ def agree(
     if disk_ok:
         return failed(f"{what} is right on disk but live it is {_say(live)}", declared, disk, live)
     if live_ok:
-        return failed(f"{what} holds now but not on disk ({_say(disk)}): a restart would lose it", declared, disk, live)
+        lost = "nothing on disk says so" if disk is None else f"on disk it is {_say(disk)}: a restart would lose it"
+        return failed(f"{what} holds now, but {lost}", declared, disk, live)
     return failed(f"{what} is {_say(live)} live and {_say(disk)} on disk", declared, disk, live)
 
 

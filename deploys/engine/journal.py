@@ -24,6 +24,9 @@ from deploys.engine.clean import clean
 LIBRARY = Path(__file__).resolve().parents[2] / "templates" / "engine" / "journal.sh"
 
 
+NOT_REACHED = "not reached: a change before it failed, or the connection was lost"
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one change: `error` is "" where it was made."""
@@ -45,8 +48,7 @@ class Compiled:
         said = parse_answer(lines, self.nonce)
         if "0" in said:  # the journal itself could not be opened
             return {entry: Outcome(entry, said["0"].error) for entry in self.entries}
-        silent = "not reached: a change before it failed, or the connection was lost"
-        return {entry: said.get(entry, Outcome(entry, silent)) for entry in self.entries}
+        return {entry: said.get(entry, Outcome(entry, NOT_REACHED)) for entry in self.entries}
 
 
 def parse_answer(lines: Iterable[str], nonce: str) -> dict[str, Outcome]:

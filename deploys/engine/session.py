@@ -19,7 +19,7 @@ from facts.record import Journal, Record
 from facts.survey import Survey, survey_script
 from facts.system import System
 
-SURVEY_SECONDS = 120
+SURVEY_SECONDS = 180
 STEP_SECONDS = 1800  # an installation on a slow host
 
 
@@ -111,11 +111,14 @@ class Session:
         except transport.Unreachable as error:
             self.errors.append(f"{step.name}: {error}; what was begun on the host goes on there, run again to see")
             return False
-        return all([self._note(step, entry, compiled.entries[entry], outcome.error)
-                    for entry, outcome in compiled.outcomes(lines).items()])  # fmt: skip
+        outcomes = compiled.outcomes(lines)
+        told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
+        return all([self._note(step, entry, compiled.entries[entry], outcomes[entry].error) for entry in told_first])
 
     def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
         what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
+        if error == journal.NOT_REACHED and any(each.startswith(f"{step.name}: ") for each in self.errors):
+            return False  # what stopped the step has been told
         if error:
             self.errors.append(f"{step.name}: {what}: {error}")
             self.host.log_styled(f"failed: {what}: {error}", fg="red")

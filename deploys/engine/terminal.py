@@ -113,9 +113,11 @@ def render_plan(host: str, changes: Iterable[Change], color: bool, diff: bool) -
     done = [change for change in changes if not isinstance(change, Blocked)]
     blocked = [change for change in changes if isinstance(change, Blocked)]
     lines = [_paint(f"{host}: {_number(len(done))}", BOLD, color)]
+    said = ""
     for number, change in enumerate(done, 1):
         lines.append(f"{number:4}. {change.subject}: {clean(change.what)}")
-        if stops := _interrupts(change):
+        if (stops := _interrupts(change)) and stops != said:
+            said = stops  # one restart for many changes is told once
             lines.append(_paint(f"      ! interrupts: {clean(stops)}", YELLOW, color))
         if diff:
             lines += [f"      {_paint_diff(line, color)}" for line in _diff(change)]

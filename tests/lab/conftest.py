@@ -1,4 +1,8 @@
-"""Real hosts for the tests. Each worker of pytest-xdist has the hosts of one distribution."""
+"""Real hosts for the tests. Each worker of pytest-xdist has the hosts of one distribution.
+
+`@pytest.mark.on("debian12")` runs a drill on that distribution alone, where what it tries does not differ between
+them: an emulated host is slow. Without the mark a test runs on both.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +13,22 @@ import pytest
 from tests.lab import Vm, up
 from tests.lab.drive import count_executions
 
+DISTRIBUTIONS = ("debian12", "debian13")
 
-@pytest.fixture(
-    scope="session",
-    params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ("debian12", "debian13")],
-)
-def distribution(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "distribution" in metafunc.fixturenames:
+        marks = [mark.args for mark in metafunc.definition.iter_markers("on")]
+        wanted = marks[0] if marks else DISTRIBUTIONS
+        rows = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in wanted]
+        metafunc.parametrize("distribution", rows, scope="session")
 
 
 @pytest.fixture(scope="module")
 def vm(request: pytest.FixtureRequest, distribution: str) -> Iterator[Vm]:
     """The host of a test module, of the variant that the module names; gone when the module is done."""
     variant = request.module.VARIANT
-    machine = up(distribution, variant=variant, name=f"{distribution}-{variant}-test")
+    machine = up(distribution, variant=variant)
     try:
         count_executions(machine)
         machine.save("begin")

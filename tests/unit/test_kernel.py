@@ -118,7 +118,7 @@ FILE = "/etc/sysctl.d/50-x.conf"
 SYSCTLS = {
     "agree": (DMESG, 1, "1", {FILE: f"{DMESG}=1\n"}, State.PASS, "on disk and live"),
     "wrong everywhere": (DMESG, 1, "0", {FILE: f"{DMESG}=0\n"}, State.FAIL, f"{FILE} sets it to 0 at boot"),
-    "not on disk": (DMESG, 1, "1", {}, State.FAIL, "a restart would lose it"),
+    "not on disk": (DMESG, 1, "1", {}, State.FAIL, "nothing on disk says so"),
     "not live": (DMESG, 1, "0", {FILE: f"{DMESG}=1\n"}, State.FAIL, "live it is 0"),
     "overridden by a later file": (
         DMESG, 1, "1", {OURS: f"{DMESG}=1\n", "/etc/sysctl.d/zz.conf": f"{DMESG}=0\n"},
@@ -139,6 +139,7 @@ SYSCTLS = {
     "no way back but a reboot": (
         "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=0\n"}, State.PENDING_REBOOT, "no way",
     ),
+    "written in hexadecimal": ("kernel.sysrq", 438, "438", {FILE: "kernel.sysrq = 0x01b6\n"}, State.PASS, "live"),
     "a greater number is not always stricter": (
         "fs.suid_dumpable", 0, "2", {FILE: "fs.suid_dumpable=0\n"}, State.FAIL, "live it is 2",
     ),

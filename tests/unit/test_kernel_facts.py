@@ -176,6 +176,12 @@ def test_the_entry_that_grub_boots(default: str, grubenv: str, word: str | None)
     assert isinstance(answer, Unknown) if word is None else word in answer
 
 
+def test_a_grub_cfg_without_a_menu() -> None:
+    text = "linux /boot/vmlinuz-6 root=UUID=1 ro console=ttyS0\ninitrd /boot/initrd.img-6\nboot\n"
+    answer = boot.parse(Section({"menu /boot/grub": Block(0, text)}))
+    assert (answer.loader, answer.configured) == ("grub", ("root=UUID=1", "ro", "console=ttyS0"))
+
+
 def test_a_menu_survives_nonsense() -> None:
     assert read_menu("}\n}\nlinux x y\nmenuentry 'unclosed {\nlinux\n").items
 

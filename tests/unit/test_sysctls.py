@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
+from facts.kernel import Kernel, KernelReading
 from facts.reading import Block, Section, Unknown
 from facts.sysctls import Setting, Sysctls, applied, dotted, parse
 
@@ -79,6 +83,28 @@ def test_what_a_boot_sets(case: str) -> None:
     files, expected = PRECEDENCE[case]
     stored = parse(_section(dict(files))).stored(KEY)
     assert stored == (Setting(*expected) if expected else None)
+
+
+RECORDED = Path(__file__).resolve().parents[1] / "facts" / "kernel.Kernel"
+WRITTEN = ("net.ipv4.conf.all.log_martians", "net.ipv4.conf.default.log_martians", "net.ipv4.conf.all.send_redirects",
+           "net.ipv4.conf.default.secure_redirects", "net.ipv4.conf.default.send_redirects", "kernel.sysrq",
+           "net.ipv4.conf.all.accept_source_route", "net.ipv4.tcp_timestamps", "fs.protected_fifos")  # fmt: skip
+LEFT_ALONE = ("net.ipv4.conf.all.secure_redirects", "kernel.panic", "kernel.pid_max")
+
+
+@pytest.mark.parametrize(("distribution", "syncookies"), [("debian12", "2"), ("debian13", None)])
+def test_as_systemd_did_it(distribution: str, syncookies: str | None) -> None:
+    """Recorded after systemd-sysctl had read globs, exclusions, masks, slashes and directories: 252 and 257."""
+    case = json.loads((RECORDED / f"{distribution}-sysctl-precedence.json").read_text())
+    kernel = Kernel().process(case["output"])
+    assert isinstance(kernel, KernelReading)
+    for key in WRITTEN:
+        stored = kernel.sysctls.stored(key)
+        assert isinstance(stored, Setting), key
+        assert stored.value == kernel.sysctls.value(key), key
+    assert [kernel.sysctls.stored(key) for key in LEFT_ALONE] == [None] * len(LEFT_ALONE)
+    cookies = kernel.sysctls.stored("net.ipv4.tcp_syncookies")  # Debian 13 has no link to /etc/sysctl.conf any more
+    assert (cookies.value if isinstance(cookies, Setting) else cookies) == syncookies
 
 
 def test_a_file_that_cannot_be_read_leaves_every_key_unknown() -> None:

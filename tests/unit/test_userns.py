@@ -235,9 +235,9 @@ ON = {"userns-remap": "dockremap"}
         (docker(), State.FAIL, "userns-remap is False live"),
         (docker(ON), State.PENDING_RESTART, "what runs still has"),
         (docker(ON, live=True), State.PASS, "True"),
-        (docker(live=True), State.FAIL, "not on disk"),
+        (docker(live=True), State.FAIL, "on disk it is False"),
         (docker(live=True, flags={"userns-remap": "default"}), State.PASS, "True"),
-        (docker({"userns-remap": "root"}, live=True), State.FAIL, "not on disk"),
+        (docker({"userns-remap": "root"}, live=True), State.FAIL, "on disk it is"),
         (docker(ON, live=True, containers=(container(process=MAPPED),)), State.PASS, "True"),
         (docker(ON, live=True, containers=(container("vpn"),)), State.FAIL, "vpn (started with --userns=host)"),
         (docker(ON, live=True, containers=(container(process=Unknown("gone")),)), State.UNKNOWN, "gone"),
@@ -281,7 +281,7 @@ FULL = docker(
 
 def test_an_empty_docker_is_remapped_without_asking() -> None:
     changes = list(subject.plan(context()))
-    user, subuid, subgid, merged = changes
+    user, merged, subuid, subgid = changes
     assert isinstance(user, Command)
     assert "useradd --system" in user.script
     assert user.undo == "userdel dockremap"
@@ -312,20 +312,17 @@ def test_what_would_vanish_is_asked_first() -> None:
 def test_accepted_the_containers_start_again_with_the_undo() -> None:
     changes = list(subject.plan(context(engine=FULL, accept="userns-remap")))
     assert not any(isinstance(change, Blocked) for change in changes)
-    again, merged, check = changes[-3:]
+    again, merged, _, subgid = changes[-4:]
     assert isinstance(again, Command)
     assert "for c in id-agent id-db id-web" in again.undo  # in the order in which they were started
-    assert "app:1" in again.interrupts
     assert isinstance(merged, MergeJson)
-    assert isinstance(check, WriteFile)
-    assert "AutoRemove" in check.validate  # refused before anything stops
-    assert check.service == merged.service == SERVICE
+    assert isinstance(subgid, WriteFile)
+    assert "AutoRemove" in subgid.validate  # refused before anything stops
+    assert subgid.service == merged.service == SERVICE
+    assert "app:1" in again.interrupts
     own, last = arrange(changes, ["userns"])
-    assert [type(change).__name__ for change in own.changes] == ["Command", "WriteFile", "WriteFile", "Command"]
-    rows = [change for change in own.changes if isinstance(change, WriteFile)]
-    assert rows[-1].path == check.path  # what the check writes again is what the row left
-    assert check.before == check.text == rows[-1].text
-    assert last.changes[-1] == check
+    assert [type(change).__name__ for change in own.changes] == ["Command", "Command"]
+    assert [change.path for change in last.changes] == [SUBUID, SUBGID, merged.path]  # dockerd looks for the rows
 
 
 def test_where_daemon_json_cannot_be_written_nothing_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,8 +333,10 @@ def test_where_daemon_json_cannot_be_written_nothing_is_made_ready(monkeypatch: 
 
 def test_rows_that_are_good_are_used_as_they_are() -> None:
     row = f"dockremap:{BASE + 65536}:65536\n"
-    (only,) = subject.plan(context(reading(row, row, passwd={"root": 0, "dockremap": 99})))
-    assert isinstance(only, MergeJson)
+    changes = list(subject.plan(context(reading(row, row, passwd={"root": 0, "dockremap": 99}))))
+    _, subgid = changes
+    assert isinstance(subgid, WriteFile)
+    assert subgid.text == subgid.before == row
 
 
 @pytest.mark.parametrize("more", [{"stored": Unknown("denied")}, {"containers": Unknown("denied")}])
@@ -369,9 +368,11 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
 
 
 def test_on_disk_and_not_live_only_restarts() -> None:
-    (merged,) = subject.plan(context(engine=docker({"userns-remap": "default"})))
+    merged, kept = list(subject.plan(context(engine=docker({"userns-remap": "default"}))))
     assert isinstance(merged, MergeJson)
     assert merged.put == {"userns-remap": "default"}
+    assert isinstance(kept, WriteFile)
+    assert kept.text == kept.before
 
 
 def test_a_container_on_host_ids_is_left_to_its_owner() -> None:

@@ -22,10 +22,11 @@ my %verb = (
         my $s;
         socket($s, $family, SOCK_STREAM, 0) && connect($s, $to) or return failed("connect");
         my $t = ""; if (defined $say) { syswrite($s, "$say\r\n\r\n"); sysread($s, $t, 4096) } (0, 0, $t) },
-    listen => sub { alarm 0; my $s; socket($s, AF_INET, SOCK_STREAM, 0);
+    listen => sub { alarm 0; my ($s, $c); socket($s, AF_INET, SOCK_STREAM, 0);
         bind($s, pack_sockaddr_in($_[0], INADDR_ANY)) && listen($s, 8) or return failed("listen");
-        close $_ while accept($_, $s); failed("accept") },
-    exec => sub { my $p; open($p, "-|", @_) or return failed("exec"); local $/; my $t = <$p>; close $p; ($? >> 8, 0, $t) },
+        close $c while accept($c, $s); failed("accept") },
+    exec => sub { my $p; open($p, "-|", @_) or return failed("exec");
+        local $/; my $t = <$p>; close $p; ($? >> 8, 0, $t) },
 );
 for (split /\n/, $ARGV[0]) {
     my ($name, $do, @given) = split /\t/;

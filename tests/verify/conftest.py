@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.verify.hosts import BoundedSsh, InventoryError, Target, ask_inventory, connect
-from tests.verify.probe import NotProved, Prober
+from tests.verify.probe import Prober
 from tests.verify.proof import Proof, ProofReport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,10 +50,6 @@ def prober(request: pytest.FixtureRequest) -> Iterator[Prober]:
     control = Path(tempfile.mkdtemp(prefix="hullproof-"))
     probes = Prober(lambda: connect(request.param, control))
     yield probes
-    try:
-        probes.forget()
-    except NotProved as error:
-        print(f"{request.param.name}: {error}")
     if "host" in vars(probes) and isinstance(probes.host.backend, BoundedSsh):
         probes.host.backend.close()
     shutil.rmtree(control)

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from secrets import token_hex
 
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 from tests.verify.hosts import InventoryError
 
-PREFIX = "hullproof-probe"
+SECONDS = 600  # the longest that one scenario may take, on the slowest host
 NOBODY = 65534  # uid and gid of nobody: the kernel's overflow id, the same on every distribution
 AS_NOBODY = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
 DENIED = frozenset({errors.EPERM, errors.EACCES, errors.EROFS})
@@ -46,38 +46,6 @@ fi
 :
 """
 )
-
-# Everything that a scenario makes carries the probe's name and goes when the script ends, however it ends.
-DOCKER = (
-    START
-    + """
-probe=@probe@-$$
-image=@probe@:empty
-dir=$(mktemp -d /run/hullproof-probe.XXXXXX) || exit 1
-chmod 711 "$dir"
-clean() {
-    trap - EXIT HUP INT TERM
-    docker rm -f $(docker ps -aq --filter "label=$probe") > /dev/null 2>&1
-    docker network rm $(docker network ls -q --filter "label=$probe") > /dev/null 2>&1
-    rm -rf "$dir"
-}
-trap clean EXIT
-trap 'clean; exit 143' HUP INT TERM
-docker image inspect "$image" > /dev/null 2>&1 ||
-    tar -c --files-from /dev/null | docker import - "$image" > /dev/null || exit 1
-binds=
-for path in /usr /bin /lib /lib64; do
-    [ -e "$path" ] && binds="$binds --volume $path:$path:ro"
-done
-container() { # verb, options …: the agent in a container; its agenda is the last argument
-    verb=$1
-    shift
-    timeout -k 5 60 docker "$verb" --label "$probe" --pull never $binds "$@"
-}
-"""
-)
-
-FORGET = START + "docker image rm @probe@:empty > /dev/null 2>&1\n:\n"
 
 
 class CannotTell(Exception):
@@ -129,26 +97,33 @@ class Outcome:
 
 
 def agenda(attempts: Iterable[Attempt]) -> str:
-    """The agent's argument, as one shell word."""
-    return shlex.quote("\n".join(attempt.line() for attempt in attempts))
+    """The agent's argument."""
+    return "\n".join(attempt.line() for attempt in attempts)
 
 
 class Outcomes(dict[str, Outcome]):
     """What came of a scenario's attempts, by name. One of which nothing was said is not proved."""
 
+    complaint: str = ""  # the end of what the script said on stderr
+
     def __missing__(self, name: str) -> Outcome:
-        raise NotProved(f"the probe said nothing of {name}")
+        raise NotProved(f"the probe said nothing of {name}. {self.complaint}".strip())
 
 
-def outcomes(text: str) -> Outcomes:
+def outcomes(text: str, complaint: str = "") -> Outcomes:
     """The agent's lines; anything else in the text is passed over."""
     found = Outcomes()
+    found.complaint = printable(complaint[-800:]).strip()
     for line in text.splitlines():
         fields = line.split("\t", 3)
         if len(fields) == 4 and fields[1].lstrip("-").isdigit() and fields[2].isdigit():
-            said = "".join(c if c.isprintable() else " " for c in fields[3][:400])
-            found[fields[0]] = Outcome(fields[0], int(fields[1]), int(fields[2]), said)
+            found[fields[0]] = Outcome(fields[0], int(fields[1]), int(fields[2]), printable(fields[3][:400]))
     return found
+
+
+def printable(text: str) -> str:
+    """A host's text without line ends and terminal controls."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 @dataclass(frozen=True)
@@ -173,8 +148,7 @@ class Prober:
 
     def __init__(self, connect: Callable[[], Host]) -> None:
         self._connect = connect
-        self._told: dict[str, str | NotProved] = {}
-        self.probe = f"{PREFIX}-{token_hex(4)}"
+        self._told: dict[str, CommandResult | NotProved] = {}
 
     @cached_property
     def host(self) -> Host:
@@ -182,10 +156,16 @@ class Prober:
 
     @property
     def about(self) -> About:
-        return about(self._sh(ABOUT))
+        return about(self._once(ABOUT).stdout)
 
-    def _sh(self, script: str) -> str:
-        """What a script printed. Raises NotProved where the host is out of reach or the script failed."""
+    def run(self, scenario: str, **given: str) -> Outcomes:
+        """What came of a scenario, a script beside this file, with shell variables `given`. Raises NotProved where the
+        host is out of reach or the script failed."""
+        variables = "".join(f"{name}={shlex.quote(value)}\n" for name, value in {**self.agent, **given}.items())
+        done = self._once(START + variables + (HERE / scenario).read_text())
+        return outcomes(done.stdout, done.stderr)
+
+    def _once(self, script: str) -> CommandResult:
         if script not in self._told:
             try:
                 self._told[script] = self._run(script)
@@ -196,40 +176,31 @@ class Prober:
             raise told
         return told
 
-    def _run(self, script: str) -> str:
+    def _run(self, script: str) -> CommandResult:
         try:
-            done = self.host.run("timeout -k 10 150 /bin/sh -c %s", script.replace("@probe@", self.probe))
+            done = self.host.run(f"timeout -k 20 {SECONDS} /bin/sh -c %s", script)
         except (RuntimeError, OSError, InventoryError) as error:
             result = error.args[0] if error.args else error
-            raise NotProved(f"the host is out of reach: {getattr(result, 'stderr', result)}".strip()) from None
+            raise NotProved(f"the host is out of reach: {printable(str(getattr(result, 'stderr', result)))}") from None
         if done.rc:
-            raise NotProved(f"the probe ended with status {done.rc}: {(done.stderr or done.stdout).strip()[-800:]}")
-        return str(done.stdout)
+            said = printable((done.stderr or done.stdout)[-800:]).strip()
+            raise NotProved(f"the probe ended with status {done.rc}: {said}")
+        return done
 
     @property
-    def agent(self) -> str:
-        """The shell words of the agent; its agenda comes next."""
+    def agent(self) -> dict[str, str]:
+        """The agent's command: "$agent" "$option" "$source" and then its agenda."""
         for path in self.about.agents:
             option, source = AGENTS["perl" if path.endswith("perl") else "python3"]
-            return f"{path} {option} {shlex.quote(source.read_text())}"
+            return {"agent": path, "option": option, "source": source.read_text()}
         raise CannotTell("cannot tell: neither perl nor python3")
 
     def number(self, x86_64: int, aarch64: int) -> str:
         """A system call's number on this machine."""
         numbers = {"x86_64": x86_64, "aarch64": aarch64}
         if self.about.machine not in numbers:
-            raise CannotTell(
-                f"cannot tell: system call numbers of {self.about.machine or 'this machine'} are not known"
-            )
+            raise CannotTell(f"cannot tell: the system call numbers of {self.about.machine} are not known")
         return str(numbers[self.about.machine])
-
-    def on_host(self, script: str) -> Outcomes:
-        """A scenario of the host itself."""
-        return outcomes(self._sh(START + script))
-
-    def with_docker(self, script: str) -> Outcomes:
-        """A scenario with containers; see DOCKER for what the script finds there."""
-        return outcomes(self._sh(DOCKER + script))
 
     def docker_version(self) -> tuple[int, ...]:
         """The daemon's version, (20, 10, 24). Raises CannotTell without Docker, NotProved where it does not answer."""
@@ -240,8 +211,3 @@ class Prober:
         if not parts[0].isdigit():
             raise NotProved(f"the Docker daemon does not answer: {said}")
         return tuple(int(part) for part in parts if part.isdigit())
-
-    def forget(self) -> None:
-        """Remove the image, where there is one."""
-        if any(script.startswith(DOCKER) for script in self._told):
-            self._sh(FORGET)

@@ -19,4 +19,4 @@ TITLES = {
 
 @pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.proof(TITLES[what])) for what in TITLES])
 def test_stopped(prober: Prober, proof: Proof, what: str) -> None:
-    proof.settle(lambda: scenarios.loosened(prober)[what])
+    proof.settle(lambda: scenarios.containers(prober)[what])

@@ -12,14 +12,14 @@ from tests.verify.verdict import listeners_held, setuid_gains_nothing, sockets_h
 
 @pytest.mark.proof("a setuid program in a container makes root of an ordinary user", control="docker.no-new-privileges")
 def test_setuid(prober: Prober, proof: Proof) -> None:
-    proof.settle(lambda: setuid_gains_nothing(scenarios.container(prober)["setuid"]))
+    proof.settle(lambda: setuid_gains_nothing(scenarios.containers(prober)["setuid"]))
 
 
-@pytest.mark.proof("nobody talks to the Docker daemon through its socket", control="docker.socket-mode")
+@pytest.mark.proof("nobody talks to the Docker daemon through its socket", control="docker.file-modes")
 def test_socket(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: sockets_held(scenarios.daemon(prober)))
 
 
-@pytest.mark.proof("nobody talks to the Docker daemon by TCP", control="docker.tcp")
+@pytest.mark.proof("nobody talks to the Docker daemon by TCP", control="docker.no-tcp")
 def test_tcp(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: listeners_held(scenarios.daemon(prober)))

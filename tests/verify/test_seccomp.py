@@ -9,7 +9,7 @@ from tests.verify.probe import CannotTell, Prober
 from tests.verify.proof import Proof
 from tests.verify.verdict import Verdict, call_denied
 
-pytestmark = pytest.mark.proof(control="seccomp.filter-in-force")
+pytestmark = pytest.mark.proof(control="seccomp.default-profile")
 
 # Docker's own profile allowed io_uring until version 25.
 ALLOWED_BEFORE = {"io_uring_setup": (25,)}
@@ -31,7 +31,7 @@ TITLES = {
 )
 def test_forbidden_call(prober: Prober, proof: Proof, call: str) -> None:
     def attempt() -> Verdict:
-        found = scenarios.container(prober)
+        found = scenarios.containers(prober)
         verdict = call_denied(found[f"container:{call}"], found[f"host:{call}"])
         if verdict.holds is False and prober.docker_version() < ALLOWED_BEFORE.get(call, ()):
             raise CannotTell(f"the default profile of this Docker version allows it; {verdict.evidence}")
