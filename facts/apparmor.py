@@ -155,14 +155,21 @@ def _declared(section: Section) -> tuple[Profile, ...] | Unknown:
 
 
 def _headers(text: str) -> Iterator[Profile]:
-    """`profile NAME [ATTACHMENT] [flags=(a,b)] {` or `/PATH flags=(a b) {`, each after its file's name."""
+    """`profile NAME [ATTACHMENT] [flags=(a,b)] {` or `/PATH flags=(a b) {`, each after its file's name. An indented
+    one is a child of the profile before it, which the kernel calls PARENT//CHILD."""
+    parents: dict[str, str] = {}
     for line in text.splitlines():
         file, _, header = line.partition(":")
-        words = re.match(r'\s*(profile\s+)?("[^"]+"|[^\s{]\S*)', header)
-        if not words or header.strip().startswith("#"):
+        words = re.match(r'(\s*)(?:profile\s+)?("[^"]+"|[^\s{#]\S*)', header)
+        if not words:
             continue
+        name = words[2].strip('"')
+        if words[1] and file in parents:
+            name = f"{parents[file]}//{name}"
+        else:
+            parents[file] = name
         flags = re.search(r"flags=\(([^)]*)\)", header)
-        yield Profile(words[2].strip('"'), file, tuple(re.split(r"[,\s]+", flags[1].strip())) if flags else ())
+        yield Profile(name, file, tuple(re.split(r"[,\s]+", flags[1].strip())) if flags else ())
 
 
 def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
