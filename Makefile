@@ -6,7 +6,7 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: an emulator, and the tools that make a disk out of Debian packages.
 LAB_PACKAGES = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
 
-.PHONY: check test bench demo demo-down docs lab-packages
+.PHONY: check test bench demo demo-down docs lab-packages lab-debian12 lab-debian13
 
 $(VENV)/.ready: requirements.lock
 	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
@@ -25,7 +25,10 @@ lab-packages:
 
 test: lab-packages check
 	$(BIN)/python -m tests.lab build debian12 debian13
-	$(BIN)/pytest -q -n 2 --dist loadgroup tests/lab
+	$(MAKE) -j2 lab-debian12 lab-debian13
+
+lab-debian12 lab-debian13: lab-%:
+	$(BIN)/pytest -v tests/lab --distribution $*
 
 bench: lab-packages $(VENV)/.ready
 	$(BIN)/python -m tests.bench

@@ -1,4 +1,4 @@
-"""Real hosts for the tests. Each worker of pytest-xdist has the hosts of one distribution.
+"""Real hosts for the tests: `pytest tests/lab --distribution debian12` on one distribution, without it on both.
 
 `@pytest.mark.on("debian12")` runs a drill on that distribution alone, where what it tries does not differ between
 them: an emulated host is slow. Without the mark a test runs on both.
@@ -17,11 +17,16 @@ from tests.lab.drive import count_executions
 DISTRIBUTIONS = ("debian12", "debian13")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--distribution", choices=DISTRIBUTIONS, help="run on this distribution of the lab alone")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "distribution" in metafunc.fixturenames:
         marks = [mark.args for mark in metafunc.definition.iter_markers("on")]
         wanted = marks[0] if marks else DISTRIBUTIONS
-        rows = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in wanted]
+        asked = metafunc.config.getoption("--distribution")
+        rows = [name for name in wanted if asked in (None, name)]
         metafunc.parametrize("distribution", rows, scope="session")
 
 
