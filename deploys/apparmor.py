@@ -67,7 +67,9 @@ def installed(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[AppArmor]
     parser = known(reading.parser)
     if parser is None:
-        reason = "apparmor_parser is missing: no profile gets into the kernel, and Docker runs containers unconfined"
+        reason = (
+            "apparmor_parser is missing: no profile gets loaded; Docker runs containers unconfined, or (20.10) none"
+        )
         return failed(reason, "installed", known(reading.package), None)
     service = known(reading.service)
     if service not in AT_BOOT:
@@ -218,7 +220,7 @@ def plan(context: Context) -> Iterator[Change]:
 
 CONTROLS = (
     Control("apparmor.installed", "AppArmor's parser is installed and loads profiles at boot", Severity.HIGH,
-            "without the parser the kernel gets no profile, and Docker runs every container unconfined without a word",
+            "without the parser no profile gets loaded: Docker 23 and later runs containers unconfined, silently",
             installed, ("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500")),
     Control("apparmor.enabled", "The kernel runs with AppArmor, now and after the next boot", Severity.HIGH,
             "a container that gets past its namespaces is stopped by nothing else on most Debian and Ubuntu hosts",

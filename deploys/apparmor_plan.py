@@ -106,7 +106,8 @@ def _replace(what: str, profile: Profile, links: Sequence[str], live: str | None
 
 def without_complain(text: str, name: str) -> str:
     """The file with `complain` out of the flags of profile `name`; what stands there otherwise stays."""
-    start = rf'[ \t]*(?:profile[ \t]+)?"?{re.escape(name)}"?[ \t{{][^\n]*?'
+    own = re.escape(name.rpartition("//")[2])  # a child's header has its own name alone
+    start = rf'[ \t]*(?:profile[ \t]+)?"?{own}"?[ \t{{][^\n]*?'
     header = re.compile(rf"^(?P<head>{start})flags=\((?P<flags>[^)]*)\)[ \t]*", re.MULTILINE)
 
     def put(match: re.Match[str]) -> str:

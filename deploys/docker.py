@@ -24,7 +24,7 @@ from deploys.docker_rules import DockerRules
 from deploys.engine.change import Blocked, Change, Command, Context, Subject
 from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
-from facts.docker import Docker
+from facts.docker import Docker, DockerReading
 from facts.reading import Unknown, known
 from facts.survey import Survey
 
@@ -37,8 +37,14 @@ def running(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("Docker is not installed")
     if known(docker.running):
         return passed(f"Docker {docker.version} answers", required, True, True)
-    said = f"; it last said: {docker.log[-1]}" if docker.log else ""
-    return failed(f"Docker is installed but does not answer{said}", required, True, False)
+    return failed(f"Docker is installed but does not answer{_last_words(docker)}", required, True, False)
+
+
+def _last_words(docker: DockerReading) -> str:
+    """What the daemon itself said last; systemd's lines only tell that it failed."""
+    systemd = ("docker.service:", "Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start ")
+    words = [line for line in docker.log if not line.startswith(systemd)] or docker.log
+    return f"; it last said: {words[-1]}" if words else ""
 
 
 def daemon_file(survey: Survey, policy: Policy) -> Verdict:

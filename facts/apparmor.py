@@ -69,8 +69,9 @@ have aa-status && run status aa-status --json
 for d in disable force-complain; do [ -d {FOLDER}/$d ] && run $d ls {FOLDER}/$d; done
 [ -d {FOLDER} ] || exit 0
 run declared grep -sHE -d skip '^[[:space:]]*(profile[[:space:]]|["/@].*[[:space:]][{{][[:space:]]*$)' {FOLDER}/*
-files=$(grep -slE -d skip 'flags=\\([^)]*complain' {FOLDER}/* | head -n 50)
-for f in $files {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
+files=$(grep -slE -d skip 'flags=\\([^)]*complain' {FOLDER}/*)
+[ -n "$files" ] && run complain grep -sH '' $files
+for f in {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
 :
 """
 
@@ -87,7 +88,7 @@ for f in $files {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
             unconfined=_unconfined(section),
             disabled=_names(section.blocks.get("disable")),
             force_complain=_names(section.blocks.get("force-complain")),
-            files={path: section.text(path) for path in section.blocks if path.startswith(f"{FOLDER}/")},
+            files=_files(section),
         )
 
 
@@ -154,14 +155,21 @@ def _declared(section: Section) -> tuple[Profile, ...] | Unknown:
 
 
 def _headers(text: str) -> Iterator[Profile]:
-    """`profile NAME [ATTACHMENT] [flags=(a,b)] {` or `/PATH flags=(a b) {`, each after its file's name."""
+    """`profile NAME [ATTACHMENT] [flags=(a,b)] {` or `/PATH flags=(a b) {`, each after its file's name. An indented
+    one is a child of the profile before it, which the kernel calls PARENT//CHILD."""
+    parents: dict[str, str] = {}
     for line in text.splitlines():
         file, _, header = line.partition(":")
-        words = re.match(r'\s*(profile\s+)?("[^"]+"|[^\s{]\S*)', header)
-        if not words or header.strip().startswith("#"):
+        words = re.match(r'(\s*)(?:profile\s+)?("[^"]+"|[^\s{#]\S*)', header)
+        if not words:
             continue
+        name = words[2].strip('"')
+        if words[1] and file in parents:
+            name = f"{parents[file]}//{name}"
+        else:
+            parents[file] = name
         flags = re.search(r"flags=\(([^)]*)\)", header)
-        yield Profile(words[2].strip('"'), file, tuple(re.split(r"[,\s]+", flags[1].strip())) if flags else ())
+        yield Profile(name, file, tuple(re.split(r"[,\s]+", flags[1].strip())) if flags else ())
 
 
 def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
@@ -176,6 +184,18 @@ def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
     except (ValueError, KeyError, TypeError, AttributeError):
         return Unknown(f"aa-status: {block.complaint}")
     return tuple(sorted(found, key=lambda row: (row.executable, row.profile)))
+
+
+def _files(section: Section) -> dict[str, str | Unknown]:
+    """Files shown whole, and those that grep(1) read in one go: each line after its file's name."""
+    found = {path: section.text(path) for path in section.blocks if path.startswith(f"{FOLDER}/")}
+    texts: dict[str, str] = {}
+    block = section.blocks.get("complain")
+    for line in re.findall(r"[^\n]*\n", block.text) if block else ():
+        path, colon, rest = line.partition(":")
+        if colon and path.startswith(f"{FOLDER}/"):
+            texts[path] = texts.get(path, "") + rest
+    return {**texts, **found}
 
 
 def _names(block: Block | None) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ pid=; case "$units" in *MainPID=*) pid=${units#*MainPID=}; pid=${pid%%[!0-9]*};;
 have pgrep && { processes=$(pgrep -lx 'docker[d-].*'); run processes kept "$processes" 0; }
 [ -e "/proc/${pid:-0}/cmdline" ] || { pid=$(echo "$processes" | sed -n 's/ dockerd$//p'); pid=${pid%%[!0-9]*}; }
 if [ -z "$pid" ]; then
-  have dockerd && have journalctl && run log journalctl -q -u docker.service -n 15 --no-pager -o cat
+  have dockerd && have journalctl && run log journalctl -q -u docker.service -n 40 --no-pager -o cat
   exit 0
 fi
 show /proc/$pid/cmdline

@@ -60,15 +60,14 @@ def _with_drift(finding: Finding, row: Any, kept: dict[str, Any], record: Record
 
 
 def _cause(moved: list[str], kept: dict[str, Any], record: RecordReading) -> str:
-    changed = [_say(file) for file in record.watched if file.digest != file.written]
-    since = str(kept.get("time", "")).replace("T", " ").rstrip("Z")
-    packages = [line for line in record.packages if line[: len(since)] > since]
-    causes = changed + [f"package {line.split(' ', 2)[2]} at {line[:19]}" for line in packages[-3:]]
-    if causes:
-        return "; ".join(causes)
+    """What the host knows of it. A change that only the live reading shows was made by no file."""
     if moved == ["live"]:
         return "the files are as hullproof left them: the running system was changed, or what runs was started anew"
-    return "by nothing that the host keeps a record of"
+    since = str(kept.get("time", "")).replace("T", " ").rstrip("Z")
+    packages = [line for line in record.packages if line[: len(since)] > since]
+    causes = [_say(file) for file in record.watched if file.digest != file.written]
+    causes += [f"package {line.split(' ', 2)[2]} at {line[:19]}" for line in packages[-2:]]
+    return "; ".join(causes) or "by nothing that the host keeps a record of"
 
 
 def _say(file: Watched) -> str:

@@ -59,7 +59,9 @@ class Session:
         self.lost = False
         self.survey = Survey.parse(self.facts, lines)
         controls = [control for subject in self.subjects for control in subject.controls]
-        self.findings = baseline.with_drift(judge(controls, self.survey, self.policy), self.survey)
+        findings = judge(controls, self.survey, self.policy)
+        # What this run itself has moved is no drift.
+        self.findings = findings if self.done else baseline.with_drift(findings, self.survey)
 
     def plan(self) -> None:
         """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""

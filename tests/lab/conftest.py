@@ -6,6 +6,7 @@ them: an emulated host is slow. Without the mark a test runs on both.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -28,7 +29,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def vm(request: pytest.FixtureRequest, distribution: str) -> Iterator[Vm]:
     """The host of a test module, of the variant that the module names; gone when the module is done."""
     variant = request.module.VARIANT
-    machine = up(distribution, variant=variant)
+    machine = up(distribution, variant=variant, name=f"t-{os.getpid()}-{distribution}-{variant}")
     try:
         count_executions(machine)
         machine.save("begin")

@@ -349,6 +349,7 @@ def test_complain_is_taken_out_of_one_profile_alone() -> None:
 )
 def test_without_complain(before: str, after: str) -> None:
     assert without_complain(before, "a") == after
+    assert without_complain(before, "parent//a") == after
 
 
 @pytest.mark.parametrize(

@@ -475,7 +475,9 @@ def test_capabilities_beyond_the_default() -> None:
 
 
 def test_a_daemon_that_does_not_run() -> None:
-    dead = dataclasses.replace(docker(running=False, log=("failed to start daemon: x",)), info=Unknown("not running"))
+    dead = dataclasses.replace(
+        docker(running=False, log=("failed to start daemon: x", "docker.service: Failed")), info=Unknown("not running")
+    )
     assert state("running", dead) is State.FAIL
     assert "failed to start daemon: x" in reason("running", dead)
     assert isinstance(plan(dead)[0], Blocked)

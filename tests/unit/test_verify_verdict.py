@@ -169,9 +169,10 @@ def test_no_docker_is_not_a_pass() -> None:
         prober("machine x86_64\n").docker_version()
 
 
-def test_a_silent_daemon_is_a_failure() -> None:
-    with pytest.raises(NotProved, match="Cannot connect"):
-        prober("machine x86_64\ndocker Cannot connect to the Docker daemon\n").docker_version()
+@pytest.mark.parametrize("said", ["Cannot connect to the Docker daemon", "there is a dockerd, but no docker command"])
+def test_a_silent_daemon_is_a_failure(said: str) -> None:
+    with pytest.raises(NotProved, match=said):
+        prober(f"machine x86_64\ndocker {said}\n").docker_version()
 
 
 def test_neither_perl_nor_python() -> None:

@@ -10,14 +10,15 @@ probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 dir=$(mktemp -d /run/hullproof-probe.XXXXXX) || exit 1
 chmod 711 "$dir"
 clean() {
-    trap - EXIT HUP INT TERM
+    trap - EXIT
+    trap '' HUP INT TERM PIPE
+    rm -rf "$dir"
     docker rm -f "$probe-plain" "$probe-loose" > /dev/null 2>&1
     docker network rm "$probe" > /dev/null 2>&1
     docker image rm "$probe:empty" > /dev/null 2>&1
-    rm -rf "$dir"
 }
 trap clean EXIT
-trap 'clean; exit 143' HUP INT TERM
+trap 'clean; exit 143' HUP INT TERM PIPE
 
 tar -c --files-from /dev/null | docker import - "$probe:empty" > /dev/null || exit 1
 networks=$(docker network ls --filter 'name=^bridge$' --format '{{.Name}}')
