@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -38,8 +39,9 @@ def tune(host: Host) -> None:
         return
     transport.channel_timeout = CHANNEL_SECONDS
     transport.set_keepalive(KEEPALIVE_SECONDS)
-    if transport.sock.family in (socket.AF_INET, socket.AF_INET6):
-        transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(OSError):  # a connection that is gone says so at the next execution
+        if transport.sock.family in (socket.AF_INET, socket.AF_INET6):
+            transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def execute(host: Host, script: str, seconds: int) -> Sequence[str]:

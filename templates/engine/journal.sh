@@ -53,6 +53,7 @@ write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE <base64
     fail "$id" "$path is no longer what the survey read: somebody changed it meanwhile; nothing was written, run again"; return 1
   fi
   new=$(dirname -- "$path")/.$(basename -- "$path").hullproof-new
+  made=; [ -d "$(dirname -- "$path")" ] || made=1
   if ! why=$( { mkdir -p -m 0755 -- "$(dirname -- "$path")" && rm -rf -- "$new" &&
       { [ ! -e "$path" ] || cp -a -- "$path" "$new"; } && base64 -d >"$new" && sync "$new"; } 2>&1); then
     rm -f -- "$new"; fail "$id" "$path: $why"; return 1
@@ -63,7 +64,8 @@ write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE <base64
   if [ -n "$7" ] && ! why=$(NEW=$new sh -c "$7" 2>&1 </dev/null); then
     rm -f -- "$new"; fail "$id" "$path: the new file was refused, the old one stays: $why"; return 1
   fi
-  if ! why=$( { entry "$id" "$2" "" "$8" && keep "$path" && digest "$new" >"$E.new/written" && seal; } 2>&1); then
+  if ! why=$( { entry "$id" "$2" "" "$8" && keep "$path" && digest "$new" >"$E.new/written" &&
+      { [ -z "$made" ] || : >"$E.new/made"; } && seal; } 2>&1); then
     rm -f -- "$new"; fail "$id" "the journal cannot keep the original of $path, so it was not touched: $why"; return 1
   fi
   if ! why=$(replace "$new" "$path" 2>&1); then rm -f -- "$new"; fail "$id" "$path: $why"; return 1; fi
@@ -127,7 +129,9 @@ undo() { # ENTRY: what is there now is kept beside the original, so that an undo
     if [ -e "$path" ] && [ ! -d "$path" ]; then cp -a -- "$path" "$1/replaced"; fi
     if [ -e "$1/original" ]; then
       rm -rf -- "$new"; cp -a -- "$1/original" "$new" && replace "$new" "$path"
-    elif [ -e "$1/absent" ]; then rm -f -- "$path"; fi || return 1
+    elif [ -e "$1/absent" ]; then
+      rm -f -- "$path" && { [ ! -e "$1/made" ] || rmdir -- "$(dirname -- "$path")" 2>/dev/null || :; }
+    fi || return 1
   fi
   if [ -e "$1/packages" ]; then remove_packages "$1/packages" || return 1; fi
   for hook in undo activate; do

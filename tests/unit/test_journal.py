@@ -68,6 +68,7 @@ def test_writes_and_undoes_a_new_file_and_an_old_one(host: Host) -> None:
     assert (host.root / "old").stat().st_mode & 0o777 == 0o640
     assert all(not outcome.error for outcome in host.undo().values())
     assert host.files() == {"old": "before\n"}
+    assert not (host.root / "sub").exists(), "a folder that was made for a file goes with it"
     assert host.undo() == {}, "an undone run is undone once"
 
 
