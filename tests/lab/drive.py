@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ def outcomes(rows: dict[str, dict[str, str]], outcome: str) -> dict[str, str]:
 def count_executions(vm: Vm) -> None:
     """Have the host's sshd log every command that it starts."""
     vm.ssh("echo 'LogLevel VERBOSE' >/etc/ssh/sshd_config.d/00-lab.conf && systemctl reload ssh")
+    time.sleep(1)  # sshd starts itself anew, and resets who comes just then
+    vm.wait_ssh()
 
 
 def executions(vm: Vm) -> int:
