@@ -24,7 +24,7 @@ PACKAGES = (
     *("linux-image-cloud-amd64", "grub-pc", "zstd", "systemd-sysv", "dbus", "udev", "kmod", "procps"),
     *("openssh-server", "sudo", "adduser", "e2fsprogs", "iproute2", "netbase", "libcap2-bin"),
 )
-REPOSITORY = "apparmor auditd selinux-basics selinux-policy-default"
+REPOSITORY = "apparmor nftables auditd selinux-basics selinux-policy-default"
 
 
 class LabError(RuntimeError):
@@ -122,9 +122,7 @@ def public_key() -> str:
 def run(argv: list[str], *, env: dict[str, str] | None = None) -> str:
     """Run a command of the controller; on failure show the end of what it said."""
     try:
-        done = subprocess.run(
-            argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env
-        )
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=env)
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is not installed on this machine") from None
     said = done.stdout.decode(errors="replace")

@@ -17,11 +17,6 @@ pytestmark = pytest.mark.lab
 NO_APPARMOR = "--security-opt apparmor=unconfined"
 
 
-@pytest.fixture(scope="module", params=DISTRIBUTIONS)
-def distribution(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
 def stock(distribution: str) -> Iterator[Vm]:
     with up(distribution) as vm:
@@ -101,9 +96,7 @@ def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution
 
 def test_a_kernel_parameter_set_in_the_guest_survives_its_reboot(distribution: str) -> None:
     with up(distribution, variant="bare") as vm:
-        vm.ssh(
-            "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&lab.mark=1 /' /etc/default/grub && update-grub", timeout=300
-        )
+        vm.ssh("sed -i 's/^GRUB_CMDLINE_LINUX=\"/&lab.mark=1 /' /etc/default/grub && update-grub", timeout=300)
         vm.reboot(timeout=900)
         assert "lab.mark=1" in vm.ssh("cat /proc/cmdline").stdout.split()
 

@@ -49,9 +49,7 @@ class Vm:
         """Reserve a name and a port; the host does not run yet."""
         with lock("run"):
             if name is not None and (run_dir() / name).exists():
-                raise LabError(
-                    f"there is a host {name!r} already: `down {name}` first, or choose another name"
-                )
+                raise LabError(f"there is a host {name!r} already: `down {name}` first, or choose another name")
             vm = cls(name or free_name(f"{distribution}-{variant}"), distribution, variant, free_port())
             vm.folder.mkdir()
             vm.remember()
@@ -128,9 +126,7 @@ class Vm:
             timeout=timeout,
         )
         if check and done.returncode:
-            raise LabError(
-                f"{self.name}: {cmd!r} exited {done.returncode}\n{done.stdout}{done.stderr}".rstrip()
-            )
+            raise LabError(f"{self.name}: {cmd!r} exited {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
         return done
 
     def put(self, local: Path | str, remote: str) -> None:

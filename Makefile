@@ -1,0 +1,44 @@
+# make check: the fast one, before each commit.   make test: everything, on a clean Debian or Ubuntu machine.
+# make demo: a real host hardened and proved before your eyes.   make bench: what a run costs.
+VENV ?= .venv
+BIN = $(VENV)/bin
+SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# What the lab needs on this machine: an emulator, and the tools that make a disk out of Debian packages.
+LAB_PACKAGES = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
+
+.PHONY: check test bench demo demo-down docs lab-packages lab-debian12 lab-debian13
+
+$(VENV)/.ready: requirements.lock
+	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
+	$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock
+	touch $@
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check -q .
+	$(BIN)/ruff format -q --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/unit
+
+lab-packages:
+	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
+	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
+
+test: lab-packages check
+	$(BIN)/python -m tests.lab build debian12 debian13
+	$(MAKE) -j2 lab-debian12 lab-debian13
+
+lab-debian12 lab-debian13: lab-%:
+	$(BIN)/pytest -v tests/lab --distribution $*
+
+bench: lab-packages $(VENV)/.ready
+	$(BIN)/python -m tests.bench
+
+demo: lab-packages $(VENV)/.ready
+	$(BIN)/python -m tests.lab.demo
+
+demo-down: $(VENV)/.ready
+	$(BIN)/python -m tests.lab.demo down
+
+docs: $(VENV)/.ready
+	$(BIN)/python -m deploys.controls_page > docs/controls.md
+	$(BIN)/python -m deploys.policy_schema > inventories/policies/policy.schema.json

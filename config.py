@@ -1,0 +1,13 @@
+"""pyinfra reads this file from the folder it is called in, before it connects to any host."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from pyinfra import config
+
+from deploys.engine.run import begin_from_command_line
+
+config.REQUIRE_PYINFRA_VERSION = "~=3.10"
+begin_from_command_line()

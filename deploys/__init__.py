@@ -1,0 +1,1 @@
+"""DECIDE and ENFORCE: entry points, subjects, and the engine under them."""

@@ -1,0 +1,245 @@
+"""AppArmor: profiles can be loaded, they are in force, and every container is confined by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from deploys import apparmor_plan
+from deploys.containers import options, unknown_process
+from deploys.engine.change import Change, Context, Subject
+from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy, Rules
+from deploys.kernel_boot import given
+from facts.apparmor import AppArmor, AppArmorReading
+from facts.docker import Container, Docker
+from facts.kernel import Kernel, KernelReading
+from facts.lsm import Lsm
+from facts.reading import Unknown, known
+from facts.survey import Survey
+from facts.system import System
+
+DOCKER_DEFAULT = "docker-default"
+AT_BOOT = ("enabled", "static", "alias")  # systemctl(1) is-enabled
+
+
+class AppArmorRules(Rules):
+    """Mandatory access control by AppArmor. A host that runs another such module (SELinux) is judged by that."""
+
+    enabled: Literal[True] | None = Field(
+        default=None, description="AppArmor is installed with its parser, and enabled now and at boot"
+    )
+    profiles: list[str] | None = Field(
+        default=None, description="Profiles that must be loaded in enforce; all others are left as they are"
+    )
+    containers: Literal[True] | None = Field(
+        default=None, description="Docker's profile is loaded, and every running container is confined by a profile"
+    )
+
+
+Check = Callable[[Survey, Policy], Verdict]
+
+
+def on_apparmor(key: str) -> Callable[[Check], Check]:
+    """Only where the policy declares `key`, and the kernel is one that AppArmor can confine."""
+
+    def wrap(check: Check) -> Check:
+        def checked(survey: Survey, policy: Policy) -> Verdict:
+            if getattr(policy[AppArmorRules], key) is None:
+                return not_applicable(f"the policy does not declare apparmor.{key}")
+            if container := survey[System].container:
+                return not_applicable(f"this is a container ({container}): AppArmor is the business of its host")
+            if (major := survey[Lsm].major) in ("selinux", "smack"):
+                return not_applicable(f"this host confines with {major}, and a kernel runs one such module")
+            if survey[AppArmor].enabled is None:
+                return not_applicable("this kernel was built without AppArmor")
+            return check(survey, policy)
+
+        return checked
+
+    return wrap
+
+
+@on_apparmor("enabled")
+def installed(survey: Survey, policy: Policy) -> Verdict:
+    reading = survey[AppArmor]
+    parser = known(reading.parser)
+    if parser is None:
+        reason = (
+            "apparmor_parser is missing: no profile gets loaded; Docker runs containers unconfined, or (20.10) none"
+        )
+        return failed(reason, "installed", known(reading.package), None)
+    service = known(reading.service)
+    if service not in AT_BOOT:
+        said = f"is {service}" if service else "is not there"
+        return failed(f"apparmor.service {said}: no profile is loaded at boot", "installed", service, parser)
+    return passed(f"{parser} loads the profiles at boot", "installed", service, parser)
+
+
+@on_apparmor("enabled")
+def enabled(survey: Survey, policy: Policy) -> Verdict:
+    live = known(survey[AppArmor].enabled)
+    if bar := barred(boot_words(survey[Kernel])):
+        when = "from the next boot on" if live else "now"
+        return failed(f"{bar} on the kernel's command line turns AppArmor off {when}", True, bar, live)
+    if not live:
+        reason = "the next boot enables AppArmor, the kernel runs without it until then"
+        return Verdict(State.PENDING_REBOOT, reason, True, True, False)
+    return passed("the kernel runs with AppArmor, and the next boot does", True, True, True)
+
+
+def boot_words(kernel: KernelReading) -> Sequence[str]:
+    """The next boot's command line; the live one where the host's command line comes from outside of it."""
+    if kernel.boot.loader == "none":
+        return known(kernel.cmdline)
+    return known(kernel.boot.configured)
+
+
+def barred(words: Sequence[str]) -> str | None:
+    """The word of a command line that keeps AppArmor off: apparmor=0, or a choice of modules without it."""
+    if given(words, "apparmor") == "apparmor=0":
+        return "apparmor=0"
+    if listed := given(words, "lsm"):  # with lsm= the kernel does not look at security=
+        return None if "apparmor" in listed.removeprefix("lsm=").split(",") else listed
+    chosen = given(words, "security")
+    return chosen if chosen not in (None, "security=", "security=apparmor") else None
+
+
+@on_apparmor("containers")
+def docker_profile(survey: Survey, policy: Policy) -> Verdict:
+    docker = survey[Docker]
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    if known(docker.running) is False:
+        return not_applicable("Docker does not run; it loads its profile when it starts")
+    mode = known(survey[AppArmor].profiles).get(DOCKER_DEFAULT)
+    if mode == "enforce":
+        return passed(f"{DOCKER_DEFAULT} is loaded in enforce", "enforce", None, mode)
+    said = f"is in {mode}" if mode else "is not loaded"
+    return failed(f"Docker's profile {DOCKER_DEFAULT} {said}: containers that ask for nothing run unconfined",
+                  "enforce", None, mode)  # fmt: skip
+
+
+@on_apparmor("profiles")
+def profiles_enforced(survey: Survey, policy: Policy) -> Verdict:
+    reading, wanted = survey[AppArmor], policy[AppArmorRules].profiles or []
+    loaded = known(reading.profiles)
+    live = {name: loaded.get(name, "not loaded") for name in wanted}
+    disk = {name: on_disk(reading, name) for name in wanted}
+    design = reading.by_design
+    problems = [f"{name} is unconfined by design: the policy must not name it" for name in wanted if name in design]
+    problems += [f"{name} is {live[name]} now and {disk[name]} on disk" for name in wanted
+                 if name not in design and (live[name], disk[name]) != ("enforce", "enforce")]  # fmt: skip
+    if problems:
+        return failed("; ".join(problems), "enforce", disk, live)
+    return passed(f"{len(wanted)} profiles are in enforce", "enforce", disk, live)
+
+
+def on_disk(reading: AppArmorReading, name: str) -> str:
+    """The mode in which the next boot loads a profile."""
+    declared = next((profile for profile in known(reading.declared) if profile.name == name), None)
+    if declared is None:
+        return "not declared"
+    file = declared.file.rsplit("/", 1)[-1]
+    if file in reading.disabled:
+        return "disabled"
+    if file in reading.force_complain or "complain" in declared.flags:
+        return "complain"
+    return "enforce"
+
+
+@on_apparmor("containers")
+def containers_confined(survey: Survey, policy: Policy) -> Verdict:
+    docker = survey[Docker]
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    containers = known(docker.containers)
+    owners = [said for container in containers if (said := by_owner(container))]
+    late = [container.name for container in containers if by_age(container)]
+    if owners or (late and not _able(survey)):
+        left = [f"{name} runs unconfined" for name in late]
+        return failed("; ".join(owners + left), "confined", None, owners + left)
+    if late:
+        reason = f"{', '.join(late)} started while there was no profile to load: a restart confines them"
+        return Verdict(State.PENDING_RESTART, reason, "confined", DOCKER_DEFAULT, late)
+    unknown_process(containers)
+    count = len(containers)
+    return passed(f"{count} running containers, each confined" if count else "no container runs", "confined",
+                  DOCKER_DEFAULT, "confined")  # fmt: skip
+
+
+def _able(survey: Survey) -> bool:
+    """Whether a container that starts now gets a profile."""
+    reading = survey[AppArmor]
+    return known(reading.parser) is not None and known(reading.profiles).get(DOCKER_DEFAULT) == "enforce"
+
+
+def unconfined(container: Container) -> bool:
+    process = container.process
+    return not isinstance(process, Unknown) and not process.label.endswith((" (enforce)", " (kill)"))
+
+
+def by_owner(container: Container) -> str | None:
+    """Why a container is not confined, where that is how its owner started it."""
+    if isinstance(container.process, Unknown) or not unconfined(container):
+        return None
+    if container.privileged:
+        return f"{container.name} runs privileged, which takes away its profile"
+    own = options(container, "apparmor")
+    if "unconfined" in own:
+        return f"{container.name} was started with apparmor=unconfined"
+    if "(complain)" in container.process.label:
+        return f"{container.name} runs under {container.process.label}, which only logs"
+    return None
+
+
+def by_age(container: Container) -> bool:
+    """Whether a container is unconfined because no profile could be loaded when it started."""
+    return unconfined(container) and by_owner(container) is None
+
+
+def plan(context: Context) -> Iterator[Change]:
+    reading = context.survey[AppArmor] if context.failing(*(control.id for control in CONTROLS)) else None
+    if reading is None:
+        return
+    if context.failing("apparmor.installed"):
+        yield apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
+    if context.failing("apparmor.enabled"):
+        boot = context.survey[Kernel]
+        yield from apparmor_plan.enable(boot.boot, barred(boot_words(boot)))
+    if context.failing("apparmor.profiles-enforced"):
+        for name in context.policy[AppArmorRules].profiles or []:
+            if name not in reading.by_design:
+                yield from apparmor_plan.enforce(reading, name, on_disk(reading, name))
+    if context.failing("apparmor.docker-profile", "apparmor.containers-confined") and reading.enabled is True:
+        late = [container for container in known(context.survey[Docker].containers) if by_age(container)]
+        yield from apparmor_plan.confine(context, late, _able(context.survey))
+
+
+CONTROLS = (
+    Control("apparmor.installed", "AppArmor's parser is installed and loads profiles at boot", Severity.HIGH,
+            "without the parser no profile gets loaded: Docker 23 and later runs containers unconfined, silently",
+            installed, ("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500")),
+    Control("apparmor.enabled", "The kernel runs with AppArmor, now and after the next boot", Severity.HIGH,
+            "a container that gets past its namespaces is stopped by nothing else on most Debian and Ubuntu hosts",
+            enabled, ("CIS-Debian12-1.3.1.2", "STIG-UBTU-22-431015", "STIG-UBTU-24-100510"), Impact.REBOOT),
+    Control("apparmor.docker-profile", "Docker's AppArmor profile is loaded and enforced", Severity.HIGH,
+            "it is on no disk: what unloads profiles (aa-remove-unknown) takes it away until Docker loads it again",
+            docker_profile, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART),
+    Control("apparmor.profiles-enforced", "The profiles that the policy names are enforced", Severity.MEDIUM,
+            "a profile in complain only logs; one that names a program and is unconfined by design must stay so",
+            profiles_enforced, ("CIS-Debian12-1.3.1.4",)),
+    Control("apparmor.containers-confined", "Every running container is confined by a profile", Severity.HIGH,
+            "Docker's report says that the kernel has AppArmor, not that a container's process has a profile",
+            containers_confined, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART),
+)  # fmt: skip
+
+SUBJECT = Subject(
+    name="apparmor",
+    rules=AppArmorRules,
+    controls=CONTROLS,
+    plan=plan,
+    facts=(AppArmor, Lsm, Kernel, System, Docker),
+)

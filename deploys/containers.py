@@ -1,0 +1,39 @@
+"""Having running containers take up what only a start gives them: an LSM label, a seccomp filter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from deploys.docker_daemon import RESTART, docker_service, restart_obstacle
+from deploys.engine.change import Activate, Blocked, Change, Context
+from facts.docker import Container
+from facts.reading import Unknown, UnknownReading
+
+
+def start_anew(
+    context: Context, subject: str, why: str, containers: Sequence[Container] = (), daemon: bool = False
+) -> Iterator[Change]:
+    """Restart Docker if `daemon`, or where that starts `containers` anew, which has to be accepted by name."""
+    obstacle = restart_obstacle(context, {})
+    if daemon and obstacle:
+        yield Blocked(subject, f"restart Docker: {why}", why=obstacle)
+        return
+    if daemon or context.accepts(RESTART):
+        service = docker_service(context)
+        yield Activate(subject, f"restart Docker: {why}", service=service, interrupts=service.interrupts)
+    if containers and not context.accepts(RESTART):
+        listed = ", ".join(container.name for container in containers)
+        yield Blocked(subject, f"start {listed} anew: {why}", why=f"allow that with accept={RESTART}")
+
+
+def options(container: Container, kind: str) -> tuple[str, ...]:
+    """The values of `--security-opt KIND=VALUE` (or the old `KIND:VALUE`) that the container was started with."""
+    found = (option for option in container.security_opt if option.startswith((f"{kind}=", f"{kind}:")))
+    return tuple(option[len(kind) + 1 :] for option in found)
+
+
+def unknown_process(containers: Iterable[Container]) -> None:
+    """UnknownReading where a container's process could not be read."""
+    for container in containers:
+        if isinstance(container.process, Unknown):
+            raise UnknownReading(f"container {container.name}: {container.process.unknown}")

@@ -1,0 +1,162 @@
+"""Docker: the daemon's settings, who can reach it, and what its containers may."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from deploys.docker_containers import FINDERS
+from deploys.docker_host import (
+    file_modes,
+    group_members,
+    no_tcp,
+    plan_file_modes,
+    plan_group_members,
+    plan_no_tcp,
+)
+from deploys.docker_keys import (
+    KEYS,
+    NO_NEW_PRIVILEGES,
+    insecure_registries,
+    no_new_privileges,
+    plan_insecure_registries,
+)
+from deploys.docker_rules import DockerRules
+from deploys.engine.change import Blocked, Change, Command, Context, Subject
+from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy
+from facts.docker import Docker, DockerReading
+from facts.reading import Unknown, known
+from facts.survey import Survey
+
+
+def running(survey: Survey, policy: Policy) -> Verdict:
+    docker, required = survey[Docker], policy[DockerRules].required
+    if not docker.installed:
+        if required:
+            return failed("Docker is not installed", True, False, False)
+        return not_applicable("Docker is not installed")
+    if known(docker.running):
+        return passed(f"Docker {docker.version} answers", required, True, True)
+    return failed(f"Docker is installed but does not answer{_last_words(docker)}", required, True, False)
+
+
+def _last_words(docker: DockerReading) -> str:
+    """What the daemon itself said last; systemd's lines only tell that it failed."""
+    systemd = ("docker.service:", "Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start ")
+    words = [line for line in docker.log if not line.startswith(systemd)] or docker.log
+    return f"; it last said: {words[-1]}" if words else ""
+
+
+def daemon_file(survey: Survey, policy: Policy) -> Verdict:
+    """Whatever the policy says: a file that dockerd cannot read keeps it from starting."""
+    docker = survey[Docker]
+    file = docker.daemon_json
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    if isinstance(file.keys, Unknown):
+        if "is not JSON" in file.keys.unknown or "is JSON but" in file.keys.unknown or "directory" in file.keys.unknown:
+            return failed(f"{file.keys.unknown}: dockerd will not start with it", "a JSON object", file.keys.unknown)
+        known(file.keys)
+    if file.duplicates:
+        return failed(f"{file.path} gives {', '.join(file.duplicates)} more than once", "a JSON object", file.keys)
+    return passed(f"{file.path} can be read" if file.text else f"there is no {file.path}", "a JSON object")
+
+
+def storage_driver(survey: Survey, policy: Policy) -> Verdict:
+    docker, refused = survey[Docker], policy[DockerRules].refused_storage_drivers
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    if refused is None:
+        return not_applicable("the policy refuses no storage driver")
+    live = known(docker.info).get("Driver")
+    if live in refused:
+        return failed(f"the storage driver is {live}; images must be moved to another one by hand", refused, None, live)
+    return passed(f"the storage driver is {live}", refused, None, live)
+
+
+def plan(context: Context) -> Iterable[Change]:
+    yield from _plan_running(context)
+    for key in (*KEYS, NO_NEW_PRIVILEGES):
+        yield from key.plan(context) if key is not NO_NEW_PRIVILEGES else _plan_no_new_privileges(context)
+    yield from plan_insecure_registries(context)
+    yield from plan_no_tcp(context)
+    yield from plan_file_modes(context)
+    yield from plan_group_members(context)
+    for finder in FINDERS:
+        yield from finder.plan(context)
+    if context.failing("docker.storage-driver"):
+        reason = context.findings["docker.storage-driver"].verdict.reason
+        yield Blocked("docker", "change the storage driver", why=reason)
+
+
+def _plan_running(context: Context) -> Iterable[Change]:
+    docker = context.survey[Docker]
+    if context.failing("docker.daemon-json"):
+        reason = context.findings["docker.daemon-json"].verdict.reason
+        yield Blocked("docker", "change daemon.json", why=f"{reason}. Put it right or move it away, then run again")
+    elif context.failing("docker.running"):
+        if not docker.installed:
+            yield Blocked("docker", "have Docker on this host", why="install it with deploys/provision.py")
+        elif context.policy[DockerRules].required:
+            start = "systemctl reset-failed docker.service 2>/dev/null; timeout 120 systemctl start docker.service"
+            yield Command("docker", "start Docker", script=start, undo="systemctl stop docker.service")
+        else:
+            why = "the policy does not say that it must (docker.required): start it, or see journalctl -u docker"
+            yield Blocked("docker", "start Docker", why=why)
+
+
+def _plan_no_new_privileges(context: Context) -> Iterable[Change]:
+    """The daemon's part is ours; containers that were created before are their owners'."""
+    if not context.failing("docker.no-new-privileges"):
+        return
+    verdict = context.findings["docker.no-new-privileges"].verdict
+    if verdict.disk == verdict.declared and isinstance(verdict.live, dict):
+        yield Blocked("docker", NO_NEW_PRIVILEGES.title, why=verdict.reason)
+    else:
+        yield from NO_NEW_PRIVILEGES.plan(context)
+
+
+CONTROLS = (
+    Control(
+        "docker.running", "Docker is there and answers", Severity.HIGH,
+        "A daemon that does not answer starts nothing, and what holds for it cannot be told.", running,
+    ),
+    Control(
+        "docker.daemon-json", "The daemon's file can be read", Severity.HIGH,
+        "dockerd does not start with a file that it cannot read: the next restart or boot is without containers.",
+        daemon_file,
+    ),
+    *(key.row() for key in KEYS),
+    Control(
+        "docker.no-new-privileges", NO_NEW_PRIVILEGES.title, NO_NEW_PRIVILEGES.severity, NO_NEW_PRIVILEGES.why,
+        no_new_privileges, NO_NEW_PRIVILEGES.references, Impact.RESTART,
+    ),
+    Control(
+        "docker.insecure-registries", "Images come over TLS", Severity.HIGH,
+        "Whoever stands on the way to a registry without TLS decides what runs here.", insecure_registries,
+        ("CIS-Docker-2.5", "NIST-800-190-4.2.1"), Impact.RESTART,
+    ),
+    Control(
+        "docker.no-tcp", "The daemon cannot be reached without a certificate", Severity.HIGH,
+        "The API has no password: whoever reaches it is root on this host.", no_tcp,
+        ("CIS-Docker-2.7", "NIST-800-190-4.5.1"), Impact.RESTART,
+    ),
+    Control(
+        "docker.storage-driver", "The storage driver is maintained", Severity.MEDIUM,
+        "aufs and devicemapper are out of the kernel or of Docker, and get no fixes.", storage_driver,
+        ("CIS-Docker-2.6",),
+    ),
+    Control(
+        "docker.file-modes", "Docker's files and sockets are root's", Severity.HIGH,
+        "Who can write them, or speak to the socket, is root on this host.", file_modes,
+        (*(f"CIS-Docker-3.{number}" for number in range(1, 25)),),
+    ),
+    Control(
+        "docker.group-members", "Only trusted users are in group docker", Severity.HIGH,
+        "Each member can start a container with the host's root folder in it.", group_members,
+        ("CIS-Docker-1.1.2",),
+    ),
+    *(finder.row() for finder in FINDERS),
+)  # fmt: skip
+
+SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker,))

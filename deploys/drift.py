@@ -1,0 +1,16 @@
+"""What does not hold on these hosts, and what moved since it held. Reads only: one execution per host.
+
+    pyinfra INVENTORY deploys/drift.py -y
+
+Exit code: 0 all holds; 2 something does not hold; 1 a host could not be read, or there was none.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from deploys.engine.run import begin
+
+session = begin("drift").session()
+session.look()

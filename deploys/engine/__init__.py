@@ -1,0 +1,1 @@
+"""The engine: control, policy, change, journal, report, transport. It knows no subject."""

@@ -1,0 +1,90 @@
+"""From what the subjects plan to what is executed: steps in a fixed order, one journalled script each.
+
+Changes that need a service to take them up are gathered from all subjects into that service's own step at the end:
+one write per file, one activation per service.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from deploys.engine.change import Activate, Blocked, Change, MergeJson, Service, WriteFile
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one script does on one host: a subject's own changes, or a service's files and its activation."""
+
+    name: str
+    changes: tuple[Change, ...]
+    service: Service | None = None
+
+
+def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
+    """Steps: the subjects in `order`, then the services. Blocked changes are in none of them."""
+    wanted = [change for change in changes if not isinstance(change, Blocked)]
+    steps = [
+        Step(name, own)
+        for name in order
+        if (own := tuple(change for change in wanted if change.subject == name and _service(change) is None))
+    ]
+    services: dict[str, Service] = {}
+    for change in wanted:
+        if service := _service(change):
+            services.setdefault(service.name, service)
+    return steps + [Step(name, _files(wanted, name), service) for name, service in services.items()]
+
+
+def _service(change: Change) -> Service | None:
+    return change.service if isinstance(change, (WriteFile, MergeJson, Activate)) else None
+
+
+def _files(changes: Iterable[Change], service: str) -> tuple[Change, ...]:
+    """The files of a service, with all merges of one path made into one write; those last, for they may name the
+    others, and their validation then looks for them."""
+    mine = [change for change in changes if (found := _service(change)) and found.name == service]
+    merges: dict[str, list[MergeJson]] = {}
+    for change in mine:
+        if isinstance(change, MergeJson):
+            merges.setdefault(change.path, []).append(change)
+    files = [change for change in mine if isinstance(change, WriteFile)]
+    return tuple(files + [merged(group) for group in merges.values()])
+
+
+def merged(merges: Sequence[MergeJson]) -> WriteFile:
+    """One write out of several merges of the same file. ValueError where two of them want different values."""
+    first = merges[0]
+    put: dict[str, Any] = {}
+    for merge in merges:
+        for key, value in merge.put.items():
+            if key in put and put[key] != value:
+                raise ValueError(f"{first.path}: {key} is wanted as {put[key]!r} and as {value!r}")
+            put[key] = value
+    drop = tuple(key for merge in merges for key in merge.drop)
+    return WriteFile(
+        first.subject,
+        f"write {first.path}: {'; '.join(merge.what for merge in merges)}",
+        path=first.path,
+        text=merge_text(first.before, put, drop),
+        before=first.before,
+        mode="" if first.before is not None else "0644",
+        owner="" if first.before is not None else "root:root",
+        validate=next((merge.validate for merge in merges if merge.validate), ""),
+        service=replace(first.service) if first.service else None,
+    )
+
+
+def merge_text(before: str | None, put: dict[str, Any], drop: Iterable[str] = ()) -> str:
+    """JSON text with top-level keys set and unset; the order, indentation and last newline of `before` are kept."""
+    text = before or ""
+    content: dict[str, Any] = json.loads(text) if text.strip() else {}
+    for key in drop:
+        content.pop(key, None)
+    content.update(put)
+    indent = re.search(r'^([ \t]+)"', text, re.MULTILINE)
+    end = "" if text.strip() and not text.endswith("\n") else "\n"
+    return json.dumps(content, indent=indent[1] if indent else 2, ensure_ascii=False) + end

@@ -1,0 +1,146 @@
+"""Changes: what a run will do to a host, as data that can be shown before anything happens.
+
+A subject's `plan` yields them, only for findings that do not hold. The engine orders them, shows them (`--dry`,
+`--diff`), compiles them to ONE journalled script per subject, and can undo each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from deploys.engine.control import Control, Finding, State
+from deploys.engine.policy import Policy, Rules
+from facts.reading import SectionFact
+from facts.survey import Survey
+
+
+@dataclass(frozen=True)
+class Change:
+    """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing."""
+
+    subject: str
+    what: str
+    interrupts: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class Service:
+    """A daemon that has to take up new settings: how, and how we know that it is well again.
+
+    `activate` and `healthy` are sh; if `healthy` does not succeed within `seconds`, every file written for the
+    service in this run is put back and `activate` runs again. `explain` prints why it failed (its last log lines).
+    """
+
+    name: str
+    activate: str
+    healthy: str
+    explain: str
+    seconds: int = 60
+    interrupts: str = ""
+
+
+@dataclass(frozen=True)
+class WriteFile(Change):
+    """Own a whole file. `before` is the text the survey saw (None: no such file): the write is refused on the host
+    if the file is no longer that. `validate` is an sh command with `{}` for the new file's path; `activate` is an
+    sh command that makes it live; it runs again, after the old file is back, when the change is undone. With a
+    `service`, the file is written in the service's own step and goes back if the service does not come up.
+    `mode` and `owner` "": as the old file's."""
+
+    path: str
+    text: str
+    before: str | None
+    mode: str = "0644"
+    owner: str = "root:root"
+    validate: str = ""
+    activate: str = ""
+    service: Service | None = None
+
+
+@dataclass(frozen=True)
+class RemoveFile(Change):
+    """Take away a file that somebody left (kept in the journal)."""
+
+    path: str
+    before: str
+    activate: str = ""
+
+
+@dataclass(frozen=True)
+class Command(Change):
+    """A live change: `script` (sh) does it, `undo` (sh) takes it back ("" where there is nothing to take back)."""
+
+    script: str
+    undo: str
+
+
+@dataclass(frozen=True)
+class Install(Change):
+    """Install packages with the host's own package manager; undone by removing those that were not there before."""
+
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MergeJson(Change):
+    """Set and unset top-level keys in a JSON file that others own too; their keys, order and indentation are kept.
+
+    All subjects' merges of one path become one write and one activation of `service`. `before` is the text the
+    survey saw (None: no such file).
+    """
+
+    path: str
+    before: str | None
+    put: Mapping[str, Any]
+    drop: tuple[str, ...] = ()
+    service: Service | None = None
+    validate: str = ""
+
+
+@dataclass(frozen=True)
+class Activate(Change):
+    """Have a service take up what is already on disk (a finding is pending-restart)."""
+
+    service: Service
+
+
+@dataclass(frozen=True)
+class Blocked(Change):
+    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a subject plans from. `accepts` are the consequences accepted by name (policy or `--data accept=a,b`)."""
+
+    survey: Survey
+    policy: Policy
+    findings: Mapping[str, Finding]
+
+    def failing(self, *ids: str) -> bool:
+        """Whether any of these controls is in `fail` or pending: something to put right. Unknown is not."""
+        wanted = (State.FAIL, State.PENDING_RESTART, State.PENDING_REBOOT)
+        return any(self.findings[i].state in wanted for i in ids if i in self.findings)
+
+    def accepts(self, name: str) -> bool:
+        return name in self.policy.accept
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject: its facts, its part of the policy, its controls and its remediation."""
+
+    name: str
+    rules: type[Rules]
+    controls: tuple[Control, ...]
+    plan: Callable[[Context], Iterable[Change]]
+    facts: tuple[type[SectionFact[Any]], ...]
+
+    def __post_init__(self) -> None:
+        strangers = [c.id for c in self.controls if c.subject != self.name]
+        if strangers:
+            raise ValueError(f"subject {self.name}: not its controls: {', '.join(strangers)}")

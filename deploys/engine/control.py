@@ -1,0 +1,190 @@
+"""Controls and findings: knowledge as rows, judged against a survey and a policy.
+
+A control is pure: (survey, policy) -> Verdict. It never touches a host. What it could not know (UnknownReading)
+becomes `unknown`, which is never pass and never fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from deploys.engine.policy import Policy
+from facts.reading import UnknownReading
+from facts.survey import Survey
+
+
+class State(StrEnum):
+    """What a finding says. Only PASS, NOT_APPLICABLE and WAIVED hold."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    PENDING_RESTART = "pending-restart"  # disk is right, a daemon or container still runs with the old setting
+    PENDING_REBOOT = "pending-reboot"  # disk is right, the running kernel is not
+    NOT_APPLICABLE = "not-applicable"
+    WAIVED = "waived"
+    UNKNOWN = "unknown"
+
+    @property
+    def holds(self) -> bool:
+        return self in (State.PASS, State.NOT_APPLICABLE, State.WAIVED)
+
+
+class Impact(StrEnum):
+    """What it costs the host to put the control right."""
+
+    NONE = "none"
+    RESTART = "restart"
+    REBOOT = "reboot"
+
+
+class Severity(StrEnum):
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A control's judgement. `declared`, `disk` and `live` are JSON values; None where there is no such reading."""
+
+    state: State
+    reason: str
+    declared: Any = None
+    disk: Any = None
+    live: Any = None
+
+
+def passed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
+    return Verdict(State.PASS, reason, declared, disk, live)
+
+
+def failed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
+    return Verdict(State.FAIL, reason, declared, disk, live)
+
+
+def not_applicable(reason: str) -> Verdict:
+    return Verdict(State.NOT_APPLICABLE, reason)
+
+
+def agree(
+    declared: Any, disk: Any, live: Any, impact: Impact, holds: Callable[[Any], bool] | None = None, what: str = "it"
+) -> Verdict:
+    """The three-way judgement: pass only where disk and live both satisfy what is declared.
+
+    `holds` says whether a reading satisfies the policy (default: equal to `declared`). Disk right and live wrong
+    is pending, by the control's impact; live right and disk wrong fails, since it would not outlast a restart.
+    """
+    ok = holds or (lambda value: bool(value == declared))
+    disk_ok, live_ok = ok(disk), ok(live)
+    if disk_ok and live_ok:
+        return passed(f"{what} is {_say(live)} on disk and live", declared, disk, live)
+    if disk_ok and impact is Impact.REBOOT:
+        return Verdict(State.PENDING_REBOOT, f"{what} is set on disk, the kernel runs with {_say(live)} until a reboot",
+                       declared, disk, live)  # fmt: skip
+    if disk_ok and impact is Impact.RESTART:
+        return Verdict(State.PENDING_RESTART, f"{what} is set on disk, what runs still has {_say(live)}",
+                       declared, disk, live)  # fmt: skip
+    if disk_ok:
+        return failed(f"{what} is right on disk but live it is {_say(live)}", declared, disk, live)
+    if live_ok:
+        lost = "nothing on disk says so" if disk is None else f"on disk it is {_say(disk)}: a restart would lose it"
+        return failed(f"{what} holds now, but {lost}", declared, disk, live)
+    return failed(f"{what} is {_say(live)} live and {_say(disk)} on disk", declared, disk, live)
+
+
+def _say(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+ID = re.compile(r"[a-z0-9]+\.[a-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing that must hold, as a row of knowledge.
+
+    id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
+    lockout: whether putting it right could cut us off. A malformed row raises ValueError at import.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    why: str
+    check: Callable[[Survey, Policy], Verdict]
+    references: tuple[str, ...] = ()
+    impact: Impact = Impact.NONE
+    lockout: bool = False
+
+    def __post_init__(self) -> None:
+        if not ID.fullmatch(self.id):
+            raise ValueError(f"control id {self.id!r}: want subject.name in lower case")
+        for name in ("title", "why"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"control {self.id}: {name} is empty")
+        if not isinstance(self.references, tuple) or not all(isinstance(ref, str) for ref in self.references):
+            raise ValueError(f"control {self.id}: references must be a tuple of ids")
+
+    @property
+    def subject(self) -> str:
+        return self.id.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A control's outcome on one host."""
+
+    control: Control
+    verdict: Verdict
+    drift: dict[str, Any] | None = field(default=None, compare=False)  # what moved since the baseline, if anything
+
+    @property
+    def state(self) -> State:
+        return self.verdict.state
+
+    def to_json(self) -> dict[str, Any]:
+        control, verdict = self.control, self.verdict
+        return {
+            "control": control.id,
+            "subject": control.subject,
+            "title": control.title,
+            "severity": control.severity.value,
+            "state": verdict.state.value,
+            "declared": verdict.declared,
+            "disk": verdict.disk,
+            "live": verdict.live,
+            "reason": verdict.reason,
+            "impact": control.impact.value,
+            "references": list(control.references),
+            "drift": self.drift,
+        }
+
+
+def judge(controls: Iterable[Control], survey: Survey, policy: Policy) -> list[Finding]:
+    """A finding per control, waivers applied."""
+    return [_waive(Finding(control, _check(control, survey, policy)), policy) for control in controls]
+
+
+def _check(control: Control, survey: Survey, policy: Policy) -> Verdict:
+    try:
+        return control.check(survey, policy)
+    except UnknownReading as error:
+        return Verdict(State.UNKNOWN, str(error))
+
+
+def _waive(finding: Finding, policy: Policy) -> Finding:
+    waiver = policy.waiver_for(finding.control.id)
+    if waiver is None or finding.state.holds:
+        return finding
+    verdict = finding.verdict
+    if waiver.expired:
+        reason = f"{verdict.reason} (waived by {waiver.owner} until {waiver.until}, which is past)"
+        state = verdict.state
+    else:
+        reason = f"waived by {waiver.owner} until {waiver.until}: {waiver.reason} (is: {verdict.reason})"
+        state = State.WAIVED
+    return replace(finding, verdict=replace(verdict, state=state, reason=reason))

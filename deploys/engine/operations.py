@@ -1,0 +1,81 @@
+"""The engine's pyinfra operations. Each yields nothing where there is nothing to do on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from pyinfra.api import FunctionCommand, operation
+from pyinfra.api.host import Host
+from pyinfra.api.state import State
+from pyinfra.context import host
+
+from deploys.engine.run import current, show_plan
+
+
+@operation()
+def enforce(step: str) -> Generator[FunctionCommand, None, None]:
+    """
+    Execute a part of the host's plan: one subject's changes, or `services`, what daemons have to take up.
+
+    + step: the subject's name, or `services`
+    """
+    if not current().sessions[host.name].steps_named(step):
+        host.noop(f"{step} is already as the policy says")
+        return
+    yield FunctionCommand(_execute, (step,), {})
+
+
+@operation()
+def confirm() -> Generator[FunctionCommand, None, None]:
+    """
+    Survey the host again after its changes, over a fresh connection where the old one is gone, and keep the baseline.
+    """
+    if not current().sessions[host.name].steps:
+        host.noop("nothing was changed")
+        return
+    yield FunctionCommand(_confirm, (), {})
+
+
+@operation()
+def plan_again() -> Generator[FunctionCommand, None, None]:
+    """
+    Survey the host after its engine was installed, and plan what the policy asks for now.
+    """
+    yield FunctionCommand(_plan_again, (), {})
+
+
+@operation()
+def undo() -> Generator[FunctionCommand, None, None]:
+    """
+    Undo the run that the host's session chose, last change first.
+    """
+    if current().sessions[host.name].undoing is None:
+        host.noop("there is no run to undo")
+        return
+    yield FunctionCommand(_undo, (), {})
+
+
+# pyinfra hands `state` and `host` to functions that name them, and takes False for a failure without a traceback.
+def _execute(state: State, host: Host, step: str) -> bool:
+    session = current().sessions[host.name]
+    for found in session.steps_named(step):
+        session.execute(found)
+    return True  # other subjects go on; `confirm` fails the host if anything failed
+
+
+def _confirm(state: State, host: Host) -> bool:
+    return current().sessions[host.name].confirm()
+
+
+def _plan_again(state: State, host: Host) -> bool:
+    session = current().sessions[host.name]
+    session.look()
+    session.plan()
+    show_plan(session)
+    return not session.lost
+
+
+def _undo(state: State, host: Host) -> bool:
+    session = current().sessions[host.name]
+    session.undo()
+    return session.confirm()

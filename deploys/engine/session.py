@@ -1,0 +1,215 @@
+"""One host in one run: survey, judge, plan, execute, survey again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from pyinfra.api.host import Host
+
+from deploys.engine import baseline, journal, transport
+from deploys.engine.arrange import Step, arrange
+from deploys.engine.change import Change, Context, Service, Subject
+from deploys.engine.clean import clean
+from deploys.engine.control import Finding, State, judge
+from deploys.engine.policy import Policy
+from deploys.engine.report import HostReport, Status
+from facts.reading import SectionFact, UnknownReading
+from facts.record import Journal, Record
+from facts.survey import Survey, survey_script
+from facts.system import System
+
+SURVEY_SECONDS = 180
+STEP_SECONDS = 1800  # an installation on a slow host
+
+
+class Session:
+    """What is known of one host, and what was done to it."""
+
+    def __init__(self, host: Host, policy: Policy, subjects: Sequence[Subject], run: dict[str, Any]) -> None:
+        self.host = host
+        self.policy = policy
+        self.subjects = subjects
+        self.run = run
+        self.survey: Survey | None = None
+        self.findings: list[Finding] = []
+        self.changes: list[Change] = []
+        self.steps: list[Step] = []
+        self.done: list[dict[str, Any]] = []
+        self.errors: list[str] = []
+        self.lost = False
+        self.entries = 0
+        self.undoing: Journal | None = None
+
+    @property
+    def facts(self) -> list[type[SectionFact[Any]]]:
+        """Every fact that some subject reads, each once; the host itself and our record first."""
+        asked = [fact for subject in self.subjects for fact in subject.facts]
+        return list(dict.fromkeys([System, Record, *asked]))
+
+    def look(self) -> None:
+        """Survey the host (one execution) and judge what it says. A host that does not answer is lost, not judged."""
+        transport.tune(self.host)
+        try:
+            lines = transport.execute(self.host, survey_script(self.facts), SURVEY_SECONDS)
+        except transport.Unreachable as error:
+            self.lost = True
+            self.errors.append(str(error))
+            return
+        self.lost = False
+        self.survey = Survey.parse(self.facts, lines)
+        controls = [control for subject in self.subjects for control in subject.controls]
+        findings = judge(controls, self.survey, self.policy)
+        # What this run itself has moved is no drift.
+        self.findings = findings if self.done else baseline.with_drift(findings, self.survey)
+
+    def plan(self) -> None:
+        """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""
+        if self.survey is None or not self._may_change(self.survey):
+            return
+        context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
+        self.changes = [change for subject in self.subjects for change in self._planned(subject, context)]
+        try:
+            self.steps = arrange(self.changes, [subject.name for subject in self.subjects])
+        except ValueError as error:  # the policy wants two values of one key
+            self.errors.append(f"cannot be planned: {error}")
+
+    def begin_with(self, changes: Sequence[Change]) -> None:
+        """A plan of these changes alone: the rest can only be planned when they are done."""
+        if self.survey is not None and self._may_change(self.survey):
+            self.changes = list(changes)
+            self.steps = arrange(self.changes, ["engine"])
+
+    def _may_change(self, survey: Survey) -> bool:
+        try:
+            root = survey[System].uid == 0
+        except UnknownReading as error:
+            self.errors.append(f"cannot tell who we are on this host, so nothing is changed: {error}")
+            return False
+        if not root:
+            self.errors.append("not root here, and sudo is missing or asks for a password: nothing can be changed")
+        return root
+
+    def _planned(self, subject: Subject, context: Context) -> Iterable[Change]:
+        wrong = [f for f in self.findings if f.control.subject == subject.name and not f.state.holds]
+        if all(finding.state is State.UNKNOWN for finding in wrong):
+            return []
+        try:
+            return list(subject.plan(context))
+        except UnknownReading as error:
+            self.errors.append(f"{subject.name}: cannot be planned, {error}")
+            return []
+
+    def steps_named(self, name: str) -> list[Step]:
+        """The subject's step, or with `services` every service's; none where there is nothing to do."""
+        return [step for step in self.steps if ("services" if step.service else step.name) == name]
+
+    def execute(self, step: Step) -> bool:
+        """Execute one step; whether all of it was done. What failed is kept in `errors`, other steps may go on."""
+        compiled = journal.compile_step(step, self.run, self.entries + 1)
+        self.entries += len(compiled.entries)
+        try:
+            lines = transport.execute(self.host, compiled.script, STEP_SECONDS)
+        except transport.Unreachable as error:
+            self.errors.append(f"{step.name}: {error}; what was begun on the host goes on there, run again to see")
+            return False
+        outcomes = compiled.outcomes(lines)
+        told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
+        return all([self._note(step, entry, compiled.entries[entry], outcomes[entry].error) for entry in told_first])
+
+    def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
+        what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
+        if error == journal.NOT_REACHED and any(each.startswith(f"{step.name}: ") for each in self.errors):
+            return False  # what stopped the step has been told
+        if error:
+            self.errors.append(f"{step.name}: {what}: {error}")
+            self.host.log_styled(f"failed: {what}: {error}", fg="red")
+            return False
+        self.host.log(f"done: {what}")
+        row = {"subject": step.name, "what": what, "journal": f"{self.run['id']}/{entry}"}
+        path = getattr(change, "path", None)
+        self.done.append(row | ({"path": path} if path else {}))
+        return True
+
+    def choose(self, wanted: str | None) -> None:
+        """The run to undo: `wanted`, or the newest one that still stands."""
+        if self.survey is None or not self._may_change(self.survey):
+            return
+        try:
+            journals = self.survey[Record].journals
+        except UnknownReading as error:
+            self.errors.append(f"the journals cannot be read: {error}")
+            return
+        standing = [entry for entry in journals if not entry.undone and wanted in (None, entry.run)]
+        if standing:
+            self.undoing = standing[-1]
+        elif wanted is not None:
+            known_runs = ", ".join(entry.run for entry in journals if not entry.undone) or "none"
+            self.errors.append(f"no run {wanted} stands in the journal here (there are: {known_runs})")
+
+    def undo(self) -> None:
+        """Undo the chosen run on the host, last change first."""
+        assert self.undoing is not None
+        script, nonce = journal.undo_script(self.undoing.run)
+        try:
+            lines = transport.execute(self.host, script, STEP_SECONDS)
+        except transport.Unreachable as error:
+            self.errors.append(f"undo: {error}")
+            return
+        said = journal.parse_answer(lines, nonce)
+        for entry in reversed(self.undoing.entries):
+            if entry.undone:
+                continue
+            outcome = said.get(entry.id, said.get("0", journal.Outcome(entry.id, "not reached")))
+            if outcome.error:
+                self.errors.append(f"undo of {entry.what}: {outcome.error}")
+                continue
+            self.host.log(f"undone: {clean(entry.what)}")
+            row = {
+                "subject": entry.subject,
+                "what": f"undone: {entry.what}",
+                "journal": f"{self.undoing.run}/{entry.id}",
+            }
+            self.done.append(row | ({"path": entry.path} if entry.path else {}))
+
+    def reconnect(self) -> None:
+        """A fresh connection, where the one we had is gone."""
+        self.host.disconnect()
+        client = getattr(self.host.connector, "client", None)
+        if client is not None:
+            client.close()
+        self.host.connect(reason="again, after a change", show_errors=False, raise_exceptions=False)
+
+    def confirm(self) -> bool:
+        """Survey again after the changes; keep the baseline. Whether the host answers and nothing failed."""
+        self.look()
+        if self.lost:
+            self.reconnect()
+            self.look()
+        if not self.lost:
+            kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings))
+            try:
+                transport.execute(self.host, kept, SURVEY_SECONDS)
+            except transport.Unreachable as error:
+                self.errors.append(f"the baseline could not be kept: {error}")
+        return not self.errors
+
+    def report(self) -> HostReport:
+        """How this host ended."""
+        status: Status = "unreachable" if self.lost else "error" if self.errors or self.survey is None else "ok"
+        system, kernel = self._identity()
+        return HostReport(
+            self.host.name, status, "; ".join(self.errors) or None, system, kernel,
+            self.findings, self.done,
+        )  # fmt: skip
+
+    def _identity(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self.survey is None:
+            return {}, {}
+        system, kernel = {}, {}
+        for reading in self.survey.readings.values():
+            if hasattr(reading, "pretty_name"):
+                system = {"id": reading.id, "version": reading.version_id, "name": reading.pretty_name}
+            if hasattr(reading, "release") and hasattr(reading, "build"):
+                kernel = {"release": reading.release, "build": reading.build}
+        return system, kernel

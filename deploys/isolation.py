@@ -1,0 +1,115 @@
+"""Which networks are to keep their containers apart, and whether the kernel does: the rules, and the pure judging."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field
+
+from deploys.docker_daemon import configured
+from deploys.engine.policy import Rules
+from facts.docker import DockerReading, Network
+from facts.networks import RULES_FILE, NetworksReading
+from facts.reading import Unknown, known
+
+ENABLE_ICC = "com.docker.network.bridge.enable_icc"
+
+
+class NetworksRules(Rules):
+    """Bridge networks of the container engine."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    icc: bool | None = Field(None, description="false: containers on one bridge network do not reach each other")
+    cover: Literal["all", "default"] | list[str] = Field(
+        "default", description="the networks that icc is about: all, default (Docker's own bridge), or names"
+    )
+    except_: list[str] = Field([], alias="except", description="names of networks that are left as they are")
+    br_netfilter: bool | None = Field(None, description="true: bridged frames meet iptables, now and after a reboot")
+    guarded_forwarding: Literal[True] | None = Field(
+        None, description="true: what the host forwards meets the engine's chains or a FORWARD policy of DROP"
+    )
+
+
+def covers(rules: NetworksRules, network: Network) -> bool:
+    if network.driver != "bridge" or not network.bridge or network.name in rules.except_:
+        return False
+    if rules.cover == "all":
+        return True
+    return network.name == "bridge" if rules.cover == "default" else network.name in rules.cover
+
+
+def covered(rules: NetworksRules, docker: DockerReading) -> list[Network]:
+    return [network for network in known(docker.networks) if covers(rules, network)]
+
+
+def off(value: Any) -> bool:
+    return value is False or str(value).lower() == "false"
+
+
+def in_rules(text: str | Unknown | None) -> tuple[str, ...]:
+    """The bridges that our rules file keeps apart."""
+    return tuple(re.findall(r'^\s*meta ibrname "([^"]+)" drop$', known(text) or "", re.MULTILINE))
+
+
+def lasting(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
+    """Whether the isolation is written where a restart finds it."""
+    if network.bridge in in_rules(reading.files.get(RULES_FILE)) and reading.unit_enabled:
+        return True
+    return off(configured(docker, "icc")) if network.name == "bridge" else not network.icc
+
+
+def open_by(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+    """Why containers on `network` still reach each other, as the kernel has it; "" where they do not."""
+    if network.bridge in known(reading.dropped):
+        return ""
+    if off(configured(docker, "iptables")):
+        return "Docker runs with iptables=false, so nothing enforces icc"
+    found = _open_to(4, network, reading)
+    if found or not any(":" in subnet for subnet in network.subnets):
+        return found
+    return _open_to(6, network, reading)
+
+
+def _open_to(version: int, network: Network, reading: NetworksReading) -> str:
+    """The same for IPv4 or IPv6: a rule that drops, and bridged frames that meet it."""
+    table, tool = (reading.filter4, "iptables") if version == 4 else (reading.filter6, "ip6tables")
+    rules = known(table)
+    if rules is None:
+        return f"{tool} is not installed, so nothing enforces icc"
+    subnets = tuple(subnet for subnet in network.subnets if (":" in subnet) == (version == 6))
+    verdict = rules.between_ports(network.bridge, subnets)
+    if not verdict.drop:
+        asked = "" if network.icc else " although its icc is false"
+        return f"{tool} lets them through{asked} ({verdict.by})"
+    if not known(reading.br_netfilter):
+        hint = ", as Docker leaves it where ip_forward is 0" if reading.forwarding4 == 0 else ""
+        return f"{tool} has the rule, but br_netfilter is not loaded and frames within a bridge never meet it{hint}"
+    return _not_called(tool, network, reading)
+
+
+def _not_called(tool: str, network: Network, reading: NetworksReading) -> str:
+    own = next((bridge for bridge in known(reading.bridges) if bridge.name == network.bridge), None)
+    called = own is not None and (own.nf_call_iptables if tool == "iptables" else own.nf_call_ip6tables)
+    if called or known(reading.nf_call.get(tool, 0)) == 1:
+        return ""
+    return f"{tool} has the rule, but net.bridge.bridge-nf-call-{tool} is 0 and frames within a bridge never meet it"
+
+
+def judge(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+    if why := open_by(network, docker, reading):
+        set_only = " (set on disk, not in force)" if lasting(network, docker, reading) else ""
+        return f"on network {network.name} containers reach each other{set_only}: {why}"
+    if not lasting(network, docker, reading):
+        return f"on network {network.name} containers are kept apart now, but nothing on disk says so after a restart"
+    return ""
+
+
+def wants_default_opts(rules: NetworksRules, docker: DockerReading) -> bool:
+    """Whether networks to come should be made closed, this daemon can be told so, and has not been."""
+    if rules.cover != "all" or "default-network-opts" not in known(docker.keys_known):
+        return False
+    options = configured(docker, "default-network-opts")
+    bridge = options.get("bridge") if isinstance(options, dict) else None
+    return not (isinstance(bridge, dict) and off(bridge.get(ENABLE_ICC)))

@@ -1,0 +1,237 @@
+"""The kernel: self-protection by sysctls and boot parameters, resolved against what containers need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from deploys import kernel_boot, kernel_sysctls
+from deploys.engine.change import Blocked, Change, Context, Subject
+from deploys.engine.control import (
+    Control,
+    Impact,
+    Severity,
+    State,
+    Verdict,
+    agree,
+    failed,
+    not_applicable,
+    passed,
+)
+from deploys.engine.policy import Policy
+from deploys.kernel_boot import BootRow, effective
+from deploys.kernel_rules import KernelRules
+from deploys.kernel_sysctls import SysctlRow
+from deploys.kernel_write import CLONE, FORWARD, NAMESPACES, RP_FILTERS, accepted_filters, plan_sysctls
+from facts.docker import Docker
+from facts.kernel import Kernel, KernelReading
+from facts.kernel_packages import flavour
+from facts.reading import Unknown, known
+from facts.survey import Survey
+from facts.sysctls import Setting
+from facts.system import System
+
+Check = Callable[[Survey, Policy], Verdict]
+
+
+def on_own_kernel(check: Check) -> Check:
+    """A container's kernel is its host's business."""
+
+    def checked(survey: Survey, policy: Policy) -> Verdict:
+        container = survey[System].container
+        if container:
+            return not_applicable(f"this is a container ({container}): the kernel is the business of its host")
+        return check(survey, policy)
+
+    return checked
+
+
+def sysctl_check(row: SysctlRow) -> Check:
+    def check(survey: Survey, policy: Policy) -> Verdict:
+        declared = policy[KernelRules].value(row.key)
+        if declared is None:
+            return not_applicable(f"the policy does not set {row.key}")
+        sysctls = survey[Kernel].sysctls
+        live = known(sysctls.value(row.key))
+        if live is None:
+            return not_applicable(f"this kernel has no {row.key}")
+        return judge_sysctl(row, declared, known(sysctls.stored(row.key)), live)
+
+    return on_own_kernel(check)
+
+
+def judge_sysctl(row: SysctlRow, declared: str, stored: Setting | None, live: str) -> Verdict:
+    """Declared, what a boot will set (and which file does), and live."""
+    disk = stored.value if stored else None
+    disk_ok, live_ok = row.holds(disk, declared), row.holds(live, declared)
+    if disk_ok and not live_ok and live in row.one_way:
+        reason = f"{row.key} is {live} until a reboot: that setting has no way back"
+        return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
+    if stored and not disk_ok:
+        now = "holds now" if live_ok else f"is {live} now"
+        return failed(f"{row.key} {now}, and {stored.file} sets it to {disk} at boot", declared, disk, live)
+    return agree(declared, disk, live, Impact.NONE, lambda value: row.holds(value, declared), row.key)
+
+
+def boot_check(row: BootRow) -> Check:
+    def check(survey: Survey, policy: Policy) -> Verdict:
+        declared = policy[KernelRules].word(row.name)
+        if declared is None:
+            return not_applicable(f"the policy does not ask for the boot parameter {row.name}")
+        kernel = survey[Kernel]
+        if row.needs and not isinstance(kernel.config, Unknown) and kernel.config.get(row.needs, "n") == "n":
+            return not_applicable(f"this kernel was built without CONFIG_{row.needs}")
+        live = effective(kernel, row, known(kernel.cmdline))
+        disk = effective(kernel, row, known(kernel.boot.configured))
+        if row.holds(disk, declared) and not row.holds(live, declared):
+            reason = f"{declared} is on the next boot's command line, and not on the running kernel's"
+            return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
+        return agree(declared, disk, live, Impact.REBOOT, lambda word: row.holds(word, declared), row.name)
+
+    return on_own_kernel(check)
+
+
+def boot_id(name: str) -> str:
+    """The control's id: `kernel.boot.page_alloc.shuffle`."""
+    return f"kernel.boot.{name}"
+
+
+def reboot_needed(survey: Survey, policy: Policy) -> Verdict:
+    if policy[KernelRules].running is None:
+        return not_applicable("the policy does not ask for the newest installed kernel")
+    kernel = survey[Kernel]
+    reboot = known(kernel.reboot)
+    newest = _newest(kernel)
+    running = f"{kernel.release} {kernel.version}".strip()
+    state = State.PENDING_REBOOT if reboot.needed else State.PASS
+    return Verdict(state, reboot.why, "newest-installed", newest, running)
+
+
+def _newest(kernel: KernelReading) -> str | None:
+    """The newest installed kernel of the running one's flavour."""
+    if isinstance(kernel.packages, Unknown):
+        return None
+    same = [package for package in kernel.packages if flavour(package.release) == flavour(kernel.release)]
+    return f"{same[-1].release} {same[-1].version}" if same else None
+
+
+def forwarding(survey: Survey, policy: Policy) -> Verdict:
+    """CIS wants 0. Docker sets 1 itself when it starts, so that no file need do it; a file that sets 0 cuts
+    containers off as soon as somebody reloads sysctls."""
+    if policy[KernelRules].forwarding is None:
+        return not_applicable("the policy does not speak of forwarding")
+    docker, sysctls = survey[Docker], survey[Kernel].sysctls
+    if not docker.installed:
+        return not_applicable("no Docker here whose bridges would need forwarding")
+    live = known(sysctls.value(FORWARD))
+    stored = known(sysctls.stored(FORWARD))
+    disk = stored.value if stored else None
+    if stored and disk != "1":
+        return failed(f"{stored.file} sets {FORWARD}={disk}: containers on bridges lose their network when it is read",
+                      "1", disk, live)  # fmt: skip
+    if live == "1":
+        return passed("forwarding is on, as Docker's bridges need it (against CIS 3.3.1)", "1", disk, live)
+    if not known(docker.running):
+        return not_applicable("Docker is not running; it turns forwarding on when it starts")
+    return failed(f"{FORWARD} is {live}: containers on bridges have no network", "1", disk, live)
+
+
+def overlay(survey: Survey, policy: Policy) -> Verdict:
+    if policy[KernelRules].overlay is None:
+        return not_applicable("the policy does not speak of the overlay module")
+    if not survey[Docker].installed:
+        return not_applicable("no Docker here that would store layers with overlay")
+    kernel = survey[Kernel]
+    there = known(kernel.has_module("overlay"))
+    live = "loaded" if there else "not loaded"
+    if where := known(kernel.blocked).get("overlay"):
+        return failed(f"overlay is kept from loading ({where}): Docker's storage needs it", "loadable", where, live)
+    return passed("overlay can be loaded, as Docker's storage needs it (against CIS 1.1.1.6)", "loadable", "loadable",
+                  live)  # fmt: skip
+
+
+def user_namespaces(survey: Survey, policy: Policy) -> Verdict:
+    rules = policy[KernelRules]
+    if rules.user_namespaces is None:
+        return not_applicable("the policy does not speak of user namespaces")
+    if not survey[Docker].installed and not rules.rootless:
+        return not_applicable("no containers here that would need user namespaces")
+    sysctls = survey[Kernel].sysctls
+    if known(sysctls.value(NAMESPACES)) is None:
+        return failed("this kernel has no user namespaces", "above 0", None, None)
+    for key in (CLONE, NAMESPACES) if rules.rootless else (NAMESPACES,):
+        live, stored = known(sysctls.value(key)), known(sysctls.stored(key))
+        disk = stored.value if stored else None
+        if live is not None and "0" in (live, disk):
+            where = f"{stored.file} sets {key}=0" if stored and disk == "0" else f"{key} is 0"
+            return failed(f"{where}: containers that need a user namespace do not start", "above 0", disk, live)
+    return passed("user namespaces are allowed, as containers need them (against STIG RHEL-09-213105)", "above 0",
+                  disk, live)  # fmt: skip
+
+
+def rp_filter(survey: Survey, policy: Policy) -> Verdict:
+    """The kernel takes the greater of `all` and the interface's own value, which starts as `default`."""
+    declared = policy[KernelRules].rp_filter
+    if declared is None:
+        return not_applicable("the policy does not speak of the reverse path filter")
+    kernel = survey[Kernel]
+    live = max(int(known(kernel.sysctls.value(key)) or 0) for key in RP_FILTERS)
+    stored = [setting for key in RP_FILTERS if (setting := known(kernel.sysctls.stored(key))) and setting.value]
+    disk = max((int(setting.value or 0) for setting in stored), default=None)
+    vxlan = known(kernel.has_module("vxlan"))
+    accepted = accepted_filters(declared, vxlan)
+    files = " and ".join(sorted({setting.file for setting in stored}))
+    note = "overlay networks are here, so loose" if vxlan else "reverse path filter"
+    if disk is not None and disk not in accepted:
+        return failed(f"{note}: {files} sets it to {disk} at boot", str(declared), disk, live)
+    return agree(declared, disk, live, Impact.NONE, lambda value: value in accepted, f"{note}: net.ipv4.conf rp_filter")
+
+
+CONTROLS: tuple[Control, ...] = (
+    *(Control(f"kernel.sysctl.{row.key}", row.title, row.severity, row.why, sysctl_check(row), row.references)
+      for row in kernel_sysctls.ROWS),
+    *(Control(boot_id(row.name), row.title, row.severity, row.why, boot_check(row),
+              row.references, Impact.REBOOT)
+      for row in kernel_boot.ROWS),
+    Control("kernel.forwarding", "Forwarding stays on for containers", Severity.HIGH,
+            "benchmarks for hosts without containers turn it off, and cut every container on a bridge off",
+            on_own_kernel(forwarding), ("CIS-Debian12-3.3.1", "STIG-RHEL9-253075")),
+    Control("kernel.overlay", "The overlay file system can be used", Severity.HIGH,
+            "benchmarks for hosts without containers block the module that Docker's storage needs",
+            on_own_kernel(overlay), ("CIS-Debian12-1.1.1.6",)),
+    Control("kernel.user-namespaces", "User namespaces are there for containers", Severity.HIGH,
+            "benchmarks turn off what keeps root in a container from being root on the host",
+            on_own_kernel(user_namespaces), ("STIG-RHEL9-213105",)),
+    Control("kernel.rp-filter", "Packets come from where their answers go", Severity.MEDIUM,
+            "a packet with a forged source must not be taken; strict filtering breaks overlay networks",
+            on_own_kernel(rp_filter), ("CIS-Debian12-3.3.7", "STIG-RHEL9-253035")),
+    Control("kernel.reboot-needed", "The newest installed kernel is the one that runs", Severity.HIGH,
+            "a fixed kernel protects nobody before the host has booted it",
+            on_own_kernel(reboot_needed), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT),
+)  # fmt: skip
+
+
+def plan(context: Context) -> Iterable[Change]:
+    """Sysctls at boot and live, then boot parameters. What only a person can decide is told, not done."""
+    finding = context.findings.get("kernel.overlay")
+    if context.failing("kernel.overlay") and finding:
+        yield Blocked("kernel", "let the overlay module load", why=f"{finding.verdict.disk}: take that line away")
+    yield from plan_sysctls(context)
+    rules = context.policy[KernelRules]
+    words = rules.boot_parameters or ()
+    wanted = [word for word in words if context.failing(boot_id(kernel_boot.name_of(word)))]
+    standing = [word for word in words if _holds(context, boot_id(kernel_boot.name_of(word)))]
+    if wanted:
+        yield from kernel_boot.plan(context, [word for word in words if word in wanted or word in standing])
+
+
+def _holds(context: Context, id_: str) -> bool:
+    return id_ in context.findings and context.findings[id_].state is State.PASS
+
+
+SUBJECT = Subject(
+    name="kernel",
+    rules=KernelRules,
+    controls=CONTROLS,
+    plan=plan,
+    facts=(System, Kernel, Docker),
+)

@@ -1,0 +1,303 @@
+"""Networks: containers that do not reach each other, and the switches that this and all bridged traffic stand on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from deploys.docker_daemon import configured, daemon_json, docker_service, restart_obstacle
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, Subject, WriteFile
+from deploys.engine.control import (
+    Control,
+    Impact,
+    Severity,
+    Verdict,
+    failed,
+    not_applicable,
+    passed,
+)
+from deploys.engine.policy import Policy
+from deploys.isolation import (
+    ENABLE_ICC,
+    NetworksRules,
+    covered,
+    covers,
+    in_rules,
+    judge,
+    lasting,
+    off,
+    open_by,
+    wants_default_opts,
+)
+from facts.docker import Docker, DockerReading, Network
+from facts.kernel import Kernel
+from facts.networks import MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT, UNIT_FILE, Networks, NetworksReading
+from facts.reading import known
+from facts.survey import Survey
+
+ACCEPT = "network-isolation"
+NF_CALL_KEYS = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
+ENGINE_CHAINS = frozenset({"DOCKER-USER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-1"})
+SWITCHES = "\n".join(["# Written by hullproof: frames within a bridge meet the firewall.",
+                      *(f"{key} = 1" for key in NF_CALL_KEYS), ""])  # fmt: skip
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "networks"
+
+
+def _check_icc(survey: Survey, policy: Policy) -> Verdict:
+    rules = policy[NetworksRules]
+    if rules.icc is not False:
+        return not_applicable("the policy does not ask for it" if rules.icc is None else "the policy lets them talk")
+    docker = survey[Docker]
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    reading, networks = survey[Networks], covered(rules, docker)
+    wrong = [judge(network, docker, reading) for network in networks]
+    reasons = [reason for reason in (*wrong, *_beyond(rules, docker, reading)) if reason]
+    disk = {network.name: lasting(network, docker, reading) for network in networks}
+    live = {network.name: not open_by(network, docker, reading) for network in networks}
+    declared = {network.name: True for network in networks}
+    if reasons:
+        return failed("; ".join(reasons), declared, disk, live)
+    if not networks:
+        return not_applicable("the policy covers none of the host's networks")
+    return passed(f"containers do not reach each other on {_list(disk)}", declared, disk, live)
+
+
+def _beyond(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> Iterator[str]:
+    """What lies beside the networks that are there: those to come, and those that should be left alone."""
+    if wants_default_opts(rules, docker):
+        yield f"daemon.json has no default-network-opts with {ENABLE_ICC}: networks made from now on are open"
+    spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
+    ours = {*known(reading.dropped), *in_rules(reading.files.get(RULES_FILE))}
+    for bridge in sorted(ours & set(spared)):
+        yield f"network {spared[bridge]} is kept apart by our own table, though the policy leaves it alone"
+
+
+# ------------------------------------------------------------------------------------------------ the switches
+
+
+def _check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
+    if not policy[NetworksRules].br_netfilter:
+        return not_applicable("the policy does not ask for it")
+    reading, sysctls = survey[Networks], survey[Kernel].sysctls
+    stored = [(key, setting) for key in NF_CALL_KEYS if (setting := known(sysctls.stored(key)))]
+    against = [f"{setting.file} sets {key}=0" for key, setting in stored if setting.value == "0"]
+    disk = bool(known(reading.modules_load)) and not known(reading.modules_blocked) and not against
+    loaded = known(reading.br_netfilter)
+    live = loaded and all(known(reading.nf_call.get(name, 0)) == 1 for name in ("iptables", "ip6tables"))
+    if live and disk:
+        return passed("bridged frames meet iptables, now and after a reboot", True, disk, live)
+    reasons = [*against, *(f"blocked by {line}" for line in known(reading.modules_blocked))]
+    if not known(reading.modules_load):
+        reasons.append("nothing in modules-load.d loads br_netfilter at boot")
+    if not live:
+        values = ", ".join(f"bridge-nf-call-{name}={value}" for name, value in reading.nf_call.items())
+        reasons.append(f"live {values} (want 1)" if loaded else "br_netfilter is not loaded")
+    return failed("; ".join(reasons), True, disk, live)
+
+
+def _check_forwarding(survey: Survey, policy: Policy) -> Verdict:
+    if policy[NetworksRules].guarded_forwarding is None:
+        return not_applicable("the policy does not ask for it")
+    docker = survey[Docker]
+    if not (docker.installed and known(docker.running)):
+        return not_applicable("no engine runs that forwards")
+    reading = survey[Networks]
+    if known(reading.forwarding4) != 1:
+        return not_applicable("forwarding is off: nothing passes that would have to be guarded")
+    how = _guard(reading)
+    if how is None:
+        reason = "forwarding is on, but FORWARD accepts everything and the engine's chains are not in it"
+        return failed(f"{reason}: was the firewall flushed or reloaded?", True, None, False)
+    return passed(f"what is forwarded meets {how}", True, None, True)
+
+
+def _guard(reading: NetworksReading) -> str | None:
+    """What stands before forwarded packets; None where nothing does."""
+    if isinstance(reading.tables, tuple) and "ip docker-bridges" in reading.tables:
+        return "Docker's own nftables table"
+    rules = known(reading.filter4)
+    if rules is None:
+        return None
+    if chains := sorted(ENGINE_CHAINS & rules.chains()):
+        return f"the engine's chains ({_list(chains)})"
+    return "a FORWARD policy of DROP" if rules.policy == "DROP" else None
+
+
+CONTROLS = (
+    Control(
+        id="networks.icc",
+        title="Containers on one bridge network do not reach each other",
+        severity=Severity.MEDIUM,
+        why="One container taken over is a way to every other on its network; a setting in a file stops no packet.",
+        check=_check_icc,
+        references=("CIS-Docker-2.2", "CIS-Docker-5.30", "NIST-800-190-4.4.2"),
+        impact=Impact.RESTART,
+    ),
+    Control(
+        id="networks.br-netfilter",
+        title="Frames within a bridge meet the firewall",
+        severity=Severity.MEDIUM,
+        why="Without br_netfilter the engine's rules between containers exist and are never asked.",
+        check=_check_br_netfilter,
+        references=("CIS-Docker-2.2",),
+    ),
+    Control(
+        id="networks.forwarding",
+        title="What the host forwards meets the engine's rules",
+        severity=Severity.MEDIUM,
+        why="Containers need forwarding; with the engine's rules flushed away it makes the host a router for anybody.",
+        check=_check_forwarding,
+        references=("CIS-Debian12-3.3.1", "CIS-Docker-2.4"),
+        impact=Impact.RESTART,
+    ),
+)
+
+
+# ------------------------------------------------------------------------------------------------ remediation
+
+
+def plan(context: Context) -> Iterable[Change]:
+    if context.failing("networks.br-netfilter"):
+        yield from _switches(context)
+    if context.failing("networks.forwarding"):
+        yield _rules_again(context)
+    if context.failing("networks.icc"):
+        yield from _isolate(context)
+
+
+def _rules_again(context: Context) -> Change:
+    what = "have Docker write its firewall rules again"
+    if why := restart_obstacle(context, {}):
+        return Blocked("networks", what, why=why)
+    service = docker_service(context)
+    return Activate("networks", what, interrupts=service.interrupts, service=service)
+
+
+def _switches(context: Context) -> Iterator[Change]:
+    reading = context.survey[Networks]
+    yield from _load_module(reading)
+    if blocked := known(reading.modules_blocked):
+        yield Blocked("networks", "load br_netfilter", why=f"somebody blocks it: {'; '.join(blocked)}")
+        return
+    values = {key: reading.nf_call.get(key.rpartition("-")[2]) for key in NF_CALL_KEYS}
+    if wrong := {key: value for key, value in values.items() if value != 1}:
+        was = {key: value for key, value in wrong.items() if isinstance(value, int)}
+        yield Command("networks", "have bridged frames meet iptables and ip6tables",
+                      script="\n".join(f"sysctl -q -w {key}=1 || exit 1" for key in wrong),
+                      undo="\n".join(f"sysctl -q -w {key}={value}" for key, value in was.items()))  # fmt: skip
+    before = known(reading.files.get(SYSCTL_FILE))
+    if before != SWITCHES:
+        yield WriteFile("networks", f"keep that after a reboot ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCHES,
+                        before=before)  # fmt: skip
+
+
+def _load_module(reading: NetworksReading) -> Iterator[Change]:
+    if known(reading.modules_blocked):
+        return
+    if not known(reading.modules_load):
+        yield WriteFile("networks", f"load br_netfilter at boot ({MODULES_FILE})", path=MODULES_FILE,
+                        text="# Written by hullproof: frames within a bridge meet the firewall.\nbr_netfilter\n",
+                        before=known(reading.files.get(MODULES_FILE)))  # fmt: skip
+    if not known(reading.br_netfilter):
+        own = re.compile(r"docker\d+|br-[0-9a-f]{12}")
+        others = [b.name for b in known(reading.bridges) if b.ports and not own.fullmatch(b.name)]
+        touched = f"traffic within {_list(others)} meets iptables from now on" if others else ""
+        yield Command("networks", "load br_netfilter", script="modprobe br_netfilter",
+                      undo="modprobe -r br_netfilter 2>/dev/null || :", interrupts=touched)  # fmt: skip
+
+
+def _isolate(context: Context) -> Iterator[Change]:
+    rules, docker, reading = context.policy[NetworksRules], context.survey[Docker], context.survey[Networks]
+    networks = covered(rules, docker)
+    held = {} if context.accepts(ACCEPT) else {n.bridge: n for n in networks if _cuts(n, docker, reading)}
+    for network in held.values():
+        yield Blocked("networks", f"keep containers on network {network.name} apart", why=_why_blocked(network))
+    yield from _daemon(context, rules, docker, networks)
+    bridges = sorted({network.bridge for network in networks if network.bridge not in held})
+    strange = [bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)]
+    if strange:
+        yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
+    opened = [n for n in networks if n.bridge not in held and open_by(n, docker, reading)]
+    yield from _tables(reading, [bridge for bridge in bridges if bridge not in strange], _who(opened))
+
+
+def _cuts(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
+    """Whether isolation would part containers of a user-made network that may well be talking now."""
+    return network.name != "bridge" and len(network.containers) > 1 and bool(open_by(network, docker, reading))
+
+
+def _why_blocked(network: Network) -> str:
+    return (
+        f"{_list(sorted(network.containers))} run on it and could no longer reach each other; allow it with "
+        f"`--data accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy, or name {network.name} under networks.except"
+    )
+
+
+def _who(networks: list[Network]) -> str:
+    """The running containers that will be parted, by network."""
+    parted = [f"{n.name}: {_list(sorted(n.containers))}" for n in networks if len(n.containers) > 1]
+    return f"these containers no longer reach each other on {'; '.join(parted)}" if parted else ""
+
+
+def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, networks: list[Network]) -> Iterator[Change]:
+    if any(network.name == "bridge" for network in networks) and not off(configured(docker, "icc")):
+        yield daemon_json(context, "networks", "containers on the default bridge do not talk", {"icc": False})
+    if wants_default_opts(rules, docker):
+        options = configured(docker, "default-network-opts")
+        merged: dict[str, Any] = dict(options) if isinstance(options, dict) else {}
+        merged["bridge"] = {**merged.get("bridge", {}), ENABLE_ICC: "false"}
+        yield daemon_json(
+            context,
+            "networks",
+            f"new networks keep containers apart unless made with {ENABLE_ICC}=true",
+            {"default-network-opts": merged},
+        )
+
+
+def _tables(reading: NetworksReading, bridges: list[str], interrupts: str) -> Iterator[Change]:
+    """Our own nft tables and the unit that loads them at boot: what no engine rewrites."""
+    text, unit = rules_text(bridges), (TEMPLATES / UNIT).read_text()
+    before, unit_before = known(reading.files.get(RULES_FILE)), known(reading.files.get(UNIT_FILE))
+    if not bridges and before is None:
+        return
+    if reading.tables is None:
+        yield Install("networks", "install nft, which keeps frames within a bridge apart", packages=("nftables",))
+    if text != before:
+        what = f"keep containers apart on {_list(bridges)}" if bridges else "keep no containers apart any more"
+        yield WriteFile("networks", f"{what} ({RULES_FILE})", path=RULES_FILE, text=text, before=before,
+                        validate="nft -c -f {}", activate=LOAD, interrupts=interrupts)  # fmt: skip
+    elif set(known(reading.dropped)) != set(bridges):
+        yield Command("networks", f"load {RULES_FILE}", script=LOAD, undo="", interrupts=interrupts)
+    if unit != unit_before:
+        yield WriteFile(
+            "networks", f"load it at boot ({UNIT})", path=UNIT_FILE, text=unit, before=unit_before, activate=ENABLE
+        )
+    elif not reading.unit_enabled:
+        yield Command("networks", f"enable {UNIT}", script=ENABLE, undo=f"systemctl disable {UNIT}")
+
+
+def rules_text(bridges: Iterable[str]) -> str:
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
+    return environment.get_template("networks.nft.j2").render(bridges=list(bridges))
+
+
+# They run again after an undo, when the file is what it was before: gone, or an older one of ours.
+LOAD = f"""if [ -e {RULES_FILE} ]; then nft -f {RULES_FILE}; else
+  for family in bridge inet; do nft delete table $family hullproof 2>/dev/null || :; done
+fi"""
+ENABLE = f"""systemctl daemon-reload || exit 1
+if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT} && systemctl restart {UNIT}; else
+  rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
+fi"""
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
+
+
+SUBJECT = Subject("networks", NetworksRules, CONTROLS, plan, (Networks, Docker, Kernel))

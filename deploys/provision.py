@@ -1,0 +1,33 @@
+"""Make bare hosts into hardened, proved container hosts in one run: engine, policy, proofs.
+
+    pyinfra INVENTORY deploys/provision.py [--data policy=strict] [-y]
+
+The engine's package comes from the distribution. When it is there the host is surveyed again, everything the policy
+asks for is planned and done, and the proofs (`tests/verify`) run against it.
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pyinfra.context import host
+
+from deploys.engine.operations import confirm, enforce, plan_again
+from deploys.engine.proofs import prove_after
+from deploys.engine.run import begin, show_plan
+from deploys.provisioning import engine_for
+from deploys.subjects import SUBJECTS
+
+run = begin("provision")
+prove_after(run)
+session = run.session()
+session.look()
+session.begin_with(engine_for(session.survey))
+show_plan(session)
+
+enforce(name="Install the container engine", step="engine")
+plan_again(name="Survey the engine, and plan what the policy asks for")
+for step in host.loop([*(subject.name for subject in SUBJECTS), "services"]):
+    enforce(name=f"Enforce {step}", step=step)
+confirm(name="Survey again, and keep what holds as the baseline")

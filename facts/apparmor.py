@@ -1,0 +1,202 @@
+"""AppArmor: whether the kernel has it, whether the host can load profiles, and which profiles are in which mode."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
+from facts.selinux import parameters
+
+ENABLED = "/sys/module/apparmor/parameters/enabled"
+LOADED = "/sys/kernel/security/apparmor/profiles"
+FOLDER = "/etc/apparmor.d"
+PARAMETERS = ("apparmor", "security", "lsm")
+
+
+@dataclass(frozen=True)
+class Profile(Jsonable):
+    """A profile as a file declares it: `flags=(complain)`, `flags=(unconfined)`, `attach_disconnected` …"""
+
+    name: str
+    file: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Running(Jsonable):
+    executable: str
+    profile: str
+
+
+@dataclass(frozen=True)
+class AppArmorReading(Jsonable):
+    """See apparmor(7), apparmor.d(5), aa-status(8)."""
+
+    enabled: bool | Unknown | None  # in the running kernel; None: the kernel was built without AppArmor
+    parser: str | Unknown | None  # apparmor_parser's path; without it no profile gets into the kernel
+    package: str | Unknown | None  # version of package apparmor; None: not installed
+    service: str | Unknown | None  # apparmor.service: enabled, disabled, masked …; None: no such unit
+    command_line: dict[str, str] | Unknown  # of apparmor, security and lsm those given to the running kernel
+    profiles: dict[str, str] | Unknown  # loaded: name to enforce, complain, kill, unconfined, prompt
+    declared: tuple[Profile, ...] | Unknown  # in /etc/apparmor.d
+    unconfined: tuple[Running, ...] | Unknown  # running without the profile that is loaded for their executable
+    disabled: tuple[str, ...]  # file names in /etc/apparmor.d/disable
+    force_complain: tuple[str, ...]  # file names in /etc/apparmor.d/force-complain
+    files: dict[str, str | Unknown]  # path to text: our own files and those that declare a profile in complain
+
+    @property
+    def by_design(self) -> frozenset[str]:
+        """Profiles that their files declare as unconfined: they only name a program, and are no defect."""
+        declared = () if isinstance(self.declared, Unknown) else self.declared
+        return frozenset(profile.name for profile in declared if "unconfined" in profile.flags)
+
+
+class AppArmor(SectionFact[AppArmorReading]):
+    """AppArmor in the kernel (sysfs, securityfs), on disk (/etc/apparmor.d) and in its service."""
+
+    key: ClassVar[str] = "apparmor"
+    script: ClassVar[str] = f"""
+show {ENABLED} /proc/cmdline {LOADED}
+run parser command -v apparmor_parser
+if have dpkg-query; then run package dpkg-query -W -f '${{db:Status-Status}} ${{Version}}\\n' apparmor
+elif have rpm; then run package rpm -q --qf 'installed %{{VERSION}}-%{{RELEASE}}\\n' apparmor-parser; fi
+[ -d /run/systemd/system ] && run service systemctl is-enabled apparmor.service
+have aa-status && run status aa-status --json
+for d in disable force-complain; do [ -d {FOLDER}/$d ] && run $d ls {FOLDER}/$d; done
+[ -d {FOLDER} ] || exit 0
+run declared grep -sHE -d skip '^[[:space:]]*(profile[[:space:]]|["/@].*[[:space:]][{{][[:space:]]*$)' {FOLDER}/*
+files=$(grep -slE -d skip 'flags=\\([^)]*complain' {FOLDER}/*)
+[ -n "$files" ] && run complain grep -sH '' $files
+for f in {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
+:
+"""
+
+    @staticmethod
+    def parse(section: Section) -> AppArmorReading:
+        return AppArmorReading(
+            enabled=_enabled(section),
+            parser=_parser(section),
+            package=_package(section),
+            service=_service(section),
+            command_line=parameters(section.text("/proc/cmdline"), PARAMETERS),
+            profiles=_loaded(section),
+            declared=_declared(section),
+            unconfined=_unconfined(section),
+            disabled=_names(section.blocks.get("disable")),
+            force_complain=_names(section.blocks.get("force-complain")),
+            files=_files(section),
+        )
+
+
+def _enabled(section: Section) -> bool | Unknown | None:
+    text = section.file(ENABLED)
+    if not isinstance(text, str):
+        return text
+    return {"Y": True, "N": False}.get(text.strip(), Unknown(f"{ENABLED} holds neither Y nor N"))
+
+
+def _parser(section: Section) -> str | Unknown | None:
+    """command -v prints a path, or ends with 127 (dash) or 1 (bash) and no word."""
+    block = section.block("parser")
+    if isinstance(block, Unknown):
+        return block
+    answer = block.text.strip()
+    if block.status != 0 and not answer:
+        return None
+    return answer if re.fullmatch(r"/\S+", answer) else Unknown("command -v apparmor_parser gave no path")
+
+
+def _package(section: Section) -> str | Unknown | None:
+    block = section.blocks.get("package")
+    if block is None:
+        return Unknown("neither dpkg nor rpm is here: whether AppArmor is installed cannot be told")
+    status, _, version = block.text.strip().partition(" ")
+    if block.status == 0 and re.fullmatch(r"[a-z-]+", status):
+        return version if status == "installed" else None
+    absent = "no packages found" in block.text or "is not installed" in block.text
+    return None if absent else Unknown(f"package apparmor: {block.complaint}")
+
+
+def _service(section: Section) -> str | Unknown | None:
+    """systemctl(1) is-enabled: one word; its status is not 0 for `disabled` and its like."""
+    block = section.block("service")
+    if isinstance(block, Unknown):
+        return Unknown("no systemd here: whether AppArmor's service is enabled cannot be told")
+    answer = block.text.strip()
+    if answer == "not-found" or "No such file or directory" in answer:
+        return None
+    return answer if re.fullmatch(r"[a-z-]+", answer) else Unknown(f"apparmor.service: {block.complaint}")
+
+
+def _loaded(section: Section) -> dict[str, str] | Unknown:
+    """Lines such as `docker-default (enforce)`; a name may hold spaces and brackets."""
+    text = section.file(LOADED)
+    if isinstance(text, Unknown):
+        return text
+    if text is None:
+        return {} if _enabled(section) in (False, None) else Unknown(f"{LOADED} is not there: is securityfs mounted?")
+    found = [re.fullmatch(r"(.+) \(([a-z]+)\)", line) for line in text.splitlines() if line.strip()]
+    if not all(found):
+        return Unknown(f"{LOADED} has a line that names no profile")
+    return {match[1]: match[2] for match in found if match}
+
+
+def _declared(section: Section) -> tuple[Profile, ...] | Unknown:
+    block = section.blocks.get("declared")
+    if block is None:
+        return ()
+    if block.status > 1:  # grep(1): 1 is "no such line"
+        return Unknown(f"{FOLDER}: {block.complaint}")
+    return tuple(_headers(block.text))
+
+
+def _headers(text: str) -> Iterator[Profile]:
+    """`profile NAME [ATTACHMENT] [flags=(a,b)] {` or `/PATH flags=(a b) {`, each after its file's name. An indented
+    one is a child of the profile before it, which the kernel calls PARENT//CHILD."""
+    parents: dict[str, str] = {}
+    for line in text.splitlines():
+        file, _, header = line.partition(":")
+        words = re.match(r'(\s*)(?:profile\s+)?("[^"]+"|[^\s{#]\S*)', header)
+        if not words:
+            continue
+        name = words[2].strip('"')
+        if words[1] and file in parents:
+            name = f"{parents[file]}//{name}"
+        else:
+            parents[file] = name
+        flags = re.search(r"flags=\(([^)]*)\)", header)
+        yield Profile(name, file, tuple(re.split(r"[,\s]+", flags[1].strip())) if flags else ())
+
+
+def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
+    """aa-status(8) says so in JSON; its status is 2 where no profile is loaded."""
+    block = section.blocks.get("status")
+    if block is None:
+        return Unknown("aa-status is not installed: which processes run without their profile cannot be told")
+    try:
+        running = json.loads(block.text)["processes"]
+        rows = [(executable, row) for executable, found in running.items() for row in found]
+        found = {Running(executable, row["profile"]) for executable, row in rows if row["status"] == "unconfined"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Unknown(f"aa-status: {block.complaint}")
+    return tuple(sorted(found, key=lambda row: (row.executable, row.profile)))
+
+
+def _files(section: Section) -> dict[str, str | Unknown]:
+    """Files shown whole, and those that grep(1) read in one go: each line after its file's name."""
+    found = {path: section.text(path) for path in section.blocks if path.startswith(f"{FOLDER}/")}
+    texts: dict[str, str] = {}
+    block = section.blocks.get("complain")
+    for line in re.findall(r"[^\n]*\n", block.text) if block else ():
+        path, colon, rest = line.partition(":")
+        if colon and path.startswith(f"{FOLDER}/"):
+            texts[path] = texts.get(path, "") + rest
+    return {**texts, **found}
+
+
+def _names(block: Block | None) -> tuple[str, ...]:
+    return tuple(sorted(block.text.split())) if block and block.status == 0 else ()

@@ -1,0 +1,157 @@
+"""What iptables does with a new connection between two ports of one bridge: the FORWARD path, walked.
+
+Only rules that `iptables-save -t filter` prints and that can be reached from FORWARD are kept. The walk is careful in
+one direction: it says `drop` only where nothing before the drop could let any such packet through.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import shlex
+from dataclasses import dataclass
+
+from facts.reading import Jsonable
+
+DROPS = ("DROP", "REJECT")
+# Options that do not narrow what a rule matches.
+NEUTRAL = ("-m", "--comment", "--reject-with", "--log-prefix", "--log-level")
+
+
+@dataclass(frozen=True)
+class Verdict(Jsonable):
+    """`drop`, or `pass` with the rule (or policy) that lets at least some of the packets through."""
+
+    drop: bool
+    by: str
+
+
+@dataclass(frozen=True)
+class Filter(Jsonable):
+    """The filter table as far as FORWARD reaches: policies of built-in chains, and rules in order."""
+
+    policy: str  # of FORWARD
+    rules: tuple[str, ...]  # "-A CHAIN …"
+
+    def chains(self) -> frozenset[str]:
+        return frozenset(rule.split(" ", 2)[1] for rule in self.rules) | frozenset(_targets(self.rules))
+
+    def between_ports(self, bridge: str, subnets: tuple[str, ...]) -> Verdict:
+        """What happens to a new connection that comes in by `bridge` and goes out by it."""
+        walk = _Walk(self.rules, bridge, subnets)
+        return walk.chain("FORWARD", 0) or Verdict(self.policy in DROPS, f"FORWARD policy {self.policy}")
+
+
+def read_filter(text: str) -> Filter | None:
+    """`iptables-save -t filter`, None where it is not whole."""
+    policy = re.search(r"^:FORWARD (\S+)", text, re.MULTILINE)
+    if not policy or not re.search(r"^COMMIT$", text, re.MULTILINE):
+        # An iptables that has never been used has no table to print, and forwards everything.
+        return None if text.strip() and "*filter" in text else Filter("ACCEPT", ())
+    rules = [line for line in text.splitlines() if line.startswith("-A ")]
+    reached, todo = {"FORWARD"}, ["FORWARD"]
+    while todo:
+        name = todo.pop()
+        for target in _targets(tuple(rule for rule in rules if rule.startswith(f"-A {name} "))):
+            if target not in reached:
+                reached.add(target)
+                todo.append(target)
+    return Filter(policy[1], tuple(rule for rule in rules if rule.split(" ", 2)[1] in reached))
+
+
+def _targets(rules: tuple[str, ...]) -> list[str]:
+    found = (re.search(r" (?:-j|-g) (\S+)", rule) for rule in rules)
+    return [match[1] for match in found if match]
+
+
+@dataclass(frozen=True)
+class _Match:
+    """What a rule does with our packets: `sure` where it matches all of them, not merely some."""
+
+    target: str
+    sure: bool
+
+
+class _Walk:
+    def __init__(self, rules: tuple[str, ...], bridge: str, subnets: tuple[str, ...]) -> None:
+        self.rules = rules
+        self.bridge = bridge
+        self.subnets = [ipaddress.ip_network(subnet, strict=False) for subnet in subnets]
+
+    def chain(self, name: str, depth: int) -> Verdict | None:
+        """The verdict that ends the walk in this chain; None where it comes back to the caller."""
+        for rule in self.rules if depth < 20 else ():
+            if not rule.startswith(f"-A {name} ") or _published(rule):
+                continue
+            match = self.match(rule)
+            if match and match.target == "RETURN" and match.sure:
+                return None
+            if match and (found := self.end(rule, match, depth)):
+                return found
+        return None
+
+    def end(self, rule: str, match: _Match, depth: int) -> Verdict | None:
+        """A drop ends the walk only where the rule matches always; an accept ends it where it may match at all."""
+        if match.target in DROPS:
+            return Verdict(True, rule) if match.sure else None
+        if match.target == "ACCEPT":
+            return Verdict(False, rule)
+        found = self.chain(match.target, depth + 1)
+        return found if found and (match.sure or not found.drop) else None
+
+    def match(self, rule: str) -> _Match | None:
+        """None where the rule cannot match."""
+        target, sure = "", True
+        for negated, option, values in _options(rule):
+            if option in ("-j", "-g"):
+                target = values[0]
+                continue
+            answer = self.test(option, " ".join(values))
+            if answer is negated:
+                return None
+            sure = sure and answer is not None
+        return _Match(target, sure)
+
+    def test(self, option: str, value: str) -> bool | None:
+        """Whether one option matches: True always, False never, None sometimes (or we do not know)."""
+        if option in ("-i", "-o"):
+            return _device(value, self.bridge)
+        if option in ("-s", "-d"):
+            return self.address(value)
+        if option in ("--ctstate", "--state") and "NEW" not in value:
+            return False
+        return True if option in NEUTRAL else None
+
+    def address(self, value: str) -> bool | None:
+        try:
+            network = ipaddress.ip_network(value, strict=False)
+        except ValueError:
+            return None
+        same = [own for own in self.subnets if own.version == network.version]
+        if same and all(str(network) == str(own) or own.subnet_of(network) for own in same):  # type: ignore[arg-type]
+            return True
+        return None if not same or any(network.overlaps(own) for own in same) else False
+
+
+def _options(rule: str) -> list[tuple[bool, str, list[str]]]:
+    """(negated, option, its values), in order."""
+    options: list[tuple[bool, str, list[str]]] = []
+    negated = False
+    for word in shlex.split(rule)[2:]:
+        if word == "!":
+            negated = True
+        elif word.startswith("-"):
+            options.append((negated, word, []))
+            negated = False
+        elif options:
+            options[-1][2].append(word)
+    return options
+
+
+def _published(rule: str) -> bool:
+    """Docker's own accept for one published port: published is published, to siblings too."""
+    return rule.startswith("-A DOCKER ") and "--dport " in rule and rule.endswith("-j ACCEPT")
+
+
+def _device(pattern: str, name: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("+") else name == pattern

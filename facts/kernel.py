@@ -1,0 +1,184 @@
+"""The kernel: what runs and what is installed, its command lines, modules and sysctls, and whether a reboot is due."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from facts import boot, kernel_packages, sysctls
+from facts.boot import Boot
+from facts.kernel_packages import Package, Reboot
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+from facts.sysctls import Sysctls
+
+# Modules that containers, bridges and VLANs need; what else is built in is nobody's question.
+ASKED = ("overlay", "br_netfilter", "bridge", "veth", "vxlan", "8021q", "macvlan", "ipvlan", "dummy", "nf_tables",
+         "nf_conntrack", "nf_nat", "ip_tables", "xt_[A-Za-z_]*", "erofs", "fuse")  # fmt: skip
+
+# What a boot parameter would switch on may be built in already.
+CONFIGS = ("INIT_ON_ALLOC_DEFAULT_ON", "INIT_ON_FREE_DEFAULT_ON", "SHUFFLE_PAGE_ALLOCATOR", "SLAB_MERGE_DEFAULT",
+           "RANDOMIZE_KSTACK_OFFSET", "RANDOMIZE_KSTACK_OFFSET_DEFAULT", "LEGACY_VSYSCALL_NONE",
+           "LEGACY_VSYSCALL_XONLY", "SECURITY_LOCKDOWN_LSM", "MODULE_SIG", "MODULE_SIG_FORCE", "LIVEPATCH",
+           "IKCONFIG_PROC", "DEVMEM", "STRICT_DEVMEM", "IO_URING", "KEXEC")  # fmt: skip
+
+MODPROBE_DIRECTORIES = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
+
+MODULES = f"""
+release=$(uname -r)
+run modules cut -d ' ' -f 1 /proc/modules
+run builtin grep -oE '/({"|".join(ASKED)})\\.ko' /lib/modules/$release/modules.builtin
+run modprobe grep -HE '^[[:space:]]*(blacklist|install)[[:space:]]' \
+ {" ".join(f"{folder}/modprobe.d/*.conf" for folder in MODPROBE_DIRECTORIES)}
+run livepatch grep -H '' /sys/kernel/livepatch/*/enabled
+run livepatch-tools sh -c 'for t in kpatch canonical-livepatch; do command -v $t; done; :'
+run config grep -E '^(# )?CONFIG_({"|".join(CONFIGS)})[= ]' /boot/config-$release
+"""
+
+
+@dataclass(frozen=True)
+class KernelReading(Jsonable):
+    release: str  # uname -r
+    build: str  # uname -v: tells updates that keep the release
+    machine: str
+    version: str  # the package version it was built as; "" where the build does not tell
+    boot_id: str | Unknown
+    packages: tuple[Package, ...] | Unknown  # installed kernel images, oldest first
+    images: tuple[str, ...] | Unknown  # releases with an image in /boot
+    candidate: str | Unknown  # newest version that the package manager knows of, with no network use
+    reboot: Reboot | Unknown
+    cmdline: tuple[str, ...] | Unknown  # live
+    boot: Boot
+    modules: tuple[str, ...] | Unknown  # loaded
+    builtin: tuple[str, ...] | Unknown  # of those in ASKED
+    blocked: Mapping[str, str] | Unknown  # module: where it is kept from loading ("/etc/modprobe.d/x.conf: install")
+    sysctls: Sysctls
+    livepatches: Mapping[str, bool] | Unknown  # name: enabled
+    livepatch_tools: tuple[str, ...]
+    config: Mapping[str, str] | Unknown  # y, m, n or a value, of CONFIGS
+
+    def has_module(self, name: str) -> bool | Unknown:
+        """Whether the module is loaded or built in."""
+        if isinstance(self.modules, Unknown):
+            return self.modules
+        if name in self.modules or (not isinstance(self.builtin, Unknown) and name in self.builtin):
+            return True
+        return self.builtin if isinstance(self.builtin, Unknown) else False
+
+
+class Kernel(SectionFact[KernelReading]):
+    """uname(1), dpkg/rpm, GRUB, /proc/modules, modprobe.d(5), sysctl.d(5) and /proc/sys."""
+
+    key: ClassVar[str] = "kernel"
+    timeout: ClassVar[int] = 30  # a cold package index takes seconds to read
+    script: ClassVar[str] = sysctls.SCRIPT + boot.SCRIPT + MODULES + kernel_packages.SCRIPT + ":"
+
+    @staticmethod
+    def parse(section: Section) -> KernelReading:
+        now = known(kernel_packages.running(section))
+        packages = kernel_packages.installed(section)
+        values = sysctls.parse(section)
+        cmdline = section.text("/proc/cmdline")
+        boot_id = values.value("kernel.random.boot_id")
+        return KernelReading(
+            release=now.release,
+            build=now.build,
+            machine=now.machine,
+            version=now.version,
+            boot_id=boot_id if boot_id is not None else Unknown("the kernel gives no boot id"),
+            packages=packages,
+            images=_images(section),
+            candidate=kernel_packages.candidate(section, now.release),
+            reboot=kernel_packages.reboot(section, now, packages),
+            cmdline=cmdline if isinstance(cmdline, Unknown) else tuple(cmdline.split()),
+            boot=boot.parse(section),
+            modules=_words(section.text("modules")),
+            builtin=_builtin(section),
+            blocked=_blocked(section, cmdline if isinstance(cmdline, str) else ""),
+            sysctls=values,
+            livepatches=_livepatches(section),
+            livepatch_tools=_tools(section.blocks.get("livepatch-tools")),
+            config=_config(section),
+        )
+
+
+def _words(text: str | Unknown) -> tuple[str, ...] | Unknown:
+    return text if isinstance(text, Unknown) else tuple(sorted(text.split()))
+
+
+def _images(section: Section) -> tuple[str, ...] | Unknown:
+    names = section.text("images")
+    if isinstance(names, Unknown):
+        return names
+    return tuple(sorted(found[1] for name in names.split() if (found := re.fullmatch(r"vmlinu[xz]-(.+)", name))))
+
+
+def _builtin(section: Section) -> tuple[str, ...] | Unknown:
+    """`grep -o` prints `/overlay.ko`; status 1 is an answer: none of them is built in."""
+    block = section.block("builtin")
+    if isinstance(block, Unknown):
+        return block
+    if block.status > 1:
+        return Unknown(f"built-in modules: {block.complaint}")
+    names = re.findall(r"^/(\w+)\.ko$", block.text, re.MULTILINE)
+    return tuple(sorted({name.replace("-", "_") for name in names}))
+
+
+def _lines(section: Section, name: str) -> list[str] | Unknown:
+    """What `grep -H` over files that need not be there found; unknown where one is there and cannot be read."""
+    block = section.block(name)
+    if isinstance(block, Unknown):
+        return block
+    if block.status > 2:
+        return Unknown(f"{name}: {block.complaint}")
+    lines = block.text.splitlines()
+    errors = [line for line in lines if re.match(r"grep: .*: (?!No such file|Is a directory)", line)]
+    return Unknown(f"{name}: {errors[0]}") if errors else [line for line in lines if not line.startswith("grep: ")]
+
+
+def _blocked(section: Section, cmdline: str) -> dict[str, str] | Unknown:
+    """Modules with `blacklist`, or with `install` of a command that loads nothing; of files of one name the first
+    directory's is read: modprobe.d(5). On the command line: modprobe.blacklist= and module_blacklist=."""
+    lines = _lines(section, "modprobe")
+    if isinstance(lines, Unknown):
+        return lines
+    blocked: dict[str, str] = {}
+    first: dict[str, str] = {}
+    for line in lines:
+        path, _, directive = line.partition(":")
+        name = path.rpartition("/")[2]
+        if first.setdefault(name, path) != path:
+            continue
+        kind, _, rest = directive.strip().partition(" ")
+        words = rest.split()
+        if words and (kind == "blacklist" or (kind == "install" and _loads_nothing(words[1:]))):
+            blocked.setdefault(words[0].replace("-", "_"), f"{path}: {kind}")
+    for word in re.findall(r"\b(?:modprobe\.blacklist|module_blacklist)=(\S+)", cmdline):
+        blocked.update({name.replace("-", "_"): "the kernel's command line" for name in word.split(",")})
+    return blocked
+
+
+def _loads_nothing(command: list[str]) -> bool:
+    return bool(command) and command[0].rpartition("/")[2] in ("false", "true")
+
+
+def _livepatches(section: Section) -> dict[str, bool] | Unknown:
+    lines = _lines(section, "livepatch")
+    if isinstance(lines, Unknown):
+        return lines
+    found = (re.fullmatch(r"/sys/kernel/livepatch/([^/]+)/enabled:([01])", line) for line in lines)
+    return {match[1]: match[2] == "1" for match in found if match}
+
+
+def _tools(block: Block | None) -> tuple[str, ...]:
+    return tuple(line.rpartition("/")[2] for line in block.text.split()) if block else ()
+
+
+def _config(section: Section) -> dict[str, str] | Unknown:
+    text = section.text("config")
+    if isinstance(text, Unknown):
+        return text
+    on = re.findall(r"^CONFIG_(\w+)=(.*)$", text, re.MULTILINE)
+    off = re.findall(r"^# CONFIG_(\w+) is not set$", text, re.MULTILINE)
+    return {name: value.strip('"') for name, value in on} | {name: "n" for name in off}

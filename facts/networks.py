@@ -1,0 +1,314 @@
+"""Networks: bridges and what hangs on them, the switches that lead bridged frames to the firewall, who manages it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from facts.forward import Filter, read_filter
+from facts.lines import Lines
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
+
+NF_CALL = ("iptables", "ip6tables", "arptables")
+RULES_FILE = "/etc/hullproof/networks.nft"
+UNIT = "hullproof-networks.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+MODULES_FILE = "/etc/modules-load.d/hullproof-networks.conf"
+SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-networks.conf"
+UNITS = ("systemd-networkd", "NetworkManager", "networking", "firewalld", "ufw", "nftables")
+
+
+@dataclass(frozen=True)
+class Port(Jsonable):
+    name: str
+    isolated: bool  # bridge(8): talks only to ports that are not isolated
+
+
+@dataclass(frozen=True)
+class Bridge(Jsonable):
+    name: str
+    ports: tuple[Port, ...]
+    vlan_filtering: bool
+    nf_call_iptables: bool  # the bridge's own switch, beside the host's
+    nf_call_ip6tables: bool
+    addresses: tuple[str, ...]  # "172.17.0.1/16"
+
+
+@dataclass(frozen=True)
+class Vlan(Jsonable):
+    """A VLAN device: `name` carries the tag `id` of `link`."""
+
+    name: str
+    link: str
+    id: int
+
+
+@dataclass(frozen=True)
+class Membership(Jsonable):
+    """A bridge port's VLAN."""
+
+    device: str
+    id: int
+    last: int  # of a range; `id` itself for a single VLAN
+    pvid: bool
+    untagged: bool
+
+
+@dataclass(frozen=True)
+class Route(Jsonable):
+    destination: str  # "default" or a prefix
+    device: str
+    gateway: str | None
+
+
+@dataclass(frozen=True)
+class NetworksReading(Jsonable):
+    bridges: tuple[Bridge, ...] | Unknown
+    vlans: tuple[Vlan, ...] | Unknown
+    memberships: tuple[Membership, ...] | Unknown
+    addresses: dict[str, tuple[str, ...]] | Unknown  # device -> addresses with prefix
+    routes: tuple[Route, ...] | Unknown  # the main tables of IPv4 and IPv6
+    connection: str | Unknown  # the device that carries the connection this survey came by
+    br_netfilter: bool | Unknown  # loaded (or built in)
+    nf_call: dict[str, int | Unknown]  # iptables, ip6tables, arptables -> 0 or 1; {} without br_netfilter
+    forwarding4: int | Unknown | None
+    forwarding6: int | Unknown | None  # None: no IPv6
+    modules_load: tuple[str, ...] | Unknown  # modules-load.d files that name br_netfilter
+    modules_blocked: tuple[str, ...] | Unknown  # modprobe.d lines against br_netfilter
+    filter4: Filter | Unknown | None  # iptables; None: not installed
+    filter6: Filter | Unknown | None
+    tables: tuple[str, ...] | Unknown | None  # nft: "inet firewalld"; None: nft is not installed
+    dropped: tuple[str, ...] | Unknown  # bridges whose ports our own nft table keeps apart, live
+    files: dict[str, str | Unknown | None]  # our own files' texts
+    unit_enabled: bool
+    managers: tuple[str, ...] | Unknown  # systemd-networkd, NetworkManager, ifupdown: active; netplan: has a file
+    firewalls: tuple[str, ...] | Unknown  # firewalld, ufw, nftables: active units
+
+    @property
+    def default_devices(self) -> tuple[str, ...]:
+        """The devices that carry the default routes."""
+        routes = () if isinstance(self.routes, Unknown) else self.routes
+        return tuple(sorted({route.device for route in routes if route.destination == "default"}))
+
+
+class Networks(SectionFact[NetworksReading]):
+    """ip-link(8), ip-address(8), bridge(8), iptables-save(8), nft(8), modules-load.d(5)."""
+
+    key: ClassVar[str] = "networks"
+    timeout: ClassVar[int] = 20
+    script: ClassVar[str] = (
+        r"""
+kept() { printf '%s\n' "$1"; return "$2"; }
+run addr ip -j -d addr
+run route4 ip -j route
+run route6 ip -j -6 route
+run vlan bridge -j vlan
+run switches grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \
+  /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables \
+  /proc/sys/net/bridge/bridge-nf-call-arptables
+run settings grep -HE '^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]+br_netfilter)' \
+  /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf \
+  /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
+run filter4 iptables-save -t filter
+run filter6 ip6tables-save -t filter
+tables=$(nft list tables 2>&1); run tables kept "$tables" $?
+case "$tables" in *'table bridge hullproof'*) run ours nft list table bridge hullproof;; esac
+show """
+        + f"{RULES_FILE} {UNIT_FILE} {MODULES_FILE} {SYSCTL_FILE}\n"
+        + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
+        + f"have systemctl && run units systemctl is-active {' '.join(UNITS)}"
+        + r"""
+run netplan ls -d /etc/netplan/*.yaml
+p=$$; set --
+while [ "${p:-0}" -gt 1 ]; do
+  set -- "$@" "/proc/$p/environ"; q=
+  while read -r k v; do [ "$k" = PPid: ] && q=$v && break; done 2>/dev/null </proc/$p/status
+  p=$q
+done
+ssh() { cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='; }
+run ssh ssh "$@"
+:
+"""
+    )
+
+    @staticmethod
+    def parse(section: Section) -> NetworksReading:
+        devices = _json(section, "addr")
+        switches, settings = Lines(section.block("switches")), Lines(section.block("settings"))
+        denied = settings.complaint("Permission denied")
+        nf_call = {name: switches.number(f"/proc/sys/net/bridge/bridge-nf-call-{name}") for name in NF_CALL}
+        loaded = nf_call["iptables"]
+        addresses = devices if isinstance(devices, Unknown) else _addresses(devices)
+        return NetworksReading(
+            bridges=devices if isinstance(devices, Unknown) else _bridges(devices),
+            vlans=devices if isinstance(devices, Unknown) else _vlans(devices),
+            memberships=_memberships(_json(section, "vlan")),
+            addresses=addresses,
+            routes=_routes(_json(section, "route4"), _json(section, "route6")),
+            connection=_connection(section.block("ssh"), addresses),
+            br_netfilter=loaded if isinstance(loaded, Unknown) else loaded is not None,
+            nf_call={name: value for name, value in nf_call.items() if value is not None},
+            forwarding4=switches.number("/proc/sys/net/ipv4/ip_forward"),
+            forwarding6=switches.number("/proc/sys/net/ipv6/conf/all/forwarding"),
+            modules_load=denied or tuple(_saying(settings, r"\s*br_netfilter\s*$", "/modules")),
+            modules_blocked=denied or tuple(_saying(settings, r"\s*(install|blacklist)\s", "/modprobe.d/")),
+            filter4=_filter(section.block("filter4")),
+            filter6=_filter(section.block("filter6")),
+            tables=_tables(section.block("tables")),
+            dropped=_dropped(section),
+            files={path: section.file(path) for path in (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE)},
+            unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
+            managers=_managers(section.block("units"), section.block("netplan")),
+            firewalls=_active(section.block("units"), ("firewalld", "ufw", "nftables")),
+        )
+
+
+def _json(section: Section, name: str) -> list[dict[str, Any]] | Unknown:
+    """A list of objects, as `ip -j` and `bridge -j` print them; nothing at all stands for an empty list."""
+    text = section.text(name)
+    if isinstance(text, Unknown):
+        return text
+    try:
+        found = json.loads(text) if text.strip() else []
+    except ValueError as error:
+        return Unknown(f"{name}: not JSON ({error})")
+    if not isinstance(found, list):
+        return Unknown(f"{name}: not a list")
+    return [item for item in found if isinstance(item, dict) and item]
+
+
+def _cidrs(device: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{a['local']}/{a['prefixlen']}" for a in device.get("addr_info", []) if "local" in a)
+
+
+def _addresses(devices: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    return {device["ifname"]: found for device in devices if (found := _cidrs(device))}
+
+
+def _info(device: dict[str, Any], what: str) -> dict[str, Any]:
+    found = device.get("linkinfo", {}).get(what, {})
+    return found if isinstance(found, dict) else {}
+
+
+def _bridges(devices: list[dict[str, Any]]) -> tuple[Bridge, ...]:
+    bridges: list[Bridge] = []
+    for device in devices:
+        if device.get("linkinfo", {}).get("info_kind") == "bridge":
+            name, data = device["ifname"], _info(device, "info_data")
+            ports = [other for other in devices if other.get("master") == name]
+            bridges.append(
+                Bridge(
+                    name=name,
+                    ports=tuple(Port(p["ifname"], bool(_info(p, "info_slave_data").get("isolated"))) for p in ports),
+                    vlan_filtering=bool(data.get("vlan_filtering")),
+                    nf_call_iptables=bool(data.get("nf_call_iptables")),
+                    nf_call_ip6tables=bool(data.get("nf_call_ip6tables")),
+                    addresses=_cidrs(device),
+                )
+            )
+    return tuple(bridges)
+
+
+def _vlans(devices: list[dict[str, Any]]) -> tuple[Vlan, ...]:
+    return tuple(
+        Vlan(device["ifname"], str(device.get("link", "")), int(_info(device, "info_data").get("id", 0)))
+        for device in devices
+        if device.get("linkinfo", {}).get("info_kind") == "vlan"
+    )
+
+
+def _memberships(ports: list[dict[str, Any]] | Unknown) -> tuple[Membership, ...] | Unknown:
+    if isinstance(ports, Unknown):
+        return ports
+    found: list[Membership] = []
+    for port in ports:
+        for vlan in port.get("vlans", []):
+            flags = [str(flag) for flag in vlan.get("flags", [])]
+            first = int(vlan["vlan"])
+            last = int(vlan.get("vlanEnd", first))
+            found.append(Membership(port["ifname"], first, last, "PVID" in flags, "Egress Untagged" in flags))
+    return tuple(found)
+
+
+def _routes(
+    routes4: list[dict[str, Any]] | Unknown, routes6: list[dict[str, Any]] | Unknown
+) -> tuple[Route, ...] | Unknown:
+    if isinstance(routes4, Unknown):
+        return routes4
+    both = routes4 + ([] if isinstance(routes6, Unknown) else routes6)
+    return tuple(Route(str(r.get("dst", "")), str(r.get("dev", "")), r.get("gateway")) for r in both)
+
+
+def _connection(block: Block | Unknown, addresses: dict[str, tuple[str, ...]] | Unknown) -> str | Unknown:
+    """SSH_CONNECTION of the nearest ancestor that has it: client, its port, our address, our port."""
+    if isinstance(block, Unknown) or isinstance(addresses, Unknown):
+        return block if isinstance(block, Unknown) else addresses  # type: ignore[return-value]
+    words = block.text.strip().partition("=")[2].split()
+    if len(words) != 4:
+        return Unknown("the survey did not come by SSH, or its connection cannot be seen")
+    for device, found in addresses.items():
+        if any(address.partition("/")[0] == words[2] for address in found):
+            return device
+    return Unknown(f"no device has {words[2]}, the address that the connection came to")
+
+
+def _saying(settings: Lines, pattern: str, where: str) -> list[str]:
+    """Files under `where` with such a line; for modprobe.d with the line itself."""
+    found = [(path, line.strip()) for path, lines in settings.found.items() if where in path for line in lines]
+    hits = [(path, line) for path, line in found if re.match(pattern, line)]
+    return [f"{path}: {line}" if "modprobe" in where else path for path, line in hits]
+
+
+def _filter(block: Block | Unknown) -> Filter | Unknown | None:
+    if isinstance(block, Unknown):
+        return block
+    if block.status == 127:
+        return None
+    if block.status != 0:
+        return Unknown(f"iptables-save: {block.complaint}")
+    return read_filter(block.text) or Unknown("iptables-save: the answer is not whole")
+
+
+def _tables(block: Block | Unknown) -> tuple[str, ...] | Unknown | None:
+    if isinstance(block, Unknown):
+        return block
+    if block.status == 127:
+        return None
+    if block.status != 0:
+        return Unknown(f"nft list tables: {block.complaint}")
+    return tuple(line[len("table ") :].strip() for line in block.text.splitlines() if line.startswith("table "))
+
+
+def _dropped(section: Section) -> tuple[str, ...] | Unknown:
+    """The bridges of the rules `ibrname "NAME" … drop` in our table; none where there is no such table."""
+    if "ours" not in section.blocks:
+        tables = _tables(section.block("tables"))
+        return tables if isinstance(tables, Unknown) else ()
+    text = section.text("ours")
+    if isinstance(text, Unknown):
+        return text
+    _, _, rules = text.partition("hook forward")
+    return tuple(re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', rules, re.MULTILINE))
+
+
+def _active(block: Block | Unknown, names: tuple[str, ...]) -> tuple[str, ...] | Unknown:
+    """Which of these units `systemctl is-active` calls active; without systemd nobody knows."""
+    if isinstance(block, Unknown):
+        return Unknown("no systemd: units were not asked")
+    states = block.text.split()
+    if len(states) != len(UNITS):
+        return Unknown(f"systemctl is-active: {block.complaint}")
+    return tuple(name for name, state in zip(UNITS, states, strict=True) if state == "active" and name in names)
+
+
+def _managers(units: Block | Unknown, netplan: Block | Unknown) -> tuple[str, ...] | Unknown:
+    """Active managers; and netplan, which renders for one of them, where it has a file."""
+    active = _active(units, ("systemd-networkd", "NetworkManager", "networking"))
+    if isinstance(active, Unknown):
+        return active
+    if isinstance(netplan, Unknown):
+        return netplan
+    found = ["ifupdown" if name == "networking" else name for name in active]
+    return (*found, "netplan") if re.search(r"^/etc/netplan/", netplan.text, re.MULTILINE) else tuple(found)

@@ -1,0 +1,135 @@
+"""Seccomp and capabilities: what the kernel offers, the profiles on disk, and the filters that containers got."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from facts.reading import Jsonable, Section, SectionFact, Unknown, known
+
+OURS = "/etc/docker/hullproof-seccomp.json"
+ACTIONS = "/proc/sys/kernel/seccomp/actions_avail"
+LOGGED = "/proc/sys/kernel/seccomp/actions_logged"
+LAST_CAP = "/proc/sys/kernel/cap_last_cap"
+PID_FILE = "/run/docker.pid"
+PROFILE_BYTES = 200_000
+BUNDLES = ("/run/containerd/io.containerd.runtime.v2.task/moby",
+           "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby")  # fmt: skip
+
+_NAMES = """
+chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
+net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin
+sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override
+mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore
+"""
+CAPABILITIES = _NAMES.upper().split()  # in the order of linux/capability.h
+
+
+@dataclass(frozen=True)
+class ProfileFile(Jsonable):
+    text: str | Unknown | None  # None: named, and not there
+    modified: int | None  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class SeccompReading(Jsonable):
+    """See seccomp(2), capabilities(7)."""
+
+    actions: tuple[str, ...] | Unknown  # what a filter may answer; () where the kernel has no CONFIG_SECCOMP_FILTER
+    actions_logged: tuple[str, ...] | Unknown
+    capabilities: tuple[str, ...] | Unknown  # CAP_CHOWN …, those the running kernel knows
+    machine: str  # uname -m
+    release: str  # uname -r
+    profiles: dict[str, ProfileFile]  # path to profile: named by daemon.json or the daemon's options, and our own
+    daemon_started: int | None  # seconds since the epoch; None where no daemon runs
+    filters: dict[str, Any]  # container id to the filter runc gave it (OCI linux.seccomp); None: it gave it none
+
+
+class Seccomp(SectionFact[SeccompReading]):
+    """The kernel's seccomp and capabilities; profiles on disk; the filter in each running container's OCI bundle.
+
+    The bundle's config.json is what runc applied, whatever the daemon's configuration says now.
+    """
+
+    key: ClassVar[str] = "seccomp"
+    script: ClassVar[str] = f"""
+show {ACTIONS} {LOGGED} {LAST_CAP}
+run uname uname -mr
+j=/etc/docker/daemon.json
+named=$(sed -n 's/.*"seccomp-profile"[[:space:]]*:[[:space:]]*"\\([^"]*\\)".*/\\1/p' $j 2>/dev/null)
+pid=$(cat {PID_FILE} 2>/dev/null)
+[ -n "$pid" ] && flag=$(tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null |
+  sed -n -e 's/^--*seccomp-profile=//p' -e '/^--*seccomp-profile$/{{n;p;}}')
+IFS='
+'; set -f
+for f in $named $flag {OURS}; do
+  case $f in /*) run "profile $f" head -c {PROFILE_BYTES} -- "$f"; set -- "$@" "$f" ;; esac
+done
+set +f
+run modified stat -L -c '%Y %n' -- "$@" {PID_FILE}
+set --
+for f in {" ".join(f"{b}/*/config.json" for b in BUNDLES)}; do [ -r "$f" ] && set -- "$@" "$f"; done
+[ $# -gt 0 ] && run filters awk '
+  FNR == 1 {{
+    n = split(FILENAME, part, "/"); i = index($0, "\\"seccomp\\":{{"); s = i ? substr($0, i + 10, 65536) : "null"
+    if (s in seen) print part[n - 1], seen[s]; else {{ seen[s] = part[n - 1]; print part[n - 1], s }}
+  }}' "$@"
+:
+"""
+
+    @staticmethod
+    def parse(section: Section) -> SeccompReading:
+        release, _, machine = known(section.text("uname")).strip().partition(" ")
+        modified = _modified(section)
+        blocks = section.matching("profile ")
+        return SeccompReading(
+            actions=_actions(section, ACTIONS),
+            actions_logged=_actions(section, LOGGED),
+            capabilities=_capabilities(section),
+            machine=machine,
+            release=release,
+            profiles={path: ProfileFile(section.file(f"profile {path}"), modified.get(path)) for path in blocks},
+            daemon_started=modified.get(PID_FILE),
+            filters=_filters(section),
+        )
+
+
+def _actions(section: Section, path: str) -> tuple[str, ...] | Unknown:
+    text = section.file(path)
+    if not isinstance(text, str):
+        return () if text is None else text
+    return tuple(text.split()) if re.fullmatch(r"[a-z_\s]*\S[a-z_\s]*", text) else Unknown(f"{path} holds no actions")
+
+
+def _capabilities(section: Section) -> tuple[str, ...] | Unknown:
+    text = section.text(LAST_CAP)
+    if isinstance(text, Unknown):
+        return text
+    if not re.fullmatch(r"\d{1,2}\s*", text):
+        return Unknown(f"{LAST_CAP} holds no number")
+    last = int(text)
+    return tuple(f"CAP_{CAPABILITIES[n] if n < len(CAPABILITIES) else n}" for n in range(last + 1))
+
+
+def _modified(section: Section) -> dict[str, int]:
+    """stat(1) prints what it can and complains of the rest."""
+    block = section.blocks.get("modified")
+    rows = re.findall(r"^(\d+) (/.*)$", block.text, re.MULTILINE) if block else []
+    return {path: int(seconds) for seconds, path in rows}
+
+
+def _filters(section: Section) -> dict[str, Any]:
+    """Lines `ID FILTER…` (JSON, and what stands after it in the bundle), or `ID OTHER-ID` with the same filter."""
+    block = section.blocks.get("filters")
+    found: dict[str, Any] = {}
+    for line in block.text.splitlines() if block else ():
+        container, _, rest = line.partition(" ")
+        if not re.fullmatch(r"[0-9a-f]{64}", container):
+            continue
+        try:
+            found[container] = found[rest] if rest in found else json.JSONDecoder().raw_decode(rest)[0]
+        except ValueError:
+            found[container] = Unknown(f"the filter of container {container[:12]} is not JSON")
+    return found

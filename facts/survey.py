@@ -1,0 +1,125 @@
+"""The survey: every subject's section in ONE script, run once on the host, parsed here.
+
+The frame, as it comes out of the host (then gzip and base64, so that no byte of it can hurt the terminal or the
+connection):
+
+    @hullproof NONCE
+    @NONCE section KEY
+    @NONCE block NAME
+    ...text...
+    @NONCE status N
+    @NONCE end KEY STATUS
+    @NONCE done
+
+Each section runs under its own `timeout` and size limit. A section without its `end` line, or with a status that is
+not 0, is unknown, and only that one.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+import shlex
+import zlib
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+from facts.reading import Block, Section, SectionFact, Unknown, known
+
+T = TypeVar("T")
+
+SECTION_BYTES = 2_000_000
+SURVEY_BYTES = 32_000_000
+
+PRELUDE = r"""
+run() { printf '@%s block %s\n' "$N" "$1"; shift; "$@" 2>&1 </dev/null; printf '\n@%s status %s\n' "$N" "$?"; }
+show() { for f do run "$f" cat -- "$f"; done; }
+have() { command -v "$1" >/dev/null 2>&1; }
+"""
+
+HEAD = r"""
+LC_ALL=C; LANG=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+unset ENV BASH_ENV CDPATH; export LC_ALL LANG PATH N; umask 077
+section() {
+  printf '@%s section %s\n' "$N" "$1"
+  { timeout -k 1 "$2" sh -c "$P$3" </dev/null 2>&1; printf '\n@%s end %s %s\n' "$N" "$1" "$?"; } | head -c "$LIMIT"
+  echo
+}
+pack() { if command -v gzip >/dev/null 2>&1; then gzip -1c; else cat; fi | base64 -w 0; }
+"""
+
+
+def survey_script(facts: Iterable[type[SectionFact[Any]]]) -> str:
+    """The sh script that reads the sections of `facts`. It changes nothing on the host."""
+    sections = "\n".join(f"section {fact.key} {fact.timeout} {shlex.quote(fact.script.strip())}" for fact in facts)
+    nonce = secrets.token_hex(8)
+    return (
+        f"N={nonce}; LIMIT={SECTION_BYTES}; P={shlex.quote(PRELUDE)}\n{HEAD.strip()}\n"
+        f"{{ echo '@hullproof '\"$N\"\n{sections}\nprintf '@%s done\\n' \"$N\"; }} | pack\n"
+    )
+
+
+def unpack(lines: Sequence[str]) -> str:
+    """The frame's text from what the host printed: packed, or plain as in the data cases."""
+    for number, line in enumerate(lines):
+        if line.startswith("@hullproof "):
+            return "\n".join(lines[number:])
+    # A login banner or a shell's complaint may stand before the packed line, which is the longest by far.
+    packed = max(lines, key=len, default="")
+    try:
+        raw = base64.b64decode(packed, validate=True)
+        if raw[:2] == b"\x1f\x8b":
+            raw = zlib.decompressobj(wbits=31).decompress(raw, SURVEY_BYTES)
+    except (binascii.Error, ValueError, zlib.error):
+        return ""
+    return raw[:SURVEY_BYTES].decode("utf-8", "replace")
+
+
+def read_frame(lines: Sequence[str]) -> dict[str, Section | Unknown]:
+    """The sections in what the host printed, each whole or unknown with the reason."""
+    text = unpack(lines)
+    if not text.startswith("@hullproof "):
+        return {}
+    header, _, body = text.partition("\n")
+    mark = f"@{header.split()[1]} "
+    sections: dict[str, Section | Unknown] = {}
+    for part in body.split(f"{mark}section ")[1:]:
+        key, _, rest = part.partition("\n")
+        sections[key] = _read_section(key, rest, mark)
+    return sections
+
+
+def _read_section(key: str, text: str, mark: str) -> Section | Unknown:
+    content, end, tail = text.rpartition(f"\n{mark}end {key} ")
+    if not end:
+        return Unknown(f"{key}: the answer was cut short (over {SECTION_BYTES:,} bytes, or the connection was lost)")
+    status = tail.split("\n", 1)[0].strip()
+    if status in ("124", "137"):
+        return Unknown(f"{key}: no answer in time")
+    if status != "0":
+        return Unknown(f"{key}: the section ended with status {status}")
+    blocks: dict[str, Block] = {}
+    for part in ("\n" + content).split(f"\n{mark}block ")[1:]:
+        name, _, rest = part.partition("\n")
+        body, _, code = rest.rpartition(f"\n{mark}status ")
+        code = code.strip()
+        blocks[name] = Block(int(code) if code.isdigit() else 1, body)
+    return Section(blocks)
+
+
+class Survey:
+    """Everything read from one host in one execution. `survey[Kernel]` is the fact, or UnknownReading is raised."""
+
+    def __init__(self, readings: dict[type[SectionFact[Any]], Any]) -> None:
+        self.readings = readings
+
+    def __getitem__(self, fact: type[SectionFact[T]]) -> T:
+        value: T | Unknown = self.readings.get(fact, Unknown(f"{fact.key} was not surveyed"))
+        return known(value)
+
+    @classmethod
+    def parse(cls, facts: Iterable[type[SectionFact[Any]]], lines: Sequence[str]) -> Survey:
+        sections = read_frame(lines)
+        missing = "the host gave no answer" if not sections else "no answer"
+        return cls({fact: fact.read(sections.get(fact.key, Unknown(f"{fact.key}: {missing}"))) for fact in facts})

@@ -1,0 +1,228 @@
+"""User namespaces: what the kernel allows, and every range of ids that somebody on the host counts on."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from facts.lines import Lines
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
+
+SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
+LIMIT_FILE = "/etc/sysctl.d/99-zz-hullproof-userns.conf"
+DOCKER_USER = "dockremap"
+
+
+@dataclass(frozen=True)
+class Range(Jsonable):
+    """`count` ids from `start`, of users ("u") or groups ("g")."""
+
+    kind: str
+    start: int
+    count: int
+    owner: str  # the row's owner, the machine's or container's name
+    source: str  # the file that says so, or where it was seen in use
+
+    @property
+    def end(self) -> int:
+        return self.start + self.count
+
+    def overlaps(self, other: Range) -> bool:
+        return self.kind == other.kind and self.start < other.end and other.start < self.end
+
+    def __str__(self) -> str:
+        return f"{self.owner}:{self.start}:{self.count} ({self.source})"
+
+
+@dataclass(frozen=True)
+class Overlap(Jsonable):
+    """Two owners of the same ids, or a range that holds a user's or group's own id."""
+
+    first: Range
+    second: Range
+
+
+@dataclass(frozen=True)
+class UsernsReading(Jsonable):
+    """All ids are the host's. A knob that this kernel does not have is None."""
+
+    supported: bool | Unknown  # /proc/self/ns/user: the kernel is built with user namespaces
+    max_user_namespaces: int | Unknown | None
+    unprivileged_userns_clone: int | Unknown | None  # Debian and Arch only
+    apparmor_restrict: int | Unknown | None  # kernel.apparmor_restrict_unprivileged_userns: Ubuntu, or Linux 6.7 on
+    limit_file: str | Unknown | None  # the text of our own sysctl.d file
+    subuid: str | Unknown | None  # the text of /etc/subuid
+    subgid: str | Unknown | None
+    ranges: tuple[Range, ...] | Unknown  # every row of both files
+    machines: tuple[Range, ...] | Unknown  # nspawn: the owners of /var/lib/machines/*
+    lxc: tuple[Range, ...] | Unknown  # lxc.idmap lines
+    mapped: tuple[Range, ...] | Unknown  # what running processes have in their uid_map and gid_map
+    passwd: dict[str, int] | Unknown
+    group: dict[str, int] | Unknown
+    podman_auto: str | Unknown | None  # storage.conf root-auto-userns-user; None: not set (podman then says containers)
+    data_parents: dict[str, str]  # the directories above Docker's data-root -> mode, octal
+    overlaps: tuple[Overlap, ...] | Unknown
+
+    @property
+    def dockremap(self) -> bool | Unknown:
+        return self.passwd if isinstance(self.passwd, Unknown) else DOCKER_USER in self.passwd
+
+
+class Userns(SectionFact[UsernsReading]):
+    """user_namespaces(7), subuid(5), subgid(5), lxc.container.conf(5), containers-storage.conf(5)."""
+
+    key: ClassVar[str] = "userns"
+    script: ClassVar[str] = r"""
+run ns ls /proc/self/ns
+run limits grep -H '' /proc/sys/user/max_user_namespaces /proc/sys/kernel/unprivileged_userns_clone \
+  /proc/sys/kernel/apparmor_restrict_unprivileged_userns
+show /etc/subuid /etc/subgid /etc/sysctl.d/99-zz-hullproof-userns.conf
+names() { getent "$1" | cut -d: -f1,3; }
+run passwd names passwd
+run group names group
+run machines stat -c '%u %g %n' /var/lib/machines/*
+run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user)' \
+  /etc/lxc/default.conf /var/lib/lxc/*/config /etc/containers/storage.conf /usr/share/containers/storage.conf
+maps() { cat /proc/[0-9]*/"$1" 2>/dev/null | sort -u; }
+run uid_map maps uid_map
+run gid_map maps gid_map
+root=$(sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\(\/[^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
+d=${root:-/var/lib/docker}; d=${d%/*}; set --
+while [ -n "$d" ]; do set -- "$d" "$@"; d=${d%/*}; done
+run parents stat -L -c '%a %n' "$@"
+:
+"""
+
+    @staticmethod
+    def parse(section: Section) -> UsernsReading:
+        limits, settings = Lines(section.block("limits")), Lines(section.block("settings"))
+        denied = settings.complaint("Permission denied")
+        subuid, subgid = section.file(SUBUID), section.file(SUBGID)
+        ranges = _rows(subuid, subgid)
+        passwd, group = _names(section.text("passwd"), "root"), _names(section.text("group"), "root")
+        return UsernsReading(
+            supported=_supported(section),
+            max_user_namespaces=limits.number("/proc/sys/user/max_user_namespaces"),
+            unprivileged_userns_clone=limits.number("/proc/sys/kernel/unprivileged_userns_clone"),
+            apparmor_restrict=limits.number("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"),
+            limit_file=section.file(LIMIT_FILE),
+            subuid=subuid,
+            subgid=subgid,
+            ranges=ranges,
+            machines=_machines(section.block("machines")),
+            lxc=denied or _lxc(settings),
+            mapped=_mapped(section),
+            passwd=passwd,
+            group=group,
+            podman_auto=denied or _podman_auto(settings),
+            data_parents=_parents(section.blocks.get("parents")),
+            overlaps=_overlaps(ranges, passwd, group),
+        )
+
+
+def _supported(section: Section) -> bool | Unknown:
+    names = section.text("ns")
+    return names if isinstance(names, Unknown) else "user" in names.split()
+
+
+def _rows(subuid: str | Unknown | None, subgid: str | Unknown | None) -> tuple[Range, ...] | Unknown:
+    """The rows of both files; an absent file has none."""
+    for text in (subuid, subgid):
+        if isinstance(text, Unknown):
+            return text
+    rows: list[Range] = []
+    for kind, path, text in (("u", SUBUID, subuid), ("g", SUBGID, subgid)):
+        for line in str(text or "").splitlines():
+            owner, _, numbers = line.partition(":")
+            start, _, count = numbers.partition(":")
+            if start.strip().isdigit() and count.strip().isdigit():
+                rows.append(Range(kind, int(start), int(count), owner.strip(), path))
+    return tuple(rows)
+
+
+def _names(text: str | Unknown, always: str) -> dict[str, int] | Unknown:
+    """Names and ids, as `getent` gives them. Without root among them it was no answer."""
+    if isinstance(text, Unknown):
+        return text
+    pairs = (line.partition(":") for line in text.splitlines())
+    names = {name: int(number) for name, _, number in pairs if number.isdigit()}
+    return names if always in names else Unknown(f"getent: {text.strip()[:120] or 'no answer'}")
+
+
+def _machines(block: Block | Unknown) -> tuple[Range, ...] | Unknown:
+    """The id ranges of nspawn's machines: a tree shifted to a base is owned by it, and the base's low 16 bits are 0."""
+    if isinstance(block, Unknown):
+        return block
+    if block.status != 0 and not block.absent:
+        return Unknown(f"/var/lib/machines: {block.complaint}")
+    ranges: list[Range] = []
+    for line in block.text.splitlines():
+        words = line.split(" ", 2)
+        if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
+            for kind, start in (("u", int(words[0])), ("g", int(words[1]))):
+                if start >= 65536:
+                    ranges.append(Range(kind, start & ~0xFFFF, 65536, words[2].rpartition("/")[2], "/var/lib/machines"))
+    return tuple(ranges)
+
+
+def _lxc(settings: Lines) -> tuple[Range, ...]:
+    ranges: list[Range] = []
+    for path, lines in settings.found.items():
+        for line in lines:
+            row = re.match(r"\s*lxc\.id_?map\s*=\s*([ug])\s+\d+\s+(\d+)\s+(\d+)", line)
+            if row:
+                owner = path.split("/")[-2] if path.endswith("/config") else "LXC default"
+                ranges.append(Range(row[1], int(row[2]), int(row[3]), owner, path))
+    return tuple(ranges)
+
+
+def _podman_auto(settings: Lines) -> str | None:
+    """root-auto-userns-user: the administrator's storage.conf before the distribution's."""
+    for path in ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf"):
+        for line in settings.found.get(path, []):
+            row = re.match(r"\s*root-auto-userns-user\s*=\s*[\"']?([^\"'\s]+)", line)
+            if row:
+                return row[1]
+    return None
+
+
+def _mapped(section: Section) -> tuple[Range, ...] | Unknown:
+    """What running processes map, apart from the whole (the host's own map) and single ids."""
+    ranges: list[Range] = []
+    for kind, name in (("u", "uid_map"), ("g", "gid_map")):
+        text = section.text(name)
+        if isinstance(text, Unknown):
+            return text
+        rows = [tuple(map(int, line.split())) for line in text.splitlines() if len(line.split()) == 3]
+        if not rows:
+            return Unknown(f"/proc/*/{name}: no answer")
+        taken = [row[1:] for row in rows if row[1] and row[2] > 1]
+        ranges += [Range(kind, start, count, "running processes", f"/proc/*/{name}") for start, count in taken]
+    return tuple(ranges)
+
+
+def _parents(block: Block | None) -> dict[str, str]:
+    pairs = (line.partition(" ") for line in block.text.splitlines()) if block else ()
+    return {path: mode for mode, _, path in pairs if mode.isdigit() and path.startswith("/")}
+
+
+def _overlaps(
+    ranges: tuple[Range, ...] | Unknown, passwd: dict[str, int] | Unknown, group: dict[str, int] | Unknown
+) -> tuple[Overlap, ...] | Unknown:
+    """Ranges of different owners that share ids, and ranges that hold the id of somebody else on the host.
+
+    A row of root's that equals another's is no clash: LXD's packages write `root:N:M` beside `lxd:N:M`, and root may
+    use any id as it is.
+    """
+    if isinstance(ranges, Unknown) or isinstance(passwd, Unknown) or isinstance(group, Unknown):
+        return next(r for r in (ranges, passwd, group) if isinstance(r, Unknown))
+    people = [Range("u", uid, 1, name, "passwd") for name, uid in passwd.items()]
+    people += [Range("g", gid, 1, name, "group") for name, gid in group.items()]
+    overlaps: list[Overlap] = []
+    for index, first in enumerate(ranges):
+        for second in (*ranges[index + 1 :], *people):
+            twin = "root" in (first.owner, second.owner) and (first.start, first.count) == (second.start, second.count)
+            if first.owner != second.owner and first.overlaps(second) and not twin:
+                overlaps.append(Overlap(first, second))
+    return tuple(overlaps)

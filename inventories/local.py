@@ -1,0 +1,3 @@
+"""This host alone, without SSH."""
+
+hosts = ["@local"]

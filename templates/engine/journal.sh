@@ -1,0 +1,183 @@
+# The journal's half that runs on the host (sh, as root). Every write to a host goes through here.
+#
+#   $J/NNNN/           one entry per change, complete on disk before the change begins
+#     entry.json       what it is, in words
+#     path             the file it is about, behind any link
+#     original         that file as it was (cp -a: content, mode, owner, ACL, xattrs); `absent` where there was none
+#     written          sha256 of what we wrote; `packages` what an installation added
+#     undo             sh: takes a live change back; `activate`: sh: makes the restored file live
+#     done             the change was made
+#
+# Speaks on stdout in lines "@NONCE ok ID", "@NONCE fail ID WHY": nothing else there is believed.
+
+trap '' HUP PIPE
+LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
+umask 077
+BASE=${HULLPROOF_JOURNAL:-/var/lib/hullproof/journal}
+
+# The controller may be gone (ignored SIGPIPE): what was begun is finished all the same.
+ok() { printf '@%s ok %s\n' "$N" "$1" || :; }
+fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printf '%s' "$*" | tr '\n\t' '; ' | tail -c 1500)" || :; }
+digest() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d' ' -f1; else echo absent; fi; }
+
+open_journal() { # RUN JSON: one run at a time changes a host
+  J=$BASE/$1
+  if command -v flock >/dev/null 2>&1; then
+    mkdir -p /run/lock && exec 9>/run/lock/hullproof && flock -w 20 9 || { fail 0 "another run is changing this host"; exit 1; }
+  fi
+  mkdir -p "$J" && [ -e "$J/run.json" ] || { printf '%s\n' "$2" >"$J/run.json.new" && mv "$J/run.json.new" "$J/run.json"; } ||
+    { fail 0 "cannot write the journal in $J, so nothing was changed"; exit 1; }
+}
+
+entry() { # ID JSON UNDO ACTIVATE: the entry's directory is $E; it is not complete before `seal`
+  E=$J/$1; rm -rf "$E.new"; mkdir "$E.new" || return 1
+  printf '%s\n' "$2" >"$E.new/entry.json" && printf '%s\n' "$3" >"$E.new/undo" && printf '%s\n' "$4" >"$E.new/activate"
+}
+
+keep() { # PATH: its original into the entry that is being written
+  printf '%s\n' "$1" >"$E.new/path" || return 1
+  if [ -e "$1" ]; then cp -a -- "$1" "$E.new/original"; else : >"$E.new/absent"; fi
+}
+
+seal() { sync "$E.new"/* && mv "$E.new" "$E" && sync "$J"; }
+
+replace() { # NEW PATH: rename into place, durably
+  sync "$1" && mv -f -- "$1" "$2" && sync "$(dirname -- "$2")"
+}
+
+write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE <base64
+  id=$1; path=$3
+  [ -L "$path" ] && path=$(readlink -f -- "$path")
+  if [ -d "$path" ]; then fail "$id" "$path is a directory, not a file"; return 1; fi
+  if [ "$(digest "$path")" != "$6" ]; then
+    fail "$id" "$path is no longer what the survey read: somebody changed it meanwhile; nothing was written, run again"; return 1
+  fi
+  new=$(dirname -- "$path")/.$(basename -- "$path").hullproof-new
+  made=; [ -d "$(dirname -- "$path")" ] || made=1
+  if ! why=$( { mkdir -p -m 0755 -- "$(dirname -- "$path")" && rm -rf -- "$new" &&
+      { [ ! -e "$path" ] || cp -a -- "$path" "$new"; } && base64 -d >"$new" && sync "$new"; } 2>&1); then
+    rm -f -- "$new"; fail "$id" "$path: $why"; return 1
+  fi
+  [ -e "$path" ] || { chmod 0644 "$new"; command -v restorecon >/dev/null 2>&1 && chcon --reference="$(dirname -- "$path")" "$new" 2>/dev/null; }
+  [ -z "$4" ] || chmod "$4" "$new"
+  [ -z "$5" ] || chown "$5" "$new"
+  if [ -n "$7" ] && ! why=$(NEW=$new sh -c "$7" 2>&1 </dev/null); then
+    rm -f -- "$new"; fail "$id" "$path: the new file was refused, the old one stays: $why"; return 1
+  fi
+  if ! why=$( { entry "$id" "$2" "" "$8" && keep "$path" && digest "$new" >"$E.new/written" &&
+      { [ -z "$made" ] || : >"$E.new/made"; } && seal; } 2>&1); then
+    rm -f -- "$new"; fail "$id" "the journal cannot keep the original of $path, so it was not touched: $why"; return 1
+  fi
+  if ! why=$(replace "$new" "$path" 2>&1); then rm -f -- "$new"; fail "$id" "$path: $why"; return 1; fi
+  command -v restorecon >/dev/null 2>&1 && restorecon "$path" 2>/dev/null
+  finish "$id" "$8"
+}
+
+remove_file() { # ID JSON PATH BEFORE ACTIVATE
+  if [ "$(digest "$3")" != "$4" ]; then fail "$1" "$3 is no longer what the survey read; it was left alone, run again"; return 1; fi
+  if ! why=$( { entry "$1" "$2" "" "$5" && keep "$3" && seal && rm -f -- "$3" && sync "$(dirname -- "$3")"; } 2>&1); then
+    fail "$1" "$3: $why"; return 1
+  fi
+  finish "$1" "$5"
+}
+
+finish() { # ID ACTIVATE: make a file live, or put the old one back
+  if [ -n "$2" ] && ! why=$(sh -c "$2" 2>&1 </dev/null); then
+    undo "$J/$1" >/dev/null 2>&1; fail "$1" "put back as it was, since it could not be made live: $why"; return 1
+  fi
+  : >"$J/$1/done"; ok "$1"
+}
+
+run_command() { # ID JSON SCRIPT UNDO
+  if ! why=$( { entry "$1" "$2" "$4" "" && seal; } 2>&1); then fail "$1" "the journal cannot be written, so nothing was done: $why"; return 1; fi
+  if ! why=$(sh -c "$3" 2>&1 </dev/null); then
+    undo "$J/$1" >/dev/null 2>&1; fail "$1" "$why"; return 1
+  fi
+  : >"$J/$1/done"; ok "$1"
+}
+
+packages() {
+  if command -v dpkg-query >/dev/null 2>&1; then dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p'
+  else rpm -qa --qf '%{NAME}\n'; fi | sort -u
+}
+
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@"; }
+
+install_packages() { # ID JSON NAME...: what was added, dependencies too, is what an undo removes
+  id=$1; json=$2; shift 2
+  if ! why=$( { entry "$id" "$json" "" "" && packages >"$E.new/before" && seal; } 2>&1); then fail "$id" "the journal cannot be written: $why"; return 1; fi
+  if command -v apt-get >/dev/null 2>&1; then
+    why=$( { apt --no-install-recommends install "$@" || { apt update && apt --no-install-recommends install "$@"; }; } 2>&1 </dev/null)
+  else
+    why=$(dnf -q -y --setopt=install_weak_deps=False install "$@" 2>&1 </dev/null)
+  fi
+  status=$?
+  packages | comm -13 "$J/$id/before" - >"$J/$id/packages"
+  if [ $status != 0 ]; then undo "$J/$id" >/dev/null 2>&1; fail "$id" "could not install $*: $(printf '%s' "$why" | grep -v '^$' | tail -n 3)"; return 1; fi
+  : >"$J/$id/done"; ok "$id"
+}
+
+remove_packages() { # FILE with their names
+  [ -s "$1" ] || return 0
+  if command -v apt-get >/dev/null 2>&1; then apt purge $(cat "$1"); else dnf -q -y remove $(cat "$1"); fi </dev/null
+}
+
+undo() { # ENTRY: what is there now is kept beside the original, so that an undo can be understood later
+  [ -e "$1/undone" ] && return 0
+  if [ -e "$1/path" ]; then
+    path=$(cat "$1/path"); new=$(dirname -- "$path")/.$(basename -- "$path").hullproof-new
+    if [ -e "$path" ] && [ ! -d "$path" ]; then cp -a -- "$path" "$1/replaced"; fi
+    if [ -e "$1/original" ]; then
+      rm -rf -- "$new"; cp -a -- "$1/original" "$new" && replace "$new" "$path"
+    elif [ -e "$1/absent" ]; then
+      rm -f -- "$path" && { [ ! -e "$1/made" ] || rmdir -- "$(dirname -- "$path")" 2>/dev/null || :; }
+    fi || return 1
+  fi
+  if [ -e "$1/packages" ]; then remove_packages "$1/packages" || return 1; fi
+  for hook in undo activate; do
+    if [ -n "$(cat "$1/$hook" 2>/dev/null)" ]; then sh "$1/$hook" </dev/null || return 1; fi
+  done
+  : >"$1/undone"; sync "$1"
+}
+
+wait_healthy() { # HEALTHY SECONDS
+  deadline=$(($(date +%s) + $2))
+  until sh -c "$1" >/dev/null 2>&1 </dev/null; do
+    [ "$(date +%s)" -lt "$deadline" ] || return 1
+    sleep 1
+  done
+}
+
+begin_service() { # ID JSON ACTIVATE HEALTHY SECONDS: stands before its files, so that an undo activates after them
+  undo_script="($3) && deadline=\$((\$(date +%s) + $5)) && until ($4) >/dev/null 2>&1; do [ \$(date +%s) -lt \$deadline ] || exit 1; sleep 1; done"
+  if ! why=$( { entry "$1" "$2" "$undo_script" "" && seal; } 2>&1); then fail "$1" "the journal cannot be written: $why"; return 1; fi
+}
+
+put_back() { # FILE-ENTRY...: the files of a service as they were; $back names them
+  back=
+  for e in $(printf '%s\n' "$@" | sort -r); do
+    if [ -e "$J/$e/done" ]; then undo "$J/$e" >/dev/null 2>&1 && back="$back $(cat "$J/$e/path")" && rm -f "$J/$e/done"; fi
+  done
+}
+
+activate_service() { # ID SERVICE ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...: files go back if it does not come up
+  id=$1; name=$2; activate=$3; healthy=$4; explain=$5; seconds=$6; shift 6
+  if said=$(sh -c "$activate" 2>&1 </dev/null) && wait_healthy "$healthy" "$seconds"; then : >"$J/$id/done"; ok "$id"; return 0; fi
+  said="$said $(sh -c "$explain" 2>&1 </dev/null)"
+  put_back "$@"
+  sh -c "$activate" >/dev/null 2>&1 </dev/null
+  if wait_healthy "$healthy" "$seconds"; then now="$name runs as before"; else now="$name STILL DOES NOT RUN"; fi
+  fail "$id" "$name did not come up with the new settings; put back:$back; $now. It said: $said"
+  return 1
+}
+
+undo_run() { # the whole run $J, last change first
+  for e in $(ls -r "$J" | grep -E '^[0-9]{4}$'); do
+    [ -e "$J/$e/undone" ] && continue
+    if why=$(undo "$J/$e" 2>&1); then ok "$e"; else fail "$e" "$why"; fi
+  done
+  if ls "$J"/[0-9]*/entry.json >/dev/null 2>&1 && [ -z "$(for e in "$J"/[0-9][0-9][0-9][0-9]; do [ -e "$e/undone" ] || echo left; done)" ]; then
+    : >"$J/undone"
+  fi
+  sync "$J"
+}

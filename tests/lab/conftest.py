@@ -1,0 +1,55 @@
+"""Real hosts for the tests: `pytest tests/lab --distribution debian12` on one distribution, without it on both.
+
+`@pytest.mark.on("debian12")` runs a drill on that distribution alone, where what it tries does not differ between
+them: an emulated host is slow. Without the mark a test runs on both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.lab import Vm, up
+from tests.lab.drive import count_executions
+
+DISTRIBUTIONS = ("debian12", "debian13")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--distribution", choices=DISTRIBUTIONS, help="run on this distribution of the lab alone")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "distribution" in metafunc.fixturenames:
+        marks = [mark.args for mark in metafunc.definition.iter_markers("on")]
+        wanted = marks[0] if marks else DISTRIBUTIONS
+        asked = metafunc.config.getoption("--distribution")
+        rows = [name for name in wanted if asked in (None, name)]
+        metafunc.parametrize("distribution", rows, scope="session")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What does not run on the distribution asked for is left out, not counted as skipped."""
+    items[:] = [item for item in items if "NOTSET" not in item.name]
+
+
+@pytest.fixture(scope="module")
+def vm(request: pytest.FixtureRequest, distribution: str) -> Iterator[Vm]:
+    """The host of a test module, of the variant that the module names; gone when the module is done."""
+    variant = request.module.VARIANT
+    machine = up(distribution, variant=variant, name=f"t-{os.getpid()}-{distribution}-{variant}")
+    try:
+        count_executions(machine)
+        machine.save("begin")
+        yield machine
+    finally:
+        machine.down()
+
+
+@pytest.fixture
+def fresh(vm: Vm) -> Vm:
+    """The module's host as it was in the beginning."""
+    vm.load("begin")
+    return vm

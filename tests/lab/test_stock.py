@@ -1,0 +1,180 @@
+"""Drills on what `apt install docker.io` gives: whatever happens midway, the host boots, runs Docker and converges."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab import Vm
+from tests.lab.drive import fingerprint, finish, run, start
+
+VARIANT = "stock"
+ACCEPT = ("--data", "accept=userns-remap,container-restart,network-isolation")
+JOURNAL = "/var/lib/hullproof/journal"
+
+pytestmark = pytest.mark.lab
+
+# Where a run is cut off: what the host shows when it has come that far.
+FIRST_ENTRY = f"ls {JOURNAL}/*/0001/entry.json"
+FILE_WRITTEN = "grep -q live-restore /etc/docker/daemon.json"
+RESTARTING = "systemctl is-active docker | grep -qv ^active"
+
+
+def wait_for(vm: Vm, sign: str, seconds: int = 400) -> None:
+    deadline = time.monotonic() + seconds
+    while vm.ssh(f"{sign} >/dev/null 2>&1", check=False).returncode:
+        assert time.monotonic() < deadline, f"never seen: {sign}"
+        time.sleep(0.3)
+
+
+def settle(vm: Vm) -> None:
+    """What was begun on the host goes on without its controller: wait until the lock on changes is free."""
+    vm.ssh("flock -w 300 /run/lock/hullproof true", timeout=320)
+
+
+def assert_converges(vm: Vm) -> None:
+    settle(vm)
+    assert vm.ssh("timeout 120 sh -c 'until docker info; do sleep 2; done'", check=False, timeout=150).returncode == 0
+    again = run(vm, "harden.py", *ACCEPT)
+    assert again.code == 0, again.out + again.err
+
+
+def kill_at(vm: Vm, point: str) -> None:
+    """Begin to harden, and kill -9 the controller when the host has come to `point`."""
+    process, _ = start(vm.inventory(), "harden.py", *ACCEPT)
+    wait_for(vm, point)
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.on("debian13")
+@pytest.mark.parametrize("point", [FIRST_ENTRY, RESTARTING], ids=["at the first change", "while docker restarts"])
+def test_a_controller_killed_midway(fresh: Vm, point: str) -> None:
+    kill_at(fresh, point)
+    assert_converges(fresh)
+
+
+@pytest.mark.on("debian12")
+@pytest.mark.parametrize(
+    "point",
+    [FIRST_ENTRY, FILE_WRITTEN, RESTARTING],
+    ids=["at the first change", "with daemon.json written", "while docker restarts"],
+)
+def test_power_lost_midway(fresh: Vm, point: str) -> None:
+    kill_at(fresh, point)
+    fresh.power_cut()
+    fresh.boot()
+    assert_converges(fresh)
+
+
+@pytest.mark.on("debian13")
+def test_a_connection_lost_midway(fresh: Vm) -> None:
+    running = start(fresh.inventory(), "harden.py", *ACCEPT)
+    wait_for(fresh, f"ls {JOURNAL}/*/0001/entry.json")
+    fresh.ssh("systemd-run --on-active=1 pkill -f 'sshd.*@notty'", check=False)
+    assert finish(*running).code == 1
+    assert_converges(fresh)
+
+
+def make(vm: Vm, script: str) -> str:
+    """Make of daemon.json what `script` says; what a listing shows of it."""
+    vm.ssh(f"rm -rf /etc/docker/daemon.json; mkdir -p /etc/docker; cd /etc/docker; {script}")
+    return look(vm)
+
+
+def look(vm: Vm) -> str:
+    return vm.ssh("cd /etc/docker && ls -ld daemon.json && (cat daemon.json || ls daemon.json)").stdout
+
+
+@pytest.mark.on("debian12")
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("printf '{\\n  \"icc\": tru\\n}\\n' >daemon.json", "line 2"),
+        ("printf '[1]\\n' >daemon.json", "object"),
+        ("mkdir daemon.json", "directory"),
+    ],
+    ids=["not JSON", "not an object", "a directory"],
+)
+def test_a_daemon_json_that_cannot_be_used_is_told_and_left_alone(vm: Vm, script: str, words: str) -> None:
+    there = make(vm, script)
+    dry = run(vm, "harden.py", *ACCEPT, "--dry", yes=False)
+    assert words in dry.out, dry.out
+    assert look(vm) == there
+
+
+@pytest.mark.on("debian13")
+def test_an_empty_and_a_linked_daemon_json_are_merged(fresh: Vm) -> None:
+    make(fresh, "mkdir -p /srv && printf ' \\n' >/srv/shared.json && ln -s /srv/shared.json daemon.json")
+    assert run(fresh, "harden.py", *ACCEPT).code == 0
+    assert fresh.ssh("readlink /etc/docker/daemon.json").stdout.strip() == "/srv/shared.json"
+    assert json.loads(fresh.ssh("cat /srv/shared.json").stdout)["icc"] is False
+    undone = run(fresh, "rollback.py")
+    assert undone.host()["status"] == "ok", undone.out + undone.err
+    assert fresh.ssh("cat /srv/shared.json").stdout == " \n"
+
+
+@pytest.mark.on("debian13")
+def test_a_daemon_that_does_not_come_back_is_put_back_as_it_was(fresh: Vm) -> None:
+    """Somebody's drop-in gives as a flag what we put into daemon.json once the survey has been made."""
+    before = fresh.ssh("cat /etc/docker/daemon.json 2>/dev/null || echo none").stdout
+    unit = "/etc/systemd/system/docker.service.d/flag.conf"
+    fresh.ssh(
+        f"mkdir -p $(dirname {unit}) && printf '[Service]\\nExecStartPre=/bin/sh -c \"! grep -q live-restore"
+        f" /etc/docker/daemon.json\"\\n' >{unit} && systemctl daemon-reload"
+    )
+    harden = run(fresh, "harden.py", *ACCEPT)
+    assert harden.code == 1
+    assert "put back" in str(harden.host()["error"]), harden.host()["error"]
+    assert fresh.ssh("cat /etc/docker/daemon.json 2>/dev/null || echo none").stdout == before
+    assert fresh.ssh("docker info >/dev/null && echo up").stdout.strip() == "up"
+
+
+@pytest.mark.on("debian12")
+def test_a_full_disk_leaves_nothing_half_written(fresh: Vm) -> None:
+    fresh.ssh(
+        "fallocate -l $(($(df --output=avail -B1 / | tail -n 1))) /var/tmp/full; dd if=/dev/zero of=/var/tmp/rest || :"
+    )
+    untouched = fingerprint(fresh)
+    harden = run(fresh, "harden.py", *ACCEPT)
+    assert harden.code == 1
+    assert "No space left" in str(harden.host()["error"]), harden.host()["error"]
+    now = fingerprint(fresh)
+    changed = {line for line in now.splitlines() if "/etc" in line or "./" in line} - set(untouched.splitlines())
+    assert not {line for line in changed if "hullproof-new" in line}
+    assert fresh.ssh("docker info >/dev/null && echo up").stdout.strip() == "up"
+
+
+@pytest.mark.on("debian13")
+def test_without_sudo_nothing_is_claimed_and_nothing_is_changed(vm: Vm) -> None:
+    plain = vm.inventory("nobodyops")
+    text = Path(plain).read_text().replace('"_sudo": True', '"_sudo": False').replace("'_sudo': True", "'_sudo': False")
+    Path(plain).write_text(text)
+    drift = finish(*start(plain, "drift.py"))
+    assert drift.code == 2, drift.out + drift.err
+    states = drift.states()
+    assert states["apparmor.docker-profile"] == "unknown"
+    untouched = fingerprint(vm)
+    harden = finish(*start(plain, "harden.py"))
+    assert harden.code == 1
+    assert "not root" in str(harden.host()["error"])
+    assert fingerprint(vm) == untouched
+
+
+@pytest.mark.on("debian13")
+def test_a_noisy_host_cannot_reach_the_terminal_or_the_report(fresh: Vm) -> None:
+    noise = "head -c 50000000 /dev/urandom; printf '\\033[2J\\033]0;owned\\007<script>alert(1)</script>'"
+    fresh.ssh(
+        f"printf '#!/bin/sh\\n%s\\n' {json.dumps(noise)} >/usr/local/bin/docker && chmod 755 /usr/local/bin/docker"
+    )
+    drift = run(fresh, "drift.py")
+    assert drift.code == 2
+    states = drift.states()
+    assert "unknown" in {state for control, state in states.items() if control.startswith("docker.")}
+    assert not {c for c, state in states.items() if state == "unknown" and c.startswith("kernel.")}
+    for text in (drift.out, drift.err.replace("\x1b[", "", 0), json.dumps(drift.report, ensure_ascii=False)):
+        assert "\x1b" not in text
+        assert "owned" not in text.replace("owner", "")

@@ -1,0 +1,111 @@
+"""The main job on a badly configured host: red, hardened, proved, green, watched, undone. In this order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.lab import Vm
+from tests.lab.drive import Result, executions, fingerprint, outcomes, prove, run
+
+VARIANT = "weak"
+STRICT = ("--data", "policy=strict")
+ACCEPT = ("--data", "accept=userns-remap,container-restart,network-isolation")
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture(scope="module")
+def story() -> dict[str, Any]:
+    """What earlier tests of this module saw."""
+    return {}
+
+
+def test_drift_tells_what_is_wrong_in_one_execution_and_changes_nothing(vm: Vm, story: dict[str, Any]) -> None:
+    untouched, started = fingerprint(vm), executions(vm)
+    before = run(vm, "drift.py", *STRICT)
+    # `executions` is itself two commands here: the fingerprint's and its own.
+    assert executions(vm) - started == 2, "one execution for drift, one for asking"
+    assert fingerprint(vm) == untouched
+    assert before.code == 2, before.out + before.err
+    wrong = before.not_holding()
+    expected = {
+        "apparmor.installed", "apparmor.containers-confined", "docker.insecure-registries", "docker.no-tcp",
+        "docker.file-modes", "docker.group-members", "docker.no-new-privileges", "docker.live-restore",
+        "networks.icc", "seccomp.default-profile", "userns.docker-remap", "kernel.sysctl.kernel.dmesg_restrict",
+    }  # fmt: skip
+    assert expected - {"apparmor.containers-confined"} <= set(wrong), sorted(wrong)
+    assert "unknown" not in before.states().values(), wrong
+    story["before"] = before
+
+
+def test_escapes_work_before_hardening(vm: Vm, story: dict[str, Any]) -> None:
+    story["proofs"] = prove(vm)
+    works = outcomes(story["proofs"], "failed")
+    for attempt in ("userns/uid_map", "userns/root_only_file", "docker/setuid", "docker/socket", "docker/tcp",
+                    "networks/default_bridge", "networks/own_network", "kernel/kernel_log"):  # fmt: skip
+        assert attempt in works, f"{attempt} should work on a weak host: {sorted(works)}"
+
+
+def test_dry_shows_the_plan_and_touches_nothing(vm: Vm) -> None:
+    untouched = fingerprint(vm)
+    dry = run(vm, "harden.py", *STRICT, *ACCEPT, "--dry", "--diff", yes=False)
+    assert dry.code in (0, 2), dry.err
+    assert fingerprint(vm) == untouched
+    for words in ("/etc/docker/daemon.json", "userns-remap", "restarts docker", "+"):
+        assert words in dry.out, dry.out
+
+
+def test_hardening_holds_after_a_reboot(vm: Vm, story: dict[str, Any]) -> None:
+    harden = run(vm, "harden.py", *STRICT, *ACCEPT)
+    assert harden.code == 0, harden.out + harden.err
+    assert harden.host()["changes"]
+    vm.reboot()
+    drift = run(vm, "drift.py", *STRICT, *ACCEPT)
+    assert drift.not_holding() == {}, drift.out
+    assert drift.code == 0
+    story["run"] = harden.report["run"]["id"]
+
+
+def test_a_second_run_changes_nothing_and_executes_once(vm: Vm) -> None:
+    untouched, started = fingerprint(vm), executions(vm)
+    again = run(vm, "harden.py", *STRICT, *ACCEPT)
+    assert executions(vm) - started == 2, "one execution for harden, one for asking"
+    assert again.code == 0, again.out + again.err
+    assert again.host()["changes"] == []
+    assert fingerprint(vm) == untouched
+
+
+def test_escapes_fail_after_hardening(vm: Vm, story: dict[str, Any]) -> None:
+    after = prove(vm)
+    assert outcomes(after, "failed") == {}
+    assert len(outcomes(after, "passed")) >= len(outcomes(story["proofs"], "failed"))
+
+
+def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
+    vm.ssh('sysctl -w kernel.dmesg_restrict=0; sed -i \'s/"icc": false/"icc": true/\' /etc/docker/daemon.json')
+    drift = run(vm, "drift.py", *STRICT, *ACCEPT)
+    assert drift.code == 2
+    assert "/etc/docker/daemon.json was changed" in drift.reason("networks.icc")
+    assert "not by hullproof" in drift.reason("networks.icc")
+    assert "held at" in drift.reason("kernel.sysctl.kernel.dmesg_restrict")
+    assert run(vm, "harden.py", *STRICT, *ACCEPT).code == 0
+
+
+def test_rollback_brings_the_findings_of_before_back(vm: Vm, story: dict[str, Any]) -> None:
+    assert run(vm, "rollback.py", *STRICT).code in (0, 2)  # the small run of the drift above
+    undone = run(vm, "rollback.py", "--data", f"run={story['run']}", *STRICT)
+    assert undone.host()["status"] == "ok", undone.out + undone.err
+    vm.reboot()
+    assert_same_findings(run(vm, "drift.py", *STRICT), story["before"])
+
+
+def assert_same_findings(now: Result, before: Result) -> None:
+    """The states are those of before; the words may name other numbers."""
+    moved = {
+        control: (state, now.states().get(control))
+        for control, state in before.states().items()
+        if now.states().get(control) != state
+    }
+    assert moved == {}, now.out

@@ -1,0 +1,377 @@
+"""AppArmor: the controls and the plan, from readings alone."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+import deploys.apparmor as subject
+from deploys.apparmor import AppArmorRules, barred
+from deploys.apparmor_plan import DROP_IN, without_complain
+from deploys.docker_daemon import RESTART
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
+from deploys.engine.control import Finding, State, judge
+from deploys.engine.policy import Policy
+from facts.apparmor import AppArmor, AppArmorReading, Profile
+from facts.boot import Boot
+from facts.docker import Container, DaemonJson, Docker, DockerReading, Process, Stored, Unit
+from facts.kernel import Kernel, KernelReading
+from facts.lsm import Lsm, LsmReading
+from facts.reading import Unknown
+from facts.survey import Survey
+from facts.system import System, SystemReading
+
+ALL = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"])
+DENIED = Unknown("Permission denied")
+MAN = "/etc/apparmor.d/usr.bin.man"
+MAN_TEXT = "profile man_groff flags=(complain) {\n}\nprofile other flags=(complain) {\n}\n"
+
+
+def apparmor(flags: tuple[str, ...] = (), mode: str = "enforce", **more: Any) -> AppArmorReading:
+    values: dict[str, Any] = {
+        "enabled": True,
+        "parser": "/usr/sbin/apparmor_parser",
+        "package": "4.1.0-1",
+        "service": "enabled",
+        "command_line": {},
+        "profiles": {"docker-default": "enforce", "man_groff": mode},
+        "declared": (Profile("man_groff", MAN, flags), Profile("runc", "/etc/apparmor.d/runc", ("unconfined",))),
+        "unconfined": (),
+        "disabled": (),
+        "force_complain": (),
+        "files": {MAN: MAN_TEXT},
+    }
+    return AppArmorReading(**{**values, **more})
+
+
+BARE = apparmor(parser=None, package=None, service=None, profiles={}, declared=(), files={})
+
+
+def container(name: str = "web", label: str = "docker-default (enforce)", **more: Any) -> Container:
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
+    process = Process(((0, 0, 4294967295),), 2, False, 0, label, ())
+    values |= {"id": f"id-{name}", "name": name, "pid": 7, "privileged": False, "process": process, "started": name}
+    values |= {"security_opt": (), "cap_add": (), "devices": (), "mounts": (), "networks": ("bridge",)}
+    return Container(**{**values, **more})
+
+
+def docker(containers: Any = (), live_restore: bool = False, **more: Any) -> DockerReading:
+    values: dict[str, Any] = {
+        "installed": True,
+        "package": "docker.io",
+        "package_version": "26.1.5",
+        "running": True,
+        "version": "26.1.5",
+        "daemon_json": DaemonJson("/etc/docker/daemon.json", None, {}),
+        "keys_known": (),
+        "can_validate": True,
+        "flags": {},
+        "info": {"SecurityOptions": ["name=apparmor"], "LiveRestoreEnabled": live_restore},
+        "networks": (),
+        "containers": containers,
+        "stored": Stored((), 0, (), ()),
+        "files": (),
+        "group_members": (),
+        "listeners": (),
+        "proxies": 0,
+        "log": (),
+        "unit": Unit(),
+    }
+    return DockerReading(**{**values, **more})
+
+
+def kernel(boot: tuple[str, ...] | Unknown = ("ro", "quiet"), loader: str = "grub", **more: Any) -> KernelReading:
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(KernelReading)}
+    values |= {"cmdline": ("ro", "quiet"), "boot": Boot(loader, "", boot, more.pop("defaults", {}))}
+    return KernelReading(**{**values, **more})
+
+
+def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, **more: Any) -> Context:
+    stack = more.get("stack", ("lockdown", "capability", "yama", "apparmor"))
+    survey = Survey(
+        {
+            AppArmor: reading or apparmor(),
+            Docker: more.get("host") or docker(),
+            Kernel: more.get("kernel") or kernel(),
+            Lsm: LsmReading(stack, 1, "none", False, False),
+            System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, 0, True, more.get("inside")),
+        }
+    )
+    policy = Policy("test", {AppArmorRules: rules}, accept=frozenset(accept.split()))
+    return Context(survey, policy, {f.control.id: f for f in judge(subject.SUBJECT.controls, survey, policy)})
+
+
+def finding(where: Context, control: str) -> Finding:
+    return where.findings[f"apparmor.{control}"]
+
+
+def changes(where: Context) -> list[Change]:
+    return list(subject.plan(where))
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        (context(rules=AppArmorRules()), "does not declare"),
+        (context(stack=("capability", "selinux")), "confines with selinux"),
+        (context(apparmor(enabled=None)), "built without AppArmor"),
+        (context(inside="lxc"), "a container (lxc)"),
+    ],
+)
+def test_where_apparmor_is_not_the_answer(where: Context, says: str) -> None:
+    assert {f.state for f in where.findings.values()} == {State.NOT_APPLICABLE}
+    assert all(says in f.verdict.reason for f in where.findings.values())
+    assert changes(where) == []
+
+
+def test_all_holds() -> None:
+    where = context(host=docker((container(), container("own", "mine (enforce)"))))
+    assert {f.control.id: f.verdict.reason for f in where.findings.values() if f.state is not State.PASS} == {}
+    assert changes(where) == []
+
+
+@pytest.mark.parametrize(
+    ("reading", "want"),
+    [
+        (apparmor(), State.PASS),
+        (apparmor(package=DENIED), State.PASS),  # built from source
+        (BARE, State.FAIL),
+        (apparmor(parser=None, package=DENIED), State.UNKNOWN),
+        (apparmor(parser=DENIED), State.UNKNOWN),
+        (apparmor(service="disabled"), State.FAIL),
+        (apparmor(service="masked"), State.FAIL),
+        (apparmor(service=None), State.FAIL),
+        (apparmor(service=DENIED), State.UNKNOWN),
+    ],
+)
+def test_installed(reading: AppArmorReading, want: State) -> None:
+    assert finding(context(reading), "installed").state is want
+
+
+@pytest.mark.parametrize(
+    ("reading", "boot", "want", "says"),
+    [
+        (apparmor(), kernel(), State.PASS, ""),
+        (apparmor(), kernel(DENIED), State.UNKNOWN, "denied"),
+        (apparmor(), kernel(DENIED, "none"), State.PASS, ""),  # booted from outside: the live line is all there is
+        (apparmor(enabled=False), kernel(), State.PENDING_REBOOT, "the kernel runs without it"),
+        (apparmor(enabled=False), kernel(("apparmor=0",)), State.FAIL, "apparmor=0 on the kernel's command line turns"),
+        (apparmor(), kernel(("apparmor=0",)), State.FAIL, "from the next boot on"),
+        (apparmor(enabled=DENIED), kernel(), State.UNKNOWN, "denied"),
+    ],
+)
+def test_enabled(reading: AppArmorReading, boot: KernelReading, want: State, says: str) -> None:
+    found = finding(context(reading, kernel=boot), "enabled")
+    assert found.state is want
+    assert says in found.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("words", "bar"),
+    [
+        ("quiet", None),
+        ("apparmor=0", "apparmor=0"),
+        ("apparmor=0 apparmor=1", None),
+        ("security=selinux", "security=selinux"),
+        ("security=apparmor", None),
+        ("lsm=landlock,yama", "lsm=landlock,yama"),
+        ("lsm=landlock,apparmor security=selinux", None),  # with lsm= the kernel passes over security=
+    ],
+)
+def test_what_keeps_it_off(words: str, bar: str | None) -> None:
+    assert barred(words.split()) == bar
+
+
+@pytest.mark.parametrize(
+    ("reading", "host", "want"),
+    [
+        (apparmor(), docker(), State.PASS),
+        (apparmor(profiles={}), docker(), State.FAIL),
+        (apparmor(profiles={"docker-default": "complain"}), docker(), State.FAIL),
+        (apparmor(profiles=DENIED), docker(), State.UNKNOWN),
+        (apparmor(profiles={}), docker(running=False), State.NOT_APPLICABLE),
+        (apparmor(profiles={}), docker(installed=False), State.NOT_APPLICABLE),
+        (apparmor(profiles={}), docker(running=DENIED), State.UNKNOWN),
+    ],
+)
+def test_docker_profile(reading: AppArmorReading, host: DockerReading, want: State) -> None:
+    assert finding(context(reading, host=host), "docker-profile").state is want
+
+
+PRIVILEGED = container(label="unconfined", privileged=True)
+ASKED = container(label="unconfined", security_opt=("apparmor=unconfined",))
+LATE = container(label="unconfined")
+GONE = container("gone", process=DENIED)
+
+
+@pytest.mark.parametrize(
+    ("reading", "containers", "want", "says"),
+    [
+        (apparmor(), (), State.PASS, "no container runs"),
+        (apparmor(), (PRIVILEGED,), State.FAIL, "web runs privileged"),
+        (apparmor(), (ASKED,), State.FAIL, "apparmor=unconfined"),
+        (apparmor(), (container(label="x (complain)"),), State.FAIL, "only logs"),
+        (apparmor(), (LATE,), State.PENDING_RESTART, "web started while"),
+        (apparmor(), (container(label=""),), State.PENDING_RESTART, "web started while"),
+        (BARE, (LATE,), State.FAIL, "web runs unconfined"),
+        (apparmor(), (GONE,), State.UNKNOWN, "denied"),
+        (apparmor(), (GONE, ASKED), State.FAIL, "apparmor=unconfined"),
+        (apparmor(), DENIED, State.UNKNOWN, "denied"),
+    ],
+)
+def test_containers(reading: AppArmorReading, containers: Any, want: State, says: str) -> None:
+    found = finding(context(reading, host=docker(containers)), "containers-confined")
+    assert found.state is want, found.verdict.reason
+    assert says in found.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("reading", "want", "says"),
+    [
+        (apparmor(), State.PASS, ""),
+        (apparmor(("complain",), "complain"), State.FAIL, "complain now and complain on disk"),
+        (apparmor(("complain",)), State.FAIL, "enforce now and complain on disk"),
+        (apparmor(mode="complain"), State.FAIL, "complain now and enforce on disk"),
+        (apparmor(force_complain=("usr.bin.man",)), State.FAIL, "complain on disk"),
+        (apparmor(disabled=("usr.bin.man",), profiles={}), State.FAIL, "not loaded now and disabled on disk"),
+        (apparmor(("unconfined",), "unconfined"), State.FAIL, "by design"),
+        (apparmor(declared=(), profiles={}), State.FAIL, "not declared"),
+        (apparmor(profiles=DENIED), State.UNKNOWN, "denied"),
+        (apparmor(declared=DENIED), State.UNKNOWN, "denied"),
+    ],
+)
+def test_profiles(reading: AppArmorReading, want: State, says: str) -> None:
+    found = finding(context(reading), "profiles-enforced")
+    assert found.state is want
+    assert says in found.verdict.reason
+
+
+def test_a_stock_host_gets_the_parser_and_docker_its_profile() -> None:
+    install, restart = changes(context(BARE, rules=AppArmorRules(enabled=True, containers=True)))
+    assert isinstance(install, Install)
+    assert install.packages == ("apparmor",)
+    assert isinstance(restart, Activate)
+    assert restart.service.name == "docker"
+
+
+def test_running_containers_are_not_stopped_unasked() -> None:
+    host = docker((LATE,), live_restore=True)
+    install, restart, blocked = changes(context(BARE, rules=AppArmorRules(enabled=True, containers=True), host=host))
+    assert isinstance(install, Install)
+    assert isinstance(restart, Activate)
+    assert isinstance(blocked, Blocked)
+    assert "web" in blocked.what
+    assert RESTART in blocked.why
+    stopped = changes(context(apparmor(), host=docker((LATE,))))
+    assert [type(change) for change in stopped] == [Blocked]
+    accepted = changes(context(apparmor(), accept=RESTART, host=docker((LATE,))))
+    assert [type(change) for change in accepted] == [Activate]
+
+
+def test_what_owners_asked_for_is_theirs() -> None:
+    assert changes(context(host=docker((PRIVILEGED, ASKED)))) == []
+
+
+def test_a_kernel_without_apparmor_gets_it_with_the_next_boot() -> None:
+    off = apparmor(enabled=False, service="disabled", profiles={})
+    rules = AppArmorRules(enabled=True, containers=True)
+    command, write = changes(context(off, kernel=kernel(("quiet", "apparmor=0")), rules=rules))
+    assert isinstance(write, WriteFile)
+    assert (write.path, write.before) == (DROP_IN, None)
+    assert 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT apparmor=1"' in write.text
+    assert isinstance(command, Command)
+    assert "systemctl enable apparmor.service" in command.script
+    assert command.undo == "systemctl disable apparmor.service"
+    done = apparmor(enabled=False, profiles={})
+    again = context(done, kernel=kernel(("quiet", "apparmor=0", "apparmor=1")), rules=rules)
+    assert finding(again, "enabled").state is State.PENDING_REBOOT
+    assert changes(again) == []
+
+
+@pytest.mark.parametrize(
+    ("boot", "says"),
+    [
+        (kernel(("apparmor=0",), "bls"), "not GRUB's menu"),
+        (kernel(("apparmor=0",), defaults={DROP_IN: "ours"}), "given after ours"),
+    ],
+)
+def test_a_command_line_that_is_not_ours_to_mend(boot: KernelReading, says: str) -> None:
+    (change,) = changes(context(apparmor(), kernel=boot))
+    assert isinstance(change, Blocked)
+    assert says in change.why
+
+
+@pytest.mark.parametrize(
+    ("bar", "word"),
+    [("lsm=landlock,yama", "lsm=landlock,yama,apparmor"), ("security=tomoyo", "security=apparmor")],
+)
+def test_the_last_word_counts(bar: str, word: str) -> None:
+    (write,) = changes(context(apparmor(), kernel=kernel((bar,))))
+    assert isinstance(write, WriteFile)
+    assert word in write.text
+    assert barred((bar, word)) is None
+
+
+def test_nothing_ever_unloads_what_is_loaded() -> None:
+    states = [
+        BARE,
+        apparmor(enabled=False, service="masked"),
+        apparmor(("complain",), "complain"),
+        apparmor(profiles={}),
+    ]
+    for planned in (changes(context(state, accept=RESTART)) for state in states):
+        for change in planned:
+            text = f"{getattr(change, 'script', '')} {getattr(change, 'activate', '')}"
+            assert not any(
+                word in text for word in ("teardown", "remove-unknown", "stop apparmor", "restart apparmor", "-R")
+            )
+
+
+def test_complain_is_taken_out_of_one_profile_alone() -> None:
+    (write,) = changes(context(apparmor(("complain",), "complain")))
+    assert isinstance(write, WriteFile)
+    assert (write.path, write.before) == (MAN, MAN_TEXT)
+    assert write.text == "profile man_groff {\n}\nprofile other flags=(complain) {\n}\n"
+    assert write.activate == f"apparmor_parser -r {MAN}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("profile a flags=(attach_disconnected, complain) {", "profile a flags=(attach_disconnected) {"),
+        ("profile a /usr/bin/a flags=(complain) {", "profile a /usr/bin/a {"),
+        ('  profile "a" flags=(complain) {', '  profile "a" {'),
+        ("profile ab flags=(complain) {", "profile ab flags=(complain) {"),
+        ("a flags=(complain) {", "a {"),
+    ],
+)
+def test_without_complain(before: str, after: str) -> None:
+    assert without_complain(before, "a") == after
+    assert without_complain(before, "parent//a") == after
+
+
+@pytest.mark.parametrize(
+    ("reading", "script", "undo"),
+    [
+        (apparmor(mode="complain"), f"apparmor_parser -r {MAN}", f"apparmor_parser -rC {MAN}"),
+        (apparmor(profiles={}), f"apparmor_parser -r {MAN}", f"apparmor_parser -R {MAN}"),
+        (
+            apparmor(disabled=("usr.bin.man",), profiles={}),
+            f"rm -f /etc/apparmor.d/disable/usr.bin.man && apparmor_parser -r {MAN}",
+            f"ln -s {MAN} /etc/apparmor.d/disable/usr.bin.man && apparmor_parser -R {MAN}",
+        ),
+    ],
+)
+def test_a_profile_is_loaded_and_put_back(reading: AppArmorReading, script: str, undo: str) -> None:
+    rules = AppArmorRules(profiles=["man_groff"])
+    (command,) = changes(context(reading, rules=rules))
+    assert isinstance(command, Command)
+    assert (command.script, command.undo) == (script, undo)
+
+
+def test_by_design_and_undeclared_profiles_are_left_alone() -> None:
+    assert changes(context(apparmor(("unconfined",), "unconfined"))) == []
+    (change,) = changes(context(apparmor(declared=())))
+    assert isinstance(change, Blocked)

@@ -1,0 +1,400 @@
+"""Networks: the FORWARD path walked, the controls and the plan, from readings alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import deploys.networks as subject
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, MergeJson, WriteFile
+from deploys.engine.control import State, judge
+from deploys.engine.policy import Policy
+from deploys.isolation import ENABLE_ICC, NetworksRules
+from facts.docker import Docker, DockerReading, Network
+from facts.forward import Filter, read_filter
+from facts.kernel import Kernel
+from facts.networks import MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT_FILE, Bridge, Networks, NetworksReading, _dropped
+from facts.reading import Block, Section, Unknown
+from facts.survey import Survey
+from facts.sysctls import SysctlFile
+from tests.unit.test_userns import container, kernel
+from tests.unit.test_userns import docker as engine
+
+HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+DOCKER_26 = (
+    HEAD
+    + """:DOCKER - [0:0]
+:DOCKER-ISOLATION-STAGE-1 - [0:0]
+:DOCKER-ISOLATION-STAGE-2 - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-ISOLATION-STAGE-1
+-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o docker0 -j DOCKER
+-A FORWARD -i docker0 ! -o docker0 -j ACCEPT
+-A FORWARD -i docker0 -o docker0 -j DROP
+-A FORWARD -o br-aaa -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A FORWARD -o br-aaa -j DOCKER
+-A FORWARD -i br-aaa ! -o br-aaa -j ACCEPT
+-A FORWARD -i br-aaa -o br-aaa -j ACCEPT
+-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
+-A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
+-A DOCKER-ISOLATION-STAGE-1 -j RETURN
+-A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
+-A DOCKER-ISOLATION-STAGE-2 -j RETURN
+-A DOCKER-USER -j RETURN
+COMMIT
+"""
+)
+DEFAULT = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16",), ("web", "db"))
+SHOP = Network("shop", "bridge", "br-aaa", False, True, ("172.18.0.0/16",), ("cart", "till"))
+
+
+def table(text: str = DOCKER_26) -> Filter:
+    found = read_filter(text)
+    assert found is not None
+    return found
+
+
+# ------------------------------------------------------------------------------------------------ the FORWARD path
+
+
+@pytest.mark.parametrize(
+    ("first", "drop", "by"),
+    [
+        ("", True, "-i docker0 -o docker0 -j DROP"),
+        ("-A FORWARD -j ACCEPT\n", False, "-A FORWARD -j ACCEPT"),
+        ("-A FORWARD -i docker+ -j ACCEPT\n", False, "docker+"),
+        ("-A DOCKER-USER -p tcp -m tcp --dport 5432 -j ACCEPT\n", False, "5432"),
+        ("-A DOCKER-USER -s 10.0.0.0/8 -j ACCEPT\n", True, "DROP"),  # from elsewhere: cannot be a sibling
+        ("-A DOCKER-USER -s 172.17.0.9/32 -j ACCEPT\n", False, "172.17.0.9"),
+        ("-A DOCKER-USER ! -s 172.17.0.0/16 -j ACCEPT\n", True, "DROP"),
+        ("-A DOCKER-USER -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", True, "DROP"),
+        ("-A DOCKER-USER -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT\n", False, "NEW"),
+        ("-A DOCKER-USER -i eth0 -j ACCEPT\n", True, "DROP"),
+        ("-A DOCKER-USER -p tcp -j DROP\n", True, "-A FORWARD -i docker0"),  # drops only some: the walk goes on
+        ('-A DOCKER-USER -m comment --comment "let -j DROP be" -j ACCEPT\n', False, "let"),
+        ("-A DOCKER -d 172.17.0.2/32 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n", True, "DROP"),  # published
+    ],
+)
+def test_walk(first: str, drop: bool, by: str) -> None:
+    text = DOCKER_26.replace("-A FORWARD -j DOCKER-USER", f"{first}-A FORWARD -j DOCKER-USER", 1)
+    verdict = table(text).between_ports("docker0", ("172.17.0.0/16",))
+    assert verdict.drop is drop
+    assert by in verdict.by
+
+
+def test_flushed_rules_leave_the_policy() -> None:
+    assert table(HEAD + "COMMIT\n").between_ports("docker0", ()).drop
+    assert not table(HEAD.replace("DROP", "ACCEPT") + "COMMIT\n").between_ports("docker0", ()).drop
+    assert not table("").between_ports("docker0", ()).drop
+
+
+def test_half_an_answer_is_none() -> None:
+    assert read_filter(DOCKER_26[:-8]) is None
+
+
+def test_a_loop_of_chains_ends() -> None:
+    assert table(HEAD + "-A FORWARD -j A\n-A A -j A\nCOMMIT\n").between_ports("docker0", ()).drop
+
+
+# ------------------------------------------------------------------------------------------------ readings
+
+
+def reading(**more: Any) -> NetworksReading:
+    """A host with Docker on which icc=false is in force on the default bridge by iptables."""
+    values: dict[str, Any] = {
+        "bridges": (
+            Bridge("docker0", (), False, False, False, ("172.17.0.1/16",)),
+            Bridge("br-aaa", (), False, False, False, ("172.18.0.1/16",)),
+        ),
+        "vlans": (),
+        "memberships": (),
+        "addresses": {},
+        "routes": (),
+        "connection": "ens3",
+        "br_netfilter": True,
+        "nf_call": {"iptables": 1, "ip6tables": 1, "arptables": 1},
+        "forwarding4": 1,
+        "forwarding6": 0,
+        "modules_load": (MODULES_FILE,),
+        "modules_blocked": (),
+        "filter4": table(),
+        "filter6": Filter("ACCEPT", ()),
+        "tables": (),
+        "dropped": (),
+        "files": dict.fromkeys((RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE)),
+        "unit_enabled": False,
+        "managers": ("systemd-networkd",),
+        "firewalls": (),
+    }
+    return NetworksReading(**{**values, **more})
+
+
+def docker(keys: Any = None, networks: Any = (DEFAULT, SHOP), **more: Any) -> DockerReading:
+    return engine({"icc": False} if keys is None else keys, networks=networks, **more)
+
+
+SPARED = NetworksRules(icc=False, cover="all", except_=["shop"])
+SHOP_ONLY = NetworksRules(icc=False, cover=["shop"])
+VMS = SysctlFile("/etc/sysctl.d/v.conf", "net.bridge.bridge-nf-call-iptables=0\n")
+NO_RULES = Filter("ACCEPT", ())
+DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
+ALL = NetworksRules(icc=False, cover="all")
+
+
+def context(
+    nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
+) -> Context:
+    survey = Survey({Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)})
+    policy = Policy("test", {NetworksRules: rules}, accept=frozenset(filter(None, [accept])))
+    return Context(survey, policy, {f.control.id: f for f in judge(subject.CONTROLS, survey, policy)})
+
+
+def state(where: Context, control: str) -> State:
+    return where.findings[f"networks.{control}"].state
+
+
+def reason(where: Context, control: str) -> str:
+    return where.findings[f"networks.{control}"].verdict.reason
+
+
+@pytest.fixture(autouse=True)
+def merge(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fake(where: Context, name: str, what: str, put: Any, drop: Any = ()) -> Change:
+        return MergeJson(name, what, path="/etc/docker/daemon.json", before=None, put=put)
+
+    monkeypatch.setattr(subject, "daemon_json", fake)
+
+
+OURS = {RULES_FILE: subject.rules_text(["br-aaa", "docker0"]), UNIT_FILE: "x", MODULES_FILE: None, SYSCTL_FILE: None}
+OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())
+SIX = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16", "fd00:1::/64"), ())
+OPENED = table(DOCKER_26.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -j ACCEPT", 1))
+
+
+@pytest.mark.parametrize(
+    ("nets", "host", "want", "says"),
+    [
+        (reading(), docker(), State.PASS, "on bridge"),
+        # ways in which icc=false is set and not in force
+        (reading(br_netfilter=False, nf_call={}), docker(), State.FAIL, "br_netfilter is not loaded"),
+        (reading(br_netfilter=False, nf_call={}, forwarding4=0), docker(), State.FAIL, "ip_forward is 0"),
+        (reading(nf_call={"iptables": 0}), docker(), State.FAIL, "bridge-nf-call-iptables is 0"),
+        (reading(), docker({"icc": False, "iptables": False}), State.FAIL, "iptables=false"),
+        (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD policy ACCEPT"),
+        (reading(filter4=OPENED), docker(), State.FAIL, "-A FORWARD -j ACCEPT"),
+        (reading(filter4=None), docker(), State.FAIL, "not installed"),
+        (reading(), docker(networks=(SIX,)), State.FAIL, "ip6tables lets them through"),
+        # set live only, set nowhere
+        (reading(), docker({}), State.FAIL, "nothing on disk"),
+        (reading(filter4=OPENED), docker({}, networks=(OPEN,)), State.FAIL, "containers reach each other: iptables"),
+        # the bridge's own switch does as well as the host's
+        (reading(nf_call={"iptables": 0}, bridges=(Bridge("docker0", (), False, True, True, ()),)), docker(),
+         State.PASS, "bridge"),
+        # our own table needs none of that
+        (reading(dropped=("docker0",), br_netfilter=False, nf_call={}, filter4=OPENED), docker(), State.PASS, "bridge"),
+        # another network's isolation that nobody asked for
+        (reading(dropped=("br-aaa",)), docker(), State.FAIL, "network shop is kept apart by our own table"),
+        # what is not known
+        (reading(filter4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
+        (reading(dropped=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
+        (reading(br_netfilter=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
+        (reading(), docker(networks=Unknown("no daemon")), State.UNKNOWN, "no daemon"),
+        (reading(), docker(installed=False), State.NOT_APPLICABLE, "not installed"),
+    ],
+)  # fmt: skip
+def test_icc_on_the_default_bridge(nets: NetworksReading, host: DockerReading, want: State, says: str) -> None:
+    found = context(nets, host)
+    assert state(found, "icc") is want
+    assert says in reason(found, "icc")
+
+
+KEPT = reading(dropped=("br-aaa", "docker0"), files=OURS, unit_enabled=True)
+
+
+@pytest.mark.parametrize(
+    ("rules", "nets", "host", "want", "says"),
+    [
+        (ALL, reading(), docker(keys_known=()), State.FAIL, "on network shop containers reach each other"),
+        (SPARED, reading(), docker(keys_known=()), State.PASS, "bridge"),
+        (SHOP_ONLY, reading(), docker({}), State.FAIL, "on network shop"),
+        (SHOP_ONLY, reading(dropped=("br-aaa",)), docker(), State.FAIL, "nothing on disk"),
+        (ALL, KEPT, docker(keys_known=()), State.PASS, "bridge, shop"),
+        (ALL, KEPT, docker(), State.FAIL, "made from now on"),
+        (NetworksRules(icc=False, cover=["gone"]), reading(), docker(), State.NOT_APPLICABLE, "covers none"),
+        (NetworksRules(icc=True), reading(), docker(), State.NOT_APPLICABLE, "lets them talk"),
+        (NetworksRules(), reading(), docker(), State.NOT_APPLICABLE, "does not ask"),
+    ],
+)  # fmt: skip
+def test_icc_on_other_networks(rules: Any, nets: Any, host: Any, want: State, says: str) -> None:
+    found = context(nets, host, rules)
+    assert state(found, "icc") is want
+    assert says in reason(found, "icc")
+
+
+@pytest.mark.parametrize(
+    ("nets", "want", "says"),
+    [
+        (reading(), State.PASS, "now and after"),
+        (reading(br_netfilter=False, nf_call={}), State.FAIL, "not loaded"),
+        (reading(modules_load=()), State.FAIL, "modules-load.d"),
+        (reading(nf_call={"iptables": 1, "ip6tables": 0}), State.FAIL, "bridge-nf-call-ip6tables=0"),
+        (reading(modules_blocked=("/etc/modprobe.d/x.conf: blacklist br_netfilter",)), State.FAIL, "x.conf"),
+        (reading(nf_call={"iptables": Unknown("denied"), "ip6tables": 1}), State.UNKNOWN, "denied"),
+    ],
+)  # fmt: skip
+def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
+    found = context(nets)
+    assert state(found, "br-netfilter") is want
+    assert says in reason(found, "br-netfilter")
+
+
+@pytest.mark.parametrize(
+    ("nets", "host", "want", "says"),
+    [
+        (reading(), docker(), State.PASS, "DOCKER-USER"),
+        (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD accepts everything"),
+        (reading(filter4=None), docker(), State.FAIL, "FORWARD accepts everything"),
+        (reading(filter4=Filter("DROP", ())), docker(), State.PASS, "policy of DROP"),
+        (reading(filter4=NO_RULES, tables=("ip docker-bridges",)), docker(), State.PASS, "nftables"),
+        (reading(forwarding4=0), docker(), State.NOT_APPLICABLE, "off"),
+        (reading(), docker(running=False), State.NOT_APPLICABLE, "no engine"),
+        (reading(), docker(running=Unknown("denied")), State.UNKNOWN, "denied"),
+        (reading(forwarding4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
+        (reading(filter4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
+    ],
+)  # fmt: skip
+def test_forwarding(nets: NetworksReading, host: DockerReading, want: State, says: str) -> None:
+    found = context(nets, host)
+    assert state(found, "forwarding") is want
+    assert says in reason(found, "forwarding")
+
+
+# ------------------------------------------------------------------------------------------------ the plan
+
+
+def changes(where: Context) -> list[Change]:
+    return list(subject.plan(where))
+
+
+def test_nothing_to_do_where_all_holds() -> None:
+    assert changes(context()) == []
+
+
+def test_cutting_a_running_stack_is_asked_first() -> None:
+    found = changes(context(host=docker(keys_known=()), rules=ALL))
+    blocked = [change for change in found if isinstance(change, Blocked)]
+    assert [change.what for change in blocked] == ["keep containers on network shop apart"]
+    for words in ("cart, till", "accept=network-isolation", "networks.except"):
+        assert words in blocked[0].why
+    (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert "br-aaa" not in rules.text  # the rest of the policy is done all the same
+
+
+def test_accepted_it_is_done_and_said_whom_it_parts() -> None:
+    found = changes(context(host=docker(keys_known=()), rules=ALL, accept="network-isolation"))
+    assert not any(isinstance(change, Blocked) for change in found)
+    (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert "shop: cart, till" in rules.interrupts
+    assert rules.validate == "nft -c -f {}"
+
+
+def test_one_container_alone_is_cut_from_nobody() -> None:
+    alone = Network("shop", "bridge", "br-aaa", False, True, ("172.18.0.0/16",), ("cart",))
+    found = changes(context(host=docker(keys_known=(), networks=(DEFAULT, alone)), rules=ALL))
+    assert not any(isinstance(change, Blocked) for change in found)
+
+
+def test_nft_is_installed_only_where_it_is_missing() -> None:
+    host = docker({}, networks=(OPEN,))
+    assert not [c for c in changes(context(reading(filter4=OPENED), host)) if isinstance(c, Install)]
+    (install,) = [c for c in changes(context(reading(filter4=OPENED, tables=None), host)) if isinstance(c, Install)]
+    assert install.packages == ("nftables",)
+
+
+def test_new_networks_are_closed_where_the_daemon_can_be_told_so() -> None:
+    keys = {"icc": False, "default-network-opts": {"bridge": {"mtu": "1400"}, "overlay": {"a": "b"}}}
+    merges = [c for c in changes(context(host=docker(keys), rules=ALL, accept="network-isolation"))
+              if isinstance(c, MergeJson)]  # fmt: skip
+    wanted = {"bridge": {"mtu": "1400", ENABLE_ICC: "false"}, "overlay": {"a": "b"}}
+    assert [merge.put for merge in merges] == [{"default-network-opts": wanted}]
+
+
+def test_planning_again_after_the_changes_yields_nothing() -> None:
+    before = context(
+        reading(filter4=OPENED), docker({}, networks=(OPEN, SHOP), keys_known=()), ALL, "network-isolation"
+    )
+    files = {c.path: c.text for c in changes(before) if isinstance(c, WriteFile)}
+    after = reading(filter4=OPENED, files={**reading().files, **files}, unit_enabled=True, tables=("bridge hullproof",),
+                    dropped=_dropped(Section({"ours": Block(0, files[RULES_FILE])})))  # fmt: skip
+    assert after.dropped == ("br-aaa", "docker0")
+    host = docker(networks=(OPEN, SHOP), keys_known=())
+    assert changes(context(after, host, ALL)) == []
+    assert state(context(after, host, ALL), "icc") is State.PASS
+
+
+def test_what_is_no_longer_covered_is_let_go() -> None:
+    files = {**OURS, UNIT_FILE: (subject.TEMPLATES / subject.UNIT).read_text()}
+    (rules,) = changes(context(reading(dropped=("br-aaa", "docker0"), files=files, unit_enabled=True)))
+    assert isinstance(rules, WriteFile)
+    assert rules.text == subject.rules_text(["docker0"])
+
+
+def test_a_name_that_no_rule_can_hold_is_never_rendered() -> None:
+    evil = Network("evil", "bridge", '"; drop', False, True, (), ())
+    found = changes(context(host=docker(networks=(evil,), keys_known=()), rules=ALL))
+    assert not [c for c in found if isinstance(c, WriteFile) and evil.bridge in c.text]
+    assert [c for c in found if isinstance(c, Blocked)]
+
+
+def test_switches_are_set_live_and_lasting_and_put_back_as_they_were() -> None:
+    found = changes(context(reading(modules_load=(), nf_call={"iptables": 0, "ip6tables": 0})))
+    switches = [c for c in found if c.what.startswith(("load br", "have bridged", "keep that"))]
+    assert [type(c).__name__ for c in switches] == ["WriteFile", "Command", "WriteFile"]
+    (live,) = [c for c in found if isinstance(c, Command)]
+    assert "sysctl -q -w net.bridge.bridge-nf-call-iptables=0" in live.undo
+
+
+def test_br_netfilter_is_loaded_and_its_reach_is_told() -> None:
+    bridges = (Bridge("virbr0", (), False, False, False, ()), *reading().bridges)
+    vms = Bridge("br-lan", (subject_port(),), False, False, False, ())
+    found = changes(context(reading(br_netfilter=False, nf_call={}, modules_load=(), bridges=(*bridges, vms))))
+    (load,) = [c for c in found if isinstance(c, Command) and "modprobe br_netfilter" in c.script]
+    assert "br-lan" in load.interrupts
+    assert "virbr0" not in load.interrupts  # nothing hangs on it
+
+
+def subject_port() -> Any:
+    from facts.networks import Port
+
+    return Port("vnet0", False)
+
+
+def test_a_blocked_module_is_left_to_who_blocks_it() -> None:
+    line = "/etc/modprobe.d/x.conf: install br_netfilter /bin/false"
+    found = changes(context(reading(br_netfilter=False, nf_call={}, modules_load=(), modules_blocked=(line,),
+                                    dropped=("docker0",))))  # fmt: skip
+    assert [c for c in found if isinstance(c, Blocked) and line in c.why]
+    assert not [c for c in found if isinstance(c, Command)]
+
+
+def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
+    found = context(files=(VMS,))
+    assert state(found, "br-netfilter") is State.FAIL
+    assert "/etc/sysctl.d/v.conf sets net.bridge.bridge-nf-call-iptables=0" in reason(found, "br-netfilter")
+    (file,) = changes(found)
+    assert isinstance(file, WriteFile)
+    after = context(reading(files={**reading().files, SYSCTL_FILE: file.text}),
+                    files=(VMS, SysctlFile(SYSCTL_FILE, file.text)))  # fmt: skip
+    assert state(after, "br-netfilter") is State.PASS
+
+
+def test_flushed_rules_come_back_with_the_daemon() -> None:
+    (again,) = changes(context(reading(filter4=NO_RULES), rules=NetworksRules(guarded_forwarding=True)))
+    assert isinstance(again, Activate)
+    running = docker(containers=(container(),))
+    (blocked,) = changes(context(reading(filter4=NO_RULES), running, NetworksRules(guarded_forwarding=True)))
+    assert isinstance(blocked, Blocked)
+    assert "live-restore is off" in blocked.why

@@ -1,0 +1,74 @@
+# What is tried in containers. Given: the agent (agent, option, source), port, and the agendas outside, plain and loose.
+#
+# All that is made here carries the probe's name and goes when the script ends, however it ends. The image is empty:
+# what runs in it is the host's own /usr, bound read-only. `plain` is a container as `docker run` makes it, with no
+# option that weakens it; when its attempts are made it listens. `loose` has CAP_SYS_ADMIN and all of /proc in sight, so
+# that only an LSM or a user namespace is left in the way; it also tries to reach `plain`, on the default bridge (where
+# there is one) and on a network made just now with default options. The host's own attempts show that `plain` listens.
+docker() { timeout -k 5 120 docker "$@"; }
+probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
+dir=$(mktemp -d /run/hullproof-probe.XXXXXX) || exit 1
+chmod 711 "$dir"
+clean() {
+    trap - EXIT
+    trap '' HUP INT TERM PIPE
+    rm -rf "$dir"
+    docker rm -f "$probe-plain" "$probe-loose" > /dev/null 2>&1
+    docker network rm "$probe" > /dev/null 2>&1
+    docker image rm "$probe:empty" > /dev/null 2>&1
+}
+trap clean EXIT
+trap 'clean; exit 143' HUP INT TERM PIPE
+
+tar -c --files-from /dev/null | docker import - "$probe:empty" > /dev/null || exit 1
+networks=$(docker network ls --filter 'name=^bridge$' --format '{{.Name}}')
+docker network create --label hullproof-probe "$probe" > /dev/null && networks="$networks $probe"
+binds=
+for path in /usr /bin /lib /lib64; do
+    [ -e "$path" ] && binds="$binds --volume $path:$path:ro"
+done
+
+container() { # name, agenda, options …: a container on all of the networks, not yet started
+    name=$probe-$1 agenda=$2 first=
+    shift 2
+    for network in $networks; do
+        if [ -z "$first" ]; then
+            first=$network
+            # shellcheck disable=SC2086
+            docker create --name "$name" --label hullproof-probe --network "$network" --log-driver json-file $binds \
+                "$@" "$probe:empty" "$agent" "$option" "$source" "$agenda" > /dev/null || return
+        else
+            docker network connect "$network" "$name" || return
+        fi
+    done
+}
+
+reach() { # prefix: an agenda to reach `plain` on each network
+    printf '%s\n' "$addresses" | while read -r network address; do
+        [ "$network" = bridge ] && to=default || to=own
+        [ -z "$address" ] || printf '%s:%s\tconnect\t%s\t%s\n' "$1" "$to" "$address" "$port"
+    done
+}
+
+echo "for the host's root only" > "$dir/secret"
+chmod 600 "$dir/secret"
+"$agent" "$option" "$source" "$outside"
+
+container plain "$plain" --volume "$dir/secret:/secret:ro" && docker start "$probe-plain" > /dev/null || exit 1
+each='{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}}{{println}}{{end}}'
+addresses=$(docker inspect -f "$each" "$probe-plain")
+last=$(($(date +%s) + 30))
+while :; do
+    seen=$("$agent" "$option" "$source" "$(reach host)")
+    case $seen in
+        *-1*) [ "$(date +%s)" -lt "$last" ] || break ;;
+        *) break ;;
+    esac
+    sleep 1
+done
+printf '%s\n' "$seen"
+
+container loose "$loose
+$(reach sibling)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe &&
+    docker start -a "$probe-loose"
+docker logs "$probe-plain"

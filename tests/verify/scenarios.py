@@ -1,0 +1,82 @@
+"""What is tried, and where: each scenario is one script, with the attempts of several proofs."""
+
+from __future__ import annotations
+
+from tests.verify.probe import AS_NOBODY, Attempt, Outcomes, Prober, agenda
+
+PORT = "7777"  # where a probe container listens, in its own network namespace
+
+# Each call's numbers (x86_64, aarch64) and arguments. All but unshare are given arguments that the kernel itself
+# answers with EINVAL, EFAULT, EBADF or ENOKEY before it asks for any capability: EPERM comes from the filter alone.
+SYSTEM_CALLS: dict[str, tuple[int, int, tuple[int, ...]]] = {
+    "unshare": (272, 97, (0x10000000,)),  # CLONE_NEWUSER
+    "setns": (308, 268, (-1, 0)),
+    "keyctl": (250, 219, (0, -1, 0)),  # KEYCTL_GET_KEYRING_ID of the thread
+    "add_key": (248, 217, (0, 0, 0, 0, 0)),
+    "mount": (165, 40, (0, 0, 0, 0, 0)),
+    "userfaultfd": (323, 282, (0x40000001,)),  # UFFD_USER_MODE_ONLY, which needs no privilege, and no such flag
+    "perf_event_open": (298, 241, (0, 0, -1, -1, -1)),
+    "io_uring_setup": (425, 425, (0, 0)),
+}
+
+
+def attempt(name: str, verb: str, *arguments: str) -> Attempt:
+    return Attempt(name, verb, arguments)
+
+
+def call(prober: Prober, name: str, numbers: tuple[int, int], *arguments: str) -> Attempt:
+    """A system call; arguments as in attempt.pl: i:NUMBER, s:STRING, x:BYTES in hexadecimal."""
+    return attempt(name, "call", prober.number(*numbers), *arguments)
+
+
+def system_calls(prober: Prober, prefix: str) -> list[Attempt]:
+    return [
+        call(prober, prefix + name, (x86_64, aarch64), *(f"i:{number}" for number in arguments))
+        for name, (x86_64, aarch64, arguments) in SYSTEM_CALLS.items()
+    ]
+
+
+def containers(prober: Prober) -> Outcomes:
+    """What is tried in containers, and for comparison by the host's root (`host:…`)."""
+    prober.docker_version()
+    setuid = f"cp /usr/bin/id /id && chmod 4755 /id && exec {AS_NOBODY} /id -u"
+    plain = [
+        attempt("uid_map", "read", "/proc/self/uid_map"),
+        attempt("secret", "read", "/secret"),
+        attempt("setuid", "exec", "/bin/sh", "-c", setuid),
+        *system_calls(prober, "container:"),
+        attempt("listen", "listen", PORT),
+    ]
+    loose = [
+        call(prober, "mount", (165, 40), "s:none", "s:/probe", "s:tmpfs", "i:0", "i:0"),
+        attempt("core_pattern", "rewrite", "/proc/sys/kernel/core_pattern"),
+        attempt("sysrq", "write", "/proc/sysrq-trigger", "h"),
+    ]
+    return prober.run(
+        "containers.sh",
+        outside=agenda(system_calls(prober, "host:")),
+        plain=agenda(plain),
+        loose=agenda(loose),
+        port=PORT,
+    )
+
+
+def daemon(prober: Prober) -> Outcomes:
+    """Every socket on which the Docker daemon and containerd listen, tried by nobody."""
+    prober.docker_version()
+    return prober.run("daemon.sh", as_nobody=AS_NOBODY)
+
+
+def nobody(prober: Prober) -> Outcomes:
+    """What an ordinary user of the host tries against the kernel and against his own other processes."""
+    event = "01000000" + "40000000" + "00" * 56  # struct perf_event_attr: the cpu clock, kernel included
+    array = "02000000" + "04000000" * 2 + "01000000"  # union bpf_attr: a map of one element
+    attempts = [
+        call(prober, "syslog", (103, 116), "i:3", "x:" + "00" * 256, "i:256"),  # SYSLOG_ACTION_READ_ALL
+        attempt("kmsg", "read", "/dev/kmsg"),
+        attempt("kallsyms", "exec", "grep", "-m", "1", "-v", "^0* ", "/proc/kallsyms"),
+        call(prober, "bpf", (321, 280), "i:0", f"x:{array}", "i:16"),  # BPF_MAP_CREATE
+        call(prober, "perf", (298, 241), f"x:{event}", "i:0", "i:-1", "i:-1", "i:0"),
+        call(prober, "ptrace", (101, 117), f"i:{0x4206}", "i:PID", "i:0", "i:0"),  # PTRACE_SEIZE
+    ]
+    return prober.run("nobody.sh", as_nobody=AS_NOBODY, agenda=agenda(attempts))

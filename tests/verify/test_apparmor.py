@@ -1,0 +1,22 @@
+"""AppArmor (or another LSM): what stands in the way where capabilities and masked paths no longer do."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.verify import scenarios
+from tests.verify.probe import Prober
+from tests.verify.proof import Proof
+
+pytestmark = pytest.mark.proof(control="apparmor.containers-confined")
+
+TITLES = {
+    "mount": "a container with CAP_SYS_ADMIN mounts a file system",
+    "core_pattern": "root in a container with all of /proc writes the host's core_pattern",
+    "sysrq": "root in a container with all of /proc writes to the host's sysrq-trigger",
+}
+
+
+@pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.proof(TITLES[what])) for what in TITLES])
+def test_stopped(prober: Prober, proof: Proof, what: str) -> None:
+    proof.settle(lambda: scenarios.containers(prober)[what])

@@ -1,0 +1,104 @@
+"""From what came of an attempt to whether the control holds. Pure."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.verify.probe import NOBODY, Outcome
+
+ABSENT = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOSYS, errno.ETIMEDOUT})  # there was nothing to be refused
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A proof's end: `holds` None = cannot tell. `evidence` is what the attempt printed."""
+
+    holds: bool | None
+    evidence: str
+
+
+def denied(outcome: Outcome) -> Verdict:
+    """Holds where the attempt was refused by permission, or ended by a signal; anything else got past."""
+    return Verdict(None if outcome.errno in ABSENT else outcome.denied, str(outcome))
+
+
+def call_denied(inside: Outcome, outside: Outcome) -> Verdict:
+    """A system call in a container, judged beside the same call made by the host's root: what the kernel lacks (ENOSYS
+    outside too) proves nothing, and an answer other than a refusal (EINVAL, EFAULT, ENOKEY) came from the kernel."""
+    evidence = f"in the container: {inside}; by the host's root: {outside}"
+    if outside.errno == errno.ENOSYS:
+        return Verdict(None, f"this kernel has no such call; {evidence}")
+    return Verdict(inside.denied or inside.errno == errno.ENOSYS, evidence)
+
+
+def unreached(inside: Outcome, outside: Outcome) -> Verdict:
+    """A connection that must not come about, beside the host's own to the same place. A refusal is an answer, and so
+    counts as reached."""
+    evidence = f"from the sibling: {inside}; from the host: {outside}"
+    if not outside.worked:
+        return Verdict(None, f"the host itself cannot reach it; {evidence}")
+    return Verdict(not inside.worked and inside.errno != errno.ECONNREFUSED, evidence)
+
+
+def all_denied(found: Mapping[str, Outcome], *names: str) -> Verdict:
+    """Several ways to the same end: holds where none got past and at least one was refused."""
+    ends = {name: denied(found[name]) for name in names}
+    evidence = "; ".join(f"{name}: {end.evidence}" for name, end in ends.items())
+    states = {end.holds for end in ends.values()}
+    return Verdict(next((state for state in (False, True) if state in states), None), evidence)
+
+
+def root_is_mapped(uid_map: Outcome) -> Verdict:
+    """/proc/self/uid_map in a container (user_namespaces(7)): rows of inside, outside, count."""
+    numbers = uid_map.text.split()
+    if not numbers or not all(number.isdigit() for number in numbers):
+        return Verdict(None, f"its uid_map cannot be read: {uid_map}")
+    rows = zip(*[map(int, numbers)] * 3, strict=False)
+    outside = next((out for inside, out, _ in rows if inside == 0), None)
+    return Verdict(outside != 0, f"its uid_map is {' '.join(numbers)}")
+
+
+def setuid_gains_nothing(ran: Outcome) -> Verdict:
+    """A copy of id(1), setuid root, run by nobody: the effective uid that it printed."""
+    said = ran.text.strip()
+    if said not in ("0", str(NOBODY)):
+        return Verdict(None, f"the program could not be run: {ran}")
+    return Verdict(said != "0", f"run by uid {NOBODY}, it had the effective uid {said}")
+
+
+def pointers_hidden(grep: Outcome) -> Verdict:
+    """`grep` for a line of /proc/kallsyms whose address is not zero: 0 found, 1 none, 2 not readable."""
+    if grep.errno or grep.value > 2:
+        return Verdict(None, str(grep))
+    said = {0: f"/proc/kallsyms says {grep.text.strip()!r}", 1: "every address in /proc/kallsyms is zero"}
+    return Verdict(grep.value != 0, said.get(grep.value, grep.text.strip()))
+
+
+def sockets_held(found: Mapping[str, Outcome]) -> Verdict:
+    """Every unix socket of the daemon."""
+    names = [name for name in found if name.startswith("unix:")]
+    return all_denied(found, *names) if names else Verdict(None, "no socket of the Docker daemon was found")
+
+
+def listeners_held(found: Mapping[str, Outcome]) -> Verdict:
+    """Every TCP listener of the daemon: none is best; one that asks for a client's certificate will do."""
+    if found["listing"].value != 0:
+        return Verdict(None, "cannot tell: without ss (iproute2) the daemon's listeners are not known")
+    ends = [_listener(name[4:], found[name], found.get("tls:" + name[4:])) for name in found if name.startswith("tcp:")]
+    if not ends:
+        return Verdict(True, "dockerd listens on no TCP port")
+    states = {end.holds for end in ends}
+    worst = next((state for state in (False, None) if state in states), True)
+    return Verdict(worst, "; ".join(end.evidence for end in ends))
+
+
+def _listener(place: str, plain: Outcome, tls: Outcome | None) -> Verdict:
+    if not plain.worked:
+        return Verdict(True, f"{place}: {plain}")
+    if "HTTPS" not in plain.text:
+        return Verdict(False, f"{place}: {plain}")
+    if tls is None or tls.value == 127:
+        return Verdict(None, f"{place}: whether it asks for a certificate cannot be told without curl or openssl")
+    return Verdict("HTTP/" not in tls.text or " 200" not in tls.text, f"{place}, TLS without a certificate: {tls}")
