@@ -64,7 +64,7 @@ def start(name: str, folder: Path, port: int, snapshot: str | None) -> None:
             argv(name, folder, port, snapshot), cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=out
         )
     if code:
-        raise LabError(f"{name}: QEMU did not start: {said.read_text().strip()}")
+        raise LabError(f"{name}: QEMU did not start (exit {code}): {said.read_text().strip()}")
 
 
 def live_pid(folder: Path) -> int | None:
