@@ -106,11 +106,11 @@ def executions(vm: Vm) -> int:
     return int(vm.ssh("journalctl -q -u ssh -o cat | grep -c 'Starting session: command' || :").stdout) - 1
 
 
-def fingerprint(vm: Vm) -> str:
+def fingerprint(vm: Vm) -> list[str]:
     """What a run that changes nothing must leave as it is: configuration, record, Docker, live settings."""
     return vm.ssh(
         "cd /etc && find . -type f -exec sha256sum {} + | sort -k2; find /var/lib/hullproof 2>/dev/null | sort;"
         "docker ps -aq --no-trunc; docker network ls -q --no-trunc | sort;"
         "sysctl kernel.dmesg_restrict kernel.kptr_restrict kernel.yama.ptrace_scope net.ipv4.ip_forward;"
         "cut -d' ' -f1 /proc/modules | sort; iptables -S"
-    ).stdout
+    ).stdout.splitlines()
