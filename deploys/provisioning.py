@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from deploys.engine.change import Blocked, Change, Install
+from deploys.engine.change import Blocked, Change, Command, Install
 from facts.docker import Docker
 from facts.reading import UnknownReading
 from facts.survey import Survey
 from facts.system import System, SystemReading
+
+START = "systemctl enable --now docker.socket docker.service && docker version >/dev/null"
 
 
 def engine_for(survey: Survey | None) -> list[Change]:
@@ -22,7 +24,11 @@ def engine_for(survey: Survey | None) -> list[Change]:
     if system.family != "debian":
         why = f"{system.pretty_name} packages no Docker of its own: install the engine you trust, then run harden"
         return [Blocked("engine", "install Docker", why=why)]
-    return [Install("engine", "install Docker from the distribution's packages", packages=_packages(system))]
+    return [
+        Install("engine", "install Docker from the distribution's packages", packages=_packages(system)),
+        # A policy-rc.d, as images made in a chroot have it, keeps packages from starting what they bring.
+        Command("engine", "start Docker, now and at boot", script=START, undo="systemctl disable --now docker || :"),
+    ]
 
 
 def _packages(system: SystemReading) -> tuple[str, ...]:

@@ -24,14 +24,17 @@ LAST = "/etc/sysctl.conf"  # read after all others by `sysctl --system`, where t
 LEFT_OUT = ("*_key", "stable_secret", "stat_refresh", "ns_last_pid", "dentry-state", "file-nr", "inode-nr",
             "inode-state", "aio-nr")  # fmt: skip
 
+# Of fs not what begins with b: a look at fs/binfmt_misc has systemd mount it and load its module.
 _LIVE_DIRECTORIES = (
     "kernel", "kernel/yama", "kernel/seccomp", "vm", "fs", "dev/tty", "user", "net/core", "net/ipv4",
     "net/ipv4/conf/all", "net/ipv4/conf/default", "net/ipv6/conf/all", "net/ipv6/conf/default", "net/bridge",
 )  # fmt: skip
 
+_LIVE = [f"/proc/sys/{folder}/{'[!b]*' if folder == 'fs' else '*'}" for folder in _LIVE_DIRECTORIES]
+
 SCRIPT = f"""
 run sysctl grep -H {" ".join(f"--exclude='{name}'" for name in LEFT_OUT)} '' \
- {" ".join(f"/proc/sys/{folder}/*" for folder in _LIVE_DIRECTORIES)} /proc/sys/kernel/random/boot_id
+ {" ".join(_LIVE)} /proc/sys/kernel/random/boot_id
 for d in /etc /run /usr/local/lib /usr/lib /lib; do
   [ $d = /lib ] && [ /lib -ef /usr/lib ] && continue
   for f in $d/sysctl.d/*.conf; do [ -e "$f" ] && show "$f"; done
