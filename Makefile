@@ -2,7 +2,6 @@
 # make demo: a real host hardened and proved before your eyes.   make bench: what a run costs.
 VENV ?= .venv
 BIN = $(VENV)/bin
-STORIES = tests/lab/test_weak.py tests/lab/test_owned.py tests/lab/test_bare.py
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: an emulator, and the tools that make a disk out of Debian packages.
 LAB_PACKAGES = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
@@ -29,11 +28,11 @@ test: lab-packages check
 	$(MAKE) -j2 lab-debian12 lab-debian13
 
 lab-debian12 lab-debian13: lab-%:
-	$(BIN)/pytest -v $(STORIES) --distribution $*
+	$(BIN)/pytest -v tests/lab -m "not drill" --distribution $*
 
-# Runs cut off midway, full disks, noisy hosts, and the lab's own promises: long, so on their own.
+# Runs cut off midway, full disks, noisy hosts, provisioning, the lab's own promises: long, so on their own.
 drills: lab-packages $(VENV)/.ready
-	$(BIN)/pytest -v tests/lab/test_stock.py tests/lab/test_lab.py
+	$(BIN)/pytest -v tests/lab -m drill
 
 bench: lab-packages $(VENV)/.ready
 	$(BIN)/python -m tests.bench

@@ -11,7 +11,7 @@ from tests.lab.image import DISTRIBUTIONS
 from tests.lab.qemu import argv
 from tests.lab.variants import ensure
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 # Without the parser, Docker 20.10 (debian12) starts only containers that ask for no AppArmor profile.
 NO_APPARMOR = "--security-opt apparmor=unconfined"

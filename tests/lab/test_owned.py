@@ -16,7 +16,7 @@ from tests.lab.drive import fingerprint, run
 VARIANT = "owned"
 ACCEPT = ("--data", "accept=userns-remap,container-restart")
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.on("debian12")]
 
 
 @pytest.fixture(scope="module")

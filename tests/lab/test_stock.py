@@ -15,7 +15,7 @@ VARIANT = "stock"
 ACCEPT = ("--data", "accept=userns-remap,container-restart,network-isolation")
 JOURNAL = "/var/lib/hullproof/journal"
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 # Where a run is cut off: what the host shows when it has come that far.
 FIRST_ENTRY = f"ls {JOURNAL}/*/0001/entry.json"

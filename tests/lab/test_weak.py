@@ -86,6 +86,7 @@ def test_escapes_fail_after_hardening(vm: Vm, distribution: str, story: dict[str
     assert len(outcomes(after, "passed")) >= len(outcomes(story["proofs"], "failed"))
 
 
+@pytest.mark.drill
 def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
     vm.ssh('sysctl -w kernel.dmesg_restrict=0; sed -i \'s/"icc": false/"icc": true/\' /etc/docker/daemon.json')
     drift = run(vm, "drift.py", *STRICT, *ACCEPT)
@@ -96,6 +97,7 @@ def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
     vm.ssh("sysctl -w kernel.dmesg_restrict=1; sed -i '/live-restore/s/false/true/' /etc/docker/daemon.json")
 
 
+@pytest.mark.drill
 def test_rollback_brings_the_findings_of_before_back(vm: Vm, story: dict[str, Any]) -> None:
     undone = run(vm, "rollback.py", *STRICT)
     assert undone.host()["status"] == "ok", undone.out + undone.err
