@@ -1,4 +1,4 @@
-# make check: the fast one, before each commit.   make test: everything, on a clean Debian or Ubuntu machine.
+# make check: the fast one, before each commit.   make test: it and the main job on real hosts, from a clean machine.
 # make demo: a real host hardened and proved before your eyes.   make bench: what a run costs.
 VENV ?= .venv
 BIN = $(VENV)/bin
