@@ -13,11 +13,12 @@ from deploys.engine.change import Change, Context, Service, Subject
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
-from deploys.engine.report import HostReport, Status
+from deploys.engine.report import HostReport, Status, change_json
+from facts.kernel import Kernel, KernelReading
 from facts.reading import SectionFact, UnknownReading
 from facts.record import Journal, Record
 from facts.survey import Survey, survey_script
-from facts.system import System
+from facts.system import System, SystemReading
 
 SURVEY_SECONDS = 180
 STEP_SECONDS = 1800  # an installation on a slow host
@@ -126,9 +127,11 @@ class Session:
             self.host.log_styled(f"failed: {what}: {error}", fg="red")
             return False
         self.host.log(f"done: {what}")
-        row = {"subject": step.name, "what": what, "journal": f"{self.run['id']}/{entry}"}
-        path = getattr(change, "path", None)
-        self.done.append(row | ({"path": path} if path else {}))
+        entry = f"{self.run['id']}/{entry}"
+        if isinstance(change, Service):
+            self.done.append({"subject": step.name, "what": what, "journal": entry})
+        else:
+            self.done.append(change_json(change, entry))
         return True
 
     def choose(self, wanted: str | None) -> None:
@@ -206,10 +209,10 @@ class Session:
     def _identity(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.survey is None:
             return {}, {}
-        system, kernel = {}, {}
-        for reading in self.survey.readings.values():
-            if hasattr(reading, "pretty_name"):
-                system = {"id": reading.id, "version": reading.version_id, "name": reading.pretty_name}
-            if hasattr(reading, "release") and hasattr(reading, "build"):
-                kernel = {"release": reading.release, "build": reading.build}
-        return system, kernel
+        system, kernel = (self.survey.readings.get(fact) for fact in (System, Kernel))
+        return (
+            {"id": system.id, "version": system.version_id, "name": system.pretty_name}
+            if isinstance(system, SystemReading)
+            else {},
+            {"release": kernel.release, "build": kernel.build} if isinstance(kernel, KernelReading) else {},
+        )
