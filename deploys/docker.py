@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploys.docker_containers import FINDERS
+from deploys.docker_daemon import RESTART
 from deploys.docker_host import (
     file_modes,
     group_members,
@@ -159,4 +160,4 @@ CONTROLS = (
     *(finder.row() for finder in FINDERS),
 )  # fmt: skip
 
-SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker,))
+SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker,), (RESTART,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
@@ -10,10 +11,12 @@ from pydantic import ConfigDict, Field
 from deploys.docker_daemon import configured
 from deploys.engine.policy import Rules
 from facts.docker import DockerReading, Network
-from facts.networks import RULES_FILE, NetworksReading
+from facts.networks import LATER_FILE, RULES_FILE, NetworksReading
 from facts.reading import Unknown, known
 
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"
+LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # as Docker names the bridges of networks
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "networks"
 
 
 class NetworksRules(Rules):
@@ -28,7 +31,7 @@ class NetworksRules(Rules):
     except_: list[str] = Field([], alias="except", description="names of networks that are left as they are")
     br_netfilter: bool | None = Field(None, description="true: bridged frames meet iptables, now and after a reboot")
     guarded_forwarding: Literal[True] | None = Field(
-        None, description="true: what the host forwards meets the engine's chains or a FORWARD policy of DROP"
+        None, description="true: what the engine's rules leave over is not forwarded: a FORWARD policy of DROP"
     )
 
 
@@ -55,9 +58,24 @@ def in_rules(text: str | Unknown | None) -> tuple[str, ...]:
 
 def lasting(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
     """Whether the isolation is written where a restart finds it."""
-    if network.bridge in in_rules(reading.files.get(RULES_FILE)) and reading.unit_enabled:
+    rules = reading.files.get(RULES_FILE)
+    if reading.unit_enabled and (network.bridge in in_rules(rules) or made_later(network, rules, reading)):
         return True
     return off(configured(docker, "icc")) if network.name == "bridge" else not network.icc
+
+
+def made_later(network: Network, rules: str | Unknown | None, reading: NetworksReading) -> bool:
+    """Whether udev closes the network as it comes up, since our rules do not say otherwise."""
+    spared = f'ibrname "{network.bridge}" accept' in (known(rules) or "")
+    return bool(LATER_BRIDGE.fullmatch(network.bridge)) and closes_later(reading) and not spared
+
+
+def closes_later(reading: NetworksReading) -> bool:
+    return known(reading.files.get(LATER_FILE)) == later_rule()
+
+
+def later_rule() -> str:
+    return (TEMPLATES / "later.rules").read_text()
 
 
 def open_by(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
@@ -106,10 +124,17 @@ def judge(network: Network, docker: DockerReading, reading: NetworksReading) -> 
     return ""
 
 
-def wants_default_opts(rules: NetworksRules, docker: DockerReading) -> bool:
-    """Whether networks to come should be made closed, this daemon can be told so, and has not been."""
-    if rules.cover != "all" or "default-network-opts" not in known(docker.keys_known):
+def open_later(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> bool:
+    """Whether networks to come should be closed, and nothing sees to it: Docker's default, or udev for an older one."""
+    if rules.cover != "all":
         return False
+    if not has_default_opts(docker):
+        return not closes_later(reading)
     options = configured(docker, "default-network-opts")
     bridge = options.get("bridge") if isinstance(options, dict) else None
     return not (isinstance(bridge, dict) and off(bridge.get(ENABLE_ICC)))
+
+
+def has_default_opts(docker: DockerReading) -> bool:
+    """Docker 24 and later."""
+    return "default-network-opts" in known(docker.keys_known)

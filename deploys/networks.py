@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from deploys.docker_daemon import configured, daemon_json, docker_service, restart_obstacle
-from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, Subject, WriteFile
+from deploys import forwarding
+from deploys.docker_daemon import configured, daemon_json
+from deploys.engine.change import Blocked, Change, Command, Context, Install, Subject, WriteFile
 from deploys.engine.control import (
     Control,
     Impact,
@@ -21,30 +21,34 @@ from deploys.engine.control import (
     passed,
 )
 from deploys.engine.policy import Policy
+from deploys.forwarding import check_forwarding, guard_forwarding
 from deploys.isolation import (
     ENABLE_ICC,
+    LATER_BRIDGE,
+    TEMPLATES,
     NetworksRules,
+    closes_later,
     covered,
     covers,
+    has_default_opts,
     in_rules,
     judge,
     lasting,
+    later_rule,
     off,
     open_by,
-    wants_default_opts,
+    open_later,
 )
 from facts.docker import Docker, DockerReading, Network
 from facts.kernel import Kernel
-from facts.networks import MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT, UNIT_FILE, Networks, NetworksReading
+from facts.networks import LATER_FILE, MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT, UNIT_FILE, Networks, NetworksReading
 from facts.reading import known
 from facts.survey import Survey
 
-ACCEPT = "network-isolation"
+ACCEPT = "network-isolation"  # accepting it: running containers of a network no longer reach each other
 NF_CALL_KEYS = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
-ENGINE_CHAINS = frozenset({"DOCKER-USER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-1"})
 SWITCHES = "\n".join(["# Written by hullproof: frames within a bridge meet the firewall.",
                       *(f"{key} = 1" for key in NF_CALL_KEYS), ""])  # fmt: skip
-TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "networks"
 
 
 def _check_icc(survey: Survey, policy: Policy) -> Verdict:
@@ -69,8 +73,8 @@ def _check_icc(survey: Survey, policy: Policy) -> Verdict:
 
 def _beyond(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> Iterator[str]:
     """What lies beside the networks that are there: those to come, and those that should be left alone."""
-    if wants_default_opts(rules, docker):
-        yield f"daemon.json has no default-network-opts with {ENABLE_ICC}: networks made from now on are open"
+    if open_later(rules, docker, reading):
+        yield "networks made from now on are open"
     spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
     ours = {*known(reading.dropped), *in_rules(reading.files.get(RULES_FILE))}
     for bridge in sorted(ours & set(spared)):
@@ -100,34 +104,6 @@ def _check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     return failed("; ".join(reasons), True, disk, live)
 
 
-def _check_forwarding(survey: Survey, policy: Policy) -> Verdict:
-    if policy[NetworksRules].guarded_forwarding is None:
-        return not_applicable("the policy does not ask for it")
-    docker = survey[Docker]
-    if not (docker.installed and known(docker.running)):
-        return not_applicable("no engine runs that forwards")
-    reading = survey[Networks]
-    if known(reading.forwarding4) != 1:
-        return not_applicable("forwarding is off: nothing passes that would have to be guarded")
-    how = _guard(reading)
-    if how is None:
-        reason = "forwarding is on, but FORWARD accepts everything and the engine's chains are not in it"
-        return failed(f"{reason}: was the firewall flushed or reloaded?", True, None, False)
-    return passed(f"what is forwarded meets {how}", True, None, True)
-
-
-def _guard(reading: NetworksReading) -> str | None:
-    """What stands before forwarded packets; None where nothing does."""
-    if isinstance(reading.tables, tuple) and "ip docker-bridges" in reading.tables:
-        return "Docker's own nftables table"
-    rules = known(reading.filter4)
-    if rules is None:
-        return None
-    if chains := sorted(ENGINE_CHAINS & rules.chains()):
-        return f"the engine's chains ({_list(chains)})"
-    return "a FORWARD policy of DROP" if rules.policy == "DROP" else None
-
-
 CONTROLS = (
     Control(
         id="networks.icc",
@@ -150,8 +126,8 @@ CONTROLS = (
         id="networks.forwarding",
         title="What the host forwards meets the engine's rules",
         severity=Severity.MEDIUM,
-        why="Containers need forwarding; with the engine's rules flushed away it makes the host a router for anybody.",
-        check=_check_forwarding,
+        why="Containers need forwarding; where FORWARD accepts by default it makes the host a router for anybody.",
+        check=check_forwarding,
         references=("CIS-Debian12-3.3.1", "CIS-Docker-2.4"),
         impact=Impact.RESTART,
     ),
@@ -165,17 +141,9 @@ def plan(context: Context) -> Iterable[Change]:
     if context.failing("networks.br-netfilter"):
         yield from _switches(context)
     if context.failing("networks.forwarding"):
-        yield _rules_again(context)
+        yield from guard_forwarding(context)
     if context.failing("networks.icc"):
         yield from _isolate(context)
-
-
-def _rules_again(context: Context) -> Change:
-    what = "have Docker write its firewall rules again"
-    if why := restart_obstacle(context, {}):
-        return Blocked("networks", what, why=why)
-    service = docker_service(context)
-    return Activate("networks", what, interrupts=service.interrupts, service=service)
 
 
 def _switches(context: Context) -> Iterator[Change]:
@@ -223,7 +191,10 @@ def _isolate(context: Context) -> Iterator[Change]:
     if strange:
         yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
     opened = [n for n in networks if n.bridge not in held and open_by(n, docker, reading)]
-    yield from _tables(reading, [bridge for bridge in bridges if bridge not in strange], _who(opened))
+    later = rules.cover == "all" and not has_default_opts(docker)
+    spared = [n.bridge for n in known(docker.networks) if LATER_BRIDGE.fullmatch(n.bridge or "")] if later else []
+    text = rules_text([b for b in bridges if b not in strange], [b for b in spared if b not in bridges])
+    yield from _tables(reading, text, later, _who(opened))
 
 
 def _cuts(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
@@ -247,7 +218,7 @@ def _who(networks: list[Network]) -> str:
 def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, networks: list[Network]) -> Iterator[Change]:
     if any(network.name == "bridge" for network in networks) and not off(configured(docker, "icc")):
         yield daemon_json(context, "networks", "containers on the default bridge do not talk", {"icc": False})
-    if wants_default_opts(rules, docker):
+    if has_default_opts(docker) and open_later(rules, docker, context.survey[Networks]):
         options = configured(docker, "default-network-opts")
         merged: dict[str, Any] = dict(options) if isinstance(options, dict) else {}
         merged["bridge"] = {**merged.get("bridge", {}), ENABLE_ICC: "false"}
@@ -259,11 +230,12 @@ def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, netwo
         )
 
 
-def _tables(reading: NetworksReading, bridges: list[str], interrupts: str) -> Iterator[Change]:
-    """Our own nft tables and the unit that loads them at boot: what no engine rewrites."""
-    text, unit = rules_text(bridges), (TEMPLATES / UNIT).read_text()
+def _tables(reading: NetworksReading, text: str, later: bool, interrupts: str) -> Iterator[Change]:
+    """Our own nft tables and the unit that loads them at boot: what no engine rewrites; and, for `later` networks of
+    a Docker that cannot make them closed, the udev rule that adds them."""
+    bridges, unit = in_rules(text), (TEMPLATES / UNIT).read_text()
     before, unit_before = known(reading.files.get(RULES_FILE)), known(reading.files.get(UNIT_FILE))
-    if not bridges and before is None:
+    if not bridges and not later and before is None:
         return
     if reading.tables is None:
         yield Install("networks", "install nft, which keeps frames within a bridge apart", packages=("nftables",))
@@ -279,11 +251,15 @@ def _tables(reading: NetworksReading, bridges: list[str], interrupts: str) -> It
         )
     elif not reading.unit_enabled:
         yield Command("networks", f"enable {UNIT}", script=ENABLE, undo=f"systemctl disable {UNIT}")
+    if later and not closes_later(reading):
+        yield WriteFile("networks", f"close networks as Docker makes them ({LATER_FILE})", path=LATER_FILE,
+                        text=later_rule(), before=known(reading.files.get(LATER_FILE)),
+                        activate="udevadm control --reload")  # fmt: skip
 
 
-def rules_text(bridges: Iterable[str]) -> str:
+def rules_text(bridges: Iterable[str], spared: Iterable[str] = ()) -> str:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template("networks.nft.j2").render(bridges=list(bridges))
+    return environment.get_template("networks.nft.j2").render(bridges=list(bridges), spared=list(spared))
 
 
 # They run again after an undo, when the file is what it was before: gone, or an older one of ours.
@@ -300,4 +276,4 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-SUBJECT = Subject("networks", NetworksRules, CONTROLS, plan, (Networks, Docker, Kernel))
+SUBJECT = Subject("networks", NetworksRules, CONTROLS, plan, (Networks, Docker, Kernel), (ACCEPT, forwarding.ACCEPT))

@@ -305,4 +305,4 @@ for c in {ids}; do docker start "$c" >/dev/null || failed=1; done
 [ -z "$failed" ]
 """
 
-SUBJECT = Subject("userns", UsernsRules, CONTROLS, plan, (Userns, Docker, Kernel))
+SUBJECT = Subject("userns", UsernsRules, CONTROLS, plan, (Userns, Docker, Kernel), (REMAP,))

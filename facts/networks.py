@@ -17,6 +17,9 @@ UNIT = "hullproof-networks.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 MODULES_FILE = "/etc/modules-load.d/hullproof-networks.conf"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-networks.conf"
+LATER_FILE = "/etc/udev/rules.d/70-hullproof-networks.rules"
+FORWARD_FILE = "/etc/systemd/system/docker.service.d/zz-hullproof-forward.conf"
+FILES = (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE, LATER_FILE, FORWARD_FILE)
 UNITS = ("systemd-networkd", "NetworkManager", "networking", "firewalld", "ufw", "nftables")
 
 
@@ -116,7 +119,7 @@ run filter6 ip6tables-save -t filter
 tables=$(nft list tables 2>&1); run tables kept "$tables" $?
 case "$tables" in *'table bridge hullproof'*) run ours nft list table bridge hullproof;; esac
 show """
-        + f"{RULES_FILE} {UNIT_FILE} {MODULES_FILE} {SYSCTL_FILE}\n"
+        + f"{' '.join(FILES)}\n"
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
         + f"have systemctl && run units systemctl is-active {' '.join(UNITS)}"
         + r"""
@@ -158,7 +161,7 @@ run ssh ssh "$@"
             filter6=_filter(section.block("filter6")),
             tables=_tables(section.block("tables")),
             dropped=_dropped(section),
-            files={path: section.file(path) for path in (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE)},
+            files={path: section.file(path) for path in FILES},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
             managers=_managers(section.block("units"), section.block("netplan")),
             firewalls=_active(section.block("units"), ("firewalld", "ufw", "nftables")),
@@ -282,15 +285,18 @@ def _tables(block: Block | Unknown) -> tuple[str, ...] | Unknown | None:
 
 
 def _dropped(section: Section) -> tuple[str, ...] | Unknown:
-    """The bridges of the rules `ibrname "NAME" … drop` in our table; none where there is no such table."""
+    """The bridges of the rules `ibrname "NAME" … drop` in our table, and those of its set for networks made later;
+    none where there is no such table."""
     if "ours" not in section.blocks:
         tables = _tables(section.block("tables"))
         return tables if isinstance(tables, Unknown) else ()
     text = section.text("ours")
     if isinstance(text, Unknown):
         return text
-    _, _, rules = text.partition("hook forward")
-    return tuple(re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', rules, re.MULTILINE))
+    sets, _, rules = text.partition("hook forward")
+    later = re.search(r"elements = \{([^}]*)\}", sets) if "@later drop" in rules else None
+    named = re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', rules, re.MULTILINE)
+    return (*named, *(re.findall(r'"([^"]+)"', later[1]) if later else ()))
 
 
 def _active(block: Block | Unknown, names: tuple[str, ...]) -> tuple[str, ...] | Unknown:

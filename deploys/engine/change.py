@@ -139,6 +139,7 @@ class Subject:
     controls: tuple[Control, ...]
     plan: Callable[[Context], Iterable[Change]]
     facts: tuple[type[SectionFact[Any]], ...]
+    accepts: tuple[str, ...] = ()  # the consequences of its changes that wait until somebody accepts them by name
 
     def __post_init__(self) -> None:
         strangers = [c.id for c in self.controls if c.subject != self.name]

@@ -8,9 +8,9 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from deploys.engine.change import Subject
 from deploys.engine.policy import Policy, Waiver
@@ -32,7 +32,7 @@ class PolicyFile(BaseModel):
         "Mappings are merged; everything else given here replaces what is there.",
     )
     waivers: tuple[Waiver, ...] = Field((), description="Findings accepted by name until a day.")
-    accept: tuple[Annotated[str, StringConstraints(pattern=r"^\S+$")], ...] = Field(
+    accept: tuple[str, ...] = Field(
         (), description="Consequences accepted by the name that a plan gives under 'not done, and how to allow it'."
     )
 
@@ -48,7 +48,12 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
     path. Raises PolicyError with every problem found."""
     tree = _load(_locate(name_or_path, Path()), ())
     model = policy_model(subjects)
-    problems = tree.problems + _unknown_controls(tree, [c.id for s in subjects for c in s.controls])
+    names = sorted({name for subject in subjects for name in subject.accepts})
+    problems = [
+        *tree.problems,
+        *_unknown_controls(tree, [c.id for s in subjects for c in s.controls]),
+        *_unknown_consequences(tree, names),
+    ]
     try:
         whole = model.model_validate_json(json.dumps(tree.data))
     except ValidationError as error:
@@ -57,8 +62,10 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
         ordered = sorted(problems, key=lambda problem: (problem[0].file, problem[0].line))
         raise PolicyError([f"{place}: {text}" for place, text in ordered])
     rules = {subject.rules: getattr(whole, subject.name) for subject in subjects}
-    accept = frozenset(whole.accept) | {word for word in (text.strip() for text in extra_accept) if word}
-    return Policy(name_or_path, rules, whole.waivers, accept)
+    extra = {word for word in (text.strip() for text in extra_accept) if word}
+    if strange := sorted(extra - set(names)):
+        raise PolicyError([f"--data accept: {_no_consequence(word, names)}" for word in strange])
+    return Policy(name_or_path, rules, whole.waivers, frozenset(whole.accept) | extra)
 
 
 def _locate(name_or_path: str, folder: Path) -> Path:
@@ -109,6 +116,20 @@ def _unknown_controls(tree: Tree, ids: Sequence[str]) -> list[tuple[Place, str]]
             text = f'{name(steps)}: no control "{control}"{_nearest(control, ids)}'
             problems.append((tree.place(steps)[0], text))
     return problems
+
+
+def _unknown_consequences(tree: Tree, names: Sequence[str]) -> list[tuple[Place, str]]:
+    """Accepted names that no plan gives: the change would go on waiting without a word."""
+    accept = tree.data.get("accept")
+    return [
+        (tree.place(("accept", number))[0], f"{name(('accept', number))}: {_no_consequence(word, names)}")
+        for number, word in enumerate(accept if isinstance(accept, list) else [])
+        if isinstance(word, str) and word not in names
+    ]
+
+
+def _no_consequence(word: str, names: Sequence[str]) -> str:
+    return f'nothing to accept is called "{word}"{_nearest(word, names, "there are")}'
 
 
 def _nearest(word: str, words: Iterable[str], listed: str = "") -> str:

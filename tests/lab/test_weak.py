@@ -34,18 +34,17 @@ def test_drift_tells_what_is_wrong_in_one_execution_and_changes_nothing(vm: Vm, 
         "apparmor.installed", "apparmor.containers-confined", "docker.insecure-registries", "docker.no-tcp",
         "docker.file-modes", "docker.group-members", "docker.no-new-privileges", "docker.live-restore",
         "networks.icc", "seccomp.default-profile", "userns.docker-remap", "kernel.sysctl.kernel.dmesg_restrict",
+        "apparmor.enabled", "kernel.forwarding",
     }  # fmt: skip
-    assert expected - {"apparmor.containers-confined"} <= set(wrong), sorted(wrong)
+    assert expected <= set(wrong), sorted(wrong)
     assert "unknown" not in before.states().values(), wrong
     story["before"] = before
 
 
 def test_escapes_work_before_hardening(vm: Vm, story: dict[str, Any]) -> None:
     story["proofs"] = prove(vm)
-    works = outcomes(story["proofs"], "failed")
-    for attempt in ("userns/uid_map", "userns/root_only_file", "docker/setuid", "docker/socket", "docker/tcp",
-                    "networks/default_bridge", "networks/own_network", "kernel/kernel_log"):  # fmt: skip
-        assert attempt in works, f"{attempt} should work on a weak host: {sorted(works)}"
+    stopped = {key: row for key, row in story["proofs"].items() if row["outcome"] != "failed"}
+    assert stopped == {}, "everything should work on a weak host"
 
 
 def test_dry_shows_the_plan_and_touches_nothing(vm: Vm) -> None:
@@ -76,19 +75,13 @@ def test_a_second_run_changes_nothing_and_executes_once(vm: Vm) -> None:
     assert fingerprint(vm) == untouched
 
 
-def test_escapes_fail_after_hardening(vm: Vm, distribution: str, story: dict[str, Any]) -> None:
+def test_escapes_fail_after_hardening(vm: Vm, story: dict[str, Any]) -> None:
     after = prove(vm)
-    works = outcomes(after, "failed")
-    if distribution == "debian12":
-        # Docker 20.10 knows no default for networks to come: one that is made afterwards is closed by the next run.
-        assert works.pop("networks/own_network")
-    assert works == {}
-    assert len(outcomes(after, "passed")) >= len(outcomes(story["proofs"], "failed"))
+    assert set(outcomes(after, "passed")) == set(story["proofs"]), outcomes(after, "failed")
 
 
-@pytest.mark.drill
 def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
-    vm.ssh('sysctl -w kernel.dmesg_restrict=0; sed -i \'s/"icc": false/"icc": true/\' /etc/docker/daemon.json')
+    vm.ssh("sysctl -w kernel.dmesg_restrict=0; sed -i '/live-restore/s/true/false/' /etc/docker/daemon.json")
     drift = run(vm, "drift.py", *STRICT, *ACCEPT)
     assert drift.code == 2
     assert "/etc/docker/daemon.json was changed" in drift.reason("docker.live-restore")
@@ -97,7 +90,6 @@ def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
     vm.ssh("sysctl -w kernel.dmesg_restrict=1; sed -i '/live-restore/s/false/true/' /etc/docker/daemon.json")
 
 
-@pytest.mark.drill
 def test_rollback_brings_the_findings_of_before_back(vm: Vm, story: dict[str, Any]) -> None:
     undone = run(vm, "rollback.py", *STRICT)
     assert undone.host()["status"] == "ok", undone.out + undone.err

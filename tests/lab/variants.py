@@ -69,8 +69,12 @@ def make_derived(dist: Distribution, variant: str, path: Path) -> None:
 
 
 def keep(vm: Vm, script: str, path: Path) -> None:
-    """Run a script in the host, save it, and move its disk to its final name in one step."""
+    """Run a script in the host, save it once it has rebooted if the script asks for that in Debian's way, and move its
+    disk to its final name in one step."""
     vm.ssh("sh -s", input=guest_script(script), timeout=600)
+    if vm.ssh("test -e /run/reboot-required", check=False).returncode == 0:
+        vm.reboot(timeout=900)
+        vm.ssh("systemctl is-system-running --wait; sync", check=False, timeout=600)
     vm.save(READY)
     vm.power_cut()
     (vm.folder / "disk.qcow2").rename(path)

@@ -10,11 +10,23 @@ import deploys.networks as subject
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, MergeJson, WriteFile
 from deploys.engine.control import State, judge
 from deploys.engine.policy import Policy
-from deploys.isolation import ENABLE_ICC, NetworksRules
+from deploys.isolation import ENABLE_ICC, NetworksRules, later_rule
 from facts.docker import Docker, DockerReading, Network
 from facts.forward import Filter, read_filter
 from facts.kernel import Kernel
-from facts.networks import MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT_FILE, Bridge, Networks, NetworksReading, _dropped
+from facts.networks import (
+    FILES,
+    FORWARD_FILE,
+    LATER_FILE,
+    MODULES_FILE,
+    RULES_FILE,
+    SYSCTL_FILE,
+    UNIT_FILE,
+    Bridge,
+    Networks,
+    NetworksReading,
+    _dropped,
+)
 from facts.reading import Block, Section, Unknown
 from facts.survey import Survey
 from facts.sysctls import SysctlFile
@@ -124,7 +136,7 @@ def reading(**more: Any) -> NetworksReading:
         "filter6": Filter("ACCEPT", ()),
         "tables": (),
         "dropped": (),
-        "files": dict.fromkeys((RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE)),
+        "files": dict.fromkeys(FILES),
         "unit_enabled": False,
         "managers": ("systemd-networkd",),
         "firewalls": (),
@@ -140,6 +152,7 @@ SPARED = NetworksRules(icc=False, cover="all", except_=["shop"])
 SHOP_ONLY = NetworksRules(icc=False, cover=["shop"])
 VMS = SysctlFile("/etc/sysctl.d/v.conf", "net.bridge.bridge-nf-call-iptables=0\n")
 NO_RULES = Filter("ACCEPT", ())
+ACCEPTS = table(DOCKER_26.replace(":FORWARD DROP", ":FORWARD ACCEPT"))
 DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
 ALL = NetworksRules(icc=False, cover="all")
 
@@ -168,7 +181,9 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "daemon_json", fake)
 
 
-OURS = {RULES_FILE: subject.rules_text(["br-aaa", "docker0"]), UNIT_FILE: "x", MODULES_FILE: None, SYSCTL_FILE: None}
+NONE = dict.fromkeys(FILES)
+OURS = {**NONE, RULES_FILE: subject.rules_text(["br-aaa", "docker0"]), UNIT_FILE: "x"}
+LATER = {**OURS, LATER_FILE: later_rule()}
 OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())
 SIX = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16", "fd00:1::/64"), ())
 OPENED = table(DOCKER_26.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -j ACCEPT", 1))
@@ -211,18 +226,25 @@ def test_icc_on_the_default_bridge(nets: NetworksReading, host: DockerReading, w
     assert says in reason(found, "icc")
 
 
-KEPT = reading(dropped=("br-aaa", "docker0"), files=OURS, unit_enabled=True)
+KEPT = reading(dropped=("br-aaa", "docker0"), files=LATER, unit_enabled=True)
+NEW = Network("new", "bridge", "br-0123456789ab", False, True, ("172.19.0.0/16",), ())
+SPARES = {**LATER, RULES_FILE: subject.rules_text(["docker0"], [NEW.bridge])}
 
 
 @pytest.mark.parametrize(
     ("rules", "nets", "host", "want", "says"),
     [
         (ALL, reading(), docker(keys_known=()), State.FAIL, "on network shop containers reach each other"),
-        (SPARED, reading(), docker(keys_known=()), State.PASS, "bridge"),
+        (SPARED, reading(files={**NONE, LATER_FILE: later_rule()}), docker(keys_known=()), State.PASS, "bridge"),
+        (SPARED, reading(), docker(keys_known=()), State.FAIL, "made from now on"),
         (SHOP_ONLY, reading(), docker({}), State.FAIL, "on network shop"),
         (SHOP_ONLY, reading(dropped=("br-aaa",)), docker(), State.FAIL, "nothing on disk"),
         (ALL, KEPT, docker(keys_known=()), State.PASS, "bridge, shop"),
         (ALL, KEPT, docker(), State.FAIL, "made from now on"),
+        (ALL, reading(dropped=(NEW.bridge,), files=LATER, unit_enabled=True), docker(networks=(NEW,), keys_known=()),
+         State.PASS, "new"),
+        (ALL, reading(dropped=(NEW.bridge,), files=SPARES, unit_enabled=True), docker(networks=(NEW,), keys_known=()),
+         State.FAIL, "nothing on disk"),
         (NetworksRules(icc=False, cover=["gone"]), reading(), docker(), State.NOT_APPLICABLE, "covers none"),
         (NetworksRules(icc=True), reading(), docker(), State.NOT_APPLICABLE, "lets them talk"),
         (NetworksRules(), reading(), docker(), State.NOT_APPLICABLE, "does not ask"),
@@ -254,7 +276,8 @@ def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
 @pytest.mark.parametrize(
     ("nets", "host", "want", "says"),
     [
-        (reading(), docker(), State.PASS, "DOCKER-USER"),
+        (reading(), docker(), State.PASS, "policy of DROP"),
+        (reading(filter4=ACCEPTS), docker(), State.FAIL, "ports that nobody published"),
         (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD accepts everything"),
         (reading(filter4=None), docker(), State.FAIL, "FORWARD accepts everything"),
         (reading(filter4=Filter("DROP", ())), docker(), State.PASS, "policy of DROP"),
@@ -327,6 +350,7 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
         reading(filter4=OPENED), docker({}, networks=(OPEN, SHOP), keys_known=()), ALL, "network-isolation"
     )
     files = {c.path: c.text for c in changes(before) if isinstance(c, WriteFile)}
+    assert LATER_FILE in files
     after = reading(filter4=OPENED, files={**reading().files, **files}, unit_enabled=True, tables=("bridge hullproof",),
                     dropped=_dropped(Section({"ours": Block(0, files[RULES_FILE])})))  # fmt: skip
     assert after.dropped == ("br-aaa", "docker0")
@@ -391,10 +415,32 @@ def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
     assert state(after, "br-netfilter") is State.PASS
 
 
+GUARDED = NetworksRules(guarded_forwarding=True)
+TWO_LEGS = {"lo": ("127.0.0.1/8",), "ens3": ("10.0.2.15/24",), "ens4": ("10.9.0.1/24",), "docker0": ("172.17.0.1/16",)}
+
+
+def test_what_no_rule_lets_through_is_dropped_as_docker_does() -> None:
+    (drop,) = changes(context(reading(filter4=ACCEPTS), rules=GUARDED))
+    assert isinstance(drop, WriteFile)
+    assert drop.path == FORWARD_FILE
+    assert "ExecStartPost=-/usr/sbin/iptables -w -P FORWARD DROP" in drop.text
+    assert drop.interrupts == ""
+
+
+def test_a_host_that_may_be_a_router_is_asked_about_first() -> None:
+    nets = reading(filter4=ACCEPTS, addresses=TWO_LEGS)
+    (blocked,) = changes(context(nets, rules=GUARDED))
+    assert isinstance(blocked, Blocked)
+    assert "between ens3, ens4 would stop; allow that with accept=forward-drop" in blocked.why
+    (drop,) = changes(context(nets, rules=GUARDED, accept="forward-drop"))
+    assert drop.interrupts == "forwarding between ens3, ens4 ends"
+
+
 def test_flushed_rules_come_back_with_the_daemon() -> None:
-    (again,) = changes(context(reading(filter4=NO_RULES), rules=NetworksRules(guarded_forwarding=True)))
+    again, drop = changes(context(reading(filter4=NO_RULES), rules=GUARDED))
     assert isinstance(again, Activate)
+    assert isinstance(drop, WriteFile)
     running = docker(containers=(container(),))
-    (blocked,) = changes(context(reading(filter4=NO_RULES), running, NetworksRules(guarded_forwarding=True)))
+    (blocked,) = changes(context(reading(filter4=NO_RULES), running, GUARDED))
     assert isinstance(blocked, Blocked)
     assert "live-restore is off" in blocked.why

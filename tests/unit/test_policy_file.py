@@ -38,7 +38,10 @@ def _control(name: str) -> Control:
     return Control(name, name, Severity.LOW, "because", lambda survey, policy: passed("fine"))
 
 
-BOAT = Subject("boat", BoatRules, (_control("boat.icc"), _control("boat.pids-limit")), lambda context: [], ())
+BOAT = Subject(
+    "boat", BoatRules, (_control("boat.icc"), _control("boat.pids-limit")), lambda context: [], (),
+    ("boat-remap", "boat-restart", "deck-swap"),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -233,16 +236,29 @@ def test_a_circle_of_three(write: Callable[..., None]) -> None:
 
 def test_extends_merges_mappings_and_replaces_the_rest(write: Callable[..., None]) -> None:
     write(
-        base="boat:\n  icc: true\n  pools: [10.0.0.0/8]\n  log: {driver: journald, options: {a: x}}\naccept: [one]\n",
+        base="boat:\n  icc: true\n  pools: [10.0.0.0/8]\n  log: {driver: journald, options: {a: x}}\n"
+        "accept: [deck-swap]\n",
         top="extends: base.yml\nboat:\n  icc: null\n  pools: [172.16.0.0/12]\n  log: {options: {b: y}}\n",
     )
-    policy = load_policy("./top.yml", [BOAT], ["two", " ", "three "])
+    policy = load_policy("./top.yml", [BOAT], ["boat-remap", " ", "boat-restart "])
     rules = policy[BoatRules]
     assert policy.name == "./top.yml"
     assert rules.icc is None
     assert rules.pools == (IPv4Network("172.16.0.0/12"),)
     assert rules.log == LogRules(driver="journald", options={"a": "x", "b": "y"})
-    assert policy.accept == {"one", "two", "three"}
+    assert policy.accept == {"deck-swap", "boat-remap", "boat-restart"}
+
+
+def test_a_name_to_accept_that_no_plan_gives_is_refused(write: Callable[..., None]) -> None:
+    write(p="accept:\n  - deck-swap\n  - boat-restrat\n", q="accept: []\n")
+    assert _refusal("p.yml") == (
+        'p.yml:3: accept[1]: nothing to accept is called "boat-restrat"; did you mean "boat-restart"?'
+    )
+    with pytest.raises(PolicyError) as caught:
+        load_policy("q.yml", [BOAT], ["zzz"])
+    assert str(caught.value) == (
+        '--data accept: nothing to accept is called "zzz"; there are: boat-remap, boat-restart, deck-swap'
+    )
 
 
 def test_a_waiver_past_its_day_loads(write: Callable[..., None]) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import Any, Callable, Dict, Optional  # noqa: UP035
 
-Done = tuple[int, int, str]  # noqa: UP006: value, errno, text
+Done = tuple[int, int, str]
 
 SECONDS = 5
 libc = ctypes.CDLL(None, use_errno=True)

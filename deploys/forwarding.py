@@ -1,0 +1,93 @@
+"""What the host forwards: whether anything stands before it, and how that is put right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploys.docker_daemon import docker_service, restart_obstacle
+from deploys.engine.change import Activate, Blocked, Change, Context, WriteFile
+from deploys.engine.control import Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy
+from deploys.isolation import NetworksRules
+from facts.docker import Docker
+from facts.networks import FORWARD_FILE, Networks, NetworksReading
+from facts.reading import known
+from facts.survey import Survey
+
+ACCEPT = "forward-drop"  # accepting it: what this host forwards for others than containers is dropped
+ENGINE_CHAINS = frozenset({"DOCKER-USER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-1"})
+# After Docker has written its own rules: containers are never without a way out.
+DROP_IN = """\
+# Written by hullproof: what no rule lets through is not forwarded. Docker does this itself only where it turns
+# forwarding on, and here it is on before Docker starts.
+[Service]
+ExecStartPost=-/usr/sbin/iptables -w -P FORWARD DROP
+"""
+# It runs again after an undo, when the file is gone.
+SET_POLICY = f"""systemctl daemon-reload || exit 1
+if [ -e {FORWARD_FILE} ]; then iptables -w -P FORWARD DROP; else iptables -w -P FORWARD ACCEPT; fi"""
+
+
+def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
+    if policy[NetworksRules].guarded_forwarding is None:
+        return not_applicable("the policy does not ask for it")
+    docker = survey[Docker]
+    if not (docker.installed and known(docker.running)):
+        return not_applicable("no engine runs that forwards")
+    reading = survey[Networks]
+    if known(reading.forwarding4) != 1:
+        return not_applicable("forwarding is off: nothing passes that would have to be guarded")
+    if how := _guard(reading):
+        return passed(f"what is forwarded meets {how}", True, None, True)
+    if _engine_rules(reading):
+        reason = "FORWARD accepts what the engine's rules leave over: neighbours reach ports that nobody published"
+        return failed(f"{reason} (Docker sets DROP only where it turns forwarding on itself)", True, None, False)
+    reason = "forwarding is on, but FORWARD accepts everything and the engine's chains are not in it"
+    return failed(f"{reason}: was the firewall flushed or reloaded?", True, None, False)
+
+
+def _guard(reading: NetworksReading) -> str:
+    """What stands before forwarded packets; "" where nothing does."""
+    if isinstance(reading.tables, tuple) and "ip docker-bridges" in reading.tables:
+        return "Docker's own nftables table"
+    rules = known(reading.filter4)
+    return "a FORWARD policy of DROP" if rules and rules.policy == "DROP" else ""
+
+
+def _engine_rules(reading: NetworksReading) -> bool:
+    rules = known(reading.filter4)
+    return rules is not None and bool(ENGINE_CHAINS & rules.chains())
+
+
+def guard_forwarding(context: Context) -> Iterator[Change]:
+    """Docker's rules back where they are gone, then DROP for what none of them lets through. In this order: the policy
+    alone would cut every container off."""
+    reading = context.survey[Networks]
+    if not _engine_rules(reading):
+        again = _rules_again(context)
+        yield again
+        if isinstance(again, Blocked) or known(reading.filter4) is None:
+            return
+    what = "drop what no rule lets through FORWARD, as Docker does where it turns forwarding on"
+    others = _others(context, reading)
+    if len(others) > 1 and not context.accepts(ACCEPT):
+        why = f"what this host forwards between {', '.join(others)} would stop; allow that with accept={ACCEPT}"
+        yield Blocked("networks", what, why=why)
+        return
+    told = f"forwarding between {', '.join(others)} ends" if len(others) > 1 else ""
+    yield WriteFile("networks", f"{what} ({FORWARD_FILE})", path=FORWARD_FILE, text=DROP_IN, interrupts=told,
+                    before=known(reading.files.get(FORWARD_FILE)), activate=SET_POLICY)  # fmt: skip
+
+
+def _rules_again(context: Context) -> Change:
+    what = "have Docker write its firewall rules again"
+    if why := restart_obstacle(context, {}):
+        return Blocked("networks", what, why=why)
+    service = docker_service(context)
+    return Activate("networks", what, interrupts=service.interrupts, service=service)
+
+
+def _others(context: Context, reading: NetworksReading) -> list[str]:
+    """Devices with an address that are not the engine's: with two of them, the host may be somebody's router."""
+    engines = {network.bridge for network in known(context.survey[Docker].networks)} | {"lo", "docker_gwbridge"}
+    return sorted(set(known(reading.addresses)) - engines)
