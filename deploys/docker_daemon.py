@@ -112,8 +112,10 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
     names = running_names(context)
     if isinstance(names, Unknown):
         return f"whether a restart would stop containers is not known: {names.unknown}"
-    if not names or _stops(context):
+    if not names:
         return ""
+    if _stops(context):
+        return _vanishing(context)
     allow = f"allow that with accept={RESTART}"
     if _switches_mapping(context.survey[Docker], put):
         allow = f"allow that with accept={REMAP}"
@@ -125,6 +127,16 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
     if put.get("live-restore") is False or not _survives(context):
         return f"the restart would stop {', '.join(names)}, since live-restore is off; {allow}"
     return ""
+
+
+def _vanishing(context: Context) -> str:
+    """Why running containers may not be stopped though somebody accepted that; "" where they may."""
+    gone = [container.name for container in known(context.survey[Docker].containers) if container.auto_remove]
+    return (
+        f"started with --rm, so deleted when stopped: {', '.join(gone)}; stop them yourself, then run again"
+        if gone
+        else ""
+    )
 
 
 def running_names(context: Context) -> tuple[str, ...] | Unknown:

@@ -82,7 +82,8 @@ inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"I
 '{{json .Driver}},"Internal":{{json .Internal}},"IPAM":{{json .IPAM}},"Options":{{json .Options}},"Containers":'\
 '{{json .Containers}}}{{else}}{"pid":{{json .State.Pid}},"id":{{json .Id}},"name":{{json .Name}},"status":'\
 '{{json .State.Status}},"image":{{json .Config.Image}},"started":{{json .State.StartedAt}},"host":{"restart_policy":'\
-'{{json .HostConfig.RestartPolicy.Name}},"privileged":{{json .HostConfig.Privileged}},"network_mode":'\
+'{{json .HostConfig.RestartPolicy.Name}},"auto_remove":{{json .HostConfig.AutoRemove}},'\
+'"privileged":{{json .HostConfig.Privileged}},"network_mode":'\
 '{{json .HostConfig.NetworkMode}},"pid_mode":{{json .HostConfig.PidMode}},"ipc_mode":{{json .HostConfig.IpcMode}},'\
 '"uts_mode":{{json .HostConfig.UTSMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\
 '{{json .HostConfig.SecurityOpt}},"cap_add":{{json .HostConfig.CapAdd}},"devices":{{json .HostConfig.Devices}}},'\

@@ -53,6 +53,7 @@ class Container(Jsonable):
     pid: int
     started: str
     restart_policy: str  # no, always, unless-stopped, on-failure
+    auto_remove: bool  # --rm: deleted when it stops
     privileged: bool
     network_mode: str
     pid_mode: str

@@ -253,6 +253,15 @@ def test_what_stands_in_the_way_is_told_before_anything_is_written(more: Any, pu
         assert allowed.interrupts == "restarts docker; stops and starts again: web"
 
 
+def test_what_a_stop_would_delete_is_not_stopped() -> None:
+    context, _ = findings(
+        docker(containers=(container("job", auto_remove=True), container("web"))), "container-restart"
+    )
+    change = daemon_json(context, "x", "what", {"icc": False})
+    assert isinstance(change, Blocked)
+    assert change.why == "started with --rm, so deleted when stopped: job; stop them yourself, then run again"
+
+
 def test_containers_keep_running_when_live_restore_comes_first() -> None:
     """Not live yet, but this very run turns it on: the service reloads before it restarts."""
     (change,) = plan(docker(containers=(container("a"), container("b"))), live_restore=True)

@@ -54,7 +54,15 @@ def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65
 
 def container(name: str = "web", process: Any = BARE, **more: Any) -> Container:
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
-    values |= {"id": f"id-{name}", "name": name, "pid": 7, "privileged": False, "process": process, "started": name}
+    values |= {
+        "id": f"id-{name}",
+        "name": name,
+        "pid": 7,
+        "privileged": False,
+        "auto_remove": False,
+        "process": process,
+        "started": name,
+    }
     values |= {"security_opt": (), "cap_add": (), "devices": (), "mounts": (), "networks": ("bridge",)}
     return Container(**{**values, **more})
 
