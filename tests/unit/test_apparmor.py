@@ -12,16 +12,16 @@ from deploys.apparmor import AppArmorRules, barred
 from deploys.apparmor_plan import DROP_IN, without_complain
 from deploys.docker_daemon import RESTART
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
-from deploys.engine.control import Finding, State, judge
-from deploys.engine.policy import Policy
+from deploys.engine.control import Finding, State
 from facts.apparmor import AppArmor, AppArmorReading, Profile
 from facts.boot import Boot
-from facts.docker import Container, DaemonJson, Docker, DockerReading, Process, Stored, Unit
+from facts.docker import Container, Docker, DockerReading, Process
 from facts.kernel import Kernel, KernelReading
 from facts.lsm import Lsm, LsmReading
 from facts.reading import Unknown
-from facts.survey import Survey
 from facts.system import System, SystemReading
+from tests.unit import hosts
+from tests.unit.hosts import judged
 
 ALL = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"])
 DENIED = Unknown("Permission denied")
@@ -49,58 +49,32 @@ def apparmor(flags: tuple[str, ...] = (), mode: str = "enforce", **more: Any) ->
 BARE = apparmor(parser=None, package=None, service=None, profiles={}, declared=(), files={})
 
 
-def container(name: str = "web", label: str = "docker-default (enforce)", **more: Any) -> Container:
-    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
-    process = Process(((0, 0, 4294967295),), 2, False, 0, label, ())
-    values |= {"id": f"id-{name}", "name": name, "pid": 7, "privileged": False, "process": process, "started": name}
-    values |= {"security_opt": (), "cap_add": (), "devices": (), "mounts": (), "networks": ("bridge",)}
-    return Container(**{**values, **more})
-
-
-def docker(containers: Any = (), live_restore: bool = False, **more: Any) -> DockerReading:
-    values: dict[str, Any] = {
-        "installed": True,
-        "package": "docker.io",
-        "package_version": "26.1.5",
-        "running": True,
-        "version": "26.1.5",
-        "daemon_json": DaemonJson("/etc/docker/daemon.json", None, {}),
-        "keys_known": (),
-        "can_validate": True,
-        "flags": {},
-        "info": {"SecurityOptions": ["name=apparmor"], "LiveRestoreEnabled": live_restore},
-        "networks": (),
-        "containers": containers,
-        "stored": Stored((), 0, (), ()),
-        "files": (),
-        "group_members": (),
-        "listeners": (),
-        "proxies": 0,
-        "log": (),
-        "unit": Unit(),
-    }
-    return DockerReading(**{**values, **more})
-
-
 def kernel(boot: tuple[str, ...] | Unknown = ("ro", "quiet"), loader: str = "grub", **more: Any) -> KernelReading:
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(KernelReading)}
     values |= {"cmdline": ("ro", "quiet"), "boot": Boot(loader, "", boot, more.pop("defaults", {}))}
     return KernelReading(**{**values, **more})
 
 
+def container(name: str = "web", label: str = "docker-default (enforce)", **more: Any) -> Container:
+    process = Process(((0, 0, 4294967295),), 2, False, 0, label, ())
+    return hosts.container(name, **{"process": process, **more})
+
+
+def docker(containers: Any = (), live_restore: bool = False, **more: Any) -> DockerReading:
+    info = {"SecurityOptions": ["name=apparmor"], "LiveRestoreEnabled": live_restore}
+    return hosts.docker(**{"containers": containers, "info": info, **more})
+
+
 def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, **more: Any) -> Context:
     stack = more.get("stack", ("lockdown", "capability", "yama", "apparmor"))
-    survey = Survey(
-        {
-            AppArmor: reading or apparmor(),
-            Docker: more.get("host") or docker(),
-            Kernel: more.get("kernel") or kernel(),
-            Lsm: LsmReading(stack, 1, "none", False, False),
-            System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, 0, True, more.get("inside")),
-        }
-    )
-    policy = Policy("test", {AppArmorRules: rules}, accept=frozenset(accept.split()))
-    return Context(survey, policy, {f.control.id: f for f in judge(subject.SUBJECT.controls, survey, policy)})
+    readings = {
+        AppArmor: reading or apparmor(),
+        Docker: more.get("host") or docker(),
+        Kernel: more.get("kernel") or kernel(),
+        Lsm: LsmReading(stack, 1, "none", False, False),
+        System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, 0, True, more.get("inside")),
+    }
+    return judged(subject.SUBJECT, rules, readings, accept)
 
 
 def finding(where: Context, control: str) -> Finding:

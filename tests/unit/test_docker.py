@@ -9,34 +9,27 @@ from typing import Any
 import pytest
 
 from deploys.docker import SUBJECT
-from deploys.docker_containers import capability_names
 from deploys.docker_daemon import configured, daemon_json
-from deploys.docker_host import without_tcp
-from deploys.docker_rules import DEFAULT_CAPABILITIES, DockerRules
+from deploys.docker_rules import DockerRules
 from deploys.engine.arrange import merge_text
-from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson, WriteFile
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
 from facts.docker import (
-    Container,
     Docker,
     DockerReading,
     FileMode,
-    Mount,
-    Process,
-    Stored,
     Unit,
     read_daemon_json,
-    read_flags,
 )
 from facts.docker_options import known_keys, read_release
 from facts.reading import Unknown
 from facts.survey import Survey
+from tests.unit import hosts
+from tests.unit.hosts import FREE, container
 
 FILE = "/etc/docker/daemon.json"
 START = "/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS"
-DEFAULT_MASK = 0xA80425FB
-FREE = Process(((0, 0, 4294967295),), 2, True, DEFAULT_MASK, "docker-default (enforce)", ())
 INFO: dict[str, Any] = {
     "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin"],
     "DockerRootDir": "/var/lib/docker",
@@ -49,36 +42,16 @@ INFO: dict[str, Any] = {
 }
 
 
-def container(name: str = "web", **more: Any) -> Container:
-    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
-    values |= {"id": f"id-{name}", "name": name, "pid": 7, "privileged": False, "process": FREE}
-    values |= {"security_opt": (), "cap_add": (), "devices": (), "mounts": (), "networks": ("bridge",)}
-    return Container(**{**values, **more})
-
-
 def docker(text: Any = None, info: dict[str, Any] | None = None, **more: Any) -> DockerReading:
     values: dict[str, Any] = {
-        "installed": True,
-        "package": "docker.io",
-        "package_version": "26.1.5",
-        "running": True,
-        "version": "26.1.5",
         "daemon_json": read_daemon_json(FILE, json.dumps(text) if isinstance(text, dict) else text),
         "keys_known": known_keys((26, 1)),
-        "can_validate": True,
         "flags": {"host": "fd://"},
         "info": {**INFO, **(info or {})},
-        "networks": (),
-        "containers": (),
-        "stored": Stored((), 0, (), ()),
         "files": (FileMode("/run/docker.sock", "0660", "root", "docker", "socket"),),
-        "group_members": (),
-        "listeners": (),
-        "proxies": 0,
-        "log": (),
         "unit": Unit(exec_start=START, exec_source="/usr/lib/systemd/system/docker.service", socket_mode="0660"),
     }
-    return DockerReading(**{**values, **more})
+    return hosts.docker(**{**values, **more})
 
 
 def survey(reading: DockerReading | Unknown) -> Survey:
@@ -313,174 +286,6 @@ def test_insecure_registries_go_but_for_the_allowed() -> None:
     (change,) = plan(reading, insecure_registries=[])
     assert isinstance(change, MergeJson)
     assert change.drop == ("insecure-registries",)
-
-
-WEAK = {"hosts": ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2375"]}
-BARE = Unit(exec_start="/usr/sbin/dockerd", exec_source="/etc/systemd/system/docker.service.d/tcp.conf")
-
-
-def test_tcp_in_daemon_json() -> None:
-    reading = docker(WEAK, flags={}, unit=BARE, listeners=("0.0.0.0:2375",))
-    assert state("no-tcp", reading, tcp="none") is State.FAIL
-    assert FILE in reason("no-tcp", reading, tcp="none")
-    (change,) = plan(reading, tcp="none")
-    assert isinstance(change, MergeJson)
-    assert change.put == {"hosts": ["unix:///var/run/docker.sock"]}
-    only = docker({"hosts": ["tcp://:2375"]}, flags={}, unit=BARE, listeners=("*:2375",))
-    (change,) = plan(only, tcp="tls")
-    assert isinstance(change, MergeJson)
-    assert change.drop == ("hosts",), "without hosts dockerd listens on its own unix socket"
-    fixed = docker({"hosts": ["unix:///var/run/docker.sock"]}, flags={}, unit=BARE)
-    assert plan(fixed, tcp="none") == []
-    assert state("no-tcp", dataclasses.replace(fixed, listeners=("*:2375",)), tcp="none") is State.PENDING_RESTART
-
-
-def test_tcp_with_certificates_where_the_policy_allows_it() -> None:
-    reading = docker({**WEAK, "tlsverify": True}, flags={}, unit=BARE, listeners=("0.0.0.0:2375",))
-    assert state("no-tcp", reading, tcp="tls") is State.PASS
-    assert state("no-tcp", reading, tcp="none") is State.FAIL
-
-
-def test_tcp_that_is_no_api() -> None:
-    swarm = {"Swarm": {"LocalNodeState": "active"}}
-    reading = docker({"metrics-addr": "127.0.0.1:9323"}, swarm, listeners=("127.0.0.1:9323", "*:2377", "*:7946"))
-    assert state("no-tcp", reading, tcp="none") is State.PASS
-
-
-def test_tcp_in_somebodys_drop_in_and_options() -> None:
-    start = "/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2375 $DOCKER_OPTS"
-    unit = Unit(exec_start=start, exec_source="/etc/systemd/system/docker.service.d/tcp.conf",
-                options_source="/etc/default/docker", options="--host=tcp://1.2.3.4:2376 --debug")  # fmt: skip
-    reading = docker(unit=unit, listeners=("0.0.0.0:2375",))
-    (change,) = plan(reading, tcp="none")
-    assert isinstance(change, WriteFile)
-    assert change.text.splitlines()[-2:] == ["ExecStart=", "ExecStart=/usr/sbin/dockerd -H fd:// --debug"]
-    assert "tcp.conf and /etc/default/docker" in change.text
-    assert change.service is not None
-    after = Unit(exec_start="/usr/sbin/dockerd -H fd:// --debug", exec_source=change.path, override=change.text,
-                 options_source="/etc/default/docker", options=unit.options)  # fmt: skip
-    assert plan(docker(unit=after), tcp="none") == []
-    quoted = dataclasses.replace(unit, exec_start=start + " --label 'a b'")
-    (change,) = plan(docker(unit=quoted, listeners=("0.0.0.0:2375",)), tcp="none")
-    assert isinstance(change, Blocked)
-
-
-def test_command_lines() -> None:
-    line = "dockerd -H fd:// -H tcp://a -Htcp://b -H=tcp://c --host tcp://d --host=tcp://e --host unix://f -D"
-    words = line.split()
-    assert " ".join(without_tcp(words)) == "dockerd -H fd:// --host unix://f -D"
-    assert read_flags(words[1:]) == {
-        "host": "fd:// tcp://a tcp://b tcp://c tcp://d tcp://e unix://f",
-        "debug": "true",
-    }
-    assert read_flags(["--icc=false", "--mtu", "1400", "$DOCKER_OPTS"]) == {"icc": "false", "mtu": "1400"}
-
-
-@pytest.mark.parametrize(
-    ("path", "mode", "owner", "group", "kind", "right"),
-    [
-        ("/run/docker.sock", "0666", "root", "docker", "socket", "0660 root:docker"),
-        ("/run/docker.sock", "0660", "root", "users", "socket", "0660 root:docker"),
-        ("/etc/docker", "0777", "root", "root", "directory", "0755 root:root"),
-        (FILE, "0664", "root", "root", "file", "0644 root:root"),
-        ("/etc/default/docker", "0644", "alice", "root", "file", "0644 root:root"),
-        ("/etc/docker/server-key.pem", "0640", "root", "root", "file", "0400 root:root"),
-        ("/etc/docker/certs.d/r.lan/ca.crt", "0644", "root", "root", "file", "0444 root:root"),
-        ("/usr/lib/systemd/system/docker.service", "0666", "root", "root", "file", "0644 root:root"),
-        ("/run/containerd/containerd.sock", "0666", "root", "root", "socket", "0660 root:root"),
-    ],
-)
-def test_files_too_open(path: str, mode: str, owner: str, group: str, kind: str, right: str) -> None:
-    file = FileMode(path, mode, owner, group, kind)
-    reading = docker(files=(file,))
-    assert state("file-modes", reading, file_modes=True) is State.FAIL
-    assert right in reason("file-modes", reading, file_modes=True)
-    (change,) = plan(reading, file_modes=True)
-    assert isinstance(change, Command)
-    assert f"chmod {right.split()[0]} {path}" in change.script
-    assert f"chown {owner}:{group} {path}; chmod {mode} {path}" in change.undo
-    fixed = FileMode(path, right.split()[0], "root", right.rpartition(":")[2], kind)
-    assert plan(docker(files=(fixed,)), file_modes=True) == []
-
-
-def test_the_socket_stays_closed_after_a_boot() -> None:
-    loose = FileMode("/run/docker.sock", "0666", "root", "docker", "socket")
-    reading = docker(files=(loose,), unit=Unit(exec_start=START, socket_mode="0666"))
-    command, file = plan(reading, file_modes=True)
-    assert isinstance(command, Command)
-    assert isinstance(file, WriteFile)
-    assert "SocketMode=0660\n" in file.text
-    assert "SocketGroup=docker\n" in file.text
-    assert plan(docker(unit=Unit(exec_start=START, socket_mode="0660")), file_modes=True) == []
-
-
-def test_strangers_leave_group_docker() -> None:
-    reading = docker(group_members=("alice", "mal lory"))
-    assert state("group-members", reading) is State.NOT_APPLICABLE
-    assert state("group-members", reading, trusted_users=["alice", "mal lory"]) is State.PASS
-    (change,) = plan(reading, trusted_users=["alice"])
-    assert isinstance(change, Command)
-    assert change.script == "gpasswd -d 'mal lory' docker"
-    assert change.undo == "gpasswd -a 'mal lory' docker"
-
-
-def spaces(*names: str) -> Process:
-    return dataclasses.replace(FREE, host_namespaces=names)
-
-
-SOCKET_MOUNT = Mount("bind", "/var/run/../run/docker.sock", "/s", False)
-
-
-@pytest.mark.parametrize(
-    ("control", "rule", "fields", "word"),
-    [
-        ("privileged-containers", "privileged_containers", {"privileged": True}, "is privileged"),
-        ("host-namespaces", "host_namespaces", {"process": spaces("pid", "net", "user")}, "pid, net namespaces"),
-        ("sensitive-mounts", "sensitive_mounts", {"mounts": (SOCKET_MOUNT,)}, "docker.sock"),
-        ("sensitive-mounts", "sensitive_mounts", {"mounts": (Mount("bind", "/etc/", "/e", True),)}, "/etc/ (writable)"),
-        ("sensitive-mounts", "sensitive_mounts", {"mounts": (Mount("bind", "/", "/h", True),)}, "/ (writable)"),
-    ],
-)
-def test_containers_are_named_and_left_to_their_owners(control: str, rule: str, fields: Any, word: str) -> None:
-    reading = docker(containers=(container("good"), container("bad", **fields)))
-    assert state(control, reading) is State.NOT_APPLICABLE
-    assert state(control, reading, **{rule: []}) is State.FAIL
-    assert reason(control, reading, **{rule: []}).startswith("bad: ")
-    assert word in reason(control, reading, **{rule: []})
-    assert state(control, reading, **{rule: ["bad"]}) is State.PASS
-    (change,) = plan(reading, **{rule: []})
-    assert isinstance(change, Blocked)
-    assert rule in change.why
-
-
-@pytest.mark.parametrize(
-    "mounts",
-    [(Mount("bind", "/etc", "/e", False),), (Mount("volume", "/var/lib/docker/volumes/x/_data", "/e", True),),
-     (Mount("bind", "/etc/localtime", "/e", True),), (Mount("bind", "/srv/data", "/e", True),)],
-)  # fmt: skip
-def test_mounts_that_are_nobodys_business(mounts: Any) -> None:
-    assert state("sensitive-mounts", docker(containers=(container(mounts=mounts),)), sensitive_mounts=[]) is State.PASS
-
-
-def test_a_remapped_daemon_makes_the_hosts_user_namespace_count() -> None:
-    reading = docker(info={"SecurityOptions": ["name=userns"]}, containers=(container(process=spaces("user")),))
-    assert state("host-namespaces", reading, host_namespaces=[]) is State.FAIL
-    plain = docker(containers=(container(process=spaces("user", "cgroup")),))
-    assert state("host-namespaces", plain, host_namespaces=[]) is State.PASS
-
-
-def test_capabilities_beyond_the_default() -> None:
-    assert capability_names(DEFAULT_MASK) == DEFAULT_CAPABILITIES
-    assert capability_names(1 << 50) == {"50"}
-    more = dataclasses.replace(FREE, cap_eff=DEFAULT_MASK | 1 << 12)
-    reading = docker(containers=(container(process=more),))
-    assert state("capabilities", reading, allowed_capabilities=[]) is State.FAIL
-    assert "NET_ADMIN" in reason("capabilities", reading, allowed_capabilities=[])
-    assert state("capabilities", reading, allowed_capabilities=["NET_ADMIN"]) is State.PASS
-    unread = docker(containers=(container(process=Unknown("gone")),))
-    assert state("capabilities", unread, allowed_capabilities=[]) is State.UNKNOWN
-    with pytest.raises(ValueError, match="CAP_NET_ADMIN is no capability"):
-        DockerRules(allowed_capabilities=["CAP_NET_ADMIN"])
 
 
 def test_a_daemon_that_does_not_run() -> None:

@@ -1,4 +1,4 @@
-"""Networks: the FORWARD path walked, the controls and the plan, from readings alone."""
+"""Networks: the controls and the plan, from readings alone."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import pytest
 
 import deploys.networks as subject
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, MergeJson, WriteFile
-from deploys.engine.control import State, judge
-from deploys.engine.policy import Policy
+from deploys.engine.control import State
 from deploys.isolation import ENABLE_ICC, NetworksRules, later_rule
 from facts.docker import Docker, DockerReading, Network
-from facts.forward import Filter, read_filter
+from facts.forward import Filter
 from facts.kernel import Kernel
 from facts.networks import (
     FILES,
@@ -28,87 +27,14 @@ from facts.networks import (
     _dropped,
 )
 from facts.reading import Block, Section, Unknown
-from facts.survey import Survey
 from facts.sysctls import SysctlFile
+from tests.unit.hosts import judged
+from tests.unit.test_forward import DOCKER_26, table
 from tests.unit.test_userns import container, kernel
 from tests.unit.test_userns import docker as engine
 
-HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
-DOCKER_26 = (
-    HEAD
-    + """:DOCKER - [0:0]
-:DOCKER-ISOLATION-STAGE-1 - [0:0]
-:DOCKER-ISOLATION-STAGE-2 - [0:0]
-:DOCKER-USER - [0:0]
--A FORWARD -j DOCKER-USER
--A FORWARD -j DOCKER-ISOLATION-STAGE-1
--A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A FORWARD -o docker0 -j DOCKER
--A FORWARD -i docker0 ! -o docker0 -j ACCEPT
--A FORWARD -i docker0 -o docker0 -j DROP
--A FORWARD -o br-aaa -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
--A FORWARD -o br-aaa -j DOCKER
--A FORWARD -i br-aaa ! -o br-aaa -j ACCEPT
--A FORWARD -i br-aaa -o br-aaa -j ACCEPT
--A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT
--A DOCKER-ISOLATION-STAGE-1 -i docker0 ! -o docker0 -j DOCKER-ISOLATION-STAGE-2
--A DOCKER-ISOLATION-STAGE-1 -j RETURN
--A DOCKER-ISOLATION-STAGE-2 -o docker0 -j DROP
--A DOCKER-ISOLATION-STAGE-2 -j RETURN
--A DOCKER-USER -j RETURN
-COMMIT
-"""
-)
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16",), ("web", "db"))
 SHOP = Network("shop", "bridge", "br-aaa", False, True, ("172.18.0.0/16",), ("cart", "till"))
-
-
-def table(text: str = DOCKER_26) -> Filter:
-    found = read_filter(text)
-    assert found is not None
-    return found
-
-
-# ------------------------------------------------------------------------------------------------ the FORWARD path
-
-
-@pytest.mark.parametrize(
-    ("first", "drop", "by"),
-    [
-        ("", True, "-i docker0 -o docker0 -j DROP"),
-        ("-A FORWARD -j ACCEPT\n", False, "-A FORWARD -j ACCEPT"),
-        ("-A FORWARD -i docker+ -j ACCEPT\n", False, "docker+"),
-        ("-A DOCKER-USER -p tcp -m tcp --dport 5432 -j ACCEPT\n", False, "5432"),
-        ("-A DOCKER-USER -s 10.0.0.0/8 -j ACCEPT\n", True, "DROP"),  # from elsewhere: cannot be a sibling
-        ("-A DOCKER-USER -s 172.17.0.9/32 -j ACCEPT\n", False, "172.17.0.9"),
-        ("-A DOCKER-USER ! -s 172.17.0.0/16 -j ACCEPT\n", True, "DROP"),
-        ("-A DOCKER-USER -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n", True, "DROP"),
-        ("-A DOCKER-USER -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT\n", False, "NEW"),
-        ("-A DOCKER-USER -i eth0 -j ACCEPT\n", True, "DROP"),
-        ("-A DOCKER-USER -p tcp -j DROP\n", True, "-A FORWARD -i docker0"),  # drops only some: the walk goes on
-        ('-A DOCKER-USER -m comment --comment "let -j DROP be" -j ACCEPT\n', False, "let"),
-        ("-A DOCKER -d 172.17.0.2/32 -o docker0 -p tcp -m tcp --dport 80 -j ACCEPT\n", True, "DROP"),  # published
-    ],
-)
-def test_walk(first: str, drop: bool, by: str) -> None:
-    text = DOCKER_26.replace("-A FORWARD -j DOCKER-USER", f"{first}-A FORWARD -j DOCKER-USER", 1)
-    verdict = table(text).between_ports("docker0", ("172.17.0.0/16",))
-    assert verdict.drop is drop
-    assert by in verdict.by
-
-
-def test_flushed_rules_leave_the_policy() -> None:
-    assert table(HEAD + "COMMIT\n").between_ports("docker0", ()).drop
-    assert not table(HEAD.replace("DROP", "ACCEPT") + "COMMIT\n").between_ports("docker0", ()).drop
-    assert not table("").between_ports("docker0", ()).drop
-
-
-def test_half_an_answer_is_none() -> None:
-    assert read_filter(DOCKER_26[:-8]) is None
-
-
-def test_a_loop_of_chains_ends() -> None:
-    assert table(HEAD + "-A FORWARD -j A\n-A A -j A\nCOMMIT\n").between_ports("docker0", ()).drop
 
 
 # ------------------------------------------------------------------------------------------------ readings
@@ -160,9 +86,8 @@ ALL = NetworksRules(icc=False, cover="all")
 def context(
     nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
 ) -> Context:
-    survey = Survey({Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)})
-    policy = Policy("test", {NetworksRules: rules}, accept=frozenset(filter(None, [accept])))
-    return Context(survey, policy, {f.control.id: f for f in judge(subject.CONTROLS, survey, policy)})
+    readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)}
+    return judged(subject.SUBJECT, rules, readings, accept)
 
 
 def state(where: Context, control: str) -> State:

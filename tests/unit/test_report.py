@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from deploys.engine import formats, report, terminal
-from deploys.engine.change import Activate, Blocked, Command, MergeJson, RemoveFile, Service, WriteFile
+from deploys.engine.change import WriteFile
 from deploys.engine.control import Control, Finding, Impact, Severity, State, Verdict
 from deploys.engine.report import HostReport, Kind, Run, build, clean, exit_code
 
@@ -22,19 +22,19 @@ KERNEL = {"release": "6.1.0-13-amd64", "build": "#1 SMP Debian 6.1.55-1"}
 NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31mred\x00</script><b>&\"'\\ \u202egnp\u200b\ud800\ufffe\ufeff]]>\r\n\tend"
 
 
-def _finding(state: State, name: str = "boat.icc", reason: str = "icc is true", **more: Any) -> Finding:
+def finding(state: State, name: str = "boat.icc", reason: str = "icc is true", **more: Any) -> Finding:
     impact = more.pop("impact", Impact.NONE)
     severity = more.pop("severity", Severity.HIGH)
     control = Control(name, f"{name} title", severity, "because", lambda *_: Verdict(state, ""), ("CIS-1",), impact)
     return Finding(control, Verdict(state, reason, **more))
 
 
-def _run(kind: Kind = "drift") -> Run:
+def a_run(kind: Kind = "drift") -> Run:
     return Run("20260102-030405", kind, "2026-01-02T03:04:05+00:00", "2026-01-02T03:04:09+00:00", "baseline")
 
 
-def _report(*findings: Finding, kind: Kind = "drift", name: str = "web1", **more: Any) -> dict[str, Any]:
-    return build(_run(kind), [HostReport(name, "ok", None, OS, KERNEL, findings, **more)])
+def a_report(*findings: Finding, kind: Kind = "drift", name: str = "web1", **more: Any) -> dict[str, Any]:
+    return build(a_run(kind), [HostReport(name, "ok", None, OS, KERNEL, findings, **more)])
 
 
 # --- the object
@@ -42,7 +42,7 @@ def _report(*findings: Finding, kind: Kind = "drift", name: str = "web1", **more
 
 def test_the_object() -> None:
     changes = [report.change_json(WriteFile("boat", "write it", path="/etc/x", text="", before=None), "/var/lib/j/1")]
-    made = _report(_finding(State.PASS, declared=False, disk=False, live=False), changes=changes)
+    made = a_report(finding(State.PASS, declared=False, disk=False, live=False), changes=changes)
     assert made == {
         "schema": 1,
         "tool": {"name": "hullproof", "version": report.version()},
@@ -102,17 +102,17 @@ def test_the_object() -> None:
     ],
 )
 def test_exit_codes(state: State, drift: int, harden: int) -> None:
-    made = _report(_finding(State.PASS), _finding(state))
+    made = a_report(finding(State.PASS), finding(state))
     assert made["exit_code"] == exit_code(made, "drift") == drift
     assert [exit_code(made, kind) for kind in ("harden", "provision", "rollback")] == [harden] * 3
 
 
 @pytest.mark.parametrize("kind", ["drift", "harden", "provision", "rollback"])
 def test_what_could_not_be_judged_wins(kind: Kind) -> None:
-    failing = HostReport("a", "ok", findings=[_finding(State.FAIL)])
-    assert build(_run(kind), [])["exit_code"] == 1
-    assert build(_run(kind), [failing, HostReport("b", "unreachable", "no route")])["exit_code"] == 1
-    assert build(_run(kind), [failing, HostReport("b", "error", "broke")])["exit_code"] == 1
+    failing = HostReport("a", "ok", findings=[finding(State.FAIL)])
+    assert build(a_run(kind), [])["exit_code"] == 1
+    assert build(a_run(kind), [failing, HostReport("b", "unreachable", "no route")])["exit_code"] == 1
+    assert build(a_run(kind), [failing, HostReport("b", "error", "broke")])["exit_code"] == 1
 
 
 # --- untrusted text
@@ -176,12 +176,12 @@ def test_clean_takes_dataclasses_apart() -> None:
 def nasty() -> dict[str, Any]:
     bad = {NASTY: [NASTY, {"x": NASTY}]}
     findings = [
-        _finding(state, f"boat.{state.value}", NASTY, declared=bad, disk=NASTY, live=[NASTY], severity=severity)
+        finding(state, f"boat.{state.value}", NASTY, declared=bad, disk=NASTY, live=[NASTY], severity=severity)
         for state, severity in zip(State, [*Severity, *Severity, Severity.LOW], strict=True)
     ]
     changes = [{"subject": "boat", "what": NASTY, "path": NASTY, "journal": NASTY}]
     host = HostReport(NASTY, "error", NASTY, {"name": NASTY}, {"release": NASTY, "build": NASTY}, findings, changes)
-    return build(_run(), [host, HostReport("quiet", "unreachable", "timed out")])
+    return build(a_run(), [host, HostReport("quiet", "unreachable", "timed out")])
 
 
 def test_no_form_lets_anything_through(nasty: dict[str, Any], tmp_path: Path) -> None:
@@ -197,19 +197,19 @@ def test_written_whole(nasty: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     assert report.write(folder, nasty) == folder / "report.json"
     (folder / "old").hardlink_to(folder / "report.json")
-    report.write(folder, _report())
+    report.write(folder, a_report())
     assert json.loads((folder / "old").read_text()) == nasty  # whoever reads it meanwhile has a whole one
     (folder / "old").unlink()
     assert sorted(path.name for path in folder.iterdir()) == [
         "junit.xml", "metrics.prom", "report.html", "report.json", "report.sarif",
     ]  # fmt: skip
-    assert json.loads((folder / "report.json").read_text()) == _report()
+    assert json.loads((folder / "report.json").read_text()) == a_report()
 
 
 def test_a_failed_write_leaves_the_old_report(
     nasty: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report.write(tmp_path, _report())
+    report.write(tmp_path, a_report())
     before = (tmp_path / "report.json").read_text()
 
     def full(*_: Any) -> None:
@@ -243,7 +243,7 @@ def test_html(nasty: dict[str, Any]) -> None:
     page = _Page(formats.html(nasty))
     assert not page.tags & {"script", "b", "img", "iframe"}
     assert "</script><b>&\"'\\" in page.text
-    assert "No host in the inventory" in _Page(formats.html(build(_run(), []))).text
+    assert "No host in the inventory" in _Page(formats.html(build(a_run(), []))).text
 
 
 def test_sarif(nasty: dict[str, Any]) -> None:
@@ -280,7 +280,7 @@ def test_junit(nasty: dict[str, Any]) -> None:
 
 
 def test_junit_of_no_host_is_not_green() -> None:
-    assert ET.fromstring(formats.junit(build(_run(), []))).get("errors") == "1"
+    assert ET.fromstring(formats.junit(build(a_run(), []))).get("errors") == "1"
 
 
 def test_prometheus(nasty: dict[str, Any]) -> None:
@@ -289,125 +289,6 @@ def test_prometheus(nasty: dict[str, Any]) -> None:
     assert all(line.fullmatch(text) for text in lines if not text.startswith("#"))
     assert 'hullproof_run_timestamp_seconds{kind="drift",policy="baseline"} 1767323049' in lines
     assert 'hullproof_host_up{host="quiet"} 0' in lines
-    clear = formats.prometheus(_report(_finding(State.FAIL)))
+    clear = formats.prometheus(a_report(finding(State.FAIL)))
     assert 'hullproof_finding{host="web1",control="boat.icc",severity="high",state="fail"} 1\n' in clear
     assert 'hullproof_host_up{host="web1"} 1\n' in clear
-
-
-# --- the terminal
-
-
-def test_table() -> None:
-    same = [
-        _finding(State.PASS),
-        _finding(State.WAIVED),
-        _finding(State.UNKNOWN, "boat.b", "docker: no answer in time"),
-        _finding(State.FAIL, "boat.z", "z is set by somebody in /etc/docker/daemon.json", impact=Impact.RESTART),
-        _finding(State.UNKNOWN, "boat.a", "docker: no answer in time"),
-        _finding(State.PENDING_REBOOT, "boat.k", "lockdown is not in force", impact=Impact.REBOOT),
-    ]
-    hosts = [HostReport(name, "ok", None, OS, KERNEL, same) for name in ("web1", "web2")]
-    down = HostReport("web3", "unreachable", "connection refused")
-    calm = HostReport("web4", "ok", None, OS, KERNEL, [_finding(State.PASS)])
-    text = terminal.render_table(build(_run(), [hosts[0], down, calm, hosts[1]]), False, 80)
-    assert (
-        text
-        == """\
-2 hosts (Debian GNU/Linux 12 (bookworm), kernel 6.1.0-13-amd64): 2 hold, 1 fail,
-  1 pending-reboot, 2 unknown
-  web1, web2
-  fail             boat.z: z is set by somebody in /etc/docker/daemon.json
-                   [takes a restart]
-  pending-reboot   boat.k: lockdown is not in force [waits for a reboot]
-  unknown          boat.a, boat.b: docker: no answer in time
-
-web3: UNREACHABLE
-  unreachable      connection refused
-
-web4 (Debian GNU/Linux 12 (bookworm), kernel 6.1.0-13-amd64): 1 hold
-
-drift, policy baseline: 3 ok, 1 unreachable; 5 hold, 2 fail, 2 pending-reboot, 4
-unknown. Exit code 1: a host could not be judged.
-"""
-    )
-
-
-def test_table_of_no_host() -> None:
-    assert "no host in the inventory" in terminal.render_table(build(_run(), []), False, 80)
-
-
-def test_table_of_a_run_that_leaves_a_reboot() -> None:
-    made = _report(_finding(State.PENDING_REBOOT), kind="harden")
-    assert "Exit code 0: done; what is pending waits" in terminal.render_table(made, False, 200)
-
-
-def test_color_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = _report(_finding(State.FAIL))
-    assert "\x1b" not in terminal.render_table(made, False, 80)
-    assert "\x1b[31mfail" in terminal.render_table(made, True, 80)
-
-    class Screen:
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    assert terminal.wants_color(Screen())  # type: ignore[arg-type]
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not terminal.wants_color(Screen())  # type: ignore[arg-type]
-
-
-DOCKER = Service("docker", "systemctl restart docker", "docker info", "", interrupts="Docker restarts: web, db stop")
-CHANGES = [
-    WriteFile("kernel", "write our sysctls", path="/etc/x", text="a = 2\nb = 1\n", before="a = 1\x1b[2J\nb = 1\n"),
-    Blocked("userns", "map container users away from root", why="3 images\x1b would vanish: accept userns-remap"),
-    MergeJson("docker", "set icc", path="/etc/docker/daemon.json", before=None, put={"icc": False}, service=DOCKER),
-    RemoveFile("seccomp", "take away the profile", path="/etc/p.json", before="{}\n"),
-    Command("kernel", "load it", script="sysctl -p", undo="", interrupts="nothing much"),
-    Activate("docker", "take up what is on disk", service=DOCKER),
-]
-
-
-def test_plan() -> None:
-    assert (
-        terminal.render_plan("web1", CHANGES, False, False)
-        == """\
-web1: 5 changes
-   1. kernel: write our sysctls
-   2. docker: set icc
-      ! interrupts: Docker restarts: web, db stop
-   3. seccomp: take away the profile
-   4. kernel: load it
-      ! interrupts: nothing much
-   5. docker: take up what is on disk
-      ! interrupts: Docker restarts: web, db stop
-  not done, and how to allow it:
-    - userns: map container users away from root
-      3 images would vanish: accept userns-remap
-"""
-    )
-
-
-def test_plan_with_diff() -> None:
-    text = terminal.render_plan("web1", CHANGES[:1], False, True)
-    assert (
-        text
-        == """\
-web1: 1 change
-   1. kernel: write our sysctls
-      --- /etc/x
-      +++ /etc/x
-      @@ -1,2 +1,2 @@
-      -a = 1
-      +a = 2
-       b = 1
-"""
-    )
-    text = terminal.render_plan("web1", CHANGES[2:4], False, True)
-    assert "--- /dev/null\n      +++ /etc/docker/daemon.json\n" in text
-    assert '+  "icc": false' in text.replace("    ", "  ")
-    assert "--- /etc/p.json\n      +++ /dev/null\n" in text
-    assert "\x1b[32m+a = 2" in terminal.render_plan("web1", CHANGES[:1], True, True)
-
-
-def test_plan_of_nothing() -> None:
-    assert terminal.render_plan("web1", [], False, True) == "web1: no changes\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from typing import Any
 
@@ -12,13 +11,13 @@ import deploys.seccomp as subject
 from deploys.docker_daemon import RESTART
 from deploys.engine.arrange import merge_text
 from deploys.engine.change import Activate, Blocked, Change, Context, MergeJson, WriteFile
-from deploys.engine.control import Finding, State, judge
-from deploys.engine.policy import Policy
+from deploys.engine.control import Finding, State
 from deploys.seccomp import OURS, TEXT, SeccompRules
-from facts.docker import Container, DaemonJson, Docker, DockerReading, Process, Stored, Unit
+from facts.docker import Container, DaemonJson, Docker, DockerReading, Process
 from facts.reading import Unknown
 from facts.seccomp import ProfileFile, Seccomp, SeccompReading
-from facts.survey import Survey
+from tests.unit import hosts
+from tests.unit.hosts import judged
 
 BUILTIN = SeccompRules(profile="builtin", containers=True)
 STRICT = SeccompRules(profile="hullproof", containers=True)
@@ -48,45 +47,20 @@ def reading(files: dict[str, Any] | None = None, started: int | None = 100, writ
 
 
 def container(name: str = "web", seccomp: int = 2, **more: Any) -> Container:
-    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
     process = Process(((0, 0, 4294967295),), seccomp, False, 0, "unconfined", ())
-    values |= {"id": f"id-{name}", "name": name, "pid": 7, "privileged": False, "process": process, "started": name}
-    values |= {"security_opt": (), "cap_add": (), "devices": (), "mounts": (), "networks": ("bridge",)}
-    return Container(**{**values, **more})
+    return hosts.container(name, **{"process": process, **more})
 
 
 def docker(key: str | None = None, live: str = "builtin", containers: Any = (), **more: Any) -> DockerReading:
-    keys = {} if key is None else {"icc": False, "seccomp-profile": key}
-    values: dict[str, Any] = {
-        "installed": True,
-        "package": "docker.io",
-        "package_version": "26.1.5",
-        "running": True,
-        "version": "26.1.5",
-        "daemon_json": DaemonJson("/etc/docker/daemon.json", json.dumps(keys) if keys else None, keys),
-        "keys_known": ("icc", "seccomp-profile"),
-        "can_validate": True,
-        "flags": {},
-        "info": {"SecurityOptions": ["name=apparmor", f"name=seccomp,profile={live}", "name=cgroupns"]},
-        "networks": (),
-        "containers": containers,
-        "stored": Stored((), 0, (), ()),
-        "files": (),
-        "group_members": (),
-        "listeners": (),
-        "proxies": 0,
-        "log": (),
-        "unit": Unit(),
-    }
-    return DockerReading(**{**values, **more})
+    keys = None if key is None else {"icc": False, "seccomp-profile": key}
+    info = {"SecurityOptions": ["name=apparmor", f"name=seccomp,profile={live}", "name=cgroupns"]}
+    return hosts.docker(keys, **{"containers": containers, "info": info, **more})
 
 
 def context(
     host: DockerReading | None = None, kernel: Any = None, rules: SeccompRules = BUILTIN, accept: str = ""
 ) -> Context:
-    survey = Survey({Seccomp: kernel or reading(), Docker: host or docker()})
-    policy = Policy("test", {SeccompRules: rules}, accept=frozenset(accept.split()))
-    return Context(survey, policy, {f.control.id: f for f in judge(subject.SUBJECT.controls, survey, policy)})
+    return judged(subject.SUBJECT, rules, {Seccomp: kernel or reading(), Docker: host or docker()}, accept)
 
 
 def finding(where: Context, control: str) -> Finding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,16 +10,16 @@ import pytest
 import deploys.userns as subject
 from deploys.engine.arrange import arrange
 from deploys.engine.change import Blocked, Change, Command, Context, MergeJson, Service, WriteFile
-from deploys.engine.control import State, judge
-from deploys.engine.policy import Policy
+from deploys.engine.control import State
 from deploys.ranges import NoRange, own_start, plan_range, with_row
 from deploys.userns import UsernsRules
 from facts.docker import Container, DaemonJson, Docker, DockerReading, Network, Process, Stored
 from facts.kernel import Kernel
 from facts.reading import Unknown, UnknownReading
-from facts.survey import Survey
 from facts.sysctls import SysctlFile, Sysctls
 from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, Userns, UsernsReading, _overlaps, _rows
+from tests.unit import hosts
+from tests.unit.hosts import judged
 
 BASE = 2013265920
 MAPPED = Process(((0, BASE, 65536),), 2, True, 0, "", ())
@@ -53,43 +52,12 @@ def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65
 
 
 def container(name: str = "web", process: Any = BARE, **more: Any) -> Container:
-    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
-    values |= {
-        "id": f"id-{name}",
-        "name": name,
-        "pid": 7,
-        "privileged": False,
-        "auto_remove": False,
-        "process": process,
-        "started": name,
-    }
-    values |= {"security_opt": (), "cap_add": (), "devices": (), "mounts": (), "networks": ("bridge",)}
-    return Container(**{**values, **more})
+    return hosts.container(name, process=process, **more)
 
 
 def docker(keys: Any = None, live: bool = False, **more: Any) -> DockerReading:
-    text = None if keys is None else "{}"
-    values: dict[str, Any] = {
-        "installed": True,
-        "package": "docker.io",
-        "package_version": "26.1.5",
-        "running": True,
-        "version": "26.1.5",
-        "daemon_json": DaemonJson("/etc/docker/daemon.json", text, keys or {}),
-        "keys_known": ("icc", "userns-remap", "default-network-opts"),
-        "can_validate": True,
-        "flags": {},
-        "info": {"SecurityOptions": ["name=apparmor", "name=userns"] if live else ["name=apparmor"]},
-        "networks": (),
-        "containers": (),
-        "stored": Stored((), 0, (), ()),
-        "files": (),
-        "group_members": (),
-        "listeners": (),
-        "proxies": 0,
-        "log": (),
-    }
-    return DockerReading(**{**values, **more})
+    info = {"SecurityOptions": ["name=apparmor", "name=userns"] if live else ["name=apparmor"]}
+    return hosts.docker(keys, **{"info": info, **more})
 
 
 SERVICE = Service("docker", "systemctl restart docker", "docker info", "journalctl -u docker")
@@ -106,10 +74,8 @@ def kernel(*files: SysctlFile) -> Any:
 def context(
     userns: Any = None, engine: Any = None, rules: UsernsRules = RULES, accept: str = "", files: Any = ()
 ) -> Context:
-    survey = Survey({Userns: userns or reading(), Docker: engine or docker(), Kernel: kernel(*files)})
-    policy = Policy("test", {UsernsRules: rules}, accept=frozenset(filter(None, [accept])))
-    findings = {finding.control.id: finding for finding in judge(subject.CONTROLS, survey, policy)}
-    return Context(survey, policy, findings)
+    readings = {Userns: userns or reading(), Docker: engine or docker(), Kernel: kernel(*files)}
+    return judged(subject.SUBJECT, rules, readings, accept)
 
 
 def state(where: Context, control: str) -> State:

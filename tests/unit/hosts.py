@@ -1,0 +1,54 @@
+"""A Docker host to judge and to plan on: its readings, any part of which a test can give otherwise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from deploys.engine.change import Context, Subject
+from deploys.engine.control import judge
+from deploys.engine.policy import Policy, Rules
+from facts.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
+from facts.survey import Survey
+
+DEFAULT_MASK = 0xA80425FB  # the capabilities that Docker leaves a container
+FREE = Process(((0, 0, 4294967295),), 2, True, DEFAULT_MASK, "docker-default (enforce)", ())
+
+
+def container(name: str = "web", **more: Any) -> Container:
+    """A container as `docker run` starts it, without a word about its safety."""
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
+    values |= {"id": f"id-{name}", "name": name, "pid": 7, "started": name, "process": FREE, "networks": ("bridge",)}
+    values |= dict.fromkeys(("privileged", "auto_remove"), False)
+    values |= dict.fromkeys(("security_opt", "cap_add", "devices", "mounts"), ())
+    return Container(**{**values, **more})
+
+
+def docker(keys: dict[str, Any] | None = None, **more: Any) -> DockerReading:
+    """Debian 13's Docker, running; `keys` are those of daemon.json, None where there is no such file."""
+    values: dict[str, Any] = {
+        "installed": True,
+        "package": "docker.io",
+        "package_version": "26.1.5",
+        "running": True,
+        "version": "26.1.5",
+        "daemon_json": DaemonJson("/etc/docker/daemon.json", None if keys is None else json.dumps(keys), keys or {}),
+        "keys_known": ("icc", "userns-remap", "seccomp-profile", "default-network-opts"),
+        "can_validate": True,
+        "flags": {},
+        "info": {"SecurityOptions": ["name=apparmor"]},
+        "stored": Stored((), 0, (), ()),
+        "proxies": 0,
+        "unit": Unit(),
+    }
+    values |= dict.fromkeys(("networks", "containers", "files", "group_members", "listeners", "log"), ())
+    return DockerReading(**{**values, **more})
+
+
+def judged(subject: Subject, rules: Rules, readings: Mapping[Any, Any], accept: str = "") -> Context:
+    """What a subject plans from: its own controls judged on these readings. `accept` are names, with blanks between."""
+    survey = Survey(dict(readings))
+    policy = Policy("test", {type(rules): rules}, accept=frozenset(accept.split()))
+    return Context(survey, policy, {f.control.id: f for f in judge(subject.controls, survey, policy)})
