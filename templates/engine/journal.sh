@@ -25,8 +25,9 @@ open_journal() { # RUN JSON: one run at a time changes a host
   if command -v flock >/dev/null 2>&1; then
     mkdir -p /run/lock && exec 9>/run/lock/hullproof && flock -w 20 9 || { fail 0 "another run is changing this host"; exit 1; }
   fi
-  mkdir -p "$J" && [ -e "$J/run.json" ] || { printf '%s\n' "$2" >"$J/run.json.new" && mv "$J/run.json.new" "$J/run.json"; } ||
-    { fail 0 "cannot write the journal in $J, so nothing was changed"; exit 1; }
+  why=$({ mkdir -p "$J" && { [ -e "$J/run.json" ] || {
+    printf '%s\n' "$2" >"$J/run.json.new" && mv "$J/run.json.new" "$J/run.json"; }; }; } 2>&1) ||
+    { fail 0 "cannot write the journal in $J, so nothing was changed: $why"; exit 1; }
 }
 
 entry() { # ID JSON UNDO ACTIVATE: the entry's directory is $E; it is not complete before `seal`

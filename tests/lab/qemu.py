@@ -84,10 +84,18 @@ def kill(folder: Path, deadline: float = 20) -> None:
         return
     os.kill(pid, signal.SIGKILL)
     end = time.monotonic() + deadline
-    while live_pid(folder) is not None:
+    while not ended(pid):
         if time.monotonic() > end:
             raise LabError(f"QEMU process {pid} does not end")
         time.sleep(0.02)
+
+
+def ended(pid: int) -> bool:
+    """Whether the process has let go of its files: until then another cannot lock its disk or its pid file."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return True
 
 
 def monitor(folder: Path, command: str, timeout: float = 120) -> str:

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import fingerprint, finish, run, start
+from tests.lab.drive import executions, fingerprint, finish, run, start
 
 VARIANT = "stock"
-ACCEPT = ("--data", "accept=userns-remap,container-restart,network-isolation")
+# A few changes of every kind: where a run is cut off matters here, not how long it is.
+SHORT = ("--data", "policy=tests/lab/short.yml")
 JOURNAL = "/var/lib/hullproof/journal"
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
@@ -35,26 +36,45 @@ def settle(vm: Vm) -> None:
     vm.ssh("flock -w 300 /run/lock/hullproof true", timeout=320)
 
 
-def assert_converges(vm: Vm) -> None:
-    settle(vm)
+def settings(vm: Vm) -> str:
+    """What a run writes and an undo must take back, wherever the run was cut off."""
+    return vm.ssh(
+        "cat /etc/docker/daemon.json 2>&1; ls -R /etc/sysctl.d /etc/modules-load.d /etc/default/grub.d /etc/apparmor.d"
+        " /etc/systemd/system /etc/hullproof 2>&1; sysctl kernel.dmesg_restrict kernel.yama.ptrace_scope;"
+        "docker info -f '{{.SecurityOptions}} {{.LiveRestoreEnabled}}'"
+    ).stdout
+
+
+def assert_docker_up(vm: Vm) -> None:
     assert vm.ssh("timeout 120 sh -c 'until docker info; do sleep 2; done'", check=False, timeout=150).returncode == 0
-    again = run(vm, "harden.py", *ACCEPT)
+
+
+def assert_undone_and_converges(vm: Vm, before: str) -> None:
+    """What was begun can be taken back as a whole run can, and begun again."""
+    settle(vm)
+    assert_docker_up(vm)
+    undone = run(vm, "rollback.py")
+    assert undone.host()["status"] == "ok", undone.out + undone.err
+    assert settings(vm) == before
+    again = run(vm, "harden.py", *SHORT)
     assert again.code == 0, again.out + again.err
 
 
-def kill_at(vm: Vm, point: str) -> None:
-    """Begin to harden, and kill -9 the controller when the host has come to `point`."""
-    process, _ = start(vm.inventory(), "harden.py", *ACCEPT)
+def kill_at(vm: Vm, point: str) -> str:
+    """Begin to harden, and kill -9 the controller when the host has come to `point`; the settings of before."""
+    before = settings(vm)
+    process, _ = start(vm.inventory(), "harden.py", *SHORT)
     wait_for(vm, point)
     process.kill()
     process.wait()
+    return before
 
 
 @pytest.mark.on("debian13")
 @pytest.mark.parametrize("point", [FIRST_ENTRY, RESTARTING], ids=["at the first change", "while docker restarts"])
 def test_a_controller_killed_midway(fresh: Vm, point: str) -> None:
-    kill_at(fresh, point)
-    assert_converges(fresh)
+    before = kill_at(fresh, point)
+    assert_undone_and_converges(fresh, before)
 
 
 @pytest.mark.on("debian12")
@@ -64,19 +84,20 @@ def test_a_controller_killed_midway(fresh: Vm, point: str) -> None:
     ids=["at the first change", "with daemon.json written", "while docker restarts"],
 )
 def test_power_lost_midway(fresh: Vm, point: str) -> None:
-    kill_at(fresh, point)
+    before = kill_at(fresh, point)
     fresh.power_cut()
     fresh.boot()
-    assert_converges(fresh)
+    assert_undone_and_converges(fresh, before)
 
 
 @pytest.mark.on("debian13")
 def test_a_connection_lost_midway(fresh: Vm) -> None:
-    running = start(fresh.inventory(), "harden.py", *ACCEPT)
-    wait_for(fresh, f"ls {JOURNAL}/*/0001/entry.json")
+    before = settings(fresh)
+    running = start(fresh.inventory(), "harden.py", *SHORT)
+    wait_for(fresh, FIRST_ENTRY)
     fresh.ssh("systemd-run --on-active=1 pkill -f 'sshd.*@notty'", check=False)
     assert finish(*running).code == 1
-    assert_converges(fresh)
+    assert_undone_and_converges(fresh, before)
 
 
 def make(vm: Vm, script: str) -> str:
@@ -101,7 +122,7 @@ def look(vm: Vm) -> str:
 )
 def test_a_daemon_json_that_cannot_be_used_is_told_and_left_alone(vm: Vm, script: str, words: str) -> None:
     there = make(vm, script)
-    dry = run(vm, "harden.py", *ACCEPT, "--dry", yes=False)
+    dry = run(vm, "harden.py", *SHORT, "--dry", yes=False)
     assert words in dry.out, dry.out
     assert look(vm) == there
 
@@ -109,9 +130,9 @@ def test_a_daemon_json_that_cannot_be_used_is_told_and_left_alone(vm: Vm, script
 @pytest.mark.on("debian13")
 def test_an_empty_and_a_linked_daemon_json_are_merged(fresh: Vm) -> None:
     make(fresh, "mkdir -p /srv && printf ' \\n' >/srv/shared.json && ln -s /srv/shared.json daemon.json")
-    assert run(fresh, "harden.py", *ACCEPT).code == 0
+    assert run(fresh, "harden.py", *SHORT).code == 0
     assert fresh.ssh("readlink /etc/docker/daemon.json").stdout.strip() == "/srv/shared.json"
-    assert json.loads(fresh.ssh("cat /srv/shared.json").stdout)["icc"] is False
+    assert json.loads(fresh.ssh("cat /srv/shared.json").stdout)["live-restore"] is True
     undone = run(fresh, "rollback.py")
     assert undone.host()["status"] == "ok", undone.out + undone.err
     assert fresh.ssh("cat /srv/shared.json").stdout == " \n"
@@ -126,7 +147,7 @@ def test_a_daemon_that_does_not_come_back_is_put_back_as_it_was(fresh: Vm) -> No
         f"mkdir -p $(dirname {unit}) && printf '[Service]\\nExecStartPre=/bin/sh -c \"! grep -q live-restore"
         f" /etc/docker/daemon.json\"\\n' >{unit} && systemctl daemon-reload"
     )
-    harden = run(fresh, "harden.py", *ACCEPT)
+    harden = run(fresh, "harden.py", *SHORT)
     assert harden.code == 1
     assert "put back" in str(harden.host()["error"]), harden.host()["error"]
     assert fresh.ssh("cat /etc/docker/daemon.json 2>/dev/null || echo none").stdout == before
@@ -139,12 +160,14 @@ def test_a_full_disk_leaves_nothing_half_written(fresh: Vm) -> None:
         "fallocate -l $(($(df --output=avail -B1 / | tail -n 1))) /var/tmp/full; dd if=/dev/zero of=/var/tmp/rest || :"
     )
     untouched = fingerprint(fresh)
-    harden = run(fresh, "harden.py", *ACCEPT)
+    harden = run(fresh, "harden.py", *SHORT)
     assert harden.code == 1
     assert "No space left" in str(harden.host()["error"]), harden.host()["error"]
     now = fingerprint(fresh)
     assert [line for line in now if "hullproof-new" in line and line not in untouched] == []
     assert fresh.ssh("docker info >/dev/null && echo up").stdout.strip() == "up"
+    fresh.ssh("rm /var/tmp/full /var/tmp/rest")
+    assert run(fresh, "harden.py", *SHORT).code == 0
 
 
 @pytest.mark.on("debian13")
@@ -177,3 +200,13 @@ def test_a_noisy_host_cannot_reach_the_terminal_or_the_report(fresh: Vm) -> None
     for text in (drift.out, drift.err.replace("\x1b[", "", 0), json.dumps(drift.report, ensure_ascii=False)):
         assert "\x1b" not in text
         assert "owned" not in text.replace("owner", "")
+
+
+@pytest.mark.on("debian13")
+def test_what_a_sudo_password_adds(vm: Vm) -> None:
+    """pyinfra asks sudo whether it wants the password, and puts an askpass program on the host and takes it away."""
+    password = ("--data", "_sudo_password=lab-only")
+    started = executions(vm)
+    drift = run(vm, "drift.py", *SHORT, *password, user="opspw")
+    assert drift.code == 2, drift.out + drift.err
+    assert executions(vm) - started == 4, "drift, what the password adds, and one for asking"
