@@ -89,11 +89,18 @@ fi
         return RecordReading(
             baseline=baseline,
             journals=tuple(
-                _journal(run, block.text) for run, block in section.matching("journal ").items() if block.status == 0
+                _journal(run, block.text)
+                for run, block in section.matching("journal ").items()
+                if block.status == 0 and not _stillborn(block.text)
             ),
             watched=tuple(_watched(known(section.text("watched")))) if "watched" in section.blocks else (),
             packages=tuple(packages.text.strip().splitlines()) if packages else (),
         )
+
+
+def _stillborn(text: str) -> bool:
+    """Power was lost as the journal was opened: no head yet, and so no change either."""
+    return text.strip() == "standing"
 
 
 def _journal(run: str, text: str) -> Journal:

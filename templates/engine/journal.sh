@@ -26,7 +26,8 @@ open_journal() { # RUN JSON: one run at a time changes a host
     mkdir -p /run/lock && exec 9>/run/lock/hullproof && flock -w 20 9 || { fail 0 "another run is changing this host"; exit 1; }
   fi
   why=$({ mkdir -p "$J" && { [ -e "$J/run.json" ] || {
-    printf '%s\n' "$2" >"$J/run.json.new" && mv "$J/run.json.new" "$J/run.json"; }; }; } 2>&1) ||
+    printf '%s\n' "$2" >"$J/run.json.new" && sync "$J/run.json.new" && mv "$J/run.json.new" "$J/run.json" &&
+      sync "$J" "$BASE"; }; }; } 2>&1) ||
     { fail 0 "cannot write the journal in $J, so nothing was changed: $why"; exit 1; }
 }
 
@@ -40,7 +41,7 @@ keep() { # PATH: its original into the entry that is being written
   if [ -e "$1" ]; then cp -a -- "$1" "$E.new/original"; else : >"$E.new/absent"; fi
 }
 
-seal() { sync "$E.new"/* && mv "$E.new" "$E" && sync "$J"; }
+seal() { sync "$E.new"/* "$E.new" && mv "$E.new" "$E" && sync "$J"; }
 
 replace() { # NEW PATH: rename into place, durably
   sync "$1" && mv -f -- "$1" "$2" && sync "$(dirname -- "$2")"

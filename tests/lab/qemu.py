@@ -91,9 +91,10 @@ def kill(folder: Path, deadline: float = 20) -> None:
 
 
 def ended(pid: int) -> bool:
-    """Whether the process has let go of its files: until then another cannot lock its disk or its pid file."""
+    """Whether the last of its threads has ended: until then nobody else can lock its disk or its pid file."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+        gone = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+        return gone and len(os.listdir(f"/proc/{pid}/task")) == 1
     except OSError:
         return True
 

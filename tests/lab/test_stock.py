@@ -196,7 +196,10 @@ def test_a_noisy_host_cannot_reach_the_terminal_or_the_report(fresh: Vm) -> None
     assert drift.code == 2
     states = drift.states()
     assert "unknown" in {state for control, state in states.items() if control.startswith("docker.")}
-    assert not {c for c, state in states.items() if state == "unknown" and c.startswith("kernel.")}
+    # What is wanted of the kernel for containers depends on Docker; the rest does not.
+    assert not {
+        c for c, state in states.items() if state == "unknown" and c.startswith(("kernel.sysctl.", "kernel.boot."))
+    }
     for text in (drift.out, drift.err.replace("\x1b[", "", 0), json.dumps(drift.report, ensure_ascii=False)):
         assert "\x1b" not in text
         assert "owned" not in text.replace("owner", "")
