@@ -18,6 +18,7 @@ from facts.docker import Container, Docker
 from facts.kernel import Kernel, KernelReading
 from facts.lsm import Lsm
 from facts.reading import Unknown, known
+from facts.selinux import SELinux
 from facts.survey import Survey
 from facts.system import System
 
@@ -42,6 +43,15 @@ class AppArmorRules(Rules):
 Check = Callable[[Survey, Policy], Verdict]
 
 
+def _other_module(survey: Survey) -> str | None:
+    """The module that labels processes here in AppArmor's place. SELinux without a policy does not: it is what
+    apparmor=0 leaves of a Debian kernel."""
+    major = known(survey[Lsm].major)
+    if major == "selinux":
+        return "selinux" if known(survey[SELinux].policy_loaded) else None
+    return "smack" if major == "smack" else None
+
+
 def on_apparmor(key: str) -> Callable[[Check], Check]:
     """Only where the policy declares `key`, and the kernel is one that AppArmor can confine."""
 
@@ -51,8 +61,8 @@ def on_apparmor(key: str) -> Callable[[Check], Check]:
                 return not_applicable(f"the policy does not declare apparmor.{key}")
             if container := survey[System].container:
                 return not_applicable(f"this is a container ({container}): AppArmor is the business of its host")
-            if (major := survey[Lsm].major) in ("selinux", "smack"):
-                return not_applicable(f"this host confines with {major}, and a kernel runs one such module")
+            if other := _other_module(survey):
+                return not_applicable(f"this host confines with {other}, and a kernel runs one such module")
             if survey[AppArmor].enabled is None:
                 return not_applicable("this kernel was built without AppArmor")
             return check(survey, policy)
@@ -241,5 +251,5 @@ SUBJECT = Subject(
     rules=AppArmorRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(AppArmor, Lsm, Kernel, System, Docker),
+    facts=(AppArmor, Lsm, SELinux, Kernel, System, Docker),
 )

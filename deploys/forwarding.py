@@ -9,7 +9,9 @@ from deploys.engine.change import Activate, Blocked, Change, Context, WriteFile
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from deploys.isolation import NetworksRules
+from deploys.kernel_write import FORWARD
 from facts.docker import Docker
+from facts.kernel import Kernel
 from facts.networks import FORWARD_FILE, Networks, NetworksReading
 from facts.reading import known
 from facts.survey import Survey
@@ -25,7 +27,7 @@ ExecStartPost=-/usr/sbin/iptables -w -P FORWARD DROP
 """
 # It runs again after an undo, when the file is gone.
 SET_POLICY = f"""systemctl daemon-reload || exit 1
-if [ -e {FORWARD_FILE} ]; then iptables -w -P FORWARD DROP; else iptables -w -P FORWARD ACCEPT; fi"""
+if [ -e {FORWARD_FILE} ]; then iptables -w -P FORWARD DROP; else iptables -w -P FORWARD {{was}}; fi"""
 
 
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
@@ -37,21 +39,30 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Networks]
     if known(reading.forwarding4) != 1:
         return not_applicable("forwarding is off: nothing passes that would have to be guarded")
-    if how := _guard(reading):
-        return passed(f"what is forwarded meets {how}", True, None, True)
+    stored = known(survey[Kernel].sysctls.stored(FORWARD))
+    lasts = _own_table(reading) or stored is None or known(reading.files.get(FORWARD_FILE)) is not None
+    if (how := _guard(reading)) and lasts:
+        return passed(f"what is forwarded meets {how}, now and after a boot", True, True, True)
+    if how and stored:
+        reason = f"FORWARD drops now, but not after the next boot: {stored.file} sets ip_forward, and Docker sets DROP"
+        return failed(f"{reason} only where it turns forwarding on itself", True, False, True)
     if _engine_rules(reading):
         reason = "FORWARD accepts what the engine's rules leave over: neighbours reach ports that nobody published"
-        return failed(f"{reason} (Docker sets DROP only where it turns forwarding on itself)", True, None, False)
+        return failed(f"{reason} (Docker sets DROP only where it turns forwarding on itself)", True, lasts, False)
     reason = "forwarding is on, but FORWARD accepts everything and the engine's chains are not in it"
-    return failed(f"{reason}: was the firewall flushed or reloaded?", True, None, False)
+    return failed(f"{reason}: was the firewall flushed or reloaded?", True, lasts, False)
 
 
 def _guard(reading: NetworksReading) -> str:
     """What stands before forwarded packets; "" where nothing does."""
-    if isinstance(reading.tables, tuple) and "ip docker-bridges" in reading.tables:
+    if _own_table(reading):
         return "Docker's own nftables table"
     rules = known(reading.filter4)
     return "a FORWARD policy of DROP" if rules and rules.policy == "DROP" else ""
+
+
+def _own_table(reading: NetworksReading) -> bool:
+    return isinstance(reading.tables, tuple) and "ip docker-bridges" in reading.tables
 
 
 def _engine_rules(reading: NetworksReading) -> bool:
@@ -69,14 +80,15 @@ def guard_forwarding(context: Context) -> Iterator[Change]:
         if isinstance(again, Blocked) or known(reading.filter4) is None:
             return
     what = "drop what no rule lets through FORWARD, as Docker does where it turns forwarding on"
-    others = _others(context, reading)
+    policy = rules.policy if (rules := known(reading.filter4)) else "ACCEPT"
+    others = _others(context, reading) if policy != "DROP" else []
     if len(others) > 1 and not context.accepts(ACCEPT):
         why = f"what this host forwards between {', '.join(others)} would stop; allow that with accept={ACCEPT}"
         yield Blocked("networks", what, why=why)
         return
     told = f"forwarding between {', '.join(others)} ends" if len(others) > 1 else ""
     yield WriteFile("networks", f"{what} ({FORWARD_FILE})", path=FORWARD_FILE, text=DROP_IN, interrupts=told,
-                    before=known(reading.files.get(FORWARD_FILE)), activate=SET_POLICY)  # fmt: skip
+                    before=known(reading.files.get(FORWARD_FILE)), activate=SET_POLICY.format(was=policy))  # fmt: skip
 
 
 def _rules_again(context: Context) -> Change:

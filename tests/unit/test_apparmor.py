@@ -19,6 +19,7 @@ from facts.docker import Container, Docker, DockerReading, Process
 from facts.kernel import Kernel, KernelReading
 from facts.lsm import Lsm, LsmReading
 from facts.reading import Unknown
+from facts.selinux import SELinux, SELinuxReading
 from facts.system import System, SystemReading
 from tests.unit import hosts
 from tests.unit.hosts import judged
@@ -72,6 +73,7 @@ def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, *
         Docker: more.get("host") or docker(),
         Kernel: more.get("kernel") or kernel(),
         Lsm: LsmReading(stack, 1, "none", False, False),
+        SELinux: SELinuxReading("permissive", None, None, {}, more.get("selinux", False), None, (), False),
         System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, 0, True, more.get("inside")),
     }
     return judged(subject.SUBJECT, rules, readings, accept)
@@ -89,7 +91,7 @@ def changes(where: Context) -> list[Change]:
     ("where", "says"),
     [
         (context(rules=AppArmorRules()), "does not declare"),
-        (context(stack=("capability", "selinux")), "confines with selinux"),
+        (context(stack=("capability", "selinux"), selinux=True), "confines with selinux"),
         (context(apparmor(enabled=None)), "built without AppArmor"),
         (context(inside="lxc"), "a container (lxc)"),
     ],
@@ -98,6 +100,12 @@ def test_where_apparmor_is_not_the_answer(where: Context, says: str) -> None:
     assert {f.state for f in where.findings.values()} == {State.NOT_APPLICABLE}
     assert all(says in f.verdict.reason for f in where.findings.values())
     assert changes(where) == []
+
+
+def test_selinux_without_a_policy_stands_in_nobodys_way() -> None:
+    """What apparmor=0 leaves of Debian's kernel: the next of its modules, which confines nothing."""
+    where = context(apparmor(enabled=False), stack=("capability", "yama", "selinux", "tomoyo"))
+    assert finding(where, "enabled").state is State.PENDING_REBOOT
 
 
 def test_all_holds() -> None:

@@ -352,6 +352,19 @@ def test_what_no_rule_lets_through_is_dropped_as_docker_does() -> None:
     assert drop.interrupts == ""
 
 
+def test_a_drop_that_the_next_boot_would_not_bring_back_is_made_to_last() -> None:
+    somebody = SysctlFile("/etc/sysctl.d/cis.conf", "net.ipv4.ip_forward = 0\n")
+    found = context(rules=GUARDED, files=(somebody,))
+    assert state(found, "forwarding") is State.FAIL
+    assert "/etc/sysctl.d/cis.conf sets ip_forward" in reason(found, "forwarding")
+    nets = reading(addresses=TWO_LEGS)  # DROP is in force: nobody loses anything
+    (drop,) = changes(context(nets, rules=GUARDED, files=(somebody,)))
+    assert isinstance(drop, WriteFile)
+    assert "else iptables -w -P FORWARD DROP" in drop.activate
+    written = reading(files={**NONE, FORWARD_FILE: drop.text})
+    assert state(context(written, rules=GUARDED, files=(somebody,)), "forwarding") is State.PASS
+
+
 def test_a_host_that_may_be_a_router_is_asked_about_first() -> None:
     nets = reading(filter4=ACCEPTS, addresses=TWO_LEGS)
     (blocked,) = changes(context(nets, rules=GUARDED))

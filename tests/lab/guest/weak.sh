@@ -29,6 +29,7 @@ kernel.dmesg_restrict=0
 kernel.kptr_restrict=0
 kernel.yama.ptrace_scope=0
 kernel.unprivileged_bpf_disabled=0
+kernel.perf_event_paranoid=-1
 # from a checklist for hosts without containers; Docker turns it on for itself
 net.ipv4.ip_forward=0
 CONF
