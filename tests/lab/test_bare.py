@@ -10,7 +10,7 @@ from tests.lab.drive import run
 VARIANT = "bare"
 STRICT = ("--data", "policy=strict")
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = [pytest.mark.lab, pytest.mark.on("debian13")]
 
 
 def test_a_host_without_docker_is_judged_without_it(vm: Vm) -> None:

@@ -11,7 +11,7 @@ from tests.lab.image import DISTRIBUTIONS
 from tests.lab.qemu import argv
 from tests.lab.variants import ensure
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = pytest.mark.lab
 
 # Without the parser, Docker 20.10 (debian12) starts only containers that ask for no AppArmor profile.
 NO_APPARMOR = "--security-opt apparmor=unconfined"
@@ -82,6 +82,7 @@ def test_save_and_load_bring_back_memory_and_disk(stock: Vm) -> None:
     assert stock.ssh("cat /root/disk /run/memory").stdout.split() == ["before", "before"]
 
 
+@pytest.mark.on("debian13")
 def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution: str) -> None:
     with up(distribution) as vm:
         vm.ssh("echo kept > /root/flushed; sync; echo lost > /run/memory")
@@ -94,6 +95,7 @@ def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution
         assert vm.ssh("test -e /run/memory", check=False).returncode != 0
 
 
+@pytest.mark.on("debian12")
 def test_a_kernel_parameter_set_in_the_guest_survives_its_reboot(distribution: str) -> None:
     with up(distribution, variant="bare") as vm:
         vm.ssh("sed -i 's/^GRUB_CMDLINE_LINUX=\"/&lab.mark=1 /' /etc/default/grub && update-grub", timeout=300)

@@ -15,7 +15,7 @@ VARIANT = "stock"
 SHORT = ("--data", "policy=tests/lab/short.yml")
 JOURNAL = "/var/lib/hullproof/journal"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = pytest.mark.lab
 
 # Where a run is cut off: what the host shows when it has come that far.
 FIRST_ENTRY = f"ls {JOURNAL}/*/0001/entry.json"
