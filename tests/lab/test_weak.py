@@ -31,10 +31,10 @@ def test_drift_tells_what_is_wrong_in_one_execution_and_changes_nothing(vm: Vm, 
     assert before.code == 2, before.out + before.err
     wrong = before.not_holding()
     expected = {
-        "apparmor.installed", "apparmor.containers-confined", "docker.insecure-registries", "docker.no-tcp",
+        "apparmor.installed", "apparmor.enabled", "docker.insecure-registries", "docker.no-tcp",
         "docker.file-modes", "docker.group-members", "docker.no-new-privileges", "docker.live-restore",
         "networks.icc", "seccomp.default-profile", "userns.docker-remap", "kernel.sysctl.kernel.dmesg_restrict",
-        "apparmor.enabled", "kernel.forwarding",
+        "kernel.forwarding",
     }  # fmt: skip
     assert expected <= set(wrong), sorted(wrong)
     assert "unknown" not in before.states().values(), wrong
