@@ -19,8 +19,11 @@ pytestmark = pytest.mark.lab
 
 # Where a run is cut off: what the host shows when it has come that far.
 FIRST_ENTRY = f"ls {JOURNAL}/*/0001/entry.json"
-FILE_WRITTEN = "grep -q live-restore /etc/docker/daemon.json"
-RESTARTING = "! systemctl -q is-active docker"
+POINTS = {
+    "at the first change": FIRST_ENTRY,
+    "with daemon.json written": "grep -q live-restore /etc/docker/daemon.json",
+    "while docker restarts": "! systemctl -q is-active docker",
+}
 
 
 def wait_for(vm: Vm, sign: str, seconds: int = 400) -> None:
@@ -69,18 +72,14 @@ def kill_at(vm: Vm, point: str) -> str:
 
 
 @pytest.mark.on("debian13")
-@pytest.mark.parametrize("point", [FIRST_ENTRY, RESTARTING], ids=["at the first change", "while docker restarts"])
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
 def test_a_controller_killed_midway(fresh: Vm, point: str) -> None:
     before = kill_at(fresh, point)
     assert_undone_and_converges(fresh, before)
 
 
 @pytest.mark.on("debian12")
-@pytest.mark.parametrize(
-    "point",
-    [FIRST_ENTRY, FILE_WRITTEN, RESTARTING],
-    ids=["at the first change", "with daemon.json written", "while docker restarts"],
-)
+@pytest.mark.parametrize("point", POINTS.values(), ids=POINTS)
 def test_power_lost_midway(fresh: Vm, point: str) -> None:
     before = kill_at(fresh, point)
     fresh.power_cut()
