@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from pydantic import Field
@@ -128,8 +129,17 @@ def docker_profile(survey: Survey, policy: Policy) -> Verdict:
     if mode == "enforce":
         return passed(f"{DOCKER_DEFAULT} is loaded in enforce", "enforce", None, mode)
     said = f"is in {mode}" if mode else "is not loaded"
-    return failed(f"Docker's profile {DOCKER_DEFAULT} {said}: containers that ask for nothing run unconfined",
-                  "enforce", None, mode)  # fmt: skip
+    reason = f"Docker's profile {DOCKER_DEFAULT} {said}: containers that ask for nothing run unconfined"
+    return until_boot(survey, failed(reason, "enforce", None, mode))
+
+
+def until_boot(survey: Survey, verdict: Verdict) -> Verdict:
+    """A failure that the next boot ends: the kernel runs without AppArmor, and all is ready for it to run with it."""
+    reading = survey[AppArmor]
+    if known(reading.enabled) or known(reading.parser) is None or barred(boot_words(survey[Kernel])):
+        return verdict
+    reason = f"{verdict.reason}; the kernel runs without AppArmor until the next boot"
+    return replace(verdict, state=State.PENDING_REBOOT, reason=reason)
 
 
 @on_apparmor("profiles")
@@ -170,7 +180,8 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
     late = [container.name for container in containers if by_age(container)]
     if owners or (late and not _able(survey)):
         left = [f"{name} runs unconfined" for name in late]
-        return failed("; ".join(owners + left), "confined", None, owners + left)
+        verdict = failed("; ".join(owners + left), "confined", None, owners + left)
+        return verdict if owners else until_boot(survey, verdict)
     if late:
         reason = f"{', '.join(late)} started while there was no profile to load: a restart confines them"
         return Verdict(State.PENDING_RESTART, reason, "confined", DOCKER_DEFAULT, late)

@@ -108,6 +108,17 @@ def test_selinux_without_a_policy_stands_in_nobodys_way() -> None:
     assert finding(where, "enabled").state is State.PENDING_REBOOT
 
 
+def test_what_waits_for_the_boot_that_brings_apparmor_is_pending() -> None:
+    off = apparmor(enabled=False, profiles={})
+    where = context(off, host=docker((container(label="unconfined"),)))
+    assert finding(where, "docker-profile").state is State.PENDING_REBOOT
+    assert finding(where, "containers-confined").state is State.PENDING_REBOOT
+    owned = context(off, host=docker((container(label="unconfined", privileged=True),)))
+    assert finding(owned, "containers-confined").state is State.FAIL
+    bare = context(apparmor(enabled=False, profiles={}, parser=None))
+    assert finding(bare, "docker-profile").state is State.FAIL
+
+
 def test_all_holds() -> None:
     where = context(host=docker((container(), container("own", "mine (enforce)"))))
     assert {f.control.id: f.verdict.reason for f in where.findings.values() if f.state is not State.PASS} == {}
