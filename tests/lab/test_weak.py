@@ -41,10 +41,12 @@ def test_drift_tells_what_is_wrong_in_one_execution_and_changes_nothing(vm: Vm, 
     story["before"] = before
 
 
-def test_escapes_work_before_hardening(vm: Vm, story: dict[str, Any]) -> None:
+def test_escapes_work_before_hardening(vm: Vm, distribution: str, story: dict[str, Any]) -> None:
     story["proofs"] = prove(vm)
     stopped = {key: row["evidence"] for key, row in story["proofs"].items() if row["outcome"] != "failed"}
-    assert stopped == {}, "everything should work on a weak host"
+    # Docker 20.10's own profile lets io_uring through: a call that the default allows proves nothing about it.
+    untold = {"seccomp/forbidden_call/io_uring_setup"} if distribution == "debian12" else set()
+    assert set(stopped) == untold, stopped
 
 
 def test_dry_shows_the_plan_and_touches_nothing(vm: Vm) -> None:
@@ -77,7 +79,8 @@ def test_a_second_run_changes_nothing_and_executes_once(vm: Vm) -> None:
 
 def test_escapes_fail_after_hardening(vm: Vm, story: dict[str, Any]) -> None:
     after = prove(vm)
-    assert set(outcomes(after, "passed")) == set(story["proofs"]), outcomes(after, "failed")
+    assert outcomes(after, "failed") == {}
+    assert set(outcomes(after, "passed")) >= set(outcomes(story["proofs"], "failed"))
 
 
 def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
