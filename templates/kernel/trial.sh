@@ -19,7 +19,7 @@ PAUSE=${HULLPROOF_PAUSE:-3}
 die() { echo "$*"; exit 1; }
 bls() { [ -n "$(ls "$R"/boot/loader/entries/*.conf 2>/dev/null)" ] && grep -q blscfg "$G/grub.cfg"; }
 environment() { "$P-editenv" "$G/grubenv" "$@"; }
-put() { printf '%s\n' "$2" >"$1.new" && sync "$1.new" && mv -f "$1.new" "$1" && sync "$(dirname "$1")"; }
+put() { mkdir -p "$(dirname "$1")" && printf '%s\n' "$2" >"$1.new" && sync "$1.new" && mv -f "$1.new" "$1" && sync "$(dirname "$1")"; }
 
 # --- What is installed
 
@@ -100,7 +100,7 @@ keep() {
   if bls; then
     grubby --update-kernel=ALL --args="panic=30 rd.shell=0 rd.emergency=reboot" || exit 1
   else
-    mkdir -p "$(dirname "$DROP_IN")" && put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || exit 1
+    put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || exit 1
     grep -q 'set default="${saved_entry}"' "$G/grub.cfg" || die "another file in /etc/default/grub.d sets GRUB_DEFAULT after ours"
     set_default "$(uname -r)" || exit 1
   fi
@@ -183,15 +183,24 @@ routes() { ip -o route show default | sed -n 's/^default via \([^ ]*\) dev \([^ 
 
 check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
 
-check_containers() { # docker starts those with a restart policy, we the others, once
+runs() { # ID: it runs, or we have started it in this boot and it has ended by itself
+  case $(timeout 20 docker inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$1" 2>/dev/null) in
+    true*) ;;
+    'false 0') [ -e "$T/started.$1" ] ;;
+    *) return 1 ;;
+  esac
+}
+
+check_containers() { # Docker starts those with a restart policy, we the others
   [ -e "$T/containers" ] || return 0
+  lost=
   while read -r id name; do
-    case $(timeout 20 docker inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$id" 2>/dev/null) in true*) continue ;;
-    'false 0') [ ! -e "$T/started.$id" ] || continue ;; # it ended by itself
-    esac
-    [ -e "$T/started.$id" ] || { : >"$T/started.$id"; timeout 60 docker start "$id" >/dev/null 2>&1 </dev/null; }
-    echo "container $name does not run"; return 1
+    if ! runs "$id" && [ ! -e "$T/started.$id" ]; then
+      timeout 60 docker start "$id" >/dev/null 2>&1 </dev/null && : >"$T/started.$id"
+    fi
+    runs "$id" || lost="$lost $name"
   done <"$T/containers"
+  [ -z "$lost" ] || { echo "not running:$lost"; return 1; }
 }
 
 check_lsm() { lsms >"$T/lsm.now"; lost=$(grep -Fvx -f "$T/lsm.now" "$T/lsm" | tr '\n' ' '); [ -z "${lost% }" ] || { echo "gone: $lost"; return 1; }; }
