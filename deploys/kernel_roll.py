@@ -82,9 +82,8 @@ def _offers(context: Context) -> tuple[Offer, ...]:
     return () if isinstance(offers, Unknown) else offers
 
 
-def _installation(context: Context) -> Iterable[Change]:
-    if not context.failing("kernel.update"):
-        return
+def _left_alone(context: Context) -> Iterable[Blocked]:
+    """What is wanted, and somebody else has decided against."""
     due, declared = _due(context), context.policy[KernelRules].update
     for offer in _offers(context):
         if offer in due and offer.held:
@@ -93,14 +92,24 @@ def _installation(context: Context) -> Iterable[Change]:
         elif offer.pinned and wanted(offer, declared):
             why = "a pin in /etc/apt/preferences keeps it away"
             yield Blocked("kernel", f"upgrade {offer.package} to {offer.newest}", why=why)
-    names = [offer.package for offer in due or _offers(context) if not offer.held]
+
+
+def _installation(context: Context) -> Iterable[Change]:
+    if not context.failing("kernel.update"):
+        return
+    blocked = list(_left_alone(context))
+    yield from blocked
+    half, security = context.survey[Kernel].updates.half, context.policy[KernelRules].update == "security"
+    names = [offer.package for offer in _due(context) if not offer.held]
+    if not names and (half or not blocked):
+        names = [offer.package for offer in _offers(context) if not offer.held]
     if not names:
         return
     if why := _too_little_room(context):
         yield Blocked("kernel", "install the newest kernel", why=why)
         return
     arguments = ["kernel*"] if names == ["kernel-core"] else names
-    script = f"{library('packages')}\nupgrade {int(declared == 'security')} {' '.join(map(quote, arguments))}\n"
+    script = f"{library('packages')}\nupgrade {int(security)} {' '.join(map(quote, arguments))}\n"
     yield Command("kernel", _words(context, names), script=script, undo=_restore(context.survey[Kernel]))
 
 

@@ -24,7 +24,7 @@ TOOLS = ("sh", "cat", "sed", "awk", "grep", "sort", "head", "tail", "tr", "cut",
 STUBS = {
     "uname": 'cat "$ROOT/uname"',
     "dpkg-query": 'cat "$ROOT/packages"',
-    "dpkg": '[ "$1" = --compare-versions ] && [ "$2" != "$4" ] && [ "$(printf "%s\\n" "$2" "$4" | sort -V | tail -n 1)" = "$2" ]',
+    "dpkg": '[ "$2" != "$4" ] && [ "$(printf "%s\\n" "$2" "$4" | sort -V | tail -n 1)" = "$2" ]',
     "grub-editenv": """\
 f=$1
 case $2 in
@@ -33,12 +33,14 @@ set) k=${3%%=*}; { grep -v "^$k=" "$f"; echo "$3"; } >"$f.n"; cat "$f.n" >"$f"; 
 unset) grep -v "^$3=" "$f" >"$f.n"; cat "$f.n" >"$f"; rm "$f.n" ;;
 esac; :""",
     "grub-probe": 'case $1 in *abstraction) cat "$ROOT/abstraction" ;; *) echo ext2 ;; esac',
-    "update-grub": 'if grep -qs saved "$ROOT/etc/default/grub.d/98-hullproof-boot.cfg"; then d=\'${saved_entry}\'; else d=0; fi\n'
-    'sed -i "s/set default=.*/set default=\\"$d\\"/" "$ROOT/boot/grub/grub.cfg"',
+    "update-grub": """\
+d=0; grep -qs saved "$ROOT/etc/default/grub.d/98-hullproof-boot.cfg" && d='${saved_entry}'
+sed -i "s/set default=.*/set default=\\"$d\\"/" "$ROOT/boot/grub/grub.cfg\"""",
     "lsinitramfs": 'cat "$1"',
     "systemctl": 'echo "$*" >>"$ROOT/systemctl"; [ "$1" != is-active ] || cat "$ROOT/active"',
     "systemd-run": 'echo "run $*" >>"$ROOT/systemctl"',
-    "ss": 'case $* in *sport*) cat "$ROOT/listens" ;; *) echo \'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))\' ;; esac',
+    "ss": """\
+case $* in *sport*) cat "$ROOT/listens" ;; *) echo 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))' ;; esac""",
     "ip": 'case $* in *route*) cat "$ROOT/route" ;; *) echo "2: ens3: <BROADCAST,UP,LOWER_UP>" ;; esac',
     "docker": """\
 [ -e "$ROOT/docker-up" ] || { echo "Cannot connect to the Docker daemon" >&2; exit 1; }
@@ -81,8 +83,8 @@ class Host:
             (bin_ / name).write_text(f"#!/bin/sh\n{body}\n")
             (bin_ / name).chmod(0o755)
         files = {
-            "uname": OLD, "abstraction": "", "active": "active", "running": "c1\nc2", "docker-up": "", "listens": "LISTEN",
-            "route": "default via 10.0.2.2 dev ens3 proto static", "systemctl": "", "started": "",
+            "uname": OLD, "abstraction": "", "active": "active", "running": "c1\nc2", "docker-up": "",
+            "listens": "LISTEN", "route": "default via 10.0.2.2 dev ens3 proto static", "systemctl": "", "started": "",
             "packages": f"installed linux-image-{OLD} {OLD_VERSION}\ninstalled linux-image-{NEW} {NEW_VERSION}\n"
             f"installed linux-image-cloud-amd64 {NEW_VERSION}\ninstalled linux-image-7.0.0-1-amd64 7.0.1-1\n"
             f"config-files linux-image-6.1.0-99-cloud-amd64 6.1.999-1",
@@ -111,7 +113,9 @@ class Host:
             "PATH": f"{self.root}/bin", "ROOT": str(self.root), "HULLPROOF_ROOT": str(self.root),
             "HULLPROOF_PAUSE": "0",
         }  # fmt: skip
-        return subprocess.run(["/bin/sh", "-c", f"{library()}\n{call}"], env=env, text=True, capture_output=True, timeout=60)
+        return subprocess.run(
+            ["/bin/sh", "-c", f"{library()}\n{call}"], env=env, text=True, capture_output=True, timeout=60
+        )
 
     def grub(self) -> dict[str, str]:
         lines = self.get("boot/grub/grubenv").splitlines()
@@ -128,7 +132,10 @@ class Host:
 
     def boots(self, release: str, number: int = 2) -> Host:
         """What a reboot does: GRUB takes its one-shot entry, and no container runs any more."""
-        self.sh(f"environment unset next_entry; echo {release} >$ROOT/uname; echo boot-{number} >$ROOT/proc/sys/kernel/random/boot_id")
+        self.sh(
+            f"environment unset next_entry; echo {release} >$ROOT/uname;"
+            f"echo boot-{number} >$ROOT/proc/sys/kernel/random/boot_id"
+        )
         self.put("running", "")
         return self
 
@@ -171,7 +178,11 @@ def test_armed_it_boots_the_newest_kernel_of_its_kind_once(host: Host) -> None:
     assert "systemctl reboot" in host.get("systemctl")
     trial = {path.name: path.read_text().split() for path in (host.state / "trial").iterdir()}
     assert (trial["release"], trial["version"], trial["old"]) == ([NEW], [NEW_VERSION], [OLD])
-    assert (trial["containers"], trial["ports"], trial["routes"]) == (["c1", "webc1", "c2", "webc2"], ["22"], ["10.0.2.2", "ens3"])
+    assert (trial["containers"], trial["ports"], trial["routes"]) == (
+        ["c1", "webc1", "c2", "webc2"],
+        ["22"],
+        ["10.0.2.2", "ens3"],
+    )
     assert "apparmor" in trial["lsm"]
     assert host.sh("settled boot-1").stdout == ""
 
