@@ -52,4 +52,4 @@ def test_every_state_is_explained() -> None:
 def test_the_names_to_accept_are_the_codes() -> None:
     named = set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)) - {state.value for state in State}
     code = "".join(path.read_text() for path in (ROOT / "deploys").glob("*.py"))
-    assert named == set(re.findall(r'^(?:RESTART|REMAP|ACCEPT) = "([a-z-]+)"', code, re.MULTILINE))
+    assert named == set(re.findall(r'^(?:RESTART|REMAP|ACCEPT|RETRY) = "([a-z-]+)"', code, re.MULTILINE))
