@@ -152,10 +152,11 @@ def test_canaries_first_then_batches_and_nobody_after_one_that_is_lost(
         "fleet = [(f'@fake/{x}', {'fake_delay': 0, 'fake_delay_jitter': 0}) for x in 'abcde']\ncanary = ['@fake/c']\n"
     )
     (tmp_path / "fleet.py").write_text(FLEET.format(root=str(ROOT), log=str(log), lost=lost))
+    data = ("--data", "batch=2", "--data", f"report={tmp_path}")
     done = subprocess.run(
-        [Path(sys.executable).with_name("pyinfra"), "-y", *flags, "hosts.py", "fleet.py", "--data", "batch=2",
-         "--data", f"report={tmp_path}"], cwd=tmp_path, env=os.environ | {"PYINFRA_PROGRESS": "off", "PYINFRA_FAKE_DELAY": "0"},
-        text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=120,
+        [Path(sys.executable).with_name("pyinfra"), "-y", *flags, "hosts.py", "fleet.py", *data], cwd=tmp_path,
+        env=os.environ | {"PYINFRA_PROGRESS": "off", "PYINFRA_FAKE_DELAY": "0"}, text=True, capture_output=True,
+        stdin=subprocess.DEVNULL, timeout=120,
     )  # fmt: skip
     said = log.read_text().split()
     if flags:  # pyinfra then takes each host through the whole run before the next: in the inventory's order
