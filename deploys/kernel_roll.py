@@ -110,7 +110,8 @@ def _installation(context: Context) -> Iterable[Change]:
         return
     arguments = ["kernel*"] if names == ["kernel-core"] else names
     script = f"{library('packages')}\nupgrade {int(security)} {' '.join(map(quote, arguments))}\n"
-    yield Command("kernel", _words(context, names), script=script, undo=_restore(context.survey[Kernel]))
+    undo = f"{library()}\nprefer {quote(context.survey[Kernel].release)}\n"
+    yield Command("kernel", _words(context, names), script=script, undo=undo)
 
 
 def _words(context: Context, names: list[str]) -> str:
@@ -142,7 +143,7 @@ def _pruning(context: Context, due: list[Offer]) -> Iterable[Change]:
 
 
 def _restore(kernel: KernelReading) -> str:
-    """The new kernel stays installed; the one that ran before is the default again."""
+    """The one that ran before is the default again."""
     return f"{library()}\nrestore {quote(kernel.release)}\n"
 
 

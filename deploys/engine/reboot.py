@@ -11,6 +11,7 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 import gevent
+from paramiko import SSHException
 from pyinfra.api.exceptions import PyinfraError
 
 from deploys.engine import transport
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 CANARY = "canary"  # the group that goes first
 BATCH = "25%"
 POLL_SECONDS = 5
-ASK_SECONDS = 60
+ASK_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,11 @@ def wait(session: Session, change: Reboot) -> tuple[bool, str]:
     nonce = secrets.token_hex(8)
     script = f"said=$(sh -c {quote(change.settled)} 2>/dev/null); printf '@{nonce} %s\\n' \"$said\"\n"
     end = time.monotonic() + change.seconds
+    lines: Sequence[str] | None = ()
     while time.monotonic() < end:
         gevent.sleep(POLL_SECONDS)
-        for line in _ask(session, script):
+        lines = _ask(session, script, fresh=lines is None)
+        for line in lines or ():
             if found := re.match(rf"@{nonce} (ok|fail) (.*)", line):
                 session.lost = False
                 return found[1] == "ok", clean(found[2])
@@ -61,10 +64,12 @@ def wait(session: Session, change: Reboot) -> tuple[bool, str]:
     return False, f"did not come back within {change.seconds} s"
 
 
-def _ask(session: Session, script: str) -> Sequence[str]:
+def _ask(session: Session, script: str, fresh: bool) -> Sequence[str] | None:
+    """What the host answers, over a fresh connection if the one before is gone; None where it is out of reach."""
     try:
-        with gevent.Timeout(ASK_SECONDS, TimeoutError()):
-            session.reconnect()
-            return transport.execute(session.host, script, ASK_SECONDS) if session.host.connected else ()
-    except (transport.Unreachable, TimeoutError):
-        return ()
+        with gevent.Timeout(3 * ASK_SECONDS, TimeoutError()):
+            if fresh:
+                session.reconnect()
+            return transport.execute(session.host, script, ASK_SECONDS) if session.host.connected else None
+    except (transport.Unreachable, TimeoutError, OSError, SSHException, EOFError):
+        return None

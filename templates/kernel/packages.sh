@@ -36,6 +36,7 @@ bootable() { # what was installed could be booted; otherwise the next boot must 
   set -- $(newest)
   why=$(check_image "$1") || { (keep >/dev/null 2>&1); die "$1 was installed and could not be booted: $why; $(uname -r) stays the default"; }
   [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, and GRUB's menu has no entry for it"
+  put "$S/upgraded" "$(uname -r)"
 }
 
 prune() { # RELEASE...

@@ -4,7 +4,7 @@
 #   arm                notes what runs here, has GRUB boot the newest installed kernel once, and reboots
 #   gate               at boot: confirms the kernel on trial, or goes back to the one before
 #   settled BOOT_ID    how the trial that was armed in that boot has ended
-#   restore RELEASE    that kernel is the default again, and none is on trial
+#   restore RELEASE    that kernel is the default again, and none is on trial; `prefer`: even where newer ones are
 #
 # $S/trial/    a trial under way, and what the host was like before. `armed`: GRUB was told; `began`: the gate runs
 #              under the new kernel; `failed`: the check that did not pass, and what it said
@@ -127,9 +127,16 @@ restore() { # RELEASE
     rm -f "$DROP_IN" && environment unset saved_entry && update-grub 2>&1
   elif bls || [ -e "$DROP_IN" ]; then
     set_default "$1"
-  elif [ "$1" != "$2" ]; then # without our drop-in the newest would be the default
-    put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 && set_default "$1"
   fi
+}
+
+prefer() { # RELEASE: the default again, though a newer one was installed while it ran, and stays
+  grep -Fqsx "$1" "$S/upgraded" || return 0 # nothing was installed
+  rm -f "$S/upgraded"
+  if ! bls && [ ! -e "$DROP_IN" ]; then
+    put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || return 1
+  fi
+  restore "$1"
 }
 
 # --- Before the reboot

@@ -1,4 +1,4 @@
-"""A real kernel update for a lab host: the security suite's kernel, fetched here, offered there by a suite of its name."""
+"""A real kernel update for a lab host: the security suite's kernel, fetched here, offered there by its suite's name."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def newer(name: str) -> tuple[str, Path]:
 
 def fetch(suite: str, folder: Path) -> None:
     state = folder / "apt"
-    for each in ("lists/partial", "cache/archives/partial"):
-        (state / each).mkdir(parents=True)
+    for part in ("lists/partial", "cache/archives/partial"):
+        (state / part).mkdir(parents=True)
     (state / "sources.list").write_text(f"deb [trusted=yes] {mirror().rstrip('/')}-security {suite} main\n")
     options = [
         f"Dir::State::lists={state}/lists", f"Dir::Cache={state}/cache", f"Dir::Etc::sourcelist={state}/sources.list",
@@ -43,8 +43,8 @@ def fetch(suite: str, folder: Path) -> None:
     image = f"linux-image-{found[1]}"
     pool = folder / "repository" / "pool"
     index = folder / "repository" / "dists" / suite / "main" / "binary-amd64"
-    for each in (pool, index):
-        each.mkdir(parents=True)
+    pool.mkdir(parents=True)
+    index.mkdir(parents=True)
     rows = []
     for package in (META, image):
         run(["sh", "-c", 'cd "$0" && apt-get "$@"', str(pool), *flags, "-qq", "download", package])
@@ -65,7 +65,8 @@ def offer(vm: Vm, distribution_name: str) -> str:
     vm.put(packed, "/var/tmp/kernels.tar")
     suite = f"{distribution(distribution_name).suite}-security"
     vm.ssh(
-        f"mkdir -p {THERE} && tar -C {THERE} -xf /var/tmp/kernels.tar && rm /var/tmp/kernels.tar && chmod -R a+rX {THERE}"
+        f"mkdir -p {THERE} && tar -C {THERE} -xf /var/tmp/kernels.tar && rm /var/tmp/kernels.tar"
+        f" && chmod -R a+rX {THERE}"
         f" && echo 'deb [trusted=yes] file:{THERE} {suite} main' >/etc/apt/sources.list.d/security.list"
         " && apt-get -qq update",
         timeout=300,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from tests.lab.kernels import THERE, offer
 
 VARIANT = "stock"
 STATE = "/var/lib/hullproof/boot"
-DEADLINE = 150
+DEADLINE = 240
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
@@ -45,12 +44,12 @@ def offered(vm: Vm, new: str) -> Vm:
 
 
 @pytest.fixture(scope="module")
-def installed_once(vm: Vm, new: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Result]:
+def installed_once(vm: Vm, new: str, tmp_path_factory: pytest.TempPathFactory) -> Result:
     """The new kernel is installed with `reboot: never`, once for all tests that begin there."""
     vm.load("offered")
     done = harden(vm, policy(tmp_path_factory.mktemp("never"), reboot="never"))
     vm.save("installed")
-    yield done
+    return done
 
 
 @pytest.fixture
@@ -97,11 +96,10 @@ def test_never_installs_and_reboots_nothing(vm: Vm, installed_once: Result, inst
     assert installed_once.states()["kernel.update"] == "pass"
     assert installed_once.states()["kernel.reboot-needed"] == "pending-reboot"
     assert f"{new}" in installed_once.reason("kernel.reboot-needed")
-    assert "reboot: never" in installed_once.out or installed_once.code == 0
+    assert installed_once.code == 0
     assert runs(vm) != new
     assert containers(vm) == {"kept", "plain"}
     assert saved(vm) == "", "GRUB's own default is left as it was"
-    assert vm.ssh("uptime -s").stdout == vm.ssh("uptime -s").stdout
 
 
 def test_an_update_is_planned_then_done_confirmed_and_undone(offered: Vm, new: str, tmp_path: Path) -> None:
@@ -169,10 +167,10 @@ def test_a_kernel_that_panics_comes_back(installed: Vm, new: str, tmp_path: Path
 def test_a_kernel_under_which_docker_does_not_start_is_left(installed: Vm, new: str, tmp_path: Path) -> None:
     old, unit = runs(installed), "/etc/systemd/system/docker.service.d/kernel.conf"
     installed.ssh(
-        f"mkdir -p $(dirname {unit}) && printf '[Service]\\nExecStartPre=/bin/sh -c \"[ $(uname -r) = {old} ]\"\\n' >{unit}"
-        " && systemctl daemon-reload && systemctl show -p ExecStartPre docker.service"
+        f"mkdir -p $(dirname {unit}) && cat >{unit} && systemctl daemon-reload",
+        input=f"[Service]\nExecStartPre=/bin/sh -c '[ $(uname -r) = {old} ]'\n",
     )
-    assert_went_back(installed, policy(tmp_path, reboot="now", deadline=60), old, new, "engine")
+    assert_went_back(installed, policy(tmp_path, reboot="now", deadline=120), old, new, "engine")
 
 
 def test_an_initial_ram_disk_that_was_cut_short_is_not_booted(installed: Vm, new: str, tmp_path: Path) -> None:

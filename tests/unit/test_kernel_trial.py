@@ -316,11 +316,6 @@ def test_restoring_where_the_old_kernel_is_the_newest_leaves_no_trace(host: Host
     assert not (host.root / "etc/default/grub.d/98-hullproof-boot.cfg").exists()
 
 
-def test_restoring_after_an_installation_alone_makes_the_old_kernel_the_default(host: Host) -> None:
-    assert host.sh(f"restore {OLD}").returncode == 0
-    assert host.grub() == {"saved_entry": OLD_ENTRY}
-
-
 ENTRIES = "boot/loader/entries"
 
 
@@ -358,74 +353,3 @@ def test_boot_loader_entries_are_booted_once_by_their_ids(rhel: Host) -> None:
     rhel.armed()
     assert grubenv() == ["next_entry=m-5.14.0-570.12.1.el9_6.x86_64", "saved_entry=m-5.14.0-503.40.1.el9_5.x86_64"]
     assert "--args=panic=30 rd.shell=0 rd.emergency=reboot" in rhel.get("grubby")
-
-
-APT = """\
-echo "$*" >>"$ROOT/apt"
-case $* in
-*" -s "*) echo "Inst linux-image-NEW (VERSION)" ;;
-*" --only-upgrade install "*) echo "installed linux-image-NEW VERSION" >>"$ROOT/packages" ;;
-esac""".replace("NEW", NEW).replace("VERSION", NEW_VERSION)
-
-
-@pytest.fixture
-def apt(host: Host) -> Host:
-    """Only the old kernel is installed, and apt brings the new one, whose files are there."""
-    host.put("packages", f"installed linux-image-{OLD} {OLD_VERSION}")
-    host.put("boot/grub/grubenv", "# GRUB Environment Block")
-    (host.root / "bin/apt-get").write_text(f"#!/bin/sh\n{APT}\n")
-    (host.root / "bin/apt-get").chmod(0o755)
-    (host.root / "bin/dpkg").write_text('#!/bin/sh\ncase $1 in --audit) cat "$ROOT/audit" 2>/dev/null; : ;;\n'
-        f'--force*) echo "dpkg $*" >>"$ROOT/apt" ;;\n*) {STUBS["dpkg"]} ;;\nesac\n')  # fmt: skip
-    return host
-
-
-def test_an_upgrade_refreshes_installs_and_checks(apt: Host) -> None:
-    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert done.returncode == 0, done.stdout + done.stderr
-    calls = [line.split("Timeout=300 ")[1] for line in apt.get("apt").splitlines()]
-    assert calls == ["update", "-s --only-upgrade install linux-image-cloud-amd64",
-                     "--only-upgrade install linux-image-cloud-amd64"]  # fmt: skip
-    assert (apt.state / "lists").exists()
-
-
-def test_what_was_cut_off_is_finished_first(apt: Host) -> None:
-    apt.put("audit", "half configured")
-    assert apt.packages("upgrade 1 linux-image-cloud-amd64").returncode == 0
-    assert apt.get("apt").splitlines()[0] == "dpkg --force-confold --configure -a"
-    assert "--fix-broken install" in apt.get("apt").splitlines()[1]
-
-
-def test_a_kernel_that_was_installed_and_cannot_be_booted_is_no_default(apt: Host) -> None:
-    (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
-    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert done.returncode != 0
-    assert f"{OLD} stays the default" in done.stdout
-    assert apt.grub() == {"saved_entry": OLD_ENTRY}
-
-
-def test_without_room_nothing_is_installed(apt: Host) -> None:
-    (apt.root / "bin/df").unlink()
-    (apt.root / "bin/df").write_text("#!/bin/sh\necho head; echo /dev/vda1 1000 900 4096 90% /boot\n")
-    (apt.root / "bin/df").chmod(0o755)
-    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert done.returncode != 0
-    assert "has 4 MB free" in done.stdout
-    assert "Timeout=300 --only-upgrade" not in apt.get("apt")
-
-
-def test_nothing_newer_is_no_failure(apt: Host) -> None:
-    (apt.root / "bin/apt-get").write_text('#!/bin/sh\necho "$*" >>"$ROOT/apt"\n')
-    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert (done.returncode, "no newer kernel is offered" in done.stdout) == (0, True)
-    assert "Timeout=300 --only-upgrade" not in apt.get("apt")
-
-
-def test_old_kernels_go_but_never_the_running_or_the_default_one(apt: Host) -> None:
-    assert f"{OLD} runs" in apt.packages(f"prune {OLD}").stdout
-    apt.sh(f"environment set saved_entry='{NEW_ENTRY}'")
-    assert f"{NEW} is GRUB's default" in apt.packages(f"prune {NEW}").stdout
-    assert apt.get("apt") == ""
-    apt.put("packages", "installed linux-image-6.1.0-40-cloud-amd64 6.1.40-1")
-    assert apt.packages("prune 6.1.0-40-cloud-amd64").returncode == 0
-    assert "purge linux-image-6.1.0-40-cloud-amd64" in apt.get("apt")

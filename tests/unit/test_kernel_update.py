@@ -155,7 +155,7 @@ def test_an_update_without_a_reboot_installs_and_touches_nothing_else() -> None:
     assert isinstance(install, Command)
     assert install.what == "refresh the package lists, and install linux-image-cloud-amd64 6.1.192-2"
     assert install.script.endswith("\nupgrade 1 linux-image-cloud-amd64\n")
-    assert install.undo.endswith(f"\nrestore {OLD}\n")
+    assert install.undo.endswith(f"\nprefer {OLD}\n")
 
 
 def test_never_is_never() -> None:
