@@ -135,16 +135,16 @@ for batch in host.loop(run.batches()):
 
 
 @pytest.mark.parametrize(
-    ("lost", "rebooted"),
+    ("lost", "orders"),
     [
-        ([], [{"@fake/c"}, {"@fake/a", "@fake/b"}, {"@fake/d", "@fake/e"}]),
-        (["@fake/c"], [{"@fake/c"}]),
-        (["@fake/b"], [{"@fake/c"}, {"@fake/a", "@fake/b"}]),
+        ([], ["cabde", "cabed", "cbade", "cbaed"]),
+        (["@fake/c"], ["c"]),
+        (["@fake/b"], ["cb", "cab", "cba"]),  # whoever goes at the same time may have begun already
     ],
 )
 @pytest.mark.parametrize("flags", [[], ["--serial"]])
 def test_canaries_first_then_batches_and_nobody_after_one_that_is_lost(
-    tmp_path: Path, lost: list[str], rebooted: list[set[str]], flags: list[str]
+    tmp_path: Path, lost: list[str], orders: list[str], flags: list[str]
 ) -> None:
     log = tmp_path / "log"
     log.touch()
@@ -158,11 +158,8 @@ def test_canaries_first_then_batches_and_nobody_after_one_that_is_lost(
         env=os.environ | {"PYINFRA_PROGRESS": "off", "PYINFRA_FAKE_DELAY": "0"}, text=True, capture_output=True,
         stdin=subprocess.DEVNULL, timeout=120,
     )  # fmt: skip
-    said = log.read_text().split()
+    said = log.read_text().replace("@fake/", "").replace("\n", "")
     if flags:  # pyinfra then takes each host through the whole run before the next: in the inventory's order
         assert len(said) == len(set(said)), done.stdout
-        return
-    assert [set(said[i : i + len(group)]) for i, group in zip((0, 1, 3), rebooted, strict=False)] == rebooted, (
-        done.stderr
-    )
-    assert len(said) == sum(map(len, rebooted)), done.stdout
+    else:
+        assert said in orders, done.stdout + done.stderr
