@@ -34,7 +34,7 @@ kernels() { # "RELEASE VERSION" of each installed kernel of the running one's ki
       esac
     done
   else
-    rpm -q --qf '%{VERSION}-%{RELEASE}.%{ARCH} %{VERSION}-%{RELEASE}\n' kernel-core
+    rpm -q --qf '%{VERSION}-%{RELEASE}.%{ARCH} %{VERSION}-%{RELEASE}\n' kernel-core | grep '^[0-9]'
   fi
 }
 
