@@ -16,7 +16,7 @@ from facts.boot import KERNEL_DEFAULTS
 from facts.kernel import Kernel, KernelReading
 from facts.kernel_packages import Reboot
 from facts.kernel_updates import GATE_SCRIPT, GATE_UNIT, GATE_WANTED, Offer
-from facts.reading import Unknown, known
+from facts.reading import Unknown, UnknownReading, known
 from facts.system import System
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "kernel"
@@ -159,9 +159,19 @@ def _obstacle(context: Context, installs: bool) -> str:
         return f"the policy allows it from {rules.window} (UTC) only: run again then"
     if kernel.updates.on_trial:
         return f"{kernel.updates.on_trial} is on trial just now"
-    if isinstance(names := running_names(context), Unknown):
+    if isinstance(names := _containers(context), Unknown):
         return f"which containers that would stop is not known: {names.unknown}"
+    readings = (kernel.boot_id, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
+    if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
+        return f"not everything that a way back needs could be read: {unknown[0]}"
     return _no_way_back(kernel) or ("" if installs else _not_bootable(context))
+
+
+def _containers(context: Context) -> tuple[str, ...] | Unknown:
+    try:
+        return running_names(context)
+    except UnknownReading as error:
+        return Unknown(str(error))
 
 
 def _no_way_back(kernel: KernelReading) -> str:
@@ -248,6 +258,6 @@ def _because(context: Context) -> str:
 
 
 def _stopped(context: Context) -> str:
-    names = running_names(context)
+    names = _containers(context)
     listed = ", ".join(() if isinstance(names, Unknown) else names)
     return f"stops and starts again: {listed}" if listed else "no container runs"

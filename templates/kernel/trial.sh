@@ -170,7 +170,7 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
   printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
   lsms >"$T/lsm"; routes >"$T/routes"
-  ss -Hltnp 2>/dev/null | awk '/"sshd"/ { sub(/.*:/, "", $4); print $4 }' | sort -u >"$T/ports"
+  ports | sort -u >"$T/ports"
   if [ "$(systemctl is-active docker.service)" = active ]; then
     timeout 60 docker ps -q --no-trunc >"$T/running" || return 1
     : >"$T/containers"
@@ -184,6 +184,12 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
 
 lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; grep -s . "$R/sys/fs/selinux/enforce" | sed 's/^/enforcing=/'
   ! grep -qs . "$R/sys/kernel/security/apparmor/profiles" || echo "AppArmor profiles"; }
+ports() { # where sshd listens, or systemd for it
+  ss -Hltnp 2>/dev/null | awk '/"sshd"/ { sub(/.*:/, "", $4); print $4 }'
+  for unit in ssh.socket sshd.socket; do
+    [ "$(systemctl is-active $unit)" != active ] || systemctl show -p Listen --value $unit | sed -n 's/.*:\([0-9]*\) (Stream).*/\1/p'
+  done
+}
 routes() { ip -o route show default | sed -n 's/^default via \([^ ]*\) dev \([^ ]*\).*/\1 \2/p' | sort -u; }
 
 # --- After the reboot

@@ -204,6 +204,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "no entry": ({"releases": (NEW,)}, {}, f"no entry for the running {OLD}"),
     "the same release": ({"packages": (package(OLD, "6.1.176-2"),), "releases": (OLD,)}, {}, "itself was replaced"),
     "on trial": ({"on_trial": NEW}, {}, "is on trial just now"),
+    "a file of ours cannot be read": ({"gate": {GATE_SCRIPT: Unknown("refused")}}, {}, "refused"),
     "tried before": (TRIED, {}, "accept=kernel-retry"),
 }
 
@@ -227,10 +228,11 @@ def test_a_retry_that_was_accepted_and_a_window_that_is_open() -> None:
 
 
 def test_containers_are_named_and_where_they_cannot_be_nothing_reboots() -> None:
-    unknown = replace(DOCKER, containers=Unknown("Docker does not answer"))
-    (told,) = plan(kernel(**PENDING), docker=unknown, running="newest-installed", reboot="now")
-    assert isinstance(told, Blocked)
-    assert "Docker does not answer" in told.why
+    silent = Unknown("Docker does not answer")
+    for unknown in (replace(DOCKER, containers=silent), silent):
+        (told,) = plan(kernel(**PENDING), docker=unknown, running="newest-installed", reboot="now")
+        assert isinstance(told, Blocked)
+        assert "Docker does not answer" in told.why
 
 
 @pytest.mark.parametrize(
