@@ -2,7 +2,9 @@
 
     pyinfra INVENTORY deploys/harden.py [--dry] [--diff] [--limit HOST] [--data policy=strict] [--data accept=NAME,…]
 
-Without -y the plan is shown, then pyinfra asks. Nothing is ever rebooted here.
+Without -y the plan is shown, then pyinfra asks. Nothing is rebooted unless the policy says when
+(`kernel: {reboot: …}`); then group `canary` goes first, the others in batches (`--data batch=3`, `batch=25%`), and
+none follows a host that did not come back well.
 """
 
 import sys
@@ -12,15 +14,19 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
-from deploys.engine.operations import confirm, enforce
+from deploys.engine.operations import confirm, enforce, reboot
 from deploys.engine.run import begin, show_plan
 from deploys.subjects import SUBJECTS
 
-session = begin("harden").session()
+run = begin("harden")
+session = run.session()
 session.look()
 session.plan()
 show_plan(session)
 
 for step in host.loop([*(subject.name for subject in SUBJECTS), "services"]):
     enforce(name=f"Enforce {step}", step=step)
+for batch in host.loop(run.batches()):
+    if host.name in batch:
+        reboot(name="Reboot, one batch of hosts after the other")
 confirm(name="Survey again, and keep what holds as the baseline")

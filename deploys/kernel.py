@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from deploys import kernel_boot, kernel_sysctls
+from deploys import kernel_boot, kernel_roll, kernel_sysctls, kernel_update
 from deploys.engine.change import Blocked, Change, Context, Subject
 from deploys.engine.control import (
     Control,
@@ -23,8 +23,7 @@ from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import SysctlRow
 from deploys.kernel_write import CLONE, FORWARD, NAMESPACES, RP_FILTERS, accepted_filters, plan_sysctls
 from facts.docker import Docker
-from facts.kernel import Kernel, KernelReading
-from facts.kernel_packages import flavour
+from facts.kernel import Kernel
 from facts.reading import Unknown, known
 from facts.survey import Survey
 from facts.sysctls import Setting
@@ -93,25 +92,6 @@ def boot_check(row: BootRow) -> Check:
 def boot_id(name: str) -> str:
     """The control's id: `kernel.boot.page_alloc.shuffle`."""
     return f"kernel.boot.{name}"
-
-
-def reboot_needed(survey: Survey, policy: Policy) -> Verdict:
-    if policy[KernelRules].running is None:
-        return not_applicable("the policy does not ask for the newest installed kernel")
-    kernel = survey[Kernel]
-    reboot = known(kernel.reboot)
-    newest = _newest(kernel)
-    running = f"{kernel.release} {kernel.version}".strip()
-    state = State.PENDING_REBOOT if reboot.needed else State.PASS
-    return Verdict(state, reboot.why, "newest-installed", newest, running)
-
-
-def _newest(kernel: KernelReading) -> str | None:
-    """The newest installed kernel of the running one's flavour."""
-    if isinstance(kernel.packages, Unknown):
-        return None
-    same = [package for package in kernel.packages if flavour(package.release) == flavour(kernel.release)]
-    return f"{same[-1].release} {same[-1].version}" if same else None
 
 
 def forwarding(survey: Survey, policy: Policy) -> Verdict:
@@ -206,12 +186,18 @@ CONTROLS: tuple[Control, ...] = (
             on_own_kernel(rp_filter), ("CIS-Debian12-3.3.7", "STIG-RHEL9-253035")),
     Control("kernel.reboot-needed", "The newest installed kernel is the one that runs", Severity.HIGH,
             "a fixed kernel protects nobody before the host has booted it",
-            on_own_kernel(reboot_needed), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT),
+            on_own_kernel(kernel_update.running), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT),
+    Control("kernel.update", "The newest kernel on offer is installed", Severity.HIGH,
+            "a fix that the distribution has published is known to attackers too",
+            on_own_kernel(kernel_update.update), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT),
+    Control("kernel.old-kernels", "Only as many kernels stay installed as are kept on purpose", Severity.LOW,
+            "an old kernel can be booted with its flaws, and fills /boot until an update fails halfway",
+            on_own_kernel(kernel_update.old_kernels), ("STIG-RHEL9-211015",)),
 )  # fmt: skip
 
 
 def plan(context: Context) -> Iterable[Change]:
-    """Sysctls at boot and live, then boot parameters. What only a person can decide is told, not done."""
+    """Sysctls at boot and live, boot parameters, then kernels. What only a person can decide is told, not done."""
     finding = context.findings.get("kernel.overlay")
     if context.failing("kernel.overlay") and finding:
         yield Blocked("kernel", "let the overlay module load", why=f"{finding.verdict.disk}: take that line away")
@@ -222,6 +208,7 @@ def plan(context: Context) -> Iterable[Change]:
     standing = [word for word in words if _holds(context, boot_id(kernel_boot.name_of(word)))]
     if wanted:
         yield from kernel_boot.plan(context, [word for word in words if word in wanted or word in standing])
+    yield from kernel_roll.plan(context)
 
 
 def _holds(context: Context, id_: str) -> bool:
@@ -234,4 +221,5 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(System, Kernel, Docker),
+    accepts=(RETRY,),
 )

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from deploys import kernel_boot, kernel_sysctls
 from deploys.engine.policy import Rules
+from deploys.kernel_window import Window
 
 
 def _known_key(key: str) -> str:
@@ -33,6 +34,20 @@ def _nearest(word: str, known: Any) -> str:
 Key = Annotated[str, AfterValidator(_known_key)]
 Text = Annotated[str, StringConstraints(pattern=r"^[ -~]+$")]
 Word = Annotated[str, AfterValidator(_known_word)]
+
+
+def _window(text: str) -> str:
+    Window.parse(text)
+    return text
+
+
+class Drain(Rules):
+    """Commands (sh) that a host runs around a reboot."""
+
+    before: str | None = Field(
+        None, description="Run before the reboot; if it fails, `after` runs and nothing reboots."
+    )
+    after: str | None = Field(None, description="Run when the host is up again, whichever kernel it came up with.")
 
 
 class KernelRules(Rules):
@@ -64,6 +79,29 @@ class KernelRules(Rules):
     running: Literal["newest-installed"] | None = Field(
         None, description="The running kernel is the newest installed one; if not, a reboot is pending."
     )
+
+    update: Literal["security", "all", "none"] | None = Field(
+        None, description="Which offered kernels are installed: those with security fixes, all, or none."
+    )
+    reboot: Literal["never", "window", "now"] | None = Field(
+        None, description="When a run may reboot a host into a newer kernel, on trial and with a way back."
+    )
+    window: Annotated[str, AfterValidator(_window)] | None = Field(
+        None, description='When a host may reboot, in UTC: "02:00-04:00", or "sat,sun 22:00-04:00".'
+    )
+    drain: Drain | None = Field(None, description="What a host does before and after such a reboot.")
+    deadline: int = Field(
+        600, ge=30, le=7200, description="Seconds after its boot within which a new kernel must be found well."
+    )
+    keep: Annotated[int, Field(ge=2, le=20)] | None = Field(
+        None, description="How many kernels stay installed; never removed: the running one and the one to go back to."
+    )
+
+    @model_validator(mode="after")
+    def _window_and_reboot(self) -> Self:
+        if (self.reboot == "window") is not (self.window is not None):
+            raise ValueError("`reboot: window` and `window` go together: give both, or neither")
+        return self
 
     @model_validator(mode="after")
     def _rootless_needs_user_namespaces(self) -> Self:

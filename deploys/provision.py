@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
-from deploys.engine.operations import confirm, enforce, plan_again
+from deploys.engine.operations import confirm, enforce, plan_again, reboot
 from deploys.engine.proofs import prove_after
 from deploys.engine.run import begin, show_plan
 from deploys.provisioning import engine_for
@@ -30,4 +30,7 @@ enforce(name="Install the container engine", step="engine")
 plan_again(name="Survey the engine, and plan what the policy asks for")
 for step in host.loop([*(subject.name for subject in SUBJECTS), "services"]):
     enforce(name=f"Enforce {step}", step=step)
+for batch in host.loop(run.batches()):
+    if host.name in batch:
+        reboot(name="Reboot, one batch of hosts after the other")
 confirm(name="Survey again, and keep what holds as the baseline")

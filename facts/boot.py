@@ -13,6 +13,8 @@ from facts.versions import version_key
 DEFAULTS = "/etc/default/grub"
 DROP_INS = "/etc/default/grub.d/"
 ENTRIES = "/boot/loader/entries/"
+KERNEL_DEFAULTS = "/etc/sysconfig/kernel"
+NOT_ASKED = Unknown("not asked")
 
 SCRIPT = f"""
 show /proc/cmdline
@@ -20,8 +22,9 @@ for g in /boot/grub /boot/grub2; do
   [ -e $g/grub.cfg ] || continue
   run "menu $g" grep -E '^[[:space:]]*(menuentry|submenu|function|linux(16|efi)?|set default=|blscfg|\\}})' $g/grub.cfg
   run "grubenv $g" grep -a = $g/grubenv
+  run grubenv-on findmnt -n -o SOURCE,FSTYPE -T $g
 done
-for f in {DEFAULTS} {DROP_INS}*.cfg {ENTRIES}*.conf; do [ -e "$f" ] && show "$f"; done
+for f in {DEFAULTS} {DROP_INS}*.cfg {ENTRIES}*.conf {KERNEL_DEFAULTS}; do [ -e "$f" ] && show "$f"; done
 run loaders ls -d /boot/grub /boot/grub2 /boot/efi/loader /efi/loader /boot/loader
 """
 
@@ -29,12 +32,18 @@ run loaders ls -d /boot/grub /boot/grub2 /boot/efi/loader /efi/loader /boot/load
 @dataclass(frozen=True)
 class Boot(Jsonable):
     """`configured`: the words after the kernel on the entry that the next boot takes. `defaults`: the text of
-    /etc/default/grub and of its drop-ins, in the order in which update-grub reads them."""
+    /etc/default/grub and of its drop-ins, in the order in which update-grub reads them. `once`: why GRUB could not
+    boot an entry once only; "" where it can."""
 
     loader: str  # "grub", "bls" (GRUB with Boot Loader entries), "none" where there is neither
     entry: str  # the default entry's title or id; "" where it cannot be told
     configured: tuple[str, ...] | Unknown
     defaults: Mapping[str, str | Unknown]
+    release: str = ""  # of the kernel that the default entry boots; "" where it cannot be told
+    releases: tuple[str, ...] = ()  # every release that has an entry
+    next_entry: str = ""  # what the next boot takes, once
+    once: str | Unknown = NOT_ASKED
+    kernel_defaults: str | Unknown | None = None  # /etc/sysconfig/kernel
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Entry:
     title: str
     id: str
     words: tuple[str, ...]  # of its `linux` or `options` line, without the kernel's path
+    release: str = ""
 
 
 def parse(section: Section) -> Boot:
@@ -62,10 +72,37 @@ def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mappin
     loader = "bls" if bls and section.matching(ENTRIES) else "grub"
     if menu.status != 0:
         return Boot(loader, "", Unknown(f"grub.cfg: {menu.complaint}"), defaults)
-    entry = _bls_default(section, variables) if loader == "bls" else _menu_default(menu.text, variables)
-    if isinstance(entry, Unknown):
-        return Boot(loader, "", entry, defaults)
-    return Boot(loader, entry.id or entry.title, _expand(entry.words, variables), defaults)
+    bls_entries = _bls_entries(section) if loader == "bls" else []
+    entry = _bls_default(bls_entries, variables) if loader == "bls" else _menu_default(menu.text, variables)
+    all_entries = _entries(read_menu(menu.text)) if loader == "grub" else bls_entries
+    there = [] if isinstance(all_entries, Unknown) else [found.release for found in all_entries if found.release]
+    known_entry = None if isinstance(entry, Unknown) else entry
+    return Boot(
+        loader,
+        (known_entry.id or known_entry.title) if known_entry else "",
+        entry if isinstance(entry, Unknown) else _expand(entry.words, variables),
+        defaults,
+        release=known_entry.release if known_entry else "",
+        releases=tuple(sorted(set(there))),
+        next_entry=variables.get("next_entry", ""),
+        once=_once(section),
+        kernel_defaults=section.file(KERNEL_DEFAULTS) if KERNEL_DEFAULTS in section.blocks else None,
+    )
+
+
+def _entries(menu: Menu) -> list[Entry]:
+    return [entry for item in menu.items for entry in (_entries(item) if isinstance(item, Menu) else [item])]
+
+
+def _once(section: Section) -> str | Unknown:
+    """GRUB writes its environment block in place, where it understands the disk and the file system well enough."""
+    text = section.text("grubenv-on")
+    if isinstance(text, Unknown) or len(text.split()) != 2:
+        return Unknown("where GRUB's environment file lies is not known")
+    source, kind = text.split()
+    if re.match(r"/dev/(mapper/|dm-|md)", source):
+        return f"GRUB cannot write its environment on {source} (LVM, RAID or encrypted)"
+    return "" if kind in ("ext2", "ext3", "ext4", "xfs", "vfat") else f"GRUB cannot write its environment on {kind}"
 
 
 def _variables(grubenv: Block | None) -> dict[str, str]:
@@ -160,20 +197,33 @@ def _give_words(open_: list[Menu | Entry | None], line: str) -> None:
     if isinstance(entry, Menu):
         entry.direct = tuple(line.split()[2:])
     if isinstance(entry, Entry) and isinstance(parent, Menu):
-        done = Entry(entry.title, entry.id, tuple(line.split()[2:]))
+        done = Entry(entry.title, entry.id, tuple(line.split()[2:]), _release(line.split()[1:2]))
         parent.items[-1] = open_[-1] = done
 
 
-def _bls_default(section: Section, variables: Mapping[str, str]) -> Entry | Unknown:
-    """The entry named by saved_entry, else the one with the highest version: Boot Loader Specification."""
+def _release(path: list[str]) -> str:
+    """`/boot/vmlinuz-6.1.0-50-amd64` boots that release."""
+    found = re.search(r"vmlinu[xz]-([^/]+)$", path[0]) if path else None
+    return found[1] if found else ""
+
+
+def _bls_entries(section: Section) -> list[Entry] | Unknown:
+    """Boot Loader Specification: a file per entry, the highest version first."""
     entries: list[Entry] = []
     for name, block in section.matching(ENTRIES).items():
         if block.status != 0:
             return Unknown(f"{ENTRIES}{name}: {block.complaint}")
         fields = dict(line.split(None, 1) for line in block.text.splitlines() if len(line.split(None, 1)) == 2)
         words = tuple(fields.get("options", "").split())
-        entries.append(Entry(fields.get("title", ""), name.removesuffix(".conf"), words))
-    entries.sort(key=lambda entry: version_key(entry.id), reverse=True)
+        release = _release(fields.get("linux", "").split()[:1])
+        entries.append(Entry(fields.get("title", ""), name.removesuffix(".conf"), words, release))
+    return sorted(entries, key=lambda entry: version_key(entry.id), reverse=True)
+
+
+def _bls_default(entries: list[Entry] | Unknown, variables: Mapping[str, str]) -> Entry | Unknown:
+    """The entry named by saved_entry, else the first."""
+    if isinstance(entries, Unknown):
+        return entries
     saved = variables.get("saved_entry", "")
     if saved.isdigit():
         return entries[int(saved)] if int(saved) < len(entries) else Unknown(f"no boot entry number {saved}")

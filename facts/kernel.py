@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts import boot, kernel_packages, sysctls
+from facts import boot, kernel_packages, kernel_updates, sysctls
 from facts.boot import Boot
 from facts.kernel_packages import Package, Reboot
+from facts.kernel_updates import Updates
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 from facts.sysctls import Sysctls
 
@@ -57,6 +58,7 @@ class KernelReading(Jsonable):
     livepatches: Mapping[str, bool] | Unknown  # name: enabled
     livepatch_tools: tuple[str, ...]
     config: Mapping[str, str] | Unknown  # y, m, n or a value, of CONFIGS
+    updates: Updates = kernel_updates.NONE
 
     def has_module(self, name: str) -> bool | Unknown:
         """Whether the module is loaded or built in."""
@@ -72,7 +74,9 @@ class Kernel(SectionFact[KernelReading]):
 
     key: ClassVar[str] = "kernel"
     timeout: ClassVar[int] = 30  # a cold package index takes seconds to read
-    script: ClassVar[str] = sysctls.SCRIPT + boot.SCRIPT + MODULES + kernel_packages.SCRIPT + ":"
+    script: ClassVar[str] = (
+        sysctls.SCRIPT + boot.SCRIPT + MODULES + kernel_packages.SCRIPT + kernel_updates.SCRIPT + ":"
+    )
 
     @staticmethod
     def parse(section: Section) -> KernelReading:
@@ -100,6 +104,7 @@ class Kernel(SectionFact[KernelReading]):
             livepatches=_livepatches(section),
             livepatch_tools=_tools(section.blocks.get("livepatch-tools")),
             config=_config(section),
+            updates=kernel_updates.parse(section, now.release),
         )
 
 

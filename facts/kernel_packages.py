@@ -127,9 +127,14 @@ def _rpm(section: Section) -> list[Package] | Unknown:
     rows = _rpm_rows(section)
     if not rows:
         return Unknown(f"rpm: {section.blocks['rpm'].complaint}")
+    held = locked(section)
+    return [Package(name, version, f"{version}.{arch}", held) for name, version, arch, _ in rows if "kernel" in name]
+
+
+def locked(section: Section) -> bool:
+    """Whether dnf is told to leave kernels alone: versionlock, or an exclude."""
     locks = section.blocks.get("locks")
-    locked = bool(locks and re.search(r":(?!\s*#).*kernel", locks.text))
-    return [Package(name, version, f"{version}.{arch}", locked) for name, version, arch, _ in rows if "kernel" in name]
+    return bool(locks and re.search(r":(?!\s*#).*kernel", locks.text))
 
 
 def _rpm_rows(section: Section) -> list[list[str]]:

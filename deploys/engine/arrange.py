@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from deploys.engine.change import Activate, Blocked, Change, MergeJson, Service, WriteFile
+from deploys.engine.reboot import Reboot
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,10 @@ class Step:
 
 
 def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
-    """Steps: the subjects in `order`, then the services. Blocked changes are in none of them."""
+    """Steps: the subjects in `order`, then the services, reboots last. Blocked changes are in none of them."""
     wanted = [change for change in changes if not isinstance(change, Blocked)]
+    reboots = [Step("reboot", (change,)) for change in wanted if isinstance(change, Reboot)]
+    wanted = [change for change in wanted if not isinstance(change, Reboot)]
     steps = [
         Step(name, own)
         for name in order
@@ -36,7 +39,7 @@ def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
     for change in wanted:
         if service := _service(change):
             services.setdefault(service.name, service)
-    return steps + [Step(name, _files(wanted, name), service) for name, service in services.items()]
+    return steps + [Step(name, _files(wanted, name), service) for name, service in services.items()] + reboots
 
 
 def _service(change: Change) -> Service | None:

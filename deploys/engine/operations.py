@@ -26,6 +26,17 @@ def enforce(step: str) -> Generator[FunctionCommand, None, None]:
 
 
 @operation()
+def reboot() -> Generator[FunctionCommand, None, None]:
+    """
+    Reboot the host where its plan says so and wait for it; not after another host that did not come back well.
+    """
+    if not current().sessions[host.name].steps_named("reboot"):
+        host.noop("no reboot is planned")
+        return
+    yield FunctionCommand(_reboot, (), {})
+
+
+@operation()
 def confirm() -> Generator[FunctionCommand, None, None]:
     """
     Survey the host again after its changes, over a fresh connection where the old one is gone, and keep the baseline.
@@ -61,6 +72,17 @@ def _execute(state: State, host: Host, step: str) -> bool:
     for found in session.steps_named(step):
         session.execute(found)
     return True  # other subjects go on; `confirm` fails the host if anything failed
+
+
+def _reboot(state: State, host: Host) -> bool:
+    run = current()
+    session = run.sessions[host.name]
+    if run.stopped:
+        session.errors.append(f"not rebooted, since {run.stopped} did not come back well")
+        return True
+    if not all([session.reboot(step) for step in session.steps_named("reboot")]):
+        run.stopped = host.name
+    return True  # `confirm` surveys it once more, and fails it
 
 
 def _confirm(state: State, host: Host) -> bool:

@@ -23,6 +23,7 @@ from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
 from deploys.engine.policy_tree import PolicyError
+from deploys.engine.reboot import BATCH, CANARY, batches
 from deploys.engine.session import Session
 from deploys.subjects import SUBJECTS
 
@@ -45,6 +46,7 @@ class Run:
         self.policies: dict[str, Policy] = {}
         given = dict(pair.partition("=")[::2] for pair in command_line().get("data") or ())
         self.directory = Path(given.get("report", "reports"))
+        self.stopped = ""  # the host that did not come back well from its reboot: the others do not follow it
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
 
     def meta(self, policy: str) -> dict[str, Any]:
@@ -68,6 +70,14 @@ class Run:
         if key not in self.policies:
             self.policies[key] = load_policy(name, SUBJECTS, extra_accept=accept)
         return self.policies[key]
+
+    def batches(self) -> list[list[str]]:
+        """Who may reboot when: `--data batch=3` or `batch=25%`, group `canary` first."""
+        host: Host = ctx_host.get()
+        state = ctx_state.get()
+        hosts = [each for each in state.inventory if state.is_host_in_limit(each)]
+        canaries = [each.name for each in hosts if CANARY in each.groups]
+        return batches([each.name for each in hosts], canaries, str(host.data.get("batch", BATCH)))
 
     def host_reports(self) -> list[report.HostReport]:
         """Every host of the inventory that the limit covers, with how it ended."""

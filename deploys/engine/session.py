@@ -13,6 +13,7 @@ from deploys.engine.change import Change, Context, Service, Subject
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
+from deploys.engine.reboot import Reboot, wait
 from deploys.engine.report import HostReport, Status, change_json
 from facts.kernel import Kernel, KernelReading
 from facts.reading import SectionFact, UnknownReading
@@ -133,6 +134,22 @@ class Session:
         else:
             self.done.append(change_json(change, entry))
         return True
+
+    def reboot(self, step: Step) -> bool:
+        """Reboot the host and wait until it has come to rest; whether it came back well. Not where something failed."""
+        if self.errors:
+            self.errors.append("not rebooted, since something failed before")
+            return True
+        if not self.execute(step):
+            return False
+        well = True
+        for change in step.changes:
+            if isinstance(change, Reboot):
+                well, said = wait(self, change)
+                self.host.log_styled(f"{'back' if well else 'failed'}: {said}", fg="green" if well else "red")
+                if not well:
+                    self.errors.append(f"reboot: {said}")
+        return well
 
     def choose(self, wanted: str | None) -> None:
         """The run to undo: `wanted`, or the newest one that still stands."""

@@ -1,0 +1,263 @@
+"""Kernel updates done: old kernels removed, the newest installed, and booted on trial with a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from shlex import quote
+
+from deploys.docker_daemon import running_names
+from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
+from deploys.engine.reboot import Reboot as HostReboot
+from deploys.kernel_rules import KernelRules
+from deploys.kernel_update import RETRY, newest, rejected, surplus, wanted
+from deploys.kernel_window import Window
+from facts.boot import KERNEL_DEFAULTS
+from facts.kernel import Kernel, KernelReading
+from facts.kernel_packages import Reboot
+from facts.kernel_updates import GATE_SCRIPT, GATE_UNIT, GATE_WANTED, Offer
+from facts.reading import Unknown, UnknownReading, known
+from facts.system import System
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "kernel"
+GATE = "hullproof-boot-gate.service"
+ROOM_KB = 8192  # in /boot, besides a fifth more than the running kernel takes
+# Two boots, should the new kernel not pass, and what shutting down takes.
+BOOT_SECONDS = 600
+
+ENABLE = f"""\
+systemctl daemon-reload
+if [ -e {GATE_UNIT} ]; then systemctl enable -q {GATE}; else rm -f {GATE_WANTED}; fi
+"""
+
+
+def library(*names: str) -> str:
+    return "".join((TEMPLATES / f"{name}.sh").read_text() for name in ("trial", *names))
+
+
+def plan(context: Context) -> Iterable[Change]:
+    """The way back first, then what makes room, then the new kernel; the reboot is the last thing that a run does."""
+    if not context.failing("kernel.update", "kernel.reboot-needed", "kernel.old-kernels"):
+        return
+    kernel = context.survey[Kernel]
+    coming = list(_installation(context))
+    installs = any(isinstance(change, Command) for change in coming)
+    pending = isinstance(kernel.reboot, Reboot) and kernel.reboot.needed
+    why_not = _obstacle(context, installs) if installs or pending else ""
+    boots = (installs or pending) and not why_not
+    if boots:
+        yield from _way_back(kernel)
+    yield from _pruning(context, _due(context) if installs else [])
+    yield from coming
+    if boots:
+        yield _reboot(context)
+    elif pending:
+        yield Blocked("kernel", "reboot into the newest installed kernel", why=why_not)
+    elif context.failing("kernel.reboot-needed"):
+        yield _default(context)
+
+
+def _default(context: Context) -> Change:
+    """The newest kernel runs, and GRUB's default is an older one."""
+    kernel = context.survey[Kernel]
+    what = f"make {kernel.release}, which runs, GRUB's default"
+    if context.policy[KernelRules].reboot in (None, "never"):
+        return Blocked("kernel", what, why="the policy says `reboot: never`, so GRUB's default is left to you")
+    if why := _no_way_back(kernel):
+        return Blocked("kernel", what, why=why)
+    return _keep(kernel)
+
+
+# --- Installation
+
+
+def _due(context: Context) -> list[Offer]:
+    """What an upgrade would bring that the policy wants."""
+    declared = context.policy[KernelRules].update
+    return [offer for offer in _offers(context) if offer.newer and wanted(offer, declared)]
+
+
+def _offers(context: Context) -> tuple[Offer, ...]:
+    offers = context.survey[Kernel].updates.offers
+    return () if isinstance(offers, Unknown) else offers
+
+
+def _left_alone(context: Context) -> Iterable[Blocked]:
+    """What is wanted, and somebody else has decided against."""
+    due, declared = _due(context), context.policy[KernelRules].update
+    for offer in _offers(context):
+        if offer in due and offer.held:
+            why = f"it is held: `apt-mark unhold {offer.package}`, or take the lock of dnf away"
+            yield Blocked("kernel", f"upgrade {offer.package} to {offer.candidate}", why=why)
+        elif offer.pinned and wanted(offer, declared):
+            why = "a pin in /etc/apt/preferences keeps it away"
+            yield Blocked("kernel", f"upgrade {offer.package} to {offer.newest}", why=why)
+
+
+def _installation(context: Context) -> Iterable[Change]:
+    if not context.failing("kernel.update"):
+        return
+    blocked = list(_left_alone(context))
+    yield from blocked
+    half, security = context.survey[Kernel].updates.half, context.policy[KernelRules].update == "security"
+    names = [offer.package for offer in _due(context) if not offer.held]
+    if not names and (half or not blocked):
+        names = [offer.package for offer in _offers(context) if not offer.held]
+    if not names:
+        return
+    if why := _too_little_room(context):
+        yield Blocked("kernel", "install the newest kernel", why=why)
+        return
+    arguments = ["kernel*"] if names == ["kernel-core"] else names
+    script = f"{library('packages')}\nupgrade {int(security)} {' '.join(map(quote, arguments))}\n"
+    undo = f"{library()}\nprefer {quote(context.survey[Kernel].release)}\n"
+    yield Command("kernel", _words(context, names), script=script, undo=undo)
+
+
+def _words(context: Context, names: list[str]) -> str:
+    half, due = context.survey[Kernel].updates.half, _due(context)
+    if half:
+        return f"finish the installation of {', '.join(half)}, and install the newest kernel that is offered"
+    if due:
+        return f"refresh the package lists, and install {', '.join(names)} {due[0].candidate}"
+    return f"refresh the package lists, and install a newer {', '.join(names)} if there is one"
+
+
+def _too_little_room(context: Context) -> str:
+    updates = context.survey[Kernel].updates
+    if isinstance(updates.free, Unknown) or isinstance(updates.needed, Unknown):
+        return ""  # the host itself looks again before it installs
+    need = updates.needed * 6 // 5 + ROOM_KB
+    if updates.free >= need or list(_pruning(context, _due(context))):
+        return ""
+    return f"/boot has {updates.free // 1024} MB free, and a kernel needs {need // 1024} MB there"
+
+
+def _pruning(context: Context, due: list[Offer]) -> Iterable[Change]:
+    keep = context.policy[KernelRules].keep
+    if keep is None or not (due or context.failing("kernel.old-kernels")):
+        return
+    if extra := surplus(context.survey[Kernel], keep, int(bool(due))):
+        yield Command("kernel", f"remove old kernels, {keep} are kept: {', '.join(extra)}",
+                      script=f"{library('packages')}\nprune {' '.join(map(quote, extra))}\n", undo="")  # fmt: skip
+
+
+def _restore(kernel: KernelReading) -> str:
+    """The one that ran before is the default again."""
+    return f"{library()}\nrestore {quote(kernel.release)}\n"
+
+
+# --- The reboot
+
+
+def _obstacle(context: Context, installs: bool) -> str:
+    """Why the host is not rebooted by this run; "" where it may be."""
+    rules, kernel = context.policy[KernelRules], context.survey[Kernel]
+    if rules.reboot in (None, "never"):
+        return "the policy says `reboot: never`: reboot it by hand, or allow it there"
+    if rules.reboot == "window" and not _window_end(context):
+        return f"the policy allows it from {rules.window} (UTC) only: run again then"
+    if kernel.updates.on_trial:
+        return f"{kernel.updates.on_trial} is on trial just now"
+    if isinstance(names := _containers(context), Unknown):
+        return f"which containers that would stop is not known: {names.unknown}"
+    readings = (kernel.boot_id, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
+    if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
+        return f"not everything that a way back needs could be read: {unknown[0]}"
+    return _no_way_back(kernel) or ("" if installs else _not_bootable(context))
+
+
+def _containers(context: Context) -> tuple[str, ...] | Unknown:
+    try:
+        return running_names(context)
+    except UnknownReading as error:
+        return Unknown(str(error))
+
+
+def _no_way_back(kernel: KernelReading) -> str:
+    boot = kernel.boot
+    by_hand = "; reboot it by hand, with a console at hand"
+    if boot.loader not in ("grub", "bls"):
+        return f"without GRUB there is no way to boot a kernel once only{by_hand}"
+    if isinstance(boot.once, Unknown):
+        return f"whether GRUB can boot a kernel once only is not known: {boot.once.unknown}{by_hand}"
+    if boot.once:
+        return f"{boot.once}, so that a new kernel would be booted again and again{by_hand}"
+    if kernel.release not in boot.releases:
+        return f"GRUB's menu has no entry for the running {kernel.release} to go back to{by_hand}"
+    return ""
+
+
+def _not_bootable(context: Context) -> str:
+    kernel = context.survey[Kernel]
+    there = newest(kernel)
+    if there is None or there.release == kernel.release:
+        return (
+            f"{kernel.release} itself was replaced, or something else asks for the reboot: no older kernel with "
+            "files of its own would be there to go back to; reboot it by hand, with a console at hand"
+        )
+    if rejected(kernel, there) and not context.accepts(RETRY):
+        return f"{there.release} {there.version} was tried and did not pass; to try it again: accept={RETRY}"
+    return ""
+
+
+def _window_end(context: Context) -> int | None:
+    window = context.policy[KernelRules].window
+    return Window.parse(window).end(context.survey[System].clock) if window else None
+
+
+def _keep(kernel: KernelReading) -> Command:
+    return Command("kernel", f"make {kernel.release}, which runs, GRUB's default, and have a panic reboot into it",
+                   script=f"{library()}\nkeep\n", undo=_restore(kernel))  # fmt: skip
+
+
+def _way_back(kernel: KernelReading) -> Iterable[Change]:
+    yield _keep(kernel)
+    files = {GATE_SCRIPT: f"{library()}\ngate\n", GATE_UNIT: (TEMPLATES / GATE).read_text()}
+    for path, text in files.items():
+        before = known(kernel.updates.gate.get(path))
+        enabled = kernel.updates.gate.get(GATE_WANTED) is not None
+        if before != text or (path == GATE_UNIT and not enabled):
+            yield WriteFile("kernel", f"have each boot of a new kernel checked by the host itself ({path})", path=path,
+                            text=text, before=before, activate=ENABLE if path == GATE_UNIT else "")  # fmt: skip
+    if kernel.boot.loader == "bls":
+        yield from _new_kernels_are_no_default(kernel)
+
+
+def _new_kernels_are_no_default(kernel: KernelReading) -> Iterable[Change]:
+    before = known(kernel.boot.kernel_defaults)
+    lines = (before or "").splitlines()
+    kept = [line for line in lines if not line.startswith("UPDATEDEFAULT=")]
+    if "UPDATEDEFAULT=no" not in lines:
+        text = "\n".join([*kept, "UPDATEDEFAULT=no", ""])
+        yield WriteFile("kernel", "have the installation of a kernel not make it the default", path=KERNEL_DEFAULTS,
+                        text=text, before=before)  # fmt: skip
+
+
+def _reboot(context: Context) -> HostReboot:
+    rules, kernel = context.policy[KernelRules], context.survey[Kernel]
+    before, after = (rules.drain.before, rules.drain.after) if rules.drain else (None, None)
+    words = [rules.deadline, _window_end(context) or 0, int(context.accepts(RETRY)), before or "", after or ""]
+    return HostReboot(
+        "kernel",
+        f"boot the newest kernel once, on trial: the host goes back to {kernel.release} by itself unless it is found "
+        f"well within {rules.deadline} s",
+        interrupts=f"reboots once, {_because(context)}; {_stopped(context)}",
+        script=f"{library()}\narm {' '.join(quote(str(word)) for word in words)}\n",
+        undo=_restore(kernel),
+        settled=f"{library()}\nsettled {quote(known(kernel.boot_id))}\n",
+        seconds=2 * rules.deadline + BOOT_SECONDS,
+    )
+
+
+def _because(context: Context) -> str:
+    reboot, due = context.survey[Kernel].reboot, _due(context)
+    if isinstance(reboot, Reboot) and reboot.needed:
+        return f"because {reboot.why}"
+    return f"because {due[0].candidate} is to be installed" if due else "if there is a newer kernel"
+
+
+def _stopped(context: Context) -> str:
+    names = _containers(context)
+    listed = ", ".join(() if isinstance(names, Unknown) else names)
+    return f"stops and starts again: {listed}" if listed else "no container runs"

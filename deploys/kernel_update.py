@@ -1,0 +1,140 @@
+"""Kernel updates: what is offered gets installed, what is installed gets booted, and a way back is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deploys.engine.control import State, Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy
+from deploys.kernel_rules import KernelRules
+from facts.kernel import Kernel, KernelReading
+from facts.kernel_packages import Package, flavour
+from facts.kernel_updates import Offer, Trial
+from facts.reading import Unknown, known
+from facts.survey import Survey
+from facts.system import System
+from facts.versions import version_key
+
+Check = Callable[[Survey, Policy], Verdict]
+
+STALE_DAYS = 7  # package lists older than this do not tell what is offered
+RETRY = "kernel-retry"  # accepted: a kernel that did not pass its trial is tried again
+
+
+def alike(kernel: KernelReading) -> tuple[Package, ...]:
+    """The installed kernels of the running one's flavour, oldest first."""
+    return tuple(p for p in known(kernel.packages) if flavour(p.release) == flavour(kernel.release))
+
+
+def newest(kernel: KernelReading) -> Package | None:
+    found = alike(kernel)
+    return found[-1] if found else None
+
+
+def wanted(offer: Offer, declared: str | None) -> bool:
+    """Whether the policy wants what is newer than installed: all of it, or security fixes."""
+    return declared == "all" or (declared == "security" and offer.security)
+
+
+def update(survey: Survey, policy: Policy) -> Verdict:
+    declared = policy[KernelRules].update
+    if declared in (None, "none"):
+        return not_applicable("the policy leaves the installation of kernels to others")
+    updates = survey[Kernel].updates
+    offers = known(updates.offers)
+    there = newest(survey[Kernel])
+    disk = there.version if there else None
+    live = max((offer.newest for offer in offers), key=version_key, default=None)
+    if updates.half:
+        return failed(f"{', '.join(updates.half)}: an installation was cut off midway", declared, disk, live)
+    if not offers:
+        return Verdict(State.UNKNOWN, "no installed package brings kernels like the running one", declared, disk, live)
+    if due := [offer for offer in offers if offer.newer and wanted(offer, declared)]:
+        held = [offer.package for offer in due if offer.held]
+        what = f"{due[0].candidate} is offered{' as a security fix' if due[0].security else ''}, {disk} is installed"
+        if held:
+            what += f"; {', '.join(held)} is held, and left alone"
+        return failed(what, declared, disk, live)
+    if pinned := [offer for offer in offers if offer.pinned and wanted(offer, declared)]:
+        return failed(f"{pinned[0].newest} is there, and a pin keeps it from {pinned[0].package}", declared, disk, live)
+    age = (survey[System].clock - known(updates.lists)) // 86400
+    if age >= STALE_DAYS:
+        return failed(f"the package lists are {age} days old: what is offered now is not known", declared, disk, live)
+    return passed(f"{disk} is the newest kernel that {_source(declared)}", declared, disk, live)
+
+
+def _source(declared: str | None) -> str:
+    return "the security archive offers" if declared == "security" else "the package lists offer"
+
+
+def failed_trial(kernel: KernelReading) -> Trial | None:
+    """The last trial, where the newest installed kernel is the one that did not pass."""
+    last, there = kernel.updates.last, newest(kernel)
+    if last and there and rejected(kernel, there) and (last.release, last.version) == (there.release, there.version):
+        return last
+    return None
+
+
+def rejected(kernel: KernelReading, package: Package) -> bool:
+    return f"{package.release} {package.version}" in kernel.updates.rejected
+
+
+def running(survey: Survey, policy: Policy) -> Verdict:
+    """Declared newest; on disk what the next boot takes; live what runs. What a reboot would not bring fails."""
+    if policy[KernelRules].running is None:
+        return not_applicable("the policy does not ask for the newest installed kernel")
+    kernel = survey[Kernel]
+    reboot = known(kernel.reboot)
+    there = newest(kernel) if not isinstance(kernel.packages, Unknown) else None
+    disk = f"{there.release} {there.version}" if there else None
+    live = f"{kernel.release} {kernel.version}".strip()
+    notes = "".join(f"; {note}" for note in _notes(kernel, reboot.needed))
+    if trial := failed_trial(kernel):
+        reason = (
+            f"{trial.release} {trial.version} was booted on {trial.time[:10]} and did not pass ({trial.gate}: "
+            f"{trial.why}); the host went back to {kernel.release} by itself"
+        )
+        return failed(reason + notes, "newest-installed", disk, live)
+    if reboot.needed:
+        return Verdict(State.PENDING_REBOOT, reboot.why + notes, "newest-installed", disk, live)
+    if there and kernel.boot.release and kernel.boot.release != there.release:
+        reason = f"{there.release} runs, and the next boot takes {kernel.boot.release}: that is GRUB's default"
+        return failed(reason + notes, "newest-installed", kernel.boot.release, live)
+    return passed(reboot.why + notes, "newest-installed", disk, live)
+
+
+def _notes(kernel: KernelReading, needed: bool) -> list[str]:
+    notes = []
+    if kernel.updates.on_trial:
+        notes.append(f"{kernel.updates.on_trial} is on trial just now")
+    if not isinstance(kernel.livepatches, Unknown):
+        loaded = [name for name, enabled in kernel.livepatches.items() if enabled]
+        if loaded:
+            notes.append(
+                f"live patches are loaded ({', '.join(loaded)}): the version alone does not tell what is fixed"
+            )
+    if kernel.updates.needrestart and ("a reboot" in kernel.updates.needrestart) is not needed:
+        notes.append(f"needrestart says: {kernel.updates.needrestart}")
+    return notes
+
+
+def surplus(kernel: KernelReading, keep: int, coming: int) -> list[str]:
+    """The releases that are too many when `coming` more arrive: the oldest first, never the running one, the default
+    one or the newest."""
+    found = [package.release for package in alike(kernel)]
+    spared = {kernel.release, kernel.boot.release, *found[-1:]}
+    many = len(found) + coming - keep
+    return [release for release in found if release not in spared][: max(0, many)]
+
+
+def old_kernels(survey: Survey, policy: Policy) -> Verdict:
+    keep = policy[KernelRules].keep
+    if keep is None:
+        return not_applicable("the policy does not say how many kernels are kept")
+    kernel = survey[Kernel]
+    found = [package.release for package in alike(kernel)]
+    extra = surplus(kernel, keep, 0)
+    if extra:
+        return failed(f"{len(found)} kernels are installed, {keep} are kept: {', '.join(extra)} can go",
+                      keep, len(found), len(found))  # fmt: skip
+    return passed(f"{len(found)} kernels are installed, {keep} are kept", keep, len(found), len(found))

@@ -1,0 +1,53 @@
+# Kernel packages: the newest installed, old ones removed. Stands after trial.sh in one script.
+
+export DEBIAN_FRONTEND=noninteractive
+apt() { apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; }
+
+upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes alone (apt: the controller has seen to that)
+  security=$1; shift
+  mkdir -p "$S"
+  if command -v apt-get >/dev/null 2>&1; then
+    # What was cut off midway is brought to its end first.
+    [ -z "$(dpkg --audit)" ] || { dpkg --force-confold --configure -a && apt --fix-broken install; } || exit 1
+    apt update || die "the package lists could not be refreshed"
+    : >"$S/lists"
+    plan=$(apt -s --only-upgrade install "$@") || die "apt cannot do it: $plan"
+    printf '%s\n' "$plan" | grep -q '^Inst linux-image-[0-9]' || { echo "no newer kernel is offered"; return 0; }
+    room
+    apt --only-upgrade install "$@" || die "the kernel could not be installed"
+  else
+    room
+    dnf -q -y --refresh $([ "$security" != 1 ] || echo --security) upgrade "$@" || die "the kernel could not be installed"
+    : >"$S/lists"
+  fi
+  bootable
+}
+
+room() { # as much as the running kernel takes, and a bit more
+  now=$(uname -r)
+  for place in "$R/boot $R/boot/*-$now*" "$R/lib/modules $R/lib/modules/$now"; do
+    need=$(($(du -skc ${place#* } | tail -n 1 | cut -f 1) * 6 / 5 + 8192))
+    free=$(df -Pk "${place%% *}" | awk 'NR == 2 { print $4 }')
+    [ "$free" -ge "$need" ] || die "${place%% *} has $((free / 1024)) MB free, a kernel needs $((need / 1024)) MB there: nothing was installed"
+  done
+}
+
+bootable() { # what was installed could be booted; otherwise the next boot must not take it
+  set -- $(newest)
+  why=$(check_image "$1") || { (keep >/dev/null 2>&1); die "$1 was installed and could not be booted: $why; $(uname -r) stays the default"; }
+  [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, and GRUB's menu has no entry for it"
+  put "$S/upgraded" "$(uname -r)"
+}
+
+prune() { # RELEASE...
+  for release; do
+    [ "$release" != "$(uname -r)" ] || die "$release runs: it was not removed"
+    entry=$(entry_of "$release")
+    [ -z "$entry" ] || ! environment list 2>/dev/null | grep -Fqx "saved_entry=$entry" || die "$release is GRUB's default: it was not removed"
+    if command -v apt-get >/dev/null 2>&1; then
+      apt purge $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "linux-*-$release" | sed -n 's/^installed //p')
+    else
+      dnf -q -y remove $(rpm -qa 'kernel*' | grep -F -- "-$release")
+    fi || die "$release could not be removed"
+  done
+}

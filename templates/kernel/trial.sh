@@ -1,0 +1,303 @@
+# The way back from a kernel that is booted for the first time (hullproof). POSIX sh, as root.
+#
+#   keep               the kernel that runs is GRUB's default; any other is booted once only
+#   arm                notes what runs here, has GRUB boot the newest installed kernel once, and reboots
+#   gate               at boot: confirms the kernel on trial, or goes back to the one before
+#   settled BOOT_ID    how the trial that was armed in that boot has ended
+#   restore RELEASE    that kernel is the default again, and none is on trial; `prefer`: even where newer ones are
+#
+# $S/trial/    a trial under way, and what the host was like before. `armed`: GRUB was told; `began`: the gate runs
+#              under the new kernel; `failed`: the check that did not pass, and what it said
+# $S/last      how the last trial ended      $S/rejected   "RELEASE VERSION" of kernels that did not pass
+
+R=${HULLPROOF_ROOT:-} # another root for tests
+S=$R/var/lib/hullproof/boot
+if [ -e "$R/boot/grub2/grub.cfg" ]; then G=$R/boot/grub2; P=grub2; else G=$R/boot/grub; P=grub; fi
+DROP_IN=$R/etc/default/grub.d/98-hullproof-boot.cfg
+PAUSE=${HULLPROOF_PAUSE:-3}
+
+die() { echo "$*"; exit 1; }
+bls() { [ -n "$(ls "$R"/boot/loader/entries/*.conf 2>/dev/null)" ] && grep -q blscfg "$G/grub.cfg"; }
+environment() { "$P-editenv" "$G/grubenv" "$@"; }
+put() { mkdir -p "$(dirname "$1")" && printf '%s\n' "$2" >"$1.new" && sync "$1.new" && mv -f "$1.new" "$1" && sync "$(dirname "$1")"; }
+
+# --- What is installed
+
+kind() { printf '%s\n' "$1" | sed -n 's/^[^-]*\(-[^a-z][^-]*\)*-\([a-z].*\)$/\2/p'; } # cloud-amd64 of 6.1.0-50-cloud-amd64
+
+kernels() { # "RELEASE VERSION" of each installed kernel of the running one's kind
+  if command -v dpkg-query >/dev/null 2>&1; then
+    dpkg-query -W -f '${db:Status-Status} ${Package} ${Version}\n' 'linux-image-*' 2>/dev/null | while read -r state package version; do
+      release=${package#linux-image-}; release=${release#unsigned-}
+      case $state/$release in installed/[0-9]*-dbg | installed/[0-9]*-unsigned) ;; installed/[0-9]*)
+        [ "$(kind "$release")" != "$(kind "$(uname -r)")" ] || echo "$release $version" ;;
+      esac
+    done
+  else
+    rpm -q --qf '%{VERSION}-%{RELEASE}.%{ARCH} %{VERSION}-%{RELEASE}\n' kernel-core | grep '^[0-9]'
+  fi
+}
+
+newest() {
+  if command -v dpkg-query >/dev/null 2>&1; then
+    kernels | { best=; while read -r release version; do
+      if [ -z "$best" ] || dpkg --compare-versions "$version" gt "${best#* }"; then best="$release $version"; fi
+    done; echo "$best"; }
+  else
+    kernels | sort -V | tail -n 1
+  fi
+}
+
+check_image() { # RELEASE: whether what it boots from is there and can be read
+  [ -s "$R/boot/vmlinuz-$1" ] || { echo "there is no /boot/vmlinuz-$1"; return 1; }
+  [ -s "$R/lib/modules/$1/modules.dep" ] || { echo "/lib/modules/$1 is not complete"; return 1; }
+  disk=$R/boot/initrd.img-$1
+  [ ! -e "$R/boot/initramfs-$1.img" ] || disk=$R/boot/initramfs-$1.img
+  [ -s "$disk" ] || { echo "there is no $disk"; return 1; }
+  if command -v lsinitramfs >/dev/null 2>&1; then list=lsinitramfs; else list=lsinitrd; fi
+  if ! said=$("$list" "$disk" 2>&1) || ! printf '%s\n' "$said" | grep -Eq '(^|[ /])init$|init -> '; then
+    echo "$disk cannot be read, or has no init: $(printf '%s\n' "$said" | tail -n 1)"; return 1
+  fi
+}
+
+# --- GRUB
+
+entry_of() { # RELEASE: its entry's id, SUBMENU>ENTRY; never an entry that boots whatever is newest
+  if bls; then
+    file=$(grep -lE "^linux[[:space:]]+.*vmlinuz-$1\$" "$R"/boot/loader/entries/*.conf | head -n 1)
+    [ -z "$file" ] || basename "$file" .conf
+    return 0
+  fi
+  awk -v image="vmlinuz-$1" -v release="$1" '
+    function id(line) { sub(/.*\$menuentry_id_option ./, "", line); sub(/[^-_.+:A-Za-z0-9].*/, "", line); return line }
+    /^submenu / { inside = id($0) ">" }
+    /^}/ { inside = "" }
+    /^[ \t]*menuentry / { entry = id($0) }
+    /^[ \t]*linux(16|efi)?[ \t]/ {
+      path = $2; sub(/.*\//, "", path)
+      if (path == image && index(entry, release) && entry !~ /recovery/) { print inside entry; exit }
+    }' "$G/grub.cfg"
+}
+
+not_once() { # says why GRUB could not boot an entry once only; silent where it can
+  [ -e "$G/grub.cfg" ] || { echo "GRUB has no menu here"; return 0; }
+  [ -e "$G/grubenv" ] || { echo "GRUB has no environment file here"; return 0; }
+  on=$("$P-probe" --target=abstraction "$G/grubenv" 2>&1) || { echo "$P-probe: $on"; return 0; }
+  [ -z "$on" ] || { echo "GRUB cannot write its environment on $on, so it would boot the new kernel every time"; return 0; }
+  on=$("$P-probe" --target=fs "$G/grubenv" 2>&1)
+  case $on in ext2 | xfs | fat) ;; *) echo "GRUB cannot write its environment on $on" ;; esac
+}
+
+set_default() { # RELEASE
+  entry=$(entry_of "$1")
+  [ -n "$entry" ] || { echo "GRUB's menu has no entry for $1"; return 1; }
+  environment set "saved_entry=$entry" && environment list | grep -Fqx "saved_entry=$entry" && sync "$G/grubenv"
+}
+
+keep() {
+  why=$(not_once); [ -z "$why" ] || die "$why"
+  set_default "$(uname -r)" || exit 1 # before the menu follows it
+  if bls; then
+    grubby --update-kernel=ALL --args="panic=30 rd.shell=0 rd.emergency=reboot" || exit 1
+  else
+    put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || exit 1
+    grep -q 'set default="${saved_entry}"' "$G/grub.cfg" || die "another file in /etc/default/grub.d sets GRUB_DEFAULT after ours"
+    set_default "$(uname -r)" || exit 1
+  fi
+}
+
+drop_in() {
+  cat <<'END'
+# Written by hullproof: the default is the kernel that was last found well, and a new one is booted once, on trial.
+# A kernel that panics boots the default again.
+GRUB_DEFAULT=saved
+GRUB_SAVEDEFAULT=false
+case " $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT " in
+*" panic="*) ;;
+*) GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX panic=30" ;;
+esac
+END
+}
+
+restore() { # RELEASE
+  rm -rf "$S/trial"
+  [ ! -e "$G/grubenv" ] || environment unset next_entry
+  set -- "$1" $(newest)
+  if [ "$1" = "$2" ] && [ -e "$DROP_IN" ]; then # the newest is the default by itself
+    rm -f "$DROP_IN" && environment unset saved_entry && update-grub 2>&1
+  elif bls || [ -e "$DROP_IN" ]; then
+    set_default "$1"
+  fi
+}
+
+prefer() { # RELEASE: the default again, though a newer one was installed while it ran, and stays
+  grep -Fqsx "$1" "$S/upgraded" || return 0 # nothing was installed
+  rm -f "$S/upgraded"
+  if ! bls && [ ! -e "$DROP_IN" ]; then
+    put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || return 1
+  fi
+  restore "$1"
+}
+
+# --- Before the reboot
+
+arm() { # SECONDS UNTIL RETRY BEFORE AFTER: UNTIL is the last moment (epoch; 0: any), the last two are commands
+  set -- "$@" $(newest)
+  new=$6; now=$(uname -r)
+  if [ "$new" = "$now" ]; then echo "the newest installed kernel runs already: not rebooted"; exit 0; fi
+  [ "$2" = 0 ] || [ "$(date +%s)" -lt "$2" ] || die "not rebooted: the window is over"
+  if [ "$3" != 1 ] && grep -Fqsx "$new $7" "$S/rejected"; then die "not rebooted: $new $7 was tried before and did not pass"; fi
+  why=$(not_once); [ -z "$why" ] || die "not rebooted: $why"
+  why=$(check_image "$new") || die "not rebooted: $why"
+  entry=$(entry_of "$new"); [ -n "$entry" ] || die "not rebooted: GRUB's menu has no entry for $new"
+  environment list | grep -Fqx "saved_entry=$(entry_of "$now")" || die "not rebooted: $now is not GRUB's default"
+  [ -e "$R/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service" ] || die "not rebooted: the gate is not enabled"
+  note "$@" || die "not rebooted: what runs here could not be noted"
+  if ! said=$(sh -c "$4" 2>&1 </dev/null); then
+    sh -c "$5" >/dev/null 2>&1 </dev/null
+    die "not rebooted: the command before a reboot failed: $said"
+  fi
+  rm -rf "$S/trial" && mv "$S/trial.new" "$S/trial" && sync "$S"
+  environment set "next_entry=$entry" && environment list | grep -Fqx "next_entry=$entry" && sync "$G/grubenv" || exit 1
+  : >"$S/trial/armed"; sync "$S/trial"
+  systemd-run -q --on-active=3 --timer-property=AccuracySec=100ms systemctl reboot || exit 1
+}
+
+note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
+  T=$S/trial.new
+  rm -rf "$T" && mkdir -p "$T" || return 1
+  printf '%s\n' "$1" >"$T/seconds"; printf '%s\n' "$5" >"$T/after"
+  printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
+  cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
+  lsms >"$T/lsm"; routes >"$T/routes"
+  ports | sort -u >"$T/ports"
+  if [ "$(systemctl is-active docker.service)" = active ]; then
+    timeout 60 docker ps -q --no-trunc >"$T/running" || return 1
+    : >"$T/containers"
+    for id in $(cat "$T/running"); do
+      set -- $(timeout 20 docker inspect -f '{{.Name}} {{.HostConfig.AutoRemove}}' "$id") || return 1
+      [ "$2" = true ] || echo "$id ${1#/}" >>"$T/containers" # one that removes itself cannot run again
+    done
+  fi
+  sync "$T"/*
+}
+
+lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; grep -s . "$R/sys/fs/selinux/enforce" | sed 's/^/enforcing=/'
+  ! grep -qs . "$R/sys/kernel/security/apparmor/profiles" || echo "AppArmor profiles"; }
+ports() { # where sshd listens, or systemd for it
+  ss -Hltnp 2>/dev/null | awk '/"sshd"/ { sub(/.*:/, "", $4); print $4 }'
+  for unit in ssh.socket sshd.socket; do
+    [ "$(systemctl is-active $unit)" != active ] || systemctl show -p Listen --value $unit | sed -n 's/.*:\([0-9]*\) (Stream).*/\1/p'
+  done
+}
+routes() { ip -o route show default | sed -n 's/^default via \([^ ]*\) dev \([^ ]*\).*/\1 \2/p' | sort -u; }
+
+# --- After the reboot
+
+check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
+
+runs() { # ID: it runs, or we have started it in this boot and it has ended by itself
+  case $(timeout 20 docker inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$1" 2>/dev/null) in
+    true*) ;;
+    'false 0') [ -e "$T/started.$1" ] ;;
+    *) return 1 ;;
+  esac
+}
+
+check_containers() { # Docker starts those with a restart policy, we the others
+  [ -e "$T/containers" ] || return 0
+  lost=
+  while read -r id name; do
+    if ! runs "$id" && [ ! -e "$T/started.$id" ]; then
+      timeout 60 docker start "$id" >/dev/null 2>&1 </dev/null && : >"$T/started.$id"
+    fi
+    runs "$id" || lost="$lost $name"
+  done <"$T/containers"
+  [ -z "$lost" ] || { echo "not running:$lost"; return 1; }
+}
+
+check_lsm() { lsms >"$T/lsm.now"; lost=$(grep -Fvx -f "$T/lsm.now" "$T/lsm" | tr '\n' ' '); [ -z "${lost% }" ] || { echo "gone: $lost"; return 1; }; }
+
+check_network() {
+  while read -r via dev; do
+    routes | grep -Fqx "$via $dev" || { echo "no default route via $via on $dev"; return 1; }
+    ip -o link show dev "$dev" | grep -q LOWER_UP || { echo "$dev has no link"; return 1; }
+  done <"$T/routes"
+}
+
+check_ssh() {
+  while read -r port; do
+    [ -n "$(ss -Hltn "sport = :$port")" ] || { echo "nobody listens on port $port"; return 1; }
+  done <"$T/ports"
+}
+
+unwell() { # the first check that does not pass, and what it says, in $failing and $why; false where all pass
+  for failing in engine containers lsm network ssh; do why=$("check_$failing" 2>&1) || return 0; done
+  return 1
+}
+
+uptime() { cut -d. -f1 "$R/proc/uptime"; }
+
+gate() {
+  T=$S/trial
+  [ -d "$T" ] || exit 0
+  [ "$(cat "$T/boot_id")" != "$(cat "$R/proc/sys/kernel/random/boot_id")" ] || exit 0 # not rebooted yet
+  [ "$(uname -r)" = "$(cat "$T/release")" ] || { returned; exit; }
+  : >"$T/began"; rm -f "$T"/started.*; sync "$T"
+  end=$(($(uptime) + $(cat "$T/seconds")))
+  while unwell; do
+    if [ "$(uptime)" -ge "$end" ]; then go_back "$failing" "$why"; exit; fi
+    sleep "$PAUSE"
+  done
+  set_default "$(uname -r)" && [ "$(uname -r)" = "$(cat "$T/release")" ] || { go_back default "GRUB's default could not be set"; exit; }
+  finish confirmed
+}
+
+go_back() { # CHECK WHY
+  set_default "$(cat "$T/old")"
+  put "$T/failed" "$1 $(printf '%s' "$2" | tr '\n\t' '; ' | cut -c 1-500)"
+  sync
+  systemctl reboot || systemctl reboot --force
+}
+
+returned() { # under a kernel that is not the one on trial: what has become of it
+  if [ ! -e "$T/armed" ]; then
+    finish not-tried before "the host went down before GRUB was told to boot it"
+    return
+  fi
+  if environment list | grep -q '^next_entry=.'; then
+    environment unset next_entry
+    finish not-tried grub "GRUB did not boot it: was another entry chosen by hand?"
+    return
+  fi
+  grep -Fqsx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected" ||
+    put "$S/rejected" "$(cat "$S/rejected" 2>/dev/null; echo "$(cat "$T/release") $(cat "$T/version")")"
+  rm -f "$T"/started.*
+  end=$(($(uptime) + $(cat "$T/seconds")))
+  while { ! check_engine || ! check_containers; } >/dev/null 2>&1 && [ "$(uptime)" -lt "$end" ]; do sleep "$PAUSE"; done
+  if [ -e "$T/failed" ]; then
+    read -r check why <"$T/failed"
+    finish returned "$check" "$why"
+  elif [ -e "$T/began" ]; then
+    finish returned crash "it went down before all checks had passed: a crash, or power was lost"
+  else
+    finish returned boot "it never came as far as the checks: a panic, a broken initial RAM disk, or power was lost"
+  fi
+}
+
+settled() { # BOOT_ID: how the trial that began in that boot has ended; silent while it is under way
+  [ ! -d "$S/trial" ] || return 0
+  if ! grep -Fqsx "boot_id=$1" "$S/last"; then echo "ok nothing newer is installed: not rebooted"; return 0; fi
+  said() { sed -n "s/^$1=//p" "$S/last"; }
+  case $(said result) in
+    confirmed) echo "ok runs $(said release) $(said version), confirmed by its gate $(said why)" ;;
+    *) echo "fail $(said release) $(said version) was not kept ($(said gate): $(said why)); the host runs $(uname -r)" ;;
+  esac
+}
+
+finish() { # RESULT CHECK WHY
+  said=$(timeout 300 sh -c "$(cat "$T/after")" 2>&1 </dev/null) || after="the command after a reboot failed: $said"
+  put "$S/last" "$(for key in boot_id release version old; do echo "$key=$(cat "$T/$key")"; done
+    printf 'result=%s\ngate=%s\nwhy=%s\ntime=%s\n' "$1" "${2:-}" "$(printf '%s' "${3:-} ${after:-}" | tr '\n\t' '; ')" "$(date -u +%Y-%m-%dT%H:%M:%SZ)")"
+  rm -rf "$T"; sync "$S"
+}

@@ -1,0 +1,230 @@
+"""A real kernel update, from the release's kernel to the security suite's, and every way in which it can go wrong.
+
+Each drill begins with two containers that run under the old kernel, one that Docker starts at boot and one that it
+does not; and ends with both running, under the kernel that the drill is about.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab import Vm
+from tests.lab.drive import Result, executions, fingerprint, finish, start
+from tests.lab.kernels import THERE, offer
+
+VARIANT = "stock"
+STATE = "/var/lib/hullproof/boot"
+DEADLINE = 240
+
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
+
+
+@pytest.fixture(scope="module")
+def new(vm: Vm, distribution: str) -> str:
+    """The release that apt offers from now on; two containers run."""
+    release = offer(vm, distribution)
+    vm.ssh(
+        "docker run -d --restart unless-stopped --stop-timeout 1 --name kept lab/busybox:1 sleep 1000000000;"
+        "docker run -d --stop-timeout 1 --name plain lab/busybox:1 sleep 1000000000",
+        timeout=300,
+    )
+    vm.save("offered")
+    return release
+
+
+@pytest.fixture
+def offered(vm: Vm, new: str) -> Vm:
+    """The old kernel runs, and the new one is offered."""
+    vm.load("offered")
+    return vm
+
+
+@pytest.fixture(scope="module")
+def installed_once(vm: Vm, new: str, tmp_path_factory: pytest.TempPathFactory) -> Result:
+    """The new kernel is installed with `reboot: never`, once for all tests that begin there."""
+    vm.load("offered")
+    done = harden(vm, policy(tmp_path_factory.mktemp("never"), reboot="never"))
+    vm.save("installed")
+    return done
+
+
+@pytest.fixture
+def installed(vm: Vm, installed_once: Result) -> Vm:
+    vm.load("installed")
+    return vm
+
+
+def policy(folder: Path, **rules: object) -> Path:
+    """A policy about kernels alone; every policy is JSON, too."""
+    path = folder / "policy.yml"
+    kernel = {"running": "newest-installed", "update": "security", "keep": 2, "deadline": DEADLINE} | rules
+    path.write_text(json.dumps({"kernel": kernel}))
+    return path
+
+
+def harden(vm: Vm, path: Path, *options: str, deploy: str = "harden.py") -> Result:
+    return finish(*start(vm.inventory(), deploy, "--data", f"policy={path}", *options), minutes=40)
+
+
+def runs(vm: Vm) -> str:
+    return vm.ssh("uname -r").stdout.strip()
+
+
+def containers(vm: Vm) -> set[str]:
+    return set(vm.ssh("docker ps --format '{{.Names}}'").stdout.split())
+
+
+def saved(vm: Vm) -> str:
+    return vm.ssh("grub-editenv list | sed -n 's/^saved_entry=//p'").stdout.strip()
+
+
+def assert_on(vm: Vm, release: str) -> None:
+    assert (runs(vm), containers(vm)) == (release, {"kept", "plain"})
+    assert release in saved(vm)
+    assert vm.ssh(f"ls {STATE}/trial 2>/dev/null; grub-editenv list | grep next_entry= || :").stdout.strip() in (
+        "",
+        "next_entry=",
+    )
+
+
+def test_never_installs_and_reboots_nothing(vm: Vm, installed_once: Result, installed: Vm, new: str) -> None:
+    assert installed_once.host()["status"] == "ok", installed_once.out + installed_once.err
+    assert installed_once.states()["kernel.update"] == "pass"
+    assert installed_once.states()["kernel.reboot-needed"] == "pending-reboot"
+    assert f"{new}" in installed_once.reason("kernel.reboot-needed")
+    assert installed_once.code == 0
+    assert runs(vm) != new
+    assert containers(vm) == {"kept", "plain"}
+    assert saved(vm) == "", "GRUB's own default is left as it was"
+
+
+def test_an_update_is_planned_then_done_confirmed_and_undone(offered: Vm, new: str, tmp_path: Path) -> None:
+    vm, old = offered, runs(offered)
+    path = policy(tmp_path, reboot="now")
+    untouched = fingerprint(vm)
+    dry = finish(*start(vm.inventory(), "harden.py", "--data", f"policy={path}", "--dry", yes=False))
+    assert fingerprint(vm) == untouched
+    for words in ("reboots once, because", "stops and starts again: kept, plain", "on trial"):
+        assert words in dry.out, dry.out
+
+    done = harden(vm, path)
+    assert done.code == 0, done.out + done.err
+    assert_on(vm, new)
+    assert done.not_holding() == {}
+    assert "result=confirmed" in vm.ssh(f"cat {STATE}/last").stdout
+
+    untouched, started = fingerprint(vm), executions(vm)
+    again = harden(vm, path)
+    assert executions(vm) - started == 2, "one execution for harden, one for asking"
+    assert (again.code, again.host()["changes"]) == (0, [])
+    assert fingerprint(vm) == untouched
+
+    undone = harden(vm, path, deploy="rollback.py")
+    assert undone.host()["status"] == "ok", undone.out + undone.err
+    assert old in saved(vm)
+    assert runs(vm) == new, "an undo does not reboot"
+    vm.reboot()
+    assert runs(vm) == old
+    assert "kept" in containers(vm)
+
+
+def assert_went_back(vm: Vm, path: Path, old: str, new: str, gate: str) -> None:
+    """A run boots the new kernel; the host is on the old one again by itself, says why, and it is not tried again."""
+    done = harden(vm, path)
+    assert done.code == 1, done.out + done.err
+    assert f"was not kept ({gate}" in str(done.host()["error"]), done.host()["error"]
+    assert_on(vm, old)
+    assert done.states()["kernel.reboot-needed"] == "fail"
+    assert f"did not pass ({gate}" in done.reason("kernel.reboot-needed")
+    boot = vm.boot_id()
+    again = harden(vm, path)
+    assert "accept=kernel-retry" in again.out, again.out
+    assert again.host()["changes"] == []
+    assert vm.boot_id() == boot
+
+
+def test_a_kernel_whose_initial_ram_disk_lacks_a_driver_comes_back(installed: Vm, new: str, tmp_path: Path) -> None:
+    old = runs(installed)
+    installed.ssh(
+        f"sed -i /virtio_blk/d /etc/initramfs-tools/modules && update-initramfs -u -k {new}"
+        " && echo virtio_blk >>/etc/initramfs-tools/modules",
+        timeout=400,
+    )
+    assert_went_back(installed, policy(tmp_path, reboot="now"), old, new, "boot")
+
+
+def test_a_kernel_that_panics_comes_back(installed: Vm, new: str, tmp_path: Path) -> None:
+    old, script = runs(installed), "/etc/initramfs-tools/scripts/init-top/panic"
+    body = f'#!/bin/sh\n[ "$1" != prereqs ] || exit 0\ncase $(uname -r) in {new}) echo c >/proc/sysrq-trigger ;; esac\n'
+    installed.ssh(f"cat >{script} && chmod +x {script} && update-initramfs -u -k {new}", input=body, timeout=400)
+    assert_went_back(installed, policy(tmp_path, reboot="now"), old, new, "boot")
+
+
+def test_a_kernel_under_which_docker_does_not_start_is_left(installed: Vm, new: str, tmp_path: Path) -> None:
+    old, unit = runs(installed), "/etc/systemd/system/docker.service.d/kernel.conf"
+    installed.ssh(
+        f"mkdir -p $(dirname {unit}) && cat >{unit} && systemctl daemon-reload",
+        input=f"[Service]\nExecStartPre=/bin/sh -c '[ $(uname -r) = {old} ]'\n",
+    )
+    assert_went_back(installed, policy(tmp_path, reboot="now", deadline=120), old, new, "engine")
+
+
+def test_an_initial_ram_disk_that_was_cut_short_is_not_booted(installed: Vm, new: str, tmp_path: Path) -> None:
+    old, boot = runs(installed), installed.boot_id()
+    installed.ssh(f"truncate -s 200000 /boot/initrd.img-{new}")
+    done = harden(installed, policy(tmp_path, reboot="now"))
+    assert done.code == 1
+    assert "not rebooted" in str(done.host()["error"]), done.host()["error"]
+    assert (runs(installed), installed.boot_id()) == (old, boot)
+    assert containers(installed) == {"kept", "plain"}
+
+
+@pytest.mark.on("debian12")
+def test_power_lost_while_the_kernel_is_installed(offered: Vm, new: str, tmp_path: Path) -> None:
+    vm, old = offered, runs(offered)
+    path = policy(tmp_path, reboot="now")
+    process, _ = start(vm.inventory(), "harden.py", "--data", f"policy={path}")
+    deadline = time.monotonic() + 600
+    while vm.ssh(
+        f"ls /boot/vmlinuz-{new} /boot/vmlinuz-{new}.dpkg-new 2>/dev/null | grep -q .", check=False
+    ).returncode:
+        assert time.monotonic() < deadline, "the installation never began"
+        time.sleep(0.2)
+    process.kill()
+    process.wait()
+    vm.power_cut()
+    vm.boot()
+    assert runs(vm) == old
+    vm.ssh("timeout 120 sh -c 'until docker ps; do sleep 2; done' && docker start plain", timeout=150)
+    done = harden(vm, path)
+    assert done.code == 0, done.out + done.err
+    assert_on(vm, new)
+
+
+@pytest.mark.on("debian12")
+def test_a_full_boot_is_told_and_nothing_is_installed(offered: Vm, tmp_path: Path) -> None:
+    offered.ssh("fallocate -l $(($(df --output=avail -B1 / | tail -n 1) - 20000000)) /var/tmp/full")
+    done = harden(offered, policy(tmp_path, reboot="now"))
+    assert "MB free" in done.out, done.out
+    assert done.host()["changes"] == []
+
+
+@pytest.mark.on("debian12")
+def test_a_held_kernel_is_left_alone_and_named(offered: Vm, tmp_path: Path) -> None:
+    offered.ssh("apt-mark hold linux-image-cloud-amd64")
+    done = harden(offered, policy(tmp_path, reboot="now"))
+    assert done.states()["kernel.update"] == "fail"
+    assert "linux-image-cloud-amd64 is held" in done.reason("kernel.update")
+    assert "apt-mark unhold linux-image-cloud-amd64" in done.out
+    assert done.host()["changes"] == []
+
+
+@pytest.mark.on("debian12")
+def test_old_lists_are_refreshed_before_anything_is_believed(offered: Vm, tmp_path: Path) -> None:
+    offered.ssh(f"rm -rf {THERE}/* && apt-get -qq update 2>/dev/null; touch -d '9 days ago' /var/lib/apt/lists")
+    done = harden(offered, policy(tmp_path, reboot="never"))
+    assert "could not be refreshed" in str(done.host()["error"]), "a suite that is gone is an error, not an answer"

@@ -1,0 +1,310 @@
+"""Kernel updates: what is found, what is planned, and what a plan refuses to do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
+from deploys.engine.control import State, Verdict, judge
+from deploys.engine.policy import Policy
+from deploys.engine.reboot import Reboot as HostReboot
+from deploys.kernel import CONTROLS, SUBJECT
+from deploys.kernel_roll import TEMPLATES, library
+from deploys.kernel_rules import KernelRules
+from deploys.kernel_window import Window
+from facts.boot import KERNEL_DEFAULTS, Boot
+from facts.docker import Docker
+from facts.kernel import Kernel, KernelReading
+from facts.kernel_packages import Package, Reboot
+from facts.kernel_updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Offer, Trial, Updates
+from facts.reading import Unknown
+from facts.survey import Survey
+from facts.system import System
+from tests.unit.test_kernel import DOCKER, KERNEL, SYSTEM
+
+NOW = 1_795_000_000  # 2026-11-18 11:06:40 UTC, a Wednesday
+OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
+META = Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.192-2", True, False)
+SAME = replace(META, candidate="6.1.176-1", newest="6.1.176-1", security=False)
+UPDATES = Updates(
+    offers=(SAME,), lists=NOW - 3600, half=(), free=500_000, needed=20_000, needrestart="", on_trial="", last=None,
+    rejected=(), gate=dict.fromkeys(GATE_FILES),
+)  # fmt: skip
+BOOT = Boot("grub", "e", ("ro",), {}, release=OLD, releases=(OLD,), once="")
+
+
+def package(release: str, version: str) -> Package:
+    return Package(f"linux-image-{release}", version, release, False)
+
+
+def kernel(**more: Any) -> KernelReading:
+    updates = replace(UPDATES, **{name: more.pop(name) for name in list(more) if hasattr(UPDATES, name)})
+    boot = replace(
+        BOOT, **{name: more.pop(name) for name in list(more) if name in ("release", "releases", "once", "loader")}
+    )
+    base = replace(
+        KERNEL, release=OLD, version="6.1.176-1", packages=(package(OLD, "6.1.176-1"),), boot=boot, updates=updates,
+        reboot=Reboot(False, "runs the newest installed kernel"),
+    )  # fmt: skip
+    return replace(base, **more)
+
+
+PENDING: dict[str, Any] = {
+    "packages": (package(OLD, "6.1.176-1"), package(NEW, "6.1.192-2")),
+    "releases": (OLD, NEW),
+    "reboot": Reboot(True, f"runs {OLD}; {NEW} is installed"),
+}
+TRIED = {"last": Trial(NEW, "6.1.192-2", "returned", "engine", "Docker is down", "2026-11-18T10:00:00Z", "b"),
+         "rejected": (f"{NEW} 6.1.192-2",)}  # fmt: skip
+
+
+def survey(reading: KernelReading, docker: Any = DOCKER) -> Survey:
+    return Survey({Kernel: reading, Docker: docker, System: replace(SYSTEM, clock=NOW)})
+
+
+def verdict(id_: str, reading: KernelReading, **rules: Any) -> Verdict:
+    control = next(control for control in CONTROLS if control.id == id_)
+    return judge([control], survey(reading), Policy("test", {KernelRules: KernelRules(**rules)}))[0].verdict
+
+
+def plan(reading: KernelReading, accept: tuple[str, ...] = (), docker: Any = DOCKER, **rules: Any) -> list[Change]:
+    policy = Policy("test", {KernelRules: KernelRules(**rules)}, accept=frozenset(accept))
+    found = {finding.control.id: finding for finding in judge(CONTROLS, survey(reading, docker), policy)}
+    return list(SUBJECT.plan(Context(survey(reading, docker), policy, found)))
+
+
+UPDATE = {
+    "the newest": ("security", {}, State.PASS, "6.1.176-1 is the newest kernel that the security archive offers"),
+    "a fix is offered": ("security", {"offers": (META,)}, State.FAIL, "6.1.192-2 is offered as a security fix"),
+    "no fix, but newer": ("security", {"offers": (replace(META, security=False),)}, State.PASS, "newest"),
+    "newer, and all is wanted": ("all", {"offers": (replace(META, security=False),)}, State.FAIL, "192-2 is offered"),
+    "held": ("all", {"offers": (replace(META, held=True),)}, State.FAIL, "linux-image-cloud-amd64 is held"),
+    "pinned": ("all", {"offers": (replace(META, candidate="6.1.176-1"),)}, State.FAIL, "a pin keeps it"),
+    "cut off midway": ("all", {"half": (f"linux-image-{NEW}",)}, State.FAIL, "cut off midway"),
+    "old lists": ("security", {"lists": NOW - 9 * 86400}, State.FAIL, "the package lists are 9 days old"),
+    "an offer in old lists": ("security", {"lists": 0, "offers": (META,)}, State.FAIL, "6.1.192-2 is offered"),
+    "unknown age": ("security", {"lists": Unknown("never")}, State.UNKNOWN, "never"),
+    "unknown offers": ("security", {"offers": Unknown("no lists")}, State.UNKNOWN, "no lists"),
+    "a kernel that no package brings": ("security", {"offers": ()}, State.UNKNOWN, "no installed package"),
+    "none": ("none", {"offers": (META,)}, State.NOT_APPLICABLE, "others"),
+    "not declared": (None, {"offers": (META,)}, State.NOT_APPLICABLE, "others"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", UPDATE)
+def test_update(case: str) -> None:
+    declared, reading, state, words = UPDATE[case]
+    found = verdict("kernel.update", kernel(**reading), update=declared)
+    assert (found.state, words in found.reason) == (state, True), found.reason
+
+
+RUNNING: dict[str, tuple[dict[str, Any], State, str]] = {
+    "the newest": ({}, State.PASS, "runs the newest"),
+    "a newer one waits": (PENDING, State.PENDING_REBOOT, f"{NEW} is installed"),
+    "it was tried": (PENDING | TRIED, State.FAIL, "did not pass (engine: Docker is down); the host went back to"),
+    "an older one was tried": (
+        PENDING | TRIED | {"packages": (package(OLD, "6.1.176-1"), package("6.1.0-57-cloud-amd64", "6.1.199-1"))},
+        State.PENDING_REBOOT, "is installed",
+    ),
+    "live patches": (PENDING | {"livepatches": {"kpatch_1": True}}, State.PENDING_REBOOT, "loaded (kpatch_1)"),
+    "needrestart says otherwise": ({"needrestart": "a reboot is needed"}, State.PASS, "needrestart says: a reboot"),
+    "needrestart agrees": (PENDING | {"needrestart": "a reboot is needed"}, State.PENDING_REBOOT, "is installed"),
+    "on trial": (PENDING | {"on_trial": NEW}, State.PENDING_REBOOT, f"{NEW} is on trial"),
+    "the next boot goes back": ({"release": "6.1.0-49-cloud-amd64"}, State.FAIL, "the next boot takes 6.1.0-49"),
+    "unknown": ({"reboot": Unknown("no dpkg")}, State.UNKNOWN, "no dpkg"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RUNNING)
+def test_running(case: str) -> None:
+    reading, state, words = RUNNING[case]
+    reading = dict(reading)
+    boot_release = reading.pop("release", OLD)
+    found = kernel(**reading)
+    found = replace(found, boot=replace(found.boot, release=boot_release))
+    judged = verdict("kernel.reboot-needed", found, running="newest-installed")
+    assert (judged.state, words in judged.reason) == (state, True), judged.reason
+    assert ("needrestart" in judged.reason) is (case == "needrestart says otherwise")
+
+
+OLDER = tuple(package(f"6.1.0-{n}-cloud-amd64", f"6.1.{n}-1") for n in (40, 45))
+
+
+@pytest.mark.parametrize(
+    ("packages", "keep", "state", "goes"),
+    [
+        ((*OLDER, package(OLD, "6.1.176-1")), 2, State.FAIL, "6.1.0-40-cloud-amd64 can go"),
+        ((*OLDER, package(OLD, "6.1.176-1")), 3, State.PASS, ""),
+        ((*OLDER, package(OLD, "6.1.176-1")), None, State.NOT_APPLICABLE, ""),
+        ((package(OLD, "6.1.176-1"), package("6.1.0-55-cloud-amd64", "6.1.190-1"), package(NEW, "6.1.192-2")), 2,
+         State.FAIL, "6.1.0-55-cloud-amd64 can go"),  # neither what runs nor the newest
+        ((package("6.1.0-50-amd64", "6.1.176-1"), package(OLD, "6.1.176-1")), 2, State.PASS, ""),  # another flavour
+    ],
+)  # fmt: skip
+def test_old_kernels(packages: tuple[Package, ...], keep: int | None, state: State, goes: str) -> None:
+    found = verdict("kernel.old-kernels", kernel(packages=packages), keep=keep)
+    assert found.state is state
+    assert goes in found.reason
+
+
+def test_an_update_without_a_reboot_installs_and_touches_nothing_else() -> None:
+    (install,) = plan(kernel(offers=(META,)), update="security", running="newest-installed", reboot="never")
+    assert isinstance(install, Command)
+    assert install.what == "refresh the package lists, and install linux-image-cloud-amd64 6.1.192-2"
+    assert install.script.endswith("\nupgrade 1 linux-image-cloud-amd64\n")
+    assert install.undo.endswith(f"\nprefer {OLD}\n")
+
+
+def test_never_is_never() -> None:
+    for rules in ({"reboot": "never"}, {}):
+        (told,) = plan(kernel(**PENDING), running="newest-installed", **rules)
+        assert isinstance(told, Blocked)
+        assert "reboot: never" in told.why
+
+
+def test_an_update_with_a_reboot_keeps_the_way_back_first_and_reboots_last() -> None:
+    packages = (*OLDER, package(OLD, "6.1.176-1"))
+    changes = plan(
+        kernel(offers=(META,), packages=packages), update="all", running="newest-installed", reboot="now", keep=2
+    )
+    kinds = [(type(change), getattr(change, "path", "")) for change in changes]
+    assert kinds == [(Command, ""), (WriteFile, GATE_SCRIPT), (WriteFile, GATE_UNIT), (Command, ""), (Command, ""),
+                     (HostReboot, "")]  # fmt: skip
+    assert [change.script.splitlines()[-1] for change in changes if isinstance(change, Command)] == [
+        "keep", "prune 6.1.0-40-cloud-amd64 6.1.0-45-cloud-amd64", "upgrade 0 linux-image-cloud-amd64",
+        "arm 600 0 0 '' ''",
+    ]  # fmt: skip
+    assert changes[-1].interrupts == "reboots once, because 6.1.192-2 is to be installed; no container runs"
+
+
+def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice() -> None:
+    unit = (TEMPLATES / "hullproof-boot-gate.service").read_text()
+    gate = {**dict.fromkeys(GATE_FILES, unit), GATE_SCRIPT: f"{library()}\ngate\n"}
+    rules: dict[str, Any] = {"running": "newest-installed", "reboot": "now", "deadline": 90,
+                             "drain": {"before": "drain it", "after": "undrain"}}  # fmt: skip
+    keep, reboot = plan(kernel(**PENDING, gate=gate), **rules)
+    assert isinstance(keep, Command)
+    assert isinstance(reboot, HostReboot)
+    assert reboot.script.endswith("\narm 90 0 0 'drain it' undrain\n")
+    assert (reboot.seconds, reboot.interrupts) == (
+        780,
+        f"reboots once, because runs {OLD}; {NEW} is installed; no container runs",
+    )
+    assert plan(kernel(gate=gate), **rules) == []
+
+
+REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "outside of the window": ({}, {"reboot": "window", "window": "02:00-04:00"}, "from 02:00-04:00 (UTC) only"),
+    "on LVM": ({"once": "GRUB cannot write its environment on /dev/mapper/vg-root"}, {}, "again and again"),
+    "not known": ({"once": Unknown("no findmnt")}, {}, "no findmnt"),
+    "no GRUB": ({"loader": "none"}, {}, "without GRUB"),
+    "no entry": ({"releases": (NEW,)}, {}, f"no entry for the running {OLD}"),
+    "the same release": ({"packages": (package(OLD, "6.1.176-2"),), "releases": (OLD,)}, {}, "itself was replaced"),
+    "on trial": ({"on_trial": NEW}, {}, "is on trial just now"),
+    "a file of ours cannot be read": ({"gate": {GATE_SCRIPT: Unknown("refused")}}, {}, "refused"),
+    "tried before": (TRIED, {}, "accept=kernel-retry"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_no_reboot(case: str) -> None:
+    reading, rules, words = REFUSED[case]
+    (told,) = plan(kernel(**PENDING | reading), **{"running": "newest-installed", "reboot": "now"} | rules)
+    assert isinstance(told, Blocked)
+    assert words in told.why, told.why
+
+
+def test_a_retry_that_was_accepted_and_a_window_that_is_open() -> None:
+    assert isinstance(
+        plan(kernel(**PENDING | TRIED), ("kernel-retry",), running="newest-installed", reboot="now")[-1], HostReboot
+    )
+    rules = {"running": "newest-installed", "reboot": "window", "window": "wed 11:00-12:00"}
+    reboot = plan(kernel(**PENDING), **rules)[-1]
+    assert isinstance(reboot, HostReboot)
+    assert f"arm 600 {NOW - 400 + 3600} 0" in reboot.script  # it began at 11:00, 400 s ago
+
+
+def test_containers_are_named_and_where_they_cannot_be_nothing_reboots() -> None:
+    silent = Unknown("Docker does not answer")
+    for unknown in (replace(DOCKER, containers=silent), silent):
+        (told,) = plan(kernel(**PENDING), docker=unknown, running="newest-installed", reboot="now")
+        assert isinstance(told, Blocked)
+        assert "Docker does not answer" in told.why
+
+
+@pytest.mark.parametrize(
+    ("reading", "words"),
+    [
+        ({"offers": (replace(META, held=True),)}, "apt-mark unhold linux-image-cloud-amd64"),
+        ({"offers": (replace(META, candidate="6.1.176-1"),)}, "a pin in /etc/apt/preferences"),
+        ({"offers": (META,), "free": 30_000}, "/boot has 29 MB free, and a kernel needs 31 MB"),
+    ],
+)
+def test_what_is_not_installed_and_why(reading: dict[str, Any], words: str) -> None:
+    (told,) = plan(kernel(**reading), update="all", reboot="never")
+    assert isinstance(told, Blocked)
+    assert words in told.why
+
+
+def test_an_installation_that_was_cut_off_is_finished_and_old_lists_are_refreshed() -> None:
+    (finish,) = plan(kernel(half=(f"linux-image-{NEW}",)), update="security", reboot="never")
+    assert finish.what.startswith(f"finish the installation of linux-image-{NEW}")
+    (refresh,) = plan(kernel(lists=0), update="security", reboot="never")
+    assert refresh.what.endswith("if there is one")
+
+
+def test_a_default_that_is_older_than_what_runs_is_put_right_where_reboots_are_ours() -> None:
+    reading = replace(kernel(), boot=replace(BOOT, release="6.1.0-49-cloud-amd64"))
+    (keep,) = plan(reading, running="newest-installed", reboot="now")
+    assert isinstance(keep, Command)
+    assert keep.script.endswith("\nkeep\n")
+    assert isinstance(plan(reading, running="newest-installed", reboot="never")[0], Blocked)
+
+
+def test_on_rhel_a_new_kernel_is_not_made_the_default_by_its_installation() -> None:
+    offer = Offer("kernel-core", "5.14.0-503.el9", "5.14.0-570.el9", "5.14.0-570.el9", True, False)
+    reading = replace(kernel(offers=(offer,), loader="bls"))
+    reading = replace(
+        reading, boot=replace(reading.boot, kernel_defaults="UPDATEDEFAULT=yes\nDEFAULTKERNEL=kernel-core\n")
+    )
+    changes = plan(reading, update="security", running="newest-installed", reboot="now")
+    (write,) = [change for change in changes if isinstance(change, WriteFile) and change.path == KERNEL_DEFAULTS]
+    assert write.text == "DEFAULTKERNEL=kernel-core\nUPDATEDEFAULT=no\n"
+    assert any(isinstance(c, Command) and c.script.endswith("\nupgrade 1 'kernel*'\n") for c in changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "clock", "minutes"),
+    [
+        ("11:00-12:00", NOW, 53),
+        ("12:00-13:00", NOW, None),
+        ("wed 11:00-12:00", NOW, 53),
+        ("tue,thu 11:00-12:00", NOW, None),
+        ("tue 22:00-12:00", NOW, 53),  # it began the day before
+        ("wed 22:00-12:00", NOW, None),
+        ("11:06-11:06", NOW, 24 * 60),
+    ],
+)
+def test_windows(text: str, clock: int, minutes: int | None) -> None:
+    end = Window.parse(text).end(clock)
+    assert (None if end is None else (end - clock) // 60) == (minutes if minutes != 24 * 60 else 24 * 60 - 1)
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"reboot": "window"}, "go together"),
+        ({"window": "02:00-04:00"}, "go together"),
+        ({"reboot": "window", "window": "2-4"}, "is no window"),
+        ({"reboot": "window", "window": "sam 02:00-04:00"}, "sam is no day"),
+        ({"reboot": "window", "window": "25:00-26:00"}, "no such time"),
+        ({"keep": 1}, "greater than or equal to 2"),
+        ({"update": "some"}, "'security', 'all' or 'none'"),
+    ],
+)
+def test_a_policy_that_is_wrong_is_refused(rules: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        KernelRules(**rules)
