@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from deploys import apparmor, docker, kernel, networks, seccomp, userns
+from deploys import apparmor, audit, docker, kernel, networks, seccomp, userns
 from deploys.engine.change import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
     kernel.SUBJECT,
+    audit.SUBJECT,
     apparmor.SUBJECT,
     seccomp.SUBJECT,
     userns.SUBJECT,
