@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from deploys import apparmor_plan, apparmor_profile
+from deploys import apparmor_plan, apparmor_profile, lsm
 from deploys.apparmor_profile import CONTAINER, DEFAULT, Stage
 from deploys.containers import options, unknown_process
 from deploys.engine.change import Change, Context, Subject
@@ -63,6 +63,8 @@ def on_apparmor(key: str) -> Callable[[Check], Check]:
                 return not_applicable(f"this is a container ({container}): AppArmor is the business of its host")
             if (major := survey[Lsm].major) in ("selinux", "smack"):
                 return not_applicable(f"this host confines with {major}, and a kernel runs one such module")
+            if key == "enabled" and lsm.wanted(survey, policy) == "selinux":
+                return not_applicable("the policy wants SELinux on this host (lsm.module)")
             if survey[AppArmor].enabled is None:
                 return not_applicable("this kernel was built without AppArmor")
             return check(survey, policy)

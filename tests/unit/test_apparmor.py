@@ -14,6 +14,7 @@ from deploys.docker_daemon import RESTART
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
+from deploys.lsm import LsmRules
 from facts.apparmor import AppArmor, AppArmorReading, Profile
 from facts.boot import Boot
 from facts.denials import Denials, DenialsReading
@@ -104,7 +105,9 @@ def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, *
             System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, CLOCK, True, more.get("inside")),
         }
     )
-    policy = Policy("test", {AppArmorRules: rules}, accept=frozenset(accept.split()))
+    policy = Policy(
+        "test", {AppArmorRules: rules, LsmRules: more.get("lsm") or LsmRules()}, accept=frozenset(accept.split())
+    )
     return Context(survey, policy, {f.control.id: f for f in judge(subject.SUBJECT.controls, survey, policy)})
 
 
@@ -380,3 +383,10 @@ def test_by_design_and_undeclared_profiles_are_left_alone() -> None:
     assert changes(context(apparmor(("unconfined",), "unconfined"))) == []
     (change,) = changes(context(apparmor(declared=())))
     assert isinstance(change, Blocked)
+
+
+def test_where_the_policy_wants_selinux_apparmor_is_not_brought_back() -> None:
+    reading = apparmor(enabled=False, profiles={})
+    switched = context(reading, kernel=kernel(("security=selinux",)), lsm=LsmRules(module="selinux"), stack=())
+    assert finding(switched, "enabled").state is State.NOT_APPLICABLE
+    assert not any(isinstance(change, WriteFile) for change in changes(switched))
