@@ -15,6 +15,7 @@ from tests.lab import Vm
 from tests.lab.drive import Result, run
 
 VARIANT = "stock"
+PLAIN = "apparmor: {enabled: true, containers: true}\n"
 POLICY = "apparmor: {enabled: true, containers: true, container_profile: default, observe_hours: 1}\n"
 HOST_TOOLS = "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro"
 RAW = "/usr/bin/perl -e 'socket(S,2,3,1) or die qq($!); print qq(raw)'"
@@ -33,12 +34,13 @@ def story() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def deploy(vm: Vm, tmp_path_factory: pytest.TempPathFactory) -> Deploy:
     """Run a deploy under a policy of AppArmor alone; every run may start containers anew."""
-    path: Path = tmp_path_factory.mktemp("policy") / "apparmor.yml"
-    path.write_text(POLICY)
+    folder: Path = tmp_path_factory.mktemp("policy")
+    (folder / "plain.yml").write_text(PLAIN)
+    (folder / "ours.yml").write_text(POLICY)
 
-    def go(name: str, *accept: str) -> Result:
+    def go(name: str, *accept: str, policy: str = "ours") -> Result:
         names = ",".join(("container-restart", *accept))
-        return run(vm, name, "--data", f"policy={path}", "--data", f"accept={names}")
+        return run(vm, name, "--data", f"policy={folder / policy}.yml", "--data", f"accept={names}")
 
     return go
 
@@ -67,6 +69,23 @@ def test_before_containers_are_unconfined(vm: Vm) -> None:
     vm.ssh(f"docker run -d --name web --restart always {HOST_TOOLS} lab/busybox:1 sleep 1000000", timeout=240)
     assert web(vm)[1] == "unconfined"
     assert in_web(vm)
+
+
+def test_dockers_own_profile_is_found_missing_and_loaded_again(vm: Vm, deploy: Deploy) -> None:
+    """It has no file, so aa-remove-unknown takes it for a stranger, and what ran under it runs unconfined."""
+    plain = deploy("harden.py", policy="plain")
+    assert plain.not_holding() == {}, plain.out + plain.err
+    assert web(vm)[1] == "docker-default (enforce)"
+    assert in_web(vm), "Docker's own lets it"
+    vm.ssh("aa-remove-unknown")
+    assert web(vm)[1] == "unconfined"
+    drift = deploy("drift.py", policy="plain")
+    assert "docker-default is not loaded" in drift.reason("apparmor.docker-profile")
+    assert "web" in drift.reason("apparmor.containers-confined")
+    for _ in range(2):  # the profile, then what runs without it
+        mended = deploy("harden.py", policy="plain")
+    assert mended.not_holding() == {}, mended.out + mended.err
+    assert web(vm)[1] == "docker-default (enforce)"
 
 
 def test_it_is_observed_first_without_taking_protection_away(vm: Vm, deploy: Deploy, story: dict[str, Any]) -> None:
@@ -116,7 +135,6 @@ def test_a_second_run_changes_nothing(vm: Vm, deploy: Deploy) -> None:
 
 def test_it_survives_what_takes_profiles_away(vm: Vm, deploy: Deploy) -> None:
     """A restart of Docker, a stopped service, an upgrade of the package, and the removal of profiles without a file."""
-    pid, _ = web(vm)
     vm.ssh("systemctl restart docker", timeout=240)
     vm.ssh("systemctl stop apparmor; apt-get -qq install --reinstall apparmor 2>&1; aa-remove-unknown", timeout=600)
     assert mode(vm, "docker-default") == "enforce"
