@@ -91,7 +91,7 @@ def stage(reading: SELinuxReading, words: Sequence[str], denials: DenialsReading
         ready = known(reading.config_mode) == "permissive" and _chosen(words)
         return Stage("reboot" if ready else "prepare")
     since = known(reading.observed_since)
-    if since is None or since < denials.booted:
+    if since is None:
         return Stage("observe")
     seen = tuple(row for row in denials.since(since) if row.module == "selinux")
     until = since + hours * 3600

@@ -15,7 +15,7 @@ LABEL = "/proc/self/attr/current"
 PARAMETERS = ("selinux", "enforcing", "security", "lsm")
 BOOLEANS = f"{FS}/booleans"
 POLICIES = "/etc/selinux"
-OBSERVED = "/var/lib/hullproof/selinux-observed"  # since when we watch what enforcing would refuse
+OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, we watch what enforcing would refuse
 CONTAINER_MODULES = ("container", "docker", "podman", "virt")
 
 Mode = Literal["enforcing", "permissive", "disabled"]

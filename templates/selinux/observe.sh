@@ -2,4 +2,4 @@
 for kind in unlabeled_t default_t file_t; do
   find / -xdev -context "*:$kind:*" -print0 2>/dev/null
 done | xargs -0 -r restorecon -F 2>/dev/null
-mkdir -p "$(dirname "$MARK")" && date +%s >"$MARK.new" && mv "$MARK.new" "$MARK"
+date +%s >"$MARK.new" && mv "$MARK.new" "$MARK"

@@ -14,6 +14,5 @@ awk '$3 ~ /^(ext[234]|xfs|btrfs|f2fs)$/ && $4 ~ /(^|,)rw(,|$)/ && $2 != "/" && $
   && $2 !~ /\/(overlay2|containers|netns)\// { print $2 }' /proc/mounts | grep -v '\\' | while read -r place; do
   mount --bind "$place" "$root$place"
 done
-setfiles -q -m -F -r $root "$contexts" $root 2>&1 | tail -n 5
-ls -Zd /sbin/init 2>/dev/null | grep -q . || { echo "no label was written"; exit 1; }
+if ! said=$(setfiles -q -i -m -F -r $root "$contexts" $root 2>&1); then printf '%s\n' "$said" | tail -n 5; exit 1; fi
 rm -f /.autorelabel
