@@ -63,9 +63,9 @@ def on_selinux(key: str) -> Callable[[Check], Check]:
 
 def stage(survey: Survey, policy: Policy) -> selinux_plan.Stage:
     hours = policy[SELinuxRules].observe_hours
-    return selinux_plan.stage(
-        survey[SELinux], boot_words(survey), survey[Denials], survey[System].clock, 24 if hours is None else hours
-    )
+    bar = selinux_plan.barred(boot_words(survey), survey[System].family)
+    clock = survey[System].clock
+    return selinux_plan.stage(survey[SELinux], bar, survey[Denials], clock, 24 if hours is None else hours)
 
 
 def boot_words(survey: Survey) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def enforcing(survey: Survey, policy: Policy) -> Verdict:
     mode, config = known(reading.mode), known(reading.config_mode)
     live = {"mode": mode, "policy": known(reading.policy_loaded), "type": known(reading.type)}
     disk = {"config": config, "command line": " ".join(_about_selinux(words)) or "nothing"}
-    off = disagreements(reading, words)
+    off = disagreements(reading, selinux_plan.barred(words, survey[System].family))
     if not off:
         return passed("SELinux enforces, and the next boot does", "enforcing", disk, live)
     now = stage(survey, policy)
@@ -95,7 +95,7 @@ def _about_selinux(words: tuple[str, ...]) -> list[str]:
     return [word for name in names if (word := given(words, name))]
 
 
-def disagreements(reading: SELinuxReading, words: tuple[str, ...]) -> list[str]:
+def disagreements(reading: SELinuxReading, bar: str | None) -> list[str]:
     """Which of the readings keep SELinux from enforcing, now or after the next boot, each named."""
     found = []
     mode = known(reading.mode)
@@ -107,7 +107,7 @@ def disagreements(reading: SELinuxReading, words: tuple[str, ...]) -> list[str]:
         found.append(f"/etc/selinux/config says {reading.config_mode or 'nothing'}")
     elif (kind := known(reading.type)) not in known(reading.policies):
         found.append(f"/etc/selinux/config names the policy {kind}, which is not installed")
-    if bar := selinux_plan.barred(words):
+    if bar:
         found.append(f"the next boot's command line has {bar}")
     if reading.relabel_pending:
         found.append("/.autorelabel asks the next boot to label all files")

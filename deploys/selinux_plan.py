@@ -70,25 +70,28 @@ class Stage:
         }[self.name]  # fmt: skip
 
 
-def barred(words: Sequence[str]) -> str | None:
-    """The word of a command line that keeps SELinux off or permissive, or `no security=selinux`."""
+def barred(words: Sequence[str], family: str) -> str | None:
+    """What on a command line keeps SELinux off or permissive. Debian's kernels take AppArmor where none is named."""
     for name, value in (("selinux", "0"), ("enforcing", "0")):
         if given(words, name) == f"{name}={value}":
             return f"{name}={value}"
-    if listed := given(words, "lsm"):
+    if listed := given(words, "lsm"):  # with lsm= the kernel does not look at security=
         return None if "selinux" in listed.removeprefix("lsm=").split(",") else listed
     chosen = given(words, "security")
-    return chosen if chosen not in (None, "security=selinux") else None
+    if chosen is None:
+        return "no security=selinux" if family == "debian" else None
+    return None if chosen == "security=selinux" else chosen
 
 
-def stage(reading: SELinuxReading, words: Sequence[str], denials: DenialsReading, clock: int, hours: int) -> Stage:
+def stage(reading: SELinuxReading, bar: str | None, denials: DenialsReading, clock: int, hours: int) -> Stage:
+    """What comes next; `bar` is what keeps it off on the next boot's command line."""
     mode = known(reading.mode)
     if mode == "enforcing":
         return Stage("keep")
     if not known(reading.policies) or not known(reading.setfiles):
         return Stage("packages")
     if mode == "disabled" or not known(reading.policy_loaded):  # RHEL 9 runs without a policy where it is disabled
-        ready = known(reading.config_mode) == "permissive" and _chosen(words)
+        ready = known(reading.config_mode) == "permissive" and not bar
         return Stage("reboot" if ready else "prepare")
     since = known(reading.observed_since)
     if since is None:
@@ -98,13 +101,6 @@ def stage(reading: SELinuxReading, words: Sequence[str], denials: DenialsReading
     if clock < until:
         return Stage("wait", until, seen)
     return Stage("held" if seen else "enforce", until, seen)
-
-
-def _chosen(words: Sequence[str]) -> bool:
-    """Whether the next boot runs with SELinux: where AppArmor is built in too, it has to be named."""
-    if barred(words):
-        return False
-    return given(words, "security") == "security=selinux" or given(words, "lsm") is not None
 
 
 def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> Iterator[Change]:
@@ -125,32 +121,44 @@ def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> I
     elif now.name == "held":
         yield Blocked(SUBJECT, "enforce SELinux", why=now.say())
     elif now.name == "keep":
-        yield from _keep(reading, boot)
+        yield from _keep(reading, boot, family)
 
 
 def _prepare(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
-    """Permissive is on disk before anything lets SELinux boot."""
-    if boot.loader not in ("grub", "bls"):
-        yield Blocked(SUBJECT, f"boot with {WORDS}", why="the boot loader is neither GRUB's menu nor BLS: add it there")
+    """Permissive is on disk, and every file labelled, before anything lets SELinux boot."""
+    parameters = _parameters(boot, family)
+    if isinstance(parameters, Blocked):
+        yield parameters
         return
-    words = () if isinstance(boot.configured, Unknown) else boot.configured
-    if (listed := given(words, "lsm")) and "selinux" not in listed.removeprefix("lsm=").split(","):
-        yield Blocked(SUBJECT, f"boot with {WORDS}", why=f"{listed} is given, which passes over security=: change it")
-        return
-    if known(reading.config_mode) != "permissive":
-        yield _config(reading, "permissive", TYPES.get(family, "targeted"))
     kind = known(reading.type) or TYPES.get(family, "targeted")
+    if known(reading.config_mode) != "permissive":
+        yield _config(reading, "permissive", kind)
     yield Command(SUBJECT, "label every file of the host (takes minutes; nothing is confined by it yet)",
                   script=f"TYPE={quote(kind)}\n{_template('relabel.sh')}", undo="")  # fmt: skip
-    what = f"add {WORDS} to the boot parameters: the next boot runs with SELinux in permissive, without AppArmor"
+    if parameters:
+        yield parameters
+
+
+def _parameters(boot: Boot, family: str) -> Change | None:
+    """What takes SELinux onto the next boot's command line; None where it is there."""
+    what = f"add {WORDS} to the boot parameters: the next boot runs with SELinux, and without AppArmor"
+    if isinstance(boot.configured, Unknown):
+        return Blocked(SUBJECT, what, why=boot.configured.unknown)
+    bar = barred(boot.configured, family)
+    if bar is None:
+        return None
+    if bar.startswith("lsm="):
+        return Blocked(SUBJECT, what, why=f"{bar} is given, which passes over security=: add selinux to it")
     if boot.loader == "bls":
         undo = f"grubby --update-kernel=ALL --remove-args={quote(WORDS)}"
         script = f"grubby --update-kernel=ALL --remove-args='selinux enforcing' --args={quote(WORDS)}"
-        yield Command(SUBJECT, what, script=script, undo=undo)
-    else:
-        before = boot.defaults.get(DROP_IN)
-        yield WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(), before=None if before is None else known(before),
-                        activate=update_grub())  # fmt: skip
+        return Command(SUBJECT, what, script=script, undo=undo)
+    before = boot.defaults.get(DROP_IN)
+    if boot.loader == "grub" and before is None and bar != "enforcing=0":
+        return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(), before=None, activate=update_grub())
+    return Blocked(
+        SUBJECT, what, why=f"the command line has {bar}, which is not ours to change: change it where it is given"
+    )
 
 
 def drop_in() -> str:
@@ -185,14 +193,12 @@ def _enforce() -> Command:
     return Command(SUBJECT, what, script=script, undo="echo 0 >/sys/fs/selinux/enforce", confirm=confirm)
 
 
-def _keep(reading: SELinuxReading, boot: Boot) -> Iterator[Change]:
+def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
     """It enforces, and we have come in: now it may be there after a boot."""
     if known(reading.config_mode) != "enforcing":
-        yield _config(reading, "enforcing", known(reading.type) or "targeted")
-    words = () if isinstance(boot.configured, Unknown) else boot.configured
-    if bar := barred(words):
-        why = f"take {bar} away where it is given, or the next boot has no enforcing SELinux"
-        yield Blocked(SUBJECT, "enforce after the next boot", why=why)
+        yield _config(reading, "enforcing", known(reading.type) or TYPES.get(family, "targeted"))
+    if parameters := _parameters(boot, family):
+        yield parameters
 
 
 def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Change]:

@@ -130,14 +130,14 @@ def test_which_module(module: Any, family: str, live: str, want: State) -> None:
         (selinux("enforcing", "enforcing", policy_loaded=False), SELINUX_BOOT, "no policy is loaded"),
         (selinux("enforcing", "enforcing", type="mls"), SELINUX_BOOT, "the policy mls, which is not installed"),
         (selinux("enforcing", "enforcing", relabel_pending=True), SELINUX_BOOT, "/.autorelabel"),
-        (selinux("disabled", "enforcing"), kernel(("ro",)), "SELinux disabled"),
+        (selinux("disabled", "enforcing"), SELINUX_BOOT, "SELinux disabled"),
     ],
 )
 def test_the_reading_that_moved_is_named(reading: SELinuxReading, boot: Any, says: str) -> None:
     found = finding(context(reading, boot))
     assert found.state is State.FAIL
     assert says in found.verdict.reason
-    assert len([part for part in found.verdict.reason.split(". Next")[0].split("; ")]) == 1
+    assert "; " not in found.verdict.reason.split(". Next")[0]
 
 
 @pytest.mark.parametrize("field", ["mode", "config_mode", "policy_loaded", "policies"])
@@ -178,7 +178,10 @@ def test_then_labels_and_the_command_line_with_permissive_on_disk_first() -> Non
 
 def test_red_hats_boot_loader_and_its_kernel_without_a_policy() -> None:
     reading = selinux("permissive", "disabled", policy_loaded=False, type="targeted", policies=("targeted",))
-    config, _, boot = changes(context(reading, kernel(("ro",), "bls"), family="rhel"))
+    assert [type(change) for change in changes(context(reading, kernel(("ro",), "bls"), family="rhel"))] == [
+        WriteFile, Command,
+    ]  # fmt: skip
+    config, _, boot = changes(context(reading, kernel(("selinux=0",), "bls"), family="rhel"))
     assert isinstance(config, WriteFile)
     assert isinstance(boot, Command)
     assert f"--args='{WORDS}'" in boot.script
@@ -186,7 +189,7 @@ def test_red_hats_boot_loader_and_its_kernel_without_a_policy() -> None:
 
 @pytest.mark.parametrize(
     ("boot", "says"),
-    [(kernel(("ro",), "none"), "neither GRUB"), (kernel(("lsm=landlock,apparmor",)), "passes over security=")],
+    [(kernel(("ro",), "none"), "not ours to change"), (kernel(("lsm=landlock,apparmor",)), "passes over security=")],
 )
 def test_a_command_line_that_is_not_ours(boot: Any, says: str) -> None:
     (blocked,) = changes(context(INSTALLED, boot))
@@ -245,9 +248,9 @@ def test_at_last_it_is_on_disk() -> None:
 @pytest.mark.parametrize(
     ("words", "bar"),
     [
-        ("", None),
+        ("security=selinux", None),
         ("selinux=0", "selinux=0"),
-        ("selinux=0 selinux=1", None),
+        ("selinux=0 selinux=1 security=selinux", None),
         ("enforcing=0", "enforcing=0"),
         ("security=apparmor", "security=apparmor"),
         ("security=apparmor security=selinux", None),
@@ -256,7 +259,15 @@ def test_at_last_it_is_on_disk() -> None:
     ],
 )
 def test_what_keeps_it_off(words: str, bar: str | None) -> None:
-    assert barred(words.split()) == bar
+    assert barred(words.split(), "debian") == bar
+
+
+def test_where_no_module_is_named_debian_boots_apparmor_and_red_hat_selinux() -> None:
+    assert barred(["ro"], "debian") == "no security=selinux"
+    assert barred(["ro"], "rhel") is None
+    (write,) = changes(context(ENFORCING, kernel(("ro",))))
+    assert isinstance(write, WriteFile)
+    assert write.path == DROP_IN
 
 
 def labelled(*labels: str, on: bool = True, **more: Any) -> Any:
