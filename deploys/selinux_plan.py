@@ -134,7 +134,7 @@ def _prepare(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Chang
     if known(reading.config_mode) != "permissive":
         yield _config(reading, "permissive", kind)
     yield Command(SUBJECT, "label every file of the host (takes minutes; nothing is confined by it yet)",
-                  script=f"TYPE={quote(kind)}\n{_template('relabel.sh')}", undo="")  # fmt: skip
+                  script=f"TYPE={quote(kind)} unshare --mount sh -c {quote(_template('relabel.sh'))}", undo="")  # fmt: skip
     if parameters:
         yield parameters
 

@@ -169,7 +169,7 @@ def test_then_labels_and_the_command_line_with_permissive_on_disk_first() -> Non
     assert config.path == CONFIG
     assert config.text == PERMISSIVE
     assert isinstance(label, Command)
-    assert label.script.startswith("TYPE=default\n")
+    assert label.script.startswith("TYPE=default unshare --mount ")
     assert isinstance(boot, WriteFile)
     assert (boot.path, boot.text) == (DROP_IN, drop_in())
     assert "without AppArmor" in boot.what
