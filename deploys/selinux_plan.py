@@ -133,8 +133,9 @@ def _prepare(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Chang
     kind = known(reading.type) or TYPES.get(family, "targeted")
     if known(reading.config_mode) != "permissive":
         yield _config(reading, "permissive", kind)
+    label = f"TYPE={quote(kind)} unshare --mount sh -c {quote(_template('relabel.sh'))}"
     yield Command(SUBJECT, "label every file of the host (takes minutes; nothing is confined by it yet)",
-                  script=f"TYPE={quote(kind)} unshare --mount sh -c {quote(_template('relabel.sh'))}", undo="")  # fmt: skip
+                  script=label, undo="")  # fmt: skip
     if parameters:
         yield parameters
 
