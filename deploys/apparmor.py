@@ -8,13 +8,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from deploys import apparmor_plan
+from deploys import apparmor_plan, apparmor_profile, lsm
+from deploys.apparmor_profile import CONTAINER, DEFAULT, Stage
 from deploys.containers import options, unknown_process
 from deploys.engine.change import Change, Context, Subject
 from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy, Rules
 from deploys.kernel_boot import given
-from facts.apparmor import AppArmor, AppArmorReading
+from facts.apparmor import UNIT_DROP_IN, AppArmor, AppArmorReading
+from facts.denials import Denials
 from facts.docker import Container, Docker
 from facts.kernel import Kernel, KernelReading
 from facts.lsm import Lsm
@@ -38,6 +40,14 @@ class AppArmorRules(Rules):
     )
     containers: Literal[True] | None = Field(
         default=None, description="Docker's profile is loaded, and every running container is confined by a profile"
+    )
+    container_profile: Literal["loaded", "default"] | None = Field(
+        default=None,
+        description="hullproof-container, stricter than Docker's own profile: `loaded` for containers that ask for it "
+        "(--security-opt apparmor=hullproof-container), `default` for those that ask for none, too",
+    )
+    observe_hours: int | None = Field(
+        default=None, ge=1, description="How long it only records what it would refuse, before it is enforced"
     )
 
 
@@ -64,6 +74,8 @@ def on_apparmor(key: str) -> Callable[[Check], Check]:
                 return not_applicable(f"this is a container ({container}): AppArmor is the business of its host")
             if other := _other_module(survey):
                 return not_applicable(f"this host confines with {other}, and a kernel runs one such module")
+            if key == "enabled" and lsm.wanted(survey, policy) == "selinux":
+                return not_applicable("the policy wants SELinux on this host (lsm.module)")
             if survey[AppArmor].enabled is None:
                 return not_applicable("this kernel was built without AppArmor")
             return check(survey, policy)
@@ -136,7 +148,12 @@ def docker_profile(survey: Survey, policy: Policy) -> Verdict:
 def until_boot(survey: Survey, verdict: Verdict) -> Verdict:
     """A failure that the next boot ends: the kernel runs without AppArmor, and all is ready for it to run with it."""
     reading = survey[AppArmor]
-    if known(reading.enabled) or known(reading.parser) is None or barred(boot_words(survey[Kernel])):
+    if (
+        verdict.state is not State.FAIL
+        or known(reading.enabled)
+        or known(reading.parser) is None
+        or barred(boot_words(survey[Kernel]))
+    ):
         return verdict
     reason = f"{verdict.reason}; the kernel runs without AppArmor until the next boot"
     return replace(verdict, state=State.PENDING_REBOOT, reason=reason)
@@ -191,6 +208,31 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
                   DOCKER_DEFAULT, "confined")  # fmt: skip
 
 
+@on_apparmor("container_profile")
+def container_profile(survey: Survey, policy: Policy) -> Verdict:
+    return until_boot(survey, apparmor_profile.judge(survey[AppArmor], CONTAINER, stage(survey, policy, CONTAINER)))
+
+
+@on_apparmor("container_profile")
+def container_default(survey: Survey, policy: Policy) -> Verdict:
+    if policy[AppArmorRules].container_profile != "default":
+        return not_applicable("the policy asks for it by name only")
+    if not survey[Docker].installed:
+        return not_applicable("Docker is not installed")
+    verdict = apparmor_profile.judge(survey[AppArmor], DEFAULT, stage(survey, policy, DEFAULT))
+    if verdict.state is State.PASS and survey[AppArmor].files.get(UNIT_DROP_IN) != apparmor_profile.drop_in():
+        return failed("a start of Docker may replace it with Docker's own", "enforce", verdict.disk, verdict.live)
+    return until_boot(survey, verdict)
+
+
+def stage(survey: Survey, policy: Policy, name: str) -> Stage:
+    hours = policy[AppArmorRules].observe_hours
+    reading = survey[AppArmor]
+    since = apparmor_profile.observed_since(name, apparmor_profile.text_of(reading, name))
+    seen = survey[Denials].since(since) if hours and since else ()
+    return apparmor_profile.stage(reading, name, hours, survey[System].clock, seen)
+
+
 def _able(survey: Survey) -> bool:
     """Whether a container that starts now gets a profile."""
     reading = survey[AppArmor]
@@ -234,9 +276,21 @@ def plan(context: Context) -> Iterator[Change]:
         for name in context.policy[AppArmorRules].profiles or []:
             if name not in reading.by_design:
                 yield from apparmor_plan.enforce(reading, name, on_disk(reading, name))
+    yield from _plan_profiles(context, reading)
     if context.failing("apparmor.docker-profile", "apparmor.containers-confined") and reading.enabled is True:
         late = [container for container in known(context.survey[Docker].containers) if by_age(container)]
         yield from apparmor_plan.confine(context, late, _able(context.survey))
+
+
+def _plan_profiles(context: Context, reading: AppArmorReading) -> Iterator[Change]:
+    """Before Docker is told to start anew, which then finds its profile loaded."""
+    if reading.enabled is not True:
+        return
+    for name, control in ((CONTAINER, "apparmor.container-profile"), (DEFAULT, "apparmor.container-default")):
+        if context.failing(control):
+            yield from apparmor_profile.plan(context, reading, name, stage(context.survey, context.policy, name))
+    if context.failing("apparmor.container-default"):
+        yield from apparmor_profile.keep_after_start(context, reading)
 
 
 CONTROLS = (
@@ -255,6 +309,12 @@ CONTROLS = (
     Control("apparmor.containers-confined", "Every running container is confined by a profile", Severity.HIGH,
             "Docker's report says that the kernel has AppArmor, not that a container's process has a profile",
             containers_confined, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART),
+    Control("apparmor.container-profile", "A profile stricter than Docker's own is there for containers", Severity.LOW,
+            "Docker's own profile lets containers forge packets, trace, and use every capability they are given",
+            container_profile, ("CIS-Docker-5.2",)),
+    Control("apparmor.container-default", "Containers that ask for no profile get the stricter one", Severity.MEDIUM,
+            "a profile that has to be asked for confines what its owner thought of; Docker has no setting for this",
+            container_default, ("CIS-Docker-5.2", "NIST-800-190-4.4.3")),
 )  # fmt: skip
 
 SUBJECT = Subject(
@@ -262,5 +322,6 @@ SUBJECT = Subject(
     rules=AppArmorRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(AppArmor, Lsm, SELinux, Kernel, System, Docker),
+    facts=(AppArmor, Denials, Lsm, SELinux, Kernel, System, Docker),
+    accepts=(apparmor_profile.ACCEPT,),
 )

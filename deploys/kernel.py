@@ -221,5 +221,5 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(System, Kernel, Docker),
-    accepts=(RETRY,),
+    accepts=(kernel_update.RETRY,),
 )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from deploys import apparmor, docker, kernel, networks, seccomp, userns
+from deploys import apparmor, audit, docker, kernel, lsm, networks, seccomp, selinux, userns
 from deploys.engine.change import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
     kernel.SUBJECT,
+    audit.SUBJECT,
+    lsm.SUBJECT,
+    selinux.SUBJECT,
     apparmor.SUBJECT,
     seccomp.SUBJECT,
     userns.SUBJECT,

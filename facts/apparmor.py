@@ -14,6 +14,11 @@ from facts.selinux import parameters
 ENABLED = "/sys/module/apparmor/parameters/enabled"
 LOADED = "/sys/kernel/security/apparmor/profiles"
 FOLDER = "/etc/apparmor.d"
+POLICY = "/sys/kernel/security/apparmor/policy/profiles"
+CACHE = "/var/cache/apparmor"
+UNIT_DROP_IN = "/etc/systemd/system/docker.service.d/50-hullproof-apparmor.conf"
+# Profiles that hullproof may write, and their files.
+OURS = {"hullproof-container": f"{FOLDER}/hullproof-container", "docker-default": f"{FOLDER}/hullproof-docker-default"}
 PARAMETERS = ("apparmor", "security", "lsm")
 
 
@@ -47,6 +52,7 @@ class AppArmorReading(Jsonable):
     disabled: tuple[str, ...]  # file names in /etc/apparmor.d/disable
     force_complain: tuple[str, ...]  # file names in /etc/apparmor.d/force-complain
     files: dict[str, str | Unknown]  # path to text: our own files and those that declare a profile in complain
+    current: dict[str, bool | Unknown]  # of OURS with a file: whether the kernel has what that file was compiled to
 
     @property
     def by_design(self) -> frozenset[str]:
@@ -71,7 +77,12 @@ for d in disable force-complain; do [ -d {FOLDER}/$d ] && run $d ls {FOLDER}/$d;
 run declared grep -sHE -d skip '^[[:space:]]*(profile[[:space:]]|["/@].*[[:space:]][{{][[:space:]]*$)' {FOLDER}/*
 files=$(grep -slE -d skip 'flags=\\([^)]*complain' {FOLDER}/*)
 [ -n "$files" ] && run complain grep -sH '' $files
-for f in {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
+for f in {FOLDER}/*hullproof* {UNIT_DROP_IN}; do [ -f "$f" ] && show "$f"; done
+digests() {{ # NAME FILE: the digest of what the kernel has, then those of what the parser compiled the file to
+  for d in sha1 sha256; do
+    for f in {POLICY}/$1.[0-9]*/raw_$d; do [ -e "$f" ] && cat "$f" && ${{d}}sum {CACHE}/*/${{2##*/}}; done
+  done; :; }}
+{chr(10).join(f'[ -e {file} ] && run "digests {name}" digests {name} {file}' for name, file in OURS.items())}
 :
 """
 
@@ -89,6 +100,7 @@ for f in {FOLDER}/*hullproof*; do [ -f "$f" ] && show "$f"; done
             disabled=_names(section.blocks.get("disable")),
             force_complain=_names(section.blocks.get("force-complain")),
             files=_files(section),
+            current={name: _current(block) for name, block in section.matching("digests ").items()},
         )
 
 
@@ -188,7 +200,7 @@ def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
 
 def _files(section: Section) -> dict[str, str | Unknown]:
     """Files shown whole, and those that grep(1) read in one go: each line after its file's name."""
-    found = {path: section.text(path) for path in section.blocks if path.startswith(f"{FOLDER}/")}
+    found = {path: section.text(path) for path in section.blocks if path.startswith((f"{FOLDER}/", UNIT_DROP_IN))}
     texts: dict[str, str] = {}
     block = section.blocks.get("complain")
     for line in re.findall(r"[^\n]*\n", block.text) if block else ():
@@ -196,6 +208,16 @@ def _files(section: Section) -> dict[str, str | Unknown]:
         if colon and path.startswith(f"{FOLDER}/"):
             texts[path] = texts.get(path, "") + rest
     return {**texts, **found}
+
+
+def _current(block: Block) -> bool | Unknown:
+    """The parser caches what it compiles a file to, and the kernel gives the digest of what was loaded."""
+    lines = [line.split() for line in block.text.splitlines() if re.match(r"[0-9a-f]{40}", line)]
+    loaded = {words[0] for words in lines if len(words) == 1}
+    compiled = {words[0] for words in lines if len(words) > 1}
+    if loaded and compiled:
+        return bool(loaded & compiled)
+    return Unknown("neither the kernel nor the parser's cache says what the loaded profile was made from")
 
 
 def _names(block: Block | None) -> tuple[str, ...]:

@@ -13,6 +13,9 @@ CONFIG = "/etc/selinux/config"
 MODULES = "/var/lib/selinux"
 LABEL = "/proc/self/attr/current"
 PARAMETERS = ("selinux", "enforcing", "security", "lsm")
+BOOLEANS = f"{FS}/booleans"
+POLICIES = "/etc/selinux"
+OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, we watch what enforcing would refuse
 CONTAINER_MODULES = ("container", "docker", "podman", "virt")
 
 Mode = Literal["enforcing", "permissive", "disabled"]
@@ -34,6 +37,11 @@ class SELinuxReading(Jsonable):
     policy_version: int | Unknown | None  # the newest policy format that this kernel takes; None without SELinux
     modules: tuple[str, ...] | Unknown  # of container, docker, podman and virt those in a policy on disk
     relabel_pending: bool  # /.autorelabel is there
+    config: str | Unknown | None  # the text of /etc/selinux/config
+    policies: tuple[str, ...] | Unknown  # types with a compiled policy in /etc/selinux: default, targeted …
+    setfiles: bool | Unknown  # whether files can be labelled
+    booleans: dict[str, bool]  # the policy's switches about containers, as the kernel has them
+    observed_since: int | Unknown | None  # seconds since the epoch; None: we have not begun to observe
 
     @property
     def container_domains(self) -> bool | Unknown:
@@ -48,6 +56,10 @@ class SELinux(SectionFact[SELinuxReading]):
     script: ClassVar[str] = f"""
 show /proc/filesystems {FS}/enforce {FS}/policyvers {LABEL} {CONFIG} /proc/cmdline
 run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in CONTAINER_MODULES)} ')'
+run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*'
+run setfiles command -v setfiles
+[ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
+[ -e {OBSERVED} ] && show {OBSERVED}
 [ -e /.autorelabel ] && run relabel true
 :
 """
@@ -65,6 +77,11 @@ run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}"
             policy_version=_policy_version(section),
             modules=_modules(section),
             relabel_pending="relabel" in section.blocks,
+            config=config,
+            policies=_policies(section),
+            setfiles=_setfiles(section),
+            booleans=_booleans(section),
+            observed_since=_observed_since(section),
         )
 
 
@@ -121,3 +138,35 @@ def _modules(section: Section) -> tuple[str, ...] | Unknown:
     paths = [line.split("/") for line in (text or "").splitlines() if "/active/modules/" in line]
     disabled = {path[-1] for path in paths if path[-2] == "disabled"}
     return tuple(sorted({path[-1] for path in paths} & set(CONTAINER_MODULES) - disabled))
+
+
+def _policies(section: Section) -> tuple[str, ...] | Unknown:
+    block = section.block("policies")
+    if isinstance(block, Unknown):
+        return block
+    if block.status != 0 and not block.absent:
+        return Unknown(f"{POLICIES}: {block.complaint}")
+    return tuple(sorted({line.split("/")[3] for line in block.text.splitlines() if line.startswith(f"{POLICIES}/")}))
+
+
+def _setfiles(section: Section) -> bool | Unknown:
+    block = section.block("setfiles")
+    if isinstance(block, Unknown):
+        return block
+    return block.status == 0 if block.status == 0 or not block.text.strip() else Unknown(f"setfiles: {block.complaint}")
+
+
+def _booleans(section: Section) -> dict[str, bool]:
+    """Lines such as `/sys/fs/selinux/booleans/container_manage_cgroup:0 0`: the current value, and a pending one."""
+    block = section.blocks.get("booleans")
+    found = re.findall(rf"^{BOOLEANS}/(\w+):([01]) [01]$", block.text, re.MULTILINE) if block else []
+    return {name: value == "1" for name, value in found}
+
+
+def _observed_since(section: Section) -> int | Unknown | None:
+    if OBSERVED not in section.blocks:
+        return None
+    text = section.text(OBSERVED)
+    if isinstance(text, Unknown):
+        return text
+    return int(text) if text.strip().isdigit() else Unknown(f"{OBSERVED} holds no time")

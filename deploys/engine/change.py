@@ -70,10 +70,12 @@ class RemoveFile(Change):
 
 @dataclass(frozen=True)
 class Command(Change):
-    """A live change: `script` (sh) does it, `undo` (sh) takes it back ("" where there is nothing to take back)."""
+    """A live change: `script` (sh) does it, `undo` (sh) takes it back ("" where there is nothing to take back).
+    `confirm` (sh) is run over a fresh connection after the step; `script` has armed the host to go back without it."""
 
     script: str
     undo: str
+    confirm: str = ""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from shlex import quote
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,8 @@ class Reboot(Command):
     """`script` has the host reboot by itself, soon. `settled` (sh) prints `ok …` or `fail …` once the host has come to
     rest, and nothing before that; a host that does not within `seconds` is lost."""
 
-    settled: str
-    seconds: int
+    settled: str = field(kw_only=True)
+    seconds: int = field(kw_only=True)
 
 
 def batches(names: Sequence[str], canaries: Sequence[str], size: str) -> list[list[str]]:

@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 
 from deploys.engine import baseline, journal, transport
 from deploys.engine.arrange import Step, arrange
-from deploys.engine.change import Change, Context, Service, Subject
+from deploys.engine.change import Change, Command, Context, Service, Subject
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
@@ -117,7 +117,27 @@ class Session:
             return False
         outcomes = compiled.outcomes(lines)
         told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
-        return all([self._note(step, entry, compiled.entries[entry], outcomes[entry].error) for entry in told_first])
+        done = [
+            entry for entry in told_first if self._note(step, entry, compiled.entries[entry], outcomes[entry].error)
+        ]
+        sure = [self._confirmed(step, compiled.entries[entry]) for entry in done]
+        return len(done) == len(outcomes) and all(sure)
+
+    def _confirmed(self, step: Step, change: Change | Service) -> bool:
+        """Whether a change that could cut us off holds: a fresh connection succeeds, and the host stands down."""
+        if not isinstance(change, Command) or not change.confirm:
+            return True
+        self.reconnect()
+        try:
+            lines = transport.execute(self.host, f"({change.confirm}) && echo confirmed", SURVEY_SECONDS)
+        except transport.Unreachable as error:
+            lines = [str(error)]
+        if "confirmed" not in lines:
+            said = " ".join(lines)[-200:]
+            why = f"no fresh connection confirmed it ({said}), so the host goes back by itself"
+            self.errors.append(f"{step.name}: {change.what}: {why}")
+            return False
+        return True
 
     def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
         what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what

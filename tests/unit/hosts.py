@@ -47,8 +47,9 @@ def docker(keys: dict[str, Any] | None = None, **more: Any) -> DockerReading:
     return DockerReading(**{**values, **more})
 
 
-def judged(subject: Subject, rules: Rules, readings: Mapping[Any, Any], accept: str = "") -> Context:
-    """What a subject plans from: its own controls judged on these readings. `accept` are names, with blanks between."""
+def judged(subject: Subject, rules: Rules, readings: Mapping[Any, Any], accept: str = "", *others: Rules) -> Context:
+    """What a subject plans from: its own controls judged on these readings. `accept` are names, with blanks
+    between; `others` are rules of other subjects that its controls look at."""
     survey = Survey(dict(readings))
-    policy = Policy("test", {type(rules): rules}, accept=frozenset(accept.split()))
+    policy = Policy("test", {type(part): part for part in (rules, *others)}, accept=frozenset(accept.split()))
     return Context(survey, policy, {f.control.id: f for f in judge(subject.controls, survey, policy)})

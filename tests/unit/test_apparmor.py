@@ -13,8 +13,10 @@ from deploys.apparmor_plan import DROP_IN, without_complain
 from deploys.docker_daemon import RESTART
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
 from deploys.engine.control import Finding, State
+from deploys.lsm import LsmRules
 from facts.apparmor import AppArmor, AppArmorReading, Profile
 from facts.boot import Boot
+from facts.denials import Denials, DenialsReading
 from facts.docker import Container, Docker, DockerReading, Process
 from facts.kernel import Kernel, KernelReading
 from facts.lsm import Lsm, LsmReading
@@ -25,7 +27,9 @@ from tests.unit import hosts
 from tests.unit.hosts import judged
 
 ALL = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"])
+EVERY = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"], container_profile="default")
 DENIED = Unknown("Permission denied")
+CLOCK = 1_000_000
 MAN = "/etc/apparmor.d/usr.bin.man"
 MAN_TEXT = "profile man_groff flags=(complain) {\n}\nprofile other flags=(complain) {\n}\n"
 
@@ -43,6 +47,7 @@ def apparmor(flags: tuple[str, ...] = (), mode: str = "enforce", **more: Any) ->
         "disabled": (),
         "force_complain": (),
         "files": {MAN: MAN_TEXT},
+        "current": {},
     }
     return AppArmorReading(**{**values, **more})
 
@@ -70,13 +75,14 @@ def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, *
     stack = more.get("stack", ("lockdown", "capability", "yama", "apparmor"))
     readings = {
         AppArmor: reading or apparmor(),
+        Denials: DenialsReading(0, ("auditd's log",), False, more.get("denials", ())),
         Docker: more.get("host") or docker(),
         Kernel: more.get("kernel") or kernel(),
         Lsm: LsmReading(stack, 1, "none", False, False),
         SELinux: SELinuxReading("permissive", None, None, {}, more.get("selinux", False), None, (), False),
-        System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, 0, True, more.get("inside")),
+        System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, CLOCK, True, more.get("inside")),
     }
-    return judged(subject.SUBJECT, rules, readings, accept)
+    return judged(subject.SUBJECT, rules, readings, accept, more.get("lsm") or LsmRules())
 
 
 def finding(where: Context, control: str) -> Finding:
@@ -91,9 +97,9 @@ def changes(where: Context) -> list[Change]:
     ("where", "says"),
     [
         (context(rules=AppArmorRules()), "does not declare"),
-        (context(stack=("capability", "selinux"), selinux=True), "confines with selinux"),
-        (context(apparmor(enabled=None)), "built without AppArmor"),
-        (context(inside="lxc"), "a container (lxc)"),
+        (context(stack=("capability", "selinux"), selinux=True, rules=EVERY), "confines with selinux"),
+        (context(apparmor(enabled=None), rules=EVERY), "built without AppArmor"),
+        (context(inside="lxc", rules=EVERY), "a container (lxc)"),
     ],
 )
 def test_where_apparmor_is_not_the_answer(where: Context, says: str) -> None:
@@ -121,7 +127,7 @@ def test_what_waits_for_the_boot_that_brings_apparmor_is_pending() -> None:
 
 def test_all_holds() -> None:
     where = context(host=docker((container(), container("own", "mine (enforce)"))))
-    assert {f.control.id: f.verdict.reason for f in where.findings.values() if f.state is not State.PASS} == {}
+    assert {f.control.id: f.verdict.reason for f in where.findings.values() if not f.state.holds} == {}
     assert changes(where) == []
 
 
@@ -368,3 +374,10 @@ def test_by_design_and_undeclared_profiles_are_left_alone() -> None:
     assert changes(context(apparmor(("unconfined",), "unconfined"))) == []
     (change,) = changes(context(apparmor(declared=())))
     assert isinstance(change, Blocked)
+
+
+def test_where_the_policy_wants_selinux_apparmor_is_not_brought_back() -> None:
+    reading = apparmor(enabled=False, profiles={})
+    switched = context(reading, kernel=kernel(("security=selinux",)), lsm=LsmRules(module="selinux"), stack=())
+    assert finding(switched, "enabled").state is State.NOT_APPLICABLE
+    assert not any(isinstance(change, WriteFile) for change in changes(switched))

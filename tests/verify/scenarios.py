@@ -45,6 +45,8 @@ def containers(prober: Prober) -> Outcomes:
         attempt("secret", "read", "/secret"),
         attempt("setuid", "exec", "/bin/sh", "-c", setuid),
         *system_calls(prober, "container:"),
+        call(prober, "raw_socket", (41, 198), "i:2", "i:3", "i:1"),  # AF_INET, SOCK_RAW, IPPROTO_ICMP
+        call(prober, "packet_socket", (41, 198), "i:17", "i:3", "i:768"),  # AF_PACKET, SOCK_RAW, ETH_P_ALL
         attempt("listen", "listen", PORT),
     ]
     loose = [

@@ -20,3 +20,20 @@ TITLES = {
 @pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.proof(TITLES[what])) for what in TITLES])
 def test_stopped(prober: Prober, proof: Proof, what: str) -> None:
     proof.settle(lambda: scenarios.containers(prober)[what])
+
+
+STRICTER = {
+    "raw_socket": "a container sends packets of its own making (a raw socket)",
+    "packet_socket": "a container reads and forges frames on its network (a packet socket)",
+}
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=pytest.mark.proof(STRICTER[what], control="apparmor.container-default"))
+        for what in STRICTER
+    ],
+)
+def test_stricter_than_dockers_own(prober: Prober, proof: Proof, what: str) -> None:
+    proof.settle(lambda: scenarios.containers(prober)[what])

@@ -1,0 +1,163 @@
+"""Audit: auditd runs and watches the container engines' files, and what the LSMs and seccomp refuse can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from deploys import audit_plan
+from deploys.audit_rules import ROWS, wanted
+from deploys.denials import explain
+from deploys.engine.change import Change, Context, Subject
+from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy, Rules
+from facts.audit import Audit, AuditReading
+from facts.denials import Denials
+from facts.docker import Docker
+from facts.reading import known
+from facts.survey import Survey
+from facts.system import System
+
+SHOWN = 8
+
+
+class AuditRules(Rules):
+    """What the kernel records, and whether anybody keeps it."""
+
+    enabled: Literal[True] | None = Field(None, description="auditd is installed and keeps records, now and at boot.")
+    engine_files: Literal[True] | None = Field(
+        None, description="Changes to the container engines' programs, settings, units and sockets are recorded."
+    )
+    immutable: Literal[True] | None = Field(
+        None, description="Audit rules cannot be changed before the next boot (-e 2), by us neither."
+    )
+    denials: Literal[True] | None = Field(
+        None, description="What AppArmor, SELinux and seccomp refuse can be read; the finding says it in words."
+    )
+
+
+Check = Callable[[Survey, Policy], Verdict]
+
+
+def on_audit(key: str) -> Callable[[Check], Check]:
+    """Only where the policy declares `key`, and the kernel is one that audits for this host."""
+
+    def wrap(check: Check) -> Check:
+        def checked(survey: Survey, policy: Policy) -> Verdict:
+            if getattr(policy[AuditRules], key) is None:
+                return not_applicable(f"the policy does not declare audit.{key}")
+            if container := survey[System].container:
+                return not_applicable(f"this is a container ({container}): auditing is the business of its host")
+            if survey[Audit].enabled is None:
+                return not_applicable("this kernel was built without auditing")
+            return check(survey, policy)
+
+        return checked
+
+    return wrap
+
+
+@on_audit("enabled")
+def running(survey: Survey, policy: Policy) -> Verdict:
+    reading = survey[Audit]
+    if known(reading.auditctl) is None:
+        return failed("auditd is not installed: what the kernel records is lost when its log turns over", True, False,
+                      False)  # fmt: skip
+    boot, active, enabled = known(reading.at_boot), known(reading.active), known(reading.enabled)
+    problems = []
+    if boot not in audit_plan.AT_BOOT:
+        problems.append(f"auditd.service is {boot or 'not there'}")
+    if active != "active":
+        problems.append("auditd does not run")
+    if not enabled:
+        problems.append("the kernel's auditing is switched off")
+    if problems:
+        return failed("; ".join(problems), True, boot, {"service": active, "kernel": enabled})
+    return passed("auditd keeps what the kernel records, now and after the next boot", True, boot,
+                  {"service": active, "kernel": enabled})  # fmt: skip
+
+
+@on_audit("engine_files")
+def engine_files(survey: Survey, policy: Policy) -> Verdict:
+    reading, docker = survey[Audit], survey[Docker]
+    rows = wanted(reading, docker.installed)
+    if not rows:
+        return not_applicable("no container engine's file is on this host")
+    if known(reading.auditctl) is None:
+        return failed(f"auditd is not installed: {len(rows)} paths are not watched", True, False, False)
+    disk = {row.path: row.covered(known(reading.disk)) for row in rows}
+    live = {row.path: row.covered(known(reading.live)) for row in rows}
+    paths = ", ".join(f"{row.path} ({row.id})" for row in rows if not live[row.path])
+    forgotten = ", ".join(path for path in disk if not disk[path])
+    if all(disk.values()) and not all(live.values()) and known(reading.enabled) == 2:
+        reason = f"audit rules are immutable until a reboot; then these are watched too: {paths}"
+        return Verdict(State.PENDING_REBOOT, reason, True, disk, live)
+    problems = [f"the kernel does not watch {paths}"] * bool(paths)
+    problems += [f"no file in rules.d watches {forgotten}: the next boot would not"] * bool(forgotten)
+    if problems:
+        return failed("; ".join(problems), True, disk, live)
+    return passed(f"{len(rows)} paths of the engines are watched, now and after the next boot", True, disk, live)
+
+
+@on_audit("immutable")
+def immutable(survey: Survey, policy: Policy) -> Verdict:
+    reading = survey[Audit]
+    disk, live = known(reading.immutable_on_disk), known(reading.enabled) == 2
+    if disk and live:
+        return passed("audit rules cannot be changed before the next boot", True, disk, live)
+    if disk:
+        reason = "-e 2 is on disk and comes with the next boot: set live, it could not be taken back"
+        return Verdict(State.PENDING_REBOOT, reason, True, disk, live)
+    return failed("root can take audit rules away unseen", True, disk, live)
+
+
+@on_audit("denials")
+def denials(survey: Survey, policy: Policy) -> Verdict:
+    """A refusal is the LSM at work and no defect of the host: the finding passes, and says what was refused."""
+    reading = survey[Denials]
+    found = reading.this_boot
+    rows = [explain(denial) for denial in found]
+    lost = known_lost(survey[Audit])
+    after = f"; {len(rows) - SHOWN} more kinds" if len(rows) > SHOWN else ""
+    after += "; there were more than were read" if reading.cut else ""
+    after += f"; the kernel lost {lost} records" if lost else ""
+    where = " and ".join(reading.sources)
+    if not rows:
+        return passed(f"nothing was refused since boot, as {where} has it{after}", None, None, [])
+    said = "; ".join(rows[:SHOWN])
+    return passed(f"{len(rows)} kinds of refusals since boot, as {where} has them: {said}{after}", None, None, rows)
+
+
+def known_lost(reading: AuditReading) -> int:
+    return reading.lost if isinstance(reading.lost, int) else 0
+
+
+def plan(context: Context) -> Iterator[Change]:
+    reading = context.survey[Audit]
+    if context.failing("audit.running"):
+        yield from audit_plan.run_auditd(reading, context.survey[System].family)
+    if context.failing("audit.engine-files"):
+        yield from audit_plan.watch(reading, wanted(reading, context.survey[Docker].installed))
+    if context.failing("audit.immutable"):
+        yield from audit_plan.make_immutable(reading)
+
+
+CONTROLS = (
+    Control("audit.running", "auditd keeps what the kernel records", Severity.MEDIUM,
+            "without it refusals and changes stand in the kernel's log alone, which turns over and which rate limits",
+            running, ("CIS-Debian12-6.2.1.1", "CIS-Debian12-6.2.1.2", "NIST-800-190-4.5.5")),
+    Control("audit.engine-files", "Who touches the container engines' files is recorded", Severity.MEDIUM,
+            "an engine's program, unit, settings or socket replaced is the host replaced: it must not go unseen",
+            engine_files, tuple(f"CIS-Docker-1.1.{number}" for number in range(3, 19))),
+    Control("audit.immutable", "Audit rules cannot be changed before the next boot", Severity.LOW,
+            "who became root would first switch off what records it; every change of rules then takes a reboot",
+            immutable, ("CIS-Debian12-6.2.3.20",), Impact.REBOOT),
+    Control("audit.denials", "What AppArmor, SELinux and seccomp refuse can be read", Severity.LOW,
+            "an attack or a too strict profile shows itself here first; seccomp logs only what it kills for",
+            denials, ("NIST-800-190-4.4.3",)),
+)  # fmt: skip
+assert len({row.id for row in ROWS}) == len(ROWS)
+
+SUBJECT = Subject("audit", AuditRules, CONTROLS, plan, (Audit, Denials, System, Docker))

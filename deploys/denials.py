@@ -1,0 +1,58 @@
+"""A denial in words: who was refused what, how often, by which process, and what the ways out are."""
+
+from __future__ import annotations
+
+import re
+
+from facts.denials import Denial
+
+MODES = {"refused": "refused", "allowed": "would have refused", "noted": "noted"}
+ACCESS = {"r": "read", "w": "write", "c": "create", "d": "delete", "a": "append", "k": "lock", "l": "link",
+          "m": "map", "x": "execute"}  # fmt: skip
+# The usual reasons, asked in this order: (source, target, class, permission) patterns, and the way out in our words.
+WAYS = (
+    ((r".*", r"unlabeled_t|file_t|default_t", r".*", r".*"), "the file has no proper label: restorecon -RF on it"),
+    ((r"container_t", r"cgroup_t", r".*", r".*"), "allow it with the boolean container_manage_cgroup"),
+    ((r"container_t", r".*_port_t", r"(tcp|udp)_socket", r"name_connect"), "allow it with container_connect_any"),
+    ((r"container_t", r".*", r"file|dir|lnk_file|sock_file", r".*"),
+     "if the container is meant to have it, mount it with :Z (its own) or :z (shared)"),
+    ((r"container_t", r".*", r"capability2?", r".*"), "start that container without what needs the capability"),
+)  # fmt: skip
+
+
+def explain(denial: Denial) -> str:
+    """`docker-default refused sh to write /proc/sysrq-trigger (4 times)`."""
+    times = f"{denial.count} times" if denial.count > 1 else "once"
+    who = "/".join(denial.processes) or "a process"
+    say = {"apparmor": _apparmor, "selinux": _selinux, "seccomp": _seccomp}[denial.module]
+    return f"{say(denial, who)} ({times})"
+
+
+def _apparmor(denial: Denial, who: str) -> str:
+    head = f"AppArmor's {denial.subject} {MODES[denial.mode]} {who}"
+    if denial.action == "capable":
+        return f"{head} the capability {denial.kind}"
+    if denial.action in ("signal", "ptrace"):
+        return f"{head} to {denial.action} {denial.target} ({denial.kind})"
+    if denial.kind and set(denial.kind) <= set(ACCESS):
+        return f"{head} to {' and '.join(ACCESS[letter] for letter in denial.kind)} {denial.target}"
+    return f"{head} the operation {denial.action} {denial.target}".rstrip() + (f" ({denial.kind})" * bool(denial.kind))
+
+
+def _selinux(denial: Denial, who: str) -> str:
+    head = f"SELinux {MODES[denial.mode]} {denial.subject} ({who})"
+    return f"{head} the permission {denial.action} on {denial.kind} of {denial.target}"
+
+
+def _seccomp(denial: Denial, who: str) -> str:
+    did = "killed" if denial.mode == "refused" else "noted"
+    return f"seccomp {did} {who} ({denial.subject}) for {denial.action} on {denial.target}"
+
+
+def way_out(denial: Denial) -> str:
+    """What an operator can do about a denial of SELinux that is in the way."""
+    what = (denial.subject, denial.target, denial.kind, denial.action)
+    for patterns, way in WAYS:
+        if all(re.fullmatch(pattern, value) for pattern, value in zip(patterns, what, strict=True)):
+            return way
+    return f"allow it by a module of your own (audit2allow -M), or semanage permissive -a {denial.subject}"

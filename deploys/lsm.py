@@ -1,0 +1,59 @@
+"""Which of the modules that label processes confines this host: AppArmor or SELinux. A kernel runs one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from pydantic import Field
+
+from deploys.engine.change import Change, Context, Subject
+from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy, Rules
+from facts.lsm import Lsm
+from facts.reading import known
+from facts.survey import Survey
+from facts.system import System
+
+
+class LsmRules(Rules):
+    """The security module that confines this host's processes."""
+
+    module: Literal["auto", "selinux", "apparmor"] | None = Field(
+        None, description="The one that the host runs with; `auto`: the distribution's own."
+    )
+
+
+def wanted(survey: Survey, policy: Policy) -> str | None:
+    """`selinux` or `apparmor`; None where the policy asks for neither."""
+    module = policy[LsmRules].module
+    if module == "auto":
+        return "selinux" if survey[System].family == "rhel" else "apparmor"
+    return module
+
+
+def module(survey: Survey, policy: Policy) -> Verdict:
+    want = wanted(survey, policy)
+    if want is None:
+        return not_applicable("the policy does not declare lsm.module")
+    if container := survey[System].container:
+        return not_applicable(f"this is a container ({container}): the kernel is its host's")
+    live = known(survey[Lsm].major)
+    if live == want:
+        return passed(f"the kernel runs with {live}", want, None, live)
+    said = f"the kernel runs with {live}" if live else "no module that labels processes is in force"
+    return failed(f"{said}, {want} is wanted: see the findings of {want} for the way there", want, None, live)
+
+
+def plan(context: Context) -> Iterable[Change]:
+    """The subjects apparmor and selinux bring themselves in force."""
+    return ()
+
+
+CONTROLS = (
+    Control("lsm.module", "The host is confined by the security module that the policy wants", Severity.HIGH,
+            "a host without one lets every escape from a container be root; the other one has other rules", module,
+            ("NIST-800-190-4.4.3",), Impact.REBOOT),
+)  # fmt: skip
+
+SUBJECT = Subject("lsm", LsmRules, CONTROLS, plan, (Lsm, System))

@@ -1,0 +1,175 @@
+"""SELinux: in force in every reading, reached in stages with evidence, and each container in a domain of its own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from deploys import lsm, selinux_plan
+from deploys.containers import unknown_process
+from deploys.docker_daemon import configured
+from deploys.engine.change import Change, Context, Subject
+from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy, Rules
+from deploys.kernel_boot import given
+from deploys.selinux_plan import ACCEPT, category, unlabelled
+from facts.denials import Denials
+from facts.docker import Docker
+from facts.kernel import Kernel
+from facts.lsm import Lsm
+from facts.reading import known
+from facts.selinux import SELinux, SELinuxReading
+from facts.survey import Survey
+from facts.system import System
+
+
+class SELinuxRules(Rules):
+    """Mandatory access control by SELinux, where lsm.module wants it."""
+
+    enforcing: Literal[True] | None = Field(
+        None, description="SELinux enforces; the way there goes over permissive, in one stage per run."
+    )
+    observe_hours: int | None = Field(
+        None, ge=0, description="How long denials are watched in permissive before it enforces; not given is 24."
+    )
+    containers: Literal[True] | None = Field(
+        None, description="Docker labels its containers, and each runs in a container domain with its own category."
+    )
+
+
+Check = Callable[[Survey, Policy], Verdict]
+
+
+def on_selinux(key: str) -> Callable[[Check], Check]:
+    """Only where the policy declares `key` and wants SELinux on this host."""
+
+    def wrap(check: Check) -> Check:
+        def checked(survey: Survey, policy: Policy) -> Verdict:
+            if getattr(policy[SELinuxRules], key) is None:
+                return not_applicable(f"the policy does not declare selinux.{key}")
+            if lsm.wanted(survey, policy) != "selinux":
+                return not_applicable("the policy does not want SELinux here (lsm.module)")
+            if container := survey[System].container:
+                return not_applicable(f"this is a container ({container}): SELinux is the business of its host")
+            return check(survey, policy)
+
+        return checked
+
+    return wrap
+
+
+def stage(survey: Survey, policy: Policy) -> selinux_plan.Stage:
+    hours = policy[SELinuxRules].observe_hours
+    bar = selinux_plan.barred(boot_words(survey), survey[System].family)
+    clock = survey[System].clock
+    return selinux_plan.stage(survey[SELinux], bar, survey[Denials], clock, 24 if hours is None else hours)
+
+
+def boot_words(survey: Survey) -> tuple[str, ...]:
+    """The next boot's command line; the live one where it comes from outside of the host."""
+    kernel = survey[Kernel]
+    return tuple(known(kernel.cmdline if kernel.boot.loader == "none" else kernel.boot.configured))
+
+
+@on_selinux("enforcing")
+def enforcing(survey: Survey, policy: Policy) -> Verdict:
+    reading = survey[SELinux]
+    words = boot_words(survey)
+    mode, config = known(reading.mode), known(reading.config_mode)
+    live = {"mode": mode, "policy": known(reading.policy_loaded), "type": known(reading.type)}
+    disk = {"config": config, "command line": " ".join(_about_selinux(words)) or "nothing"}
+    off = disagreements(reading, selinux_plan.barred(words, survey[System].family))
+    if not off:
+        return passed("SELinux enforces, and the next boot does", "enforcing", disk, live)
+    now = stage(survey, policy)
+    reason = f"{'; '.join(off)}. {now.say()}"
+    state = State.PENDING_REBOOT if now.name == "reboot" else State.FAIL
+    return Verdict(state, reason, "enforcing", disk, live)
+
+
+def _about_selinux(words: tuple[str, ...]) -> list[str]:
+    names = ("selinux", "enforcing", "security", "lsm")
+    return [word for name in names if (word := given(words, name))]
+
+
+def disagreements(reading: SELinuxReading, bar: str | None) -> list[str]:
+    """Which of the readings keep SELinux from enforcing, now or after the next boot, each named."""
+    found = []
+    mode = known(reading.mode)
+    if mode != "enforcing":
+        found.append(f"the kernel runs with SELinux {mode}")
+    elif not known(reading.policy_loaded):
+        found.append("no policy is loaded")
+    if known(reading.config_mode) != "enforcing":
+        found.append(f"/etc/selinux/config says {reading.config_mode or 'nothing'}")
+    elif (kind := known(reading.type)) not in known(reading.policies):
+        found.append(f"/etc/selinux/config names the policy {kind}, which is not installed")
+    if bar:
+        found.append(f"the next boot's command line has {bar}")
+    if reading.relabel_pending:
+        found.append("/.autorelabel asks the next boot to label all files")
+    return found
+
+
+@on_selinux("containers")
+def docker_labels(survey: Survey, policy: Policy) -> Verdict:
+    docker, reading = survey[Docker], survey[SELinux]
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    if known(reading.mode) == "disabled":
+        return failed("SELinux does not run yet, and Docker refuses to label without it", True, None, False)
+    if not known(reading.container_domains):
+        return failed("the policy has no domain for containers: Docker could not start one", True, None, False)
+    disk = configured(docker, "selinux-enabled") is True
+    live = "name=selinux" in (known(docker.info).get("SecurityOptions") or [])
+    if disk and live:
+        return passed("Docker labels its containers", True, disk, live)
+    if disk:
+        return Verdict(State.PENDING_RESTART, "Docker has not been restarted since", True, disk, live)
+    return failed("Docker does not label its containers (selinux-enabled)", True, disk, live)
+
+
+@on_selinux("containers")
+def containers_confined(survey: Survey, policy: Policy) -> Verdict:
+    docker = survey[Docker]
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    if known(survey[SELinux].mode) == "disabled":
+        return failed("SELinux does not run: no container is in a domain", "confined")
+    containers = known(docker.containers)
+    problems = [problem for container in containers if (problem := unlabelled(container))]
+    levels = Counter(level for container in containers if (level := category(container)))
+    problems += [f"{count} containers share the category {level}" for level, count in levels.items() if count > 1]
+    if problems:
+        return failed("; ".join(problems), "confined", None, problems)
+    unknown_process(containers)
+    count = len(containers)
+    return passed(f"{count} containers, each with a category of its own" if count else "no container runs", "confined",
+                  None, "confined")  # fmt: skip
+
+
+def plan(context: Context) -> Iterator[Change]:
+    survey = context.survey
+    if context.failing("selinux.enforcing"):
+        now = stage(survey, context.policy)
+        yield from selinux_plan.step(context, survey[SELinux], survey[Kernel].boot, now)
+    if context.failing("selinux.docker-labels", "selinux.containers-confined"):
+        yield from selinux_plan.label_containers(context, survey[SELinux])
+
+
+CONTROLS = (
+    Control("selinux.enforcing", "SELinux enforces, now and after the next boot", Severity.HIGH,
+            "five readings can each switch it off; permissive only logs what an escaped container does", enforcing,
+            ("STIG-RHEL9-431010", "STIG-RHEL9-431015", "NIST-800-190-4.4.3"), Impact.REBOOT, lockout=True),
+    Control("selinux.docker-labels", "Docker labels its containers", Severity.HIGH,
+            "without selinux-enabled containers run in the daemon's own domain, which may do almost anything",
+            docker_labels, ("CIS-Docker-5.3",), Impact.RESTART),
+    Control("selinux.containers-confined", "Every container runs in a container domain with its own category",
+            Severity.HIGH, "the category is what keeps one container from another's files", containers_confined,
+            ("CIS-Docker-5.3", "NIST-800-190-4.4.3"), Impact.RESTART),
+)  # fmt: skip
+
+SUBJECT = Subject("selinux", SELinuxRules, CONTROLS, plan, (SELinux, Denials, Lsm, Kernel, System, Docker), (ACCEPT,))

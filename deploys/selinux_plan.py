@@ -1,0 +1,237 @@
+"""From nothing to enforcing: each run takes the next safe stage, and the finding says which one comes after.
+
+    packages -> permissive on disk, every file labelled, command line -> reboot -> observe -> enforce live -> on disk
+
+One reboot: the files are labelled before it, so that what boots finds its labels. The evidence comes before the
+enforcing, which is armed with a way back that needs no controller; permissive stays on disk until a fresh connection
+was made under it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+
+from deploys.containers import options, start_anew
+from deploys.denials import explain, way_out
+from deploys.docker_daemon import configured, daemon_json
+from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.kernel_boot import given
+from facts.boot import DROP_INS, Boot
+from facts.denials import Denial, DenialsReading
+from facts.docker import Container, Docker
+from facts.reading import Unknown, known
+from facts.selinux import CONFIG, OBSERVED, SELinuxReading
+from facts.system import System
+
+SUBJECT = "selinux"
+ACCEPT = "selinux-denials"
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "selinux"
+DROP_IN = f"{DROP_INS}99-hullproof-selinux.cfg"
+WORDS = "selinux=1 security=selinux"
+PACKAGES = {
+    "debian": ("selinux-policy-default", "policycoreutils", "auditd"),
+    "rhel": ("selinux-policy-targeted", "policycoreutils", "container-selinux", "audit"),
+}
+TYPES = {"debian": "default", "rhel": "targeted"}
+DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
+REVERT = "hullproof-selinux-revert"
+REVERT_SECONDS = 180
+SHOWN = 8
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What comes next: packages, prepare, reboot, observe, wait, held, enforce, keep."""
+
+    name: str
+    until: int = 0
+    denials: tuple[Denial, ...] = ()
+
+    def say(self) -> str:
+        """What the next run, or the operator, has to do."""
+        until = datetime.datetime.fromtimestamp(self.until, datetime.UTC)
+        seen = [f"{explain(denial)}: {way_out(denial)}" for denial in self.denials]
+        rows = "; ".join(seen[:SHOWN]) + (f"; {len(seen) - SHOWN} more kinds" if len(seen) > SHOWN else "")
+        return {
+            "packages": "Next: the policy and its tools are installed (one reboot is to come)",
+            "prepare": "Next: all files are labelled and the boot parameters set (one reboot is to come)",
+            "reboot": "Next: a reboot, into permissive",
+            "observe": "Next: its denials are watched",
+            "wait": f"Its denials are watched until {until:%Y-%m-%d %H:%M} UTC; so far {rows or 'there are none'}",
+            "held": f"It stays permissive, since enforcing would have refused: {rows}. Put that right, or enforce it "
+                    f"all the same with accept={ACCEPT}",
+            "enforce": "Next: it enforces live, and goes back by itself unless a fresh connection succeeds",
+            "keep": "Next: enforcing is written to disk",
+        }[self.name]  # fmt: skip
+
+
+def barred(words: Sequence[str], family: str) -> str | None:
+    """What on a command line keeps SELinux off or permissive. Debian's kernels take AppArmor where none is named."""
+    for name, value in (("selinux", "0"), ("enforcing", "0")):
+        if given(words, name) == f"{name}={value}":
+            return f"{name}={value}"
+    if listed := given(words, "lsm"):  # with lsm= the kernel does not look at security=
+        return None if "selinux" in listed.removeprefix("lsm=").split(",") else listed
+    chosen = given(words, "security")
+    if chosen is None:
+        return "no security=selinux" if family == "debian" else None
+    return None if chosen == "security=selinux" else chosen
+
+
+def stage(reading: SELinuxReading, bar: str | None, denials: DenialsReading, clock: int, hours: int) -> Stage:
+    """What comes next; `bar` is what keeps it off on the next boot's command line."""
+    mode = known(reading.mode)
+    if mode == "enforcing":
+        return Stage("keep")
+    if not known(reading.policies) or not known(reading.setfiles):
+        return Stage("packages")
+    if mode == "disabled" or not known(reading.policy_loaded):  # RHEL 9 runs without a policy where it is disabled
+        ready = known(reading.config_mode) == "permissive" and not bar
+        return Stage("reboot" if ready else "prepare")
+    since = known(reading.observed_since)
+    if since is None:
+        return Stage("observe")
+    seen = tuple(row for row in denials.since(since) if row.module == "selinux")
+    until = since + hours * 3600
+    if clock < until:
+        return Stage("wait", until, seen)
+    return Stage("held" if seen else "enforce", until, seen)
+
+
+def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> Iterator[Change]:
+    family = context.survey[System].family
+    if now.name == "packages":
+        if packages := PACKAGES.get(family):
+            yield Install(SUBJECT, "install SELinux's policy and tools", packages=packages)
+        else:
+            yield Blocked(SUBJECT, "install SELinux's policy", why=f"its packages on {family} are not known")
+    elif now.name == "prepare":
+        yield from _prepare(reading, boot, family)
+    elif now.name == "observe":
+        script = f"MARK={OBSERVED}\n{_template('observe.sh')}"
+        yield Command(SUBJECT, "label what was made since, and begin to watch what enforcing would refuse",
+                      script=script, undo=f"rm -f {OBSERVED}")  # fmt: skip
+    elif now.name == "enforce" or (now.name == "held" and context.accepts(ACCEPT)):
+        yield _enforce()
+    elif now.name == "held":
+        yield Blocked(SUBJECT, "enforce SELinux", why=now.say())
+    elif now.name == "keep":
+        yield from _keep(reading, boot, family)
+
+
+def _prepare(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
+    """Permissive is on disk, and every file labelled, before anything lets SELinux boot."""
+    parameters = _parameters(boot, family)
+    if isinstance(parameters, Blocked):
+        yield parameters
+        return
+    kind = known(reading.type) or TYPES.get(family, "targeted")
+    if known(reading.config_mode) != "permissive":
+        yield _config(reading, "permissive", kind)
+    label = f"TYPE={quote(kind)} unshare --mount sh -c {quote(_template('relabel.sh'))}"
+    yield Command(SUBJECT, "label every file of the host (takes minutes; nothing is confined by it yet)",
+                  script=label, undo="")  # fmt: skip
+    if parameters:
+        yield parameters
+
+
+def _parameters(boot: Boot, family: str) -> Change | None:
+    """What takes SELinux onto the next boot's command line; None where it is there."""
+    what = f"add {WORDS} to the boot parameters: the next boot runs with SELinux, and without AppArmor"
+    if isinstance(boot.configured, Unknown):
+        return Blocked(SUBJECT, what, why=boot.configured.unknown)
+    bar = barred(boot.configured, family)
+    if bar is None:
+        return None
+    if bar.startswith("lsm="):
+        return Blocked(SUBJECT, what, why=f"{bar} is given, which passes over security=: add selinux to it")
+    if boot.loader == "bls":
+        undo = f"grubby --update-kernel=ALL --remove-args={quote(WORDS)}"
+        script = f"grubby --update-kernel=ALL --remove-args='selinux enforcing' --args={quote(WORDS)}"
+        return Command(SUBJECT, what, script=script, undo=undo)
+    before = boot.defaults.get(DROP_IN)
+    if boot.loader == "grub" and before is None and bar != "enforcing=0":
+        return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(), before=None, activate=update_grub())
+    return Blocked(
+        SUBJECT, what, why=f"the command line has {bar}, which is not ours to change: change it where it is given"
+    )
+
+
+def drop_in() -> str:
+    return f"""\
+# Written by hullproof. It is read after /etc/default/grub; take it away and run update-grub to undo.
+GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT {WORDS}"
+"""
+
+
+def update_grub() -> str:
+    return f"""\
+update-grub 2>&1 || exit 1
+[ ! -e {DROP_IN} ] || grep -E '^[[:space:]]*linux' /boot/grub/grub.cfg | grep -Fqw -- security=selinux ||
+  {{ echo 'update-grub ran, and /boot/grub/grub.cfg does not have security=selinux'; exit 1; }}
+"""
+
+
+def _config(reading: SELinuxReading, mode: str, kind: str) -> WriteFile:
+    before = known(reading.config)
+    text = before if before is not None else f"SELINUX={mode}\nSELINUXTYPE={kind}\n"
+    line = re.compile(r"^[ \t]*SELINUX[ \t]*=.*$", re.MULTILINE)
+    text = line.sub(f"SELINUX={mode}", text) if line.search(text) else f"{text}SELINUX={mode}\n"
+    mode_, owner = ("", "") if before is not None else ("0644", "root:root")
+    return WriteFile(SUBJECT, f"have the next boot be {mode} ({CONFIG})", path=CONFIG, text=text, before=before,
+                     mode=mode_, owner=owner)  # fmt: skip
+
+
+def _enforce() -> Command:
+    script = f"SECONDS_={REVERT_SECONDS} UNIT={REVERT}\n{_template('enforce.sh')}"
+    confirm = f"systemctl stop {REVERT}.timer && grep -qx 1 /sys/fs/selinux/enforce"
+    what = f"enforce SELinux live (it goes back by itself after {REVERT_SECONDS} s unless a fresh connection succeeds)"
+    return Command(SUBJECT, what, script=script, undo="echo 0 >/sys/fs/selinux/enforce", confirm=confirm)
+
+
+def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
+    """It enforces, and we have come in: now it may be there after a boot."""
+    if known(reading.config_mode) != "enforcing":
+        yield _config(reading, "enforcing", known(reading.type) or TYPES.get(family, "targeted"))
+    if parameters := _parameters(boot, family):
+        yield parameters
+
+
+def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Change]:
+    docker = context.survey[Docker]
+    if not docker.installed or known(reading.mode) == "disabled" or not known(reading.container_domains):
+        return
+    if context.failing("selinux.docker-labels"):
+        yield daemon_json(context, SUBJECT, "containers get a label of their own", {"selinux-enabled": True})
+    elif configured(docker, "selinux-enabled") is True:
+        late = [container for container in known(docker.containers) if unlabelled(container)]
+        late = [container for container in late if not container.privileged]
+        yield from start_anew(context, SUBJECT, "containers started before get their label", late)
+
+
+def unlabelled(container: Container) -> str | None:
+    if isinstance(container.process, Unknown):
+        return None
+    parts = container.process.label.split(":")
+    if len(parts) > 2 and parts[2] in DOMAINS:
+        return None
+    if container.privileged or "disable" in options(container, "label"):
+        return f"{container.name} was started without a label"
+    return f"{container.name} runs as {container.process.label or 'nothing'}: only a new start gives it a label"
+
+
+def category(container: Container) -> str | None:
+    """`c1,c2` of a label such as system_u:system_r:container_t:s0:c1,c2."""
+    if isinstance(container.process, Unknown):
+        return None
+    parts = container.process.label.split(":")
+    return parts[4] if len(parts) > 4 and parts[2] in DOMAINS else None
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text()

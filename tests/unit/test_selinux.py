@@ -1,0 +1,310 @@
+"""SELinux: the readings and their disagreement, the stages, the containers' labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import deploys.lsm as lsm_subject
+import deploys.selinux as subject
+from deploys.docker_daemon import RESTART
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, MergeJson, WriteFile
+from deploys.engine.control import Finding, State, judge
+from deploys.engine.policy import Policy
+from deploys.lsm import LsmRules
+from deploys.selinux import SELinuxRules
+from deploys.selinux_plan import ACCEPT, DROP_IN, REVERT, WORDS, barred, drop_in
+from facts.denials import Denial, Denials, DenialsReading
+from facts.docker import DaemonJson, Docker
+from facts.kernel import Kernel
+from facts.lsm import Lsm, LsmReading
+from facts.reading import Unknown
+from facts.selinux import CONFIG, SELinux, SELinuxReading
+from facts.survey import Survey
+from facts.system import System, SystemReading
+from tests.unit.test_apparmor import container, docker, kernel
+
+RULES = SELinuxRules(enforcing=True, containers=True, observe_hours=24)
+DENIED = Unknown("Permission denied")
+CLOCK, BOOTED = 1_000_000, 800_000
+PERMISSIVE = "# comment\nSELINUX=permissive\nSELINUXTYPE=default\n"
+READ = Denial("selinux", "allowed", "sshd_t", "read", "shadow_t", "file", ("sshd",), (CLOCK - 60,))
+LABEL = "system_u:system_r:container_t:s0:c1,c2"
+
+
+def selinux(mode: Any = "permissive", says: Any = "permissive", **more: Any) -> SELinuxReading:
+    """A Debian 13 that was booted into permissive."""
+    values: dict[str, Any] = {
+        "mode": mode,
+        "config_mode": says,
+        "type": "default",
+        "command_line": {},
+        "policy_loaded": mode != "disabled",
+        "policy_version": 33,
+        "modules": ("container", "docker"),
+        "relabel_pending": False,
+        "config": PERMISSIVE.replace("permissive", str(says)),
+        "policies": ("default",),
+        "setfiles": True,
+        "booleans": {},
+        "observed_since": None,
+    }
+    return SELinuxReading(**{**values, **more})
+
+
+BARE = selinux("disabled", None, config=None, type=None, policies=(), setfiles=False, modules=())
+INSTALLED = selinux("disabled")
+ENFORCING = selinux("enforcing", "enforcing")
+SELINUX_BOOT = kernel(("ro", "security=selinux"))
+
+
+def context(reading: Any = ENFORCING, boot: Any = SELINUX_BOOT, accept: str = "", **more: Any) -> Context:
+    survey = Survey(
+        {
+            SELinux: reading,
+            Denials: DenialsReading(BOOTED, ("auditd's log",), False, more.get("denials", ())),
+            Docker: more.get("host") or docker(installed=False),
+            Kernel: boot,
+            Lsm: LsmReading((more.get("live", "selinux"),), 1, "none", False, False),
+            System: SystemReading(more.get("family", "debian"), (), "", "", "", "", 0, CLOCK, True, more.get("inside")),
+        }
+    )
+    rules = {SELinuxRules: more.get("rules", RULES), LsmRules: more.get("lsm", LsmRules(module="selinux"))}
+    policy = Policy("test", rules, accept=frozenset(accept.split()))
+    controls = (*lsm_subject.SUBJECT.controls, *subject.SUBJECT.controls)
+    return Context(survey, policy, {f.control.id: f for f in judge(controls, survey, policy)})
+
+
+def finding(where: Context, control: str = "enforcing") -> Finding:
+    return where.findings[f"selinux.{control}"]
+
+
+def changes(where: Context) -> list[Change]:
+    return list(subject.plan(where))
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        (context(rules=SELinuxRules()), "does not declare"),
+        (context(lsm=LsmRules(module="apparmor")), "does not want SELinux"),
+        (context(lsm=LsmRules(module="auto")), "does not want SELinux"),
+        (context(lsm=LsmRules()), "does not want SELinux"),
+        (context(inside="lxc"), "a container (lxc)"),
+    ],
+)
+def test_where_selinux_is_not_the_answer(where: Context, says: str) -> None:
+    found = [f for f in where.findings.values() if f.control.subject == "selinux"]
+    assert {f.state for f in found} == {State.NOT_APPLICABLE}
+    assert all(says in f.verdict.reason for f in found)
+    assert changes(where) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "family", "live", "want"),
+    [
+        ("selinux", "debian", "selinux", State.PASS),
+        ("selinux", "debian", "apparmor", State.FAIL),
+        ("auto", "debian", "apparmor", State.PASS),
+        ("auto", "rhel", "selinux", State.PASS),
+        ("auto", "rhel", "apparmor", State.FAIL),
+        ("auto", "debian", "capability", State.FAIL),
+        (None, "debian", "apparmor", State.NOT_APPLICABLE),
+    ],
+)
+def test_which_module(module: Any, family: str, live: str, want: State) -> None:
+    where = context(lsm=LsmRules(module=module), family=family, live=live)
+    assert where.findings["lsm.module"].state is want
+
+
+@pytest.mark.parametrize(
+    ("reading", "boot", "says"),
+    [
+        (selinux("permissive", "enforcing"), SELINUX_BOOT, "the kernel runs with SELinux permissive"),
+        (selinux("enforcing", "permissive"), SELINUX_BOOT, "/etc/selinux/config says permissive"),
+        (selinux("enforcing", "disabled"), SELINUX_BOOT, "/etc/selinux/config says disabled"),
+        (ENFORCING, kernel(("selinux=0",)), "the next boot's command line has selinux=0"),
+        (ENFORCING, kernel(("security=selinux", "enforcing=0")), "command line has enforcing=0"),
+        (ENFORCING, kernel(("security=apparmor",)), "command line has security=apparmor"),
+        (selinux("enforcing", "enforcing", policy_loaded=False), SELINUX_BOOT, "no policy is loaded"),
+        (selinux("enforcing", "enforcing", type="mls"), SELINUX_BOOT, "the policy mls, which is not installed"),
+        (selinux("enforcing", "enforcing", relabel_pending=True), SELINUX_BOOT, "/.autorelabel"),
+        (selinux("disabled", "enforcing"), SELINUX_BOOT, "SELinux disabled"),
+    ],
+)
+def test_the_reading_that_moved_is_named(reading: SELinuxReading, boot: Any, says: str) -> None:
+    found = finding(context(reading, boot))
+    assert found.state is State.FAIL
+    assert says in found.verdict.reason
+    assert "; " not in found.verdict.reason.split(". Next")[0]
+
+
+@pytest.mark.parametrize("field", ["mode", "config_mode", "policy_loaded", "policies"])
+def test_what_cannot_be_read_is_unknown(field: str) -> None:
+    where = context(selinux(**{"mode": "enforcing", "says": "enforcing", field: DENIED}))  # type: ignore[arg-type]
+    assert finding(where).state is State.UNKNOWN
+    assert finding(context(ENFORCING, kernel(DENIED))).state is State.UNKNOWN
+
+
+def test_all_readings_agree() -> None:
+    where = context()
+    assert finding(where).state is State.PASS
+    assert changes(where) == []
+
+
+def test_first_the_packages() -> None:
+    where = context(BARE, kernel(("ro",)))
+    (install,) = changes(where)
+    assert isinstance(install, Install)
+    assert "selinux-policy-default" in install.packages
+    assert "one reboot is to come" in finding(where).verdict.reason
+    assert "container-selinux" in changes(context(BARE, family="rhel"))[0].packages  # type: ignore[attr-defined]
+    assert isinstance(changes(context(BARE, family="arch"))[0], Blocked)
+
+
+def test_then_labels_and_the_command_line_with_permissive_on_disk_first() -> None:
+    config, label, boot = changes(context(selinux("disabled", "enforcing"), kernel(("ro",))))
+    assert isinstance(config, WriteFile)
+    assert config.path == CONFIG
+    assert config.text == PERMISSIVE
+    assert isinstance(label, Command)
+    assert label.script.startswith("TYPE=default unshare --mount ")
+    assert isinstance(boot, WriteFile)
+    assert (boot.path, boot.text) == (DROP_IN, drop_in())
+    assert "without AppArmor" in boot.what
+    assert [type(change) for change in changes(context(INSTALLED, kernel(("ro",))))] == [Command, WriteFile]
+
+
+def test_red_hats_boot_loader_and_its_kernel_without_a_policy() -> None:
+    reading = selinux("permissive", "disabled", policy_loaded=False, type="targeted", policies=("targeted",))
+    assert [type(change) for change in changes(context(reading, kernel(("ro",), "bls"), family="rhel"))] == [
+        WriteFile, Command,
+    ]  # fmt: skip
+    config, _, boot = changes(context(reading, kernel(("selinux=0",), "bls"), family="rhel"))
+    assert isinstance(config, WriteFile)
+    assert isinstance(boot, Command)
+    assert f"--args='{WORDS}'" in boot.script
+
+
+@pytest.mark.parametrize(
+    ("boot", "says"),
+    [(kernel(("ro",), "none"), "not ours to change"), (kernel(("lsm=landlock,apparmor",)), "passes over security=")],
+)
+def test_a_command_line_that_is_not_ours(boot: Any, says: str) -> None:
+    (blocked,) = changes(context(INSTALLED, boot))
+    assert isinstance(blocked, Blocked)
+    assert says in blocked.why
+
+
+def test_then_one_reboot() -> None:
+    where = context(INSTALLED, SELINUX_BOOT)
+    assert finding(where).state is State.PENDING_REBOOT
+    assert "Next: a reboot" in finding(where).verdict.reason
+    assert changes(where) == []
+
+
+def test_then_it_is_observed_from_this_boot_on() -> None:
+    (command,) = changes(context(selinux()))
+    assert isinstance(command, Command)
+    assert "begin to watch" in command.what
+    assert "MARK=/run/" in command.script, "which a reboot forgets"
+    watching = context(selinux(observed_since=CLOCK - 3600), denials=(READ,))
+    assert changes(watching) == []
+    assert "Its denials are watched until 1970-01-13" in finding(watching).verdict.reason
+    assert "sshd_t (sshd) the permission read on file of shadow_t" in finding(watching).verdict.reason
+
+
+def test_denials_keep_it_permissive_and_the_ways_out_are_said() -> None:
+    over = selinux(observed_since=CLOCK - 25 * 3600)
+    held = context(over, denials=(READ,))
+    (blocked,) = changes(held)
+    assert isinstance(blocked, Blocked)
+    for words in ("stays permissive", "audit2allow", "semanage permissive -a sshd_t", ACCEPT):
+        assert words in finding(held).verdict.reason
+    (command,) = changes(context(over, denials=(READ,), accept=ACCEPT))
+    assert isinstance(command, Command)
+    assert command.confirm
+
+
+def test_without_denials_it_enforces_with_a_way_back() -> None:
+    for rules, since in ((RULES, CLOCK - 25 * 3600), (SELinuxRules(enforcing=True, observe_hours=0), CLOCK)):
+        (command,) = changes(context(selinux(observed_since=since), rules=rules))
+        assert isinstance(command, Command)
+        assert "systemd-run" in command.script
+        assert command.script.index("systemd-run") < command.script.index("echo 1 >/sys/fs/selinux/enforce")
+        assert command.confirm.startswith(f"systemctl stop {REVERT}.timer")
+        assert command.undo == "echo 0 >/sys/fs/selinux/enforce"
+
+
+def test_at_last_it_is_on_disk() -> None:
+    (write,) = changes(context(selinux("enforcing", "permissive")))
+    assert isinstance(write, WriteFile)
+    assert write.text == PERMISSIVE.replace("permissive", "enforcing")
+    (blocked,) = changes(context(ENFORCING, kernel(("security=selinux", "enforcing=0"))))
+    assert isinstance(blocked, Blocked)
+
+
+@pytest.mark.parametrize(
+    ("words", "bar"),
+    [
+        ("security=selinux", None),
+        ("selinux=0", "selinux=0"),
+        ("selinux=0 selinux=1 security=selinux", None),
+        ("enforcing=0", "enforcing=0"),
+        ("security=apparmor", "security=apparmor"),
+        ("security=apparmor security=selinux", None),
+        ("lsm=selinux security=apparmor", None),
+        ("lsm=apparmor", "lsm=apparmor"),
+    ],
+)
+def test_what_keeps_it_off(words: str, bar: str | None) -> None:
+    assert barred(words.split(), "debian") == bar
+
+
+def test_where_no_module_is_named_debian_boots_apparmor_and_red_hat_selinux() -> None:
+    assert barred(["ro"], "debian") == "no security=selinux"
+    assert barred(["ro"], "rhel") is None
+    (write,) = changes(context(ENFORCING, kernel(("ro",))))
+    assert isinstance(write, WriteFile)
+    assert write.path == DROP_IN
+
+
+def labelled(*labels: str, on: bool = True, **more: Any) -> Any:
+    """A Docker with containers of these labels."""
+    boxes = tuple(container(f"c{number}", label) for number, label in enumerate(labels))
+    keys = {"selinux-enabled": True} if on else {}
+    info = {"SecurityOptions": ["name=selinux"] if on else [], "LiveRestoreEnabled": True}
+    json = DaemonJson("/etc/docker/daemon.json", "{}" if not on else '{"selinux-enabled": true}', keys)
+    return docker(boxes, daemon_json=json, info=info, keys_known=("selinux-enabled",), **more)
+
+
+@pytest.mark.parametrize(
+    ("host", "labels", "confined"),
+    [
+        (labelled(), State.PASS, State.PASS),
+        (labelled(LABEL, LABEL.replace("c1", "c9")), State.PASS, State.PASS),
+        (labelled(LABEL, LABEL), State.PASS, State.FAIL),
+        (labelled("system_u:system_r:dockerd_t:s0"), State.PASS, State.FAIL),
+        (labelled(on=False), State.FAIL, State.PASS),
+        (docker(installed=False), State.NOT_APPLICABLE, State.NOT_APPLICABLE),
+        (docker((container(process=DENIED),)), State.FAIL, State.UNKNOWN),
+    ],
+)
+def test_containers(host: Any, labels: State, confined: State) -> None:
+    where = context(host=host)
+    assert finding(where, "docker-labels").state is labels
+    assert finding(where, "containers-confined").state is confined
+
+
+def test_docker_is_told_to_label_and_containers_are_started_anew_by_name_only() -> None:
+    (merge,) = changes(context(host=labelled(on=False)))
+    assert isinstance(merge, MergeJson)
+    assert merge.put == {"selinux-enabled": True}
+    old = labelled("system_u:system_r:dockerd_t:s0")
+    assert [type(change) for change in changes(context(host=old))] == [Blocked]
+    assert [type(change) for change in changes(context(host=old, accept=RESTART))] == [Activate]
+    no_domain = selinux("enforcing", "enforcing", modules=("virt",))
+    assert changes(context(no_domain, host=labelled(on=False))) == []
+    assert "no domain for containers" in finding(context(no_domain, host=labelled(on=False)),
+                                                 "docker-labels").verdict.reason  # fmt: skip
