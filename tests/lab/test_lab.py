@@ -99,7 +99,7 @@ def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution
 def test_a_kernel_parameter_set_in_the_guest_survives_its_reboot(distribution: str) -> None:
     with up(distribution, variant="bare") as vm:
         vm.ssh("sed -i 's/^GRUB_CMDLINE_LINUX=\"/&lab.mark=1 /' /etc/default/grub && update-grub", timeout=300)
-        vm.reboot(timeout=900)
+        vm.reboot()
         assert "lab.mark=1" in vm.ssh("cat /proc/cmdline").stdout.split()
 
 

@@ -73,8 +73,8 @@ def keep(vm: Vm, script: str, path: Path) -> None:
     disk to its final name in one step."""
     vm.ssh("sh -s", input=guest_script(script), timeout=600)
     if vm.ssh("test -e /run/reboot-required", check=False).returncode == 0:
-        vm.reboot(timeout=900)
-        vm.ssh("systemctl is-system-running --wait; sync", check=False, timeout=600)
+        vm.reboot()
+        vm.ssh("sync")
     vm.save(READY)
     vm.power_cut()
     (vm.folder / "disk.qcow2").rename(path)

@@ -209,14 +209,15 @@ class Vm:
         """Pull the plug: what the guest has not flushed is lost, as it would be."""
         qemu.kill(self.folder)
 
-    def reboot(self, timeout: float = 300) -> None:
-        """Ask the guest to reboot and wait until a new boot answers."""
+    def reboot(self, timeout: float = 900) -> None:
+        """Ask the guest to reboot and wait until a new boot answers and has started its services."""
         before = self.boot_id()
         self.ssh("systemctl reboot", check=False, timeout=60)
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             now = self.answers("cat /proc/sys/kernel/random/boot_id")
             if now and now.split()[0] != before:
+                self.ssh("systemctl is-system-running --wait", check=False, timeout=timeout)
                 return
             time.sleep(0.5)
         raise self.silent(f"no new boot within {timeout:.0f} s")
