@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploys import apparmor, docker, kernel, networks, seccomp, userns
+from deploys import apparmor, bridges, docker, kernel, networks, seccomp, userns
 from deploys.engine.change import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -12,4 +12,5 @@ SUBJECTS: tuple[Subject, ...] = (
     userns.SUBJECT,
     docker.SUBJECT,
     networks.SUBJECT,
+    bridges.SUBJECT,
 )
