@@ -161,4 +161,4 @@ CONTROLS = (
 )
 
 
-SUBJECT = Subject("bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker))
+SUBJECT = Subject("bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker), armed=True)

@@ -36,7 +36,7 @@ echo "systemd-networkd has not configured {", ".join(names)}"; exit 1
 
 def forget_for(manager: str) -> str:
     """sh that has the manager forget files that are gone."""
-    return "networkctl reload" if manager == NETWORKD else ":"
+    return "networkctl reload || :" if manager == NETWORKD else ":"
 
 
 # ------------------------------------------------------------------------------------------------ systemd-networkd

@@ -22,13 +22,15 @@ class Step:
     name: str
     changes: tuple[Change, ...]
     service: Service | None = None
+    armed: bool = False
 
 
-def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
-    """Steps: the subjects in `order`, then the services. Blocked changes are in none of them."""
+def arrange(changes: Iterable[Change], order: Sequence[str], armed: Iterable[str] = ()) -> list[Step]:
+    """Steps: the subjects in `order`, those in `armed` so, then the services. Blocked changes are in none of them."""
+    armed = frozenset(armed)
     wanted = [change for change in changes if not isinstance(change, Blocked)]
     steps = [
-        Step(name, own)
+        Step(name, own, armed=name in armed)
         for name in order
         if (own := tuple(change for change in wanted if change.subject == name and _service(change) is None))
     ]

@@ -132,13 +132,15 @@ class Context:
 
 @dataclass(frozen=True)
 class Subject:
-    """One subject: its facts, its part of the policy, its controls and its remediation."""
+    """One subject: its facts, its part of the policy, its controls and its remediation. `armed`: its changes could cut
+    us off, so the host takes them back by itself unless they are confirmed over a fresh connection."""
 
     name: str
     rules: type[Rules]
     controls: tuple[Control, ...]
     plan: Callable[[Context], Iterable[Change]]
     facts: tuple[type[SectionFact[Any]], ...]
+    armed: bool = False
 
     def __post_init__(self) -> None:
         strangers = [c.id for c in self.controls if c.subject != self.name]
