@@ -36,7 +36,7 @@ def legs_of(
     rules: BridgesRules, reading: BridgesReading, networks: NetworksReading, docker: DockerReading
 ) -> dict[str, set[str]]:
     """Who is in which segments, by the ports that lead to them."""
-    names = _containers(docker)
+    names = containers_of(docker)
     legs: dict[str, set[str]] = {}
     for segment in segments(rules):
         for device in ports_of(segment, reading, networks):
@@ -61,7 +61,7 @@ def _parted(rules: BridgesRules, found: list[str]) -> list[str]:
     return next((pair for pair in pairs if frozenset(pair) not in allowed), [])
 
 
-def _containers(docker: DockerReading) -> dict[int | None, str]:
+def containers_of(docker: DockerReading) -> dict[int | None, str]:
     """Docker's containers by their first process."""
     if not isinstance(docker.containers, tuple):
         return {}

@@ -17,6 +17,8 @@ def conflicts(
     rules: BridgesRules, reading: BridgesReading, networks: NetworksReading, docker: DockerReading
 ) -> list[str]:
     """Each in one sentence. UnknownReading where it cannot be told: nothing is touched then either."""
+    if not rules.networks:
+        return []
     return [
         *_taken(rules, networks, docker, reading),
         *_bridges(rules, reading, docker),

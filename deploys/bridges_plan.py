@@ -127,8 +127,8 @@ def _obstacles(context: Context) -> Iterator[str]:
 
 
 def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
-    """Those that talk on a bridge which our filter does not guard yet."""
-    guarded = "\n".join(known(reading.listed))
+    """Those that talk on a bridge of which our filter has never heard."""
+    guarded = known(reading.files.get(RULES_FILE)) or ""
     for net in rules.networks.values():
         ports = [device for device in reading.ports(net.bridge) if device.name != net.uplink]
         if net.isolate != "none" and len(ports) > 1 and f'ibrname "{net.bridge}"' not in guarded:
