@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from deploys.bridges_devices import moves, wanted
 from deploys.bridges_drift import check_hand_made, check_meeting, check_reverted
 from deploys.bridges_filter import filter_text
+from deploys.bridges_forward import check_forwarding
 from deploys.bridges_host import conflicts
 from deploys.bridges_plan import (
     DECLARED,
@@ -21,7 +22,7 @@ from deploys.bridges_plan import (
     unit_text,
     wants_filter,
 )
-from deploys.bridges_rules import HOST, BridgesRules, segments
+from deploys.bridges_rules import BridgesRules, segments
 from deploys.engine.change import Subject
 from deploys.engine.control import Control, Severity, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
@@ -96,20 +97,6 @@ def _on_disk(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
         yield f"{UNIT} is not enabled: the filter is gone after a reboot"
 
 
-def _check_forwarding(survey: Survey, policy: Policy) -> Verdict:
-    rules, networks = policy[BridgesRules], survey[Networks]
-    if not _routes(rules):
-        return not_applicable("the policy allows no flow that would have to be routed")
-    live = known(networks.forwarding4)
-    if live == 1:
-        return passed("the host forwards what the policy lets pass", 1, None, live)
-    return failed("net.ipv4.ip_forward is 0: no allowed flow between networks passes", 1, None, live)
-
-
-def _routes(rules: BridgesRules) -> bool:
-    return any(flow.to != HOST for flow in rules.allow)
-
-
 CONTROLS = (
     Control(
         id=DECLARED,
@@ -134,7 +121,7 @@ CONTROLS = (
         title="The host routes the flows that the policy allows",
         severity=Severity.LOW,
         why="An allowed flow that does not pass makes people open more than they need.",
-        check=_check_forwarding,
+        check=check_forwarding,
     ),
     Control(
         id="bridges.meeting",

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploys.bridges_devices import Move, WantedBridge, moves, wanted
 from deploys.bridges_files import files_for, forget_for, reload_for
 from deploys.bridges_filter import filter_text
+from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
 from deploys.bridges_rules import BridgesRules
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
@@ -19,7 +20,6 @@ from facts.bridges import (
     NETWORKD,
     NETWORKD_FILES,
     RULES_FILE,
-    SYSCTL_FILE,
     TABLE,
     UNIT,
     UNIT_FILE,
@@ -33,7 +33,6 @@ from facts.reading import known
 DECLARED, FILTER, FORWARDING = "bridges.declared", "bridges.filter", "bridges.forwarding"
 ACCEPT = "network-isolation"
 RETRY = "reverted-network"
-SWITCH = "# Written by hullproof: flows that the policy allows between networks are routed.\nnet.ipv4.ip_forward = 1\n"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
 
 
@@ -103,7 +102,7 @@ def plan(context: Context) -> Iterable[Change]:
     rules, reading = context.policy[BridgesRules], context.survey[Bridges]
     yield from _filter(rules, reading)
     if context.failing(FORWARDING):
-        yield from _forward(reading)
+        yield from plan_forwarding(rules, reading, context.survey[Networks])
     if context.failing(DECLARED):
         yield from _devices(context, rules, reading)
 
@@ -165,15 +164,6 @@ def _says(rules: BridgesRules) -> str:
     what += [f"let pass between networks only {'; '.join(flows_of(rules)) or 'nothing'}"] if rules.networks else []
     what += ["close the metadata address to all bridges"] if rules.metadata else []
     return f"{', '.join(what)} ({RULES_FILE})"
-
-
-def _forward(reading: BridgesReading) -> Iterator[Change]:
-    before = known(reading.files.get(SYSCTL_FILE))
-    if before != SWITCH:
-        yield WriteFile("bridges", f"forward IPv4 after a reboot too ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCH,
-                        before=before)  # fmt: skip
-    yield Command("bridges", "forward IPv4, as allowed flows between networks need it",
-                  script="sysctl -q -w net.ipv4.ip_forward=1", undo="sysctl -q -w net.ipv4.ip_forward=0")  # fmt: skip
 
 
 def _devices(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:

@@ -20,7 +20,8 @@ REVERTED_FILE = "/var/lib/hullproof/reverted"
 NETWORKD, IFUPDOWN = "systemd-networkd", "ifupdown"
 NETWORKD_FILES = "/etc/systemd/network/05-hullproof-"
 IFUPDOWN_FILES = "/etc/network/interfaces.d/hullproof-"
-OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE)
+FORWARD_FILE = "/etc/hullproof/bridges.forward"
+OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE)
 
 
 @dataclass(frozen=True)

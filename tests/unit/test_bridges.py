@@ -11,14 +11,26 @@ import deploys.bridges as subject
 from deploys.bridges_devices import wanted
 from deploys.bridges_files import files_for
 from deploys.bridges_filter import eui64, filter_text
+from deploys.bridges_forward import JUMP, SWITCH, forward_text
 from deploys.bridges_picture import picture, render_mermaid, render_text
-from deploys.bridges_plan import SWITCH, unit_text
+from deploys.bridges_plan import unit_text
 from deploys.bridges_rules import Allow, BridgeNetwork, BridgesRules, Port, Vlan
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
 from deploys.engine.control import State, judge
 from deploys.engine.policy import Policy
-from facts.bridges import RULES_FILE, SYSCTL_FILE, UNIT_FILE, BridgePort, Bridges, BridgesReading, Device, Reverted
+from facts.bridges import (
+    FORWARD_FILE,
+    RULES_FILE,
+    SYSCTL_FILE,
+    UNIT_FILE,
+    BridgePort,
+    Bridges,
+    BridgesReading,
+    Device,
+    Reverted,
+)
 from facts.docker import Docker, DockerReading, Network
+from facts.forward import Filter
 from facts.networks import Membership, Networks, NetworksReading, Route
 from facts.reading import Unknown
 from facts.survey import Survey
@@ -60,7 +72,7 @@ ADDRESSES = {"lo": ("127.0.0.1/8",), "eth0": ("10.0.2.15/24",)}
 
 def reading(**more: Any) -> BridgesReading:
     values: dict[str, Any] = {
-        "devices": BARE, "client": "10.0.2.2", "files": dict.fromkeys((RULES_FILE, UNIT_FILE, SYSCTL_FILE)),
+        "devices": BARE, "client": "10.0.2.2", "files": dict.fromkeys(OUR_FILES),
         "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "reverted": None, "interfaces": (),
         "shadowed": (),
     }  # fmt: skip
@@ -68,7 +80,13 @@ def reading(**more: Any) -> BridgesReading:
 
 
 def nets(**more: Any) -> NetworksReading:
-    values = {"routes": ROUTES, "addresses": ADDRESSES, "connection": "eth0", "forwarding4": 1}
+    values = {
+        "routes": ROUTES,
+        "addresses": ADDRESSES,
+        "connection": "eth0",
+        "forwarding4": 1,
+        "filter4": Filter("DROP", (JUMP,)),
+    }
     return networks_reading(**{**values, **more})
 
 
@@ -92,6 +110,7 @@ LISTED = ("table bridge bridges-hullproof {", "\tchain forward {", '\t\tmeta ibr
 
 def hardened(rules: BridgesRules = RULES, **more: Any) -> BridgesReading:
     files = {RULES_FILE: filter_text(rules), UNIT_FILE: unit_text(), SYSCTL_FILE: SWITCH}
+    files |= {FORWARD_FILE: forward_text(rules, ("eth0",))}
     return reading(**{
         "devices": DEVICES, "files": files | files_for(NETWORKD, wanted(rules)), "unit_enabled": True,
         "listed": LISTED, "loaded": LISTED, **more,
@@ -137,10 +156,10 @@ def test_a_bare_host_gets_the_filter_before_the_bridges() -> None:
     assert "nothing keeps the networks apart yet" in reason(where, "filter")
     changes = plan(where)
     paths = [change.path for change in changes if isinstance(change, WriteFile)]
-    assert paths[:2] == [UNIT_FILE, RULES_FILE]
-    assert set(paths[2:]) == set(files_for(NETWORKD, wanted(RULES)))
+    assert paths[:4] == [UNIT_FILE, RULES_FILE, SYSCTL_FILE, FORWARD_FILE]
+    assert set(paths[4:]) == set(files_for(NETWORKD, wanted(RULES)))
     (live,) = [change for change in changes if isinstance(change, Command) and "put right" in change.what]
-    assert changes.index(live) == 2
+    assert changes.index(live) == 4
     for line in (
         "ip link add name br-web type bridge vlan_filtering 1 vlan_default_pvid 0",
         "ip link set eth1 master br-web", "bridge vlan add dev eth1 vid 10 master",
@@ -325,6 +344,8 @@ OPEN = BridgePort(False, False, True, False)
         (hardened(listed=()), on(), "filter", "our tables are gone from the kernel: was", "restart"),
         (hardened(loaded=None), on(), "filter", "were not loaded by hullproof-bridges.service", "restart"),
         (hardened(unit_enabled=False), on(), "filter", "the filter is gone after a reboot", "systemctl -q enable"),
+        (hardened(), on(filter4=Filter("DROP", ("-A FORWARD -j DOCKER-USER",))), "forwarding",
+         "FORWARD chain is DROP, and nothing there lets our flows pass", "sh /etc/hullproof/bridges.forward"),
         (hardened(), on(forwarding4=0), "forwarding", "net.ipv4.ip_forward is 0", "ip_forward=1"),
     ],
 )  # fmt: skip
@@ -468,3 +489,10 @@ def test_the_picture_says_what_differs() -> None:
     gone = render_text(picture(RULES, context(hardened(listed=()), on()).survey))
     assert "tenants ──▶ anybody: no filter  (FOUND, NOT DECLARED)" in gone
     assert "web.10 ──▶ web.20: tcp/5432  (declared, not found)" in gone
+
+
+def test_what_iptables_has_to_pass() -> None:
+    world = Allow.model_validate({"from": "tenants", "to": "world"})
+    text = forward_text(replace_rules(allow=(FLOW, DNS, world)), ("eth0", "eth5"))
+    passes = [line.strip() for line in text.splitlines() if line.startswith("  pass ")]
+    assert passes == ["pass br-tenants eth0", "pass br-tenants eth5", "pass br-web.10 br-web.20"]
