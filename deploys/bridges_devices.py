@@ -159,6 +159,10 @@ def _addresses(bridge: WantedBridge, reading: BridgesReading, networks: Networks
             yield Move(f"there is no VLAN device {name}",
                        f"ip link add link {bridge.name} name {name} type vlan id {vlan} && ip link set {name} up",
                        f"ip link del {name}")  # fmt: skip
+    for address in known(networks.addresses).get(bridge.name, ()):  # of a time before it had VLANs
+        if bridge.vlans and any(address in addresses for addresses in bridge.addresses.values()):
+            says = f"{bridge.name} has the address {address}, which is its VLAN's"
+            yield Move(says, *(f"ip address {verb} {address} dev {bridge.name}" for verb in ("del", "add")))
     for device, addresses in bridge.addresses.items():
         for address in addresses:
             if address not in known(networks.addresses).get(device, ()):

@@ -152,6 +152,7 @@ class _Network:
     bound: list[_Bound]
     parts: list[_Part]
     meets: list[str]
+    detours: list[str]  # what a port would hand to the host, to be routed back to its neighbours
 
     @property
     def guarded(self) -> bool:
@@ -174,6 +175,7 @@ class _Network:
         return cls(
             name, network.bridge, network.uplink, network.antispoof, bool(network.vlans), network.isolate != "none",
             bound if network.antispoof else [], parts, list(_meets(network, own)),
+            list(_detours(own[0])) if _bridges_out(network) else [],
         )  # fmt: skip
 
 
@@ -190,10 +192,22 @@ def _meets(network: BridgeNetwork, own: list[Segment]) -> Iterator[str]:
             yield (f"iifname {ports} " if ports else "") + f'oifname "{network.uplink}"'
 
 
+def _bridges_out(network: BridgeNetwork) -> bool:
+    """Whether frames of isolated ports leave by an uplink of the very device that the host routes by."""
+    return network.isolate == "ports" and network.uplink is not None and not network.vlans
+
+
+def _detours(segment: Segment) -> Iterator[str]:
+    for subnet, address in zip(segment.subnets, segment.gateways, strict=True):
+        family = "ip6" if ":" in subnet else "ip"
+        yield f"{family} daddr {subnet} {family} daddr != {address.partition('/')[0]}"
+
+
 def _within(rules: BridgesRules, all_segments: list[Segment]) -> Iterator[str]:
-    """With br_netfilter, frames within a segment pass here too, and so does what ports that meet have routed."""
+    """With br_netfilter, frames that the bridge forwards pass here too, as from a device to itself."""
     for segment in all_segments:
-        if rules.networks[segment.network].isolate != "ports":
+        network = rules.networks[segment.network]
+        if network.isolate != "ports" or _bridges_out(network):
             yield f'iifname "{segment.device}" oifname "{segment.device}"'
 
 

@@ -1,6 +1,7 @@
-"""Allowed flows are routed: forwarding is on, and a FORWARD policy of DROP, as Docker sets it, does not stop them.
+"""What is allowed passes: forwarding is on, and a FORWARD policy of DROP, as Docker sets it, stops nothing of it.
 
-Our own table has dropped what is not allowed before iptables sees it, so here whole devices are let pass.
+Our own tables have dropped what is not allowed before iptables sees it, so here whole devices are let pass; from a
+bridge to itself too, for with br_netfilter the frames that it forwards go this way.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ def routes(rules: BridgesRules) -> bool:
     return any(flow.to != HOST for flow in rules.allow)
 
 
+def passes(rules: BridgesRules) -> bool:
+    """Whether there is anything that iptables could stop."""
+    return bool(rules.networks)
+
+
 def forward_text(rules: BridgesRules, outwards: Iterable[str]) -> str:
     """sh that has iptables pass what goes between these devices; `outwards` lead to the world."""
     rows = "\n".join(f"  pass {one} {other}" for one, other in sorted(_pairs(rules, tuple(outwards))))
@@ -47,7 +53,8 @@ done
 def _pairs(rules: BridgesRules, outwards: tuple[str, ...]) -> set[tuple[str, str]]:
     ends = {segment.name: (segment.device,) for segment in segments(rules)} | {WORLD: outwards}
     flows = [flow for flow in rules.allow if flow.to != HOST]
-    return {(one, other) for flow in flows for one in ends[flow.from_] for other in ends[flow.to]}
+    within = {(net.bridge, net.bridge) for net in rules.networks.values()}
+    return within | {(one, other) for flow in flows for one in ends[flow.from_] for other in ends[flow.to]}
 
 
 def _stopped(networks: NetworksReading) -> bool:
@@ -58,43 +65,48 @@ def _stopped(networks: NetworksReading) -> bool:
 
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     rules, networks, reading = policy[BridgesRules], survey[Networks], survey[Bridges]
-    before = known(reading.files.get(FORWARD_FILE))
-    if not routes(rules):
-        if left := [path for path in (FORWARD_FILE, SYSCTL_FILE) if known(reading.files.get(path)) is not None]:
-            return failed(f"{' and '.join(left)} left from an earlier policy", None, False, None)
-        return not_applicable("the policy allows no flow that would have to be routed")
-    disk = before == forward_text(rules, networks.default_devices)
-    reasons = [] if known(networks.forwarding4) == 1 else ["net.ipv4.ip_forward is 0: nothing is routed"]
+    if left := _left(rules, reading):
+        return failed(f"{' and '.join(left)} left from an earlier policy", None, False, None)
+    if not passes(rules):
+        return not_applicable("the policy declares no bridge networks")
+    disk = known(reading.files.get(FORWARD_FILE)) == forward_text(rules, networks.default_devices)
+    reasons = []
+    if routes(rules) and known(networks.forwarding4) != 1:
+        reasons.append("net.ipv4.ip_forward is 0: nothing is routed")
     if _stopped(networks):
         reasons.append("the policy of iptables' FORWARD chain is DROP, and nothing there lets our flows pass")
     live = not reasons
     if not disk:
         reasons.append(f"{FORWARD_FILE} is not as the policy says")
+    if routes(rules) and known(reading.files.get(SYSCTL_FILE)) != SWITCH:
+        reasons.append(f"{SYSCTL_FILE} does not keep forwarding on")
     if reasons:
         return failed("; ".join(reasons), True, disk, live)
-    return passed("the host routes what the policy lets pass", True, disk, live)
+    return passed("the host passes on what the policy allows", True, disk, live)
+
+
+def _left(rules: BridgesRules, reading: BridgesReading) -> dict[str, str]:
+    """Our files that the policy asks for no more."""
+    wanted = {FORWARD_FILE: passes(rules), SYSCTL_FILE: routes(rules)}
+    return {path: text for path, want in wanted.items() if not want and (text := known(reading.files.get(path)))}
 
 
 def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Change]:
-    before, switch = known(reading.files.get(FORWARD_FILE)), known(reading.files.get(SYSCTL_FILE))
-    if not routes(rules):
-        if before is not None:
-            yield RemoveFile("bridges", "route nothing between networks any more", path=FORWARD_FILE, before=before,
-                             activate=APPLY)  # fmt: skip
-        if switch is not None:  # live it stays: who else forwards is not known
-            yield RemoveFile("bridges", "ask for no forwarding any more", path=SYSCTL_FILE, before=switch)
-        return
-    text = forward_text(rules, networks.default_devices)
-    if switch != SWITCH:
+    for path, text in _left(rules, reading).items():  # live, forwarding stays: who else needs it is not known
+        yield RemoveFile("bridges", f"no longer needed: {path}", path=path, before=text,
+                         activate=APPLY if path == FORWARD_FILE else "")  # fmt: skip
+    switch = known(reading.files.get(SYSCTL_FILE))
+    if routes(rules) and switch != SWITCH:
         yield WriteFile("bridges", f"forward IPv4 after a reboot too ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCH,
                         before=switch)  # fmt: skip
-    if known(networks.forwarding4) != 1:
+    if routes(rules) and known(networks.forwarding4) != 1:
         yield Command("bridges", "forward IPv4, as allowed flows between networks need it",
                       script=f"{FORWARD}=1", undo=f"{FORWARD}=0")  # fmt: skip
-    if text != before:
-        yield WriteFile("bridges", f"have a FORWARD policy of DROP pass the allowed flows ({FORWARD_FILE})",
+    text, before = forward_text(rules, networks.default_devices), known(reading.files.get(FORWARD_FILE))
+    if passes(rules) and text != before:
+        yield WriteFile("bridges", f"have a FORWARD policy of DROP pass what is allowed ({FORWARD_FILE})",
                         path=FORWARD_FILE, text=text, before=before, activate=APPLY)  # fmt: skip
-    elif _stopped(networks):
+    elif passes(rules) and _stopped(networks):
         yield Command("bridges", f"have iptables ask {CHAIN} again", script=APPLY, undo="")
 
 

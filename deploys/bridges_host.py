@@ -31,7 +31,7 @@ def _taken(
     rules: BridgesRules, networks: NetworksReading, docker: DockerReading, reading: BridgesReading
 ) -> Iterator[str]:
     """Subnets that the host or an engine uses already."""
-    ours = {segment.device for segment in segments(rules)}
+    ours = {name for segment in segments(rules) for name in (segment.device, segment.bridge)}
     used = list(_used(ours, networks, docker))
     for segment in segments(rules):
         for text in segment.subnets:

@@ -20,6 +20,7 @@ from deploys.engine.control import State, judge
 from deploys.engine.policy import Policy
 from facts.bridges import (
     FORWARD_FILE,
+    OUR_FILES,
     RULES_FILE,
     SYSCTL_FILE,
     UNIT_FILE,
@@ -201,7 +202,7 @@ def test_what_the_policy_names_no_more_goes() -> None:
     where = context(hardened(), on(), less)
     assert "is left from an earlier policy" in reason(where, "declared")
     removed = {change.path for change in plan(where) if isinstance(change, RemoveFile)}
-    assert removed == {
+    assert removed == {SYSCTL_FILE} | {
         path for path in files_for(NETWORKD, wanted(RULES)) if path not in files_for(NETWORKD, wanted(less))
     }
     none = context(hardened(), on(), BridgesRules())
@@ -495,4 +496,7 @@ def test_what_iptables_has_to_pass() -> None:
     world = Allow.model_validate({"from": "tenants", "to": "world"})
     text = forward_text(replace_rules(allow=(FLOW, DNS, world)), ("eth0", "eth5"))
     passes = [line.strip() for line in text.splitlines() if line.startswith("  pass ")]
-    assert passes == ["pass br-tenants eth0", "pass br-tenants eth5", "pass br-web.10 br-web.20"]
+    assert passes == [
+        "pass br-tenants br-tenants", "pass br-tenants eth0", "pass br-tenants eth5", "pass br-web br-web",
+        "pass br-web.10 br-web.20",
+    ]  # fmt: skip
