@@ -13,6 +13,7 @@ import pytest
 
 from tests.lab import Vm
 from tests.lab.drive import Result, executions, run
+from tests.lab.image import cache_dir
 
 VARIANT = "stock"
 HERE = Path(__file__).parent
@@ -49,8 +50,32 @@ def put_scripts(vm: Vm) -> None:
         vm.put(HERE / name, f"/root/{name}")
 
 
+def engine(vm: Vm) -> set[str]:
+    """What a real container reaches and is reached by; `world` stands for all that lies outside of the host."""
+    vm.ssh(
+        "ip netns add world; ip link add world0 type veth peer name eth0 netns world; ip link set world0 up;"
+        "ip addr add 192.0.2.1/30 dev world0; ip -n world addr add 192.0.2.2/30 dev eth0; ip -n world link set eth0 up;"
+        "ip netns exec world perl /root/bridges.pl serve 192.0.2.2 80 tcp >/dev/null 2>&1 & echo $! >/tmp/lab-pids;"
+        "perl /root/bridges.pl serve 169.254.169.254 81 tcp >/dev/null 2>&1 & echo $! >>/tmp/lab-pids;"
+        "docker run -d --name lab -p 8088:80 lab/busybox:1 httpd -f -p 80 -h /www >/dev/null"
+    )
+    asked = {
+        "published": "ip netns exec world perl -MIO::Socket::INET -e "
+        "'IO::Socket::INET->new(PeerAddr => q(192.0.2.1:8088), Timeout => 5) or exit 1'",
+        "outbound": "docker exec lab nc -w 5 192.0.2.2 80 </dev/null",
+        "metadata": "docker exec lab nc -w 5 169.254.169.254 81 </dev/null",
+    }
+    reached = {name for name, command in asked.items() if vm.ssh(command, check=False).returncode == 0}
+    vm.ssh("docker rm -f lab >/dev/null; kill $(cat /tmp/lab-pids); ip netns del world", check=False)
+    return reached
+
+
 def bridges(result: Result) -> dict[str, str]:
     return {control: state for control, state in result.states().items() if control.startswith("bridges.")}
+
+
+def assert_declared(result: Result) -> None:
+    assert set(bridges(result).values()) <= {"pass", "not-applicable"}, result.out
 
 
 def assert_apart(passed: set[str]) -> None:
@@ -65,6 +90,7 @@ def test_before_everything_passes(vm: Vm, story: dict[str, Any]) -> None:
     passed = script(vm, "try")
     vm.ssh("iptables -P FORWARD DROP")  # as Docker sets it: what is allowed is to pass all the same
     story["works"] = passed & ATTACKS
+    assert engine(vm) == {"published", "outbound", "metadata"}
     assert ATTACKS - passed <= {"db trunk-none"} | {f"web-b {tag}" for tag in TAGS}, sorted(ATTACKS - passed)
 
 
@@ -78,9 +104,10 @@ def test_the_plan_waits_until_the_parting_is_accepted(vm: Vm) -> None:
 def test_after_only_what_is_allowed_passes(vm: Vm, story: dict[str, Any]) -> None:
     harden = run(vm, "harden.py", *USE, *ACCEPT)
     assert harden.host()["status"] == "ok", harden.out + harden.err
-    assert set(bridges(harden).values()) <= {"pass", "not-applicable"}, harden.out
+    assert_declared(harden)
     story["run"] = harden.report["run"]["id"]
     assert_apart(script(vm, "try"))
+    assert engine(vm) == {"published", "outbound"}
 
 
 def test_a_second_run_changes_nothing_and_executes_once(vm: Vm) -> None:
@@ -94,10 +121,9 @@ def test_the_same_after_a_reboot(vm: Vm) -> None:
     script(vm, "clear")
     vm.reboot()
     script(vm, "join")
-    passed = script(vm, "try")
-    assert_apart(passed)
-    drift = run(vm, "drift.py", *USE)
-    assert set(bridges(drift).values()) <= {"pass", "not-applicable"}, drift.out
+    assert_apart(script(vm, "try"))
+    assert engine(vm) == {"published", "outbound"}
+    assert_declared(run(vm, "drift.py", *USE))
 
 
 def test_the_same_after_the_firewall_and_the_daemon_were_restarted(vm: Vm) -> None:
@@ -119,7 +145,7 @@ def test_drift_is_named_and_put_right(vm: Vm) -> None:
     assert "br-hand was made by hand" in drift.reason("bridges.undeclared")
     vm.ssh("ip link del br-hand")
     harden = run(vm, "harden.py", *USE)
-    assert set(bridges(harden).values()) <= {"pass", "not-applicable"}, harden.out
+    assert_declared(harden)
     assert_apart(script(vm, "try"))
 
 
@@ -180,3 +206,29 @@ def test_rollback_takes_everything_away(vm: Vm, story: dict[str, Any]) -> None:
     left = vm.ssh("ls /etc/systemd/network /etc/hullproof 2>/dev/null; nft list tables", check=False).stdout
     assert "05-hullproof" not in left
     assert "bridges-hullproof" not in left
+
+
+@pytest.mark.on("debian12")
+def test_the_same_where_ifupdown_makes_the_network(fresh: Vm) -> None:
+    """The image has systemd-networkd: ifupdown's one package is brought along, and takes over."""
+    package = next((cache_dir() / "extra" / "bookworm").glob("ifupdown_*.deb"), None)
+    if package is None:
+        pytest.skip("no ifupdown package in the lab's cache: `apt-get download ifupdown` in extra/bookworm there")
+    put_scripts(fresh)
+    fresh.put(package, "/root/ifupdown.deb")
+    fresh.ssh(
+        'dpkg -i /root/ifupdown.deb; card=$(ip -j route show default | sed \'s/.*"dev":"\\([^"]*\\).*/\\1/\');'
+        "printf 'source /etc/network/interfaces.d/*\nauto lo %s\niface lo inet loopback\niface %s inet static\n"
+        " address 10.0.2.15/24\n gateway 10.0.2.2\n' $card $card >/etc/network/interfaces;"
+        "systemctl disable -q systemd-networkd systemd-networkd.socket; systemctl enable -q networking"
+    )
+    fresh.reboot()
+    fresh.ssh("sysctl -qw net.ipv4.ip_forward=1")
+    script(fresh, "before")
+    assert_declared(run(fresh, "harden.py", *USE, *ACCEPT))
+    assert_apart(script(fresh, "try"))
+    script(fresh, "clear")
+    fresh.reboot()
+    script(fresh, "join")
+    assert_apart(script(fresh, "try"))
+    assert_declared(run(fresh, "drift.py", *USE))
