@@ -38,9 +38,10 @@ def test_pyinfra_knows_the_options() -> None:
 
 
 def test_the_policy_shown_is_valid(tmp_path: Path) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    assert len(blocks) == 2
     path = tmp_path / "shown.yml"
-    path.write_text(block)
+    path.write_text("".join(blocks))
     policy = load_policy(str(path), SUBJECTS)
     assert policy.waiver_for("docker.privileged-containers")
 
@@ -52,4 +53,4 @@ def test_every_state_is_explained() -> None:
 def test_the_names_to_accept_are_the_codes() -> None:
     named = set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)) - {state.value for state in State}
     code = "".join(path.read_text() for path in (ROOT / "deploys").glob("*.py"))
-    assert named == set(re.findall(r'^(?:RESTART|REMAP|ACCEPT) = "([a-z-]+)"', code, re.MULTILINE))
+    assert named == set(re.findall(r'^(?:RESTART|REMAP|ACCEPT|RETRY) = "([a-z-]+)"', code, re.MULTILINE))
