@@ -166,5 +166,10 @@ def _addresses(bridge: WantedBridge, reading: BridgesReading, networks: Networks
     for device, addresses in bridge.addresses.items():
         for address in addresses:
             if address not in known(networks.addresses).get(device, ()):
-                yield Move(f"{device} has no address {address}", f"ip address replace {address} dev {device}",
+                yield Move(f"{device} has no address {address}", put_address(address, device),
                            f"ip address del {address} dev {device}")  # fmt: skip
+
+
+def put_address(address: str, device: str) -> str:
+    """Usable at once: without ports a bridge has no carrier, and a look for duplicates would wait for one."""
+    return f"ip address replace {address} dev {device}{' nodad' if ':' in address else ''}"

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from deploys.bridges_devices import WantedBridge, WantedPort
+from deploys.bridges_devices import WantedBridge, WantedPort, put_address
 from facts.bridges import IFUPDOWN, IFUPDOWN_FILES, NETWORKD, NETWORKD_FILES
 
+# The host's side of a bridge. An address that somebody else added stays (KeepConfiguration).
+HOST_SIDE = [
+    ("LinkLocalAddressing", "no"),
+    ("IPv6AcceptRA", "no"),
+    ("ConfigureWithoutCarrier", "yes"),
+    ("KeepConfiguration", "yes"),
+]
 HEAD = "# Written by hullproof from the policy's `bridges`.\n"
 Options = list[tuple[str, str]]
 
@@ -24,13 +31,15 @@ def reload_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
     if manager == IFUPDOWN:
         up = "\n".join(f"ifquery --state {name} >/dev/null 2>&1 || ifup {name} || exit 1" for name in names)
         return f"{up}\n"
-    states = " ".join(f"/run/systemd/netif/links/$(cat /sys/class/net/{name}/ifindex)" for name in names)
+    ours = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
     return f"""networkctl reload || exit 1
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-  [ "$(grep -slE '^ADMIN_STATE=configured$' {states} | wc -l)" = {len(names)} ] && exit 0
+  missing=
+  for f in {ours}; do grep -qsx "NETWORK_FILE=$f" /run/systemd/netif/links/* || missing="$missing $f"; done
+  [ -n "$missing" ] || exit 0
   sleep 1
 done
-echo "systemd-networkd has not configured {", ".join(names)}"; exit 1
+echo "systemd-networkd does not use$missing"; exit 1
 """
 
 
@@ -54,7 +63,7 @@ def _networkd(bridge: WantedBridge) -> Iterator[tuple[str, str]]:
         own = device == bridge.name
         vlans: Options = [("VLAN", name) for name in bridge.vlan_devices] if own else []
         tags = [("BridgeVLAN", [("VLAN", str(vlan))]) for vlan in bridge.vlans] if own else []
-        yield f"{device}.network", _ini(*_match(device), ("Network", _host(addresses) + vlans), *tags)
+        yield f"{device}.network", _ini(*_match(device), ("Network", HOST_SIDE + vlans), *_static(addresses), *tags)
     for device, vlan in bridge.vlan_devices.items():
         yield f"{device}.netdev", _ini(("NetDev", [("Name", device), ("Kind", "vlan")]), ("VLAN", [("Id", str(vlan))]))
     for port in bridge.ports:
@@ -65,16 +74,10 @@ def _match(device: str) -> list[tuple[str, Options]]:
     return [("Match", [("Name", device)]), ("Link", [("RequiredForOnline", "no")])]
 
 
-def _host(addresses: tuple[str, ...]) -> Options:
-    """The host's side. An address that somebody else added stays (KeepConfiguration)."""
-    link_local = "ipv6" if any(":" in address for address in addresses) else "no"
-    return [
-        *(("Address", address) for address in addresses),
-        ("LinkLocalAddressing", link_local),
-        ("IPv6AcceptRA", "no"),
-        ("ConfigureWithoutCarrier", "yes"),
-        ("KeepConfiguration", "yes"),
-    ]
+def _static(addresses: tuple[str, ...]) -> Iterator[tuple[str, Options]]:
+    """Without ports a bridge has no carrier, and what looks for duplicates would wait for one."""
+    for address in addresses:
+        yield "Address", [("Address", address), ("DuplicateAddressDetection", "none")]
 
 
 def _networkd_port(port: WantedPort) -> Iterator[tuple[str, Options]]:
@@ -100,7 +103,7 @@ def _ifupdown(bridge: WantedBridge) -> Iterator[str]:
         yield f"\tup ip link add link {name} name {device} type vlan id {vlan} 2>/dev/null || :"
         yield f"\tup ip link set {device} up"
     for device, addresses in bridge.addresses.items():
-        yield from (f"\tup ip address replace {address} dev {device}" for address in addresses)
+        yield from (f"\tup {put_address(address, device)}" for address in addresses)
     yield f"\tpost-down ip link del {name}"
     for port in bridge.ports:
         yield from _ifupdown_port(port)

@@ -88,9 +88,11 @@ class Bridges(SectionFact[BridgesReading]):
     script: ClassVar[str] = (
         r"""
 kept() { printf '%s\n' "$1"; return "$2"; }
-run links ip -j -d link
-run named ip -j netns list-id
-have lsns && run spaces lsns -J -t net -o NS,PID,NETNSID,COMMAND
+links=$(ip -j -d link 2>&1); run links kept "$links" $?
+case "$links" in *link_netnsid*)
+  run named ip -j netns list-id
+  have lsns && run spaces lsns -J -t net -o NS,PID,NETNSID,COMMAND;;
+esac
 run networkd grep -sHE '^(ADMIN_STATE|NETWORK_FILE)=' /run/systemd/netif/links/*
 run nm grep -sH '^managed=' /run/NetworkManager/devices/*
 run ifstate cat /run/network/ifstate

@@ -127,7 +127,7 @@ def test_the_same_after_a_reboot(vm: Vm) -> None:
 
 
 def test_the_same_after_the_firewall_and_the_daemon_were_restarted(vm: Vm) -> None:
-    vm.ssh("systemctl restart nftables systemd-networkd docker; sleep 2")
+    vm.ssh("systemctl restart nftables; systemctl restart systemd-networkd docker; sleep 2")
     assert_apart(script(vm, "try"))
 
 
