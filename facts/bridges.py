@@ -71,7 +71,6 @@ class BridgesReading(Jsonable):
     loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
     reverted: Reverted | Unknown | None
     interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
-    shadowed: tuple[str, ...]  # networkd's files of others that name a device and are read before ours
 
     def device(self, name: str) -> Device | None:
         return next((device for device in known(self.devices) if device.name == name), None)
@@ -97,7 +96,6 @@ run networkd grep -sHE '^(ADMIN_STATE|NETWORK_FILE)=' /run/systemd/netif/links/*
 run nm grep -sH '^managed=' /run/NetworkManager/devices/*
 run ifstate cat /run/network/ifstate
 run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces /etc/network/interfaces.d/*
-run networks ls /etc/systemd/network
 if have nft; then
   tables=$(nft list tables 2>&1); run tables kept "$tables" $?
   case "$tables" in *TABLE*) run ours sh -c 'nft -s list table bridge TABLE; nft -s list table inet TABLE';; esac
@@ -124,11 +122,6 @@ fi
             loaded=tuple(loaded.splitlines()) if isinstance(loaded, str) else loaded,
             reverted=_reverted(section.file(REVERTED_FILE)),
             interfaces=tuple(_interfaces(section)),
-            shadowed=tuple(
-                name
-                for name in _said(section, "networks").split()
-                if name.endswith(".network") and name < NETWORKD_FILES.rpartition("/")[2]
-            ),
         )
 
 

@@ -75,7 +75,6 @@ def reading(**more: Any) -> BridgesReading:
     values: dict[str, Any] = {
         "devices": BARE, "client": "10.0.2.2", "files": dict.fromkeys(OUR_FILES),
         "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "reverted": None, "interfaces": (),
-        "shadowed": (),
     }  # fmt: skip
     return BridgesReading(**{**values, **more})
 
