@@ -20,14 +20,14 @@ HERE = Path(__file__).parent
 POLICY = HERE / "bridges.yml"
 USE = ("--data", f"policy={POLICY}")
 ACCEPT = ("--data", "accept=network-isolation")
-TAGS = {"tagged-20", "tagged-10", "double", "trunk-20", "trunk-30"}
 
 # What a container must not manage, by where it is seen; everything else that passes is listed in ALLOWED.
 SIBLINGS = {f"{to} {what}-{to}" for to in ("t-b", "t-x") for what in ("raw", "ip4", "ip6", "routed")}
 SIBLINGS |= {"t-b arp", "t-x arp", "flow sibling", "flow sibling6"}
 SPOOFS = {f"host {what}" for what in ("mac-spoof", "mac-made-up", "ip-spoof", "ip-foreign", "arp-gateway",
                                       "arp-sibling", "ra", "na-gateway")}  # fmt: skip
-VLANS = {"db vlan-ip4", "db vlan-raw", "web-b vlan-raw", "db trunk-none", "web-b tagged-20", "web-b double"}
+VLANS = {"db vlan-ip4", "db vlan-raw", "web-b vlan-raw", "db trunk-none"}
+VLANS |= {f"{to} {what}" for to in ("web-b", "db") for what in ("tagged-20", "double")}
 SERVICES = {"flow other-port", "flow back", "flow host-service", "flow host-service6", "flow metadata"}
 ATTACKS = SIBLINGS | SPOOFS | VLANS | SERVICES
 ALLOWED = {"flow allowed", "flow host-allowed", "flow neighbour", "host honest", "host honest-b", "db trunk-20",
@@ -48,6 +48,8 @@ def script(vm: Vm, verb: str) -> set[str]:
 def put_scripts(vm: Vm) -> None:
     for name in ("bridges.sh", "bridges.pl"):
         vm.put(HERE / name, f"/root/{name}")
+    # Without AppArmor's parser Docker 20.10 starts no container.
+    vm.ssh("apt-get install -qq --no-install-recommends apparmor >/dev/null && systemctl restart docker", timeout=600)
 
 
 def engine(vm: Vm) -> set[str]:
@@ -83,22 +85,21 @@ def assert_apart(passed: set[str]) -> None:
     assert passed >= ALLOWED, sorted(ALLOWED - passed)
 
 
-def test_before_everything_passes(vm: Vm, story: dict[str, Any]) -> None:
+def test_before_everything_passes(vm: Vm) -> None:
     put_scripts(vm)
     vm.ssh("sysctl -qw net.ipv4.ip_forward=1; iptables -P FORWARD ACCEPT")
     script(vm, "before")
     passed = script(vm, "try")
     vm.ssh("iptables -P FORWARD DROP")  # as Docker sets it: what is allowed is to pass all the same
-    story["works"] = passed & ATTACKS
     assert engine(vm) == {"published", "outbound", "metadata"}
-    assert ATTACKS - passed <= {"db trunk-none"} | {f"web-b {tag}" for tag in TAGS}, sorted(ATTACKS - passed)
+    assert passed >= ATTACKS, sorted(ATTACKS - passed)
 
 
 def test_the_plan_waits_until_the_parting_is_accepted(vm: Vm) -> None:
     dry = run(vm, "harden.py", *USE, "--dry", yes=False)
     assert "netns t-a" in dry.out, dry.out + dry.err
     assert "accept=network-isolation" in dry.out
-    assert vm.ssh("nft list tables").stdout.count("bridges-hullproof") == 0
+    assert vm.ssh("ls /etc/hullproof /var/lib/hullproof", check=False).stdout == ""
 
 
 def test_after_only_what_is_allowed_passes(vm: Vm, story: dict[str, Any]) -> None:
