@@ -9,7 +9,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from deploys.bridges_rules import HOST, WORLD, Allow, BridgeNetwork, BridgesRules, Port, Segment, segments
+from deploys.bridges_rules import (
+    HOST,
+    WORLD,
+    Allow,
+    BridgeNetwork,
+    BridgesRules,
+    Port,
+    Segment,
+    engine_prefixes,
+    segments,
+)
 from facts.bridges import TABLE
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
@@ -24,6 +34,7 @@ def filter_text(rules: BridgesRules) -> str:
     return environment.get_template("bridges.nft.j2").render(
         table=TABLE,
         hex=_hex,
+        engines=engine_prefixes(rules),
         networks=[_Network.of(name, network, all_segments) for name, network in rules.networks.items()],
         metadata=list(_on_bridges(all_segments)) if rules.metadata else [],
         devices=devices,

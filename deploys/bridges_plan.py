@@ -11,7 +11,7 @@ from deploys.bridges_files import files_for, forget_for, reload_for
 from deploys.bridges_filter import filter_text
 from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
-from deploys.bridges_rules import BridgesRules
+from deploys.bridges_rules import BridgesRules, engine_prefixes
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
 from facts.bridges import (
     IFUPDOWN,
@@ -57,7 +57,7 @@ def stale_files(rules: BridgesRules, reading: BridgesReading, manager: str | Non
 
 
 def wants_filter(rules: BridgesRules) -> bool:
-    return bool(rules.networks or rules.metadata)
+    return bool(rules.networks or rules.metadata or rules.isolated_engines)
 
 
 def flows_of(rules: BridgesRules) -> list[str]:
@@ -128,10 +128,15 @@ def _obstacles(context: Context) -> Iterator[str]:
 def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
     """Those that talk on a bridge of which our filter has never heard."""
     guarded = known(reading.files.get(RULES_FILE)) or ""
-    for net in rules.networks.values():
-        ports = [device for device in reading.ports(net.bridge) if device.name != net.uplink]
-        if net.isolate != "none" and len(ports) > 1 and f'ibrname "{net.bridge}"' not in guarded:
-            yield f"{net.bridge}: " + _list(sorted(device.peer or device.name for device in ports))
+    bridges = {net.bridge: net.uplink for net in rules.networks.values() if net.isolate != "none"}
+    news = {name: uplink for name, uplink in bridges.items() if f'ibrname "{name}"' not in guarded}
+    prefixes = tuple(p for p in engine_prefixes(rules) if f'ibrname "{p}*"' not in guarded)
+    theirs = [device.name for device in known(reading.devices) if device.kind == "bridge"]
+    news |= {name: None for name in theirs if name.startswith(prefixes) and name not in bridges}
+    for name, uplink in news.items():
+        ports = [device for device in reading.ports(name) if device.name != uplink]
+        if len(ports) > 1:
+            yield f"{name}: " + _list(sorted(device.peer or device.name for device in ports))
 
 
 def _filter(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
@@ -162,6 +167,7 @@ def _says(rules: BridgesRules) -> str:
     apart = [name for name, net in rules.networks.items() if net.isolate != "none"]
     what = [f"keep apart who is on {_list(apart)}"] if apart else []
     what += [f"let pass between networks only {'; '.join(flows_of(rules)) or 'nothing'}"] if rules.networks else []
+    what += [f"keep apart who is on bridges of {_list(rules.isolated_engines)}"] if rules.isolated_engines else []
     what += ["close the metadata address to all bridges"] if rules.metadata else []
     return f"{', '.join(what)} ({RULES_FILE})"
 

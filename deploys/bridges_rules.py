@@ -18,6 +18,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Loc = tuple[str | int, ...]
 
 HOST, WORLD = "host", "world"
+# How engines name the bridges that they make themselves. Docker's are the business of `networks`.
+ENGINE_BRIDGES = {
+    "podman": ("podman", "cni-podman"), "lxc": ("lxcbr",), "lxd": ("lxdbr",), "incus": ("incusbr",),
+    "libvirt": ("virbr",),
+}  # fmt: skip
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 KERNELS_OWN = ("all", "default", "lo")  # net.ipv4.conf.all and default are no devices
 
@@ -166,6 +171,9 @@ class BridgesRules(Rules):
 
     networks: dict[Name, BridgeNetwork] = Field({}, description="networks by name")
     allow: tuple[Allow, ...] = Field((), description="flows between segments, to the host and to the world")
+    isolated_engines: tuple[Literal["podman", "lxc", "lxd", "incus", "libvirt"], ...] = Field(
+        (), description="engines on whose own bridges no port reaches another; bridges made later too"
+    )
     metadata: Literal["closed"] | None = Field(
         None, description="closed: nothing on any bridge reaches 169.254.169.254 and fd00:ec2::254"
     )
@@ -246,6 +254,11 @@ def segments(rules: BridgesRules) -> list[Segment]:
             device = f"{net.bridge}.{vlan.id}"
             found.append(Segment(f"{name}.{vlan.id}", name, net.bridge, vlan.id, device, vlan.subnets, ports))
     return found
+
+
+def engine_prefixes(rules: BridgesRules) -> list[str]:
+    """How the bridges begin on which engines' guests are kept apart."""
+    return [prefix for engine in rules.isolated_engines for prefix in ENGINE_BRIDGES[engine]]
 
 
 def gateway(prefix: Prefix) -> Address:

@@ -499,3 +499,17 @@ def test_what_iptables_has_to_pass() -> None:
         "pass br-tenants br-tenants", "pass br-tenants eth0", "pass br-tenants eth5", "pass br-web br-web",
         "pass br-web.10 br-web.20",
     ]  # fmt: skip
+
+
+def test_bridges_of_engines_are_guarded_by_name_also_those_to_come() -> None:
+    rules = BridgesRules(isolated_engines=("podman", "lxc"))
+    text = filter_text(rules)
+    assert chain(text, "forward")[1:] == [
+        'meta ibrname "podman*" drop', 'meta ibrname "cni-podman*" drop', 'meta ibrname "lxcbr*" drop',
+    ]  # fmt: skip
+    assert 'iifname "lxcbr*" oifname "lxcbr*" drop' in chain(text, "engines")
+    busy = (*BARE, device("lxcbr0", "bridge"), device("v1", master="lxcbr0"), device("v2", master="lxcbr0"))
+    (blocked,) = plan(context(reading(devices=busy), rules=rules))
+    assert isinstance(blocked, Blocked)
+    assert "lxcbr0: netns v1, netns v2" in blocked.why
+    assert len(plan(context(reading(devices=busy), rules=rules, accept="network-isolation"))) == 2
