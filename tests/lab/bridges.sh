@@ -3,18 +3,20 @@
 #   bridges.sh join     the namespaces alone: whoever manages the host's network attaches them (t-x: its engine does)
 #   bridges.sh try      prints what came through, one name a line
 #   bridges.sh clear    takes the namespaces away
-# Segments: tenants (t-a, t-b declared, t-x attached by somebody), web.10 (web-a, web-b), web.20 (db), out (the trunk).
+# Segments: tenants (t-a, t-b declared, t-x attached by somebody), web.10 (web-a, web-b), web.20 (db), out (the trunk),
+# and l-a, l-b on lxcbr0, a bridge as LXC makes it.
 set -u
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 here=$(dirname "$0")
 TAGS=${TAGS:-1}   # 0 on a kernel that has no VLANs
-SPACES='t-a t-b t-x web-a web-b db out'
+SPACES='t-a t-b t-x web-a web-b db out l-a l-b'
 
 mac() { case $1 in t-a) echo 02000000800a;; t-b) echo 02000000800b;; t-x) echo 020000008018;; web-a) echo 02000000810a;;
-  web-b) echo 02000000810b;; db) echo 020000008114;; out) echo 0200000000ff;; esac; }
+  web-b) echo 02000000810b;; db) echo 020000008114;; out) echo 0200000000ff;;
+  l-a) echo 02000000f00a;; l-b) echo 02000000f00b;; esac; }
 colons() { echo "$1" | sed 's/../&:/g; s/:$//'; }
 address() { case $1 in t-a) echo 10.80.0.10;; t-b) echo 10.80.0.11;; t-x) echo 10.80.0.24;; web-a) echo 10.81.10.10;;
-  web-b) echo 10.81.10.11;; db) echo 10.81.20.20;; esac; }
+  web-b) echo 10.81.10.11;; db) echo 10.81.20.20;; l-a) echo 10.0.3.10;; l-b) echo 10.0.3.11;; esac; }
 four() { printf %02x%02x%02x%02x $(echo "$1" | tr . ' '); }
 port() { [ "$1" = out ] && echo up0 || echo "$1"; }
 
@@ -35,19 +37,23 @@ before() {
   for b in br-tenants br-web; do ip link add $b type bridge; ip link set $b up; done
   ip addr add 10.80.0.1/24 dev br-tenants; ip -6 addr add fd00:80::1/64 dev br-tenants nodad
   ip addr add 10.81.10.1/24 dev br-web; ip addr add 10.81.20.1/24 dev br-web
+  lxc
   for n in $SPACES; do space $n; ip link set "$(port $n)" master "$(bridge $n)" up; done
   routes; metadata
 }
 
-bridge() { case $1 in t-*) echo br-tenants;; *) echo br-web;; esac; }
+bridge() { case $1 in t-*) echo br-tenants;; l-*) echo lxcbr0;; *) echo br-web;; esac; }
+
+lxc() { ip link add lxcbr0 type bridge; ip link set lxcbr0 up; }
 
 metadata() { # a stand-in for the cloud's address: nothing leaves the host
   ip addr replace 169.254.169.254/32 dev lo
 }
 
 join() {
+  lxc
   for n in $SPACES; do space $n; done
-  ip link set t-x master br-tenants up
+  for n in t-x l-a l-b; do ip link set $n master "$(bridge $n)" up; done
   for n in t-a t-b web-a web-b db out; do
     i=0; until [ -e "/sys/class/net/$(port $n)/master" ]; do i=$((i + 1)); [ $i -lt 100 ] || break; sleep 0.2; done
     ip link set "$(port $n)" up
@@ -58,7 +64,7 @@ join() {
 clear_all() {
   [ -e /tmp/hp-pids ] && kill $(cat /tmp/hp-pids) 2>/dev/null; rm -f /tmp/hp-pids
   for n in $SPACES; do ip netns del $n 2>/dev/null; done
-  ip addr del 169.254.169.254/32 dev lo 2>/dev/null; rm -rf /tmp/hp-seen; :
+  ip link del lxcbr0 2>/dev/null; ip addr del 169.254.169.254/32 dev lo 2>/dev/null; rm -rf /tmp/hp-seen; :
 }
 
 run_in() { # NAME COMMAND...: NAME is a namespace, or host
@@ -100,6 +106,8 @@ attempts() {
     frame t-a "routed-$to" "$(cat /sys/class/net/br-tenants/address | tr -d :)$(mac t-a)0800$(udp 10.80.0.10 "$(address $to)")"
   done
   frame t-a arp "$ANY$(mac t-a)08060001080006040001$(mac t-a)$(four 10.80.0.10)000000000000$(four 10.80.0.11)"
+  frame l-a raw-l-b "$(mac l-b)$(mac l-a)88b5"
+  frame l-a ip4-l-b "$(mac l-b)$(mac l-a)0800$(udp 10.0.3.10 10.0.3.11)"
   # Spoofed, towards the host
   gw=$(cat /sys/class/net/br-tenants/address | tr -d :)
   frame t-a honest "$gw$(mac t-a)0800$(udp 10.80.0.10 10.80.0.1)"
@@ -153,7 +161,7 @@ try() {
   background host perl "$here/bridges.pl" serve 10.80.0.1 8080 tcp; background host perl "$here/bridges.pl" serve 10.80.0.1 53 udp
   background host perl "$here/bridges.pl" serve fd00:80::1 8080 tcp
   background host perl "$here/bridges.pl" serve 169.254.169.254 80 tcp
-  i=0; while [ "$(cat /tmp/hp-seen/* 2>/dev/null | grep -c ready)" -lt 8 ] && [ $i -lt 100 ]; do i=$((i + 1)); sleep 0.1; done
+  i=0; while [ "$(cat /tmp/hp-seen/* 2>/dev/null | grep -c ready)" -lt 10 ] && [ $i -lt 100 ]; do i=$((i + 1)); sleep 0.1; done
   sleep 0.5; attempts; flows; sleep 1
   for f in /tmp/hp-seen/*; do sed -n "s|^[a-z0-9-]* |${f##*/} |p" "$f"; done | sort -u
   kill $(cat /tmp/hp-pids) 2>/dev/null; rm -f /tmp/hp-pids; rm -rf /tmp/hp-seen

@@ -23,7 +23,7 @@ ACCEPT = ("--data", "accept=network-isolation")
 
 # What a container must not manage, by where it is seen; everything else that passes is listed in ALLOWED.
 SIBLINGS = {f"{to} {what}-{to}" for to in ("t-b", "t-x") for what in ("raw", "ip4", "ip6", "routed")}
-SIBLINGS |= {"t-b arp", "t-x arp", "flow sibling", "flow sibling6"}
+SIBLINGS |= {"t-b arp", "t-x arp", "l-b raw-l-b", "l-b ip4-l-b", "flow sibling", "flow sibling6"}
 SPOOFS = {f"host {what}" for what in ("mac-spoof", "mac-made-up", "ip-spoof", "ip-foreign", "arp-gateway",
                                       "arp-sibling", "ra", "na-gateway")}  # fmt: skip
 VLANS = {"db vlan-ip4", "db vlan-raw", "web-b vlan-raw", "db trunk-none"}
