@@ -50,7 +50,7 @@ def _check_declared(survey: Survey, policy: Policy) -> Verdict:
     reasons += [f"{path} is left from an earlier policy" for path in stale]
     reasons += list(_not_in_charge(rules, reading, manager))
     if manager is None:
-        reasons.append("neither systemd-networkd nor ifupdown runs here: nothing would make the bridges at boot")
+        reasons.append("no network manager runs here that could make the bridges at boot")
     if reasons:
         return failed("; ".join(reasons), declared, not disk and not stale, lacks or True)
     return passed(f"{', '.join(declared)} are as declared, now and at boot by {manager}", declared, True, True)

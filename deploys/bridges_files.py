@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from deploys.bridges_devices import WantedBridge, WantedPort, put_address
-from facts.bridges import IFUPDOWN, IFUPDOWN_FILES, NETWORKD, NETWORKD_FILES
+from deploys.bridges_nm import HEAD, nm_files
+from facts.bridges import IFUPDOWN, IFUPDOWN_FILES, NETWORKD, NETWORKD_FILES, NETWORKMANAGER
 
 # The host's side of a bridge. An address that somebody else added stays (KeepConfiguration).
 HOST_SIDE = [
@@ -14,7 +15,6 @@ HOST_SIDE = [
     ("ConfigureWithoutCarrier", "yes"),
     ("KeepConfiguration", "yes"),
 ]
-HEAD = "# Written by hullproof from the policy's `bridges`.\n"
 Options = list[tuple[str, str]]
 
 
@@ -22,6 +22,8 @@ def files_for(manager: str, bridges: Iterable[WantedBridge]) -> dict[str, str]:
     """The texts that make these bridges again at boot, and their ports whenever these appear."""
     if manager == IFUPDOWN:
         return {f"{IFUPDOWN_FILES}{bridge.name}": HEAD + "\n".join(_ifupdown(bridge)) for bridge in bridges}
+    if manager == NETWORKMANAGER:
+        return nm_files(bridges)
     return {f"{NETWORKD_FILES}{name}": HEAD + text for bridge in bridges for name, text in _networkd(bridge)}
 
 
@@ -31,6 +33,8 @@ def reload_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
     if manager == IFUPDOWN:
         up = "\n".join(f"ifquery --state {name} >/dev/null 2>&1 || ifup {name} || exit 1" for name in names)
         return f"{up}\n"
+    if manager == NETWORKMANAGER:  # it leaves alone what is there already, and makes it at the next boot
+        return "udevadm control --reload; nmcli connection reload\n"
     ours = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
     return f"""networkctl reload || exit 1
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
@@ -45,6 +49,8 @@ echo "systemd-networkd does not use$missing"; exit 1
 
 def forget_for(manager: str) -> str:
     """sh that has the manager forget files that are gone."""
+    if manager == NETWORKMANAGER:
+        return "udevadm control --reload; nmcli connection reload || :"
     return "networkctl reload || :" if manager == NETWORKD else ":"
 
 

@@ -15,10 +15,11 @@ from deploys.bridges_rules import BridgesRules, engine_prefixes
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
 from facts.bridges import (
     IFUPDOWN,
-    IFUPDOWN_FILES,
     LOADED_FILE,
+    MANAGED,
     NETWORKD,
-    NETWORKD_FILES,
+    NETWORKMANAGER,
+    NM_FILES,
     RULES_FILE,
     TABLE,
     UNIT,
@@ -40,7 +41,7 @@ def manager_of(reading: BridgesReading, networks: NetworksReading) -> str | None
     """Who makes the network here: the manager of the device that leads out, or else one that runs."""
     managed = [device.managed for name in networks.default_devices if (device := reading.device(name))]
     found = [*managed, *known(networks.managers)]
-    return next((name for name in found if name in (NETWORKD, IFUPDOWN)), None)
+    return next((name for name in found if name in (NETWORKD, IFUPDOWN, NETWORKMANAGER)), None)
 
 
 def files_of(rules: BridgesRules, manager: str | None) -> dict[str, str]:
@@ -50,9 +51,8 @@ def files_of(rules: BridgesRules, manager: str | None) -> dict[str, str]:
 def stale_files(rules: BridgesRules, reading: BridgesReading, manager: str | None) -> dict[str, str]:
     """Our own files, of whichever manager, that the policy asks for no more."""
     want = files_of(rules, manager)
-    ours = (NETWORKD_FILES, IFUPDOWN_FILES)
     return {
-        path: known(text) or "" for path, text in reading.files.items() if path.startswith(ours) and path not in want
+        path: known(text) or "" for path, text in reading.files.items() if path.startswith(MANAGED) and path not in want
     }
 
 
@@ -112,7 +112,7 @@ def _obstacles(context: Context) -> Iterator[str]:
     yield from conflicts(rules, reading, networks, context.survey[Docker])
     if rules.networks and manager_of(reading, networks) is None:
         found = _list(known(networks.managers)) or "none"
-        yield f"the host's network manager must be systemd-networkd or ifupdown to make them last (found: {found})"
+        yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"
     if (reverted := known(reading.reverted)) and not context.accepts(RETRY):
         yield (
             f"run {reverted.run} tried, and the host undid it at {reverted.time} since nobody could reach it any more; "
@@ -185,7 +185,8 @@ def _devices(context: Context, rules: BridgesRules, reading: BridgesReading) -> 
     for path, text in files.items():
         if known(reading.files.get(path)) != text:
             yield WriteFile("bridges", f"make it last ({path})", path=path, text=text,
-                            before=known(reading.files.get(path)))  # fmt: skip
+                            before=known(reading.files.get(path)),
+                            mode="0600" if path.startswith(NM_FILES) else "0644")  # fmt: skip
     for path, text in stale_files(rules, reading, manager).items():
         yield RemoveFile("bridges", f"no longer make what the policy does not name ({path})", path=path, before=text)
     if manager:

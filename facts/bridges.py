@@ -17,9 +17,13 @@ UNIT = "hullproof-bridges.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-bridges.conf"
 REVERTED_FILE = "/var/lib/hullproof/reverted"
-NETWORKD, IFUPDOWN = "systemd-networkd", "ifupdown"
+NETWORKD, IFUPDOWN, NETWORKMANAGER = "systemd-networkd", "ifupdown", "NetworkManager"
 NETWORKD_FILES = "/etc/systemd/network/05-hullproof-"
 IFUPDOWN_FILES = "/etc/network/interfaces.d/hullproof-"
+NM_FILES = "/etc/NetworkManager/system-connections/hullproof-"
+UDEV_FILE = "/etc/udev/rules.d/90-hullproof-bridges.rules"
+PORTS_FILE = "/etc/hullproof/bridges.ports"
+MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # what there is depends on the manager
 FORWARD_FILE = "/etc/hullproof/bridges.forward"
 OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE)
 
@@ -102,7 +106,7 @@ if have nft; then
 fi
 """.replace("TABLE", TABLE)
         + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
-        + f'for f in {NETWORKD_FILES}* {IFUPDOWN_FILES}*; do [ -e "$f" ] && show "$f"; done\n'
+        + f'for f in {" ".join(f"{path}*" for path in MANAGED)}; do [ -e "$f" ] && show "$f"; done\n'
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
         + connection.SCRIPT
         + ":\n"
@@ -132,7 +136,7 @@ def _said(section: Section, name: str) -> str:
 
 
 def _written(section: Section) -> list[str]:
-    return [name for name in section.blocks if name.startswith((NETWORKD_FILES, IFUPDOWN_FILES))]
+    return [name for name in section.blocks if name.startswith(MANAGED)]
 
 
 def _interfaces(section: Section) -> list[str]:
@@ -240,4 +244,4 @@ def _manager(name: str, index: int, around: _Around) -> str | None:
         return NETWORKD
     if name in around.ifupdown:
         return IFUPDOWN
-    return "NetworkManager" if index in around.nm else None
+    return NETWORKMANAGER if index in around.nm else None

@@ -23,6 +23,7 @@ from facts.bridges import (
     OUR_FILES,
     RULES_FILE,
     SYSCTL_FILE,
+    UDEV_FILE,
     UNIT_FILE,
     BridgePort,
     Bridges,
@@ -279,12 +280,26 @@ def test_unknown_is_neither(bridges: Any, networks: Any) -> None:
 
 
 def test_nobody_manages_the_network() -> None:
-    where = context(
-        reading(devices=(replace(ETH0, managed="NetworkManager"), ETH1)), nets(managers=("NetworkManager",))
-    )
+    devices = (replace(ETH0, managed=None, file=None), ETH1)
+    where = context(reading(devices=devices), nets(managers=("netplan",)))
     (blocked,) = plan(where)
     assert isinstance(blocked, Blocked)
-    assert "(found: NetworkManager)" in blocked.why
+    assert "(found: netplan)" in blocked.why
+
+
+def test_on_networkmanager_udev_says_what_it_cannot() -> None:
+    devices = (replace(ETH0, managed="NetworkManager", file=None), ETH1)
+    changes = plan(context(reading(devices=devices), nets(managers=("NetworkManager",))))
+    files = {change.path: change for change in changes if isinstance(change, WriteFile)}
+    folder = "/etc/NetworkManager/system-connections"
+    web = files[f"{folder}/hullproof-br-web.nmconnection"]
+    assert "vlan-filtering=true\nvlan-default-pvid=0\nvlans=10, 20\n" in web.text
+    assert web.mode == "0600", "NetworkManager reads no keyfile that others may read"
+    assert "address1=10.81.10.1/24\nmethod=manual" in files[f"{folder}/hullproof-br-web.10.nmconnection"].text
+    assert "master=br-web\nslave-type=bridge" in files[f"{folder}/hullproof-eth1.nmconnection"].text
+    assert f"{folder}/hullproof-web-a.nmconnection" not in files
+    assert 'KERNEL=="t-a", RUN+="/bin/sh /etc/hullproof/bridges.ports t-a"' in files[UDEV_FILE].text
+    assert "bridge link set dev t-a isolated on" in files["/etc/hullproof/bridges.ports"].text
 
 
 def test_who_talks_now_is_parted_only_where_accepted() -> None:
