@@ -15,6 +15,8 @@ HOST_SIDE = [
     ("ConfigureWithoutCarrier", "yes"),
     ("KeepConfiguration", "yes"),
 ]
+# Without a bus nobody can be asked to reload; a restart leaves what is configured as it is.
+NETWORKD_RELOAD = "{ networkctl reload 2>/dev/null || systemctl restart systemd-networkd; }"
 Options = list[tuple[str, str]]
 
 
@@ -36,7 +38,7 @@ def reload_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
     if manager == NETWORKMANAGER:  # it leaves alone what is there already, and makes it at the next boot
         return "udevadm control --reload; nmcli connection reload\n"
     ours = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
-    return f"""networkctl reload || exit 1
+    return f"""{NETWORKD_RELOAD} || exit 1
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
   missing=
   for f in {ours}; do grep -qsx "NETWORK_FILE=$f" /run/systemd/netif/links/* || missing="$missing $f"; done
@@ -51,7 +53,7 @@ def forget_for(manager: str) -> str:
     """sh that has the manager forget files that are gone."""
     if manager == NETWORKMANAGER:
         return "udevadm control --reload; nmcli connection reload || :"
-    return "networkctl reload || :" if manager == NETWORKD else ":"
+    return f"{NETWORKD_RELOAD} || :" if manager == NETWORKD else ":"
 
 
 # ------------------------------------------------------------------------------------------------ systemd-networkd

@@ -6,6 +6,7 @@ polite. The tests stand in the order of the story that they tell.
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -209,20 +210,55 @@ def test_rollback_takes_everything_away(vm: Vm, story: dict[str, Any]) -> None:
     assert "bridges-hullproof" not in left
 
 
+# Each takes over from systemd-networkd, which the image has, at the next boot; $card is the one that leads out.
+IFUPDOWN = r"""
+dpkg -i /root/extra/ifupdown_*.deb
+cat >/etc/network/interfaces <<END
+source /etc/network/interfaces.d/*
+auto lo $card
+iface lo inet loopback
+iface $card inet static
+  address 10.0.2.15/24
+  gateway 10.0.2.2
+END
+systemctl enable -q networking
+"""
+NETWORKMANAGER = r"""
+cd /root/extra/nm && for f in *.deb; do
+  dpkg-query -W -f '${db:Status-Status}' ${f%%_*} 2>/dev/null | grep -qx installed || set -- "$@" $f
+done
+dpkg -i --force-depends "$@"
+cat >/etc/NetworkManager/system-connections/lab.nmconnection <<END
+[connection]
+id=lab
+type=ethernet
+interface-name=$card
+[ipv4]
+method=manual
+address1=10.0.2.15/24,10.0.2.2
+[ipv6]
+method=disabled
+END
+chmod 600 /etc/NetworkManager/system-connections/lab.nmconnection
+systemctl enable -q NetworkManager
+"""
+
+
 @pytest.mark.on("debian12")
-def test_the_same_where_ifupdown_makes_the_network(fresh: Vm) -> None:
-    """The image has systemd-networkd: ifupdown's one package is brought along, and takes over."""
-    package = next((cache_dir() / "extra" / "bookworm").glob("ifupdown_*.deb"), None)
-    if package is None:
-        pytest.skip("no ifupdown package in the lab's cache: `apt-get download ifupdown` in extra/bookworm there")
+@pytest.mark.drill
+@pytest.mark.parametrize("takeover", [IFUPDOWN, NETWORKMANAGER], ids=["ifupdown", "networkmanager"])
+def test_the_same_under_another_manager(fresh: Vm, takeover: str) -> None:
+    """Its packages are brought along: `apt-get download` them into extra/bookworm of the lab's cache."""
+    extra = cache_dir() / "extra" / "bookworm"
+    if not extra.exists():
+        pytest.skip(f"no packages in {extra}")
     put_scripts(fresh)
-    fresh.put(package, "/root/ifupdown.deb")
-    fresh.ssh(
-        'dpkg -i /root/ifupdown.deb; card=$(ip -j route show default | sed \'s/.*"dev":"\\([^"]*\\).*/\\1/\');'
-        "printf 'source /etc/network/interfaces.d/*\nauto lo %s\niface lo inet loopback\niface %s inet static\n"
-        " address 10.0.2.15/24\n gateway 10.0.2.2\n' $card $card >/etc/network/interfaces;"
-        "systemctl disable -q systemd-networkd systemd-networkd.socket; systemctl enable -q networking"
-    )
+    archive = fresh.folder / "extra.tar"
+    subprocess.run(["tar", "-C", str(extra), "-cf", str(archive), "."], check=True)
+    fresh.put(archive, "/root/extra.tar")
+    card = 'card=$(ip -j route show default | sed \'s/.*"dev":"\\([^"]*\\).*/\\1/\')'
+    fresh.ssh(f"mkdir /root/extra; tar -C /root/extra -xf /root/extra.tar; {card}; {takeover}", timeout=600)
+    fresh.ssh("systemctl disable -q systemd-networkd systemd-networkd.socket")
     fresh.reboot()
     fresh.ssh("sysctl -qw net.ipv4.ip_forward=1")
     script(fresh, "before")
