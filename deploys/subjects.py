@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploys import apparmor, audit, docker, kernel, lsm, networks, seccomp, selinux, userns
+from deploys import apparmor, audit, bridges, docker, kernel, lsm, networks, seccomp, selinux, userns
 from deploys.engine.change import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -15,4 +15,5 @@ SUBJECTS: tuple[Subject, ...] = (
     userns.SUBJECT,
     docker.SUBJECT,
     networks.SUBJECT,
+    bridges.SUBJECT,
 )

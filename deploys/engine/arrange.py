@@ -24,6 +24,10 @@ class Step:
     changes: tuple[Change, ...]
     service: Service | None = None
 
+    @property
+    def armed(self) -> bool:
+        return any(change.armed for change in self.changes)
+
 
 def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
     """Steps: the subjects in `order`, then the services, reboots last. Blocked changes are in none of them."""

@@ -18,11 +18,14 @@ from facts.survey import Survey
 
 @dataclass(frozen=True)
 class Change:
-    """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing."""
+    """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing.
+    `armed`: it could cut us off, so the host takes it, and what its step does after it, back by itself unless that is
+    confirmed over a fresh connection."""
 
     subject: str
     what: str
     interrupts: str = field(default="", kw_only=True)
+    armed: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -70,12 +73,10 @@ class RemoveFile(Change):
 
 @dataclass(frozen=True)
 class Command(Change):
-    """A live change: `script` (sh) does it, `undo` (sh) takes it back ("" where there is nothing to take back).
-    `confirm` (sh) is run over a fresh connection after the step; `script` has armed the host to go back without it."""
+    """A live change: `script` (sh) does it, `undo` (sh) takes it back ("" where there is nothing to take back)."""
 
     script: str
     undo: str
-    confirm: str = ""
 
 
 @dataclass(frozen=True)

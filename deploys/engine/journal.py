@@ -24,6 +24,8 @@ from deploys.engine.clean import clean
 LIBRARY = Path(__file__).resolve().parents[2] / "templates" / "engine" / "journal.sh"
 
 
+ARMED_SECONDS = 120  # after which the host takes back what nobody confirmed
+
 NOT_REACHED = "not reached: a change before it failed, or the connection was lost"
 
 
@@ -70,6 +72,23 @@ def undo_script(run: str) -> tuple[str, str]:
     return whole_script(nonce, [f"open_journal {quote(run)} {quote(meta)}", "undo_run"]), nonce
 
 
+def revert_script(run: str, first: str, subject: str) -> str:
+    """What the host runs by itself: undo the run's entries from `first` on, unless they were confirmed meanwhile."""
+    return f"{LIBRARY.read_text()}\nrevert {_words(run, first, subject)}\n"
+
+
+def confirm_script(run: str, subject: str) -> tuple[str, str]:
+    """The script that makes an armed step last, and its nonce. Sent over a fresh connection, or it proves nothing."""
+    nonce = secrets.token_hex(8)
+    return whole_script(nonce, [f"confirm_armed {_words(run, subject)}"]), nonce
+
+
+def armed_script(run: str) -> tuple[str, str]:
+    """The script that asks whether a step of the run still waits to be confirmed, and its nonce."""
+    nonce = secrets.token_hex(8)
+    return whole_script(nonce, [f"still_armed {quote(run)}"]), nonce
+
+
 def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
     """`step` as a script whose entries are numbered from `first`. `run` (JSON values, `id` among them) heads the
     journal. In a subject's step a failing change ends the step; other steps go on."""
@@ -82,9 +101,14 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
         entries[service_id := f"{number:04d}"] = step.service
         lines.append(_begin_service(service_id, step))
         number += 1
+    armed = ""
     for change in step.changes:
         entries[entry := f"{number:04d}"] = change
+        if change.armed and not armed:
+            armed = entry
+            lines.append(_arm(run["id"], entry, step.name))
         undo_first = f"put_back {_words(*files)}; " if step.service and files else ""
+        undo_first += f"revert_now {_words(run['id'], armed)}; " if armed else ""
         lines.append(f"{_call(entry, change)} || {{ {undo_first}exit 1; }}")
         files.append(entry)
         number += 1
@@ -124,6 +148,11 @@ def _call(entry: str, change: Change) -> str:
             return _words("install_packages", entry, _entry_json(change, "packages"), *change.packages)
         case _:
             raise TypeError(f"{type(change).__name__} is no change that a step can hold")
+
+
+def _arm(run: str, entry: str, subject: str) -> str:
+    packed = base64.b64encode(revert_script(run, entry, subject).encode()).decode()
+    return f"printf %s {packed} | arm {_words(run, entry, str(ARMED_SECONDS))} || exit 1"
 
 
 def _begin_service(entry: str, step: Step) -> str:

@@ -203,7 +203,7 @@ def _keys(schema: dict[str, Any], steps: Steps) -> set[str]:
 
 def _child(node: dict[str, Any], step: str | int) -> dict[str, Any]:
     child = node.get("items") if isinstance(step, int) else node.get("properties", {}).get(step)
-    child = child or node.get("additionalProperties")
+    child = child or node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), None)
     return child if isinstance(child, dict) else {}
 
 

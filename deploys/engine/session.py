@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
+from time import monotonic, sleep
 from typing import Any
 
 from pyinfra.api.host import Host
 
 from deploys.engine import baseline, journal, transport
 from deploys.engine.arrange import Step, arrange
-from deploys.engine.change import Change, Command, Context, Service, Subject
+from deploys.engine.change import Change, Context, Service, Subject
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
@@ -110,34 +112,54 @@ class Session:
         """Execute one step; whether all of it was done. What failed is kept in `errors`, other steps may go on."""
         compiled = journal.compile_step(step, self.run, self.entries + 1)
         self.entries += len(compiled.entries)
+        before = len(self.done)
         try:
             lines = transport.execute(self.host, compiled.script, STEP_SECONDS)
         except transport.Unreachable as error:
             self.errors.append(f"{step.name}: {error}; what was begun on the host goes on there, run again to see")
+            if step.armed:
+                self._await_revert(step)
             return False
         outcomes = compiled.outcomes(lines)
         told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
-        done = [
-            entry for entry in told_first if self._note(step, entry, compiled.entries[entry], outcomes[entry].error)
-        ]
-        sure = [self._confirmed(step, compiled.entries[entry]) for entry in done]
-        return len(done) == len(outcomes) and all(sure)
-
-    def _confirmed(self, step: Step, change: Change | Service) -> bool:
-        """Whether a change that could cut us off holds: a fresh connection succeeds, and the host stands down."""
-        if not isinstance(change, Command) or not change.confirm:
+        made = all([self._note(step, entry, compiled.entries[entry], outcomes[entry].error) for entry in told_first])
+        if not step.armed:
+            return made
+        if not made:
+            self.errors.append(f"{step.name}: what it had changed until then was taken back")
+        if made and self._made_to_last(step):
             return True
-        self.reconnect()
+        del self.done[before:]
+        return False
+
+    def _made_to_last(self, step: Step) -> bool:
+        """Confirm an armed step over a fresh connection; where there is none, wait until the host took it back."""
+        script, nonce = journal.confirm_script(self.run["id"], step.name)
         try:
-            lines = transport.execute(self.host, f"({change.confirm}) && echo confirmed", SURVEY_SECONDS)
+            self.reconnect()
+            said = journal.parse_answer(transport.execute(self.host, script, SURVEY_SECONDS), nonce)
         except transport.Unreachable as error:
-            lines = [str(error)]
-        if "confirmed" not in lines:
-            said = " ".join(lines)[-200:]
-            why = f"no fresh connection confirmed it ({said}), so the host goes back by itself"
-            self.errors.append(f"{step.name}: {change.what}: {why}")
+            self.errors.append(f"{step.name}: could not be confirmed over a fresh connection ({error})")
+            self._await_revert(step)
             return False
-        return True
+        outcome = said.get("1", journal.Outcome("1", "the host did not say"))
+        if outcome.error:
+            self.errors.append(f"{step.name}: could not be confirmed: {outcome.error}")
+        return not outcome.error
+
+    def _await_revert(self, step: Step) -> None:
+        """Until the host says that nothing is armed any more, or should long have."""
+        script, nonce = journal.armed_script(self.run["id"])
+        self.host.log(f"{step.name}: the host takes it back within {journal.ARMED_SECONDS} s; waiting for it")
+        deadline = monotonic() + journal.ARMED_SECONDS + 60
+        while monotonic() < deadline:
+            sleep(5)
+            with contextlib.suppress(transport.Unreachable):
+                self.reconnect()
+                said = journal.parse_answer(transport.execute(self.host, script, SURVEY_SECONDS), nonce)
+                if "1" in said and said["1"].error:
+                    self.errors.append(f"{step.name}: the host has taken it back by itself")
+                    return
 
     def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
         what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
@@ -213,19 +235,22 @@ class Session:
             self.done.append(row | ({"path": entry.path} if entry.path else {}))
 
     def reconnect(self) -> None:
-        """A fresh connection, where the one we had is gone."""
+        """A fresh connection; Unreachable where there is none."""
         self.host.disconnect()
         client = getattr(self.host.connector, "client", None)
         if client is not None:
             client.close()
         self.host.connect(reason="again, after a change", show_errors=False, raise_exceptions=False)
+        if not self.host.connected:
+            raise transport.Unreachable("no connection could be made")
 
     def confirm(self) -> bool:
         """Survey again after the changes; keep the baseline. Whether the host answers and nothing failed."""
         self.look()
         if self.lost:
-            self.reconnect()
-            self.look()
+            with contextlib.suppress(transport.Unreachable):
+                self.reconnect()
+                self.look()
         if not self.lost:
             kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings))
             try:

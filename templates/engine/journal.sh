@@ -7,6 +7,7 @@
 #     written          sha256 of what we wrote; `packages` what an installation added
 #     undo             sh: takes a live change back; `activate`: sh: makes the restored file live
 #     done             the change was made
+#   $J/armed           these changes wait to be confirmed over a fresh connection, or the host takes them back
 #
 # Speaks on stdout in lines "@NONCE ok ID", "@NONCE fail ID WHY": nothing else there is believed.
 
@@ -14,6 +15,8 @@ trap '' HUP PIPE
 LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 umask 077
 BASE=${HULLPROOF_JOURNAL:-/var/lib/hullproof/journal}
+STATE=${BASE%/*}
+REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 
 # The controller may be gone (ignored SIGPIPE): what was begun is finished all the same.
 ok() { printf '@%s ok %s\n' "$N" "$1" || :; }
@@ -183,3 +186,59 @@ undo_run() { # the whole run $J, last change first
   fi
   sync "$J"
 }
+
+# Changes that could cut us off: armed, made, confirmed over a fresh connection. What is not confirmed the host undoes by
+# itself, by a timer; and where it was rebooted meanwhile, before its network comes up.
+
+lock_if_we_can() { command -v flock >/dev/null 2>&1 && mkdir -p /run/lock && exec 9>/run/lock/hullproof && flock -w "$1" 9; }
+
+arm() { # RUN ENTRY SECONDS <the script that reverts, base64
+  if ! why=$( { command -v systemd-run && base64 -d >"$STATE/revert.sh.new" && mv "$STATE/revert.sh.new" "$STATE/revert.sh" &&
+      printf '%s\n' "$2" >"$J/armed" && sync "$STATE/revert.sh" "$J/armed" &&
+      systemd-run --quiet --collect --unit="hullproof-revert-$1" --on-active="$3" --timer-property=AccuracySec=1s \
+        /bin/sh "$STATE/revert.sh" && at_boot; } 2>&1); then
+    disarm "$1"; fail "$2" "no timer could be set that takes it back, so nothing was changed: $why"; return 1
+  fi
+}
+
+at_boot() {
+  printf '%s\n' '# Written by hullproof: network changes that nobody could confirm are taken back.' '[Unit]' \
+    'Description=Take back unconfirmed network changes (hullproof)' 'DefaultDependencies=no' 'After=local-fs.target' \
+    'Wants=network-pre.target' 'Before=network-pre.target' '[Service]' 'Type=oneshot' 'TimeoutStartSec=90' \
+    "ExecStart=/bin/sh $STATE/revert.sh" '[Install]' 'WantedBy=sysinit.target' >"$REVERT_UNIT" &&
+    sync "$REVERT_UNIT" && systemctl -q enable hullproof-revert.service
+}
+
+disarm() { # RUN
+  rm -f "$J/armed" "$STATE/revert.sh"
+  if [ -e "$REVERT_UNIT" ]; then systemctl -q disable hullproof-revert.service 2>/dev/null; rm -f "$REVERT_UNIT"; systemctl daemon-reload; fi
+  systemctl stop "hullproof-revert-$1.timer" 2>/dev/null; sync "$J"
+}
+
+take_back() { # ENTRY: this one and all after it, last first
+  for e in $(ls -r "$J" | grep -E '^[0-9]{4}$'); do
+    [ "$e" -ge "$1" ] || continue
+    [ -e "$J/$e/undone" ] || undo "$J/$e" || :
+  done
+}
+
+revert() { # RUN ENTRY SUBJECT: the host itself, when nobody confirmed
+  J=$BASE/$1; lock_if_we_can 60
+  [ -e "$J/armed" ] || return 0
+  take_back "$2"
+  printf '%s %s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$STATE/reverted.new" && mv "$STATE/reverted.new" "$STATE/reverted-$3"
+  disarm "$1"
+}
+
+revert_now() { # RUN ENTRY: a change of the step failed, and half a network is none
+  [ -e "$J/armed" ] || return 0
+  take_back "$2" >/dev/null 2>&1; disarm "$1"
+}
+
+confirm_armed() { # RUN SUBJECT
+  J=$BASE/$1; lock_if_we_can 20
+  if [ ! -e "$J/armed" ]; then fail 1 "the host had taken it back already"; return 1; fi
+  disarm "$1"; rm -f "$STATE/reverted-$2"; ok 1
+}
+
+still_armed() { if [ -e "$BASE/$1/armed" ]; then ok 1; else fail 1 "not armed"; fi; }

@@ -14,7 +14,7 @@ from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
 from deploys.lsm import LsmRules
 from deploys.selinux import SELinuxRules
-from deploys.selinux_plan import ACCEPT, DROP_IN, REVERT, WORDS, barred, drop_in
+from deploys.selinux_plan import ACCEPT, DROP_IN, WORDS, barred, drop_in
 from facts.denials import Denial, Denials, DenialsReading
 from facts.docker import DaemonJson, Docker
 from facts.kernel import Kernel
@@ -224,16 +224,15 @@ def test_denials_keep_it_permissive_and_the_ways_out_are_said() -> None:
         assert words in finding(held).verdict.reason
     (command,) = changes(context(over, denials=(READ,), accept=ACCEPT))
     assert isinstance(command, Command)
-    assert command.confirm
+    assert command.armed
 
 
 def test_without_denials_it_enforces_with_a_way_back() -> None:
     for rules, since in ((RULES, CLOCK - 25 * 3600), (SELinuxRules(enforcing=True, observe_hours=0), CLOCK)):
         (command,) = changes(context(selinux(observed_since=since), rules=rules))
         assert isinstance(command, Command)
-        assert "systemd-run" in command.script
-        assert command.script.index("systemd-run") < command.script.index("echo 1 >/sys/fs/selinux/enforce")
-        assert command.confirm.startswith(f"systemctl stop {REVERT}.timer")
+        assert command.script == "echo 1 >/sys/fs/selinux/enforce"
+        assert command.armed
         assert command.undo == "echo 0 >/sys/fs/selinux/enforce"
 
 

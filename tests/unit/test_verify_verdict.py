@@ -26,6 +26,25 @@ WORKED = Outcome("x", 0, 0)
 KILLED = Outcome("x", -1, 0, "killed by signal 31")
 
 
+CAME, STOPPED, NONE = (Outcome("b", value, number, "x") for value, number in ((0, 0), (-1, 1), (-1, errno.ENOENT)))
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "holds"),
+    [
+        (CAME, [STOPPED], True),
+        (CAME, [STOPPED, CAME], False),
+        (CAME, [NONE], None),
+        (CAME, [NONE, STOPPED], True),
+        (CAME, [], None),
+        (STOPPED, [STOPPED], None),  # nothing comes anywhere: nothing is shown
+    ],
+)
+def test_frames_stopped(own: Outcome, others: list[Outcome], holds: bool | None) -> None:
+    found = {str(number): outcome for number, outcome in enumerate([own, *others])}
+    assert verdict.frames_stopped(found).holds is holds
+
+
 @pytest.mark.parametrize(
     ("inside", "outside", "holds"),
     [

@@ -48,7 +48,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def prober(request: pytest.FixtureRequest) -> Iterator[Prober]:
     """The probes of one host. It connects at the first attempt, so that a host out of reach fails its own tests."""
     control = Path(tempfile.mkdtemp(prefix="hullproof-"))
-    probes = Prober(lambda: connect(request.param, control))
+    probes = Prober(lambda: connect(request.param, control), str(request.param.data.get("policy", "baseline")))
     yield probes
     if "host" in vars(probes) and isinstance(probes.host.backend, BoundedSsh):
         probes.host.backend.close()

@@ -18,6 +18,9 @@ from pathlib import Path
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
+from deploys.engine.policy import Policy
+from deploys.engine.policy_file import load_policy
+from deploys.subjects import SUBJECTS
 from tests.verify.hosts import InventoryError
 
 SECONDS = 600  # the longest that one scenario may take, on the slowest host
@@ -149,13 +152,19 @@ def about(text: str) -> About:
 class Prober:
     """The scenarios of one host, each run once and remembered: also how it failed."""
 
-    def __init__(self, connect: Callable[[], Host]) -> None:
+    def __init__(self, connect: Callable[[], Host], policy: str = "baseline") -> None:
         self._connect = connect
+        self._policy = policy
         self._told: dict[str, CommandResult | NotProved] = {}
 
     @cached_property
     def host(self) -> Host:
         return self._connect()
+
+    @cached_property
+    def policy(self) -> Policy:
+        """What is declared for the host."""
+        return load_policy(self._policy, SUBJECTS)
 
     @property
     def about(self) -> About:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.verify.probe import AS_NOBODY, Attempt, Outcomes, Prober, agenda
+from deploys.bridges_rules import BridgesRules
+from tests.verify.probe import AS_NOBODY, HERE, Attempt, CannotTell, Outcomes, Prober, agenda
 
 PORT = "7777"  # where a probe container listens, in its own network namespace
 
@@ -67,6 +68,14 @@ def daemon(prober: Prober) -> Outcomes:
     """Every socket on which the Docker daemon and containerd listen, tried by nobody."""
     prober.docker_version()
     return prober.run("daemon.sh", as_nobody=AS_NOBODY)
+
+
+def bridges(prober: Prober) -> Outcomes:
+    """Raw frames on the bridges that the host's policy keeps apart."""
+    if not any(agent.endswith("perl") for agent in prober.about.agents):
+        raise CannotTell("cannot tell: without perl nobody sends raw frames")
+    names = [net.bridge for net in prober.policy[BridgesRules].networks.values() if net.isolate != "none"]
+    return prober.run("bridges.sh", bridges=" ".join(names), frames=(HERE / "frames.pl").read_text())
 
 
 def nobody(prober: Prober) -> Outcomes:

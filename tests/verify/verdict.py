@@ -42,6 +42,18 @@ def unreached(inside: Outcome, outside: Outcome) -> Verdict:
     return Verdict(not inside.worked and inside.errno != errno.ECONNREFUSED, evidence)
 
 
+def frames_stopped(found: Mapping[str, Outcome]) -> Verdict:
+    """Raw frames on the declared bridges, beside those on a bridge of our own (hp-probe), which must come."""
+    own, *others = found.values()
+    evidence = "; ".join(f"{outcome.name}: {outcome.text.strip()}" for outcome in others)
+    if not own.worked:
+        return Verdict(None, "raw frames do not come even where nothing forbids them")
+    there = [outcome for outcome in others if outcome.errno not in ABSENT]
+    if not there:
+        return Verdict(None, evidence or "the policy keeps nobody apart on a bridge")
+    return Verdict(not any(outcome.worked for outcome in there), evidence)
+
+
 def all_denied(found: Mapping[str, Outcome], *names: str) -> Verdict:
     """Several ways to the same end: holds where none got past and at least one was refused."""
     ends = {name: denied(found[name]) for name in names}

@@ -1,0 +1,101 @@
+"""What moves on the bridges of a host behind the policy's back, in the words of those who look after networks."""
+
+from __future__ import annotations
+
+import re
+
+from deploys.bridges_rules import BridgesRules, Segment, segments
+from deploys.engine.control import Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy
+from facts.bridges import Bridges, BridgesReading, Device
+from facts.docker import Docker, DockerReading
+from facts.networks import Networks, NetworksReading
+from facts.reading import known
+from facts.survey import Survey
+
+# Bridges that engines name so: docker, podman and netavark, CNI, LXC, LXD, Incus, libvirt.
+ENGINES = re.compile(
+    r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}|podman\d+|cni\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+"
+)
+
+
+def check_meeting(survey: Survey, policy: Policy) -> Verdict:
+    rules = policy[BridgesRules]
+    if len(segments(rules)) < 2:
+        return not_applicable("the policy declares no two networks that could meet")
+    legs = legs_of(rules, survey[Bridges], survey[Networks], survey[Docker])
+    live = {who: sorted(found) for who, found in legs.items()}
+    wrong = [f"{who} stands in {' and '.join(pair)}, which must not meet" for who, found in sorted(live.items())
+             if (pair := _parted(rules, found))]  # fmt: skip
+    if wrong:
+        return failed("; ".join(wrong), "one network each", None, live)
+    return passed("nobody stands in two networks that must not meet", "one network each", None, live)
+
+
+def legs_of(
+    rules: BridgesRules, reading: BridgesReading, networks: NetworksReading, docker: DockerReading
+) -> dict[str, set[str]]:
+    """Who is in which segments, by the ports that lead to them."""
+    names = containers_of(docker)
+    legs: dict[str, set[str]] = {}
+    for segment in segments(rules):
+        for device in ports_of(segment, reading, networks):
+            if device.peer:
+                legs.setdefault(names.get(device.pid, device.peer), set()).add(segment.name)
+    return legs
+
+
+def ports_of(segment: Segment, reading: BridgesReading, networks: NetworksReading) -> list[Device]:
+    """The ports that are in the segment now, whatever was declared."""
+    ports = reading.ports(segment.bridge)
+    if segment.vlan is None:
+        return ports
+    inside = {row.device for row in known(networks.memberships) if row.untagged and row.id <= segment.vlan <= row.last}
+    return [device for device in ports if device.name in inside]
+
+
+def _parted(rules: BridgesRules, found: list[str]) -> list[str]:
+    """The first two of these segments between which no flow is allowed."""
+    allowed = {frozenset((flow.from_, flow.to)) for flow in rules.allow}
+    pairs = ([one, other] for number, one in enumerate(found) for other in found[number + 1 :])
+    return next((pair for pair in pairs if frozenset(pair) not in allowed), [])
+
+
+def containers_of(docker: DockerReading) -> dict[int | None, str]:
+    """Docker's containers by their first process."""
+    if not isinstance(docker.containers, tuple):
+        return {}
+    return {container.pid: f"container {container.name}" for container in docker.containers}
+
+
+def check_hand_made(survey: Survey, policy: Policy) -> Verdict:
+    rules = policy[BridgesRules]
+    if rules.undeclared is None:
+        return not_applicable("the policy does not ask for it")
+    reading, docker = survey[Bridges], survey[Docker]
+    declared = {net.bridge for net in rules.networks.values()}
+    engines = {network.bridge for network in docker.networks} if isinstance(docker.networks, tuple) else set()
+    strange = [device for device in known(reading.devices) if device.kind == "bridge" and not device.managed
+               and device.name not in declared | engines | set(reading.interfaces)
+               and not ENGINES.fullmatch(device.name)]  # fmt: skip
+    if not strange:
+        return passed("every bridge is declared, made by a file, or an engine's", [], None, [])
+    says = [f"{device.name} was made by hand ({_with(device, reading)})" for device in strange]
+    reason = f"{'; '.join(says)}: declare it, have a file make it, or remove it with `ip link del`"
+    return failed(reason, [], None, [device.name for device in strange])
+
+
+def _with(device: Device, reading: BridgesReading) -> str:
+    ports = [f"{port.name} to {port.peer}" if port.peer else port.name for port in reading.ports(device.name)]
+    return f"ports: {', '.join(ports)}" if ports else "no ports"
+
+
+def check_reverted(survey: Survey, policy: Policy) -> Verdict:
+    reverted = known(survey[Bridges].reverted)
+    if reverted is None:
+        return passed("no network change was taken back by the host", None, None, None)
+    reason = (
+        f"run {reverted.run} changed the network and could not be confirmed over a fresh connection: the host undid "
+        f"it by itself at {reverted.time}"
+    )
+    return failed(reason, None, None, reverted.run)

@@ -1,0 +1,118 @@
+"""What is allowed passes: forwarding is on, and a FORWARD policy of DROP, as Docker sets it, stops nothing of it.
+
+Our own tables have dropped what is not allowed before iptables sees it, so here whole devices are let pass; from a
+bridge to itself too, for with br_netfilter the frames that it forwards go this way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from deploys.bridges_rules import HOST, WORLD, BridgesRules, segments
+from deploys.engine.change import Change, Command, RemoveFile, WriteFile
+from deploys.engine.control import Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy
+from facts.bridges import FORWARD_FILE, SYSCTL_FILE, Bridges, BridgesReading
+from facts.networks import Networks, NetworksReading
+from facts.reading import known
+from facts.survey import Survey
+
+CHAIN = "HULLPROOF-BRIDGES"
+FORWARD = "sysctl -q -w net.ipv4.ip_forward"
+JUMP = f"-A FORWARD -j {CHAIN}"
+SWITCH = "# Written by hullproof: flows that the policy allows between networks are routed.\nnet.ipv4.ip_forward = 1\n"
+
+
+def routes(rules: BridgesRules) -> bool:
+    """Whether some allowed flow has to be routed."""
+    return any(flow.to != HOST for flow in rules.allow)
+
+
+def passes(rules: BridgesRules) -> bool:
+    """Whether there is anything that iptables could stop."""
+    return bool(rules.networks)
+
+
+def forward_text(rules: BridgesRules, outwards: Iterable[str]) -> str:
+    """sh that has iptables pass what goes between these devices; `outwards` lead to the world."""
+    rows = "\n".join(f"  pass {one} {other}" for one, other in sorted(_pairs(rules, tuple(outwards))))
+    return f"""# Written by hullproof: what our own table lets pass, a FORWARD policy of DROP does not stop.
+pass() {{
+  $t -w -A {CHAIN} -i "$1" -o "$2" -j ACCEPT
+  $t -w -A {CHAIN} -i "$2" -o "$1" -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+}}
+for t in iptables ip6tables; do
+  command -v $t >/dev/null || continue
+  $t -w -N {CHAIN} 2>/dev/null || $t -w -F {CHAIN}
+{rows}
+  $t -w -C FORWARD -j {CHAIN} 2>/dev/null || $t -w -A FORWARD -j {CHAIN}
+done
+"""
+
+
+def _pairs(rules: BridgesRules, outwards: tuple[str, ...]) -> set[tuple[str, str]]:
+    ends = {segment.name: (segment.device,) for segment in segments(rules)} | {WORLD: outwards}
+    flows = [flow for flow in rules.allow if flow.to != HOST]
+    within = {(net.bridge, net.bridge) for net in rules.networks.values()}
+    return within | {(one, other) for flow in flows for one in ends[flow.from_] for other in ends[flow.to]}
+
+
+def _stopped(networks: NetworksReading) -> bool:
+    """Whether iptables' FORWARD ends in a drop before our chain is asked."""
+    table = known(networks.filter4)
+    return table is not None and table.policy != "ACCEPT" and JUMP not in table.rules
+
+
+def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
+    rules, networks, reading = policy[BridgesRules], survey[Networks], survey[Bridges]
+    if left := _left(rules, reading):
+        return failed(f"{' and '.join(left)} left from an earlier policy", None, False, None)
+    if not passes(rules):
+        return not_applicable("the policy declares no bridge networks")
+    disk = known(reading.files.get(FORWARD_FILE)) == forward_text(rules, networks.default_devices)
+    reasons = []
+    if routes(rules) and known(networks.forwarding4) != 1:
+        reasons.append("net.ipv4.ip_forward is 0: nothing is routed")
+    if _stopped(networks):
+        reasons.append("the policy of iptables' FORWARD chain is DROP, and nothing there lets our flows pass")
+    live = not reasons
+    if not disk:
+        reasons.append(f"{FORWARD_FILE} is not as the policy says")
+    if routes(rules) and known(reading.files.get(SYSCTL_FILE)) != SWITCH:
+        reasons.append(f"{SYSCTL_FILE} does not keep forwarding on")
+    if reasons:
+        return failed("; ".join(reasons), True, disk, live)
+    return passed("the host passes on what the policy allows", True, disk, live)
+
+
+def _left(rules: BridgesRules, reading: BridgesReading) -> dict[str, str]:
+    """Our files that the policy asks for no more."""
+    wanted = {FORWARD_FILE: passes(rules), SYSCTL_FILE: routes(rules)}
+    return {path: text for path, want in wanted.items() if not want and (text := known(reading.files.get(path)))}
+
+
+def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Change]:
+    for path, text in _left(rules, reading).items():  # live, forwarding stays: who else needs it is not known
+        yield RemoveFile("bridges", f"no longer needed: {path}", path=path, before=text,
+                         activate=APPLY if path == FORWARD_FILE else "")  # fmt: skip
+    switch = known(reading.files.get(SYSCTL_FILE))
+    if routes(rules) and switch != SWITCH:
+        yield WriteFile("bridges", f"forward IPv4 after a reboot too ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCH,
+                        before=switch)  # fmt: skip
+    if routes(rules) and known(networks.forwarding4) != 1:
+        yield Command("bridges", "forward IPv4, as allowed flows between networks need it",
+                      script=f"{FORWARD}=1", undo=f"{FORWARD}=0")  # fmt: skip
+    text, before = forward_text(rules, networks.default_devices), known(reading.files.get(FORWARD_FILE))
+    if passes(rules) and text != before:
+        yield WriteFile("bridges", f"have a FORWARD policy of DROP pass what is allowed ({FORWARD_FILE})",
+                        path=FORWARD_FILE, text=text, before=before, activate=APPLY)  # fmt: skip
+    elif passes(rules) and _stopped(networks):
+        yield Command("bridges", f"have iptables ask {CHAIN} again", script=APPLY, undo="")
+
+
+# It runs again after an undo, when the file is what it was before: gone, or an older one of ours.
+APPLY = f"""if [ -e {FORWARD_FILE} ]; then sh {FORWARD_FILE}; exit; fi
+for t in iptables ip6tables; do
+  command -v $t >/dev/null || continue
+  $t -w -D FORWARD -j {CHAIN} 2>/dev/null; $t -w -F {CHAIN} 2>/dev/null && $t -w -X {CHAIN}
+done; :"""

@@ -1,0 +1,145 @@
+"""What a host says against a policy's bridges: whatever would collide there, found before anything is touched."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from deploys.bridges_rules import HOST, BridgesRules, Prefix, Segment, overlap, segments
+from deploys.docker_daemon import configured
+from facts.bridges import NETWORKD_FILES, BridgesReading, Device
+from facts.docker import DockerReading
+from facts.networks import NetworksReading
+from facts.reading import Unknown, known
+
+
+def conflicts(
+    rules: BridgesRules, reading: BridgesReading, networks: NetworksReading, docker: DockerReading
+) -> list[str]:
+    """Each in one sentence. UnknownReading where it cannot be told: nothing is touched then either."""
+    if not rules.networks:
+        return []
+    return [
+        *_taken(rules, networks, docker, reading),
+        *_bridges(rules, reading, docker),
+        *_ports(rules, reading, networks),
+        *_connection(rules, reading, networks),
+    ]
+
+
+def _taken(
+    rules: BridgesRules, networks: NetworksReading, docker: DockerReading, reading: BridgesReading
+) -> Iterator[str]:
+    """Subnets that the host or an engine uses already."""
+    ours = {name for segment in segments(rules) for name in (segment.device, segment.bridge)}
+    used = list(_used(ours, networks, docker))
+    for segment in segments(rules):
+        for text in segment.subnets:
+            prefix = ipaddress.ip_network(text)
+            if clash := next((f"{other}, {whose}" for other, whose in used if overlap(prefix, other)), None):
+                yield f"{segment.name}: {text} overlaps {clash}"
+            client = known(reading.client)
+            if client and ipaddress.ip_address(client.partition("%")[0]) in prefix:
+                yield f"{segment.name}: {text} holds {client}, from where your own SSH connection comes"
+
+
+def _used(ours: set[str], networks: NetworksReading, docker: DockerReading) -> Iterator[tuple[Prefix, str]]:
+    for route in known(networks.routes):
+        if route.device not in ours and route.destination != "default" and (prefix := _prefix(route.destination)):
+            yield prefix, f"the route by {route.device}"
+    for device, addresses in known(networks.addresses).items():
+        for address in addresses:
+            if device not in ours and (prefix := _prefix(address)):
+                yield prefix, f"the address {address} of {device}"
+    if docker.installed:
+        yield from _engines(ours, docker)
+
+
+def _engines(ours: set[str], docker: DockerReading) -> Iterator[tuple[Prefix, str]]:
+    stopped = isinstance(docker.networks, Unknown) and docker.running is False
+    for network in () if stopped else known(docker.networks):
+        for subnet in network.subnets:
+            if network.bridge not in ours and (prefix := _prefix(subnet)):
+                yield prefix, f"the Docker network {network.name}"
+    pools = configured(docker, "default-address-pools")
+    for pool in pools if isinstance(pools, list) else []:
+        if isinstance(pool, dict) and (prefix := _prefix(str(pool.get("base")))):
+            yield prefix, "a pool of Docker's default-address-pools"
+
+
+def _prefix(text: str) -> Prefix | None:
+    try:
+        prefix = ipaddress.ip_interface(text).network
+    except ValueError:
+        return None
+    return None if prefix.is_link_local or prefix.is_multicast or prefix.is_loopback else prefix
+
+
+def _bridges(rules: BridgesRules, reading: BridgesReading, docker: DockerReading) -> Iterator[str]:
+    engines = (
+        {network.bridge: network.name for network in docker.networks} if isinstance(docker.networks, tuple) else {}
+    )
+    for name, net in rules.networks.items():
+        device = reading.device(net.bridge)
+        if device and device.kind != "bridge":
+            yield f"{name}: {net.bridge} is no bridge but {device.kind or 'a network card'}"
+        elif net.bridge in engines:
+            yield f"{name}: {net.bridge} is the Docker network {engines[net.bridge]}: see `networks` in the policy"
+        elif where := _defined(net.bridge, device, reading):
+            yield f"{name}: {net.bridge} is already defined in {where}, which is not ours: remove it there, or here"
+
+
+def _defined(name: str, device: Device | None, reading: BridgesReading) -> str | None:
+    if name in reading.interfaces:
+        return "/etc/network/interfaces"
+    if device and device.file and not device.file.startswith(NETWORKD_FILES):
+        return device.file
+    return None
+
+
+def _ports(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[str]:
+    for name, net in rules.networks.items():
+        if net.uplink and reading.device(net.uplink) is None:
+            yield f"{name}: there is no device {net.uplink} here that could be the uplink"
+        for port in [*net.ports, *([net.uplink] if net.uplink else [])]:
+            device = reading.device(port)
+            if device is None or device.master == net.bridge:
+                continue
+            addresses = known(networks.addresses).get(port, ())
+            routed = [address for address in addresses if not ipaddress.ip_interface(address).is_link_local]
+            if device.master:
+                yield f"{name}: {port} is a port of {device.master} already"
+            elif routed and port != networks.connection:
+                yield f"{name}: {port} has the address {routed[0]}, which a port of a bridge would lose"
+
+
+def _connection(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[str]:
+    """What would part us from the host: a device of ours beneath the SSH connection, or a door that it comes in by."""
+    if known(reading.client) is None:
+        return
+    carrier = known(networks.connection)
+    beneath = list(_beneath(carrier, reading))
+    for name, net in rules.networks.items():
+        for port in [*net.ports, *([net.uplink] if net.uplink else [])]:
+            device = reading.device(port)
+            if port in beneath and device and device.master != net.bridge:
+                yield f"{name}: {port} carries your own SSH connection, and as a port of {net.bridge} would cut it"
+    for segment in segments(rules):
+        if segment.device == carrier and not _admits_ssh(rules, segment):
+            yield f"{segment.name}: your own SSH connection comes in by {carrier}, and no flow to host lets it"
+
+
+def _beneath(device: str, reading: BridgesReading) -> Iterator[str]:
+    """The device and those that it stands on."""
+    name: str | None = device
+    for _ in range(8):
+        if name is None:
+            return
+        yield name
+        found = reading.device(name)
+        name = found.parent if found else None
+
+
+def _admits_ssh(rules: BridgesRules, segment: Segment) -> bool:
+    flows = [flow for flow in rules.allow if flow.from_ == segment.name and flow.to == HOST]
+    return any(flow.proto == "any" or (flow.proto == "tcp" and flow.port in (None, 22)) for flow in flows)

@@ -1,0 +1,235 @@
+"""Bridges: what is changed on a host, and by what it is told that something must be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from deploys.bridges_devices import Move, WantedBridge, moves, wanted
+from deploys.bridges_files import files_for, forget_for, reload_for
+from deploys.bridges_filter import filter_text
+from deploys.bridges_forward import plan_forwarding
+from deploys.bridges_host import conflicts
+from deploys.bridges_rules import BridgesRules, engine_prefixes
+from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
+from facts.bridges import (
+    IFUPDOWN,
+    LOADED_FILE,
+    MANAGED,
+    NETWORKD,
+    NETWORKMANAGER,
+    NM_FILES,
+    RULES_FILE,
+    TABLE,
+    UNIT,
+    UNIT_FILE,
+    Bridges,
+    BridgesReading,
+)
+from facts.docker import Docker
+from facts.networks import Networks, NetworksReading
+from facts.reading import known
+
+DECLARED, FILTER, FORWARDING = "bridges.declared", "bridges.filter", "bridges.forwarding"
+ACCEPT = "network-isolation"
+RETRY = "reverted-network"
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
+
+
+def manager_of(reading: BridgesReading, networks: NetworksReading) -> str | None:
+    """Who makes the network here: the manager of the device that leads out, or else one that runs."""
+    managed = [device.managed for name in networks.default_devices if (device := reading.device(name))]
+    found = [*managed, *known(networks.managers)]
+    return next((name for name in found if name in (NETWORKD, IFUPDOWN, NETWORKMANAGER)), None)
+
+
+def files_of(rules: BridgesRules, manager: str | None) -> dict[str, str]:
+    return files_for(manager, wanted(rules)) if manager else {}
+
+
+def stale_files(rules: BridgesRules, reading: BridgesReading, manager: str | None) -> dict[str, str]:
+    """Our own files, of whichever manager, that the policy asks for no more."""
+    want = files_of(rules, manager)
+    return {
+        path: known(text) or "" for path, text in reading.files.items() if path.startswith(MANAGED) and path not in want
+    }
+
+
+def wants_filter(rules: BridgesRules) -> bool:
+    return bool(rules.networks or rules.metadata or rules.isolated_engines)
+
+
+def flows_of(rules: BridgesRules) -> list[str]:
+    return [f"{flow.from_} -> {flow.to}: {flow}" for flow in rules.allow]
+
+
+def moved_rules(reading: BridgesReading) -> Iterator[str]:
+    """What moved in our tables since our unit loaded them."""
+    if known(reading.files.get(RULES_FILE)) is None:
+        return
+    listed, loaded = known(reading.listed), known(reading.loaded)
+    if not listed:
+        yield "our tables are gone from the kernel: was the rule set flushed?"
+    elif loaded is None:
+        yield f"our tables were not loaded by {UNIT}"
+    else:
+        yield from _moved(loaded, listed)
+
+
+def _moved(loaded: tuple[str, ...], listed: tuple[str, ...]) -> Iterator[str]:
+    chain = ""
+    for line in difflib.ndiff(loaded, listed):
+        mark, text = line[:1], line[2:].strip()
+        if mark == " " and text.startswith(("chain ", "table ")):
+            chain = text.rstrip(" {")
+        elif mark == "+":
+            yield f"somebody put a rule into our {chain or 'tables'}: {text}"
+        elif mark == "-":
+            yield f"a rule is gone from our {chain or 'tables'}: {text}"
+
+
+# ------------------------------------------------------------------------------------------------ remediation
+
+
+def plan(context: Context) -> Iterable[Change]:
+    """All of it is armed: a network that cuts us off is taken back. Not so installations, which take their time."""
+    for change in _planned(context):
+        yield change if isinstance(change, (Blocked, Install)) else replace(change, armed=True)
+
+
+def _planned(context: Context) -> Iterable[Change]:
+    if not context.failing(DECLARED, FILTER, FORWARDING):
+        return
+    what = "make the declared networks"
+    if why := "; ".join(_obstacles(context)):
+        yield Blocked("bridges", what, why=why)
+        return
+    rules, reading = context.policy[BridgesRules], context.survey[Bridges]
+    yield from _filter(rules, reading)
+    if context.failing(FORWARDING):
+        yield from plan_forwarding(rules, reading, context.survey[Networks])
+    if context.failing(DECLARED):
+        yield from _devices(context, rules, reading)
+
+
+def _obstacles(context: Context) -> Iterator[str]:
+    rules, reading, networks = context.policy[BridgesRules], context.survey[Bridges], context.survey[Networks]
+    yield from conflicts(rules, reading, networks, context.survey[Docker])
+    if rules.networks and manager_of(reading, networks) is None:
+        found = _list(known(networks.managers)) or "none"
+        yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"
+    if (reverted := known(reading.reverted)) and not context.accepts(RETRY):
+        yield (
+            f"run {reverted.run} tried, and the host undid it at {reverted.time} since nobody could reach it any more; "
+            f"find out why, then try again with `--data accept={RETRY}`"
+        )
+    if (parted := list(_parted(rules, reading))) and not context.accepts(ACCEPT):
+        yield (
+            f"these are on the bridges now and could no longer reach each other: {'; '.join(parted)}; allow it with "
+            f"`--data accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy"
+        )
+
+
+def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
+    """Those that talk on a bridge of which our filter has never heard."""
+    guarded = known(reading.files.get(RULES_FILE)) or ""
+    bridges = {net.bridge: net.uplink for net in rules.networks.values() if net.isolate != "none"}
+    news = {name: uplink for name, uplink in bridges.items() if f'ibrname "{name}"' not in guarded}
+    prefixes = tuple(p for p in engine_prefixes(rules) if f'ibrname "{p}*"' not in guarded)
+    theirs = [device.name for device in known(reading.devices) if device.kind == "bridge"]
+    news |= {name: None for name in theirs if name.startswith(prefixes) and name not in bridges}
+    for name, uplink in news.items():
+        ports = [device for device in reading.ports(name) if device.name != uplink]
+        if len(ports) > 1:
+            yield f"{name}: " + _list(sorted(device.peer or device.name for device in ports))
+
+
+def _filter(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
+    """Our own tables first, so that nothing that is made afterwards is open for a moment."""
+    before, unit_before = known(reading.files.get(RULES_FILE)), known(reading.files.get(UNIT_FILE))
+    if not wants_filter(rules):
+        if before is not None:
+            yield RemoveFile(
+                "bridges", "keep no networks apart any more", path=RULES_FILE, before=before, activate=LOAD
+            )
+        return
+    if not reading.nft:
+        yield Install("bridges", "install nft, which keeps networks apart", packages=("nftables",))
+    if unit_text() != unit_before:
+        yield WriteFile("bridges", f"load the filter at boot ({UNIT})", path=UNIT_FILE, text=unit_text(),
+                        before=unit_before, activate=ENABLE)  # fmt: skip
+    elif not reading.unit_enabled:
+        yield Command("bridges", f"enable {UNIT}", script=ENABLE, undo=f"systemctl -q disable {UNIT}")
+    text = filter_text(rules)
+    if text != before:
+        yield WriteFile("bridges", _says(rules), path=RULES_FILE, text=text, before=before,
+                        validate="nft -c -f {}", activate=LOAD)  # fmt: skip
+    elif list(moved_rules(reading)):
+        yield Command("bridges", f"load {RULES_FILE} again: {'; '.join(moved_rules(reading))}", script=LOAD, undo="")
+
+
+def _says(rules: BridgesRules) -> str:
+    apart = [name for name, net in rules.networks.items() if net.isolate != "none"]
+    what = [f"keep apart who is on {_list(apart)}"] if apart else []
+    what += [f"let pass between networks only {'; '.join(flows_of(rules)) or 'nothing'}"] if rules.networks else []
+    what += [f"keep apart who is on bridges of {_list(rules.isolated_engines)}"] if rules.isolated_engines else []
+    what += ["close the metadata address to all bridges"] if rules.metadata else []
+    return f"{', '.join(what)} ({RULES_FILE})"
+
+
+def _devices(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
+    networks = context.survey[Networks]
+    manager, bridges = manager_of(reading, networks), wanted(rules)
+    assert manager is not None or not bridges
+    steps = list(moves(rules, reading, networks))
+    # Undone last of all: when the files are what they were, the manager is to forget ours, and then the devices go.
+    yield Command(
+        "bridges", _words(steps, bridges), script=_script(steps), undo=_undo(steps, forget_for(manager or ""))
+    )
+    files = files_of(rules, manager)
+    for path, text in files.items():
+        if known(reading.files.get(path)) != text:
+            yield WriteFile("bridges", f"make it last ({path})", path=path, text=text,
+                            before=known(reading.files.get(path)),
+                            mode="0600" if path.startswith(NM_FILES) else "0644")  # fmt: skip
+    for path, text in stale_files(rules, reading, manager).items():
+        yield RemoveFile("bridges", f"no longer make what the policy does not name ({path})", path=path, before=text)
+    if manager:
+        yield Command("bridges", f"have {manager} take that up", script=reload_for(manager, bridges), undo="")
+
+
+def _words(steps: list[Move], bridges: list[WantedBridge]) -> str:
+    return (
+        f"put right: {'; '.join(step.says for step in steps)}"
+        if steps
+        else (f"check {_list(bridge.name for bridge in bridges) or 'the bridges'}")
+    )
+
+
+def _script(steps: list[Move]) -> str:
+    return "\n".join(f"{{ {step.do}; }} || exit 1" for step in steps) or ":"
+
+
+def _undo(steps: list[Move], forget: str) -> str:
+    """Each step back as far as it goes: what stands on a removed bridge has gone with it."""
+    return "\n".join([forget, *(f"{{ {step.undo}; }} 2>/dev/null || :" for step in reversed(steps))])
+
+
+def unit_text() -> str:
+    return (TEMPLATES / UNIT).read_text()
+
+
+# They run again after an undo, when the file is what it was before: gone, or an older one of ours.
+LOAD = f"""if [ -e {RULES_FILE} ]; then systemctl restart {UNIT}; else
+  for family in bridge inet; do nft delete table $family {TABLE} 2>/dev/null || :; done; rm -f {LOADED_FILE}
+fi"""
+ENABLE = f"""systemctl daemon-reload || exit 1
+if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT}; else
+  rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
+fi"""
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)

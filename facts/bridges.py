@@ -1,0 +1,247 @@
+"""Bridges: every device with its part in a bridge, who manages it and who is behind it; and what of it is ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from facts import connection
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+
+TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is told from ours by its name
+RULES_FILE = "/etc/hullproof/bridges.nft"
+LOADED_FILE = "/run/hullproof/bridges.nft"  # what nft made of the rules when the unit loaded them
+UNIT = "hullproof-bridges.service"
+UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-bridges.conf"
+REVERTED_FILE = "/var/lib/hullproof/reverted-bridges"
+NETWORKD, IFUPDOWN, NETWORKMANAGER = "systemd-networkd", "ifupdown", "NetworkManager"
+NETWORKD_FILES = "/etc/systemd/network/05-hullproof-"
+IFUPDOWN_FILES = "/etc/network/interfaces.d/hullproof-"
+NM_FILES = "/etc/NetworkManager/system-connections/hullproof-"
+UDEV_FILE = "/etc/udev/rules.d/90-hullproof-bridges.rules"
+PORTS_FILE = "/etc/hullproof/bridges.ports"
+MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # what there is depends on the manager
+FORWARD_FILE = "/etc/hullproof/bridges.forward"
+OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE)
+
+
+@dataclass(frozen=True)
+class BridgePort(Jsonable):
+    """A device's part in its bridge: bridge(8)."""
+
+    isolated: bool  # reaches only ports that are not isolated
+    locked: bool
+    learning: bool
+    hairpin: bool
+
+
+@dataclass(frozen=True)
+class Device(Jsonable):
+    name: str
+    index: int
+    kind: str  # bridge, veth, vlan, …; "" for hardware
+    up: bool
+    master: str | None
+    parent: str | None  # what a VLAN device is on; the other end of a veth pair that is here too
+    port: BridgePort | None
+    vlan_filtering: bool | None  # of a bridge
+    default_pvid: int | None  # of a bridge
+    vlan: int | None  # of a VLAN device
+    peer: str | None  # who is behind a veth: "netns NAME", "process 12 (nginx)", "namespace 3"
+    pid: int | None  # that process
+    managed: str | None  # systemd-networkd, ifupdown, NetworkManager; None: by nobody
+    file: str | None  # networkd's file for it
+
+
+@dataclass(frozen=True)
+class Reverted(Jsonable):
+    """A network change that the host took back by itself."""
+
+    run: str
+    time: str
+
+
+@dataclass(frozen=True)
+class BridgesReading(Jsonable):
+    devices: tuple[Device, ...] | Unknown
+    client: str | Unknown | None  # the address that the survey's connection comes from; None: not by SSH
+    files: dict[str, str | Unknown | None]  # our own files' texts: the fixed ones, and those of the network manager
+    unit_enabled: bool
+    nft: bool  # the tool is there
+    listed: tuple[str, ...] | Unknown  # our tables as nft lists them now, line by line; () where there are none
+    loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
+    reverted: Reverted | Unknown | None
+    interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
+
+    def device(self, name: str) -> Device | None:
+        return next((device for device in known(self.devices) if device.name == name), None)
+
+    def ports(self, bridge: str) -> list[Device]:
+        return [device for device in known(self.devices) if device.master == bridge]
+
+
+class Bridges(SectionFact[BridgesReading]):
+    """ip-link(8), bridge(8), ip-netns(8), lsns(8), nft(8); networkd's, ifupdown's and NetworkManager's own records."""
+
+    key: ClassVar[str] = "bridges"
+    timeout: ClassVar[int] = 20
+    script: ClassVar[str] = (
+        r"""
+kept() { printf '%s\n' "$1"; return "$2"; }
+links=$(ip -j -d link 2>&1); run links kept "$links" $?
+case "$links" in *link_netnsid*)
+  run named ip -j netns list-id
+  have lsns && run spaces lsns -J -t net -o NS,PID,NETNSID,COMMAND;;
+esac
+run networkd grep -sHE '^(ADMIN_STATE|NETWORK_FILE)=' /run/systemd/netif/links/*
+run nm grep -sH '^managed=' /run/NetworkManager/devices/*
+run ifstate cat /run/network/ifstate
+run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces /etc/network/interfaces.d/*
+if have nft; then
+  tables=$(nft list tables 2>&1); run tables kept "$tables" $?
+  case "$tables" in *TABLE*) run ours sh -c 'nft -s list table bridge TABLE; nft -s list table inet TABLE';; esac
+fi
+""".replace("TABLE", TABLE)
+        + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
+        + f'for f in {" ".join(f"{path}*" for path in MANAGED)}; do [ -e "$f" ] && show "$f"; done\n'
+        + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
+        + connection.SCRIPT
+        + ":\n"
+    )
+
+    @staticmethod
+    def parse(section: Section) -> BridgesReading:
+        ours = section.blocks.get("ours")
+        loaded = section.file(LOADED_FILE)
+        return BridgesReading(
+            devices=_devices(section),
+            client=connection.client(section),
+            files={path: section.file(path) for path in (*OUR_FILES, *_written(section))},
+            unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
+            nft="tables" in section.blocks,
+            listed=_listed(section, ours),
+            loaded=tuple(loaded.splitlines()) if isinstance(loaded, str) else loaded,
+            reverted=_reverted(section.file(REVERTED_FILE)),
+            interfaces=tuple(_interfaces(section)),
+        )
+
+
+def _said(section: Section, name: str) -> str:
+    """What a command printed; "" where there was nothing to read (no such manager here)."""
+    block = section.blocks.get(name)
+    return block.text if block and block.status == 0 else ""
+
+
+def _written(section: Section) -> list[str]:
+    return [name for name in section.blocks if name.startswith(MANAGED)]
+
+
+def _interfaces(section: Section) -> list[str]:
+    rows = re.findall(r"^(/[^:]+):\s*iface\s+(\S+)", _said(section, "interfaces"), re.MULTILINE)
+    return list(dict.fromkeys(name for path, name in rows if not path.startswith(IFUPDOWN_FILES)))
+
+
+def _listed(section: Section, ours: Block | None) -> tuple[str, ...] | Unknown:
+    tables = section.blocks.get("tables")
+    if tables is None:
+        return ()
+    if tables.status != 0:
+        return Unknown(f"nft list tables: {tables.complaint}")
+    if ours is None:
+        return ()
+    # One of the two tables may be gone: what is there is told, the complaint about the other is no rule.
+    return tuple(line for line in ours.text.splitlines() if line.strip() and not _complaint(line))
+
+
+def _complaint(line: str) -> bool:
+    return line.startswith("Error:") or line.lstrip().startswith(("list table ", "^"))
+
+
+def _reverted(text: str | Unknown | None) -> Reverted | Unknown | None:
+    if not isinstance(text, str):
+        return text
+    words = text.split()
+    return Reverted(words[0], words[1]) if len(words) == 2 else Unknown(f"{REVERTED_FILE} makes no sense")
+
+
+@dataclass(frozen=True)
+class _Around:
+    """What other programs say of devices."""
+
+    admin: dict[int, str]  # networkd's state of a device, by index
+    file: dict[int, str]
+    nm: set[int]
+    ifupdown: set[str]
+    peers: dict[int, tuple[str, int | None]]  # a namespace's id here -> who is in it
+
+
+def _around(section: Section) -> _Around:
+    admin: dict[int, str] = {}
+    file: dict[int, str] = {}
+    for index, key, value in re.findall(r"/links/(\d+):(\w+)=(.*)$", _said(section, "networkd"), re.MULTILINE):
+        (admin if key == "ADMIN_STATE" else file)[int(index)] = value
+    nm = re.findall(r"/devices/(\d+):managed=(?:true|1)", _said(section, "nm"))
+    up = re.findall(r"^(\S+)=", _said(section, "ifstate"), re.MULTILINE)
+    return _Around(admin, file, set(map(int, nm)), set(up), _peers(section))
+
+
+def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
+    """lsns knows the processes in a namespace, ip-netns the names of those that have one."""
+    peers: dict[int, tuple[str, int | None]] = {}
+    spaces = section.json("spaces")
+    for row in spaces.get("namespaces", []) if isinstance(spaces, dict) else []:
+        if str(row.get("netnsid", "")).isdigit():
+            peers[int(row["netnsid"])] = (f"process {row['pid']} ({row.get('command')})", int(row["pid"]))
+    named = section.json("named")
+    for row in named if isinstance(named, list) else []:
+        if "name" in row and int(row["nsid"]) >= 0:
+            peers[int(row["nsid"])] = (f"netns {row['name']}", peers.get(int(row["nsid"]), ("", None))[1])
+    return peers
+
+
+def _devices(section: Section) -> tuple[Device, ...] | Unknown:
+    text = section.text("links")
+    if isinstance(text, Unknown):
+        return text
+    try:
+        rows = json.loads(text)
+    except ValueError as error:
+        return Unknown(f"ip link: not JSON ({error})")
+    around = _around(section)
+    return tuple(_device(row, around) for row in rows if row.get("ifname"))
+
+
+def _device(row: dict[str, Any], around: _Around) -> Device:
+    info = row.get("linkinfo", {})
+    kind, data = str(info.get("info_kind", "")), info.get("info_data", {})
+    slave = info.get("info_slave_data", {}) if info.get("info_slave_kind") == "bridge" else None
+    name, index = str(row["ifname"]), int(row["ifindex"])
+    space = row.get("link_netnsid")
+    behind = None if space is None else around.peers.get(int(space), (f"namespace {space}", None))
+    return Device(
+        name=name,
+        index=index,
+        kind=kind,
+        up="UP" in row.get("flags", []),
+        master=row.get("master"),
+        parent=row.get("link") if space is None else None,
+        port=None if slave is None else BridgePort(*(bool(slave.get(f)) for f in BridgePort.__dataclass_fields__)),
+        vlan_filtering=bool(data.get("vlan_filtering")) if kind == "bridge" else None,
+        default_pvid=int(data.get("vlan_default_pvid", 1)) if kind == "bridge" else None,
+        vlan=int(data["id"]) if kind == "vlan" and "id" in data else None,
+        peer=behind[0] if behind else None,
+        pid=behind[1] if behind else None,
+        managed=_manager(name, index, around),
+        file=around.file.get(index),
+    )
+
+
+def _manager(name: str, index: int, around: _Around) -> str | None:
+    if around.admin.get(index, "unmanaged") not in ("unmanaged", "initialized", "pending"):
+        return NETWORKD
+    if name in around.ifupdown:
+        return IFUPDOWN
+    return NETWORKMANAGER if index in around.nm else None

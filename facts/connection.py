@@ -1,0 +1,25 @@
+"""The SSH connection that a survey came by: SSH_CONNECTION of the nearest ancestor that has it (sudo drops it)."""
+
+from __future__ import annotations
+
+from facts.reading import Section, Unknown, known
+
+SCRIPT = r"""
+p=$$; set --
+while [ "${p:-0}" -gt 1 ]; do
+  set -- "$@" "/proc/$p/environ"; q=
+  while read -r k v; do [ "$k" = PPid: ] && q=$v && break; done 2>/dev/null </proc/$p/status
+  p=$q
+done
+ssh() { cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='; }
+run ssh ssh "$@"
+"""
+
+
+def client(section: Section) -> str | Unknown | None:
+    """The address that the connection comes from; None where the survey did not come by SSH."""
+    block = known(section.block("ssh"))
+    words = block.text.strip().partition("=")[2].split()
+    if block.status and not words:
+        return None
+    return words[0] if len(words) == 4 else Unknown("SSH_CONNECTION makes no sense")

@@ -1,0 +1,230 @@
+"""Changes that could cut us off: armed, confirmed over a fresh connection, or taken back by the host itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploys.engine import journal, session, transport
+from deploys.engine.arrange import Step, arrange
+from deploys.engine.change import Change, Command, Install, WriteFile
+from deploys.engine.journal import NOT_REACHED, compile_step, parse_answer
+from tests.unit.test_journal import RUN
+
+ID = RUN["id"]
+
+
+class Host:
+    """A folder that stands for a host, with a systemd that only writes down what it is asked."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.journal, self.asked = root, root / "state" / "journal", root / "asked"
+        for name in ("systemd-run", "systemctl"):
+            self.tool(name, f'echo {name} "$@" >>{self.asked}')
+        self.units = root / "units"
+        self.units.mkdir()
+
+    def tool(self, name: str, script: str) -> None:
+        (self.root / "bin").mkdir(exist_ok=True)
+        (self.root / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
+        (self.root / "bin" / name).chmod(0o755)
+
+    def sh(self, script: str) -> list[str]:
+        script = script.replace("PATH=/usr/local/sbin:", f"PATH={self.root}/bin:/usr/local/sbin:")
+        env = os.environ | {"HULLPROOF_JOURNAL": str(self.journal), "HULLPROOF_UNITS": str(self.units)}
+        done = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, env=env, timeout=60)
+        return done.stdout.splitlines()
+
+    def apply(self, *changes: Change) -> list[str]:
+        (step,) = arrange(changes, ["test"])
+        compiled = compile_step(step, RUN, 1)
+        return [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
+
+    def timer(self) -> None:
+        """What the timer runs when it is due."""
+        self.sh((self.root / "state" / "revert.sh").read_text())
+
+    def confirm(self) -> str:
+        script, nonce = journal.confirm_script(ID, "test")
+        return parse_answer(self.sh(script), nonce)["1"].error
+
+    def armed(self) -> bool:
+        script, nonce = journal.armed_script(ID)
+        return not parse_answer(self.sh(script), nonce)["1"].error
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def write(host: Host, name: str, armed: bool = True, **more: str) -> WriteFile:
+    path = str(host.root / name)
+    return WriteFile("test", f"write {name}", path=path, text="new\n", before=None, owner="", armed=armed, **more)
+
+
+def test_armed_before_the_first_change_and_confirmed(host: Host) -> None:
+    seen = f"test -e {host.journal}/{ID}/armed && grep -q -- '--on-active=120' {host.asked}"
+    assert host.apply(Command("test", "look", script=seen, undo="", armed=True), write(host, "a")) == ["", ""]
+    assert host.armed()
+    assert "WantedBy=sysinit.target" in (host.units / "hullproof-revert.service").read_text()
+    assert host.confirm() == ""
+    assert not host.armed()
+    assert (host.root / "a").exists()
+    assert list(host.units.iterdir()) == []
+    assert f"systemctl stop hullproof-revert-{ID}.timer" in host.asked.read_text()
+    assert host.confirm() == "the host had taken it back already"
+
+
+def test_the_host_takes_back_what_nobody_confirms_and_says_so(host: Host) -> None:
+    live = host.root / "live"
+    go = Command("test", "go live", script=f"echo 1 >{live}", undo=f"rm {live}", armed=True)
+    assert host.apply(go, write(host, "a")) == [
+        "",
+        "",
+    ]
+    host.timer()
+    assert not (host.root / "a").exists()
+    assert not live.exists()
+    assert (host.root / "state" / "reverted-test").read_text().startswith(f"{ID} 20")
+    assert not host.armed()
+    assert host.confirm() == "the host had taken it back already"
+
+
+def test_a_timer_that_comes_too_late_does_nothing(host: Host) -> None:
+    host.apply(write(host, "a"))
+    late = (host.root / "state" / "revert.sh").read_text()
+    host.confirm()
+    host.sh(late)
+    assert (host.root / "a").exists()
+    assert not (host.root / "state" / "reverted-test").exists()
+
+
+def test_earlier_steps_of_the_run_stand(host: Host) -> None:
+    step = compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1)
+    host.sh(step.script)
+    armed = compile_step(Step("test", (write(host, "second"),)), RUN, 2)
+    host.sh(armed.script)
+    host.timer()
+    assert (host.root / "first").exists()
+    assert not (host.root / "second").exists()
+
+
+def test_half_a_network_is_none(host: Host) -> None:
+    errors = host.apply(write(host, "a"), Command("test", "fail", script="echo no; exit 1", undo=""), write(host, "b"))
+    assert errors == ["", "no", NOT_REACHED]
+    assert not (host.root / "a").exists()
+    assert not host.armed()
+    assert not (host.root / "state" / "reverted-test").exists(), "the controller knows already"
+
+
+def test_without_a_timer_nothing_is_changed(host: Host) -> None:
+    host.tool("systemd-run", "echo no bus; exit 1")
+    (error,) = host.apply(write(host, "a"))
+    assert "so nothing was changed" in error
+    assert "no bus" in error
+    assert not (host.root / "a").exists()
+    assert not host.armed()
+
+
+def test_what_takes_long_is_done_before_the_clock_runs() -> None:
+    changes = (
+        Install("test", "install", packages=("nftables",)),
+        Command("test", "go", script=":", undo="", armed=True),
+    )
+    lines = compile_step(Step("test", changes), RUN, 1).script.splitlines()
+    (install,) = [n for n, line in enumerate(lines) if line.startswith("install_packages 0001")]
+    (arm,) = [n for n, line in enumerate(lines) if "| arm " in line]
+    (command,) = [n for n, line in enumerate(lines) if line.startswith("run_command 0002")]
+    assert install < arm < command
+    assert f"| arm {ID} 0002 120" in lines[arm]
+
+
+# ------------------------------------------------------------------------------------------------ the controller's half
+
+
+class Remote:
+    """What `transport.execute` would reach: answers come from a folder, or nobody answers."""
+
+    name = "h"
+    connected = True
+    connector = None
+
+    def __init__(self, host: Host) -> None:
+        self.host, self.cut, self.connections, self.said = host, False, 0, []  # type: ignore[var-annotated]
+
+    def disconnect(self) -> None:
+        self.connected = False
+
+    def connect(self, **_: Any) -> None:
+        self.connections += 1
+        self.connected = not self.cut
+
+    def log(self, text: str) -> None:
+        self.said.append(text)
+
+    def log_styled(self, text: str, **_: Any) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def remote(host: Host, monkeypatch: pytest.MonkeyPatch) -> Remote:
+    remote = Remote(host)
+    monkeypatch.setattr(transport, "execute", lambda _, script, seconds: host.sh(script))
+    return remote
+
+
+def begin(remote: Any) -> session.Session:
+    policy: Any = None
+    return session.Session(remote, policy, (), RUN)
+
+
+def test_the_controller_confirms_over_a_fresh_connection(host: Host, remote: Remote) -> None:
+    run = begin(remote)
+    assert run.execute(Step("test", (write(host, "a"),)))
+    assert remote.connections == 1
+    assert not host.armed()
+    assert [row["what"] for row in run.done] == ["write a"]
+
+
+def test_no_fresh_connection_no_change(host: Host, remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begin(remote)
+
+    def sleep(_: float) -> None:
+        if remote.connections == 3 and remote.cut:  # the host's own timer, meanwhile
+            remote.cut = False
+            host.timer()
+
+    monkeypatch.setattr(session, "sleep", sleep)
+    remote.cut = True
+    assert not run.execute(Step("test", (write(host, "a"),)))
+    assert run.done == []
+    assert "could not be confirmed over a fresh connection" in run.errors[0]
+    assert run.errors[1] == "test: the host has taken it back by itself"
+    assert not (host.root / "a").exists()
+
+
+def test_a_connection_that_is_lost_midway_is_waited_for(
+    host: Host, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = begin(remote)
+    real: Callable[..., list[str]] = transport.execute  # type: ignore[assignment]
+    calls: list[int] = []
+
+    def execute(to: Any, script: str, seconds: int) -> list[str]:
+        calls.append(1)
+        found = real(to, script, seconds)
+        if len(calls) == 1:
+            raise transport.Unreachable("connection lost: cut")
+        return found
+
+    monkeypatch.setattr(transport, "execute", execute)
+    monkeypatch.setattr(session, "sleep", lambda _: host.timer() if host.armed() else None)
+    assert not run.execute(Step("test", (write(host, "a"),)))
+    assert not (host.root / "a").exists()
+    assert run.errors[-1] == "test: the host has taken it back by itself"

@@ -1,0 +1,530 @@
+"""Bridges: the controls, what collides on a host, the plan and the filter, from readings alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import deploys.bridges as subject
+from deploys.bridges_devices import wanted
+from deploys.bridges_files import files_for
+from deploys.bridges_filter import eui64, filter_text
+from deploys.bridges_forward import JUMP, SWITCH, forward_text
+from deploys.bridges_picture import picture, render_mermaid, render_text
+from deploys.bridges_plan import unit_text
+from deploys.bridges_rules import Allow, BridgeNetwork, BridgesRules, Port, Vlan
+from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
+from deploys.engine.control import State, judge
+from deploys.engine.policy import Policy
+from facts.bridges import (
+    FORWARD_FILE,
+    OUR_FILES,
+    RULES_FILE,
+    SYSCTL_FILE,
+    UDEV_FILE,
+    UNIT_FILE,
+    BridgePort,
+    Bridges,
+    BridgesReading,
+    Device,
+    Reverted,
+)
+from facts.docker import Docker, DockerReading, Network
+from facts.forward import Filter
+from facts.networks import Membership, Networks, NetworksReading, Route
+from facts.reading import Unknown
+from facts.survey import Survey
+from tests.unit.test_networks import reading as networks_reading
+from tests.unit.test_userns import container
+from tests.unit.test_userns import docker as engine
+
+MAC = "02:00:00:00:80:0b"
+TENANTS = BridgeNetwork(
+    bridge="br-tenants", subnets=("10.80.0.0/24", "fd00:80::/64"),
+    ports={"t-a": Port(), "t-b": Port(mac=MAC, addresses=("10.80.0.11",))},
+)  # fmt: skip
+WEB = BridgeNetwork(
+    bridge="br-web", isolate="vlans", vlans=(Vlan(id=10, subnets=("10.81.10.0/24",)), Vlan(id=20)),
+    uplink="eth1", tagged=(10,), ports={"web-a": Port(vlan=10), "db": Port(vlan=20)},
+)  # fmt: skip
+FLOW = Allow.model_validate({"from": "web.10", "to": "web.20", "proto": "tcp", "port": 5432})
+DNS = Allow.model_validate({"from": "tenants", "to": "host", "proto": "udp", "port": 53})
+RULES = BridgesRules(networks={"tenants": TENANTS, "web": WEB}, allow=(FLOW, DNS))
+NETWORKD = "systemd-networkd"
+
+
+def device(name: str, kind: str = "veth", master: str | None = None, **more: Any) -> Device:
+    port = BridgePort(False, False, True, False) if master else None
+    base = Device(
+        name=name, index=9, kind=kind, up=True, master=master, parent=None, port=port,
+        vlan_filtering=False if kind == "bridge" else None, default_pvid=1 if kind == "bridge" else None,
+        vlan=None, peer=f"netns {name}" if kind == "veth" else None, pid=None, managed=None, file=None,
+    )  # fmt: skip
+    return replace(base, **more)
+
+
+ETH0 = device("eth0", "", managed=NETWORKD, file="/etc/systemd/network/10-lab.network")
+ETH1 = device("eth1", "")
+BARE = (ETH0, ETH1)
+ROUTES = (Route("default", "eth0", "10.0.2.2"), Route("10.0.2.0/24", "eth0", None))
+ADDRESSES = {"lo": ("127.0.0.1/8",), "eth0": ("10.0.2.15/24",)}
+
+
+def reading(**more: Any) -> BridgesReading:
+    values: dict[str, Any] = {
+        "devices": BARE, "client": "10.0.2.2", "files": dict.fromkeys(OUR_FILES),
+        "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "reverted": None, "interfaces": (),
+    }  # fmt: skip
+    return BridgesReading(**{**values, **more})
+
+
+def nets(**more: Any) -> NetworksReading:
+    values = {
+        "routes": ROUTES,
+        "addresses": ADDRESSES,
+        "connection": "eth0",
+        "forwarding4": 1,
+        "filter4": Filter("DROP", (JUMP,)),
+    }
+    return networks_reading(**{**values, **more})
+
+
+def made(name: str, **more: Any) -> Device:
+    return device(name, "bridge", managed=NETWORKD, file=f"/etc/systemd/network/05-hullproof-{name}.network", **more)
+
+
+ISOLATED = BridgePort(True, False, True, False)
+DEVICES = (
+    *BARE[:1], device("eth1", "", "br-web"), made("br-tenants"), made("br-web", vlan_filtering=True, default_pvid=0),
+    device("br-web.10", "vlan"), device("br-web.20", "vlan"), device("t-a", master="br-tenants", port=ISOLATED),
+    device("t-x", master="br-tenants", port=ISOLATED), device("web-a", master="br-web"), device("db", master="br-web"),
+)  # fmt: skip
+MEMBERS = (
+    Membership("br-web", 10, 10, False, False), Membership("br-web", 20, 20, False, False),
+    Membership("eth1", 10, 10, False, False), Membership("web-a", 10, 10, True, True),
+    Membership("db", 20, 20, True, True), Membership("eth9", 1, 1, True, True),
+)  # fmt: skip
+LISTED = ("table bridge bridges-hullproof {", "\tchain forward {", '\t\tmeta ibrname "br-tenants" goto x', "\t}", "}")
+
+
+def hardened(rules: BridgesRules = RULES, **more: Any) -> BridgesReading:
+    files = {RULES_FILE: filter_text(rules), UNIT_FILE: unit_text(), SYSCTL_FILE: SWITCH}
+    files |= {FORWARD_FILE: forward_text(rules, ("eth0",))}
+    return reading(**{
+        "devices": DEVICES, "files": files | files_for(NETWORKD, wanted(rules)), "unit_enabled": True,
+        "listed": LISTED, "loaded": LISTED, **more,
+    })  # fmt: skip
+
+
+def on(**more: Any) -> NetworksReading:
+    ours = {"br-tenants": ("10.80.0.1/24", "fd00:80::1/64"), "br-web.10": ("10.81.10.1/24",)}
+    routes = (*ROUTES, Route("10.80.0.0/24", "br-tenants", None), Route("10.81.10.0/24", "br-web.10", None))
+    return nets(**{"addresses": ADDRESSES | ours, "memberships": MEMBERS, "routes": routes, **more})
+
+
+NO_DOCKER = engine({}, installed=False)
+
+
+def context(
+    bridges: Any = None, networks: Any = None, rules: BridgesRules = RULES, docker: Any = NO_DOCKER, accept: str = ""
+) -> Context:
+    survey = Survey({Bridges: bridges or reading(), Networks: networks or nets(), Docker: docker})
+    policy = Policy("test", {BridgesRules: rules}, accept=frozenset(accept.split()))
+    return Context(survey, policy, {f.control.id: f for f in judge(subject.CONTROLS, survey, policy)})
+
+
+def plan(where: Context) -> list[Change]:
+    return list(subject.plan(where))
+
+
+def state(where: Context, control: str) -> State:
+    return where.findings[f"bridges.{control}"].state
+
+
+def reason(where: Context, control: str) -> str:
+    return where.findings[f"bridges.{control}"].verdict.reason
+
+
+# ------------------------------------------------------------------------------------------------ from bare to made
+
+
+def test_a_bare_host_gets_the_filter_before_the_bridges() -> None:
+    where = context()
+    assert state(where, "declared") is State.FAIL
+    assert "there is no bridge br-tenants" in reason(where, "declared")
+    assert "nothing keeps the networks apart yet" in reason(where, "filter")
+    changes = plan(where)
+    paths = [change.path for change in changes if isinstance(change, WriteFile)]
+    assert paths[:4] == [UNIT_FILE, RULES_FILE, SYSCTL_FILE, FORWARD_FILE]
+    assert set(paths[4:]) == set(files_for(NETWORKD, wanted(RULES)))
+    (live,) = [change for change in changes if isinstance(change, Command) and "put right" in change.what]
+    assert changes.index(live) == 4
+    for line in (
+        "ip link add name br-web type bridge vlan_filtering 1 vlan_default_pvid 0",
+        "ip link set eth1 master br-web", "bridge vlan add dev eth1 vid 10 master",
+        "bridge vlan add dev br-web vid 20 self", "ip link add link br-web name br-web.10 type vlan id 10",
+        "ip address replace fd00:80::1/64 dev br-tenants nodad",
+    ):  # fmt: skip
+        assert line in live.script
+    assert "networkctl reload" in live.undo.splitlines()[0]
+    assert live.undo.index("eth1 nomaster") < live.undo.index("ip link del br-web;")
+    assert isinstance(changes[-1], Command)
+    assert "networkctl reload" in changes[-1].script
+
+
+def test_made_as_declared_nothing_is_planned() -> None:
+    where = context(hardened(), on())
+    held = {control: (finding.state, finding.verdict.reason) for control, finding in where.findings.items()}
+    assert {row[0] for row in held.values()} <= {State.PASS, State.NOT_APPLICABLE}, held
+    assert plan(where) == []
+
+
+def test_without_nft_it_is_installed_first() -> None:
+    first, *_ = plan(context(reading(nft=False)))
+    assert first == Install("bridges", "install nft, which keeps networks apart", packages=("nftables",))
+
+
+def test_on_ifupdown_the_files_are_its_own() -> None:
+    devices = (replace(ETH0, managed="ifupdown", file=None), ETH1)
+    changes = plan(context(reading(devices=devices), nets(managers=("ifupdown",))))
+    files = {change.path: change.text for change in changes if isinstance(change, WriteFile)}
+    web = files["/etc/network/interfaces.d/hullproof-br-web"]
+    assert "allow-hotplug web-a" in web
+    assert "\tup bridge vlan add dev web-a vid 10 pvid untagged\n" in web
+    assert isinstance(changes[-1], Command)
+    assert "ifup br-web" in changes[-1].script
+
+
+def test_what_the_policy_names_no_more_goes() -> None:
+    less = BridgesRules(networks={"tenants": TENANTS})
+    where = context(hardened(), on(), less)
+    assert "is left from an earlier policy" in reason(where, "declared")
+    removed = {change.path for change in plan(where) if isinstance(change, RemoveFile)}
+    assert removed == {SYSCTL_FILE} | {
+        path for path in files_for(NETWORKD, wanted(RULES)) if path not in files_for(NETWORKD, wanted(less))
+    }
+    none = context(hardened(), on(), BridgesRules())
+    assert RULES_FILE in {change.path for change in plan(none) if isinstance(change, RemoveFile)}
+
+
+def test_no_policy_no_finding() -> None:
+    where = context(rules=BridgesRules())
+    assert {f.state for f in where.findings.values()} == {State.NOT_APPLICABLE, State.PASS}
+    assert plan(where) == []
+
+
+# ------------------------------------------------------------------------------------------------ collisions
+
+
+SSH_VLAN = (replace(ETH1), ETH0, device("eth1.5", "vlan", parent="eth1"))
+SHOP = Network("shop", "bridge", "br-aaa", False, True, ("10.80.0.0/16",), ())
+POOLS = {"default-address-pools": [{"base": "10.81.0.0/16", "size": 24}]}
+BY_BRIDGE = nets(connection="br-tenants", addresses=ADDRESSES | {"br-tenants": ("10.80.0.1/24",)})
+
+
+@pytest.mark.parametrize(
+    ("bridges", "networks", "docker", "why"),
+    [
+        (reading(), nets(routes=(*ROUTES, Route("10.80.0.0/20", "wg0", None))), NO_DOCKER,
+         "tenants: 10.80.0.0/24 overlaps 10.80.0.0/20, the route by wg0"),
+        (reading(), nets(addresses=ADDRESSES | {"eth7": ("fd00:80::5/64",)}), NO_DOCKER,
+         "fd00:80::/64 overlaps fd00:80::/64, the address fd00:80::5/64 of eth7"),
+        (reading(), nets(), engine({}, networks=(SHOP,)), "overlaps 10.80.0.0/16, the Docker network shop"),
+        (reading(), nets(), engine(POOLS, networks=()), "a pool of Docker's default-address-pools"),
+        (reading(client="10.80.0.77"), nets(), NO_DOCKER, "holds 10.80.0.77, from where your own SSH connection comes"),
+        (reading(), nets(connection="eth1"), NO_DOCKER, "web: eth1 carries your own SSH connection"),
+        (reading(devices=SSH_VLAN), nets(connection="eth1.5"), NO_DOCKER, "web: eth1 carries your own SSH connection"),
+        (reading(devices=DEVICES), BY_BRIDGE, NO_DOCKER, "your own SSH connection comes in by br-tenants, and no flow"),
+        (reading(devices=(ETH0,)), nets(), NO_DOCKER, "there is no device eth1 here that could be the uplink"),
+        (reading(), nets(addresses=ADDRESSES | {"eth1": ("192.0.2.4/24",)}), NO_DOCKER, "eth1 has the address"),
+        (reading(devices=(ETH0, device("eth1", "", "bond0"))), nets(), NO_DOCKER, "eth1 is a port of bond0 already"),
+        (reading(devices=(*BARE, device("br-web", "bond"))), nets(), NO_DOCKER, "br-web is no bridge but bond"),
+        (reading(), nets(), engine({}, networks=(replace(SHOP, bridge="br-web", subnets=()),)), "is the Docker net"),
+        (reading(interfaces=("br-web",)), nets(), NO_DOCKER, "br-web is already defined in /etc/network/interfaces"),
+        (reading(devices=(*BARE, made("br-web"))), nets(), NO_DOCKER, ""),
+        (reading(devices=(*BARE, replace(made("br-web"), file="/etc/systemd/network/br.network"))), nets(), NO_DOCKER,
+         "br-web is already defined in /etc/systemd/network/br.network, which is not ours"),
+    ],
+)  # fmt: skip
+def test_collisions_touch_nothing(bridges: Any, networks: Any, docker: DockerReading, why: str) -> None:
+    where = context(bridges, networks, docker=docker)
+    changes = plan(where)
+    if not why:
+        assert not any(isinstance(change, Blocked) for change in changes)
+        return
+    assert why in reason(where, "declared")
+    (blocked,) = changes
+    assert isinstance(blocked, Blocked)
+    assert why in blocked.why
+
+
+def test_without_ssh_there_is_none_to_cut() -> None:
+    local = context(reading(client=None), nets(connection=Unknown("the survey did not come by SSH")))
+    assert not any(isinstance(change, Blocked) for change in plan(local))
+
+
+@pytest.mark.parametrize(
+    ("bridges", "networks"),
+    [
+        (reading(devices=Unknown("denied")), nets()),
+        (reading(client=Unknown("denied")), nets()),
+        (reading(), nets(connection=Unknown("denied"))),
+        (reading(), nets(routes=Unknown("denied"))),
+        (hardened(), on(memberships=Unknown("denied"))),
+    ],
+)
+def test_unknown_is_neither(bridges: Any, networks: Any) -> None:
+    assert state(context(bridges, networks), "declared") is State.UNKNOWN
+
+
+def test_nobody_manages_the_network() -> None:
+    devices = (replace(ETH0, managed=None, file=None), ETH1)
+    where = context(reading(devices=devices), nets(managers=("netplan",)))
+    (blocked,) = plan(where)
+    assert isinstance(blocked, Blocked)
+    assert "(found: netplan)" in blocked.why
+
+
+def test_on_networkmanager_udev_says_what_it_cannot() -> None:
+    devices = (replace(ETH0, managed="NetworkManager", file=None), ETH1)
+    changes = plan(context(reading(devices=devices), nets(managers=("NetworkManager",))))
+    files = {change.path: change for change in changes if isinstance(change, WriteFile)}
+    folder = "/etc/NetworkManager/system-connections"
+    web = files[f"{folder}/hullproof-br-web.nmconnection"]
+    assert "vlan-filtering=true\nvlan-default-pvid=0\nvlans=10, 20\n" in web.text
+    assert web.mode == "0600", "NetworkManager reads no keyfile that others may read"
+    assert "address1=10.81.10.1/24\nmethod=manual" in files[f"{folder}/hullproof-br-web.10.nmconnection"].text
+    assert "master=br-web\nslave-type=bridge" in files[f"{folder}/hullproof-eth1.nmconnection"].text
+    assert f"{folder}/hullproof-web-a.nmconnection" not in files
+    assert 'KERNEL=="t-a", RUN+="/bin/sh /etc/hullproof/bridges.ports t-a"' in files[UDEV_FILE].text
+    assert "bridge link set dev t-a isolated on" in files["/etc/hullproof/bridges.ports"].text
+
+
+def test_who_talks_now_is_parted_only_where_accepted() -> None:
+    devices = (*BARE, made("br-tenants"), device("t-a", master="br-tenants"), device("t-b", master="br-tenants"))
+    (blocked,) = plan(context(reading(devices=devices)))
+    assert isinstance(blocked, Blocked)
+    assert "br-tenants: netns t-a, netns t-b" in blocked.why
+    assert "accept=network-isolation" in blocked.why
+    changes = plan(context(reading(devices=devices), accept="network-isolation"))
+    (live,) = [change for change in changes if isinstance(change, Command) and "put right" in change.what]
+    assert "bridge link set dev t-a isolated on" in live.script
+    assert "bridge link set dev t-a isolated off" in live.undo
+
+
+def test_after_a_revert_somebody_has_to_look_first() -> None:
+    was = Reverted("20260101T000000Z-abcdef", "2026-01-01T00:02:00Z")
+    where = context(reading(reverted=was))
+    assert state(where, "reverted") is State.FAIL
+    assert "the host undid it by itself at 2026-01-01T00:02:00Z" in reason(where, "reverted")
+    (blocked,) = plan(where)
+    assert isinstance(blocked, Blocked)
+    assert "accept=reverted-network" in blocked.why
+    assert len(plan(context(reading(reverted=was), accept="reverted-network"))) > 3
+
+
+# ------------------------------------------------------------------------------------------------ drift
+
+
+def swapped(name: str, **more: Any) -> BridgesReading:
+    return hardened(devices=tuple(replace(d, **more) if d.name == name else d for d in DEVICES))
+
+
+def members(*rows: Membership) -> NetworksReading:
+    replaced = {row.device for row in rows}
+    return on(memberships=(*(row for row in MEMBERS if row.device not in replaced), *rows))
+
+
+INSERTED = (*LISTED[:2], "\t\taccept", *LISTED[2:])
+OPEN = BridgePort(False, False, True, False)
+
+
+@pytest.mark.parametrize(
+    ("bridges", "networks", "control", "says", "puts_right"),
+    [
+        (swapped("t-a", port=OPEN), on(), "declared", "port t-a of br-tenants is not isolated", "dev t-a isolated on"),
+        (swapped("t-x", port=OPEN), on(), "declared", "port t-x of br-tenants is not isolated", "dev t-x isolated on"),
+        (swapped("web-a", master=None, port=None), on(), "declared", "web-a is no port of", "web-a master br-web"),
+        (swapped("br-web", vlan_filtering=False), on(), "declared", "br-web does not filter VLANs", "vlan_filtering 1"),
+        (swapped("br-web", default_pvid=1), on(), "declared", "land in VLAN 1", "vlan_default_pvid 0"),
+        (hardened(), members(Membership("db", 10, 10, True, True)), "declared", "db is a member of VLAN 10",
+         "bridge vlan del dev db vid 10"),
+        (hardened(), members(Membership("eth1", 10, 12, False, False)), "declared", "eth1 is a member of VLAN 11",
+         "bridge vlan del dev eth1 vid 12"),
+        (hardened(), on(addresses=ADDRESSES), "declared", "br-web.10 has no address 10.81.10.1/24", "10.81.10.1/24"),
+        (hardened(listed=INSERTED), on(), "filter", "somebody put a rule into our chain forward: accept", "restart"),
+        (hardened(listed=(*LISTED[:2], *LISTED[3:])), on(), "filter", "a rule is gone from our chain", "restart"),
+        (hardened(listed=()), on(), "filter", "our tables are gone from the kernel: was", "restart"),
+        (hardened(loaded=None), on(), "filter", "were not loaded by hullproof-bridges.service", "restart"),
+        (hardened(unit_enabled=False), on(), "filter", "the filter is gone after a reboot", "systemctl -q enable"),
+        (hardened(), on(filter4=Filter("DROP", ("-A FORWARD -j DOCKER-USER",))), "forwarding",
+         "FORWARD chain is DROP, and nothing there lets our flows pass", "sh /etc/hullproof/bridges.forward"),
+        (hardened(), on(forwarding4=0), "forwarding", "net.ipv4.ip_forward is 0", "ip_forward=1"),
+    ],
+)  # fmt: skip
+def test_drift_in_words_and_put_right(bridges: Any, networks: Any, control: str, says: str, puts_right: str) -> None:
+    where = context(bridges, networks)
+    assert state(where, control) is State.FAIL
+    assert says in reason(where, control)
+    scripts = [change.script for change in plan(where) if isinstance(change, Command)]
+    assert any(puts_right in script for script in scripts), scripts
+
+
+def test_a_file_that_was_changed_is_written_again() -> None:
+    path = "/etc/systemd/network/05-hullproof-web-a.network"
+    files = hardened().files | {path: "[Match]\nName=web-a\n"}
+    where = context(hardened(files=files), on())
+    assert f"{path} is not as the policy says" in reason(where, "declared")
+    (write,) = [change for change in plan(where) if isinstance(change, WriteFile)]
+    assert (write.path, write.before) == (path, "[Match]\nName=web-a\n")
+
+
+def test_a_file_that_is_read_before_ours_is_named() -> None:
+    other = "/etc/systemd/network/00-all.network"
+    where = context(swapped("br-tenants", file=other), on())
+    assert f"already defined in {other}" in reason(where, "declared")
+
+
+def test_one_container_in_two_networks_that_must_not_meet() -> None:
+    both = (*DEVICES, device("x1", master="br-tenants", peer="process 12 (nginx)", pid=12, port=ISOLATED),
+            device("x2", master="br-web", peer="process 12 (nginx)", pid=12))  # fmt: skip
+    where = context(hardened(devices=both), members(*MEMBERS, Membership("x2", 10, 10, True, True)))
+    assert reason(where, "meeting") == "process 12 (nginx) stands in tenants and web.10, which must not meet"
+    named = engine({}, networks=(), containers=(container("proxy", pid=12),))
+    where = context(hardened(devices=both), members(*MEMBERS, Membership("x2", 10, 10, True, True)), docker=named)
+    assert reason(where, "meeting").startswith("container proxy stands in tenants and web.10")
+    meet = Allow.model_validate({"from": "tenants", "to": "web.10"})
+    allowed = replace_rules(allow=(*RULES.allow, meet))
+    where = context(hardened(devices=both), members(*MEMBERS, Membership("x2", 10, 10, True, True)), allowed)
+    assert state(where, "meeting") is State.PASS
+
+
+def replace_rules(**more: Any) -> BridgesRules:
+    return RULES.model_copy(update=more)
+
+
+def test_a_bridge_made_by_hand() -> None:
+    rules = replace_rules(undeclared="refused")
+    hand = (*DEVICES, device("br0", "bridge"), device("v1", master="br0", peer="netns lab"),
+            device("virbr0", "bridge"), device("br-0123456789ab", "bridge"), made("br-file"))  # fmt: skip
+    where = context(hardened(devices=hand), on(), rules)
+    assert reason(where, "undeclared").startswith("br0 was made by hand (ports: v1 to netns lab): declare it")
+    assert state(context(hardened(), on(), rules), "undeclared") is State.PASS
+
+
+# ------------------------------------------------------------------------------------------------ the filter
+
+
+def chain(text: str, name: str) -> list[str]:
+    body = text.split(f"\tchain {name} {{\n", 1)[1].split("\n\t}", 1)[0]
+    return [line.strip() for line in body.splitlines()]
+
+
+def test_ports_of_one_network_do_not_meet_and_vlans_do_only_within() -> None:
+    text = filter_text(RULES)
+    assert chain(text, "within-tenants") == ["drop"]
+    assert chain(text, "within-web") == [
+        'iifname { "web-a" } oifname { "web-a" } accept',
+        'iifname "eth1" oifname { "web-a" } accept',
+        'iifname { "web-a" } oifname "eth1" accept',
+        'iifname { "db" } oifname { "db" } accept',
+        "drop",
+    ]
+    assert "ether type { 8021q, 8021ad } drop" in chain(text, "from-web")
+    assert chain(text, "from-web")[-1] == "drop", "a port in no VLAN sends nothing"
+
+
+def test_flows() -> None:
+    text = filter_text(replace_rules(allow=(
+        FLOW, DNS, Allow.model_validate({"from": "tenants", "to": "world"}),
+        Allow.model_validate({"from": "world", "to": "web.10", "proto": "icmp"}),
+        Allow.model_validate({"from": "web.10", "to": "tenants", "proto": "udp"}),
+    )))  # fmt: skip
+    ours = '{ "br-tenants", "br-web.10", "br-web.20" }'
+    assert chain(text, "to-host")[2:] == ['iifname "br-tenants" udp dport 53 accept', "drop"]
+    assert chain(text, "between") == [
+        "ct state established,related accept",
+        'iifname "br-web.10" oifname "br-web.10" accept',
+        'iifname "br-web.20" oifname "br-web.20" accept',
+        'iifname "br-web.10" oifname "br-web.20" tcp dport 5432 accept',
+        f'iifname "br-tenants" oifname != {ours} accept',
+        f'iifname != {ours} oifname "br-web.10" meta l4proto {{ icmp, ipv6-icmp }} accept',
+        'iifname "br-web.10" oifname "br-tenants" meta l4proto udp accept',
+        "drop",
+    ]
+
+
+def test_addresses_belong_to_their_port() -> None:
+    text = filter_text(RULES)
+    port = chain(text, "port-t-b")
+    assert f"ether saddr != {MAC} drop" in port
+    assert "ip6 saddr != { fe80::ff:fe00:800b, :: } drop" in port
+    assert 'iifname != "t-b" arp saddr ip { 10.80.0.11 } drop' in chain(text, "from-tenants")
+    assert "arp saddr ip 10.80.0.1 drop" in chain(text, "segment-tenants")
+    assert eui64(MAC) == "fe80::ff:fe00:800b"
+
+
+def test_only_the_metadata_address() -> None:
+    rules = BridgesRules(metadata="closed")
+    text = filter_text(rules)
+    assert chain(text, "prerouting")[1:] == []
+    assert 'meta iifkind "bridge" ip daddr 169.254.169.254 drop' in text
+    assert "hook input" not in text
+    where = context(rules=rules)
+    assert state(where, "declared") is State.NOT_APPLICABLE
+    assert state(where, "filter") is State.FAIL
+    assert [change.path for change in plan(where) if isinstance(change, WriteFile)] == [UNIT_FILE, RULES_FILE]
+
+
+# ------------------------------------------------------------------------------------------------ the picture
+
+KERNEL_SAYS = (
+    "table inet bridges-hullproof {", "\tchain to-host {", '\t\tiifname "br-tenants" udp dport 53 accept', "\t}",
+    "\tchain between {", '\t\tiifname "br-web.10" oifname "br-web.10" accept',
+    '\t\tiifname "br-web.10" oifname "br-web.20" tcp dport 5432 accept',
+    '\t\tiifname "br-tenants" oifname != { "br-web.10", "br-tenants" } accept', "\t}", "}",
+)  # fmt: skip
+
+
+def test_the_picture_says_what_differs() -> None:
+    devices = (*DEVICES, device("evil", master="br-tenants", peer='netns ]" --> x', port=OPEN))
+    survey = context(hardened(devices=devices, listed=KERNEL_SAYS), on()).survey
+    seen = picture(RULES, survey)
+    text = render_text(seen)
+    assert "  web.10  (br-web.10, 10.81.10.1/24)\n    ├─ web-a ─ netns web-a, meets its neighbours" in text
+    assert "    ├─ t-a ─ netns t-a\n" in text
+    assert "  web.10 ──▶ web.20: tcp/5432\n" in f"{text}\n"
+    assert "  tenants ──▶ world: any  (FOUND, NOT DECLARED)" in text
+    drawn = render_mermaid(seen)
+    assert '  n1 -->|"tcp/5432"| n2' in drawn
+    assert '  n0 ==>|"any"| n4' in drawn
+    assert '["evil: netns ?? --? x"]' in drawn
+    gone = render_text(picture(RULES, context(hardened(listed=()), on()).survey))
+    assert "tenants ──▶ anybody: no filter  (FOUND, NOT DECLARED)" in gone
+    assert "web.10 ──▶ web.20: tcp/5432  (declared, not found)" in gone
+
+
+def test_what_iptables_has_to_pass() -> None:
+    world = Allow.model_validate({"from": "tenants", "to": "world"})
+    text = forward_text(replace_rules(allow=(FLOW, DNS, world)), ("eth0", "eth5"))
+    passes = [line.strip() for line in text.splitlines() if line.startswith("  pass ")]
+    assert passes == [
+        "pass br-tenants br-tenants", "pass br-tenants eth0", "pass br-tenants eth5", "pass br-web br-web",
+        "pass br-web.10 br-web.20",
+    ]  # fmt: skip
+
+
+def test_bridges_of_engines_are_guarded_by_name_also_those_to_come() -> None:
+    rules = BridgesRules(isolated_engines=("podman", "lxc"))
+    text = filter_text(rules)
+    assert chain(text, "forward")[1:] == [
+        'meta ibrname "podman*" drop', 'meta ibrname "cni-podman*" drop', 'meta ibrname "lxcbr*" drop',
+    ]  # fmt: skip
+    assert 'iifname "lxcbr*" oifname "lxcbr*" drop' in chain(text, "engines")
+    busy = (*BARE, device("lxcbr0", "bridge"), device("v1", master="lxcbr0"), device("v2", master="lxcbr0"))
+    (blocked,) = plan(context(reading(devices=busy), rules=rules))
+    assert isinstance(blocked, Blocked)
+    assert "lxcbr0: netns v1, netns v2" in blocked.why
+    assert len(plan(context(reading(devices=busy), rules=rules, accept="network-isolation"))) == 2
