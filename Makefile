@@ -30,7 +30,7 @@ test: lab-packages check
 lab-debian12 lab-debian13: lab-%:
 	$(BIN)/pytest -v tests/lab -m "not drill" --distribution $*
 
-# Runs cut off midway, full disks, noisy hosts, provisioning, the lab's own promises: long, so on their own.
+# Kernel updates, SELinux from nothing, AppArmor profiles, auditd, declared networks: many reboots, so on their own.
 drills: lab-packages $(VENV)/.ready
 	$(BIN)/pytest -v tests/lab -m drill
 

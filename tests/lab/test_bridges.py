@@ -34,7 +34,7 @@ ATTACKS = SIBLINGS | SPOOFS | VLANS | SERVICES
 ALLOWED = {"flow allowed", "flow host-allowed", "flow neighbour", "host honest", "host honest-b", "db trunk-20",
            "web-b sibling-vlan"}  # fmt: skip
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 
 @pytest.fixture(scope="module")
