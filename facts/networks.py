@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from facts import connection
 from facts.forward import Filter, read_filter
 from facts.lines import Lines
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
@@ -117,23 +118,18 @@ run settings grep -HE '^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]
 run filter4 iptables-save -t filter
 run filter6 ip6tables-save -t filter
 tables=$(nft list tables 2>&1); run tables kept "$tables" $?
-case "$tables" in *'table bridge hullproof'*) run ours nft list table bridge hullproof;; esac
+case "$tables
+" in *'table bridge hullproof
+'*) run ours nft list table bridge hullproof;; esac
 show """
         + f"{' '.join(FILES)}\n"
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
         + f"have systemctl && run units systemctl is-active {' '.join(UNITS)}"
         + r"""
 run netplan ls -d /etc/netplan/*.yaml
-p=$$; set --
-while [ "${p:-0}" -gt 1 ]; do
-  set -- "$@" "/proc/$p/environ"; q=
-  while read -r k v; do [ "$k" = PPid: ] && q=$v && break; done 2>/dev/null </proc/$p/status
-  p=$q
-done
-ssh() { cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='; }
-run ssh ssh "$@"
-:
 """
+        + connection.SCRIPT
+        + ":"
     )
 
     @staticmethod
