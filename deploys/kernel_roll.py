@@ -22,8 +22,8 @@ from facts.system import System
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "kernel"
 GATE = "hullproof-boot-gate.service"
 ROOM_KB = 8192  # in /boot, besides a fifth more than the running kernel takes
-# Two boots, should the new kernel not pass, and what shutting down takes.
-BOOT_SECONDS = 600
+# Two boots, should the new kernel not pass, and what shutting down and starting containers again takes.
+BOOT_SECONDS = 1200
 
 ENABLE = f"""\
 systemctl daemon-reload

@@ -15,6 +15,7 @@ S=$R/var/lib/hullproof/boot
 if [ -e "$R/boot/grub2/grub.cfg" ]; then G=$R/boot/grub2; P=grub2; else G=$R/boot/grub; P=grub; fi
 DROP_IN=$R/etc/default/grub.d/98-hullproof-boot.cfg
 PAUSE=${HULLPROOF_PAUSE:-3}
+BACK_SECONDS=600 # how long containers are waited for under a kernel that is known to be good
 
 die() { echo "$*"; exit 1; }
 bls() { [ -n "$(ls "$R"/boot/loader/entries/*.conf 2>/dev/null)" ] && grep -q blscfg "$G/grub.cfg"; }
@@ -273,7 +274,7 @@ returned() { # under a kernel that is not the one on trial: what has become of i
   grep -Fqsx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected" ||
     put "$S/rejected" "$(cat "$S/rejected" 2>/dev/null; echo "$(cat "$T/release") $(cat "$T/version")")"
   rm -f "$T"/started.*
-  end=$(($(uptime) + $(cat "$T/seconds")))
+  end=$(($(uptime) + BACK_SECONDS))
   while { ! check_engine || ! check_containers; } >/dev/null 2>&1 && [ "$(uptime)" -lt "$end" ]; do sleep "$PAUSE"; done
   if [ -e "$T/failed" ]; then
     read -r check why <"$T/failed"
@@ -290,7 +291,7 @@ settled() { # BOOT_ID: how the trial that began in that boot has ended; silent w
   if ! grep -Fqsx "boot_id=$1" "$S/last"; then echo "ok nothing newer is installed: not rebooted"; return 0; fi
   said() { sed -n "s/^$1=//p" "$S/last"; }
   case $(said result) in
-    confirmed) echo "ok runs $(said release) $(said version), confirmed by its gate $(said why)" ;;
+    confirmed) echo "ok runs $(said release) $(said version), confirmed by its gate$(said why)" ;;
     *) echo "fail $(said release) $(said version) was not kept ($(said gate): $(said why)); the host runs $(uname -r)" ;;
   esac
 }
@@ -298,6 +299,6 @@ settled() { # BOOT_ID: how the trial that began in that boot has ended; silent w
 finish() { # RESULT CHECK WHY
   said=$(timeout 300 sh -c "$(cat "$T/after")" 2>&1 </dev/null) || after="the command after a reboot failed: $said"
   put "$S/last" "$(for key in boot_id release version old; do echo "$key=$(cat "$T/$key")"; done
-    printf 'result=%s\ngate=%s\nwhy=%s\ntime=%s\n' "$1" "${2:-}" "$(printf '%s' "${3:-} ${after:-}" | tr '\n\t' '; ')" "$(date -u +%Y-%m-%dT%H:%M:%SZ)")"
+    printf 'result=%s\ngate=%s\nwhy=%s\ntime=%s\n' "$1" "${2:-}" "$(printf '%s' "${3:-}${after:+; $after}" | tr '\n\t' '; ')" "$(date -u +%Y-%m-%dT%H:%M:%SZ)")"
   rm -rf "$T"; sync "$S"
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facts import boot, kernel_packages
+from facts import boot, kernel_packages, kernel_updates
 from facts.boot import read_menu
 from facts.kernel import _blocked
 from facts.kernel_packages import Package, Reboot, Running, built_version, candidate, flavour, release_of
@@ -237,3 +237,57 @@ def test_blocked_modules() -> None:
         "veth": "the kernel's command line",
         "vxlan": "the kernel's command line",
     }
+
+
+DPKG = """\
+ii |linux-image-6.1.0-50-cloud-amd64|6.1.176-1|amd64|kmod
+iF |linux-image-6.1.0-56-cloud-amd64|6.1.192-2|amd64|kmod
+hi |linux-image-cloud-amd64|6.1.176-1|amd64|linux-image-6.1.0-50-cloud-amd64 (= 6.1.176-1)
+ii |linux-image-amd64|6.1.176-1|amd64|linux-image-6.1.0-50-amd64 (= 6.1.176-1)
+rc |linux-image-6.1.0-40-cloud-amd64|6.1.40-1|amd64|kmod
+"""
+POLICY = """\
+linux-image-cloud-amd64:
+  Installed: 6.1.176-1
+  Candidate: 6.1.192-2
+  Package pin: 6.1.192-2
+  Version table:
+     6.1.199-1 -1
+        500 http://deb.debian.org/debian bookworm-proposed-updates/main amd64 Packages
+     6.1.192-2 990
+        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+ *** 6.1.176-1 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        100 /var/lib/dpkg/status
+linux-image-amd64:
+  Installed: 6.1.176-1
+  Candidate: 6.1.192-2
+  Version table:
+     6.1.192-2 500
+"""
+
+
+def test_offers_of_the_running_flavour_with_holds_and_what_is_half_installed() -> None:
+    found = kernel_updates.parse(Section({"dpkg": Block(0, DPKG), "policy": Block(0, POLICY)}), "6.1.0-50-cloud-amd64")
+    assert found.offers == (
+        kernel_updates.Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.199-1", True, True),
+    )
+    assert found.half == ("linux-image-6.1.0-56-cloud-amd64",)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/dev/vda1 ext4", ""),
+        ("/dev/sda2 xfs", ""),
+        ("/dev/mapper/vg-root ext4", "LVM, RAID or encrypted"),
+        ("/dev/md0 ext4", "LVM, RAID or encrypted"),
+        ("/dev/vda1[/@boot] btrfs", "on btrfs"),
+        ("rpool/boot zfs", "on zfs"),
+    ],
+)
+def test_where_grub_can_write(text: str, words: str) -> None:
+    once = boot._once(Section({"grubenv-on": Block(0, text)}))
+    assert isinstance(once, str)
+    assert (words in once, bool(once)) == (True, bool(words))
+    assert isinstance(boot._once(Section({"grubenv-on": Block(127, "findmnt: not found")})), Unknown)

@@ -190,7 +190,7 @@ def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice()
     assert isinstance(reboot, HostReboot)
     assert reboot.script.endswith("\narm 90 0 0 'drain it' undrain\n")
     assert (reboot.seconds, reboot.interrupts) == (
-        780,
+        1380,
         f"reboots once, because runs {OLD}; {NEW} is installed; no container runs",
     )
     assert plan(kernel(gate=gate), **rules) == []
