@@ -18,7 +18,7 @@ from tests.lab.drive import Result, run
 VARIANT = "stock"
 POLICY = "audit: {enabled: true, engine_files: true, denials: true}\n"
 WATCHED = ("/usr/sbin/dockerd", "/etc/docker", "/etc/docker/daemon.json", "/run/containerd/containerd.sock",
-           "/usr/bin/containerd", "/usr/sbin/runc", "/var/lib/docker")  # fmt: skip
+           "/usr/bin/containerd", "/usr/bin/runc", "/var/lib/docker")  # fmt: skip
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
 
@@ -59,9 +59,9 @@ def test_hardening_has_the_kernel_watch_now(vm: Vm, deploy: Deploy, story: dict[
 
 
 def test_a_change_of_the_engines_settings_is_on_record(vm: Vm) -> None:
-    assert vm.ssh("ausearch -k hullproof -f /etc/docker/daemon.json", check=False).returncode != 0
+    assert vm.ssh("ausearch --input-logs -k hullproof -f /etc/docker/daemon.json", check=False).returncode != 0
     vm.ssh("echo '{}' >/etc/docker/daemon.json; rm /etc/docker/daemon.json; sleep 2")
-    assert "daemon.json" in vm.ssh("ausearch -k hullproof -f /etc/docker/daemon.json").stdout
+    assert "daemon.json" in vm.ssh("ausearch --input-logs -k hullproof -f /etc/docker/daemon.json").stdout
 
 
 def test_a_second_run_changes_nothing(deploy: Deploy) -> None:
