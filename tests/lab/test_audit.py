@@ -75,14 +75,15 @@ def test_rules_taken_away_live_come_back_and_others_stay(vm: Vm, deploy: Deploy)
     assert deploy("harden.py").code == 0
     assert "/usr/sbin/dockerd" in rules(vm)
     assert "/etc/passwd" in rules(vm), "a live rule of somebody else is on no disk, and was not lost"
+    vm.save("rules")
 
 
 def test_rules_are_there_after_a_boot_before_containerd_made_its_folder(vm: Vm, deploy: Deploy) -> None:
     vm.reboot(timeout=900)
+    vm.ssh("timeout 400 sh -c 'until docker info; do sleep 3; done'", timeout=450)
     assert vm.ssh("systemctl is-active auditd").stdout.strip() == "active"
     drift = deploy("drift.py")
     assert drift.not_holding() == {}, drift.out
-    vm.save("rules")
 
 
 def test_immutable_rules_are_respected(vm: Vm, deploy: Deploy) -> None:
