@@ -24,6 +24,7 @@ auditctl -D -k {KEY} >/dev/null || exit 1
 [ ! -e {RULES} ] || auditctl -R {RULES} >/dev/null
 """
 MAKE_FOLDERS = f"[ ! -e {TMPFILES} ] || systemd-tmpfiles --create {TMPFILES}"
+ENABLE = f"systemctl unmask {UNIT} && systemctl -q enable {UNIT}"
 START = f"systemctl start {UNIT} && auditctl -e 1 >/dev/null"
 
 
@@ -31,6 +32,8 @@ def run_auditd(reading: AuditReading, family: str) -> Iterator[Change]:
     if known(reading.auditctl) is None:
         if package := PACKAGES.get(family):
             yield Install(SUBJECT, "install auditd", packages=(package,))
+            # a policy-rc.d, or Red Hat's presets, may have kept it from being started
+            yield Command(SUBJECT, "start auditd and have the kernel audit", script=f"{ENABLE} && {START}", undo="")
         else:
             yield Blocked(SUBJECT, "install auditd", why=f"what it is called on {family} is not known: do it by hand")
         return
@@ -41,7 +44,7 @@ def run_auditd(reading: AuditReading, family: str) -> Iterator[Change]:
     if boot not in AT_BOOT:
         undo = f"systemctl mask {UNIT}" if boot == "masked" else f"systemctl disable {UNIT}"
         yield Command(SUBJECT, f"enable {UNIT} at boot (it is {boot})", undo=undo,
-                      script=f"systemctl unmask {UNIT} && systemctl enable {UNIT}")  # fmt: skip
+                      script=ENABLE)  # fmt: skip
     if known(reading.active) != "active" or not enabled:
         # auditd refuses to be stopped by systemctl on some distributions: it ends by signal
         back = ["auditctl -e 0 >/dev/null"] if enabled == 0 else []

@@ -164,6 +164,7 @@ def test_other_peoples_profiles_keep_their_mode(vm: Vm) -> None:
 
 def test_after_a_boot_it_is_there_before_docker(vm: Vm, deploy: Deploy) -> None:
     vm.reboot(timeout=900)
+    vm.ssh("timeout 400 sh -c 'until docker info; do sleep 3; done'", timeout=450)
     drift = deploy("drift.py")
     assert drift.not_holding() == {}, drift.out
     assert web(vm)[1] == "docker-default (enforce)"

@@ -18,7 +18,7 @@ from tests.lab.drive import Result, run
 VARIANT = "stock"
 POLICY = "audit: {enabled: true, engine_files: true, denials: true}\n"
 WATCHED = ("/usr/sbin/dockerd", "/etc/docker", "/etc/docker/daemon.json", "/run/containerd/containerd.sock",
-           "/usr/bin/containerd", "/usr/sbin/runc", "/var/lib/docker")  # fmt: skip
+           "/usr/bin/containerd", "/usr/bin/runc", "/var/lib/docker")  # fmt: skip
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
 
@@ -59,9 +59,9 @@ def test_hardening_has_the_kernel_watch_now(vm: Vm, deploy: Deploy, story: dict[
 
 
 def test_a_change_of_the_engines_settings_is_on_record(vm: Vm) -> None:
-    assert vm.ssh("ausearch -k hullproof -f /etc/docker/daemon.json", check=False).returncode != 0
+    assert vm.ssh("ausearch --input-logs -k hullproof -f /etc/docker/daemon.json", check=False).returncode != 0
     vm.ssh("echo '{}' >/etc/docker/daemon.json; rm /etc/docker/daemon.json; sleep 2")
-    assert "daemon.json" in vm.ssh("ausearch -k hullproof -f /etc/docker/daemon.json").stdout
+    assert "daemon.json" in vm.ssh("ausearch --input-logs -k hullproof -f /etc/docker/daemon.json").stdout
 
 
 def test_a_second_run_changes_nothing(deploy: Deploy) -> None:
@@ -75,14 +75,15 @@ def test_rules_taken_away_live_come_back_and_others_stay(vm: Vm, deploy: Deploy)
     assert deploy("harden.py").code == 0
     assert "/usr/sbin/dockerd" in rules(vm)
     assert "/etc/passwd" in rules(vm), "a live rule of somebody else is on no disk, and was not lost"
+    vm.save("rules")
 
 
 def test_rules_are_there_after_a_boot_before_containerd_made_its_folder(vm: Vm, deploy: Deploy) -> None:
     vm.reboot(timeout=900)
+    vm.ssh("timeout 400 sh -c 'until docker info; do sleep 3; done'", timeout=450)
     assert vm.ssh("systemctl is-active auditd").stdout.strip() == "active"
     drift = deploy("drift.py")
     assert drift.not_holding() == {}, drift.out
-    vm.save("rules")
 
 
 def test_immutable_rules_are_respected(vm: Vm, deploy: Deploy) -> None:

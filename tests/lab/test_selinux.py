@@ -75,6 +75,7 @@ def test_packages_then_labels_and_the_command_line(vm: Vm, deploy: Deploy) -> No
 
 def test_one_reboot_into_permissive(vm: Vm, deploy: Deploy) -> None:
     vm.reboot(timeout=1200)
+    vm.ssh("timeout 400 sh -c 'until docker info; do sleep 3; done'", timeout=450)
     assert enforce(vm) == "0"
     assert "init_t" in vm.ssh("cat /proc/1/attr/current").stdout, "the first process found its label"
     drift = deploy("drift.py")
@@ -142,6 +143,7 @@ def test_drift_names_the_reading_that_moved(vm: Vm, deploy: Deploy) -> None:
 
 def test_it_boots_enforcing(vm: Vm, deploy: Deploy) -> None:
     vm.reboot(timeout=1200)
+    vm.ssh("timeout 400 sh -c 'until docker info; do sleep 3; done'", timeout=450)
     assert enforce(vm) == "1"
     drift = deploy("drift.py")
     assert drift.not_holding() == {}, drift.out

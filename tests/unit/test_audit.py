@@ -118,9 +118,11 @@ def test_running(reading: AuditReading, want: State, says: str) -> None:
 
 
 def test_a_stock_host_gets_auditd_and_rules_that_load_at_boot() -> None:
-    install, folders, rules = changes(context(BARE))
+    install, start, folders, rules = changes(context(BARE))
     assert isinstance(install, Install)
     assert install.packages == ("auditd",)
+    assert isinstance(start, Command)
+    assert "systemctl start auditd.service" in start.script
     assert isinstance(folders, WriteFile)
     assert isinstance(rules, WriteFile)
     assert (folders.path, rules.path) == (TMPFILES, RULES)
