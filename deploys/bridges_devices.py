@@ -73,7 +73,7 @@ def moves(rules: BridgesRules, reading: BridgesReading, networks: NetworksReadin
     for bridge in wanted(rules):
         there = reading.device(bridge.name)
         yield from _bridge(bridge, there)
-        ports = [*bridge.ports, *_joined(bridge, rules, reading)]
+        ports = [*bridge.ports, *_joined(bridge, reading)]
         for port in ports:
             if device := reading.device(port.name):
                 yield from _port(port, device)
@@ -104,13 +104,13 @@ def _bridge(bridge: WantedBridge, there: Device | None) -> Iterator[Move]:
         yield Move(f"{name} is down", f"ip link set {name} up", f"ip link set {name} down")
 
 
-def _joined(bridge: WantedBridge, rules: BridgesRules, reading: BridgesReading) -> Iterator[WantedPort]:
-    """Ports that the policy does not name but somebody attached: isolated like the others, in no VLAN."""
-    net = next(net for net in rules.networks.values() if net.bridge == bridge.name)
+def _joined(bridge: WantedBridge, reading: BridgesReading) -> Iterator[WantedPort]:
+    """Ports that the policy does not name but somebody attached: they are in no VLAN. That they reach nobody is the
+    filter's business, which knows them from their first frame on; nothing would set the kernel's flag on new ones."""
     declared = {port.name for port in bridge.ports}
     for device in reading.ports(bridge.name):
-        if device.name not in declared:
-            yield WantedPort(device.name, bridge.name, net.isolate == "ports", ())
+        if device.name not in declared and device.port:
+            yield WantedPort(device.name, bridge.name, device.port.isolated, ())
 
 
 def _port(port: WantedPort, device: Device) -> Iterator[Move]:

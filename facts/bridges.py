@@ -123,7 +123,7 @@ fi
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
             nft="tables" in section.blocks,
             listed=_listed(section, ours),
-            loaded=tuple(loaded.splitlines()) if isinstance(loaded, str) else loaded,
+            loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
             reverted=_reverted(section.file(REVERTED_FILE)),
             interfaces=tuple(_interfaces(section)),
         )
@@ -153,7 +153,11 @@ def _listed(section: Section, ours: Block | None) -> tuple[str, ...] | Unknown:
     if ours is None:
         return ()
     # One of the two tables may be gone: what is there is told, the complaint about the other is no rule.
-    return tuple(line for line in ours.text.splitlines() if line.strip() and not _complaint(line))
+    return _rules(ours.text)
+
+
+def _rules(text: str) -> tuple[str, ...]:
+    return tuple(line for line in text.splitlines() if line.strip() and not _complaint(line))
 
 
 def _complaint(line: str) -> bool:
