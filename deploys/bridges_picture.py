@@ -12,7 +12,7 @@ from deploys.bridges_rules import BridgesRules, Segment, segments
 from deploys.engine.clean import clean_text
 from deploys.engine.run import show
 from deploys.engine.session import Session
-from facts.bridges import Bridges, BridgesReading
+from facts.bridges import Bridges, BridgesReading, Device
 from facts.docker import Docker
 from facts.networks import Networks
 from facts.reading import UnknownReading, known
@@ -43,13 +43,22 @@ def picture(rules: BridgesRules, survey: Survey) -> Picture:
     parts = tuple(segments(rules))
     legs = {
         segment.name: tuple(
-            Leg(port.name, names.get(port.pid, port.peer or "the uplink"), bool(port.port and port.port.isolated))
+            Leg(port.name, names.get(port.pid, port.peer or "the uplink"), _apart(port, segment, rules, reading))
             for port in ports_of(segment, reading, networks)
         )
         for segment in parts
     }
     declared = frozenset((flow.from_, flow.to, str(flow)) for flow in rules.allow)
     return Picture(parts, legs, declared, frozenset(_found(parts, reading)))
+
+
+def _apart(port: Device, segment: Segment, rules: BridgesRules, reading: BridgesReading) -> bool:
+    """By the kernel's own flag, or by our filter, which also knows ports that only joined."""
+    guard = f'ibrname "{segment.bridge}" goto within-{segment.network}'
+    filtered = rules.networks[segment.network].isolate == "ports" and any(
+        guard in line for line in known(reading.listed)
+    )
+    return filtered or bool(port.port and port.port.isolated)
 
 
 def _found(parts: tuple[Segment, ...], reading: BridgesReading) -> Iterator[tuple[str, str, str]]:
