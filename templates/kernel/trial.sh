@@ -251,6 +251,7 @@ gate() {
     sleep "$PAUSE"
   done
   set_default "$(uname -r)" && [ "$(uname -r)" = "$(cat "$T/release")" ] || { go_back default "GRUB's default could not be set"; exit; }
+  [ ! -e "$S/rejected" ] || put "$S/rejected" "$(grep -Fvx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected")"
   finish confirmed
 }
 
