@@ -112,7 +112,8 @@ RUNNING: dict[str, tuple[dict[str, Any], State, str]] = {
         State.PENDING_REBOOT, "is installed",
     ),
     "it was tried again, and kept": (
-        {"release": NEW, "packages": PENDING["packages"], "last": replace(TRIED["last"], result="confirmed")}, State.PASS, "runs",
+        {"release": NEW, "packages": PENDING["packages"], "last": replace(TRIED["last"], result="confirmed")},
+        State.PASS, "runs",
     ),
     "live patches": (PENDING | {"livepatches": {"kpatch_1": True}}, State.PENDING_REBOOT, "loaded (kpatch_1)"),
     "needrestart says otherwise": ({"needrestart": "a reboot is needed"}, State.PASS, "needrestart says: a reboot"),
