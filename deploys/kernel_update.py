@@ -70,8 +70,8 @@ def _source(declared: str | None) -> str:
 def failed_trial(kernel: KernelReading) -> Trial | None:
     """The last trial, where the newest installed kernel is the one that did not pass."""
     last, there = kernel.updates.last, newest(kernel)
-    if last and there and rejected(kernel, there) and (last.release, last.version) == (there.release, there.version):
-        return last
+    if last and there and last.result == "returned" and kernel.release != there.release:
+        return last if (last.release, last.version) == (there.release, there.version) else None
     return None
 
 

@@ -56,7 +56,7 @@ check_image() { # RELEASE: whether what it boots from is there and can be read
   [ ! -e "$R/boot/initramfs-$1.img" ] || disk=$R/boot/initramfs-$1.img
   [ -s "$disk" ] || { echo "there is no $disk"; return 1; }
   if command -v lsinitramfs >/dev/null 2>&1; then list=lsinitramfs; else list=lsinitrd; fi
-  if ! said=$("$list" "$disk" 2>&1) || ! printf '%s\n' "$said" | grep -Eq '(^|[ /])init$|init -> '; then
+  if ! said=$("$list" "$disk" 2>&1) || ! printf '%s\n' "$said" | grep -Eq '(^|^\./| )init($| -> )'; then
     echo "$disk cannot be read, or has no init: $(printf '%s\n' "$said" | tail -n 1)"; return 1
   fi
 }
@@ -251,6 +251,7 @@ gate() {
     sleep "$PAUSE"
   done
   set_default "$(uname -r)" && [ "$(uname -r)" = "$(cat "$T/release")" ] || { go_back default "GRUB's default could not be set"; exit; }
+  [ ! -e "$S/rejected" ] || put "$S/rejected" "$(grep -Fvx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected")"
   finish confirmed
 }
 

@@ -283,6 +283,13 @@ def test_a_kernel_that_never_came_up_and_one_that_crashed(host: Host) -> None:
     assert host.get("var/lib/hullproof/boot/rejected") == f"{NEW} {NEW_VERSION}\n", "named once"
 
 
+def test_a_kernel_that_passes_at_the_second_try_is_rejected_no_more(host: Host) -> None:
+    host.put("var/lib/hullproof/boot/rejected", f"{NEW} {NEW_VERSION}\n6.1.0-40-cloud-amd64 6.1.40-1")
+    host.armed("30", "0", "1", "''", "''").boots(NEW).sh("gate")
+    assert host.last()["result"] == "confirmed"
+    assert host.get("var/lib/hullproof/boot/rejected").split("\n")[0] == "6.1.0-40-cloud-amd64 6.1.40-1"
+
+
 def test_a_kernel_that_grub_was_not_told_of_or_did_not_take_is_not_rejected(host: Host) -> None:
     host.armed().sh("rm $S/trial/armed")
     host.boots(OLD).sh("gate")

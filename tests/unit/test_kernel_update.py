@@ -57,8 +57,10 @@ PENDING: dict[str, Any] = {
     "releases": (OLD, NEW),
     "reboot": Reboot(True, f"runs {OLD}; {NEW} is installed"),
 }
-TRIED = {"last": Trial(NEW, "6.1.192-2", "returned", "engine", "Docker is down", "2026-11-18T10:00:00Z", "b"),
-         "rejected": (f"{NEW} 6.1.192-2",)}  # fmt: skip
+TRIED: dict[str, Any] = {
+    "last": Trial(NEW, "6.1.192-2", "returned", "engine", "Docker is down", "2026-11-18T10:00:00Z", "b"),
+    "rejected": (f"{NEW} 6.1.192-2",),
+}
 
 
 def survey(reading: KernelReading, docker: Any = DOCKER) -> Survey:
@@ -108,6 +110,10 @@ RUNNING: dict[str, tuple[dict[str, Any], State, str]] = {
     "an older one was tried": (
         PENDING | TRIED | {"packages": (package(OLD, "6.1.176-1"), package("6.1.0-57-cloud-amd64", "6.1.199-1"))},
         State.PENDING_REBOOT, "is installed",
+    ),
+    "it was tried again, and kept": (
+        {"release": NEW, "packages": PENDING["packages"], "last": replace(TRIED["last"], result="confirmed")},
+        State.PASS, "runs",
     ),
     "live patches": (PENDING | {"livepatches": {"kpatch_1": True}}, State.PENDING_REBOOT, "loaded (kpatch_1)"),
     "needrestart says otherwise": ({"needrestart": "a reboot is needed"}, State.PASS, "needrestart says: a reboot"),
