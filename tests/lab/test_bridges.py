@@ -34,7 +34,7 @@ ATTACKS = SIBLINGS | SPOOFS | VLANS | SERVICES
 ALLOWED = {"flow allowed", "flow host-allowed", "flow neighbour", "host honest", "host honest-b", "db trunk-20",
            "web-b sibling-vlan"}  # fmt: skip
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,6 @@ systemctl enable -q NetworkManager
 
 
 @pytest.mark.on("debian12")
-@pytest.mark.drill
 @pytest.mark.parametrize("takeover", [IFUPDOWN, NETWORKMANAGER], ids=["ifupdown", "networkmanager"])
 def test_the_same_under_another_manager(fresh: Vm, takeover: str) -> None:
     """Its packages are brought along: `apt-get download` them into extra/bookworm of the lab's cache."""
