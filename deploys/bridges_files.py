@@ -15,8 +15,9 @@ HOST_SIDE = [
     ("ConfigureWithoutCarrier", "yes"),
     ("KeepConfiguration", "yes"),
 ]
-# Without a bus nobody can be asked to reload; a restart leaves what is configured as it is.
-NETWORKD_RELOAD = "{ networkctl reload 2>/dev/null || systemctl restart systemd-networkd; }"
+# Without a bus nobody can be asked to reload; a restart leaves what is configured as it is. Nothing waits for it: an
+# undo may run at boot, before any network, and networkd would wait for that undo.
+NETWORKD_RELOAD = "{ networkctl reload 2>/dev/null || systemctl --no-block try-restart systemd-networkd; }"
 Options = list[tuple[str, str]]
 
 
