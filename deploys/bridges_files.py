@@ -15,8 +15,13 @@ HOST_SIDE = [
     ("ConfigureWithoutCarrier", "yes"),
     ("KeepConfiguration", "yes"),
 ]
-# Without a bus nobody can be asked to reload; a restart leaves what is configured as it is.
-NETWORKD_RELOAD = "{ networkctl reload 2>/dev/null || systemctl restart systemd-networkd; }"
+# Only where it runs: an undo may run at boot, before any network; asked over the bus then, networkd would be started,
+# and would wait for that undo. Without a bus a restart does, which leaves what is configured as it is.
+NETWORKD_RELOAD = """if systemctl -q is-active systemd-networkd; then
+  networkctl reload 2>/dev/null || systemctl try-restart systemd-networkd || exit 1
+fi"""
+NM_RELOAD = """udevadm control --reload
+if systemctl -q is-active NetworkManager; then nmcli connection reload || exit 1; fi"""
 Options = list[tuple[str, str]]
 
 
@@ -36,9 +41,9 @@ def reload_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
         up = "\n".join(f"ifquery --state {name} >/dev/null 2>&1 || ifup {name} || exit 1" for name in names)
         return f"{up}\n"
     if manager == NETWORKMANAGER:  # it leaves alone what is there already, and makes it at the next boot
-        return "udevadm control --reload; nmcli connection reload\n"
+        return NM_RELOAD
     ours = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
-    return f"""{NETWORKD_RELOAD} || exit 1
+    return f"""{NETWORKD_RELOAD}
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
   missing=
   for f in {ours}; do grep -qsx "NETWORK_FILE=$f" /run/systemd/netif/links/* || missing="$missing $f"; done
@@ -51,9 +56,7 @@ echo "systemd-networkd does not use$missing"; exit 1
 
 def forget_for(manager: str) -> str:
     """sh that has the manager forget files that are gone."""
-    if manager == NETWORKMANAGER:
-        return "udevadm control --reload; nmcli connection reload || :"
-    return f"{NETWORKD_RELOAD} || :" if manager == NETWORKD else ":"
+    return {NETWORKD: NETWORKD_RELOAD, NETWORKMANAGER: NM_RELOAD}.get(manager, ":")
 
 
 # ------------------------------------------------------------------------------------------------ systemd-networkd

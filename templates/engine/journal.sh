@@ -206,7 +206,7 @@ at_boot() {
     'Description=Take back unconfirmed network changes (hullproof)' 'DefaultDependencies=no' 'After=local-fs.target' \
     'Wants=network-pre.target' 'Before=network-pre.target' '[Service]' 'Type=oneshot' 'TimeoutStartSec=90' \
     "ExecStart=/bin/sh $STATE/revert.sh" '[Install]' 'WantedBy=sysinit.target' >"$REVERT_UNIT" &&
-    sync "$REVERT_UNIT" && systemctl -q enable hullproof-revert.service
+    chmod 0644 "$REVERT_UNIT" && sync "$REVERT_UNIT" && systemctl -q enable hullproof-revert.service
 }
 
 disarm() { # RUN

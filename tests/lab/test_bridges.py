@@ -245,7 +245,6 @@ systemctl enable -q NetworkManager
 
 
 @pytest.mark.on("debian12")
-@pytest.mark.drill
 @pytest.mark.parametrize("takeover", [IFUPDOWN, NETWORKMANAGER], ids=["ifupdown", "networkmanager"])
 def test_the_same_under_another_manager(fresh: Vm, takeover: str) -> None:
     """Its packages are brought along: `apt-get download` them into extra/bookworm of the lab's cache."""
