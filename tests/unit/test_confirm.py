@@ -14,6 +14,7 @@ from deploys.engine.policy import Policy
 from deploys.engine.session import Session
 from deploys.engine.transport import Unreachable
 
+NO_CLIENT = "'NoneType' object has no attribute 'open_session'"  # what paramiko says after a failed reconnection
 CUT = Command("selinux", "enforce live", script="arm", undo="", confirm="stand down")
 
 
@@ -58,3 +59,16 @@ def test_confirmed(
     assert why in " ".join(session.errors)
     armed = "not armed" not in why
     assert told[1:] == (["fresh connection", "(stand down) && echo confirmed"] if armed else [])
+
+
+def test_a_connection_that_could_not_be_made_again_is_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        state = None
+
+        def run_shell_command(self, *_: Any, **__: Any) -> Any:
+            raise AttributeError(NO_CLIENT)
+
+    gone: Any = Gone()
+    monkeypatch.setattr(engine.transport, "pop_global_arguments", lambda *_: ({}, ()))
+    with pytest.raises(Unreachable, match="connection lost"):
+        engine.transport.execute(gone, "true", 1)
