@@ -57,7 +57,7 @@ def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
             _, output = host.run_shell_command(StringCommand(BECOME), **connector)
     except TimeoutError:
         raise Unreachable(f"no answer within {seconds} s") from None
-    except (OSError, SSHException, EOFError) as error:
+    except (OSError, SSHException, EOFError, AttributeError) as error:  # the last: paramiko without a connection
         raise Unreachable(f"connection lost: {error or type(error).__name__}") from error
     if not output.stdout_lines:
         raise Unreachable(f"the host gave no answer{': ' if output.stderr else ''}{output.stderr[-200:]}")
