@@ -54,15 +54,6 @@ class AppArmorRules(Rules):
 Check = Callable[[Survey, Policy], Verdict]
 
 
-def _other_module(survey: Survey) -> str | None:
-    """The module that labels processes here in AppArmor's place. SELinux without a policy does not: it is what
-    apparmor=0 leaves of a Debian kernel."""
-    major = known(survey[Lsm].major)
-    if major == "selinux":
-        return "selinux" if known(survey[SELinux].policy_loaded) else None
-    return "smack" if major == "smack" else None
-
-
 def on_apparmor(key: str) -> Callable[[Check], Check]:
     """Only where the policy declares `key`, and the kernel is one that AppArmor can confine."""
 
@@ -72,7 +63,7 @@ def on_apparmor(key: str) -> Callable[[Check], Check]:
                 return not_applicable(f"the policy does not declare apparmor.{key}")
             if container := survey[System].container:
                 return not_applicable(f"this is a container ({container}): AppArmor is the business of its host")
-            if other := _other_module(survey):
+            if (other := lsm.confining(survey)) not in (None, "apparmor"):
                 return not_applicable(f"this host confines with {other}, and a kernel runs one such module")
             if key == "enabled" and lsm.wanted(survey, policy) == "selinux":
                 return not_applicable("the policy wants SELinux on this host (lsm.module)")

@@ -12,6 +12,7 @@ from deploys.engine.control import Control, Impact, Severity, Verdict, failed, n
 from deploys.engine.policy import Policy, Rules
 from facts.lsm import Lsm
 from facts.reading import known
+from facts.selinux import SELinux
 from facts.survey import Survey
 from facts.system import System
 
@@ -22,6 +23,13 @@ class LsmRules(Rules):
     module: Literal["auto", "selinux", "apparmor"] | None = Field(
         None, description="The one that the host runs with; `auto`: the distribution's own."
     )
+
+
+def confining(survey: Survey) -> str | None:
+    """The module that labels this host's processes now: apparmor, selinux, smack. SELinux without a policy labels
+    nothing: it is what apparmor=0 leaves of a Debian kernel, and what RHEL 9 runs with where it is disabled."""
+    major = known(survey[Lsm].major)
+    return None if major == "selinux" and not known(survey[SELinux].policy_loaded) else major
 
 
 def wanted(survey: Survey, policy: Policy) -> str | None:
@@ -38,7 +46,7 @@ def module(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("the policy does not declare lsm.module")
     if container := survey[System].container:
         return not_applicable(f"this is a container ({container}): the kernel is its host's")
-    live = known(survey[Lsm].major)
+    live = confining(survey)
     if live == want:
         return passed(f"the kernel runs with {live}", want, None, live)
     said = f"the kernel runs with {live}" if live else "no module that labels processes is in force"
@@ -56,4 +64,4 @@ CONTROLS = (
             ("NIST-800-190-4.4.3",), Impact.REBOOT),
 )  # fmt: skip
 
-SUBJECT = Subject("lsm", LsmRules, CONTROLS, plan, (Lsm, System))
+SUBJECT = Subject("lsm", LsmRules, CONTROLS, plan, (Lsm, SELinux, System))

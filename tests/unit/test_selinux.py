@@ -118,6 +118,13 @@ def test_which_module(module: Any, family: str, live: str, want: State) -> None:
     assert where.findings["lsm.module"].state is want
 
 
+@pytest.mark.parametrize(("loaded", "want"), [(False, State.FAIL), (DENIED, State.UNKNOWN), (True, State.PASS)])
+def test_selinux_without_a_policy_is_not_in_force(loaded: Any, want: State) -> None:
+    """Debian's kernel names it in its stack as soon as AppArmor is switched off, and it confines nothing then."""
+    where = context(selinux(policy_loaded=loaded))
+    assert where.findings["lsm.module"].state is want
+
+
 @pytest.mark.parametrize(
     ("reading", "boot", "says"),
     [
