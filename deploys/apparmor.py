@@ -12,7 +12,21 @@ from deploys import apparmor_plan, apparmor_profile, lsm
 from deploys.apparmor_profile import CONTAINER, DEFAULT, Stage
 from deploys.containers import options, unknown_process
 from deploys.engine.change import Change, Context, Subject
-from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
+from deploys.engine.control import (
+    Against,
+    Check,
+    Control,
+    Impact,
+    Severity,
+    State,
+    Verdict,
+    failed,
+    in_container,
+    not_applicable,
+    only_where,
+    passed,
+    undeclared,
+)
 from deploys.engine.policy import Policy, Rules
 from deploys.kernel_boot import given
 from facts.apparmor import UNIT_DROP_IN, AppArmor, AppArmorReading
@@ -51,29 +65,24 @@ class AppArmorRules(Rules):
     )
 
 
-Check = Callable[[Survey, Policy], Verdict]
-
-
 def on_apparmor(key: str) -> Callable[[Check], Check]:
     """Only where the policy declares `key`, and the kernel is one that AppArmor can confine."""
+    return only_where(undeclared(AppArmorRules, f"apparmor.{key}"), in_container, _another(key), _not_built)
 
-    def wrap(check: Check) -> Check:
-        def checked(survey: Survey, policy: Policy) -> Verdict:
-            if getattr(policy[AppArmorRules], key) is None:
-                return not_applicable(f"the policy does not declare apparmor.{key}")
-            if container := survey[System].container:
-                return not_applicable(f"this is a container ({container}): AppArmor is the business of its host")
-            if (other := lsm.confining(survey)) not in (None, "apparmor"):
-                return not_applicable(f"this host confines with {other}, and a kernel runs one such module")
-            if key == "enabled" and lsm.wanted(survey, policy) == "selinux":
-                return not_applicable("the policy wants SELinux on this host (lsm.module)")
-            if survey[AppArmor].enabled is None:
-                return not_applicable("this kernel was built without AppArmor")
-            return check(survey, policy)
 
-        return checked
+def _another(key: str) -> Against:
+    def against(survey: Survey, policy: Policy) -> str | None:
+        if (other := lsm.confining(survey)) not in (None, "apparmor"):
+            return f"this host confines with {other}, and a kernel runs one such module"
+        if key == "enabled" and lsm.wanted(survey, policy) == "selinux":
+            return "the policy wants SELinux on this host (lsm.module)"
+        return None
 
-    return wrap
+    return against
+
+
+def _not_built(survey: Survey, policy: Policy) -> str | None:
+    return "this kernel was built without AppArmor" if survey[AppArmor].enabled is None else None
 
 
 @on_apparmor("enabled")

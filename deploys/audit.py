@@ -11,7 +11,20 @@ from deploys import audit_plan
 from deploys.audit_rules import ROWS, wanted
 from deploys.denials import explain
 from deploys.engine.change import Change, Context, Subject
-from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
+from deploys.engine.control import (
+    Check,
+    Control,
+    Impact,
+    Severity,
+    State,
+    Verdict,
+    failed,
+    in_container,
+    not_applicable,
+    only_where,
+    passed,
+    undeclared,
+)
 from deploys.engine.policy import Policy, Rules
 from facts.audit import Audit, AuditReading
 from facts.denials import Denials
@@ -38,25 +51,13 @@ class AuditRules(Rules):
     )
 
 
-Check = Callable[[Survey, Policy], Verdict]
-
-
 def on_audit(key: str) -> Callable[[Check], Check]:
     """Only where the policy declares `key`, and the kernel is one that audits for this host."""
+    return only_where(undeclared(AuditRules, f"audit.{key}"), in_container, _not_built)
 
-    def wrap(check: Check) -> Check:
-        def checked(survey: Survey, policy: Policy) -> Verdict:
-            if getattr(policy[AuditRules], key) is None:
-                return not_applicable(f"the policy does not declare audit.{key}")
-            if container := survey[System].container:
-                return not_applicable(f"this is a container ({container}): auditing is the business of its host")
-            if survey[Audit].enabled is None:
-                return not_applicable("this kernel was built without auditing")
-            return check(survey, policy)
 
-        return checked
-
-    return wrap
+def _not_built(survey: Survey, policy: Policy) -> str | None:
+    return "this kernel was built without auditing" if survey[Audit].enabled is None else None
 
 
 @on_audit("enabled")

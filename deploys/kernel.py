@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from deploys import kernel_boot, kernel_roll, kernel_sysctls, kernel_update
 from deploys.engine.change import Blocked, Change, Context, Subject
 from deploys.engine.control import (
+    Check,
     Control,
     Impact,
     Severity,
@@ -14,7 +15,9 @@ from deploys.engine.control import (
     Verdict,
     agree,
     failed,
+    in_container,
     not_applicable,
+    only_where,
     passed,
 )
 from deploys.engine.policy import Policy
@@ -29,19 +32,7 @@ from facts.survey import Survey
 from facts.sysctls import Setting
 from facts.system import System
 
-Check = Callable[[Survey, Policy], Verdict]
-
-
-def on_own_kernel(check: Check) -> Check:
-    """A container's kernel is its host's business."""
-
-    def checked(survey: Survey, policy: Policy) -> Verdict:
-        container = survey[System].container
-        if container:
-            return not_applicable(f"this is a container ({container}): the kernel is the business of its host")
-        return check(survey, policy)
-
-    return checked
+on_own_kernel = only_where(in_container)
 
 
 def sysctl_check(row: SysctlRow) -> Check:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from deploys.engine.control import State, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from deploys.kernel_rules import KernelRules
@@ -14,8 +12,6 @@ from facts.reading import Unknown, known
 from facts.survey import Survey
 from facts.system import System
 from facts.versions import version_key
-
-Check = Callable[[Survey, Policy], Verdict]
 
 STALE_DAYS = 7  # package lists older than this do not tell what is offered
 RETRY = "kernel-retry"  # accepted: a kernel that did not pass its trial is tried again

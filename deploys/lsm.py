@@ -8,7 +8,17 @@ from typing import Literal
 from pydantic import Field
 
 from deploys.engine.change import Change, Context, Subject
-from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
+from deploys.engine.control import (
+    Control,
+    Impact,
+    Severity,
+    Verdict,
+    failed,
+    in_container,
+    not_applicable,
+    only_where,
+    passed,
+)
 from deploys.engine.policy import Policy, Rules
 from facts.lsm import Lsm
 from facts.reading import known
@@ -40,12 +50,11 @@ def wanted(survey: Survey, policy: Policy) -> str | None:
     return module
 
 
+@only_where(in_container)
 def module(survey: Survey, policy: Policy) -> Verdict:
     want = wanted(survey, policy)
     if want is None:
         return not_applicable("the policy does not declare lsm.module")
-    if container := survey[System].container:
-        return not_applicable(f"this is a container ({container}): the kernel is its host's")
     live = confining(survey)
     if live == want:
         return passed(f"the kernel runs with {live}", want, None, live)

@@ -12,7 +12,20 @@ from deploys import lsm, selinux_plan
 from deploys.containers import unknown_process
 from deploys.docker_daemon import configured
 from deploys.engine.change import Change, Context, Subject
-from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
+from deploys.engine.control import (
+    Check,
+    Control,
+    Impact,
+    Severity,
+    State,
+    Verdict,
+    failed,
+    in_container,
+    not_applicable,
+    only_where,
+    passed,
+    undeclared,
+)
 from deploys.engine.policy import Policy, Rules
 from deploys.kernel_boot import given
 from deploys.selinux_plan import ACCEPT, category, unlabelled
@@ -40,25 +53,14 @@ class SELinuxRules(Rules):
     )
 
 
-Check = Callable[[Survey, Policy], Verdict]
-
-
 def on_selinux(key: str) -> Callable[[Check], Check]:
     """Only where the policy declares `key` and wants SELinux on this host."""
+    return only_where(undeclared(SELinuxRules, f"selinux.{key}"), _not_wanted, in_container)
 
-    def wrap(check: Check) -> Check:
-        def checked(survey: Survey, policy: Policy) -> Verdict:
-            if getattr(policy[SELinuxRules], key) is None:
-                return not_applicable(f"the policy does not declare selinux.{key}")
-            if lsm.wanted(survey, policy) != "selinux":
-                return not_applicable("the policy does not want SELinux here (lsm.module)")
-            if container := survey[System].container:
-                return not_applicable(f"this is a container ({container}): SELinux is the business of its host")
-            return check(survey, policy)
 
-        return checked
-
-    return wrap
+def _not_wanted(survey: Survey, policy: Policy) -> str | None:
+    wanted = lsm.wanted(survey, policy) == "selinux"
+    return None if wanted else "the policy does not want SELinux here (lsm.module)"
 
 
 def stage(survey: Survey, policy: Policy) -> selinux_plan.Stage:

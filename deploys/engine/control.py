@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from deploys.engine.policy import Policy
+from deploys.engine.policy import Policy, Rules
 from facts.reading import UnknownReading
 from facts.survey import Survey
+from facts.system import System
 
 
 class State(StrEnum):
@@ -58,6 +59,10 @@ class Verdict:
     live: Any = None
 
 
+Check = Callable[[Survey, Policy], Verdict]
+Against = Callable[[Survey, Policy], str | None]  # why a control does not apply; None where it does
+
+
 def passed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
     return Verdict(State.PASS, reason, declared, disk, live)
 
@@ -68,6 +73,32 @@ def failed(reason: str, declared: Any = None, disk: Any = None, live: Any = None
 
 def not_applicable(reason: str) -> Verdict:
     return Verdict(State.NOT_APPLICABLE, reason)
+
+
+def only_where(*against: Against) -> Callable[[Check], Check]:
+    """A check for where none of `against` has a reason why the control does not apply; the first that has is told."""
+
+    def wrap(check: Check) -> Check:
+        def checked(survey: Survey, policy: Policy) -> Verdict:
+            found = (reason(survey, policy) for reason in against)
+            why = next(filter(None, found), None)
+            return not_applicable(why) if why else check(survey, policy)
+
+        return checked
+
+    return wrap
+
+
+def undeclared(rules: type[Rules], name: str) -> Against:
+    """The policy leaves `name` (`subject.key`) out."""
+    key = name.rpartition(".")[2]
+    return lambda survey, policy: f"the policy does not declare {name}" if getattr(policy[rules], key) is None else None
+
+
+def in_container(survey: Survey, policy: Policy) -> str | None:
+    """What is the kernel's is the business of a container's host."""
+    container = survey[System].container
+    return f"this is a container ({container}): the kernel is the business of its host" if container else None
 
 
 def agree(
@@ -115,7 +146,7 @@ class Control:
     title: str
     severity: Severity
     why: str
-    check: Callable[[Survey, Policy], Verdict]
+    check: Check
     references: tuple[str, ...] = ()
     impact: Impact = Impact.NONE
     lockout: bool = False
