@@ -28,19 +28,18 @@ from deploys.engine.control import (
     undeclared,
 )
 from deploys.engine.policy import Policy, Rules
-from deploys.kernel_boot import given
+from deploys.kernel_boot import given, next_words
 from facts.apparmor import UNIT_DROP_IN, AppArmor, AppArmorReading
 from facts.denials import Denials
 from facts.docker import Container, Docker
-from facts.kernel import Kernel, KernelReading
+from facts.kernel import Kernel
 from facts.lsm import Lsm
 from facts.reading import Unknown, known
 from facts.selinux import SELinux
 from facts.survey import Survey
-from facts.system import System
+from facts.system import AT_BOOT, System
 
 DOCKER_DEFAULT = "docker-default"
-AT_BOOT = ("enabled", "static", "alias")  # systemctl(1) is-enabled
 
 
 class AppArmorRules(Rules):
@@ -104,20 +103,13 @@ def installed(survey: Survey, policy: Policy) -> Verdict:
 @on_apparmor("enabled")
 def enabled(survey: Survey, policy: Policy) -> Verdict:
     live = known(survey[AppArmor].enabled)
-    if bar := barred(boot_words(survey[Kernel])):
+    if bar := barred(next_words(survey[Kernel])):
         when = "from the next boot on" if live else "now"
         return failed(f"{bar} on the kernel's command line turns AppArmor off {when}", True, bar, live)
     if not live:
         reason = "the next boot enables AppArmor, the kernel runs without it until then"
         return Verdict(State.PENDING_REBOOT, reason, True, True, False)
     return passed("the kernel runs with AppArmor, and the next boot does", True, True, True)
-
-
-def boot_words(kernel: KernelReading) -> Sequence[str]:
-    """The next boot's command line; the live one where the host's command line comes from outside of it."""
-    if kernel.boot.loader == "none":
-        return known(kernel.cmdline)
-    return known(kernel.boot.configured)
 
 
 def barred(words: Sequence[str]) -> str | None:
@@ -152,7 +144,7 @@ def until_boot(survey: Survey, verdict: Verdict) -> Verdict:
         verdict.state is not State.FAIL
         or known(reading.enabled)
         or known(reading.parser) is None
-        or barred(boot_words(survey[Kernel]))
+        or barred(next_words(survey[Kernel]))
     ):
         return verdict
     reason = f"{verdict.reason}; the kernel runs without AppArmor until the next boot"
@@ -271,7 +263,7 @@ def plan(context: Context) -> Iterator[Change]:
         yield apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
     if context.failing("apparmor.enabled"):
         boot = context.survey[Kernel]
-        yield from apparmor_plan.enable(boot.boot, barred(boot_words(boot)))
+        yield from apparmor_plan.enable(boot.boot, barred(next_words(boot)))
     if context.failing("apparmor.profiles-enforced"):
         for name in context.policy[AppArmorRules].profiles or []:
             if name not in reading.by_design:

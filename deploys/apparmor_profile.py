@@ -20,7 +20,7 @@ from shlex import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from deploys.denials import explain
+from deploys.denials import explain, list_kinds
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Verdict, failed, passed
 from facts.apparmor import LOADED, OURS, UNIT_DROP_IN, AppArmorReading
@@ -34,7 +34,6 @@ CONTAINER, DEFAULT = "hullproof-container", "docker-default"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "apparmor"
 LINT = "apparmor_parser -Q -K {} 2>&1"
 HOUR = 3600
-SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,7 @@ def judge(reading: AppArmorReading, name: str, now: Stage) -> Verdict:
 
 
 def _observing(name: str, now: Stage) -> str:
-    rows = [explain(denial) for denial in now.denials]
-    said = "; ".join(rows[:SHOWN]) + (f"; {len(rows) - SHOWN} more kinds" if len(rows) > SHOWN else "")
+    said = list_kinds([explain(denial) for denial in now.denials])
     until = datetime.datetime.fromtimestamp(now.until, datetime.UTC)
     if now.held:
         return (

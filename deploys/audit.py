@@ -9,7 +9,7 @@ from pydantic import Field
 
 from deploys import audit_plan
 from deploys.audit_rules import ROWS, wanted
-from deploys.denials import explain
+from deploys.denials import explain, list_kinds
 from deploys.engine.change import Change, Context, Subject
 from deploys.engine.control import (
     Check,
@@ -26,14 +26,12 @@ from deploys.engine.control import (
     undeclared,
 )
 from deploys.engine.policy import Policy, Rules
-from facts.audit import Audit, AuditReading
+from facts.audit import Audit
 from facts.denials import Denials
 from facts.docker import Docker
-from facts.reading import known
+from facts.reading import Unknown, known
 from facts.survey import Survey
-from facts.system import System
-
-SHOWN = 8
+from facts.system import AT_BOOT, System
 
 
 class AuditRules(Rules):
@@ -68,7 +66,7 @@ def running(survey: Survey, policy: Policy) -> Verdict:
                       False)  # fmt: skip
     boot, active, enabled = known(reading.at_boot), known(reading.active), known(reading.enabled)
     problems = []
-    if boot not in audit_plan.AT_BOOT:
+    if boot not in AT_BOOT:
         problems.append(f"auditd.service is {boot or 'not there'}")
     if active != "active":
         problems.append("auditd does not run")
@@ -118,21 +116,20 @@ def immutable(survey: Survey, policy: Policy) -> Verdict:
 def denials(survey: Survey, policy: Policy) -> Verdict:
     """A refusal is the LSM at work and no defect of the host: the finding passes, and says what was refused."""
     reading = survey[Denials]
-    found = reading.this_boot
-    rows = [explain(denial) for denial in found]
-    lost = known_lost(survey[Audit])
-    after = f"; {len(rows) - SHOWN} more kinds" if len(rows) > SHOWN else ""
-    after += "; there were more than were read" if reading.cut else ""
-    after += f"; the kernel lost {lost} records" if lost else ""
+    rows = [explain(denial) for denial in reading.this_boot]
+    after = "; there were more than were read" if reading.cut else ""
+    after += _lost(survey[Audit].lost)
     where = " and ".join(reading.sources)
     if not rows:
         return passed(f"nothing was refused since boot, as {where} has it{after}", None, None, [])
-    said = "; ".join(rows[:SHOWN])
-    return passed(f"{len(rows)} kinds of refusals since boot, as {where} has them: {said}{after}", None, None, rows)
+    said = f"{len(rows)} kinds of refusals since boot, as {where} has them: {list_kinds(rows)}{after}"
+    return passed(said, None, None, rows)
 
 
-def known_lost(reading: AuditReading) -> int:
-    return reading.lost if isinstance(reading.lost, int) else 0
+def _lost(records: int | Unknown | None) -> str:
+    if isinstance(records, Unknown):
+        return f"; how many records the kernel lost is not known ({records.unknown})"
+    return f"; the kernel lost {records} records" if records else ""
 
 
 def plan(context: Context) -> Iterator[Change]:

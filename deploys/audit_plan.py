@@ -9,12 +9,12 @@ from deploys.audit_rules import KEY, Wanted, folders_text, rules_text
 from deploys.engine.change import Blocked, Change, Command, Install, WriteFile
 from facts.audit import COMPILED, FOLDER, TMPFILES, AuditReading
 from facts.reading import known
+from facts.system import AT_BOOT
 
 SUBJECT = "audit"
 RULES = f"{FOLDER}/50-hullproof.rules"
 IMMUTABLE = f"{FOLDER}/99-hullproof-immutable.rules"
 UNIT = "auditd.service"
-AT_BOOT = ("enabled", "static", "alias", "generated")
 PACKAGES = {"debian": "auditd", "rhel": "audit"}
 # It runs again after an undo, when the file is gone. augenrules itself does nothing where rules are immutable.
 LOAD = f"""\

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from facts.denials import Denial
 
+SHOWN = 8  # kinds of denials in one sentence
 MODES = {"refused": "refused", "allowed": "would have refused", "noted": "noted"}
 ACCESS = {"r": "read", "w": "write", "c": "create", "d": "delete", "a": "append", "k": "lock", "l": "link",
           "m": "map", "x": "execute"}  # fmt: skip
@@ -26,6 +28,12 @@ def explain(denial: Denial) -> str:
     who = "/".join(denial.processes) or "a process"
     say = {"apparmor": _apparmor, "selinux": _selinux, "seccomp": _seccomp}[denial.module]
     return f"{say(denial, who)} ({times})"
+
+
+def list_kinds(rows: Sequence[str]) -> str:
+    """The first of these rows, and how many more kinds there are."""
+    more = f"; {len(rows) - SHOWN} more kinds" if len(rows) > SHOWN else ""
+    return "; ".join(rows[:SHOWN]) + more
 
 
 def _apparmor(denial: Denial, who: str) -> str:

@@ -11,7 +11,7 @@ from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Severity
 from facts.boot import DROP_INS, Boot
 from facts.kernel import Kernel, KernelReading
-from facts.reading import Unknown
+from facts.reading import Unknown, known
 
 HIGH, MEDIUM, LOW = Severity.HIGH, Severity.MEDIUM, Severity.LOW
 DROP_IN = f"{DROP_INS}99-hullproof.cfg"
@@ -91,6 +91,11 @@ def given(words: Sequence[str], name: str) -> str | None:
     """The word that counts for `name` on a command line: the last one. None where it is not given."""
     found = [word for word in words if name_of(word) == name]
     return found[-1] if found else None
+
+
+def next_words(kernel: KernelReading) -> Sequence[str]:
+    """The next boot's command line; the live one where the host's command line comes from outside of it."""
+    return known(kernel.cmdline if kernel.boot.loader == "none" else kernel.boot.configured)
 
 
 def effective(kernel: KernelReading, row: BootRow, words: Sequence[str]) -> str | None:

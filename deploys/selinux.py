@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -27,7 +27,7 @@ from deploys.engine.control import (
     undeclared,
 )
 from deploys.engine.policy import Policy, Rules
-from deploys.kernel_boot import given
+from deploys.kernel_boot import given, next_words
 from deploys.selinux_plan import ACCEPT, category, unlabelled
 from facts.denials import Denials
 from facts.docker import Docker
@@ -65,21 +65,15 @@ def _not_wanted(survey: Survey, policy: Policy) -> str | None:
 
 def stage(survey: Survey, policy: Policy) -> selinux_plan.Stage:
     hours = policy[SELinuxRules].observe_hours
-    bar = selinux_plan.barred(boot_words(survey), survey[System].family)
+    bar = selinux_plan.barred(next_words(survey[Kernel]), survey[System].family)
     clock = survey[System].clock
     return selinux_plan.stage(survey[SELinux], bar, survey[Denials], clock, 24 if hours is None else hours)
-
-
-def boot_words(survey: Survey) -> tuple[str, ...]:
-    """The next boot's command line; the live one where it comes from outside of the host."""
-    kernel = survey[Kernel]
-    return tuple(known(kernel.cmdline if kernel.boot.loader == "none" else kernel.boot.configured))
 
 
 @on_selinux("enforcing")
 def enforcing(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[SELinux]
-    words = boot_words(survey)
+    words = next_words(survey[Kernel])
     mode, config = known(reading.mode), known(reading.config_mode)
     live = {"mode": mode, "policy": known(reading.policy_loaded), "type": known(reading.type)}
     disk = {"config": config, "command line": " ".join(_about_selinux(words)) or "nothing"}
@@ -92,7 +86,7 @@ def enforcing(survey: Survey, policy: Policy) -> Verdict:
     return Verdict(state, reason, "enforcing", disk, live)
 
 
-def _about_selinux(words: tuple[str, ...]) -> list[str]:
+def _about_selinux(words: Sequence[str]) -> list[str]:
     names = ("selinux", "enforcing", "security", "lsm")
     return [word for name in names if (word := given(words, name))]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from shlex import quote
 
 from deploys.containers import options, start_anew
-from deploys.denials import explain, way_out
+from deploys.denials import explain, list_kinds, way_out
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.kernel_boot import given
@@ -39,7 +39,6 @@ PACKAGES = {
 }
 TYPES = {"debian": "default", "rhel": "targeted"}
 DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
-SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ class Stage:
     def say(self) -> str:
         """What the next run, or the operator, has to do."""
         until = datetime.datetime.fromtimestamp(self.until, datetime.UTC)
-        seen = [f"{explain(denial)}: {way_out(denial)}" for denial in self.denials]
-        rows = "; ".join(seen[:SHOWN]) + (f"; {len(seen) - SHOWN} more kinds" if len(seen) > SHOWN else "")
+        rows = list_kinds([f"{explain(denial)}: {way_out(denial)}" for denial in self.denials])
         return {
             "packages": "Next: the policy and its tools are installed (one reboot is to come)",
             "prepare": "Next: all files are labelled and the boot parameters set (one reboot is to come)",

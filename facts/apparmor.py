@@ -90,7 +90,7 @@ digests() {{ # NAME FILE: the digest of what the kernel has, then those of what 
     def parse(section: Section) -> AppArmorReading:
         return AppArmorReading(
             enabled=_enabled(section),
-            parser=_parser(section),
+            parser=section.program("parser", "apparmor_parser"),
             package=_package(section),
             service=_service(section),
             command_line=parameters(section.text("/proc/cmdline"), PARAMETERS),
@@ -109,17 +109,6 @@ def _enabled(section: Section) -> bool | Unknown | None:
     if not isinstance(text, str):
         return text
     return {"Y": True, "N": False}.get(text.strip(), Unknown(f"{ENABLED} holds neither Y nor N"))
-
-
-def _parser(section: Section) -> str | Unknown | None:
-    """command -v prints a path, or ends with 127 (dash) or 1 (bash) and no word."""
-    block = section.block("parser")
-    if isinstance(block, Unknown):
-        return block
-    answer = block.text.strip()
-    if block.status != 0 and not answer:
-        return None
-    return answer if re.fullmatch(r"/\S+", answer) else Unknown("command -v apparmor_parser gave no path")
 
 
 def _package(section: Section) -> str | Unknown | None:

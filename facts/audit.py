@@ -92,7 +92,7 @@ run there there
             files[f"{FOLDER}/*"] = Unknown(folder.complaint)
         live = _live(section)
         return AuditReading(
-            auditctl=_path(section),
+            auditctl=section.program("auditctl", "auditctl"),
             at_boot=_unit(section, "UnitFileState"),
             active=_unit(section, "ActiveState"),
             enabled=_number(status, "enabled"),
@@ -103,16 +103,6 @@ run there there
             compiled=section.file(COMPILED) if COMPILED in section.blocks else None,
             there=tuple(there.text.split()) if there else (),
         )
-
-
-def _path(section: Section) -> str | Unknown | None:
-    block = section.block("auditctl")
-    if isinstance(block, Unknown):
-        return block
-    answer = block.text.strip()
-    if block.status != 0 and not answer:
-        return None
-    return answer if re.fullmatch(r"/\S+", answer) else Unknown("command -v auditctl gave no path")
 
 
 def _unit(section: Section, name: str) -> str | Unknown | None:

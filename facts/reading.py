@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -100,6 +101,16 @@ class Section:
         if isinstance(block, Block) and block.absent:
             return None
         return self.text(path)
+
+    def program(self, block: str, name: str) -> str | Unknown | None:
+        """The path of `name` that `command -v` printed; None where it ended without a word: 127 (dash) or 1 (bash)."""
+        said = self.block(block)
+        if isinstance(said, Unknown):
+            return said
+        answer = said.text.strip()
+        if said.status != 0 and not answer:
+            return None
+        return answer if re.fullmatch(r"/\S+", answer) else Unknown(f"command -v {name} gave no path")
 
     def json(self, name: str) -> Any | Unknown:
         """The block parsed as JSON; unknown where it is not JSON."""

@@ -8,6 +8,8 @@ from typing import ClassVar
 
 from facts.reading import Jsonable, Section, SectionFact, Unknown, known
 
+AT_BOOT = ("enabled", "static", "alias", "generated")  # systemctl(1) is-enabled: what a boot starts
+
 
 @dataclass(frozen=True)
 class SystemReading(Jsonable):
