@@ -24,7 +24,11 @@ PACKAGES = (
     *("linux-image-cloud-amd64", "grub-pc", "zstd", "systemd-sysv", "dbus", "udev", "kmod", "procps"),
     *("openssh-server", "sudo", "adduser", "e2fsprogs", "iproute2", "netbase", "libcap2-bin"),
 )
-REPOSITORY = "apparmor nftables auditd selinux-basics selinux-policy-default"
+# What tests install later, offline: what harden asks for, and other managers, switches and engines to take part.
+REPOSITORY = (
+    "apparmor nftables auditd selinux-basics selinux-policy-default needrestart podman"
+    " ifupdown network-manager openvswitch-switch"
+)
 
 
 class LabError(RuntimeError):
