@@ -6,7 +6,7 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: an emulator, and the tools that make a disk out of Debian packages.
 LAB_PACKAGES = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
 
-.PHONY: check test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
+.PHONY: check lint unit test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
 
 $(VENV)/.ready: requirements.lock
 	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
@@ -14,9 +14,14 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 check: $(VENV)/.ready
+	$(MAKE) -j2 lint unit
+
+lint:
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 	$(BIN)/mypy
+
+unit:
 	$(BIN)/pytest -q tests/unit
 
 lab-packages:
@@ -24,11 +29,15 @@ lab-packages:
 	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
 
 test: lab-packages check
-	$(BIN)/python -m tests.lab build debian12 debian13
 	$(MAKE) -j2 lab-debian12 lab-debian13
 
+# Each distribution's hosts are built, then tested, beside the other's: two emulated machines for two processors.
 lab-debian12 lab-debian13: lab-%:
+	$(BIN)/python -m tests.lab build $(addprefix $*-,$(VARIANTS))
 	$(BIN)/pytest -v tests/lab -m "not drill" --distribution $*
+
+lab-debian12: VARIANTS = stock weak owned
+lab-debian13: VARIANTS = stock weak bare
 
 # Kernel updates, SELinux from nothing, AppArmor profiles, auditd, declared networks: many reboots, so on their own.
 drills: lab-packages $(VENV)/.ready

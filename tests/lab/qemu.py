@@ -44,10 +44,12 @@ def hardware_key() -> str:
 
 
 def argv(name: str, folder: Path, port: int, snapshot: str | None) -> list[str]:
-    """The whole command line. `restrict=on`: nothing that a test sends may leave this machine."""
+    """The whole command line. `restrict=on`: nothing that a test sends may leave this machine. `cache=unsafe`: what the
+    guest flushes is with the kernel here, which outlives a killed QEMU.
+    """
     return [
         *("qemu-system-x86_64", "-name", name, *hardware()),
-        *("-drive", f"id=disk,if=none,format=qcow2,cache=writeback,discard=unmap,file={folder}/disk.qcow2"),
+        *("-drive", f"id=disk,if=none,format=qcow2,cache=unsafe,discard=unmap,file={folder}/disk.qcow2"),
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
         # Relative: the folder's own path may be longer than a socket's name can be.
         *("-chardev", "file,id=console,path=console.log,append=on", "-serial", "chardev:console"),

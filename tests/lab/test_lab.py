@@ -97,12 +97,13 @@ def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution
 
 @pytest.mark.on("debian12")
 def test_a_kernel_parameter_set_in_the_guest_survives_its_reboot(distribution: str) -> None:
-    with up(distribution, variant="bare") as vm:
+    with up(distribution) as vm:
         vm.ssh("sed -i 's/^GRUB_CMDLINE_LINUX=\"/&lab.mark=1 /' /etc/default/grub && update-grub", timeout=300)
         vm.reboot()
         assert "lab.mark=1" in vm.ssh("cat /proc/cmdline").stdout.split()
 
 
+@pytest.mark.on("debian13")
 def test_bare_has_no_docker_but_can_get_it(distribution: str) -> None:
     with up(distribution, variant="bare") as vm:
         assert vm.ssh("command -v dockerd apparmor_parser", check=False).returncode != 0
@@ -147,6 +148,7 @@ def test_weak_lets_everybody_look_at_the_kernel(weak: Vm, name: str) -> None:
     assert weak.ssh(f"cat /proc/sys/kernel/{name}").stdout.strip() == "0"
 
 
+@pytest.mark.on("debian12")
 def test_owned_runs_other_peoples_containers(owned: Vm) -> None:
     running = owned.ssh("docker ps --format '{{.Names}}'").stdout.split()
     assert sorted(running) == ["db", "hostnet", "web"]
@@ -156,6 +158,7 @@ def test_owned_runs_other_peoples_containers(owned: Vm) -> None:
     assert "hello from web" in answer
 
 
+@pytest.mark.on("debian12")
 def test_owned_has_settings_that_are_not_ours(owned: Vm) -> None:
     assert "CORP_SITE=berlin" in owned.ssh("systemctl show -p Environment docker").stdout
     assert owned.ssh("sysctl -n vm.max_map_count").stdout.strip() == "262144"

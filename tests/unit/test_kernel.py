@@ -1,9 +1,8 @@
-"""The kernel's controls and remediation, judged against readings made by hand."""
+"""The kernel's sysctls and what containers need of it: controls and remediation, on readings made by hand."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -11,106 +10,34 @@ from typing import Any
 
 import pytest
 
-from deploys import grub, kernel_boot, kernel_sysctls
-from deploys.engine.change import Activate, Blocked, Change, Command, Context, RemoveFile, WriteFile
-from deploys.engine.control import Severity, State, Verdict, judge
+from deploys import kernel_sysctls
+from deploys.engine.change import Blocked, Command
+from deploys.engine.control import Severity, State, judge
 from deploys.engine.policy import Policy, Waiver
 from deploys.engine.policy_file import load_policy
-from deploys.kernel import CONTROLS, SUBJECT
-from deploys.kernel_boot import DROP_IN, BootRow
+from deploys.kernel import CONTROLS
+from deploys.kernel_boot import BootRow
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import SysctlRow
 from deploys.kernel_write import PATHS
 from deploys.subjects import SUBJECTS
-from facts.boot import Boot
-from facts.docker import DaemonJson, Docker, DockerReading
-from facts.kernel import Kernel, KernelReading
-from facts.kernel_packages import Package, Reboot
+from facts.kernel_packages import Reboot
 from facts.reading import Unknown
-from facts.survey import Survey
-from facts.sysctls import SysctlFile, Sysctls
-from facts.system import System, SystemReading
-
-OURS = PATHS[0]
-FORWARD = "net.ipv4.ip_forward"
-
-
-def _sysctls(live: dict[str, str], files: dict[str, str | Unknown] | None = None) -> Sysctls:
-    given = sorted((files or {}).items(), key=lambda item: item[0].rpartition("/")[2])
-    return Sysctls({"kernel.threads-max": "1000", **live}, {}, tuple(SysctlFile(path, text) for path, text in given))
-
-
-KERNEL = KernelReading(
-    release="6.1.0-50-amd64",
-    build="#1 SMP Debian 6.1.192-2",
-    machine="x86_64",
-    version="6.1.192-2",
-    boot_id="b",
-    packages=(Package("linux-image-6.1.0-50-amd64", "6.1.192-2", "6.1.0-50-amd64", False),),
-    images=("6.1.0-50-amd64",),
-    candidate="6.1.192-2",
-    reboot=Reboot(False, "runs the newest installed kernel"),
-    cmdline=("root=/dev/vda1", "ro"),
-    boot=Boot("grub", "gnulinux", ("root=/dev/vda1", "ro"), {"/etc/default/grub": 'GRUB_CMDLINE_LINUX=""\n'}),
-    modules=("overlay",),
-    builtin=(),
-    blocked={},
-    sysctls=_sysctls({}),
-    livepatches={},
-    livepatch_tools=(),
-    config={"RANDOMIZE_KSTACK_OFFSET": "y", "SHUFFLE_PAGE_ALLOCATOR": "y", "SECURITY_LOCKDOWN_LSM": "y"},
+from facts.sysctls import Sysctls
+from tests.unit.kernel_host import (
+    DOCKER,
+    FORWARD,
+    KERNEL,
+    OURS,
+    SYSTEM,
+    applied,
+    planned,
+    policy_of,
+    survey_of,
+    sysctls_of,
+    verdict_of,
+    written,
 )
-
-DOCKER = DockerReading(
-    installed=True, package="docker.io", package_version="20", running=True, version="20",
-    daemon_json=DaemonJson("/etc/docker/daemon.json", None, {}), keys_known=(), can_validate=False, flags={}, info={},
-    networks=(), containers=(), stored=Unknown("not asked"), files=(), group_members=(), listeners=(), proxies=0,
-    log=(),
-)  # fmt: skip
-
-SYSTEM = SystemReading(
-    id="debian", id_like=(), version_id="12", pretty_name="Debian 12", architecture="x86_64", hostname="h", uid=0,
-    clock=0, systemd=True, container=None,
-)  # fmt: skip
-
-
-def _survey(kernel: KernelReading | Unknown = KERNEL, docker: Any = DOCKER, system: SystemReading = SYSTEM) -> Survey:
-    return Survey({Kernel: kernel, Docker: docker, System: system})
-
-
-def _policy(**rules: Any) -> Policy:
-    return Policy("test", {KernelRules: KernelRules(**rules)})
-
-
-def _verdict(id_: str, survey: Survey, **rules: Any) -> Verdict:
-    control = next(control for control in CONTROLS if control.id == id_)
-    return judge([control], survey, _policy(**rules))[0].verdict
-
-
-def _plan(survey: Survey, policy: Policy) -> list[Change]:
-    findings = {finding.control.id: finding for finding in judge(CONTROLS, survey, policy)}
-    return list(SUBJECT.plan(Context(survey=survey, policy=policy, findings=findings)))
-
-
-def _applied(kernel: KernelReading, changes: Iterable[Change]) -> KernelReading:
-    """The reading after the changes: files written, `put` lines done, boot parameters in the menu."""
-    files = {file.path: file.text for file in kernel.sysctls.files}
-    live, boot = dict(kernel.sysctls.live), kernel.boot
-    for change in changes:
-        if isinstance(change, WriteFile) and change.path == DROP_IN:
-            assert boot.defaults.get(DROP_IN) == change.before
-            boot = replace(boot, defaults={**boot.defaults, DROP_IN: change.text})
-            boot = replace(boot, configured=(*boot.configured, *kernel_boot.drop_in_words(boot)))  # type: ignore[misc]
-        elif isinstance(change, WriteFile):
-            assert files.get(change.path) == change.before
-            files[change.path] = change.text
-        elif isinstance(change, RemoveFile):
-            assert files.pop(change.path) == change.before
-        elif isinstance(change, Command):
-            puts = [line.split() for line in change.script.splitlines() if line.startswith("put ")]
-            live |= {path.replace("/", "."): value.strip("'") for _, path, value in puts}
-    return replace(kernel, sysctls=_sysctls(live, files), boot=boot)
-
 
 DMESG = "kernel.dmesg_restrict"
 FILE = "/etc/sysctl.d/50-x.conf"
@@ -149,63 +76,30 @@ SYSCTLS = {
 @pytest.mark.parametrize("case", SYSCTLS)
 def test_sysctl(case: str) -> None:
     key, declared, live, files, state, words = SYSCTLS[case]
-    reading = replace(KERNEL, sysctls=_sysctls({} if live is None else {key: live}, files))  # type: ignore[arg-type]
-    verdict = _verdict(f"kernel.sysctl.{key}", _survey(reading), sysctls={key: declared})
+    reading = replace(KERNEL, sysctls=sysctls_of({} if live is None else {key: live}, files))  # type: ignore[arg-type]
+    verdict = verdict_of(f"kernel.sysctl.{key}", survey_of(reading), sysctls={key: declared})
     assert (verdict.state, words in verdict.reason) == (state, True), verdict.reason
 
 
 def test_a_key_that_cannot_be_read_is_unknown_and_a_container_has_no_kernel_of_its_own() -> None:
     unreadable = replace(KERNEL, sysctls=Sysctls({"a.b": "1"}, {DMESG: "Permission denied"}, ()))
     id_, rules = f"kernel.sysctl.{DMESG}", {"sysctls": {DMESG: 1}}
-    assert _verdict(id_, _survey(unreadable), **rules).state is State.UNKNOWN
-    assert _verdict(id_, _survey(Unknown("no answer")), **rules).state is State.UNKNOWN
-    inside = _survey(system=replace(SYSTEM, container="systemd-nspawn"))
-    assert _verdict(id_, inside, **rules).state is State.NOT_APPLICABLE
-
-
-BOOT = {
-    "agree": ("slab_nomerge", "ro slab_nomerge", "ro slab_nomerge", {}, State.PASS),
-    "after a reboot": ("slab_nomerge", "ro slab_nomerge", "ro", {}, State.PENDING_REBOOT),
-    "nowhere": ("slab_nomerge", "ro", "ro", {}, State.FAIL),
-    "only live": ("slab_nomerge", "ro", "ro slab_nomerge", {}, State.FAIL),
-    "built in": ("slab_nomerge", "ro", "ro", {"SLAB_MERGE_DEFAULT": "n"}, State.PASS),
-    "built in, and switched off": (
-        "init_on_alloc=1", "init_on_alloc=0", "init_on_alloc=0", {"INIT_ON_ALLOC_DEFAULT_ON": "y"}, State.FAIL,
-    ),
-    "the last one counts": (
-        "init_on_alloc=1", "init_on_alloc=1 init_on_alloc=0", "init_on_alloc=0 init_on_alloc=1", {}, State.FAIL,
-    ),
-    "stricter is fine": ("lockdown=integrity", "lockdown=confidentiality", "lockdown=confidentiality",
-                         {"SECURITY_LOCKDOWN_LSM": "y"}, State.PASS),
-    "not in this kernel": ("lockdown=integrity", "ro", "ro", {"SECURITY_LOCKDOWN_LSM": "n"}, State.NOT_APPLICABLE),
-    "not known what is configured": ("slab_nomerge", None, "slab_nomerge", {}, State.UNKNOWN),
-    "not known what runs": ("slab_nomerge", "slab_nomerge", None, {}, State.UNKNOWN),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", BOOT)
-def test_boot_parameter(case: str) -> None:
-    word, disk, live, config, state = BOOT[case]
-    configured = Unknown("no menu") if disk is None else tuple(disk.split())
-    reading = replace(
-        KERNEL,
-        cmdline=Unknown("no cmdline") if live is None else tuple(live.split()),
-        boot=replace(KERNEL.boot, configured=configured),
-        config=config,
-    )
-    assert _verdict(f"kernel.boot.{word.partition('=')[0]}", _survey(reading), boot_parameters=[word]).state is state
+    assert verdict_of(id_, survey_of(unreadable), **rules).state is State.UNKNOWN
+    assert verdict_of(id_, survey_of(Unknown("no answer")), **rules).state is State.UNKNOWN
+    inside = survey_of(system=replace(SYSTEM, container="systemd-nspawn"))
+    assert verdict_of(id_, inside, **rules).state is State.NOT_APPLICABLE
 
 
 def test_a_reboot_is_pending_only_where_that_is_known() -> None:
     def state(reboot: Reboot | Unknown) -> State:
-        return _verdict(
-            "kernel.reboot-needed", _survey(replace(KERNEL, reboot=reboot)), running="newest-installed"
+        return verdict_of(
+            "kernel.reboot-needed", survey_of(replace(KERNEL, reboot=reboot)), running="newest-installed"
         ).state
 
     assert state(Reboot(False, "newest")) is State.PASS
     assert state(Reboot(True, "older")) is State.PENDING_REBOOT
     assert state(Unknown("dpkg is missing")) is State.UNKNOWN
-    assert _verdict("kernel.reboot-needed", _survey()).state is State.NOT_APPLICABLE
+    assert verdict_of("kernel.reboot-needed", survey_of()).state is State.NOT_APPLICABLE
 
 
 NO_DOCKER = replace(DOCKER, installed=False)
@@ -227,13 +121,13 @@ FORWARDING = {
 @pytest.mark.parametrize("case", FORWARDING)
 def test_forwarding(case: str) -> None:
     live, files, docker, state = FORWARDING[case]
-    survey = _survey(replace(KERNEL, sysctls=_sysctls({FORWARD: live}, dict(files))), docker)
-    assert _verdict("kernel.forwarding", survey, forwarding=True).state is state
+    survey = survey_of(replace(KERNEL, sysctls=sysctls_of({FORWARD: live}, dict(files))), docker)
+    assert verdict_of("kernel.forwarding", survey, forwarding=True).state is state
 
 
 def test_overlay() -> None:
     def state(**changed: Any) -> State:
-        return _verdict("kernel.overlay", _survey(replace(KERNEL, **changed)), overlay=True).state
+        return verdict_of("kernel.overlay", survey_of(replace(KERNEL, **changed)), overlay=True).state
 
     assert state() is State.PASS
     assert state(modules=(), builtin=("overlay",)) is State.PASS
@@ -258,8 +152,8 @@ NAMESPACES = {
 @pytest.mark.parametrize("case", NAMESPACES)
 def test_user_namespaces(case: str) -> None:
     live, files, rootless, state = NAMESPACES[case]
-    survey = _survey(replace(KERNEL, sysctls=_sysctls(dict(live), dict(files))))
-    assert _verdict("kernel.user-namespaces", survey, user_namespaces=True, rootless=rootless).state is state
+    survey = survey_of(replace(KERNEL, sysctls=sysctls_of(dict(live), dict(files))))
+    assert verdict_of("kernel.user-namespaces", survey, user_namespaces=True, rootless=rootless).state is state
 
 
 ALL, DEFAULT = "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter"
@@ -280,9 +174,9 @@ RP_FILTER = {
 @pytest.mark.parametrize("case", RP_FILTER)
 def test_rp_filter(case: str) -> None:
     declared, every, default, files, overlay, state = RP_FILTER[case]
-    kernel = replace(KERNEL, sysctls=_sysctls({ALL: every, DEFAULT: default}, dict(files)))
+    kernel = replace(KERNEL, sysctls=sysctls_of({ALL: every, DEFAULT: default}, dict(files)))
     kernel = replace(kernel, modules=("vxlan",) if overlay else ())
-    assert _verdict("kernel.rp-filter", _survey(kernel), rp_filter=declared).state is state
+    assert verdict_of("kernel.rp-filter", survey_of(kernel), rp_filter=declared).state is state
 
 
 LIVE = {
@@ -320,36 +214,32 @@ FOREIGN: dict[str, dict[str, str]] = {
 @pytest.mark.parametrize("case", FOREIGN)
 def test_one_run_converges_and_the_next_does_nothing(case: str, overlay: bool) -> None:
     modules = ("overlay", "vxlan") if overlay else ("overlay",)
-    before = replace(KERNEL, sysctls=_sysctls(LIVE, dict(FOREIGN[case])), modules=modules)
-    policy = _policy(**RULES)
-    changes = _plan(_survey(before), policy)
+    before = replace(KERNEL, sysctls=sysctls_of(LIVE, dict(FOREIGN[case])), modules=modules)
+    policy = policy_of(**RULES)
+    changes = planned(survey_of(before), policy)
     assert changes
-    after = _applied(before, changes)
-    assert [f.control.id for f in judge(CONTROLS, _survey(after), policy) if not f.state.holds] == []
-    assert _plan(_survey(after), policy) == []
+    after = applied(before, changes)
+    assert [f.control.id for f in judge(CONTROLS, survey_of(after), policy) if not f.state.holds] == []
+    assert planned(survey_of(after), policy) == []
     theirs = {file.path: file.text for file in after.sysctls.files if file.path not in PATHS}
     assert theirs == {path: text for path, text in FOREIGN[case].items() if path not in PATHS}
 
 
-def _written(changes: Iterable[Change]) -> WriteFile:
-    return next(change for change in changes if isinstance(change, WriteFile))
-
-
 def test_the_drop_in_one_way_settings_last_and_nothing_weakened() -> None:
     files = {CIS: f"kernel.yama.ptrace_scope=3\n{FORWARD}=0\n"}
-    changes = _plan(_survey(replace(KERNEL, sysctls=_sysctls(LIVE, dict(files)))), _policy(**RULES))
-    lines = [line for line in _written(changes).text.splitlines() if not line.startswith("#")]
+    changes = planned(survey_of(replace(KERNEL, sysctls=sysctls_of(LIVE, dict(files)))), policy_of(**RULES))
+    lines = [line for line in written(changes).text.splitlines() if not line.startswith("#")]
     assert lines[0] == f"{FORWARD} = 1"
     assert set(lines[-3:]) == {
         "kernel.kexec_load_disabled = 1",
         "kernel.unprivileged_bpf_disabled = 1",
         "kernel.yama.ptrace_scope = 3",  # theirs, stricter than ours
     }
-    assert "kernel.io_uring_disabled" not in _written(changes).text  # this kernel has none
+    assert "kernel.io_uring_disabled" not in written(changes).text  # this kernel has none
 
 
 def test_live_values_only_where_they_do_not_hold_and_an_undo_that_cannot_fail_on_one_way_settings() -> None:
-    command = next(c for c in _plan(_survey(replace(KERNEL, sysctls=_sysctls(LIVE))), _policy(**RULES))
+    command = next(c for c in planned(survey_of(replace(KERNEL, sysctls=sysctls_of(LIVE))), policy_of(**RULES))
                    if isinstance(c, Command))  # fmt: skip
     puts = [line for line in command.script.splitlines() if line.startswith("put ")]
     assert puts[-1] == "put kernel/kexec_load_disabled 1"
@@ -360,7 +250,7 @@ def test_live_values_only_where_they_do_not_hold_and_an_undo_that_cannot_fail_on
 
 
 def test_the_live_script_fails_where_a_value_does_not_take(tmp_path: Path) -> None:
-    command = next(c for c in _plan(_survey(replace(KERNEL, sysctls=_sysctls(LIVE))), _policy(**RULES))
+    command = next(c for c in planned(survey_of(replace(KERNEL, sysctls=sysctls_of(LIVE))), policy_of(**RULES))
                    if isinstance(c, Command))  # fmt: skip
     for path in ("kernel/dmesg_restrict", "kernel/kexec_load_disabled", "fs/suid_dumpable", *FILTER_PATHS):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -384,59 +274,20 @@ def test_the_live_script_fails_where_a_value_does_not_take(tmp_path: Path) -> No
 
 def test_a_name_that_none_of_ours_comes_after_is_told_and_not_done() -> None:
     files = {"/etc/sysctl.d/~last.conf": "kernel.dmesg_restrict=0\n"}
-    changes = _plan(_survey(replace(KERNEL, sysctls=_sysctls(LIVE, dict(files)))), _policy(**RULES))
+    changes = planned(survey_of(replace(KERNEL, sysctls=sysctls_of(LIVE, dict(files)))), policy_of(**RULES))
     assert [type(change) for change in changes] == [Blocked]
     assert "~last.conf" in changes[0].why  # type: ignore[attr-defined]
 
 
 def test_unknown_and_waived_are_no_reason_to_write() -> None:
-    policy = _policy(sysctls={DMESG: 1})
-    assert _plan(_survey(replace(KERNEL, sysctls=_sysctls({DMESG: "0"}, {FILE: Unknown("refused")}))), policy) == []
-    assert _plan(_survey(Unknown("no answer")), policy) == []
+    policy = policy_of(sysctls={DMESG: 1})
+    assert (
+        planned(survey_of(replace(KERNEL, sysctls=sysctls_of({DMESG: "0"}, {FILE: Unknown("refused")}))), policy) == []
+    )
+    assert planned(survey_of(Unknown("no answer")), policy) == []
     waiver = Waiver(control=f"kernel.sysctl.{DMESG}", reason="r", owner="o", until=date.max)
     waived = Policy("test", policy.rules, (waiver,))
-    assert _plan(_survey(replace(KERNEL, sysctls=_sysctls({DMESG: "0"}))), waived) == []
-
-
-BOOT_RULES: dict[str, Any] = {"boot_parameters": ["page_alloc.shuffle=1", "randomize_kstack_offset=on"]}
-
-
-def test_boot_parameters_on_grub_converge_to_pending() -> None:
-    policy = _policy(**BOOT_RULES)
-    changes = _plan(_survey(), policy)
-    write = _written(changes)
-    assert (write.path, write.before) == (DROP_IN, None)
-    assert 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX page_alloc.shuffle=1 randomize_kstack_offset=on"' in write.text
-    after = _applied(KERNEL, changes)
-    pending = [f.state for f in judge(CONTROLS, _survey(after), policy) if not f.state.holds]
-    assert pending == [State.PENDING_REBOOT, State.PENDING_REBOOT]
-    assert _plan(_survey(after), policy) == []
-
-
-def test_a_word_that_comes_after_ours_is_told_and_a_stale_menu_is_made_anew() -> None:
-    policy = _policy(boot_parameters=["init_on_alloc=1"])
-    text = grub.drop_in("init_on_alloc=1", "GRUB_CMDLINE_LINUX")
-    defaults = {"/etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="init_on_alloc=0"\n', DROP_IN: text}
-    beaten = replace(KERNEL, boot=Boot("grub", "", ("init_on_alloc=1", "init_on_alloc=0"), defaults))
-    (told,) = _plan(_survey(beaten), policy)
-    assert isinstance(told, Blocked)
-    assert "init_on_alloc=0 in /etc/default/grub" in told.why
-    stale = replace(KERNEL, boot=Boot("grub", "", ("ro",), {DROP_IN: text}))
-    (again,) = _plan(_survey(stale), policy)
-    assert isinstance(again, Activate)
-    assert "update-grub" in again.service.activate
-
-
-def test_boot_parameters_on_rhel_and_without_grub() -> None:
-    policy = _policy(boot_parameters=["init_on_alloc=1", "slab_nomerge"])
-    bls = replace(KERNEL, boot=Boot("bls", "m", ("ro", "init_on_alloc=0"), {}))
-    (command,) = _plan(_survey(bls), policy)
-    assert isinstance(command, Command)
-    assert "--args='init_on_alloc=1 slab_nomerge'" in command.script
-    assert "--remove-args='init_on_alloc=1 slab_nomerge'" in command.undo
-    assert "--args=init_on_alloc=0" in command.undo
-    none = replace(KERNEL, boot=Boot("none", "", Unknown("no boot loader is there"), {}))
-    assert _plan(_survey(none), policy) == []
+    assert planned(survey_of(replace(KERNEL, sysctls=sysctls_of({DMESG: "0"}))), waived) == []
 
 
 def test_rows_are_refused_when_malformed() -> None:

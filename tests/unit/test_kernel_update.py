@@ -23,7 +23,7 @@ from facts.kernel_updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Offer, Tria
 from facts.reading import Unknown
 from facts.survey import Survey
 from facts.system import System
-from tests.unit.test_kernel import DOCKER, KERNEL, SYSTEM
+from tests.unit.kernel_host import DOCKER, KERNEL, SYSTEM
 
 NOW = 1_795_000_000  # 2026-11-18 11:06:40 UTC, a Wednesday
 OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
