@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown, known
+from facts.reading import Jsonable, Section, SectionFact, Unknown
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,28 @@ log=/var/log/dpkg.log
 cd /var/lib/hullproof || exit 1
 [ -r baseline.json ] && run baseline cat baseline.json
 runs=$(ls journal 2>/dev/null | tail -n 10)
+entries() {
+  cat "journal/$1/run.json" || return
+  if [ -e "journal/$1/undone" ]; then echo undone; else echo standing; fi
+  for e in "journal/$1"/[0-9][0-9][0-9][0-9]; do [ -e "$e/entry.json" ] || continue
+    d=0; u=0; [ -e "$e/done" ] && d=1; [ -e "$e/undone" ] && u=1
+    read -r j <"$e/entry.json"; p=; [ -e "$e/path" ] && read -r p <"$e/path"
+    printf '%s %s %s %s\t%s\n' "${e##*/}" "$d" "$u" "$j" "$p"
+  done
+}
+written=; set --
 for r in $runs; do
-  run "journal $r" sh -c 'cd "journal/$0" && cat run.json && if [ -e undone ]; then echo undone; else echo standing; fi
-    for e in [0-9][0-9][0-9][0-9]; do [ -e "$e/entry.json" ] || continue
-      d=0; u=0; [ -e "$e/done" ] && d=1; [ -e "$e/undone" ] && u=1
-      read -r j <"$e/entry.json"; p=; [ -e "$e/path" ] && read -r p <"$e/path"
-      printf "%s %s %s %s\t%s\n" "$e" "$d" "$u" "$j" "$p"; done' "$r"
+  run "journal $r" entries "$r"
+  for e in "journal/$r"/[0-9][0-9][0-9][0-9]; do
+    [ -e "$e/written" ] && [ ! -e "$e/undone" ] && read -r p <"$e/path" && read -r w <"$e/written" &&
+      written="$written$w $p
+" && set -- "$@" "$p"
+  done
 done
-if [ -n "$runs" ]; then
-  run watched sh -c 'for r; do for e in "journal/$r"/[0-9][0-9][0-9][0-9]; do
-      [ -e "$e/written" ] && [ ! -e "$e/undone" ] && read -r p <"$e/path" && read -r w <"$e/written" &&
-        printf "%s\t%s\t%s\t%s\n" "$p" "$w" "$(stat -c "%Y %U" -- "$p" 2>/dev/null)" "$(sha256sum -- "$p" 2>/dev/null)"
-    done; done; :' record $runs
+if [ $# -gt 0 ]; then
+  run written printf %s "$written"
+  run digests sha256sum -- "$@"
+  run owners stat -c '%Y %U %n' -- "$@"
 fi
 :
 """
@@ -93,7 +105,7 @@ fi
                 for run, block in section.matching("journal ").items()
                 if block.status == 0 and not _stillborn(block.text)
             ),
-            watched=tuple(_watched(known(section.text("watched")))) if "watched" in section.blocks else (),
+            watched=tuple(_watched(section)),
             packages=tuple(packages.text.strip().splitlines()) if packages else (),
         )
 
@@ -116,11 +128,18 @@ def _entry(line: str) -> JournalEntry:
     return JournalEntry(number, meta["subject"], meta["what"], path or None, done == "1", undone == "1")
 
 
-def _watched(text: str) -> list[Watched]:
-    """The newest write of each path, with the file as it is now."""
-    files: dict[str, Watched] = {}
-    for line in text.splitlines():
-        path, written, stat, digest = line.split("\t")
-        modified, _, owner = stat.partition(" ")
-        files[path] = Watched(path, digest.split(" ")[0] or "absent", written, int(modified or 0), owner)
-    return list(files.values())
+def _watched(section: Section) -> Iterator[Watched]:
+    """The newest write of each path, with the file as it is now. Of files that are gone both tools only complain; where
+    one of them says nothing of a file, nothing is told of it."""
+    written, digests, owners = (_by_path(section, name) for name in ("written", "digests", "owners"))
+    for path, digest in written.items():
+        modified, _, owner = owners.get(path, "0 ").partition(" ")
+        if (path in digests) == (path in owners):
+            yield Watched(path, digests.get(path, "absent"), digest, int(modified), owner)
+
+
+def _by_path(section: Section, name: str) -> dict[str, str]:
+    """Lines `WORDS PATH` by their path, the last of each."""
+    block = section.blocks.get(name)
+    lines = re.finditer(r"^([0-9a-f]{64}|absent|\d+ \S+) +(/.*)$", block.text if block else "", re.MULTILINE)
+    return {line[2]: line[1] for line in lines}
