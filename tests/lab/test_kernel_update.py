@@ -133,6 +133,21 @@ def test_an_update_is_planned_then_done_confirmed_and_undone(offered: Vm, new: s
     assert "kept" in containers(vm)
 
 
+def test_what_was_installed_before_is_booted_once_that_is_allowed(installed: Vm, new: str, tmp_path: Path) -> None:
+    said = "/var/tmp/said"
+    drain = {
+        "before": f"docker stop plain && echo before >{said}",
+        "after": f"docker ps --format {{{{.Names}}}} >>{said}",
+    }
+    done = harden(installed, policy(tmp_path, reboot="now", drain=drain))
+    assert done.code == 0, done.out + done.err
+    assert_on(installed, new)
+    assert done.not_holding() == {}
+    assert sorted(installed.ssh(f"cat {said}").stdout.split()) == ["before", "kept", "plain"], (
+        "and in between it was gone"
+    )
+
+
 def assert_went_back(vm: Vm, path: Path, old: str, new: str, gate: str) -> None:
     """A run boots the new kernel; the host is on the old one again by itself, says why, and it is not tried again."""
     done = harden(vm, path)
