@@ -52,7 +52,7 @@ def plan(context: Context) -> Iterable[Change]:
     if boots:
         yield _reboot(context)
     elif pending:
-        yield Blocked("kernel", "reboot into the newest installed kernel", why=why_not)
+        yield Blocked("kernel", "reboot into the newest installed kernel", why=why_not, warns=_was_rejected(kernel))
     elif context.failing("kernel.reboot-needed"):
         yield _default(context)
 
@@ -196,9 +196,14 @@ def _not_bootable(context: Context) -> str:
             f"{kernel.release} itself was replaced, or something else asks for the reboot: no older kernel with "
             "files of its own would be there to go back to; reboot it by hand, with a console at hand"
         )
-    if rejected(kernel, there) and not context.accepts(RETRY):
+    if _was_rejected(kernel) and not context.accepts(RETRY):
         return f"{there.release} {there.version} was tried and did not pass; to try it again: accept={RETRY}"
     return ""
+
+
+def _was_rejected(kernel: KernelReading) -> bool:
+    there = newest(kernel)
+    return there is not None and rejected(kernel, there)
 
 
 def _window_end(context: Context) -> int | None:

@@ -45,7 +45,8 @@ class Drain(Rules):
     """Commands (sh) that a host runs around a reboot."""
 
     before: str | None = Field(
-        None, description="Run before the reboot; if it fails, `after` runs and nothing reboots."
+        None,
+        description="Run before the reboot; if it fails or takes over 15 minutes, `after` runs and nothing reboots.",
     )
     after: str | None = Field(None, description="Run when the host is up again, whichever kernel it came up with.")
 

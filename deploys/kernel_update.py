@@ -100,15 +100,15 @@ def running(survey: Survey, policy: Policy) -> Verdict:
 
 
 def _notes(kernel: KernelReading, needed: bool) -> list[str]:
-    notes = []
+    notes, there = [], newest(kernel) if not isinstance(kernel.packages, Unknown) else None
+    if needed and there and kernel.boot.release not in ("", there.release):
+        notes.append(f"GRUB's default is {kernel.boot.release}, which a reboot by hand would boot")
     if kernel.updates.on_trial:
         notes.append(f"{kernel.updates.on_trial} is on trial just now")
-    if not isinstance(kernel.livepatches, Unknown):
-        loaded = [name for name, enabled in kernel.livepatches.items() if enabled]
-        if loaded:
-            notes.append(
-                f"live patches are loaded ({', '.join(loaded)}): the version alone does not tell what is fixed"
-            )
+    if isinstance(kernel.livepatches, Unknown):
+        notes.append(f"whether live patches are loaded is not known: {kernel.livepatches.unknown}")
+    elif loaded := [name for name, enabled in kernel.livepatches.items() if enabled]:
+        notes.append(f"live patches are loaded ({', '.join(loaded)}): the version alone does not tell what is fixed")
     if kernel.updates.needrestart and ("a reboot" in kernel.updates.needrestart) is not needed:
         notes.append(f"needrestart says: {kernel.updates.needrestart}")
     return notes

@@ -33,7 +33,7 @@ run builtin grep -oE '/({"|".join(ASKED)})\\.ko' /lib/modules/$release/modules.b
 run modprobe grep -HE '^[[:space:]]*(blacklist|install)[[:space:]]' \
  {" ".join(f"{folder}/modprobe.d/*.conf" for folder in MODPROBE_DIRECTORIES)}
 run livepatch grep -H '' /sys/kernel/livepatch/*/enabled
-run livepatch-tools sh -c 'for t in kpatch canonical-livepatch; do command -v $t; done; :'
+run livepatch-tools sh -c 'for t in kpatch canonical-livepatch uptrack-uname; do command -v $t; done; :'
 run config grep -E '^(# )?CONFIG_({"|".join(CONFIGS)})[= ]' /boot/config-$release
 """
 
@@ -169,11 +169,15 @@ def _loads_nothing(command: list[str]) -> bool:
 
 
 def _livepatches(section: Section) -> dict[str, bool] | Unknown:
-    lines = _lines(section, "livepatch")
+    """The kernel's own, which kpatch and Canonical's service load; Ksplice's are modules, and on while loaded."""
+    lines, modules = _lines(section, "livepatch"), _words(section.text("modules"))
     if isinstance(lines, Unknown):
         return lines
+    if isinstance(modules, Unknown):
+        return modules
     found = (re.fullmatch(r"/sys/kernel/livepatch/([^/]+)/enabled:([01])", line) for line in lines)
-    return {match[1]: match[2] == "1" for match in found if match}
+    ksplice = {name: True for name in modules if name.startswith("ksplice_")}
+    return {match[1]: match[2] == "1" for match in found if match} | ksplice
 
 
 def _tools(block: Block | None) -> tuple[str, ...]:

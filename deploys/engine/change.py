@@ -111,9 +111,11 @@ class Activate(Change):
 
 @dataclass(frozen=True)
 class Blocked(Change):
-    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed."""
+    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed. `warns`: it was
+    done here and went wrong, so where this host is a canary, others do not follow it."""
 
     why: str = ""
+    warns: bool = False
 
 
 @dataclass(frozen=True)

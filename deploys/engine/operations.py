@@ -28,7 +28,8 @@ def enforce(step: str) -> Generator[FunctionCommand, None, None]:
 @operation()
 def reboot() -> Generator[FunctionCommand, None, None]:
     """
-    Reboot the host where its plan says so and wait for it; not after another host that did not come back well.
+    Reboot the host where its plan says so and wait for it; not after another host that did not come back well, nor
+    against the warning of a canary.
     """
     if not current().sessions[host.name].steps_named("reboot"):
         host.noop("no reboot is planned")
@@ -78,11 +79,10 @@ def _execute(state: State, host: Host, step: str) -> bool:
 def _reboot(state: State, host: Host) -> bool:
     run = current()
     session = run.sessions[host.name]
-    if run.stopped:
-        session.errors.append(f"not rebooted, since {run.stopped} did not come back well")
-        return True
-    if not all([session.reboot(step) for step in session.steps_named("reboot")]):
-        run.stopped = host.name
+    if why := run.may_not_reboot(host):
+        session.errors.append(f"not rebooted, since {why}")
+    elif not all([session.reboot(step) for step in session.steps_named("reboot")]):
+        run.stopped = f"{host.name} did not come back well"
     return True  # `confirm` surveys it once more, and fails it
 
 

@@ -18,6 +18,7 @@ from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
 from deploys.engine import report, terminal
+from deploys.engine.change import Blocked
 from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
@@ -46,7 +47,7 @@ class Run:
         self.policies: dict[str, Policy] = {}
         given = dict(pair.partition("=")[::2] for pair in command_line().get("data") or ())
         self.directory = Path(given.get("report", "reports"))
-        self.stopped = ""  # the host that did not come back well from its reboot: the others do not follow it
+        self.stopped = ""  # why nobody reboots any more
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
 
     def meta(self, policy: str) -> dict[str, Any]:
@@ -78,6 +79,23 @@ class Run:
         hosts = [each for each in state.inventory if state.is_host_in_limit(each)]
         canaries = [each.name for each in hosts if CANARY in each.groups]
         return batches([each.name for each in hosts], canaries, str(host.data.get("batch", BATCH)))
+
+    def may_not_reboot(self, host: Host) -> str:
+        """Why this host does not reboot in this run: another one did not come back well, or a canary warns; ""
+        where it may. A canary in this run or in one before it: a run that is begun again does not pass over it."""
+        if self.stopped or CANARY in host.groups:
+            return self.stopped
+        hosts = [each for each in host.state.inventory if host.state.is_host_in_limit(each) and CANARY in each.groups]
+        return next((why for each in hosts if (why := self._warning(each.name))), "")
+
+    def _warning(self, canary: str) -> str:
+        session = self.sessions.get(canary)
+        if session is None or session.lost:
+            return f"the canary {canary} is out of reach"
+        if session.errors:
+            return f"something failed on the canary {canary}"
+        warned = [change for change in session.changes if isinstance(change, Blocked) and change.warns]
+        return f"the canary {canary} warns: {warned[0].why}" if warned else ""
 
     def host_reports(self) -> list[report.HostReport]:
         """Every host of the inventory that the limit covers, with how it ended."""

@@ -1,6 +1,6 @@
 # Kernel packages: the newest installed, old ones removed. Stands after trial.sh in one script.
 
-export DEBIAN_FRONTEND=noninteractive
+export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l # whose hook would restart services where it is set to
 apt() { apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; }
 
 upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes alone (apt: the controller has seen to that)

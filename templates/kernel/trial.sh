@@ -80,6 +80,15 @@ entry_of() { # RELEASE: its entry's id, SUBMENU>ENTRY; never an entry that boots
     }' "$G/grub.cfg"
 }
 
+command_line() { # RELEASE: what its entry gives the kernel
+  if bls; then
+    sed -n 's/^options[[:space:]]*//p' "$R/boot/loader/entries/$(entry_of "$1").conf"
+    environment list | sed -n 's/^kernelopts=//p'
+  else
+    sed -n "s/^[[:space:]]*linux[a-z0-9]*[[:space:]].*vmlinuz-$1[[:space:]]//p" "$G/grub.cfg" | head -n 1
+  fi
+}
+
 not_once() { # says why GRUB could not boot an entry once only; silent where it can
   [ -e "$G/grub.cfg" ] || { echo "GRUB has no menu here"; return 0; }
   [ -e "$G/grubenv" ] || { echo "GRUB has no environment file here"; return 0; }
@@ -154,14 +163,18 @@ arm() { # SECONDS UNTIL RETRY BEFORE AFTER: UNTIL is the last moment (epoch; 0: 
   environment list | grep -Fqx "saved_entry=$(entry_of "$now")" || die "not rebooted: $now is not GRUB's default"
   [ -e "$R/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service" ] || die "not rebooted: the gate is not enabled"
   note "$@" || die "not rebooted: what runs here could not be noted"
-  if ! said=$(sh -c "$4" 2>&1 </dev/null); then
-    sh -c "$5" >/dev/null 2>&1 </dev/null
-    die "not rebooted: the command before a reboot failed: $said"
-  fi
+  said=$(timeout 900 sh -c "$4" 2>&1 </dev/null) || stay "$5" "the command before a reboot failed: $said"
   rm -rf "$S/trial" && mv "$S/trial.new" "$S/trial" && sync "$S"
-  environment set "next_entry=$entry" && environment list | grep -Fqx "next_entry=$entry" && sync "$G/grubenv" || exit 1
+  environment set "next_entry=$entry" && environment list | grep -Fqx "next_entry=$entry" && sync "$G/grubenv" ||
+    stay "$5" "GRUB could not be told to boot $new"
   : >"$S/trial/armed"; sync "$S/trial"
-  systemd-run -q --on-active=3 --timer-property=AccuracySec=100ms systemctl reboot || exit 1
+  systemd-run -q --on-active=3 --timer-property=AccuracySec=100ms systemctl reboot || stay "$5" "systemd does not reboot"
+}
+
+stay() { # AFTER WHY: what was begun for a reboot is taken back
+  rm -rf "$S/trial"; environment unset next_entry
+  timeout 300 sh -c "$1" >/dev/null 2>&1 </dev/null
+  die "not rebooted: $2"
 }
 
 note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
@@ -171,6 +184,8 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
   printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
   lsms >"$T/lsm"; routes >"$T/routes"
+  # Other modules were chosen for the next boot, whichever kernel it brings: their absence tells nothing of this one.
+  [ "$(cat "$R/proc/cmdline" | lsm_words)" = "$(command_line "$6" | lsm_words)" ] || : >"$T/lsm"
   ports | sort -u >"$T/ports"
   if [ "$(systemctl is-active docker.service)" = active ]; then
     timeout 60 docker ps -q --no-trunc >"$T/running" || return 1
@@ -183,10 +198,12 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
   sync "$T"/*
 }
 
-lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; grep -s . "$R/sys/fs/selinux/enforce" | sed 's/^/enforcing=/'
+lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; ! grep -qs 1 "$R/sys/fs/selinux/enforce" || echo "SELinux enforcing"
   ! grep -qs . "$R/sys/kernel/security/apparmor/profiles" || echo "AppArmor profiles"; }
-ports() { # where sshd listens, or systemd for it
-  ss -Hltnp 2>/dev/null | awk '/"sshd"/ { sub(/.*:/, "", $4); print $4 }'
+lsm_words() { tr ' ' '\n' | grep -E '^(security|lsm|apparmor|selinux|enforcing)=' | sort; }
+ports() { # where sshd listens, or systemd for it; not what its sessions forward
+  main=$(systemctl show -p MainPID --value sshd.service)
+  ss -Hltnp 2>/dev/null | awk -v pid=",pid=${main:-0}," 'index($0, pid) { sub(/.*:/, "", $4); print $4 }'
   for unit in ssh.socket sshd.socket; do
     [ "$(systemctl is-active $unit)" != active ] || systemctl show -p Listen --value $unit | sed -n 's/.*:\([0-9]*\) (Stream).*/\1/p'
   done
@@ -263,13 +280,13 @@ go_back() { # CHECK WHY
 }
 
 returned() { # under a kernel that is not the one on trial: what has become of it
-  if [ ! -e "$T/armed" ]; then
-    finish not-tried before "the host went down before GRUB was told to boot it"
-    return
-  fi
   if environment list | grep -q '^next_entry=.'; then
     environment unset next_entry
     finish not-tried grub "GRUB did not boot it: was another entry chosen by hand?"
+    return
+  fi
+  if [ ! -e "$T/armed" ]; then
+    finish not-tried before "the host went down before GRUB was told to boot it"
     return
   fi
   grep -Fqsx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected" ||

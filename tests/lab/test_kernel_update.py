@@ -18,7 +18,7 @@ from tests.lab.kernels import THERE, offer
 
 VARIANT = "stock"
 STATE = "/var/lib/hullproof/boot"
-DEADLINE = 240
+DEADLINE = 600
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
@@ -133,6 +133,21 @@ def test_an_update_is_planned_then_done_confirmed_and_undone(offered: Vm, new: s
     assert "kept" in containers(vm)
 
 
+def test_what_was_installed_before_is_booted_once_that_is_allowed(installed: Vm, new: str, tmp_path: Path) -> None:
+    said = "/var/tmp/said"
+    drain = {
+        "before": f"docker stop plain && echo before >{said}",
+        "after": f"docker ps --format {{{{.Names}}}} >>{said}",
+    }
+    done = harden(installed, policy(tmp_path, reboot="now", drain=drain))
+    assert done.code == 0, done.out + done.err
+    assert_on(installed, new)
+    assert done.not_holding() == {}
+    assert sorted(installed.ssh(f"cat {said}").stdout.split()) == ["before", "kept", "plain"], (
+        "and in between it was gone"
+    )
+
+
 def assert_went_back(vm: Vm, path: Path, old: str, new: str, gate: str) -> None:
     """A run boots the new kernel; the host is on the old one again by itself, says why, and it is not tried again."""
     done = harden(vm, path)
@@ -148,21 +163,24 @@ def assert_went_back(vm: Vm, path: Path, old: str, new: str, gate: str) -> None:
     assert vm.boot_id() == boot
 
 
-def test_a_kernel_whose_initial_ram_disk_lacks_a_driver_comes_back(installed: Vm, new: str, tmp_path: Path) -> None:
-    old = runs(installed)
-    installed.ssh(
-        f"sed -i /virtio_blk/d /etc/initramfs-tools/modules && update-initramfs -u -k {new}"
-        " && echo virtio_blk >>/etc/initramfs-tools/modules",
-        timeout=400,
+def early(vm: Vm, release: str, script: str) -> None:
+    """Have the initial RAM disk of a kernel run this before it looks for drivers: a second archive before its own, as
+    microcode comes in. To make it anew takes minutes on an emulated processor."""
+    vm.ssh(
+        "cd $(mktemp -d) && mkdir -p conf/conf.d && cat >conf/conf.d/drill && find conf | cpio -o -H newc >early"
+        f" && cat early /boot/initrd.img-{release} >both && cp both /boot/initrd.img-{release} && sync",
+        input=script,
     )
-    assert_went_back(installed, policy(tmp_path, reboot="now"), old, new, "boot")
+
+
+def test_a_kernel_whose_initial_ram_disk_lacks_a_driver_comes_back(installed: Vm, new: str, tmp_path: Path) -> None:
+    early(installed, new, "for f in /lib/modules/*/kernel/drivers/block/virtio_blk.ko*; do : >$f; done\n")
+    assert_went_back(installed, policy(tmp_path, reboot="now"), runs(installed), new, "boot")
 
 
 def test_a_kernel_that_panics_comes_back(installed: Vm, new: str, tmp_path: Path) -> None:
-    old, script = runs(installed), "/etc/initramfs-tools/scripts/init-top/panic"
-    body = f'#!/bin/sh\n[ "$1" != prereqs ] || exit 0\ncase $(uname -r) in {new}) echo c >/proc/sysrq-trigger ;; esac\n'
-    installed.ssh(f"cat >{script} && chmod +x {script} && update-initramfs -u -k {new}", input=body, timeout=400)
-    assert_went_back(installed, policy(tmp_path, reboot="now"), old, new, "boot")
+    early(installed, new, "echo c >/proc/sysrq-trigger\n")
+    assert_went_back(installed, policy(tmp_path, reboot="now"), runs(installed), new, "boot")
 
 
 def test_a_kernel_under_which_docker_does_not_start_is_left(installed: Vm, new: str, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from facts import boot, kernel_packages, kernel_updates
 from facts.boot import read_menu
-from facts.kernel import _blocked
+from facts.kernel import _blocked, _livepatches
 from facts.kernel_packages import Package, Reboot, Running, built_version, candidate, flavour, release_of
 from facts.reading import Block, Section, Unknown
 from facts.versions import compare_versions
@@ -219,6 +219,26 @@ def test_no_boot_loader_and_a_menu_that_root_alone_may_read() -> None:
     assert "/efi/loader" in nothing.configured.unknown
     refused = boot.parse(Section({"menu /boot/grub": Block(2, "grep: /boot/grub/grub.cfg: Permission denied")}))
     assert isinstance(refused.configured, Unknown)
+
+
+LOADED = Block(0, "ext4\nksplice_1opasxbn_vmlinux_new\noverlay")
+
+
+@pytest.mark.parametrize(
+    ("livepatch", "modules", "expected"),
+    [
+        (Block(0, "/sys/kernel/livepatch/kp/enabled:1\n/sys/kernel/livepatch/lkp_9/enabled:0"), Block(0, "ext4"),
+         {"kp": True, "lkp_9": False}),
+        (Block(2, "grep: /sys/kernel/livepatch/*/enabled: No such file or directory"), LOADED,
+         {"ksplice_1opasxbn_vmlinux_new": True}),
+        (Block(2, "grep: /sys/kernel/livepatch/*/enabled: No such file or directory"), Block(0, "ext4"), {}),
+        (Block(2, "grep: /sys/kernel/livepatch/x/enabled: Permission denied"), LOADED, None),
+        (Block(2, "grep: /sys/kernel/livepatch/*/enabled: No such file or directory"), Block(1, "cut: refused"), None),
+    ],
+)  # fmt: skip
+def test_live_patches_of_all_three_kinds(livepatch: Block, modules: Block, expected: dict[str, bool] | None) -> None:
+    found = _livepatches(Section({"livepatch": livepatch, "modules": modules}))
+    assert (None if isinstance(found, Unknown) else found) == expected
 
 
 def test_blocked_modules() -> None:

@@ -37,12 +37,13 @@ esac; :""",
 d=0; grep -qs saved "$ROOT/etc/default/grub.d/98-hullproof-boot.cfg" && d='${saved_entry}'
 sed -i "s/set default=.*/set default=\\"$d\\"/" "$ROOT/boot/grub/grub.cfg\"""",
     "lsinitramfs": 'cat "$1"',
-    "systemctl": 'echo "$*" >>"$ROOT/systemctl"; case $* in *docker*) cat "$ROOT/active" ;; esac',
+    "systemctl": 'echo "$*" >>"$ROOT/systemctl"; case $* in *docker*) cat "$ROOT/active" ;; *MainPID*) echo 1 ;; esac',
     "systemd-run": 'echo "run $*" >>"$ROOT/systemctl"',
     "ss": """\
 case $* in
 *sport*) cat "$ROOT/listens" ;;
-*) echo 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))' ;;
+*) echo 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))'
+  echo 'LISTEN 0 128 127.0.0.1:6010 0.0.0.0:* users:(("sshd",pid=11,fd=9))' ;;
 esac""",
     "ip": 'case $* in *route*) cat "$ROOT/route" ;; *) echo "2: ens3: <BROADCAST,UP,LOWER_UP>" ;; esac',
     "docker": """\
@@ -92,6 +93,7 @@ class Host:
             f"installed linux-image-cloud-amd64 {NEW_VERSION}\ninstalled linux-image-7.0.0-1-amd64 7.0.1-1\n"
             f"config-files linux-image-6.1.0-99-cloud-amd64 6.1.999-1",
             "boot/grub/grub.cfg": menu(NEW, OLD), "boot/grub/grubenv": "# GRUB Environment Block",
+            "proc/cmdline": f"BOOT_IMAGE=/boot/vmlinuz-{OLD} root=UUID={DISK} ro",
             "proc/sys/kernel/random/boot_id": "boot-1", "proc/uptime": "100.0 50.0",
             "sys/kernel/security/lsm": "lockdown,capability,yama,apparmor",
             "sys/kernel/security/apparmor/profiles": "docker-default (enforce)",
@@ -235,6 +237,33 @@ def test_a_command_before_the_reboot_that_fails_keeps_the_host_up(host: Host) ->
     assert "reboot" not in host.get("systemctl")
 
 
+def test_where_systemd_does_not_reboot_all_is_taken_back(host: Host) -> None:
+    (host.root / "bin/systemd-run").write_text("#!/bin/sh\nexit 1\n")
+    host.sh("keep")
+    done = host.sh("arm 30 0 0 true 'echo back >$ROOT/after'")
+    assert (done.returncode, "systemd does not reboot" in done.stdout) == (1, True)
+    assert (host.get("after"), host.grub()) == ("back\n", {"saved_entry": OLD_ENTRY})
+    assert not (host.state / "trial").exists()
+
+
+def test_security_modules_that_the_next_boot_was_to_change_are_no_fault_of_the_kernel(host: Host) -> None:
+    host.sh("keep; sed -i 's/ ro$/ ro security=selinux/' $ROOT/boot/grub/grub.cfg")
+    assert host.sh("arm 0 0 0 '' ''").returncode == 0
+    host.put("sys/kernel/security/lsm", "lockdown,capability,yama,selinux")
+    host.put("sys/kernel/security/apparmor/profiles", "")
+    host.boots(NEW).sh("gate")
+    assert host.last()["result"] == "confirmed"
+
+
+@pytest.mark.parametrize(("before", "after", "words"), [("0", "1", ""), ("1", "0", "gone: SELinux enforcing")])
+def test_selinux_may_become_stricter_and_not_laxer(host: Host, before: str, after: str, words: str) -> None:
+    host.put("sys/fs/selinux/enforce", before)
+    host.armed("0", "0", "0", "''", "''").boots(NEW).put("sys/fs/selinux/enforce", after)
+    host.sh("gate")
+    assert (host.last().get("result") == "confirmed") is (words == "")
+    assert words in host.get("var/lib/hullproof/boot/trial/failed")
+
+
 def test_a_good_boot_is_confirmed_and_becomes_the_default(host: Host) -> None:
     host.armed("30", "0", "0", "'echo drained >>$ROOT/hooks'", "'echo back >>$ROOT/hooks'").boots(NEW)
     done = host.sh("gate")
@@ -357,6 +386,7 @@ def test_boot_loader_entries_are_booted_once_by_their_ids(rhel: Host) -> None:
     def grubenv() -> list[str]:
         return sorted(rhel.get("boot/grub2/grubenv").splitlines())
 
+    assert rhel.sh("command_line 5.14.0-570.12.1.el9_6.x86_64").stdout == "root=/dev/vda1 ro\n"
     rhel.armed()
     assert grubenv() == ["next_entry=m-5.14.0-570.12.1.el9_6.x86_64", "saved_entry=m-5.14.0-503.40.1.el9_5.x86_64"]
     assert "--args=panic=30 rd.shell=0 rd.emergency=reboot" in rhel.get("grubby")

@@ -116,6 +116,9 @@ RUNNING: dict[str, tuple[dict[str, Any], State, str]] = {
         State.PASS, "runs",
     ),
     "live patches": (PENDING | {"livepatches": {"kpatch_1": True}}, State.PENDING_REBOOT, "loaded (kpatch_1)"),
+    "live patches not known": (PENDING | {"livepatches": Unknown("no")}, State.PENDING_REBOOT, "loaded is not known"),
+    "the default is the old one": (PENDING, State.PENDING_REBOOT, f"default is {OLD}, which a reboot by hand would"),
+    "the default is the new one": (PENDING | {"release": NEW}, State.PENDING_REBOOT, f"{NEW} is installed"),
     "needrestart says otherwise": ({"needrestart": "a reboot is needed"}, State.PASS, "needrestart says: a reboot"),
     "needrestart agrees": (PENDING | {"needrestart": "a reboot is needed"}, State.PENDING_REBOOT, "is installed"),
     "on trial": (PENDING | {"on_trial": NEW}, State.PENDING_REBOOT, f"{NEW} is on trial"),
@@ -133,6 +136,7 @@ def test_running(case: str) -> None:
     found = replace(found, boot=replace(found.boot, release=boot_release))
     judged = verdict("kernel.reboot-needed", found, running="newest-installed")
     assert (judged.state, words in judged.reason) == (state, True), judged.reason
+    assert "by hand" not in judged.reason or boot_release == OLD
     assert ("needrestart" in judged.reason) is (case == "needrestart says otherwise")
 
 

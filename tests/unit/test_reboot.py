@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from pyinfra.api.exceptions import PyinfraError
@@ -18,6 +18,7 @@ from deploys.engine import reboot, transport
 from deploys.engine.arrange import Step, arrange
 from deploys.engine.change import Blocked, Command
 from deploys.engine.reboot import Reboot, batches, wait
+from deploys.engine.run import Run
 from deploys.engine.session import Session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,6 +103,29 @@ def test_a_host_that_never_returns_is_lost_by_its_deadline(monkeypatch: pytest.M
     assert clock.now == 60
 
 
+@pytest.mark.parametrize(
+    ("canary", "why"),
+    [
+        (None, "the canary c is out of reach"),
+        ({"lost": True}, "the canary c is out of reach"),
+        ({"errors": ["kernel: could not install"]}, "something failed on the canary c"),
+        (
+            {"changes": [Blocked("kernel", "reboot", why="it was tried", warns=True)]},
+            "the canary c warns: it was tried",
+        ),
+        ({"changes": [Blocked("kernel", "reboot", why="not in its window")]}, ""),
+    ],
+)
+def test_a_canary_holds_the_others_back_also_in_a_later_run(canary: dict[str, Any] | None, why: str) -> None:
+    run, hosts = Run("harden"), [SimpleNamespace(name="c", groups=["canary"]), SimpleNamespace(name="h", groups=[])]
+    for host in hosts:
+        host.state = SimpleNamespace(inventory=hosts, is_host_in_limit=lambda each: True)
+    if canary is not None:
+        run.sessions["c"] = cast(Any, SimpleNamespace(**{"lost": False, "errors": [], "changes": []} | canary))
+    assert run.may_not_reboot(cast(Any, hosts[1])) == why
+    assert run.may_not_reboot(cast(Any, hosts[0])) == ""
+
+
 def test_nothing_reboots_where_something_failed_before() -> None:
     session: Any = Session.__new__(Session)
     session.errors = ["kernel: could not install"]
@@ -115,12 +139,16 @@ sys.path.insert(0, {root!r})
 from pathlib import Path
 from pyinfra.context import host
 from deploys.engine.arrange import Step
+from deploys.engine.change import Blocked
 from deploys.engine.operations import reboot
 from deploys.engine.run import begin
 
 run = begin("harden")
 session = run.session()
-session.steps = [Step("reboot", ())]
+if host.name in {warned!r}:  # it went back in an earlier run
+    session.changes = [Blocked("kernel", "reboot", why="it was tried", warns=True)]
+else:
+    session.steps = [Step("reboot", ())]
 
 def come_back(step, session=session, name=host.name):
     with Path({log!r}).open("a") as log:
@@ -135,23 +163,25 @@ for batch in host.loop(run.batches()):
 
 
 @pytest.mark.parametrize(
-    ("lost", "orders"),
+    ("lost", "warned", "orders"),
     [
-        ([], ["cabde", "cabed", "cbade", "cbaed"]),
-        (["@fake/c"], ["c"]),
-        (["@fake/b"], ["cb", "cab", "cba"]),  # whoever goes at the same time may have begun already
+        ([], [], ["cabde", "cabed", "cbade", "cbaed"]),
+        (["@fake/c"], [], ["c"]),
+        (["@fake/b"], [], ["cb", "cab", "cba"]),  # whoever goes at the same time may have begun already
+        ([], ["@fake/b"], ["cade", "caed"]),  # only a canary's word counts for others
+        ([], ["@fake/c"], [""]),
     ],
 )
 @pytest.mark.parametrize("flags", [[], ["--serial"]])
-def test_canaries_first_then_batches_and_nobody_after_one_that_is_lost(
-    tmp_path: Path, lost: list[str], orders: list[str], flags: list[str]
+def test_canaries_first_then_batches_and_nobody_after_one_that_is_lost_or_warns(
+    tmp_path: Path, lost: list[str], warned: list[str], orders: list[str], flags: list[str]
 ) -> None:
     log = tmp_path / "log"
     log.touch()
     (tmp_path / "hosts.py").write_text(
         "fleet = [(f'@fake/{x}', {'fake_delay': 0, 'fake_delay_jitter': 0}) for x in 'abcde']\ncanary = ['@fake/c']\n"
     )
-    (tmp_path / "fleet.py").write_text(FLEET.format(root=str(ROOT), log=str(log), lost=lost))
+    (tmp_path / "fleet.py").write_text(FLEET.format(root=str(ROOT), log=str(log), lost=lost, warned=warned))
     data = ("--data", "batch=2", "--data", f"report={tmp_path}")
     done = subprocess.run(
         [Path(sys.executable).with_name("pyinfra"), "-y", *flags, "hosts.py", "fleet.py", *data], cwd=tmp_path,

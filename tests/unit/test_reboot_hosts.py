@@ -1,0 +1,112 @@
+"""Hosts that reboot, as real processes: an sshd on loopback each, which goes down with its connections."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
+SECONDS = 15
+
+# `arm` takes sshd down a second later, with the connection that it came over; host b never comes back.
+DEPLOY = """
+import sys
+sys.path.insert(0, {root!r})
+from pyinfra.context import host
+from deploys.engine.arrange import Step
+from deploys.engine.operations import reboot
+from deploys.engine.reboot import Reboot
+from deploys.engine.run import begin
+
+run = begin("harden")
+session = run.session()
+session.look()
+arm = f"sh {folder}/down {{host.name}} $PPID"
+session.steps = [Step("reboot", (Reboot("kernel", "boot it", script=arm, undo="",
+    settled=f"cat {folder}/settled.{{host.name}}", seconds={seconds}),))]
+for batch in host.loop(run.batches()):
+    if host.name in batch:
+        reboot(name="Reboot")
+"""
+
+DOWN = """\
+pid=$2
+until [ "$(cat /proc/$pid/comm)" != sh ]; do pid=$(cut -d' ' -f4 /proc/$pid/stat); done
+setsid sh -c "sleep 1; kill $(cat FOLDER/pid.$1) $pid; [ $1 != b ] || exit; sleep 3
+  SSHD -f FOLDER/config.$1; echo 'ok runs the new one' >FOLDER/settled.$1" >/dev/null 2>&1 </dev/null &
+"""
+
+
+class Fleet:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        for key in ("host_key", "key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
+        shutil.copy(folder / "key.pub", folder / "authorized")
+        (folder / "down").write_text(DOWN.replace("FOLDER", str(folder)).replace("SSHD", str(SSHD)))
+        (folder / "deploy.py").write_text(DEPLOY.format(root=str(ROOT), folder=folder, seconds=SECONDS))
+        hosts = [(name, self.host(name)) for name in "abc"]
+        (folder / "hosts.py").write_text(f"hosts = {hosts!r}\n")
+
+    def host(self, name: str) -> dict[str, Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        (self.folder / f"config.{name}").write_text(
+            f"Port {port}\nListenAddress 127.0.0.1\nHostKey {self.folder}/host_key\nPidFile {self.folder}/pid.{name}\n"
+            f"AuthorizedKeysFile {self.folder}/authorized\nStrictModes no\nUsePAM no\nPermitRootLogin yes\n"
+            f"SetEnv HULLPROOF_JOURNAL={self.folder}/journal.{name}\n"
+        )
+        subprocess.run([str(SSHD), "-f", str(self.folder / f"config.{name}")], check=True)
+        return {"ssh_hostname": "127.0.0.1", "ssh_port": port, "ssh_user": "root", "ssh_key": str(self.folder / "key"),
+                "ssh_strict_host_key_checking": "no", "ssh_known_hosts_file": str(self.folder / "known")}  # fmt: skip
+
+    def run(self) -> tuple[int, dict[str, Any]]:
+        done = subprocess.run(
+            [Path(sys.executable).with_name("pyinfra"), "-y", "hosts.py", "deploy.py", "--data", "batch=1",
+             "--data", f"report={self.folder}"],
+            cwd=self.folder, env=os.environ | {"PYINFRA_PROGRESS": "off"}, text=True, capture_output=True,
+            stdin=subprocess.DEVNULL, timeout=300,
+        )  # fmt: skip
+        report = json.loads((self.folder / "report.json").read_text())
+        assert report["hosts"], done.stdout + done.stderr
+        return done.returncode, report["hosts"]
+
+    def end(self) -> None:
+        for path in self.folder.glob("pid.*"):
+            subprocess.run(["kill", path.read_text().strip()], stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    if SSHD is None or os.geteuid() != 0:
+        pytest.skip("needs sshd, and root for it")
+    Path("/run/sshd").mkdir(exist_ok=True)
+    there = Fleet(tmp_path)
+    try:
+        yield there
+    finally:
+        there.end()
+
+
+def test_a_host_that_never_returns_is_given_up_by_its_deadline_and_nobody_follows_it(fleet: Fleet) -> None:
+    begun = time.monotonic()
+    code, hosts = fleet.run()
+    assert time.monotonic() - begun > SECONDS
+    assert code == 1
+    statuses = {name: host["status"] for name, host in hosts.items()}
+    assert statuses == {"a": "ok", "b": "unreachable", "c": "error"}, hosts
+    assert f"did not come back within {SECONDS} s" in hosts["b"]["error"]
+    assert hosts["c"]["error"] == "not rebooted, since b did not come back well"
+    assert not (fleet.folder / "journal.c").exists(), "nothing was begun there"
