@@ -106,7 +106,8 @@ packages() {
   else rpm -qa --qf '%{NAME}\n'; fi | sort -u
 }
 
-apt() { DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@"; }
+# needrestart(1) would restart daemons, Docker too, unasked: it lists them only.
+apt() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@"; }
 
 install_packages() { # ID JSON NAME...: what was added, dependencies too, is what an undo removes
   id=$1; json=$2; shift 2
