@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -19,6 +20,15 @@ OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, we wat
 CONTAINER_MODULES = ("container", "docker", "podman", "virt")
 
 Mode = Literal["enforcing", "permissive", "disabled"]
+
+
+@dataclass(frozen=True)
+class Labelled(Jsonable):
+    """Processes of one container that have one label. The containers of a pod share theirs."""
+
+    container: str  # the first 12 letters of its id
+    pod: str  # those of its pod's; "" where it is in none
+    label: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +52,7 @@ class SELinuxReading(Jsonable):
     setfiles: bool | Unknown  # whether files can be labelled
     booleans: dict[str, bool]  # the policy's switches about containers, as the kernel has them
     observed_since: int | Unknown | None  # seconds since the epoch; None: we have not begun to observe
+    podman: tuple[Labelled, ...]  # what runs in Podman's containers, root's and users', where the kernel has SELinux
 
     @property
     def container_domains(self) -> bool | Unknown:
@@ -53,13 +64,16 @@ class SELinux(SectionFact[SELinuxReading]):
     """SELinux as the kernel, its configuration and its policy store have it. Needs no getenforce."""
 
     key: ClassVar[str] = "selinux"
-    script: ClassVar[str] = f"""
+    script: ClassVar[str] = rf"""
 show /proc/filesystems {FS}/enforce {FS}/policyvers {LABEL} {CONFIG} /proc/cmdline
 run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in CONTAINER_MODULES)} ')'
 run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*'
 run setfiles command -v setfiles
 [ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
 [ -e {OBSERVED} ] && show {OBSERVED}
+podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
+  [ -z "$own" ] || grep -saH '' $(printf '%s\n' "$own" | sed -n 's/cgroup:.*/attr\/current/p'); }}
+[ -d {BOOLEANS} ] && have podman && run podman podman
 [ -e /.autorelabel ] && run relabel true
 :
 """
@@ -82,6 +96,7 @@ run setfiles command -v setfiles
             setfiles=_setfiles(section),
             booleans=_booleans(section),
             observed_since=_observed_since(section),
+            podman=tuple(sorted(set(_podman(section)), key=lambda row: (row.container, row.label))),
         )
 
 
@@ -161,6 +176,18 @@ def _booleans(section: Section) -> dict[str, bool]:
     block = section.blocks.get("booleans")
     found = re.findall(rf"^{BOOLEANS}/(\w+):([01]) [01]$", block.text, re.MULTILINE) if block else []
     return {name: value == "1" for name, value in found}
+
+
+def _podman(section: Section) -> Iterator[Labelled]:
+    """Lines such as `/proc/7/cgroup:libpod-ID.scope/container`, and `/proc/7/attr/current:LABEL` of the same."""
+    block = section.blocks.get("podman")
+    lines = block.text.splitlines() if block else []
+    rows = [match.groups() for line in lines if (match := re.match(r"/proc/(\d+)/(cgroup|attr/current):(.*)", line))]
+    labels = {pid: text.strip("\0 ") for pid, file, text in rows if file != "cgroup"}
+    for pid, file, text in rows:
+        own, pod = (re.search(rf"{name}([0-9a-f]{{12}})", text) for name in ("libpod-", "libpod_pod_"))
+        if file == "cgroup" and own and pid in labels:
+            yield Labelled(own[1], pod[1] if pod else "", labels[pid])
 
 
 def _observed_since(section: Section) -> int | Unknown | None:

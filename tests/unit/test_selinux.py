@@ -20,7 +20,7 @@ from facts.docker import DaemonJson, Docker
 from facts.kernel import Kernel
 from facts.lsm import Lsm, LsmReading
 from facts.reading import Unknown
-from facts.selinux import CONFIG, SELinux, SELinuxReading
+from facts.selinux import CONFIG, Labelled, SELinux, SELinuxReading
 from facts.survey import Survey
 from facts.system import System, SystemReading
 from tests.unit.test_apparmor import container, docker, kernel
@@ -49,6 +49,7 @@ def selinux(mode: Any = "permissive", says: Any = "permissive", **more: Any) -> 
         "setfiles": True,
         "booleans": {},
         "observed_since": None,
+        "podman": (),
     }
     return SELinuxReading(**{**values, **more})
 
@@ -165,6 +166,7 @@ def test_first_the_packages() -> None:
     (install,) = changes(where)
     assert isinstance(install, Install)
     assert "selinux-policy-default" in install.packages
+    assert "stage 1 of 6, one reboot is to come" in install.what
     assert "one reboot is to come" in finding(where).verdict.reason
     assert "container-selinux" in changes(context(BARE, family="rhel"))[0].packages  # type: ignore[attr-defined]
     assert isinstance(changes(context(BARE, family="arch"))[0], Blocked)
@@ -208,6 +210,7 @@ def test_then_one_reboot() -> None:
     where = context(INSTALLED, SELINUX_BOOT)
     assert finding(where).state is State.PENDING_REBOOT
     assert "Next: a reboot" in finding(where).verdict.reason
+    assert "stage 3 of 6, one reboot is to come" in finding(where).verdict.reason
     assert changes(where) == []
 
 
@@ -219,6 +222,7 @@ def test_then_it_is_observed_from_this_boot_on() -> None:
     watching = context(selinux(observed_since=CLOCK - 3600), denials=(READ,))
     assert changes(watching) == []
     assert "Its denials are watched until 1970-01-13" in finding(watching).verdict.reason
+    assert "stage 4 of 6, no reboot is to come" in finding(watching).verdict.reason
     assert "sshd_t (sshd) the permission read on file of shadow_t" in finding(watching).verdict.reason
 
 
@@ -301,6 +305,29 @@ def test_containers(host: Any, labels: State, confined: State) -> None:
     where = context(host=host)
     assert finding(where, "docker-labels").state is labels
     assert finding(where, "containers-confined").state is confined
+
+
+def pods(*rows: tuple[str, str, str]) -> SELinuxReading:
+    return selinux("enforcing", "enforcing", podman=tuple(Labelled(*row) for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("reading", "host", "state", "says"),
+    [
+        (pods(("a1", "", LABEL)), docker(installed=False), State.PASS, "1 containers"),
+        (pods(("a1", "p1", LABEL), ("a2", "p1", LABEL)), docker(installed=False), State.PASS, "2 containers"),
+        (pods(("a1", "", LABEL), ("a2", "", LABEL)), docker(installed=False), State.FAIL, "share the category c1,c2"),
+        (pods(("a1", "", LABEL)), labelled(LABEL), State.FAIL, "share the category c1,c2"),
+        (pods(("a1", "", "unconfined_u:unconfined_r:unconfined_t:s0")), docker(installed=False), State.FAIL,
+         "Podman's a1 runs as unconfined_u"),
+        (pods(("a1", "", "system_u:system_r:container_t:s0-s0:c0.c1023")), docker(installed=False), State.FAIL,
+         "Podman's a1 runs as"),
+    ],
+)  # fmt: skip
+def test_containers_of_podman(reading: SELinuxReading, host: Any, state: State, says: str) -> None:
+    found = finding(context(reading, host=host), "containers-confined")
+    assert found.state is state
+    assert says in found.verdict.reason
 
 
 def test_docker_is_told_to_label_and_containers_are_started_anew_by_name_only() -> None:
