@@ -9,6 +9,7 @@ from shlex import quote
 
 from deploys.containers import start_anew
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.grub import MENU, drop_in
 from facts.apparmor import FOLDER, AppArmorReading, Profile
 from facts.boot import DROP_INS, Boot
 from facts.docker import Container, Docker
@@ -53,23 +54,7 @@ def _boot(boot: Boot, bar: str) -> Change:
     before = boot.defaults.get(DROP_IN)
     if before is not None:
         return Blocked(SUBJECT, what, why=f"{DROP_IN} is there and {bar} still counts: it is given after ours")
-    return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(word), before=None, activate=update_grub(word))
-
-
-def drop_in(word: str) -> str:
-    return f"""\
-# Written by hullproof. It is read after /etc/default/grub; take it away and run update-grub to undo.
-GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT {word}"
-"""
-
-
-def update_grub(word: str) -> str:
-    """Make the menu anew and see that it has the word (where our drop-in is there: not when it was taken back)."""
-    return f"""\
-update-grub 2>&1 || exit 1
-[ ! -e {DROP_IN} ] || grep -E '^[[:space:]]*linux' /boot/grub/grub.cfg | grep -Fqw -- {quote(word)} ||
-  {{ echo {quote(f"update-grub ran, and /boot/grub/grub.cfg does not have {word}")}; exit 1; }}
-"""
+    return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(word), before=None, service=MENU)
 
 
 def enforce(reading: AppArmorReading, name: str, disk: str) -> Iterator[Change]:

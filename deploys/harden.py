@@ -16,7 +16,7 @@ from pyinfra.context import host
 
 from deploys.engine.operations import confirm, enforce, reboot
 from deploys.engine.run import begin, show_plan
-from deploys.subjects import SUBJECTS
+from deploys.subjects import STEPS
 
 run = begin("harden")
 session = run.session()
@@ -24,7 +24,7 @@ session.look()
 session.plan()
 show_plan(session)
 
-for step in host.loop([*(subject.name for subject in SUBJECTS), "services"]):
+for step in host.loop(STEPS):
     enforce(name=f"Enforce {step}", step=step)
 for batch in host.loop(run.batches()):
     if host.name in batch:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
-from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Severity
+from deploys.grub import MENU, drop_in
 from facts.boot import DROP_INS, Boot
 from facts.kernel import Kernel, KernelReading
 from facts.reading import Unknown, known
@@ -144,40 +145,21 @@ def _grub(boot: Boot, wanted: Sequence[str], missing: Sequence[str]) -> Iterable
     words = [word for word in wanted if word in ours or word in missing]
     what = f"add {' '.join(missing)} to the boot parameters (from the next reboot on)"
     if tuple(words) != ours:
-        yield WriteFile("kernel", what, path=DROP_IN, text=render_drop_in(words), before=before, activate=update_grub())
+        yield WriteFile("kernel", what, path=DROP_IN, text=drop_in(" ".join(words), "GRUB_CMDLINE_LINUX"),
+                        before=before, service=MENU)  # fmt: skip
         return
     configured = () if isinstance(boot.configured, Unknown) else boot.configured
     if others := [word for miss in missing if (word := given(configured, name_of(miss)))]:
         why = f"{' '.join(others)} in {_where(boot, others)} comes after ours on the command line: take it away there"
         yield Blocked("kernel", what, why=why)
     else:  # our drop-in is there and the menu was not made anew
-        yield Command("kernel", what, script=update_grub(), undo="")
+        yield Activate("kernel", what, service=MENU)
 
 
 def _where(boot: Boot, words: Sequence[str]) -> str:
     files = [path for path, text in boot.defaults.items()
              if path != DROP_IN and isinstance(text, str) and any(word in text for word in words)]  # fmt: skip
     return " and ".join(files) or "a file that is not under /etc/default/grub"
-
-
-def render_drop_in(words: Sequence[str]) -> str:
-    return f"""\
-# Written by hullproof. It is read after /etc/default/grub; take it away and run update-grub to undo.
-GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {" ".join(words)}"
-"""
-
-
-def update_grub() -> str:
-    """Make the menu anew, and see that it has every word of our drop-in (none, once the drop-in is taken back)."""
-    return f"""\
-update-grub 2>&1 || exit 1
-GRUB_CMDLINE_LINUX=
-[ ! -e {DROP_IN} ] || . {DROP_IN}
-for word in $GRUB_CMDLINE_LINUX; do
-  grep -E '^[[:space:]]*linux' /boot/grub/grub.cfg | grep -Fqw -- "$word" ||
-    {{ echo "update-grub ran, and /boot/grub/grub.cfg does not have $word"; exit 1; }}
-done
-"""
 
 
 def _grubby(configured: Sequence[str], missing: Sequence[str]) -> Command:

@@ -17,7 +17,7 @@ from deploys.engine.operations import confirm, enforce, plan_again, reboot
 from deploys.engine.proofs import prove_after
 from deploys.engine.run import begin, show_plan
 from deploys.provisioning import engine_for
-from deploys.subjects import SUBJECTS
+from deploys.subjects import STEPS
 
 run = begin("provision")
 prove_after(run)
@@ -26,9 +26,10 @@ session.look()
 session.begin_with(engine_for(session.survey))
 show_plan(session)
 
-enforce(name="Install the container engine", step="engine")
+for step in host.loop(["packages", "engine"]):
+    enforce(name=f"Install the container engine: {step}", step=step)
 plan_again(name="Survey the engine, and plan what the policy asks for")
-for step in host.loop([*(subject.name for subject in SUBJECTS), "services"]):
+for step in host.loop(STEPS):
     enforce(name=f"Enforce {step}", step=step)
 for batch in host.loop(run.batches()):
     if host.name in batch:

@@ -20,6 +20,7 @@ from deploys.containers import options, start_anew
 from deploys.denials import explain, list_kinds, way_out
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.grub import MENU, drop_in
 from deploys.kernel_boot import given
 from facts.boot import DROP_INS, Boot
 from facts.denials import Denial, DenialsReading
@@ -164,25 +165,10 @@ def _parameters(boot: Boot, family: str) -> Change | None:
         return Command(SUBJECT, what, script=script, undo=undo)
     before = boot.defaults.get(DROP_IN)
     if boot.loader == "grub" and before is None and bar != "enforcing=0":
-        return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(), before=None, activate=update_grub())
+        return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(WORDS), before=None, service=MENU)
     return Blocked(
         SUBJECT, what, why=f"the command line has {bar}, which is not ours to change: change it where it is given"
     )
-
-
-def drop_in() -> str:
-    return f"""\
-# Written by hullproof. It is read after /etc/default/grub; take it away and run update-grub to undo.
-GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT {WORDS}"
-"""
-
-
-def update_grub() -> str:
-    return f"""\
-update-grub 2>&1 || exit 1
-[ ! -e {DROP_IN} ] || grep -E '^[[:space:]]*linux' /boot/grub/grub.cfg | grep -Fqw -- security=selinux ||
-  {{ echo 'update-grub ran, and /boot/grub/grub.cfg does not have security=selinux'; exit 1; }}
-"""
 
 
 def _config(reading: SELinuxReading, mode: str, kind: str) -> WriteFile:

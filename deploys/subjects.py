@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from deploys import apparmor, audit, bridges, docker, kernel, lsm, networks, seccomp, selinux, userns
+from deploys.engine.arrange import PACKAGES
 from deploys.engine.change import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -17,3 +18,6 @@ SUBJECTS: tuple[Subject, ...] = (
     networks.SUBJECT,
     bridges.SUBJECT,
 )
+
+# What a run enforces, one after the other on every host.
+STEPS = (PACKAGES, *(subject.name for subject in SUBJECTS), "services")

@@ -1,7 +1,8 @@
 """From what the subjects plan to what is executed: steps in a fixed order, one journalled script each.
 
-Changes that need a service to take them up are gathered from all subjects into that service's own step at the end:
-one write per file, one activation per service.
+Packages of all subjects are installed first, at once: a package manager's start costs more than a package. Changes that
+need a service to take them up are gathered into that service's own step at the end: one write per file, one activation
+per service.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from deploys.engine.change import Activate, Blocked, Change, MergeJson, Service, WriteFile
+from deploys.engine.change import Activate, Blocked, Change, Install, MergeJson, Service, WriteFile
 from deploys.engine.reboot import Reboot
+
+PACKAGES = "packages"  # the step that comes first
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,13 @@ class Step:
 
 
 def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
-    """Steps: the subjects in `order`, then the services, reboots last. Blocked changes are in none of them."""
+    """Steps: packages, the subjects in `order`, the services, reboots last. Blocked changes are in none of them."""
     wanted = [change for change in changes if not isinstance(change, Blocked)]
+    installs = [change for change in wanted if isinstance(change, Install)]
     reboots = [Step("reboot", (change,)) for change in wanted if isinstance(change, Reboot)]
-    wanted = [change for change in wanted if not isinstance(change, Reboot)]
-    steps = [
+    wanted = [change for change in wanted if not isinstance(change, (Install, Reboot))]
+    steps = [Step(PACKAGES, (joined(installs),))] if installs else []
+    steps += [
         Step(name, own)
         for name in order
         if (own := tuple(change for change in wanted if change.subject == name and _service(change) is None))
@@ -60,6 +65,12 @@ def _files(changes: Iterable[Change], service: str) -> tuple[Change, ...]:
             merges.setdefault(change.path, []).append(change)
     files = [change for change in mine if isinstance(change, WriteFile)]
     return tuple(files + [merged(group) for group in merges.values()])
+
+
+def joined(installs: Sequence[Install]) -> Install:
+    """One installation out of several."""
+    packages = dict.fromkeys(package for install in installs for package in install.packages)
+    return Install(PACKAGES, "; ".join(dict.fromkeys(install.what for install in installs)), packages=tuple(packages))
 
 
 def merged(merges: Sequence[MergeJson]) -> WriteFile:

@@ -41,7 +41,8 @@ def confirm() -> Generator[FunctionCommand, None, None]:
     """
     Survey the host again after its changes, over a fresh connection where the old one is gone, and keep the baseline.
     """
-    if not current().sessions[host.name].steps:
+    session = current().sessions[host.name]
+    if not (session.steps or session.entries):  # what failed may have left no step standing
         host.noop("nothing was changed")
         return
     yield FunctionCommand(_confirm, (), {})

@@ -10,8 +10,8 @@ from typing import Any
 from pyinfra.api.host import Host
 
 from deploys.engine import baseline, journal, transport
-from deploys.engine.arrange import Step, arrange
-from deploys.engine.change import Change, Context, Service, Subject
+from deploys.engine.arrange import PACKAGES, Step, arrange
+from deploys.engine.change import Change, Context, Install, Service, Subject
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
@@ -72,17 +72,19 @@ class Session:
         if self.survey is None or not self._may_change(self.survey):
             return
         context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
-        self.changes = [change for subject in self.subjects for change in self._planned(subject, context)]
-        try:
-            self.steps = arrange(self.changes, [subject.name for subject in self.subjects])
-        except ValueError as error:  # the policy wants two values of one key
-            self.errors.append(f"cannot be planned: {error}")
+        self._arrange([change for subject in self.subjects for change in self._planned(subject, context)])
 
     def begin_with(self, changes: Sequence[Change]) -> None:
         """A plan of these changes alone: the rest can only be planned when they are done."""
         if self.survey is not None and self._may_change(self.survey):
-            self.changes = list(changes)
-            self.steps = arrange(self.changes, ["engine"])
+            self._arrange(changes)
+
+    def _arrange(self, changes: Iterable[Change]) -> None:
+        self.changes = list(changes)
+        try:
+            self.steps = arrange(self.changes, ["engine", *(subject.name for subject in self.subjects)])
+        except ValueError as error:  # the policy wants two values of one key
+            self.errors.append(f"cannot be planned: {error}")
 
     def _may_change(self, survey: Survey) -> bool:
         try:
@@ -109,7 +111,21 @@ class Session:
         return [step for step in self.steps if ("services" if step.service else step.name) == name]
 
     def execute(self, step: Step) -> bool:
-        """Execute one step; whether all of it was done. What failed is kept in `errors`, other steps may go on."""
+        """Execute one step; whether all of it was done. What failed is kept in `errors`, other subjects may go on."""
+        made = self._execute(step)
+        if not made and not step.service:
+            self._leave(step)
+        return made
+
+    def _leave(self, step: Step) -> None:
+        """A subject ends where one of its changes failed: what it wants of a service could stand on that one."""
+        needed = {change.subject for change in self.changes if isinstance(change, Install)}
+        ended = needed if step.name == PACKAGES else {step.name}
+        self._arrange(change for change in self.changes if change.subject not in ended)
+        if step.name == PACKAGES:
+            self.errors.append(f"{', '.join(sorted(ended))}: nothing was changed, for want of packages")
+
+    def _execute(self, step: Step) -> bool:
         compiled = journal.compile_step(step, self.run, self.entries + 1)
         self.entries += len(compiled.entries)
         before = len(self.done)

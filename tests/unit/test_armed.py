@@ -133,15 +133,13 @@ def test_without_a_timer_nothing_is_changed(host: Host) -> None:
 
 
 def test_what_takes_long_is_done_before_the_clock_runs() -> None:
-    changes = (
-        Install("test", "install", packages=("nftables",)),
-        Command("test", "go", script=":", undo="", armed=True),
-    )
-    lines = compile_step(Step("test", changes), RUN, 1).script.splitlines()
-    (install,) = [n for n, line in enumerate(lines) if line.startswith("install_packages 0001")]
+    go = Command("test", "go", script=":", undo="", armed=True)
+    packages, test = arrange([go, Install("test", "install", packages=("nftables",))], ["test"])
+    assert not packages.armed
+    lines = compile_step(test, RUN, 2).script.splitlines()
     (arm,) = [n for n, line in enumerate(lines) if "| arm " in line]
     (command,) = [n for n, line in enumerate(lines) if line.startswith("run_command 0002")]
-    assert install < arm < command
+    assert arm < command
     assert f"| arm {ID} 0002 120" in lines[arm]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deploys.engine.arrange import arrange, merge_text
-from deploys.engine.change import Activate, Blocked, Command, MergeJson, Service
+from deploys.engine.change import Activate, Blocked, Command, Install, MergeJson, Service
 
 DOCKER = Service("docker", activate="a", healthy="h", explain="e")
 
@@ -34,6 +34,20 @@ def test_subjects_in_order_then_services_once() -> None:
 def test_a_service_can_be_activated_without_a_file() -> None:
     (step,) = arrange([Activate("apparmor", "reload", service=DOCKER)], ["apparmor"])
     assert step.changes == ()
+
+
+def test_packages_are_installed_first_and_at_once() -> None:
+    changes = [
+        Command("audit", "start auditd", script="s", undo="u"),
+        Install("audit", "install auditd", packages=("auditd",)),
+        Install("selinux", "install SELinux's policy", packages=("selinux-policy-default", "auditd")),
+    ]
+    packages, audit = arrange(changes, ["audit", "selinux"])
+    (install,) = packages.changes
+    assert install == Install(
+        "packages", "install auditd; install SELinux's policy", packages=("auditd", "selinux-policy-default")
+    )
+    assert (packages.name, audit.changes) == ("packages", (changes[0],))
 
 
 def test_two_subjects_that_want_different_values_are_told() -> None:

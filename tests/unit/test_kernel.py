@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from deploys import kernel_boot, kernel_sysctls
-from deploys.engine.change import Blocked, Change, Command, Context, RemoveFile, WriteFile
+from deploys import grub, kernel_boot, kernel_sysctls
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, RemoveFile, WriteFile
 from deploys.engine.control import Severity, State, Verdict, judge
 from deploys.engine.policy import Policy, Waiver
 from deploys.engine.policy_file import load_policy
@@ -415,16 +415,16 @@ def test_boot_parameters_on_grub_converge_to_pending() -> None:
 
 def test_a_word_that_comes_after_ours_is_told_and_a_stale_menu_is_made_anew() -> None:
     policy = _policy(boot_parameters=["init_on_alloc=1"])
-    text = kernel_boot.render_drop_in(["init_on_alloc=1"])
+    text = grub.drop_in("init_on_alloc=1", "GRUB_CMDLINE_LINUX")
     defaults = {"/etc/default/grub": 'GRUB_CMDLINE_LINUX_DEFAULT="init_on_alloc=0"\n', DROP_IN: text}
     beaten = replace(KERNEL, boot=Boot("grub", "", ("init_on_alloc=1", "init_on_alloc=0"), defaults))
     (told,) = _plan(_survey(beaten), policy)
     assert isinstance(told, Blocked)
     assert "init_on_alloc=0 in /etc/default/grub" in told.why
     stale = replace(KERNEL, boot=Boot("grub", "", ("ro",), {DROP_IN: text}))
-    (command,) = _plan(_survey(stale), policy)
-    assert isinstance(command, Command)
-    assert "update-grub" in command.script
+    (again,) = _plan(_survey(stale), policy)
+    assert isinstance(again, Activate)
+    assert "update-grub" in again.service.activate
 
 
 def test_boot_parameters_on_rhel_and_without_grub() -> None:
@@ -437,25 +437,6 @@ def test_boot_parameters_on_rhel_and_without_grub() -> None:
     assert "--args=init_on_alloc=0" in command.undo
     none = replace(KERNEL, boot=Boot("none", "", Unknown("no boot loader is there"), {}))
     assert _plan(_survey(none), policy) == []
-
-
-def test_update_grub_is_believed_only_when_the_menu_has_our_words(tmp_path: Path) -> None:
-    drop_in, menu = tmp_path / "99.cfg", tmp_path / "grub.cfg"
-    (tmp_path / "update-grub").write_text("#!/bin/sh\nexit 0\n")
-    (tmp_path / "update-grub").chmod(0o755)
-    script = kernel_boot.update_grub().replace(DROP_IN, str(drop_in)).replace("/boot/grub/grub.cfg", str(menu))
-
-    def works() -> bool:
-        env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
-        return subprocess.run(["sh", "-c", script], env=env, capture_output=True, check=False).returncode == 0
-
-    menu.write_text("\tlinux /vmlinuz ro slab_nomerge\n")
-    drop_in.write_text(kernel_boot.render_drop_in(["slab_nomerge"]))
-    assert works()
-    drop_in.write_text(kernel_boot.render_drop_in(["slab_nomerge", "init_on_alloc=1"]))
-    assert not works()
-    drop_in.unlink()
-    assert works()
 
 
 def test_rows_are_refused_when_malformed() -> None:

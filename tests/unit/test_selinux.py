@@ -12,9 +12,10 @@ from deploys.docker_daemon import RESTART
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, MergeJson, WriteFile
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
+from deploys.grub import drop_in
 from deploys.lsm import LsmRules
 from deploys.selinux import SELinuxRules
-from deploys.selinux_plan import ACCEPT, DROP_IN, WORDS, barred, drop_in
+from deploys.selinux_plan import ACCEPT, DROP_IN, WORDS, barred
 from facts.denials import Denial, Denials, DenialsReading
 from facts.docker import DaemonJson, Docker
 from facts.kernel import Kernel
@@ -180,7 +181,7 @@ def test_then_labels_and_the_command_line_with_permissive_on_disk_first() -> Non
     assert isinstance(label, Command)
     assert label.script.startswith("TYPE=default unshare --mount ")
     assert isinstance(boot, WriteFile)
-    assert (boot.path, boot.text) == (DROP_IN, drop_in())
+    assert (boot.path, boot.text) == (DROP_IN, drop_in(WORDS))
     assert "without AppArmor" in boot.what
     assert [type(change) for change in changes(context(INSTALLED, kernel(("ro",))))] == [Command, WriteFile]
 

@@ -1,0 +1,84 @@
+"""A run on one host where something fails: what stood on it is left out, everything else goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploys.engine import session, transport
+from deploys.engine.arrange import PACKAGES
+from deploys.engine.change import Change, Command, Install, Service, WriteFile
+from tests.unit.test_journal import RUN
+
+MENU = Service("menu", activate="make it", healthy="true", explain="")
+
+
+class Remote:
+    """A host on which every change whose words are in `broken` fails."""
+
+    name = "h"
+
+    def __init__(self, *broken: str) -> None:
+        self.broken = broken
+
+    def log(self, text: str) -> None: ...
+
+    def log_styled(self, text: str, **_: Any) -> None: ...
+
+    def answer(self, compiled: Any) -> list[str]:
+        for entry, change in compiled.entries.items():
+            failed = getattr(change, "what", "") in self.broken
+            yield f"@{compiled.nonce} {'fail' if failed else 'ok'} {entry} {'no' if failed else ''}"
+            if failed:
+                return
+
+
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run all changes on a host where some fail; the words of what was done, and the errors."""
+
+    def run(changes: list[Change], *broken: str) -> tuple[list[str], list[str]]:
+        remote: Any = Remote(*broken)
+        compiled: list[Any] = []
+        compile_step = session.journal.compile_step
+        monkeypatch.setattr(session.journal, "compile_step",
+                            lambda *a: compiled.append(compile_step(*a)) or compiled[-1])  # fmt: skip
+        monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled[-1])))
+        names: Any = [type("Named", (), {"name": name}) for name in ("kernel", "selinux")]
+        policy: Any = None
+        one = session.Session(remote, policy, names, RUN)
+        one._arrange(changes)
+        for name in (PACKAGES, "kernel", "selinux", "services"):
+            for step in one.steps_named(name):
+                one.execute(step)
+        return [row["what"] for row in one.done], one.errors
+
+    return run
+
+
+def boot(subject: str) -> WriteFile:
+    return WriteFile(subject, f"{subject} at boot", path=f"/etc/{subject}", text="x", before=None, service=MENU)
+
+
+LABEL = Command("selinux", "label", script="label", undo="")
+
+
+def test_a_service_gets_nothing_of_a_subject_that_failed(go: Any) -> None:
+    """Files that could not be labelled must not be booted with SELinux on."""
+    changes = [LABEL, boot("selinux"), boot("kernel")]
+    done, errors = go(changes, "label")
+    assert sorted(done) == ["kernel at boot", "menu takes up its settings"]
+    assert errors == ["selinux: label: no"]
+    assert sorted(go(changes)[0]) == ["kernel at boot", "label", "menu takes up its settings", "selinux at boot"]
+
+
+def test_a_service_that_nobody_needs_any_more_is_not_activated(go: Any) -> None:
+    assert go([LABEL, boot("selinux")], "label") == ([], ["selinux: label: no"])
+
+
+def test_without_packages_the_others_go_on(go: Any) -> None:
+    changes = [Install("selinux", "install", packages=("policy",)), LABEL, Command("kernel", "set", script="", undo="")]
+    done, errors = go(changes, "install")
+    assert done == ["set"]
+    assert errors == ["packages: install: no", "selinux: nothing was changed, for want of packages"]
