@@ -105,6 +105,8 @@ def disagreements(reading: SELinuxReading, bar: str | None) -> list[str]:
         found.append(f"/etc/selinux/config names the policy {kind}, which is not installed")
     if bar:
         found.append(f"the next boot's command line has {bar}")
+    if not known(reading.labelled):
+        found.append("the files of this host have no labels")
     if reading.relabel_pending:
         found.append("/.autorelabel asks the next boot to label all files")
     return found

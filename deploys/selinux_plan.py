@@ -40,6 +40,7 @@ PACKAGES = {
 }
 STAGES = ("packages", "prepare", "reboot", "observe", "enforce", "keep")
 TYPES = {"debian": "default", "rhel": "targeted"}
+UNLABELLED = ("unlabeled_t", "default_t", "file_t")
 DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
 
 
@@ -72,8 +73,9 @@ class Stage:
             "reboot": "Next: a reboot, into permissive: a kernel takes SELinux up only when it boots",
             "observe": "Next: its denials are watched",
             "wait": f"Its denials are watched until {until:%Y-%m-%d %H:%M} UTC; so far {rows or 'there are none'}",
-            "held": f"It stays permissive, since enforcing would have refused: {rows}. Put that right, or enforce it "
-                    f"all the same with accept={ACCEPT}",
+            "held": f"It stays permissive, since enforcing would have refused: {rows}. Mend that: a changed policy "
+                    f"is watched anew, and labels are when {OBSERVED} is removed. Or enforce it all the same with "
+                    f"accept={ACCEPT}",
             "enforce": "Next: it enforces live, and goes back by itself unless a fresh connection succeeds",
             "keep": "Next: enforcing is written to disk",
         }[self.name]  # fmt: skip
@@ -100,16 +102,26 @@ def stage(reading: SELinuxReading, bar: str | None, denials: DenialsReading, clo
     if not known(reading.policies) or not known(reading.setfiles):
         return Stage("packages")
     if mode == "disabled" or not known(reading.policy_loaded):  # RHEL 9 runs without a policy where it is disabled
-        ready = known(reading.config_mode) == "permissive" and not bar
+        ready = known(reading.config_mode) == "permissive" and known(reading.labelled) and not bar
         return Stage("reboot" if ready else "prepare")
     since = known(reading.observed_since)
     if since is None:
         return Stage("observe")
-    seen = tuple(row for row in denials.since(since) if row.module == "selinux")
-    until = since + hours * 3600
+    changed = reading.policy_changed or 0  # what another policy refused says nothing of this one
+    seen = tuple(_in_the_way(denials, max(denials.booted, changed), since, known(reading.permissive)))
+    until = max(since, changed) + hours * 3600
     if clock < until:
         return Stage("wait", until, seen, tuple(reading.booleans))
     return Stage("held" if seen else "enforce", until, seen, tuple(reading.booleans))
+
+
+def _in_the_way(denials: DenialsReading, since: int, labelled: int, tolerated: Collection[str]) -> Iterator[Denial]:
+    """What enforcing would have refused, in this boot too: the next one is to enforce. `labelled`: when files without
+    a label got theirs, and are in nobody's way any more. `tolerated` domains stay permissive."""
+    for bare, rows in ((False, denials.since(since)), (True, denials.since(max(since, labelled)))):
+        for row in rows:
+            if row.module == "selinux" and row.subject not in tolerated and (row.target in UNLABELLED) is bare:
+                yield row
 
 
 def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> Iterator[Change]:

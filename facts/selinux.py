@@ -18,6 +18,9 @@ BOOLEANS = f"{FS}/booleans"
 POLICIES = "/etc/selinux"
 OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, we watch what enforcing would refuse
 CONTAINER_MODULES = ("container", "docker", "podman", "virt")
+SAMPLE = "/ /etc/passwd /usr/bin/env /var/lib"  # files that every host has; a label is read without SELinux, too
+PERMISSIVE = "permissive_"  # how semanage(8) names the module that makes a domain permissive
+MODULE_NAMES = (*CONTAINER_MODULES, f"'{PERMISSIVE}*'")
 
 Mode = Literal["enforcing", "permissive", "disabled"]
 
@@ -46,9 +49,12 @@ class SELinuxReading(Jsonable):
     policy_loaded: bool | Unknown
     policy_version: int | Unknown | None  # the newest policy format that this kernel takes; None without SELinux
     modules: tuple[str, ...] | Unknown  # of container, docker, podman and virt those in a policy on disk
+    permissive: tuple[str, ...] | Unknown  # domains that a policy on disk makes permissive: sshd_t …
+    labelled: bool | Unknown  # whether files have labels: a sample
     relabel_pending: bool  # /.autorelabel is there
     config: str | Unknown | None  # the text of /etc/selinux/config
     policies: tuple[str, ...] | Unknown  # types with a compiled policy in /etc/selinux: default, targeted …
+    policy_changed: int | None  # when the newest of them was compiled, in seconds since the epoch
     setfiles: bool | Unknown  # whether files can be labelled
     booleans: dict[str, bool]  # the policy's switches about containers, as the kernel has them
     observed_since: int | Unknown | None  # seconds since the epoch; None: we have not begun to observe
@@ -66,9 +72,10 @@ class SELinux(SectionFact[SELinuxReading]):
     key: ClassVar[str] = "selinux"
     script: ClassVar[str] = rf"""
 show /proc/filesystems {FS}/enforce {FS}/policyvers {LABEL} {CONFIG} /proc/cmdline
-run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in CONTAINER_MODULES)} ')'
-run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*'
+run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in MODULE_NAMES)} ')'
+run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*' -printf '%T@ %p\n'
 run setfiles command -v setfiles
+run labels stat -c %C {SAMPLE}
 [ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
 [ -e {OBSERVED} ] && show {OBSERVED}
 podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
@@ -82,6 +89,7 @@ podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9
     def parse(section: Section) -> SELinuxReading:
         mode = _mode(section)
         config = section.file(CONFIG)
+        modules, policies = _modules(section), _policies(section)
         return SELinuxReading(
             mode=mode,
             config_mode=_setting(config, "SELINUX"),
@@ -89,10 +97,13 @@ podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9
             command_line=parameters(section.text("/proc/cmdline"), PARAMETERS),
             policy_loaded=_policy_loaded(section, mode),
             policy_version=_policy_version(section),
-            modules=_modules(section),
+            modules=modules if isinstance(modules, Unknown) else tuple(sorted(modules & set(CONTAINER_MODULES))),
+            permissive=modules if isinstance(modules, Unknown) else _permissive(modules),
+            labelled=_labelled(section),
             relabel_pending="relabel" in section.blocks,
             config=config,
-            policies=_policies(section),
+            policies=policies if isinstance(policies, Unknown) else tuple(sorted({name for name, _ in policies})),
+            policy_changed=None if isinstance(policies, Unknown) else max((when for _, when in policies), default=None),
             setfiles=_setfiles(section),
             booleans=_booleans(section),
             observed_since=_observed_since(section),
@@ -146,22 +157,29 @@ def _policy_version(section: Section) -> int | Unknown | None:
     return int(text) if text.strip().isdigit() else Unknown(f"{FS}/policyvers holds no number")
 
 
-def _modules(section: Section) -> tuple[str, ...] | Unknown:
+def _modules(section: Section) -> set[str] | Unknown:
+    """Of the modules that are asked for those in a policy on disk, which are not switched off."""
     text = section.file("modules")
     if isinstance(text, Unknown):
         return text
     paths = [line.split("/") for line in (text or "").splitlines() if "/active/modules/" in line]
     disabled = {path[-1] for path in paths if path[-2] == "disabled"}
-    return tuple(sorted({path[-1] for path in paths} & set(CONTAINER_MODULES) - disabled))
+    return {path[-1] for path in paths} - disabled
 
 
-def _policies(section: Section) -> tuple[str, ...] | Unknown:
+def _permissive(modules: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(name.removeprefix(PERMISSIVE) for name in modules if name.startswith(PERMISSIVE)))
+
+
+def _policies(section: Section) -> list[tuple[str, int]] | Unknown:
+    """Type and time of lines such as `1700000000.25 /etc/selinux/default/policy/policy.33`."""
     block = section.block("policies")
     if isinstance(block, Unknown):
         return block
     if block.status != 0 and not block.absent:
         return Unknown(f"{POLICIES}: {block.complaint}")
-    return tuple(sorted({line.split("/")[3] for line in block.text.splitlines() if line.startswith(f"{POLICIES}/")}))
+    found = re.findall(rf"^(\d+)\.\d+ {POLICIES}/([^/\n]+)/", block.text, re.MULTILINE)
+    return [(name, int(when)) for when, name in found]
 
 
 def _setfiles(section: Section) -> bool | Unknown:
@@ -169,6 +187,18 @@ def _setfiles(section: Section) -> bool | Unknown:
     if isinstance(block, Unknown):
         return block
     return block.status == 0 if block.status == 0 or not block.text.strip() else Unknown(f"setfiles: {block.complaint}")
+
+
+def _labelled(section: Section) -> bool | Unknown:
+    """stat(1) prints a label of each file that has one, and complains of the others."""
+    block = section.block("labels")
+    if isinstance(block, Unknown):
+        return block
+    lines = block.text.splitlines()
+    bare = [line for line in lines if "failed to get security context" in line or ":unlabeled_t:" in line]
+    if bare and not any("Operation not permitted" in line or "Permission denied" in line for line in bare):
+        return False
+    return True if block.status == 0 else Unknown(f"labels of files: {block.complaint}")
 
 
 def _booleans(section: Section) -> dict[str, bool]:

@@ -170,7 +170,7 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
   printf '%s\n' "$1" >"$T/seconds"; printf '%s\n' "$5" >"$T/after"
   printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
-  lsms >"$T/lsm"; routes >"$T/routes"
+  lsms >"$T/lsm"; chosen >"$T/lsm.chosen"; routes >"$T/routes"
   ports | sort -u >"$T/ports"
   if [ "$(systemctl is-active docker.service)" = active ]; then
     timeout 60 docker ps -q --no-trunc >"$T/running" || return 1
@@ -185,6 +185,7 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
 
 lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; grep -s . "$R/sys/fs/selinux/enforce" | sed 's/^/enforcing=/'
   ! grep -qs . "$R/sys/kernel/security/apparmor/profiles" || echo "AppArmor profiles"; }
+chosen() { grep -oE '(^| )(security|lsm|selinux|apparmor)=[^ ]*' "$R/proc/cmdline" 2>/dev/null; :; }
 ports() { # where sshd listens, or systemd for it
   ss -Hltnp 2>/dev/null | awk '/"sshd"/ { sub(/.*:/, "", $4); print $4 }'
   for unit in ssh.socket sshd.socket; do
@@ -217,7 +218,11 @@ check_containers() { # Docker starts those with a restart policy, we the others
   [ -z "$lost" ] || { echo "not running:$lost"; return 1; }
 }
 
-check_lsm() { lsms >"$T/lsm.now"; lost=$(grep -Fvx -f "$T/lsm.now" "$T/lsm" | tr '\n' ' '); [ -z "${lost% }" ] || { echo "gone: $lost"; return 1; }; }
+check_lsm() { # the same boot may be the one from AppArmor to SELinux: what its parameters choose instead is not missed
+  lsms >"$T/lsm.now"
+  if [ "$(chosen)" = "$(cat "$T/lsm.chosen")" ]; then meant='^$'; else meant='^(apparmor|AppArmor profiles|selinux|enforcing=.)$'; fi
+  lost=$(grep -Fvx -f "$T/lsm.now" "$T/lsm" | grep -vE "$meant" | tr '\n' ' '); [ -z "${lost% }" ] || { echo "gone: $lost"; return 1; }
+}
 
 check_network() {
   while read -r via dev; do

@@ -274,6 +274,16 @@ def test_a_boot_that_does_not_pass_goes_back_and_says_why(host: Host, spoil: str
     assert host.sh("settled boot-1").stdout.startswith(f"fail {NEW} {NEW_VERSION} was not kept ({check}")
 
 
+def test_the_boot_that_changes_the_security_module_may_be_the_one_of_a_new_kernel(host: Host) -> None:
+    host.put("proc/cmdline", "ro quiet")
+    host.armed().boots(NEW)
+    host.put("proc/cmdline", "ro quiet selinux=1 security=selinux")
+    host.put("sys/kernel/security/lsm", "lockdown,capability,yama,selinux")
+    host.put("sys/kernel/security/apparmor/profiles", "")
+    host.sh("gate")
+    assert host.last()["result"] == "confirmed"
+
+
 def test_a_kernel_that_never_came_up_and_one_that_crashed(host: Host) -> None:
     host.armed().boots(OLD).sh("gate")
     assert (host.last()["result"], host.last()["gate"]) == ("returned", "boot")
