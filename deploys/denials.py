@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from facts.denials import Denial
 
@@ -11,14 +11,15 @@ SHOWN = 8  # kinds of denials in one sentence
 MODES = {"refused": "refused", "allowed": "would have refused", "noted": "noted"}
 ACCESS = {"r": "read", "w": "write", "c": "create", "d": "delete", "a": "append", "k": "lock", "l": "link",
           "m": "map", "x": "execute"}  # fmt: skip
-# The usual reasons, asked in this order: (source, target, class, permission) patterns, and the way out in our words.
+# The usual reasons, asked in this order: (source, target, class, permission) patterns, and the way out in our words, or
+# the boolean that allows it, which not every policy has.
 WAYS = (
-    ((r".*", r"unlabeled_t|file_t|default_t", r".*", r".*"), "the file has no proper label: restorecon -RF on it"),
-    ((r"container_t", r"cgroup_t", r".*", r".*"), "allow it with the boolean container_manage_cgroup"),
-    ((r"container_t", r".*_port_t", r"(tcp|udp)_socket", r"name_connect"), "allow it with container_connect_any"),
+    ((r".*", r"unlabeled_t|file_t|default_t", r".*", r".*"), "the file has no proper label: restorecon -RF on it", ""),
+    ((r"container_t", r"cgroup_t", r".*", r".*"), "", "container_manage_cgroup"),
+    ((r"container_t", r".*_port_t", r"(tcp|udp)_socket", r"name_connect"), "", "container_connect_any"),
     ((r"container_t", r".*", r"file|dir|lnk_file|sock_file", r".*"),
-     "if the container is meant to have it, mount it with :Z (its own) or :z (shared)"),
-    ((r"container_t", r".*", r"capability2?", r".*"), "start that container without what needs the capability"),
+     "if the container is meant to have it, mount it with :Z (its own) or :z (shared)", ""),
+    ((r"container_t", r".*", r"capability2?", r".*"), "start that container without what needs the capability", ""),
 )  # fmt: skip
 
 
@@ -57,10 +58,13 @@ def _seccomp(denial: Denial, who: str) -> str:
     return f"seccomp {did} {who} ({denial.subject}) for {denial.action} on {denial.target}"
 
 
-def way_out(denial: Denial) -> str:
-    """What an operator can do about a denial of SELinux that is in the way."""
+def way_out(denial: Denial, booleans: Collection[str]) -> str:
+    """What an operator can do about a denial of SELinux that is in the way; `booleans` are those of the policy."""
     what = (denial.subject, denial.target, denial.kind, denial.action)
-    for patterns, way in WAYS:
+    for patterns, way, boolean in WAYS:
         if all(re.fullmatch(pattern, value) for pattern, value in zip(patterns, what, strict=True)):
-            return way
+            if way:
+                return way
+            if boolean in booleans:
+                return f"allow it with setsebool -P {boolean} on"
     return f"allow it by a module of your own (audit2allow -M), or semanage permissive -a {denial.subject}"

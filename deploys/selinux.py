@@ -28,12 +28,12 @@ from deploys.engine.control import (
 )
 from deploys.engine.policy import Policy, Rules
 from deploys.kernel_boot import given, next_words
-from deploys.selinux_plan import ACCEPT, category, unlabelled
+from deploys.selinux_plan import ACCEPT, level, unlabelled
 from facts.denials import Denials
 from facts.docker import Docker
 from facts.kernel import Kernel
 from facts.lsm import Lsm
-from facts.reading import known
+from facts.reading import Unknown, known
 from facts.selinux import SELinux, SELinuxReading
 from facts.survey import Survey
 from facts.system import System
@@ -105,6 +105,8 @@ def disagreements(reading: SELinuxReading, bar: str | None) -> list[str]:
         found.append(f"/etc/selinux/config names the policy {kind}, which is not installed")
     if bar:
         found.append(f"the next boot's command line has {bar}")
+    if not known(reading.labelled):
+        found.append("the files of this host have no labels")
     if reading.relabel_pending:
         found.append("/.autorelabel asks the next boot to label all files")
     return found
@@ -130,19 +132,22 @@ def docker_labels(survey: Survey, policy: Policy) -> Verdict:
 
 @on_selinux("containers")
 def containers_confined(survey: Survey, policy: Policy) -> Verdict:
-    docker = survey[Docker]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    if known(survey[SELinux].mode) == "disabled":
+    reading, docker = survey[SELinux], survey[Docker]
+    if not docker.installed and not reading.podman:
+        return not_applicable("neither Docker nor a container of Podman is here")
+    if known(reading.mode) == "disabled":
         return failed("SELinux does not run: no container is in a domain", "confined")
-    containers = known(docker.containers)
+    containers = known(docker.containers) if docker.installed else ()
     problems = [problem for container in containers if (problem := unlabelled(container))]
-    levels = Counter(level for container in containers if (level := category(container)))
-    problems += [f"{count} containers share the category {level}" for level, count in levels.items() if count > 1]
+    problems += [f"Podman's {row.container} runs as {row.label}" for row in reading.podman if not level(row.label)]
+    levels = {(c.name, level(c.process.label)) for c in containers if not isinstance(c.process, Unknown)}
+    levels |= {(row.pod or row.container, level(row.label)) for row in reading.podman}
+    shared = Counter(own for _, own in levels if own)
+    problems += [f"{count} containers share the category {own}" for own, count in shared.items() if count > 1]
     if problems:
         return failed("; ".join(problems), "confined", None, problems)
     unknown_process(containers)
-    count = len(containers)
+    count = len(containers) + len({row.container for row in reading.podman})
     return passed(f"{count} containers, each with a category of its own" if count else "no container runs", "confined",
                   None, "confined")  # fmt: skip
 

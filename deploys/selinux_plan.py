@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -38,30 +38,44 @@ PACKAGES = {
     "debian": ("selinux-policy-default", "policycoreutils", "auditd"),
     "rhel": ("selinux-policy-targeted", "policycoreutils", "container-selinux", "audit"),
 }
+STAGES = ("packages", "prepare", "reboot", "observe", "enforce", "keep")
 TYPES = {"debian": "default", "rhel": "targeted"}
+UNLABELLED = ("unlabeled_t", "default_t", "file_t")
 DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What comes next: packages, prepare, reboot, observe, wait, held, enforce, keep."""
+    """What comes next: packages, prepare, reboot, observe (wait, held), enforce, keep. `booleans`: the policy's."""
 
     name: str
     until: int = 0
     denials: tuple[Denial, ...] = ()
+    booleans: Collection[str] = ()
+
+    @property
+    def place(self) -> str:
+        """`stage 1 of 6, one reboot is to come`."""
+        number = STAGES.index({"wait": "observe", "held": "observe"}.get(self.name, self.name)) + 1
+        reboots = "one reboot" if number <= STAGES.index("reboot") + 1 else "no reboot"
+        return f"stage {number} of {len(STAGES)}, {reboots} is to come"
 
     def say(self) -> str:
         """What the next run, or the operator, has to do."""
+        return f"{self._next()} ({self.place})"
+
+    def _next(self) -> str:
         until = datetime.datetime.fromtimestamp(self.until, datetime.UTC)
-        rows = list_kinds([f"{explain(denial)}: {way_out(denial)}" for denial in self.denials])
+        rows = list_kinds([f"{explain(denial)}: {way_out(denial, self.booleans)}" for denial in self.denials])
         return {
-            "packages": "Next: the policy and its tools are installed (one reboot is to come)",
-            "prepare": "Next: all files are labelled and the boot parameters set (one reboot is to come)",
-            "reboot": "Next: a reboot, into permissive",
+            "packages": "Next: the policy and its tools are installed",
+            "prepare": "Next: all files are labelled, so that one reboot is enough, and the boot parameters set",
+            "reboot": "Next: a reboot, into permissive: a kernel takes SELinux up only when it boots",
             "observe": "Next: its denials are watched",
             "wait": f"Its denials are watched until {until:%Y-%m-%d %H:%M} UTC; so far {rows or 'there are none'}",
-            "held": f"It stays permissive, since enforcing would have refused: {rows}. Put that right, or enforce it "
-                    f"all the same with accept={ACCEPT}",
+            "held": f"It stays permissive, since enforcing would have refused: {rows}. Mend that: a changed policy "
+                    f"is watched anew, and labels are when {OBSERVED} is removed. Or enforce it all the same with "
+                    f"accept={ACCEPT}",
             "enforce": "Next: it enforces live, and goes back by itself unless a fresh connection succeeds",
             "keep": "Next: enforcing is written to disk",
         }[self.name]  # fmt: skip
@@ -88,27 +102,37 @@ def stage(reading: SELinuxReading, bar: str | None, denials: DenialsReading, clo
     if not known(reading.policies) or not known(reading.setfiles):
         return Stage("packages")
     if mode == "disabled" or not known(reading.policy_loaded):  # RHEL 9 runs without a policy where it is disabled
-        ready = known(reading.config_mode) == "permissive" and not bar
+        ready = known(reading.config_mode) == "permissive" and known(reading.labelled) and not bar
         return Stage("reboot" if ready else "prepare")
     since = known(reading.observed_since)
     if since is None:
         return Stage("observe")
-    seen = tuple(row for row in denials.since(since) if row.module == "selinux")
-    until = since + hours * 3600
+    changed = reading.policy_changed or 0  # what another policy refused says nothing of this one
+    seen = tuple(_in_the_way(denials, max(denials.booted, changed), since, known(reading.permissive)))
+    until = max(since, changed) + hours * 3600
     if clock < until:
-        return Stage("wait", until, seen)
-    return Stage("held" if seen else "enforce", until, seen)
+        return Stage("wait", until, seen, tuple(reading.booleans))
+    return Stage("held" if seen else "enforce", until, seen, tuple(reading.booleans))
+
+
+def _in_the_way(denials: DenialsReading, since: int, labelled: int, tolerated: Collection[str]) -> Iterator[Denial]:
+    """What enforcing would have refused, in this boot too: the next one is to enforce. `labelled`: when files without
+    a label got theirs, and are in nobody's way any more. `tolerated` domains stay permissive."""
+    for bare, rows in ((False, denials.since(since)), (True, denials.since(max(since, labelled)))):
+        for row in rows:
+            if row.module == "selinux" and row.subject not in tolerated and (row.target in UNLABELLED) is bare:
+                yield row
 
 
 def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> Iterator[Change]:
     family = context.survey[System].family
     if now.name == "packages":
         if packages := PACKAGES.get(family):
-            yield Install(SUBJECT, "install SELinux's policy and tools", packages=packages)
+            yield Install(SUBJECT, f"install SELinux's policy and tools ({now.place})", packages=packages)
         else:
             yield Blocked(SUBJECT, "install SELinux's policy", why=f"its packages on {family} are not known")
     elif now.name == "prepare":
-        yield from _prepare(reading, boot, family)
+        yield from _prepare(reading, boot, family, now)
     elif now.name == "observe":
         script = f"MARK={OBSERVED}\n{_template('observe.sh')}"
         yield Command(SUBJECT, "label what was made since, and begin to watch what enforcing would refuse",
@@ -121,7 +145,7 @@ def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> I
         yield from _keep(reading, boot, family)
 
 
-def _prepare(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
+def _prepare(reading: SELinuxReading, boot: Boot, family: str, now: Stage) -> Iterator[Change]:
     """Permissive is on disk, and every file labelled, before anything lets SELinux boot."""
     parameters = _parameters(boot, family)
     if isinstance(parameters, Blocked):
@@ -131,8 +155,8 @@ def _prepare(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Chang
     if known(reading.config_mode) != "permissive":
         yield _config(reading, "permissive", kind)
     label = f"TYPE={quote(kind)} unshare --mount sh -c {quote(_template('relabel.sh'))}"
-    yield Command(SUBJECT, "label every file of the host (takes minutes; nothing is confined by it yet)",
-                  script=label, undo="")  # fmt: skip
+    what = f"label every file of the host; this takes minutes, and confines nothing yet ({now.place})"
+    yield Command(SUBJECT, what, script=label, undo="")
     if parameters:
         yield parameters
 
@@ -196,22 +220,17 @@ def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Chan
 
 
 def unlabelled(container: Container) -> str | None:
-    if isinstance(container.process, Unknown):
-        return None
-    parts = container.process.label.split(":")
-    if len(parts) > 2 and parts[2] in DOMAINS:
+    if isinstance(container.process, Unknown) or level(container.process.label):
         return None
     if container.privileged or "disable" in options(container, "label"):
         return f"{container.name} was started without a label"
     return f"{container.name} runs as {container.process.label or 'nothing'}: only a new start gives it a label"
 
 
-def category(container: Container) -> str | None:
-    """`c1,c2` of a label such as system_u:system_r:container_t:s0:c1,c2."""
-    if isinstance(container.process, Unknown):
-        return None
-    parts = container.process.label.split(":")
-    return parts[4] if len(parts) > 4 and parts[2] in DOMAINS else None
+def level(label: str) -> str:
+    """`c1,c2` of a label such as system_u:system_r:container_t:s0:c1,c2; "" of one that is no container's own."""
+    match = re.fullmatch(r"[^:]*:[^:]*:([^:]*):s0:(c\d+(?:,c\d+)+)", label)
+    return match[2] if match and match[1] in DOMAINS else ""
 
 
 def _template(name: str) -> str:

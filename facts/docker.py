@@ -94,8 +94,8 @@ if [ -n "$pids" ]; then
   status=; label=; ns=
   for p in $pids; do
     status="$status /proc/$p/status /proc/$p/uid_map"; ns="$ns /proc/$p/ns"
-    if [ -e /proc/$p/attr/apparmor/current ]; then label="$label /proc/$p/attr/apparmor/current"
-    else label="$label /proc/$p/attr/current"; fi
+    # a kernel that was built with AppArmor has the first one also where it runs with another, and says nothing there
+    label="$label /proc/$p/attr/apparmor/current /proc/$p/attr/current"
   done
   run processes.status grep -sHE '^(Seccomp|NoNewPrivs|CapEff):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
   run processes.label grep -saH '' $label

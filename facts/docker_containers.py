@@ -75,7 +75,9 @@ def _processes(section: Section) -> dict[int, Process]:
         else:
             name, _, value = text.partition(":")
             status.setdefault(pid, {})[name] = value.strip()
-    labels = {pid: text.strip("\0 ") for pid, _, text in _per_process(section.blocks.get("processes.label"))}
+    labels: dict[int, str] = {}
+    for pid, _, text in _per_process(section.blocks.get("processes.label")):
+        labels.setdefault(pid, text.strip("\0 "))
     spaces: dict[int, dict[str, str]] = {}
     for pid, file, text in _per_process(section.blocks.get("processes.ns")):
         spaces.setdefault(pid, {})[file.removeprefix("ns/")] = text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -17,8 +18,20 @@ BOOLEANS = f"{FS}/booleans"
 POLICIES = "/etc/selinux"
 OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, we watch what enforcing would refuse
 CONTAINER_MODULES = ("container", "docker", "podman", "virt")
+SAMPLE = "/ /etc/passwd /usr/bin/env /var/lib"  # files that every host has; a label is read without SELinux, too
+PERMISSIVE = "permissive_"  # how semanage(8) names the module that makes a domain permissive
+MODULE_NAMES = (*CONTAINER_MODULES, f"'{PERMISSIVE}*'")
 
 Mode = Literal["enforcing", "permissive", "disabled"]
+
+
+@dataclass(frozen=True)
+class Labelled(Jsonable):
+    """Processes of one container that have one label. The containers of a pod share theirs."""
+
+    container: str  # the first 12 letters of its id
+    pod: str  # those of its pod's; "" where it is in none
+    label: str
 
 
 @dataclass(frozen=True)
@@ -36,12 +49,16 @@ class SELinuxReading(Jsonable):
     policy_loaded: bool | Unknown
     policy_version: int | Unknown | None  # the newest policy format that this kernel takes; None without SELinux
     modules: tuple[str, ...] | Unknown  # of container, docker, podman and virt those in a policy on disk
+    permissive: tuple[str, ...] | Unknown  # domains that a policy on disk makes permissive: sshd_t …
+    labelled: bool | Unknown  # whether files have labels: a sample
     relabel_pending: bool  # /.autorelabel is there
     config: str | Unknown | None  # the text of /etc/selinux/config
     policies: tuple[str, ...] | Unknown  # types with a compiled policy in /etc/selinux: default, targeted …
+    policy_changed: int | None  # when the newest of them was compiled, in seconds since the epoch
     setfiles: bool | Unknown  # whether files can be labelled
     booleans: dict[str, bool]  # the policy's switches about containers, as the kernel has them
     observed_since: int | Unknown | None  # seconds since the epoch; None: we have not begun to observe
+    podman: tuple[Labelled, ...]  # what runs in Podman's containers, root's and users', where the kernel has SELinux
 
     @property
     def container_domains(self) -> bool | Unknown:
@@ -53,13 +70,17 @@ class SELinux(SectionFact[SELinuxReading]):
     """SELinux as the kernel, its configuration and its policy store have it. Needs no getenforce."""
 
     key: ClassVar[str] = "selinux"
-    script: ClassVar[str] = f"""
+    script: ClassVar[str] = rf"""
 show /proc/filesystems {FS}/enforce {FS}/policyvers {LABEL} {CONFIG} /proc/cmdline
-run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in CONTAINER_MODULES)} ')'
-run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*'
+run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in MODULE_NAMES)} ')'
+run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*' -printf '%T@ %p\n'
 run setfiles command -v setfiles
+run labels stat -c %C {SAMPLE}
 [ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
 [ -e {OBSERVED} ] && show {OBSERVED}
+podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
+  [ -z "$own" ] || grep -saH '' $(printf '%s\n' "$own" | sed -n 's/cgroup:.*/attr\/current/p'); }}
+[ -d {BOOLEANS} ] && have podman && run podman podman
 [ -e /.autorelabel ] && run relabel true
 :
 """
@@ -68,6 +89,7 @@ run setfiles command -v setfiles
     def parse(section: Section) -> SELinuxReading:
         mode = _mode(section)
         config = section.file(CONFIG)
+        modules, policies = _modules(section), _policies(section)
         return SELinuxReading(
             mode=mode,
             config_mode=_setting(config, "SELINUX"),
@@ -75,13 +97,17 @@ run setfiles command -v setfiles
             command_line=parameters(section.text("/proc/cmdline"), PARAMETERS),
             policy_loaded=_policy_loaded(section, mode),
             policy_version=_policy_version(section),
-            modules=_modules(section),
+            modules=modules if isinstance(modules, Unknown) else tuple(sorted(modules & set(CONTAINER_MODULES))),
+            permissive=modules if isinstance(modules, Unknown) else _permissive(modules),
+            labelled=_labelled(section),
             relabel_pending="relabel" in section.blocks,
             config=config,
-            policies=_policies(section),
+            policies=policies if isinstance(policies, Unknown) else tuple(sorted({name for name, _ in policies})),
+            policy_changed=None if isinstance(policies, Unknown) else max((when for _, when in policies), default=None),
             setfiles=_setfiles(section),
             booleans=_booleans(section),
             observed_since=_observed_since(section),
+            podman=tuple(sorted(set(_podman(section)), key=lambda row: (row.container, row.label))),
         )
 
 
@@ -131,22 +157,29 @@ def _policy_version(section: Section) -> int | Unknown | None:
     return int(text) if text.strip().isdigit() else Unknown(f"{FS}/policyvers holds no number")
 
 
-def _modules(section: Section) -> tuple[str, ...] | Unknown:
+def _modules(section: Section) -> set[str] | Unknown:
+    """Of the modules that are asked for those in a policy on disk, which are not switched off."""
     text = section.file("modules")
     if isinstance(text, Unknown):
         return text
     paths = [line.split("/") for line in (text or "").splitlines() if "/active/modules/" in line]
     disabled = {path[-1] for path in paths if path[-2] == "disabled"}
-    return tuple(sorted({path[-1] for path in paths} & set(CONTAINER_MODULES) - disabled))
+    return {path[-1] for path in paths} - disabled
 
 
-def _policies(section: Section) -> tuple[str, ...] | Unknown:
+def _permissive(modules: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(name.removeprefix(PERMISSIVE) for name in modules if name.startswith(PERMISSIVE)))
+
+
+def _policies(section: Section) -> list[tuple[str, int]] | Unknown:
+    """Type and time of lines such as `1700000000.25 /etc/selinux/default/policy/policy.33`."""
     block = section.block("policies")
     if isinstance(block, Unknown):
         return block
     if block.status != 0 and not block.absent:
         return Unknown(f"{POLICIES}: {block.complaint}")
-    return tuple(sorted({line.split("/")[3] for line in block.text.splitlines() if line.startswith(f"{POLICIES}/")}))
+    found = re.findall(rf"^(\d+)\.\d+ {POLICIES}/([^/\n]+)/", block.text, re.MULTILINE)
+    return [(name, int(when)) for when, name in found]
 
 
 def _setfiles(section: Section) -> bool | Unknown:
@@ -156,11 +189,35 @@ def _setfiles(section: Section) -> bool | Unknown:
     return block.status == 0 if block.status == 0 or not block.text.strip() else Unknown(f"setfiles: {block.complaint}")
 
 
+def _labelled(section: Section) -> bool | Unknown:
+    """stat(1) prints a label of each file that has one, and complains of the others."""
+    block = section.block("labels")
+    if isinstance(block, Unknown):
+        return block
+    lines = block.text.splitlines()
+    bare = [line for line in lines if "failed to get security context" in line or ":unlabeled_t:" in line]
+    if bare and not any("Operation not permitted" in line or "Permission denied" in line for line in bare):
+        return False
+    return True if block.status == 0 else Unknown(f"labels of files: {block.complaint}")
+
+
 def _booleans(section: Section) -> dict[str, bool]:
     """Lines such as `/sys/fs/selinux/booleans/container_manage_cgroup:0 0`: the current value, and a pending one."""
     block = section.blocks.get("booleans")
     found = re.findall(rf"^{BOOLEANS}/(\w+):([01]) [01]$", block.text, re.MULTILINE) if block else []
     return {name: value == "1" for name, value in found}
+
+
+def _podman(section: Section) -> Iterator[Labelled]:
+    """Lines such as `/proc/7/cgroup:libpod-ID.scope/container`, and `/proc/7/attr/current:LABEL` of the same."""
+    block = section.blocks.get("podman")
+    lines = block.text.splitlines() if block else []
+    rows = [match.groups() for line in lines if (match := re.match(r"/proc/(\d+)/(cgroup|attr/current):(.*)", line))]
+    labels = {pid: text.strip("\0 ") for pid, file, text in rows if file != "cgroup"}
+    for pid, file, text in rows:
+        own, pod = (re.search(rf"{name}([0-9a-f]{{12}})", text) for name in ("libpod-", "libpod_pod_"))
+        if file == "cgroup" and own and pid in labels:
+            yield Labelled(own[1], pod[1] if pod else "", labels[pid])
 
 
 def _observed_since(section: Section) -> int | Unknown | None:

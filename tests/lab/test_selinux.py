@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, run
+from tests.lab.drive import Result, finish, start
 
 VARIANT = "stock"
 POLICY = """\
@@ -40,7 +40,8 @@ def deploy(vm: Vm, tmp_path_factory: pytest.TempPathFactory) -> Deploy:
     path.write_text(POLICY)
 
     def go(name: str, *options: str, accept: str = "container-restart", yes: bool = True) -> Result:
-        return run(vm, name, "--data", f"policy={path}", "--data", f"accept={accept}", *options, yes=yes)
+        words = ("--data", f"policy={path}", "--data", f"accept={accept}", *options)
+        return finish(*start(vm.inventory(), name, *words, yes=yes), minutes=40)  # a policy takes long to compile
 
     return go
 

@@ -21,7 +21,7 @@ from facts.docker import DaemonJson, Docker
 from facts.kernel import Kernel
 from facts.lsm import Lsm, LsmReading
 from facts.reading import Unknown
-from facts.selinux import CONFIG, SELinux, SELinuxReading
+from facts.selinux import CONFIG, Labelled, SELinux, SELinuxReading
 from facts.survey import Survey
 from facts.system import System, SystemReading
 from tests.unit.test_apparmor import container, docker, kernel
@@ -44,17 +44,24 @@ def selinux(mode: Any = "permissive", says: Any = "permissive", **more: Any) -> 
         "policy_loaded": mode != "disabled",
         "policy_version": 33,
         "modules": ("container", "docker"),
+        "permissive": (),
+        "labelled": True,
         "relabel_pending": False,
         "config": PERMISSIVE.replace("permissive", str(says)),
         "policies": ("default",),
+        "policy_changed": BOOTED,
         "setfiles": True,
         "booleans": {},
         "observed_since": None,
+        "podman": (),
     }
     return SELinuxReading(**{**values, **more})
 
 
-BARE = selinux("disabled", None, config=None, type=None, policies=(), setfiles=False, modules=())
+BARE = selinux(
+    "disabled", None, config=None, type=None, policies=(), policy_changed=None, setfiles=False, modules=(),
+    labelled=False,
+)  # fmt: skip
 INSTALLED = selinux("disabled")
 ENFORCING = selinux("enforcing", "enforcing")
 SELINUX_BOOT = kernel(("ro", "security=selinux"))
@@ -138,6 +145,7 @@ def test_selinux_without_a_policy_is_not_in_force(loaded: Any, want: State) -> N
         (selinux("enforcing", "enforcing", policy_loaded=False), SELINUX_BOOT, "no policy is loaded"),
         (selinux("enforcing", "enforcing", type="mls"), SELINUX_BOOT, "the policy mls, which is not installed"),
         (selinux("enforcing", "enforcing", relabel_pending=True), SELINUX_BOOT, "/.autorelabel"),
+        (selinux("enforcing", "enforcing", labelled=False), SELINUX_BOOT, "files of this host have no labels"),
         (selinux("disabled", "enforcing"), SELINUX_BOOT, "SELinux disabled"),
     ],
 )
@@ -148,7 +156,7 @@ def test_the_reading_that_moved_is_named(reading: SELinuxReading, boot: Any, say
     assert "; " not in found.verdict.reason.split(". Next")[0]
 
 
-@pytest.mark.parametrize("field", ["mode", "config_mode", "policy_loaded", "policies"])
+@pytest.mark.parametrize("field", ["mode", "config_mode", "policy_loaded", "policies", "labelled"])
 def test_what_cannot_be_read_is_unknown(field: str) -> None:
     where = context(selinux(**{"mode": "enforcing", "says": "enforcing", field: DENIED}))  # type: ignore[arg-type]
     assert finding(where).state is State.UNKNOWN
@@ -166,6 +174,7 @@ def test_first_the_packages() -> None:
     (install,) = changes(where)
     assert isinstance(install, Install)
     assert "selinux-policy-default" in install.packages
+    assert "stage 1 of 6, one reboot is to come" in install.what
     assert "one reboot is to come" in finding(where).verdict.reason
     assert "container-selinux" in changes(context(BARE, family="rhel"))[0].packages  # type: ignore[attr-defined]
     assert isinstance(changes(context(BARE, family="arch"))[0], Blocked)
@@ -209,7 +218,10 @@ def test_then_one_reboot() -> None:
     where = context(INSTALLED, SELINUX_BOOT)
     assert finding(where).state is State.PENDING_REBOOT
     assert "Next: a reboot" in finding(where).verdict.reason
+    assert "stage 3 of 6, one reboot is to come" in finding(where).verdict.reason
     assert changes(where) == []
+    bare = changes(context(selinux("disabled", labelled=False), SELINUX_BOOT))
+    assert [type(change) for change in bare] == [Command], "somebody set the words, and nobody labelled"
 
 
 def test_then_it_is_observed_from_this_boot_on() -> None:
@@ -220,6 +232,7 @@ def test_then_it_is_observed_from_this_boot_on() -> None:
     watching = context(selinux(observed_since=CLOCK - 3600), denials=(READ,))
     assert changes(watching) == []
     assert "Its denials are watched until 1970-01-13" in finding(watching).verdict.reason
+    assert "stage 4 of 6, no reboot is to come" in finding(watching).verdict.reason
     assert "sshd_t (sshd) the permission read on file of shadow_t" in finding(watching).verdict.reason
 
 
@@ -233,6 +246,29 @@ def test_denials_keep_it_permissive_and_the_ways_out_are_said() -> None:
     (command,) = changes(context(over, denials=(READ,), accept=ACCEPT))
     assert isinstance(command, Command)
     assert command.armed
+
+
+def test_the_ways_out_lead_out() -> None:
+    """A domain made permissive is not in the way; and what another policy refused says nothing of the one of now."""
+    over = {"observed_since": CLOCK - 50 * 3600}
+    assert [type(c) for c in changes(context(selinux(**over, permissive=("sshd_t",)), denials=(READ,)))] == [Command]
+    mended = selinux(**over, policy_changed=CLOCK - 30)
+    assert changes(context(mended, denials=(READ,))) == []
+    assert "so far there are none" in finding(context(mended, denials=(READ,))).verdict.reason
+    at_once = SELinuxRules(enforcing=True, observe_hours=0)
+    assert [type(c) for c in changes(context(mended, rules=at_once, denials=(READ,)))] == [Command]
+
+
+def test_what_this_boot_showed_counts_too_but_for_files_that_have_their_label_now() -> None:
+    early = {"observed_since": CLOCK - 50 * 3600}
+    at_boot = Denial(
+        "selinux", "allowed", "systemd_networkd_t", "map_create", "systemd_networkd_t", "bpf", (), (BOOTED,)
+    )
+    bare = Denial("selinux", "allowed", "sshd_t", "read", "unlabeled_t", "file", (), (BOOTED,))
+    assert "map_create" in finding(context(selinux(**early), denials=(at_boot,))).verdict.reason
+    assert [type(c) for c in changes(context(selinux(**early), denials=(bare,)))] == [Command]
+    again = Denial("selinux", "allowed", "sshd_t", "read", "unlabeled_t", "file", (), (BOOTED, CLOCK - 60))
+    assert "(once): the file has no proper label" in finding(context(selinux(**early), denials=(again,))).verdict.reason
 
 
 def test_without_denials_it_enforces_with_a_way_back() -> None:
@@ -302,6 +338,29 @@ def test_containers(host: Any, labels: State, confined: State) -> None:
     where = context(host=host)
     assert finding(where, "docker-labels").state is labels
     assert finding(where, "containers-confined").state is confined
+
+
+def pods(*rows: tuple[str, str, str]) -> SELinuxReading:
+    return selinux("enforcing", "enforcing", podman=tuple(Labelled(*row) for row in rows))
+
+
+@pytest.mark.parametrize(
+    ("reading", "host", "state", "says"),
+    [
+        (pods(("a1", "", LABEL)), docker(installed=False), State.PASS, "1 containers"),
+        (pods(("a1", "p1", LABEL), ("a2", "p1", LABEL)), docker(installed=False), State.PASS, "2 containers"),
+        (pods(("a1", "", LABEL), ("a2", "", LABEL)), docker(installed=False), State.FAIL, "share the category c1,c2"),
+        (pods(("a1", "", LABEL)), labelled(LABEL), State.FAIL, "share the category c1,c2"),
+        (pods(("a1", "", "unconfined_u:unconfined_r:unconfined_t:s0")), docker(installed=False), State.FAIL,
+         "Podman's a1 runs as unconfined_u"),
+        (pods(("a1", "", "system_u:system_r:container_t:s0-s0:c0.c1023")), docker(installed=False), State.FAIL,
+         "Podman's a1 runs as"),
+    ],
+)  # fmt: skip
+def test_containers_of_podman(reading: SELinuxReading, host: Any, state: State, says: str) -> None:
+    found = finding(context(reading, host=host), "containers-confined")
+    assert found.state is state
+    assert says in found.verdict.reason
 
 
 def test_docker_is_told_to_label_and_containers_are_started_anew_by_name_only() -> None:

@@ -46,6 +46,19 @@ def test_frames_stopped(own: Outcome, others: list[Outcome], holds: bool | None)
 
 
 @pytest.mark.parametrize(
+    ("read", "own", "mode", "holds"),
+    [
+        (failed(errno.EACCES), WORKED, printed("1"), True),
+        (WORKED, WORKED, printed("0"), False),
+        (failed(errno.EACCES), failed(errno.EACCES), printed("1"), None),  # it reads nothing at all
+        (WORKED, WORKED, failed(errno.ENOENT), None),
+    ],
+)
+def test_kept_apart(read: Outcome, own: Outcome, mode: Outcome, holds: bool | None) -> None:
+    assert verdict.kept_apart(read, own, mode).holds is holds
+
+
+@pytest.mark.parametrize(
     ("inside", "outside", "holds"),
     [
         (failed(errno.EPERM), failed(errno.EFAULT), True),

@@ -5,6 +5,7 @@
 # option that weakens it; when its attempts are made it listens. `loose` has CAP_SYS_ADMIN and all of /proc in sight, so
 # that only an LSM or a user namespace is left in the way; it also tries to reach `plain`, on the default bridge (where
 # there is one) and on a network made just now with default options. The host's own attempts show that `plain` listens.
+# Files that anybody may read: in /own, which is labelled as that of `plain` where SELinux runs, and in /host.
 docker() { timeout -k 5 120 docker "$@"; }
 probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 dir=$(mktemp -d /run/hullproof-probe.XXXXXX) || exit 1
@@ -52,9 +53,12 @@ reach() { # prefix: an agenda to reach `plain` on each network
 
 echo "for the host's root only" > "$dir/secret"
 chmod 600 "$dir/secret"
+for folder in own host; do
+    mkdir -m 755 "$dir/$folder" && echo "read" > "$dir/$folder/file" && chmod 644 "$dir/$folder/file" || exit 1
+done
 "$agent" "$option" "$source" "$outside"
 
-container plain "$plain" --volume "$dir/secret:/secret:ro" && docker start "$probe-plain" > /dev/null || exit 1
+container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && docker start "$probe-plain" > /dev/null || exit 1
 each='{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}}{{println}}{{end}}'
 addresses=$(docker inspect -f "$each" "$probe-plain")
 last=$(($(date +%s) + 30))
@@ -69,6 +73,7 @@ done
 printf '%s\n' "$seen"
 
 container loose "$loose
-$(reach sibling)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe &&
+$(reach sibling)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe \
+    --volume "$dir/own:/siblings:ro" --volume "$dir/host:/host:ro" &&
     docker start -a "$probe-loose"
 docker logs "$probe-plain"

@@ -48,16 +48,19 @@ def containers(prober: Prober) -> Outcomes:
         *system_calls(prober, "container:"),
         call(prober, "raw_socket", (41, 198), "i:2", "i:3", "i:1"),  # AF_INET, SOCK_RAW, IPPROTO_ICMP
         call(prober, "packet_socket", (41, 198), "i:17", "i:3", "i:768"),  # AF_PACKET, SOCK_RAW, ETH_P_ALL
+        attempt("own_file", "read", "/own/file"),
         attempt("listen", "listen", PORT),
     ]
     loose = [
         call(prober, "mount", (165, 40), "s:none", "s:/probe", "s:tmpfs", "i:0", "i:0"),
         attempt("core_pattern", "rewrite", "/proc/sys/kernel/core_pattern"),
         attempt("sysrq", "write", "/proc/sysrq-trigger", "h"),
+        attempt("siblings_file", "read", "/siblings/file"),
+        attempt("hosts_file", "read", "/host/file"),
     ]
     return prober.run(
         "containers.sh",
-        outside=agenda(system_calls(prober, "host:")),
+        outside=agenda([*system_calls(prober, "host:"), attempt("selinux", "read", "/sys/fs/selinux/enforce")]),
         plain=agenda(plain),
         loose=agenda(loose),
         port=PORT,

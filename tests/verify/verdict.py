@@ -33,6 +33,14 @@ def call_denied(inside: Outcome, outside: Outcome) -> Verdict:
     return Verdict(inside.denied or inside.errno == errno.ENOSYS, evidence)
 
 
+def kept_apart(read: Outcome, own: Outcome, selinux: Outcome) -> Verdict:
+    """A file with a label of somebody else, read in a container that can read its own. `selinux`: the host's mode."""
+    if selinux.errno in ABSENT:
+        return Verdict(None, "this host does not run with SELinux")
+    evidence = f"SELinux's mode is {selinux.text.strip()}; of others: {read}; its own: {own}"
+    return Verdict(read.denied if own.worked else None, evidence)
+
+
 def unreached(inside: Outcome, outside: Outcome) -> Verdict:
     """A connection that must not come about, beside the host's own to the same place. A refusal is an answer, and so
     counts as reached."""
