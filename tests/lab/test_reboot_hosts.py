@@ -19,6 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 SECONDS = 15
 
+# No machine of the lab is in it, so once is enough.
+pytestmark = [pytest.mark.lab, pytest.mark.on("debian13"), pytest.mark.usefixtures("distribution")]
+
 # `arm` takes sshd down a second later, with the connection that it came over; host b never comes back.
 DEPLOY = """
 import sys
