@@ -6,7 +6,7 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: an emulator, and the tools that make a disk out of Debian packages.
 LAB_PACKAGES = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
 
-.PHONY: check lint unit test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
+.PHONY: check lint processes unit test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
 
 $(VENV)/.ready: requirements.lock
 	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
@@ -14,15 +14,21 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 check: $(VENV)/.ready
-	$(MAKE) -j2 lint unit
+	$(MAKE) -j2 lint processes unit
 
 lint:
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 	$(BIN)/mypy
 
+# What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
+PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial entry_points)
+
+processes:
+	$(BIN)/pytest -q $(PROCESSES)
+
 unit:
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q tests/unit $(addprefix --ignore=,$(PROCESSES))
 
 lab-packages:
 	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
