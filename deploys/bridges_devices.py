@@ -49,6 +49,7 @@ class Move:
 
 
 def wanted(rules: BridgesRules) -> list[WantedBridge]:
+    """The kernel's bridges; those of Open vSwitch are elsewhere."""
     return [
         WantedBridge(
             net.bridge,
@@ -57,6 +58,7 @@ def wanted(rules: BridgesRules) -> list[WantedBridge]:
             tuple(_ports(net)),
         )
         for name, net in rules.networks.items()
+        if net.switch == "linux"
     ]
 
 
