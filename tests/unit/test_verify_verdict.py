@@ -45,17 +45,22 @@ def test_frames_stopped(own: Outcome, others: list[Outcome], holds: bool | None)
     assert verdict.frames_stopped(found).holds is holds
 
 
+INIT = printed("system_u:system_r:init_t:s0")
+
+
 @pytest.mark.parametrize(
-    ("read", "own", "mode", "holds"),
+    ("read", "own", "first", "holds"),
     [
-        (failed(errno.EACCES), WORKED, printed("1"), True),
-        (WORKED, WORKED, printed("0"), False),
-        (failed(errno.EACCES), failed(errno.EACCES), printed("1"), None),  # it reads nothing at all
-        (WORKED, WORKED, failed(errno.ENOENT), None),
+        (failed(errno.EACCES), WORKED, INIT, True),
+        (WORKED, WORKED, INIT, False),
+        (failed(errno.EACCES), failed(errno.EACCES), INIT, None),  # it reads nothing at all
+        (WORKED, WORKED, printed("unconfined"), None),  # AppArmor
+        (WORKED, WORKED, printed("kernel"), None),  # SELinux without a policy: what apparmor=0 leaves on Debian
+        (WORKED, WORKED, failed(errno.EINVAL), None),
     ],
 )
-def test_kept_apart(read: Outcome, own: Outcome, mode: Outcome, holds: bool | None) -> None:
-    assert verdict.kept_apart(read, own, mode).holds is holds
+def test_kept_apart(read: Outcome, own: Outcome, first: Outcome, holds: bool | None) -> None:
+    assert verdict.kept_apart(read, own, first).holds is holds
 
 
 @pytest.mark.parametrize(

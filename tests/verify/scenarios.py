@@ -60,7 +60,7 @@ def containers(prober: Prober) -> Outcomes:
     ]
     return prober.run(
         "containers.sh",
-        outside=agenda([*system_calls(prober, "host:"), attempt("selinux", "read", "/sys/fs/selinux/enforce")]),
+        outside=agenda([*system_calls(prober, "host:"), attempt("first", "read", "/proc/1/attr/current")]),
         plain=agenda(plain),
         loose=agenda(loose),
         port=PORT,

@@ -21,6 +21,6 @@ TITLES = {
 def test_stopped(prober: Prober, proof: Proof, what: str) -> None:
     def attempts() -> Verdict:
         found = scenarios.containers(prober)
-        return kept_apart(found[what], found["own_file"], found["selinux"])
+        return kept_apart(found[what], found["own_file"], found["first"])
 
     proof.settle(attempts)
