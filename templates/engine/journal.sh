@@ -4,7 +4,7 @@
 #     entry.json       what it is, in words
 #     path             the file it is about, behind any link
 #     original         that file as it was (cp -a: content, mode, owner, ACL, xattrs); `absent` where there was none
-#     written          sha256 of what we wrote; `packages` what an installation added
+#     written          sha256 of what we wrote; `asked` what was to be installed, `packages` what that added
 #     undo             sh: takes a live change back; `activate`: sh: makes the restored file live
 #     done             the change was made
 #   $J/armed           these changes wait to be confirmed over a fresh connection, or the host takes them back
@@ -111,9 +111,11 @@ apt() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y -o Dpkg:
 
 install_packages() { # ID JSON NAME...: what was added, dependencies too, is what an undo removes
   id=$1; json=$2; shift 2
-  if ! why=$( { entry "$id" "$json" "" "" && packages >"$E.new/before" && seal; } 2>&1); then fail "$id" "the journal cannot be written: $why"; return 1; fi
+  if ! why=$( { entry "$id" "$json" "" "" && packages >"$E.new/before" && printf '%s\n' "$@" | sort -u >"$E.new/asked" && seal; } 2>&1); then
+    fail "$id" "the journal cannot be written: $why"; return 1
+  fi
   if command -v apt-get >/dev/null 2>&1; then
-    why=$( { apt --no-install-recommends install "$@" || { apt update && apt --no-install-recommends install "$@"; }; } 2>&1 </dev/null)
+    why=$( { apt --no-install-recommends install "$@" || { half_done; apt update && apt --no-install-recommends install "$@"; }; } 2>&1 </dev/null)
   else
     why=$(dnf -q -y --setopt=install_weak_deps=False install "$@" 2>&1 </dev/null)
   fi
@@ -123,9 +125,11 @@ install_packages() { # ID JSON NAME...: what was added, dependencies too, is wha
   : >"$J/$id/done"; ok "$id"
 }
 
+half_done() { DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a; } # apt refuses where power was lost midway
+
 remove_packages() { # FILE with their names
   [ -s "$1" ] || return 0
-  if command -v apt-get >/dev/null 2>&1; then apt purge $(cat "$1"); else dnf -q -y remove $(cat "$1"); fi </dev/null
+  if command -v apt-get >/dev/null 2>&1; then apt purge $(cat "$1") || { half_done && apt purge $(cat "$1"); }; else dnf -q -y remove $(cat "$1"); fi </dev/null
 }
 
 undo() { # ENTRY: what is there now is kept beside the original, so that an undo can be understood later
@@ -139,6 +143,8 @@ undo() { # ENTRY: what is there now is kept beside the original, so that an undo
       rm -f -- "$path" && { [ ! -e "$1/made" ] || rmdir -- "$(dirname -- "$path")" 2>/dev/null || :; }
     fi || return 1
   fi
+  # An installation that was cut off: what was asked for is known, what came with it is not, and stays.
+  [ ! -e "$1/asked" ] || [ -e "$1/packages" ] || comm -13 "$1/before" "$1/asked" >"$1/packages"
   if [ -e "$1/packages" ]; then remove_packages "$1/packages" || return 1; fi
   for hook in undo activate; do
     if [ -n "$(cat "$1/$hook" 2>/dev/null)" ]; then sh "$1/$hook" </dev/null || return 1; fi
