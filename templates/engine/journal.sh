@@ -74,7 +74,7 @@ write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE <base64
     rm -f -- "$new"; fail "$id" "the journal cannot keep the original of $path, so it was not touched: $why"; return 1
   fi
   if ! why=$(replace "$new" "$path" 2>&1); then rm -f -- "$new"; fail "$id" "$path: $why"; return 1; fi
-  command -v restorecon >/dev/null 2>&1 && restorecon "$path" 2>/dev/null
+  command -v restorecon >/dev/null 2>&1 && restorecon "$path" 2>/dev/null 9>&- # which may not have our lock
   finish "$id" "$8"
 }
 
