@@ -1,0 +1,146 @@
+"""What the filter of declared bridges lets through, and the picture of who reaches whom."""
+
+from __future__ import annotations
+
+from deploys.bridges_filter import eui64, filter_text
+from deploys.bridges_forward import forward_text
+from deploys.bridges_picture import picture, render_mermaid, render_text
+from deploys.bridges_rules import Allow, BridgesRules
+from deploys.engine.change import Blocked, WriteFile
+from deploys.engine.control import State
+from facts.bridges import (
+    RULES_FILE,
+    UNIT_FILE,
+)
+from tests.unit.test_bridges import (
+    BARE,
+    DEVICES,
+    DNS,
+    FLOW,
+    MAC,
+    OPEN,
+    RULES,
+    context,
+    device,
+    hardened,
+    on,
+    plan,
+    reading,
+    replace_rules,
+    state,
+)
+
+# ------------------------------------------------------------------------------------------------ the filter
+
+
+def chain(text: str, name: str) -> list[str]:
+    body = text.split(f"\tchain {name} {{\n", 1)[1].split("\n\t}", 1)[0]
+    return [line.strip() for line in body.splitlines()]
+
+
+def test_ports_of_one_network_do_not_meet_and_vlans_do_only_within() -> None:
+    text = filter_text(RULES)
+    assert chain(text, "within-tenants") == ["drop"]
+    assert chain(text, "within-web") == [
+        'iifname { "web-a" } oifname { "web-a" } accept',
+        'iifname "eth1" oifname { "web-a" } accept',
+        'iifname { "web-a" } oifname "eth1" accept',
+        'iifname { "db" } oifname { "db" } accept',
+        "drop",
+    ]
+    assert "ether type { 8021q, 8021ad } drop" in chain(text, "from-web")
+    assert chain(text, "from-web")[-1] == "drop", "a port in no VLAN sends nothing"
+
+
+def test_flows() -> None:
+    text = filter_text(replace_rules(allow=(
+        FLOW, DNS, Allow.model_validate({"from": "tenants", "to": "world"}),
+        Allow.model_validate({"from": "world", "to": "web.10", "proto": "icmp"}),
+        Allow.model_validate({"from": "web.10", "to": "tenants", "proto": "udp"}),
+    )))  # fmt: skip
+    ours = '{ "br-tenants", "br-web.10", "br-web.20" }'
+    assert chain(text, "to-host")[2:] == ['iifname "br-tenants" udp dport 53 accept', "drop"]
+    assert chain(text, "between") == [
+        "ct state established,related accept",
+        'iifname "br-web.10" oifname "br-web.10" accept',
+        'iifname "br-web.20" oifname "br-web.20" accept',
+        'iifname "br-web.10" oifname "br-web.20" tcp dport 5432 accept',
+        f'iifname "br-tenants" oifname != {ours} accept',
+        f'iifname != {ours} oifname "br-web.10" meta l4proto {{ icmp, ipv6-icmp }} accept',
+        'iifname "br-web.10" oifname "br-tenants" meta l4proto udp accept',
+        "drop",
+    ]
+
+
+def test_addresses_belong_to_their_port() -> None:
+    text = filter_text(RULES)
+    port = chain(text, "port-t-b")
+    assert f"ether saddr != {MAC} drop" in port
+    assert "ip6 saddr != { fe80::ff:fe00:800b, :: } drop" in port
+    assert 'iifname != "t-b" arp saddr ip { 10.80.0.11 } drop' in chain(text, "from-tenants")
+    assert "arp saddr ip 10.80.0.1 drop" in chain(text, "segment-tenants")
+    assert eui64(MAC) == "fe80::ff:fe00:800b"
+
+
+def test_only_the_metadata_address() -> None:
+    rules = BridgesRules(metadata="closed")
+    text = filter_text(rules)
+    assert chain(text, "prerouting")[1:] == []
+    assert 'meta iifkind "bridge" ip daddr 169.254.169.254 drop' in text
+    assert "hook input" not in text
+    where = context(rules=rules)
+    assert state(where, "declared") is State.NOT_APPLICABLE
+    assert state(where, "filter") is State.FAIL
+    assert [change.path for change in plan(where) if isinstance(change, WriteFile)] == [UNIT_FILE, RULES_FILE]
+
+
+# ------------------------------------------------------------------------------------------------ the picture
+
+KERNEL_SAYS = (
+    "table inet bridges-hullproof {", "\tchain to-host {", '\t\tiifname "br-tenants" udp dport 53 accept', "\t}",
+    "\tchain between {", '\t\tiifname "br-web.10" oifname "br-web.10" accept',
+    '\t\tiifname "br-web.10" oifname "br-web.20" tcp dport 5432 accept',
+    '\t\tiifname "br-tenants" oifname != { "br-web.10", "br-tenants" } accept', "\t}", "}",
+)  # fmt: skip
+
+
+def test_the_picture_says_what_differs() -> None:
+    devices = (*DEVICES, device("evil", master="br-tenants", peer='netns ]" --> x', port=OPEN))
+    survey = context(hardened(devices=devices, listed=KERNEL_SAYS), on()).survey
+    seen = picture(RULES, survey)
+    text = render_text(seen)
+    assert "  web.10  (br-web.10, 10.81.10.1/24)\n    ├─ web-a ─ netns web-a, meets its neighbours" in text
+    assert "    ├─ t-a ─ netns t-a\n" in text
+    assert "  web.10 ──▶ web.20: tcp/5432\n" in f"{text}\n"
+    assert "  tenants ──▶ world: any  (FOUND, NOT DECLARED)" in text
+    drawn = render_mermaid(seen)
+    assert '  n1 -->|"tcp/5432"| n2' in drawn
+    assert '  n0 ==>|"any"| n4' in drawn
+    assert '["evil: netns ?? --? x"]' in drawn
+    gone = render_text(picture(RULES, context(hardened(listed=()), on()).survey))
+    assert "tenants ──▶ anybody: no filter  (FOUND, NOT DECLARED)" in gone
+    assert "web.10 ──▶ web.20: tcp/5432  (declared, not found)" in gone
+
+
+def test_what_iptables_has_to_pass() -> None:
+    world = Allow.model_validate({"from": "tenants", "to": "world"})
+    text = forward_text(replace_rules(allow=(FLOW, DNS, world)), ("eth0", "eth5"))
+    passes = [line.strip() for line in text.splitlines() if line.startswith("  pass ")]
+    assert passes == [
+        "pass br-tenants br-tenants", "pass br-tenants eth0", "pass br-tenants eth5", "pass br-web br-web",
+        "pass br-web.10 br-web.20",
+    ]  # fmt: skip
+
+
+def test_bridges_of_engines_are_guarded_by_name_also_those_to_come() -> None:
+    rules = BridgesRules(isolated_engines=("podman", "lxc"))
+    text = filter_text(rules)
+    assert chain(text, "forward")[1:] == [
+        'meta ibrname "podman*" drop', 'meta ibrname "cni-podman*" drop', 'meta ibrname "lxcbr*" drop',
+    ]  # fmt: skip
+    assert 'iifname "lxcbr*" oifname "lxcbr*" drop' in chain(text, "engines")
+    busy = (*BARE, device("lxcbr0", "bridge"), device("v1", master="lxcbr0"), device("v2", master="lxcbr0"))
+    (blocked,) = plan(context(reading(devices=busy), rules=rules))
+    assert isinstance(blocked, Blocked)
+    assert "lxcbr0: netns v1, netns v2" in blocked.why
+    assert len(plan(context(reading(devices=busy), rules=rules, accept="network-isolation"))) == 2
