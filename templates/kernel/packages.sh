@@ -34,7 +34,10 @@ room() { # as much as the running kernel takes, and a bit more
 
 bootable() { # what was installed could be booted; otherwise the next boot must not take it
   set -- $(newest)
-  why=$(check_image "$1") || { (keep >/dev/null 2>&1); die "$1 was installed and could not be booted: $why; $(uname -r) stays the default"; }
+  why=$(check_image "$1") || {
+    choose "$(uname -r)" >/dev/null 2>&1 && default="$(uname -r) stays the default" || default="and it may be GRUB's default"
+    die "$1 was installed and could not be booted: $why; $default"
+  }
   [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, and GRUB's menu has no entry for it"
   put "$S/upgraded" "$(uname -r)"
 }

@@ -64,6 +64,13 @@ def test_a_kernel_that_was_installed_and_cannot_be_booted_is_no_default(apt: Hos
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 
+def test_it_is_no_default_either_where_grub_could_not_boot_it_once(apt: Host) -> None:
+    apt.put("abstraction", "lvm")
+    (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
+    assert f"{OLD} stays the default" in apt.packages("upgrade 1 linux-image-cloud-amd64").stdout
+    assert apt.grub() == {"saved_entry": OLD_ENTRY}
+
+
 def test_without_room_nothing_is_installed(apt: Host) -> None:
     (apt.root / "bin/df").unlink()
     (apt.root / "bin/df").write_text("#!/bin/sh\necho head; echo /dev/vda1 1000 900 4096 90% /boot\n")
