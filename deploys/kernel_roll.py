@@ -51,7 +51,7 @@ def plan(context: Context) -> Iterable[Change]:
     yield from coming
     if boots:
         yield _reboot(context)
-    elif pending:
+    elif pending or (installs and context.policy[KernelRules].reboot in ("window", "now")):
         yield Blocked("kernel", "reboot into the newest installed kernel", why=why_not, warns=_was_rejected(kernel))
     elif context.failing("kernel.reboot-needed"):
         yield _default(context)

@@ -168,6 +168,14 @@ def test_an_update_without_a_reboot_installs_and_touches_nothing_else() -> None:
     assert install.undo.endswith(f"\nprefer {OLD}\n")
 
 
+def test_an_update_that_will_not_be_booted_says_so_and_why() -> None:
+    lvm = kernel(offers=(META,), once="GRUB cannot write its environment on /dev/mapper/vg-root")
+    install, told = plan(lvm, update="security", running="newest-installed", reboot="now")
+    assert isinstance(install, Command)
+    assert isinstance(told, Blocked)
+    assert "/dev/mapper/vg-root" in told.why
+
+
 def test_never_is_never() -> None:
     for rules in ({"reboot": "never"}, {}):
         (told,) = plan(kernel(**PENDING), running="newest-installed", **rules)
