@@ -198,6 +198,13 @@ def test_an_update_with_a_reboot_keeps_the_way_back_first_and_reboots_last() -> 
     assert changes[-1].interrupts == "reboots once, because 6.1.192-2 is to be installed; no container runs"
 
 
+def test_one_reboot_serves_all_that_need_one() -> None:
+    words = ["slab_nomerge", "init_on_alloc=1"]
+    changes = plan(kernel(**PENDING), running="newest-installed", reboot="now", boot_parameters=words)
+    (reboot,) = [change for change in changes if isinstance(change, HostReboot)]
+    assert f"{NEW} is installed, and for other findings that need one (2); no container" in reboot.interrupts
+
+
 def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice() -> None:
     unit = (TEMPLATES / "hullproof-boot-gate.service").read_text()
     gate = {**dict.fromkeys(GATE_FILES, unit), GATE_SCRIPT: f"{library()}\ngate\n"}
