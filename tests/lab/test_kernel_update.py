@@ -19,6 +19,8 @@ from tests.lab.kernels import THERE, offer
 VARIANT = "stock"
 STATE = "/var/lib/hullproof/boot"
 DEADLINE = 600
+# A process that ends when it is told to: one that does not is waited for, 90 s at each shutdown.
+RUNS = "lab/busybox:1 sh -c 'trap exit TERM; sleep 1000000000 & wait'"
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
@@ -29,8 +31,7 @@ def new(vm: Vm, distribution: str) -> str:
     release = offer(vm, distribution)
     vm.ssh(  # without the parser Docker 20.10 starts no container
         "DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends apparmor >/dev/null &&"
-        "docker run -d --restart unless-stopped --stop-timeout 1 --name kept lab/busybox:1 sleep 1000000000 &&"
-        "docker run -d --stop-timeout 1 --name plain lab/busybox:1 sleep 1000000000",
+        f"docker run -d --restart unless-stopped --name kept {RUNS} && docker run -d --name plain {RUNS}",
         timeout=300,
     )
     vm.save("offered")

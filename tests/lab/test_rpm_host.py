@@ -12,7 +12,7 @@ import pytest
 
 from deploys.kernel_roll import library
 from facts.kernel import Kernel, KernelReading
-from facts.kernel_packages import Package
+from facts.kernel_packages import Package, Reboot
 from facts.kernel_updates import Offer
 from facts.survey import survey_script
 from tests.lab.image import cache_dir, digest, lock, mirror, run
@@ -80,6 +80,7 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
 def test_a_security_update_is_offered_installed_beside_the_old_kernel_and_no_default(host: Root) -> None:
     host.sh("dnf -q makecache")
     before = host.look()
+    assert before.reboot == Reboot(True, "installed after this boot: kernel-core"), "as needs-restarting(1) would say"
     assert before.updates.offers == (Offer("kernel-core", OLD, NEW, NEW, security=True, held=False),)
     assert [package.version for package in known_packages(before)] == [OLD]
 
@@ -88,6 +89,7 @@ def test_a_security_update_is_offered_installed_beside_the_old_kernel_and_no_def
     host.call("upgrade 1 'kernel*'")
     after = host.look()
     assert [package.version for package in known_packages(after)] == [OLD, NEW]
+    assert after.reboot == Reboot(True, f"runs {OLD}.x86_64 built as {OLD}; {NEW}.x86_64 {NEW} is installed")
     assert after.boot.release == f"{OLD}.x86_64", "the next boot takes the old one"
     assert after.boot.releases == (f"{OLD}.x86_64", f"{NEW}.x86_64")
     assert host.call("newest") == f"{NEW}.x86_64 {NEW}\n"
