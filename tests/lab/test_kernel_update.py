@@ -7,6 +7,7 @@ does not; and ends with both running, under the kernel that the drill is about.
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -133,19 +134,31 @@ def test_an_update_is_planned_then_done_confirmed_and_undone(offered: Vm, new: s
     assert "kept" in containers(vm)
 
 
-def test_what_was_installed_before_is_booted_once_that_is_allowed(installed: Vm, new: str, tmp_path: Path) -> None:
+def test_what_was_installed_before_is_booted_and_kept_though_the_controller_dies(
+    installed: Vm, new: str, tmp_path: Path
+) -> None:
     said = "/var/tmp/said"
     drain = {
         "before": f"docker stop plain && echo before >{said}",
         "after": f"docker ps --format {{{{.Names}}}} >>{said}",
     }
-    done = harden(installed, policy(tmp_path, reboot="now", drain=drain))
-    assert done.code == 0, done.out + done.err
+    path = policy(tmp_path, reboot="now", drain=drain)
+    process, _ = start(installed.inventory(), "harden.py", "--data", f"policy={path}")
+    # The host goes down while this waits.
+    installed.ssh(f"until ls {STATE}/trial/armed; do sleep 0.5; done", check=False, timeout=1200)
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 2 * DEADLINE
+    while "result=" not in (ended := installed.answers(f"cat {STATE}/last") or ""):
+        assert time.monotonic() < end, "the host came to no end by itself"
+        time.sleep(5)
+    assert "result=confirmed" in ended
     assert_on(installed, new)
-    assert done.not_holding() == {}
     assert sorted(installed.ssh(f"cat {said}").stdout.split()) == ["before", "kept", "plain"], (
         "and in between it was gone"
     )
+    done = harden(installed, path)
+    assert (done.code, done.host()["changes"], done.not_holding()) == (0, [], {}), done.out + done.err
 
 
 def assert_went_back(vm: Vm, path: Path, old: str, gate: str) -> None:
