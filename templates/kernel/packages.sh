@@ -7,14 +7,17 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
   security=$1; shift
   mkdir -p "$S"
   if command -v apt-get >/dev/null 2>&1; then
-    # What was cut off midway is brought to its end first.
-    [ -z "$(dpkg --audit)" ] || { dpkg --force-confold --configure -a && apt --fix-broken install; } || exit 1
+    cut=$(dpkg --audit) # what was cut off midway is brought to its end first
+    [ -z "$cut" ] || { dpkg --force-confold --configure -a && apt --fix-broken install; } || exit 1
     apt update || die "the package lists could not be refreshed"
     : >"$S/lists"
     plan=$(apt -s --only-upgrade install "$@") || die "apt cannot do it: $plan"
-    printf '%s\n' "$plan" | grep -q '^Inst linux-image-[0-9]' || { echo "no newer kernel is offered"; return 0; }
-    room
-    apt --only-upgrade install "$@" || die "the kernel could not be installed"
+    if printf '%s\n' "$plan" | grep -q '^Inst linux-image-'; then # the image, or what asks for it where that is there already
+      room
+      apt --only-upgrade install "$@" || die "the kernel could not be installed"
+    elif [ -z "$cut" ]; then
+      echo "no newer kernel is offered"; return 0
+    fi
   else
     room
     dnf -q -y --refresh $([ "$security" != 1 ] || echo --security) upgrade "$@" || die "the kernel could not be installed"
