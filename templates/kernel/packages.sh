@@ -8,9 +8,10 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
   mkdir -p "$S"
   if command -v apt-get >/dev/null 2>&1; then
     cut=$(dpkg --audit) # what was cut off midway is brought to its end first
-    [ -z "$cut" ] || { dpkg --force-confold --configure -a && apt --fix-broken install; } || exit 1
+    [ -z "$cut" ] || dpkg --force-confold --configure -a || exit 1
     apt update || die "the package lists could not be refreshed"
     : >"$S/lists"
+    [ -z "$cut" ] || finish_cut || die "an installation that was cut off midway could not be finished"
     plan=$(apt -s --only-upgrade install "$@") || die "apt cannot do it: $plan"
     if printf '%s\n' "$plan" | grep -q '^Inst linux-image-'; then # the image, or what asks for it where that is there already
       room
@@ -24,6 +25,11 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
     : >"$S/lists"
   fi
   bootable
+}
+
+finish_cut() { # --fix-broken leaves alone what was cut off while it was unpacked
+  again=$(dpkg-query -W -f '${db:Status-Eflag} ${Package}\n' | sed -n 's/^reinstreq //p')
+  { [ -z "$again" ] || apt --reinstall install $again; } && apt --fix-broken install
 }
 
 room() { # as much as the running kernel takes, and a bit more
