@@ -50,13 +50,17 @@ def assert_docker_up(vm: Vm) -> None:
     assert vm.ssh("timeout 120 sh -c 'until docker info; do sleep 2; done'", check=False, timeout=150).returncode == 0
 
 
+def assert_undone(vm: Vm, before: str) -> None:
+    undone = run(vm, "rollback.py")
+    assert undone.host()["status"] == "ok", undone.out + undone.err
+    assert settings(vm) == before
+
+
 def assert_undone_and_converges(vm: Vm, before: str) -> None:
     """What was begun can be taken back as a whole run can, and begun again."""
     settle(vm)
     assert_docker_up(vm)
-    undone = run(vm, "rollback.py")
-    assert undone.host()["status"] == "ok", undone.out + undone.err
-    assert settings(vm) == before
+    assert_undone(vm, before)
     again = run(vm, "harden.py", *SHORT)
     assert again.code == 0, again.out + again.err
 
@@ -138,21 +142,23 @@ def test_an_empty_and_a_linked_daemon_json_are_merged(fresh: Vm) -> None:
 @pytest.mark.on("debian13")
 def test_a_daemon_that_does_not_come_back_is_put_back_as_it_was(fresh: Vm) -> None:
     """Somebody's drop-in gives as a flag what we put into daemon.json once the survey has been made."""
-    before = fresh.ssh("cat /etc/docker/daemon.json 2>/dev/null || echo none").stdout
     unit = "/etc/systemd/system/docker.service.d/flag.conf"
     fresh.ssh(
         f"mkdir -p $(dirname {unit}) && printf '[Service]\\nExecStartPre=/bin/sh -c \"! grep -q live-restore"
         f" /etc/docker/daemon.json\"\\n' >{unit} && systemctl daemon-reload"
     )
+    before = settings(fresh)
     harden = run(fresh, "harden.py", *SHORT)
     assert harden.code == 1
     assert "put back" in str(harden.host()["error"]), harden.host()["error"]
-    assert fresh.ssh("cat /etc/docker/daemon.json 2>/dev/null || echo none").stdout == before
-    assert fresh.ssh("docker info >/dev/null && echo up").stdout.strip() == "up"
+    assert fresh.ssh("cat /etc/docker/daemon.json 2>&1").stdout == before.splitlines(keepends=True)[0]
+    assert_docker_up(fresh)
+    assert_undone(fresh, before)
 
 
 @pytest.mark.on("debian12")
 def test_a_full_disk_leaves_nothing_half_written(fresh: Vm) -> None:
+    before = settings(fresh)
     fresh.ssh(
         "fallocate -l $(($(df --output=avail -B1 / | tail -n 1))) /var/tmp/full; dd if=/dev/zero of=/var/tmp/rest || :"
     )
@@ -165,6 +171,7 @@ def test_a_full_disk_leaves_nothing_half_written(fresh: Vm) -> None:
     assert fresh.ssh("docker info >/dev/null && echo up").stdout.strip() == "up"
     fresh.ssh("rm /var/tmp/full /var/tmp/rest")
     assert run(fresh, "harden.py", *SHORT).code == 0
+    assert_undone(fresh, before)
 
 
 @pytest.mark.on("debian13")
