@@ -189,7 +189,7 @@ def _prepare(reading: SELinuxReading, boot: Boot, family: str, now: Stage) -> It
         yield _config(reading, "permissive", kind)
     label = f"TYPE={quote(kind)} unshare --mount sh -c {quote(_template('relabel.sh'))}"
     what = f"label every file of the host; this takes minutes, and confines nothing yet ({now.place})"
-    yield Command(SUBJECT, what, script=label, undo="")
+    yield Command(SUBJECT, what, script=label, undo=_template("unlabel.sh"))
     if parameters:
         yield parameters
 
@@ -256,7 +256,8 @@ def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Chan
     if not docker.installed or known(reading.mode) == "disabled" or not known(reading.container_domains):
         return
     if context.failing("selinux.docker-labels"):
-        yield daemon_json(context, SUBJECT, "containers get a label of their own", {"selinux-enabled": True})
+        what = "containers get a label of their own, and those made from now on do not start without SELinux"
+        yield daemon_json(context, SUBJECT, what, {"selinux-enabled": True})
     elif configured(docker, "selinux-enabled") is True:
         late = [container for container in known(docker.containers) if unlabelled(container)]
         late = [container for container in late if not container.privileged]

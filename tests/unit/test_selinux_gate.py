@@ -171,3 +171,18 @@ def test_where_sshd_listens(host: Host, listens: str, place: str) -> None:
     host.put("listens", f'LISTEN 0 128 {listens} *:* users:(("sshd",pid=7,fd=3))\n')
     host.sh("arm")
     assert (host.state / "selinux-gate").read_text().splitlines()[0] == f"ssh {place}"
+
+
+@pytest.mark.parametrize(
+    ("active", "labelled", "says"),
+    [("active", "/two\n\n/one", "without SELinux: one two. Make"), ("active", "\n", ""), ("inactive", "", "")],
+)
+def test_containers_that_would_not_start_without_selinux_are_told_by_an_undo(
+    tmp_path: Path, active: str, labelled: str, says: str
+) -> None:
+    for name, script in (("systemctl", f"echo {active}"), ("docker", f"[ $1 = ps ] && echo a b || echo '{labelled}'")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["sh", str(TEMPLATES / "unlabel.sh")], env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, says in done.stdout) == (1 if says else 0, True)
