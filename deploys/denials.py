@@ -16,6 +16,9 @@ ACCESS = {"r": "read", "w": "write", "c": "create", "d": "delete", "a": "append"
 WAYS = (
     ((r".*", r"unlabeled_t|file_t|default_t", r".*", r".*"), "the file has no proper label: restorecon -RF on it", ""),
     ((r"container_t", r"cgroup_t", r".*", r".*"), "", "container_manage_cgroup"),
+    ((r"dockerd_t|podman_t|crio_t|containerd_t|container_engine_t", r".*", r"file|dir", r"mounton"),
+     "label what is mounted into the container (:Z once it is container_file_t, or semanage fcontext)",
+     "container_mounton_non_security"),
     ((r"container_t", r".*_port_t", r"(tcp|udp)_socket", r"name_connect"), "", "container_connect_any"),
     ((r"container_t", r".*", r"file|dir|lnk_file|sock_file", r".*"),
      "if the container is meant to have it, mount it with :Z (its own) or :z (shared)", ""),

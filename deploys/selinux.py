@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
@@ -28,12 +27,12 @@ from deploys.engine.control import (
 )
 from deploys.engine.policy import Policy, Rules
 from deploys.kernel_boot import given, next_words
-from deploys.selinux_plan import ACCEPT, level, unlabelled
+from deploys.selinux_plan import ACCEPT, RETRY, level, shared, unlabelled
 from facts.denials import Denials
 from facts.docker import Docker
 from facts.kernel import Kernel
 from facts.lsm import Lsm
-from facts.reading import Unknown, known
+from facts.reading import known
 from facts.selinux import SELinux, SELinuxReading
 from facts.survey import Survey
 from facts.system import System
@@ -140,10 +139,7 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
     containers = known(docker.containers) if docker.installed else ()
     problems = [problem for container in containers if (problem := unlabelled(container))]
     problems += [f"Podman's {row.container} runs as {row.label}" for row in reading.podman if not level(row.label)]
-    levels = {(c.name, level(c.process.label)) for c in containers if not isinstance(c.process, Unknown)}
-    levels |= {(row.pod or row.container, level(row.label)) for row in reading.podman}
-    shared = Counter(own for _, own in levels if own)
-    problems += [f"{count} containers share the category {own}" for own, count in shared.items() if count > 1]
+    problems += shared(containers, reading.podman)
     if problems:
         return failed("; ".join(problems), "confined", None, problems)
     unknown_process(containers)
@@ -173,4 +169,6 @@ CONTROLS = (
             ("CIS-Docker-5.3", "NIST-800-190-4.4.3"), Impact.RESTART),
 )  # fmt: skip
 
-SUBJECT = Subject("selinux", SELinuxRules, CONTROLS, plan, (SELinux, Denials, Lsm, Kernel, System, Docker), (ACCEPT,))
+SUBJECT = Subject(
+    "selinux", SELinuxRules, CONTROLS, plan, (SELinux, Denials, Lsm, Kernel, System, Docker), (ACCEPT, RETRY)
+)

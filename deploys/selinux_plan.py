@@ -1,6 +1,6 @@
 """From nothing to enforcing: each run takes the next safe stage, and the finding says which one comes after.
 
-    packages -> permissive on disk, every file labelled, command line -> reboot -> observe -> enforce live -> on disk
+    packages, permissive on disk, every file labelled, command line -> reboot -> observe -> enforce live -> on disk
 
 One reboot: the files are labelled before it, so that what boots finds its labels. The evidence comes before the
 enforcing, which is armed with a way back that needs no controller; permissive stays on disk until a fresh connection
@@ -9,6 +9,7 @@ was made under it.
 
 from __future__ import annotations
 
+import base64
 import datetime
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -26,11 +27,13 @@ from facts.boot import DROP_INS, Boot
 from facts.denials import Denial, DenialsReading
 from facts.docker import Container, Docker
 from facts.reading import Unknown, known
-from facts.selinux import CONFIG, OBSERVED, SELinuxReading
+from facts.reverted import Reverted
+from facts.selinux import CONFIG, OBSERVED, Labelled, SELinuxReading
 from facts.system import System
 
 SUBJECT = "selinux"
 ACCEPT = "selinux-denials"
+RETRY = "reverted-selinux"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "selinux"
 DROP_IN = f"{DROP_INS}99-hullproof-selinux.cfg"
 WORDS = "selinux=1 security=selinux"
@@ -38,7 +41,9 @@ PACKAGES = {
     "debian": ("selinux-policy-default", "policycoreutils", "auditd"),
     "rhel": ("selinux-policy-targeted", "policycoreutils", "container-selinux", "audit"),
 }
-STAGES = ("packages", "prepare", "reboot", "observe", "enforce", "keep")
+STAGES = ("prepare", "reboot", "observe", "enforce", "keep")
+SAME = {"packages": "prepare", "wait": "observe"}
+GATE = "/var/lib/hullproof/selinux-gate.sh"
 TYPES = {"debian": "default", "rhel": "targeted"}
 UNLABELLED = ("unlabeled_t", "default_t", "file_t")
 DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
@@ -46,37 +51,62 @@ DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_
 
 @dataclass(frozen=True)
 class Stage:
-    """What comes next: packages, prepare, reboot, observe (wait, held), enforce, keep. `booleans`: the policy's."""
+    """What comes next: packages or prepare, reboot, observe or wait, enforce, keep. `booleans`: the policy's.
+    `denials` and `reverted` hold enforcing back."""
 
     name: str
     until: int = 0
     denials: tuple[Denial, ...] = ()
     booleans: Collection[str] = ()
+    reverted: Reverted | None = None
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What has to be accepted by name before it enforces."""
+        return (ACCEPT,) * bool(self.denials) + (RETRY,) * bool(self.reverted)
 
     @property
     def place(self) -> str:
         """`stage 1 of 6, one reboot is to come`."""
-        number = STAGES.index({"wait": "observe", "held": "observe"}.get(self.name, self.name)) + 1
+        held = self.name == "enforce" and self.needs
+        number = STAGES.index("observe" if held else SAME.get(self.name, self.name)) + 1
         reboots = "one reboot" if number <= STAGES.index("reboot") + 1 else "no reboot"
         return f"stage {number} of {len(STAGES)}, {reboots} is to come"
 
     def say(self) -> str:
         """What the next run, or the operator, has to do."""
-        return f"{self._next()} ({self.place})"
+        return f"{'. '.join(filter(None, [self._taken_back(), self._next()]))} ({self.place})"
+
+    def _why_held(self) -> str:
+        return (
+            f"It stays permissive, since enforcing would have refused: {self._rows()}. Mend that: a changed policy is "
+            f"watched anew, and labels are when {OBSERVED} is removed. Or enforce it all the same with accept={ACCEPT}"
+        )
+
+    def _taken_back(self) -> str:
+        if self.reverted is None:
+            return ""
+        why = self.reverted.why or "nobody could come in any more"
+        return (
+            f"The host itself took enforcing back at {self.reverted.time}: {why}. Find out why; a changed policy is "
+            f"tried anew, the same one with accept={RETRY}"
+        )
+
+    def _rows(self) -> str:
+        return list_kinds([f"{explain(denial)}: {way_out(denial, self.booleans)}" for denial in self.denials])
 
     def _next(self) -> str:
         until = datetime.datetime.fromtimestamp(self.until, datetime.UTC)
-        rows = list_kinds([f"{explain(denial)}: {way_out(denial, self.booleans)}" for denial in self.denials])
+        rows = self._rows() or "there are none"
         return {
-            "packages": "Next: the policy and its tools are installed",
+            "packages": "Next: the policy is installed, all files are labelled, so that one reboot is enough, and the "
+                        "boot parameters set",
             "prepare": "Next: all files are labelled, so that one reboot is enough, and the boot parameters set",
             "reboot": "Next: a reboot, into permissive: a kernel takes SELinux up only when it boots",
             "observe": "Next: its denials are watched",
-            "wait": f"Its denials are watched until {until:%Y-%m-%d %H:%M} UTC; so far {rows or 'there are none'}",
-            "held": f"It stays permissive, since enforcing would have refused: {rows}. Mend that: a changed policy "
-                    f"is watched anew, and labels are when {OBSERVED} is removed. Or enforce it all the same with "
-                    f"accept={ACCEPT}",
-            "enforce": "Next: it enforces live, and goes back by itself unless a fresh connection succeeds",
+            "wait": f"Its denials are watched until {until:%Y-%m-%d %H:%M} UTC; so far {rows}",
+            "enforce": self._why_held() if self.denials else
+                       "Next: it enforces live, and goes back by itself unless a fresh connection succeeds",
             "keep": "Next: enforcing is written to disk",
         }[self.name]  # fmt: skip
 
@@ -104,15 +134,16 @@ def stage(reading: SELinuxReading, bar: str | None, denials: DenialsReading, clo
     if mode == "disabled" or not known(reading.policy_loaded):  # RHEL 9 runs without a policy where it is disabled
         ready = known(reading.config_mode) == "permissive" and known(reading.labelled) and not bar
         return Stage("reboot" if ready else "prepare")
+    changed = reading.policy_changed or 0  # what another policy refused says nothing of this one
+    reverted = known(reading.reverted)
+    if reverted and reverted.clock < changed:
+        reverted = None
     since = known(reading.observed_since)
     if since is None:
-        return Stage("observe")
-    changed = reading.policy_changed or 0  # what another policy refused says nothing of this one
+        return Stage("observe", reverted=reverted)
     seen = tuple(_in_the_way(denials, max(denials.booted, changed), since, known(reading.permissive)))
     until = max(since, changed) + hours * 3600
-    if clock < until:
-        return Stage("wait", until, seen, tuple(reading.booleans))
-    return Stage("held" if seen else "enforce", until, seen, tuple(reading.booleans))
+    return Stage("wait" if clock < until else "enforce", until, seen, tuple(reading.booleans), reverted)
 
 
 def _in_the_way(denials: DenialsReading, since: int, labelled: int, tolerated: Collection[str]) -> Iterator[Denial]:
@@ -126,20 +157,15 @@ def _in_the_way(denials: DenialsReading, since: int, labelled: int, tolerated: C
 
 def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> Iterator[Change]:
     family = context.survey[System].family
-    if now.name == "packages":
-        if packages := PACKAGES.get(family):
-            yield Install(SUBJECT, f"install SELinux's policy and tools ({now.place})", packages=packages)
-        else:
-            yield Blocked(SUBJECT, "install SELinux's policy", why=f"its packages on {family} are not known")
-    elif now.name == "prepare":
+    if now.name in ("packages", "prepare"):
         yield from _prepare(reading, boot, family, now)
     elif now.name == "observe":
         script = f"MARK={OBSERVED}\n{_template('observe.sh')}"
         yield Command(SUBJECT, "label what was made since, and begin to watch what enforcing would refuse",
                       script=script, undo=f"rm -f {OBSERVED}")  # fmt: skip
-    elif now.name == "enforce" or (now.name == "held" and context.accepts(ACCEPT)):
+    elif now.name == "enforce" and all(context.accepts(name) for name in now.needs):
         yield _enforce()
-    elif now.name == "held":
+    elif now.name == "enforce":
         yield Blocked(SUBJECT, "enforce SELinux", why=now.say())
     elif now.name == "keep":
         yield from _keep(reading, boot, family)
@@ -151,12 +177,19 @@ def _prepare(reading: SELinuxReading, boot: Boot, family: str, now: Stage) -> It
     if isinstance(parameters, Blocked):
         yield parameters
         return
+    if now.name == "packages":
+        if family not in PACKAGES:
+            yield Blocked(SUBJECT, "install SELinux's policy", why=f"its packages on {family} are not known")
+            return
+        yield Install(SUBJECT, f"install SELinux's policy and tools ({now.place})", packages=PACKAGES[family])
+    if known(reading.policy_loaded):
+        return  # it runs, without its tools
     kind = known(reading.type) or TYPES.get(family, "targeted")
-    if known(reading.config_mode) != "permissive":
+    if known(reading.config_mode) != "permissive" and (known(reading.config) is not None or now.name == "prepare"):
         yield _config(reading, "permissive", kind)
     label = f"TYPE={quote(kind)} unshare --mount sh -c {quote(_template('relabel.sh'))}"
     what = f"label every file of the host; this takes minutes, and confines nothing yet ({now.place})"
-    yield Command(SUBJECT, what, script=label, undo="")
+    yield Command(SUBJECT, what, script=label, undo=_template("unlabel.sh"))
     if parameters:
         yield parameters
 
@@ -200,11 +233,22 @@ def _enforce() -> Command:
 
 
 def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
-    """It enforces, and we have come in: now it may be there after a boot."""
-    if known(reading.config_mode) != "enforcing":
+    """It enforces, and we have come in: now it may be there after a boot, which has a way back of its own."""
+    parameters = _parameters(boot, family)
+    config = known(reading.config_mode) != "enforcing"
+    if config or not isinstance(parameters, Blocked | None):
+        yield _gate()
+    if config:
         yield _config(reading, "enforcing", known(reading.type) or TYPES.get(family, "targeted"))
-    if parameters := _parameters(boot, family):
+    if parameters:
         yield parameters
+
+
+def _gate() -> Command:
+    packed = base64.b64encode(_template("gate.sh").encode()).decode()
+    what = "have the first boot in enforcing go back to permissive unless sshd answers and Docker runs as now"
+    return Command(SUBJECT, what, script=f"printf %s {packed} | base64 -d >{GATE} && sh {GATE} arm",
+                   undo=f"[ ! -e {GATE} ] || sh {GATE} disarm")  # fmt: skip
 
 
 def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Change]:
@@ -212,7 +256,8 @@ def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Chan
     if not docker.installed or known(reading.mode) == "disabled" or not known(reading.container_domains):
         return
     if context.failing("selinux.docker-labels"):
-        yield daemon_json(context, SUBJECT, "containers get a label of their own", {"selinux-enabled": True})
+        what = "containers get a label of their own, and those made from now on do not start without SELinux"
+        yield daemon_json(context, SUBJECT, what, {"selinux-enabled": True})
     elif configured(docker, "selinux-enabled") is True:
         late = [container for container in known(docker.containers) if unlabelled(container)]
         late = [container for container in late if not container.privileged]
@@ -225,6 +270,31 @@ def unlabelled(container: Container) -> str | None:
     if container.privileged or "disable" in options(container, "label"):
         return f"{container.name} was started without a label"
     return f"{container.name} runs as {container.process.label or 'nothing'}: only a new start gives it a label"
+
+
+def shared(containers: Sequence[Container], podman: Sequence[Labelled]) -> list[str]:
+    """Who shares a category with whom. A pod's containers do, and those that share their processes or memory."""
+    users: dict[str, dict[str, str]] = {}
+    for container in containers:
+        if not isinstance(container.process, Unknown) and (own := level(container.process.label)):
+            given = any(option.startswith("level:") for option in options(container, "label"))
+            name = f"{container.name} (started with label=level:…)" if given else container.name
+            users.setdefault(own, {}).setdefault(_leader(container, containers), name)
+    for row in podman:
+        if own := level(row.label):
+            users.setdefault(own, {}).setdefault(row.pod or row.container, f"Podman's {row.container}")
+    return [f"{' and '.join(who.values())} share the category {own}" for own, who in users.items() if len(who) > 1]
+
+
+def _leader(container: Container, containers: Sequence[Container]) -> str:
+    """The id of the container whose processes or memory it was started to share: Docker gives both one label."""
+    for _ in containers:
+        modes = [mode.partition("container:")[2] for mode in (container.pid_mode, container.ipc_mode)]
+        joined = [c for c in containers for mode in modes if mode and (c.name == mode or c.id.startswith(mode))]
+        if not joined:
+            break
+        container = joined[0]
+    return container.id
 
 
 def level(label: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from facts import connection
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+from facts.reverted import FILE, Reverted, read_reverted
 
 TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is told from ours by its name
 RULES_FILE = "/etc/hullproof/bridges.nft"
@@ -16,7 +17,7 @@ LOADED_FILE = "/run/hullproof/bridges.nft"  # what nft made of the rules when th
 UNIT = "hullproof-bridges.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-bridges.conf"
-REVERTED_FILE = "/var/lib/hullproof/reverted-bridges"
+REVERTED_FILE = f"{FILE}bridges"
 NETWORKD, IFUPDOWN, NETWORKMANAGER = "systemd-networkd", "ifupdown", "NetworkManager"
 NETWORKD_FILES = "/etc/systemd/network/05-hullproof-"
 IFUPDOWN_FILES = "/etc/network/interfaces.d/hullproof-"
@@ -54,14 +55,6 @@ class Device(Jsonable):
     pid: int | None  # that process
     managed: str | None  # systemd-networkd, ifupdown, NetworkManager; None: by nobody
     file: str | None  # networkd's file for it
-
-
-@dataclass(frozen=True)
-class Reverted(Jsonable):
-    """A network change that the host took back by itself."""
-
-    run: str
-    time: str
 
 
 @dataclass(frozen=True)
@@ -124,7 +117,7 @@ fi
             nft="tables" in section.blocks,
             listed=_listed(section, ours),
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
-            reverted=_reverted(section.file(REVERTED_FILE)),
+            reverted=read_reverted(section, "bridges"),
             interfaces=tuple(_interfaces(section)),
         )
 
@@ -162,13 +155,6 @@ def _rules(text: str) -> tuple[str, ...]:
 
 def _complaint(line: str) -> bool:
     return line.startswith("Error:") or line.lstrip().startswith(("list table ", "^"))
-
-
-def _reverted(text: str | Unknown | None) -> Reverted | Unknown | None:
-    if not isinstance(text, str):
-        return text
-    words = text.split()
-    return Reverted(words[0], words[1]) if len(words) == 2 else Unknown(f"{REVERTED_FILE} makes no sense")
 
 
 @dataclass(frozen=True)

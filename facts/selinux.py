@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from facts.reading import Jsonable, Section, SectionFact, Unknown
+from facts.reverted import FILE, Reverted, read_reverted
 
 FS = "/sys/fs/selinux"
 CONFIG = "/etc/selinux/config"
@@ -58,6 +59,7 @@ class SELinuxReading(Jsonable):
     setfiles: bool | Unknown  # whether files can be labelled
     booleans: dict[str, bool]  # the policy's switches about containers, as the kernel has them
     observed_since: int | Unknown | None  # seconds since the epoch; None: we have not begun to observe
+    reverted: Reverted | Unknown | None  # enforcing, taken back by the host itself
     podman: tuple[Labelled, ...]  # what runs in Podman's containers, root's and users', where the kernel has SELinux
 
     @property
@@ -78,6 +80,7 @@ run setfiles command -v setfiles
 run labels stat -c %C {SAMPLE}
 [ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
 [ -e {OBSERVED} ] && show {OBSERVED}
+[ -e {FILE}selinux ] && show {FILE}selinux
 podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
   [ -z "$own" ] || grep -saH '' $(printf '%s\n' "$own" | sed -n 's/cgroup:.*/attr\/current/p'); }}
 [ -d {BOOLEANS} ] && have podman && run podman podman
@@ -107,6 +110,7 @@ podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9
             setfiles=_setfiles(section),
             booleans=_booleans(section),
             observed_since=_observed_since(section),
+            reverted=read_reverted(section, "selinux") if f"{FILE}selinux" in section.blocks else None,
             podman=tuple(sorted(set(_podman(section)), key=lambda row: (row.container, row.label))),
         )
 

@@ -28,12 +28,12 @@ from facts.bridges import (
     Bridges,
     BridgesReading,
     Device,
-    Reverted,
 )
 from facts.docker import Docker, DockerReading, Network
 from facts.forward import Filter
 from facts.networks import Membership, Networks, NetworksReading, Route
 from facts.reading import Unknown
+from facts.reverted import Reverted
 from facts.survey import Survey
 from tests.unit.test_networks import reading as networks_reading
 from tests.unit.test_userns import container
@@ -314,7 +314,7 @@ def test_who_talks_now_is_parted_only_where_accepted() -> None:
 
 
 def test_after_a_revert_somebody_has_to_look_first() -> None:
-    was = Reverted("20260101T000000Z-abcdef", "2026-01-01T00:02:00Z")
+    was = Reverted("20260101T000000Z-abcdef", "2026-01-01T00:02:00Z", "")
     where = context(reading(reverted=was))
     assert state(where, "reverted") is State.FAIL
     assert "the host undid it by itself at 2026-01-01T00:02:00Z" in reason(where, "reverted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,12 +16,13 @@ from deploys.engine.policy import Policy
 from deploys.grub import drop_in
 from deploys.lsm import LsmRules
 from deploys.selinux import SELinuxRules
-from deploys.selinux_plan import ACCEPT, DROP_IN, WORDS, barred
+from deploys.selinux_plan import ACCEPT, DROP_IN, RETRY, WORDS, barred
 from facts.denials import Denial, Denials, DenialsReading
 from facts.docker import DaemonJson, Docker
 from facts.kernel import Kernel
 from facts.lsm import Lsm, LsmReading
 from facts.reading import Unknown
+from facts.reverted import Reverted
 from facts.selinux import CONFIG, Labelled, SELinux, SELinuxReading
 from facts.survey import Survey
 from facts.system import System, SystemReading
@@ -53,6 +55,7 @@ def selinux(mode: Any = "permissive", says: Any = "permissive", **more: Any) -> 
         "setfiles": True,
         "booleans": {},
         "observed_since": None,
+        "reverted": None,
         "podman": (),
     }
     return SELinuxReading(**{**values, **more})
@@ -169,15 +172,25 @@ def test_all_readings_agree() -> None:
     assert changes(where) == []
 
 
-def test_first_the_packages() -> None:
+def test_first_the_packages_and_with_them_all_that_a_boot_needs() -> None:
     where = context(BARE, kernel(("ro",)))
-    (install,) = changes(where)
+    install, label, boot = changes(where)
     assert isinstance(install, Install)
     assert "selinux-policy-default" in install.packages
-    assert "stage 1 of 6, one reboot is to come" in install.what
+    assert "stage 1 of 5, one reboot is to come" in install.what
     assert "one reboot is to come" in finding(where).verdict.reason
-    assert "container-selinux" in changes(context(BARE, family="rhel"))[0].packages  # type: ignore[attr-defined]
-    assert isinstance(changes(context(BARE, family="arch"))[0], Blocked)
+    assert isinstance(label, Command)
+    assert "is not permissive: run again" in label.script, "what the package brings"
+    assert isinstance(boot, WriteFile)
+    red_hat = changes(context(BARE, kernel(("ro",), "bls"), family="rhel"))
+    assert "container-selinux" in red_hat[0].packages  # type: ignore[attr-defined]
+    (blocked,) = changes(context(BARE, family="arch"))
+    assert isinstance(blocked, Blocked)
+    (tools,) = changes(context(selinux(setfiles=False)))
+    assert isinstance(tools, Install), "SELinux runs: it is not the time to label everything"
+    config, *_ = changes(context(selinux("disabled", "enforcing", setfiles=False), kernel(("ro",))))[1:]
+    assert isinstance(config, WriteFile)
+    assert config.path == CONFIG
 
 
 def test_then_labels_and_the_command_line_with_permissive_on_disk_first() -> None:
@@ -218,7 +231,7 @@ def test_then_one_reboot() -> None:
     where = context(INSTALLED, SELINUX_BOOT)
     assert finding(where).state is State.PENDING_REBOOT
     assert "Next: a reboot" in finding(where).verdict.reason
-    assert "stage 3 of 6, one reboot is to come" in finding(where).verdict.reason
+    assert "stage 2 of 5, one reboot is to come" in finding(where).verdict.reason
     assert changes(where) == []
     bare = changes(context(selinux("disabled", labelled=False), SELINUX_BOOT))
     assert [type(change) for change in bare] == [Command], "somebody set the words, and nobody labelled"
@@ -232,7 +245,7 @@ def test_then_it_is_observed_from_this_boot_on() -> None:
     watching = context(selinux(observed_since=CLOCK - 3600), denials=(READ,))
     assert changes(watching) == []
     assert "Its denials are watched until 1970-01-13" in finding(watching).verdict.reason
-    assert "stage 4 of 6, no reboot is to come" in finding(watching).verdict.reason
+    assert "stage 3 of 5, no reboot is to come" in finding(watching).verdict.reason
     assert "sshd_t (sshd) the permission read on file of shadow_t" in finding(watching).verdict.reason
 
 
@@ -271,6 +284,30 @@ def test_what_this_boot_showed_counts_too_but_for_files_that_have_their_label_no
     assert "(once): the file has no proper label" in finding(context(selinux(**early), denials=(again,))).verdict.reason
 
 
+def test_what_the_host_took_back_is_not_tried_again_unasked() -> None:
+    over = {"observed_since": CLOCK - 25 * 3600}
+    taken = Reverted("r", "1970-01-12T12:00:00Z", "")
+    held = context(selinux(**over, reverted=taken))
+    (blocked,) = changes(held)
+    assert isinstance(blocked, Blocked)
+    for words in ("took enforcing back at 1970-01-12T12:00:00Z: nobody could come in any more", RETRY, "stage 3 of 5"):
+        assert words in finding(held).verdict.reason
+    assert [type(c) for c in changes(context(selinux(**over, reverted=taken), accept=RETRY))] == [Command]
+    both = {"denials": (READ,)}
+    assert [type(c) for c in changes(context(selinux(**over, reverted=taken), accept=RETRY, **both))] == [Blocked]
+    assert [type(c) for c in changes(context(selinux(**over, reverted=taken), accept=f"{RETRY} {ACCEPT}", **both))] == [
+        Command
+    ]
+    at_boot = Reverted("boot", "1970-01-12T12:00:00Z", "docker.service does not run")
+    assert "docker.service does not run" in finding(context(selinux(reverted=at_boot))).verdict.reason
+    mended = selinux(observed_since=taken.clock, reverted=taken, policy_changed=taken.clock + 1)
+    (command,) = changes(context(mended, rules=SELinuxRules(enforcing=True, observe_hours=0)))
+    assert isinstance(command, Command)
+    assert command.armed
+    unread = context(selinux(**over, reverted=DENIED))
+    assert finding(unread).state is State.UNKNOWN
+
+
 def test_without_denials_it_enforces_with_a_way_back() -> None:
     for rules, since in ((RULES, CLOCK - 25 * 3600), (SELinuxRules(enforcing=True, observe_hours=0), CLOCK)):
         (command,) = changes(context(selinux(observed_since=since), rules=rules))
@@ -281,7 +318,9 @@ def test_without_denials_it_enforces_with_a_way_back() -> None:
 
 
 def test_at_last_it_is_on_disk() -> None:
-    (write,) = changes(context(selinux("enforcing", "permissive")))
+    gate, write = changes(context(selinux("enforcing", "permissive")))
+    assert isinstance(gate, Command)
+    assert "the first boot in enforcing go back" in gate.what
     assert isinstance(write, WriteFile)
     assert write.text == PERMISSIVE.replace("permissive", "enforcing")
     (blocked,) = changes(context(ENFORCING, kernel(("security=selinux", "enforcing=0"))))
@@ -308,7 +347,8 @@ def test_what_keeps_it_off(words: str, bar: str | None) -> None:
 def test_where_no_module_is_named_debian_boots_apparmor_and_red_hat_selinux() -> None:
     assert barred(["ro"], "debian") == "no security=selinux"
     assert barred(["ro"], "rhel") is None
-    (write,) = changes(context(ENFORCING, kernel(("ro",))))
+    gate, write = changes(context(ENFORCING, kernel(("ro",))))
+    assert isinstance(gate, Command)
     assert isinstance(write, WriteFile)
     assert write.path == DROP_IN
 
@@ -319,7 +359,7 @@ def labelled(*labels: str, on: bool = True, **more: Any) -> Any:
     keys = {"selinux-enabled": True} if on else {}
     info = {"SecurityOptions": ["name=selinux"] if on else [], "LiveRestoreEnabled": True}
     json = DaemonJson("/etc/docker/daemon.json", "{}" if not on else '{"selinux-enabled": true}', keys)
-    return docker(boxes, daemon_json=json, info=info, keys_known=("selinux-enabled",), **more)
+    return docker(more.pop("containers", boxes), daemon_json=json, info=info, keys_known=("selinux-enabled",), **more)
 
 
 @pytest.mark.parametrize(
@@ -360,6 +400,25 @@ def pods(*rows: tuple[str, str, str]) -> SELinuxReading:
 def test_containers_of_podman(reading: SELinuxReading, host: Any, state: State, says: str) -> None:
     found = finding(context(reading, host=host), "containers-confined")
     assert found.state is state
+    assert says in found.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({}, "c0 and c1 share the category c1,c2"),
+        ({"security_opt": ("label=level:s0:c1,c2",)}, "c0 and c1 (started with label=level:…) share"),
+        ({"ipc_mode": "container:c0"}, ""),
+        ({"pid_mode": "container:id-c0"}, ""),
+        ({"pid_mode": "container:gone"}, "share the category"),
+        ({"ipc_mode": "container:c1"}, "share the category"),
+    ],
+)
+def test_containers_that_share_a_category_on_purpose(more: dict[str, Any], says: str) -> None:
+    """Docker gives a container that joins another's processes or memory the other's label."""
+    first, second = labelled(LABEL, LABEL).containers
+    found = finding(context(host=labelled(containers=(first, replace(second, **more)))), "containers-confined")
+    assert found.state is (State.FAIL if says else State.PASS)
     assert says in found.verdict.reason
 
 

@@ -1,7 +1,8 @@
 # What is tried in containers. Given: the agent (agent, option, source), port, and the agendas outside, plain and loose.
 #
 # All that is made here carries the probe's name and goes when the script ends, however it ends. The image is empty:
-# what runs in it is the host's own /usr, bound read-only. `plain` is a container as `docker run` makes it, with no
+# what runs in it is the host's own /usr, bound read-only. With SELinux Debian's policy lets the daemon mount nothing but
+# files that are labelled for containers, so there the image holds copies of the few programs. `plain` is a container as `docker run` makes it, with no
 # option that weakens it; when its attempts are made it listens. `loose` has CAP_SYS_ADMIN and all of /proc in sight, so
 # that only an LSM or a user namespace is left in the way; it also tries to reach `plain`, on the default bridge (where
 # there is one) and on a network made just now with default options. The host's own attempts show that `plain` listens.
@@ -21,12 +22,20 @@ clean() {
 trap clean EXIT
 trap 'clean; exit 143' HUP INT TERM PIPE
 
-tar -c --files-from /dev/null | docker import - "$probe:empty" > /dev/null || exit 1
+base=$(ls -d /usr/lib/*/perl-base 2> /dev/null)
+programs=
+if [ -e /sys/fs/selinux/enforce ] && [ -n "$base" ]; then
+    programs="/usr/bin/perl /bin/sh /usr/bin/cp /usr/bin/chmod /usr/bin/id /usr/bin/setpriv"
+    # shellcheck disable=SC2086
+    programs="$base $programs $(ldd $programs | sed -n 's/.*[[:space:]]\(\/[^ ]*\) (0x.*/\1/p' | sort -u)"
+fi
+# shellcheck disable=SC2086
+tar -chP --files-from /dev/null $programs | docker import - "$probe:empty" > /dev/null || exit 1
 networks=$(docker network ls --filter 'name=^bridge$' --format '{{.Name}}')
 docker network create --label hullproof-probe "$probe" > /dev/null && networks="$networks $probe"
 binds=
 for path in /usr /bin /lib /lib64; do
-    [ -e "$path" ] && binds="$binds --volume $path:$path:ro"
+    [ -z "$programs" ] && [ -e "$path" ] && binds="$binds --volume $path:$path:ro"
 done
 
 container() { # name, agenda, options …: a container on all of the networks, not yet started
@@ -56,6 +65,8 @@ chmod 600 "$dir/secret"
 for folder in own host; do
     mkdir -m 755 "$dir/$folder" && echo "read" > "$dir/$folder/file" && chmod 644 "$dir/$folder/file" || exit 1
 done
+# where there are such labels; the host's own file keeps the one that it has
+chcon -t container_file_t "$dir" "$dir/secret" "$dir/host" "$dir/own" "$dir/own/file" 2> /dev/null
 "$agent" "$option" "$source" "$outside"
 
 container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && docker start "$probe-plain" > /dev/null || exit 1

@@ -1,0 +1,90 @@
+# The way back from the first boot in enforcing, which needs no controller (hullproof). POSIX sh, as root.
+#
+#   arm      notes what is well here, and has the next boot run the gate
+#   gate     at boot: where all that is well again, the gate is gone; else SELinux is permissive, live and on disk
+#   disarm   no gate any more
+
+R=${HULLPROOF_ROOT:-} # another root for tests
+S=$R/var/lib/hullproof
+NAME=hullproof-selinux-gate.service
+UNIT=$R/etc/systemd/system/$NAME
+PAUSE=${HULLPROOF_PAUSE:-3}
+
+ports() { # "ADDRESS PORT" where sshd listens, or systemd for it; not what its sessions forward
+  main=$(systemctl show -p MainPID --value sshd.service)
+  { ss -Hltnp 2>/dev/null | awk -v pid=",pid=${main:-0}," 'index($0, pid) { print $4 }'
+    for unit in ssh.socket sshd.socket; do
+      [ "$(systemctl is-active $unit)" != active ] || systemctl show -p Listen --value $unit | sed -n 's/ (Stream).*//p'
+    done; } | sed -n 's/^\(.*\):\([0-9][0-9]*\)$/\1 \2/p' | sed 's/[][]//g; s/^0\.0\.0\.0 /127.0.0.1 /; s/^[*:]* /127.0.0.1 /' | sort -u
+}
+
+arm() {
+  places=$(ports)
+  [ -n "$places" ] || { echo "where sshd listens could not be found, so the first boot in enforcing would have no way back"; exit 1; }
+  { printf '%s\n' "$places" | sed 's/^/ssh /'
+    for unit in docker.service containerd.service; do [ "$(systemctl is-active $unit)" != active ] || echo "unit $unit"; done
+  } >"$S/selinux-gate" || exit 1
+  cat >"$UNIT" <<END
+# Written by hullproof. It goes when a boot in enforcing was well.
+[Unit]
+Description=Go back to permissive unless the first boot in enforcing is well (hullproof)
+# Early, and needing little: it has to go back also from a boot that ends in emergency mode.
+DefaultDependencies=no
+RequiresMountsFor=/var/lib/hullproof
+After=systemd-remount-fs.service
+Conflicts=shutdown.target
+Before=shutdown.target
+
+[Service]
+# No oneshot: the boot does not wait for it.
+Type=simple
+ExecStart=/bin/sh $S/selinux-gate.sh gate
+
+[Install]
+WantedBy=sysinit.target
+END
+  sync "$S/selinux-gate" "$UNIT" && systemctl -q enable "$NAME"
+}
+
+answers() { timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2" && head -c 4 <&3' - "$1" "$2" 2>/dev/null | grep -q SSH-; }
+
+unwell() { # what is not well yet, in $why; false where all is
+  while read -r kind what port; do
+    case $kind in
+      ssh) answers "$what" "$port" || { why="sshd does not answer on port $port of $what"; return 0; } ;;
+      unit) [ "$(systemctl is-active "$what")" = active ] || { why="$what does not run"; return 0; } ;;
+    esac
+  done <"$S/selinux-gate"
+  return 1
+}
+
+uptime() { cut -d. -f1 "$R/proc/uptime"; }
+
+gate() {
+  [ "$(cat "$R/sys/fs/selinux/enforce")" = 1 ] || exit 0 # not the boot that it waits for
+  end=$(($(uptime) + 600))
+  while unwell; do
+    if [ "$(uptime)" -ge "$end" ]; then go_back; return; fi
+    sleep "$PAUSE"
+  done
+  disarm
+}
+
+go_back() {
+  echo 0 >"$R/sys/fs/selinux/enforce"
+  sed -i 's/^[[:space:]]*SELINUX=.*/SELINUX=permissive/' "$R/etc/selinux/config"
+  restorecon "$R/etc/selinux/config" 2>/dev/null
+  printf 'boot %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "the first boot in enforcing was not well: $why" >"$S/reverted-selinux"
+  for unit in $(sed -n 's/^unit //p' "$S/selinux-gate"); do
+    [ "$(systemctl is-active "$unit")" = active ] || systemctl --no-block restart "$unit"
+  done
+  disarm
+}
+
+disarm() {
+  systemctl -q disable "$NAME" 2>/dev/null
+  rm -f "$UNIT" "$S/selinux-gate" "$S/selinux-gate.sh"
+  systemctl daemon-reload
+}
+
+"$1"
