@@ -12,6 +12,9 @@ from facts.docker import DockerReading
 from facts.networks import NetworksReading
 from facts.reading import Unknown, known
 
+WANTED = {"linux": ("bridge", "bridge"), "openvswitch": ("openvswitch", "bridge of Open vSwitch")}
+FOUND = {"": "a network card", "bridge": "a bridge of the kernel", "openvswitch": "a device of Open vSwitch"}
+
 
 def conflicts(
     rules: BridgesRules, reading: BridgesReading, networks: NetworksReading, docker: DockerReading
@@ -81,8 +84,9 @@ def _bridges(rules: BridgesRules, reading: BridgesReading, docker: DockerReading
     )
     for name, net in rules.networks.items():
         device = reading.device(net.bridge)
-        if device and device.kind != "bridge":
-            yield f"{name}: {net.bridge} is no bridge but {device.kind or 'a network card'}"
+        kind, what = WANTED[net.switch]
+        if device and device.kind != kind:
+            yield f"{name}: {net.bridge} is no {what} but {FOUND.get(device.kind, device.kind)}"
         elif net.bridge in engines:
             yield f"{name}: {net.bridge} is the Docker network {engines[net.bridge]}: see `networks` in the policy"
         elif where := _defined(net.bridge, device, reading):

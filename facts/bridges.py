@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from facts import connection
+from facts import connection, openvswitch
+from facts.openvswitch import Switch, read_switches
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 
 TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is told from ours by its name
@@ -25,12 +26,12 @@ UDEV_FILE = "/etc/udev/rules.d/90-hullproof-bridges.rules"
 PORTS_FILE = "/etc/hullproof/bridges.ports"
 MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # what there is depends on the manager
 FORWARD_FILE = "/etc/hullproof/bridges.forward"
-OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE)
+OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE, *openvswitch.FILES)
 
 
 @dataclass(frozen=True)
 class BridgePort(Jsonable):
-    """A device's part in its bridge: bridge(8)."""
+    """A device's part in its bridge: bridge(8), or what Open vSwitch calls so."""
 
     isolated: bool  # reaches only ports that are not isolated
     locked: bool
@@ -75,16 +76,22 @@ class BridgesReading(Jsonable):
     loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
     reverted: Reverted | Unknown | None
     interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
+    switches: tuple[Switch, ...] | Unknown | None  # bridges of Open vSwitch; None: it is not installed
+    switch_enabled: bool
 
     def device(self, name: str) -> Device | None:
         return next((device for device in known(self.devices) if device.name == name), None)
+
+    def switch(self, bridge: str) -> Switch | None:
+        """The bridge in Open vSwitch's database."""
+        return next((switch for switch in known(self.switches) or () if switch.name == bridge), None)
 
     def ports(self, bridge: str) -> list[Device]:
         return [device for device in known(self.devices) if device.master == bridge]
 
 
 class Bridges(SectionFact[BridgesReading]):
-    """ip-link(8), bridge(8), ip-netns(8), lsns(8), nft(8); networkd's, ifupdown's and NetworkManager's own records."""
+    """ip-link(8), bridge(8), ip-netns(8), lsns(8), nft(8), ovs-vsctl(8); the network managers' own records."""
 
     key: ClassVar[str] = "bridges"
     timeout: ClassVar[int] = 20
@@ -108,6 +115,7 @@ fi
         + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
         + f'for f in {" ".join(f"{path}*" for path in MANAGED)}; do [ -e "$f" ] && show "$f"; done\n'
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
+        + openvswitch.SCRIPT
         + connection.SCRIPT
         + ":\n"
     )
@@ -116,8 +124,9 @@ fi
     def parse(section: Section) -> BridgesReading:
         ours = section.blocks.get("ours")
         loaded = section.file(LOADED_FILE)
+        switches = read_switches(section)
         return BridgesReading(
-            devices=_devices(section),
+            devices=_devices(section, switches if isinstance(switches, tuple) else ()),
             client=connection.client(section),
             files={path: section.file(path) for path in (*OUR_FILES, *_written(section))},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
@@ -126,6 +135,8 @@ fi
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
             reverted=_reverted(section.file(REVERTED_FILE)),
             interfaces=tuple(_interfaces(section)),
+            switches=switches,
+            switch_enabled=openvswitch.enabled(section),
         )
 
 
@@ -206,7 +217,7 @@ def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
     return peers
 
 
-def _devices(section: Section) -> tuple[Device, ...] | Unknown:
+def _devices(section: Section, switches: tuple[Switch, ...]) -> tuple[Device, ...] | Unknown:
     text = section.text("links")
     if isinstance(text, Unknown):
         return text
@@ -215,7 +226,16 @@ def _devices(section: Section) -> tuple[Device, ...] | Unknown:
     except ValueError as error:
         return Unknown(f"ip link: not JSON ({error})")
     around = _around(section)
-    return tuple(_device(row, around) for row in rows if row.get("ifname"))
+    found = (_device(row, around) for row in rows if row.get("ifname"))
+    return tuple(_switched(device, switches) for device in found)
+
+
+def _switched(device: Device, switches: tuple[Switch, ...]) -> Device:
+    """To the kernel all ports of Open vSwitch belong to one device; here to the bridge that they are on."""
+    for switch in switches:
+        if port := switch.port(device.name):
+            return replace(device, master=switch.name, port=BridgePort(port.protected, False, True, False))
+    return device
 
 
 def _device(row: dict[str, Any], around: _Around) -> Device:

@@ -1,0 +1,231 @@
+"""Declared networks on Open vSwitch: its database keeps bridges, tags and protected ports, our unit loads flows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploys.bridges_devices import Move, address_moves
+from deploys.bridges_flows import numbers, switch_text, switches
+from deploys.bridges_rules import BridgeNetwork, BridgesRules, segments
+from deploys.engine.change import Change, Command, Install, RemoveFile, WriteFile
+from deploys.engine.control import Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy
+from facts.bridges import Bridges, BridgesReading
+from facts.networks import NetworksReading
+from facts.openvswitch import LOADED, SWITCH_FILE, SWITCH_UNIT, SWITCH_UNIT_FILE, Switch, SwitchPort
+from facts.reading import known
+from facts.survey import Survey
+
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
+VSCTL = "ovs-vsctl --timeout=30"
+NOWHERE = 4095  # no VLAN: who has this tag meets nobody
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the database is to say of a port."""
+
+    tag: int | None
+    trunks: tuple[int, ...]
+    protected: bool
+    number: int | None
+    internal: bool = False
+
+    @property
+    def mode(self) -> str | None:
+        return "access" if self.tag is not None else "trunk" if self.trunks else None
+
+
+def wanted_ports(net: BridgeNetwork) -> dict[str, Wanted]:
+    number = numbers(net)
+    ports = {f"{net.bridge}.{vlan.id}": Wanted(vlan.id, (), False, None, internal=True) for vlan in net.vlans}
+    ports = {name: Wanted(want.tag, (), False, number[name], internal=True) for name, want in ports.items()}
+    if net.uplink:
+        nothing = NOWHERE if net.vlans and not net.tagged else None
+        ports[net.uplink] = Wanted(nothing, tuple(sorted(net.tagged)), False, number[net.uplink])
+    for name, port in net.ports.items():
+        ports[name] = Wanted(port.vlan, (), net.isolate == "ports", number[name])
+    return ports
+
+
+def switch_moves(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Move]:
+    """What the database and the host's side of a switch lack. There a port is declared before its device comes."""
+    for name, net in switches(rules).items():
+        there = reading.switch(net.bridge)
+        yield from _bridge(net.bridge, there)
+        for port, want in wanted_ports(net).items():
+            yield from _port(port, net.bridge, want, there.port(port) if there else None)
+        yield from _strangers(net, there)
+        addresses = {segment.device: segment.gateways for segment in segments(rules) if segment.network == name}
+        for segment in addresses:
+            device = reading.device(segment)
+            if device is None or not device.up:
+                yield Move(f"{segment} is down", f"ip link set {segment} up", ":")
+        yield from address_moves(net.bridge, addresses, networks)
+
+
+def _bridge(name: str, there: Switch | None) -> Iterator[Move]:
+    closed = f"set-fail-mode {name} secure"
+    if there is None:
+        yield Move(f"there is no Open vSwitch bridge {name}", f"{VSCTL} add-br {name} -- {closed}",
+                   f"{VSCTL} del-br {name}")  # fmt: skip
+    elif not there.secure:
+        again = f"{VSCTL} del-fail-mode {name}; ovs-ofctl --timeout=30 add-flow {name} priority=0,actions=NORMAL"
+        yield Move(f"{name} passes everything whenever it has no flows (its fail mode is not secure)",
+                   f"{VSCTL} {closed}", again)  # fmt: skip
+
+
+def _port(name: str, bridge: str, want: Wanted, there: SwitchPort | None) -> Iterator[Move]:
+    record = _record(name, want.tag, want.trunks, want.mode, want.protected)
+    number = f"-- set interface {name} ofport_request={want.number}"
+    if there is None:
+        # The host keeps the MAC address that neighbours know, whichever device answers by it.
+        mac = f'mac="\\"$(cat /sys/class/net/{bridge}/address)\\""'
+        kind = f" type=internal {mac}" if want.internal else ""
+        yield Move(f"{name} is no port of {bridge}",
+                   f"{VSCTL} --may-exist add-port {bridge} {name} {record} {number}{kind}",
+                   f"{VSCTL} del-port {bridge} {name}")  # fmt: skip
+        return
+    back = _record(name, there.tag, there.trunks, there.mode, there.protected)
+    if says := list(_differs(name, bridge, want, there)):
+        yield Move("; ".join(says), f"{VSCTL} {record}", f"{VSCTL} {back}")
+    if there.asked != want.number or (there.number or want.number) != want.number:
+        old = f"set interface {name} ofport_request={there.asked}" if there.asked else (
+            f"clear interface {name} ofport_request"
+        )  # fmt: skip
+        yield Move(f"{name} is not the port that the flows of {bridge} mean",
+                   f"{VSCTL} {number.removeprefix('-- ')}", f"{VSCTL} {old}")  # fmt: skip
+
+
+def _differs(name: str, bridge: str, want: Wanted, there: SwitchPort) -> Iterator[str]:
+    if want.protected and not there.protected:
+        yield f"port {name} of {bridge} is not isolated: it is not protected"
+    elif there.protected and not want.protected:
+        yield f"port {name} is isolated"
+    if want.tag != there.tag and want.tag != NOWHERE:
+        now = "carries every VLAN" if there.tag is None else f"is a member of VLAN {there.tag}"
+        yield f"{name} is no untagged member of VLAN {want.tag}: it {now}" if want.tag else f"{name} {now}"
+    elif want.tag != there.tag or want.trunks != there.trunks or want.mode != there.mode:
+        yield f"{name} carries {_vlans(there)}, not {_list(map(str, want.trunks)) or 'as declared'}"
+
+
+def _vlans(port: SwitchPort) -> str:
+    return f"VLAN {_list(map(str, port.trunks))}" if port.trunks else f"every VLAN (mode {port.mode or 'trunk'})"
+
+
+def _record(name: str, tag: int | None, trunks: tuple[int, ...], mode: str | None, protected: bool) -> str:
+    """All of it, whatever it was before."""
+    rows = [f"tag={tag}"] if tag is not None else []
+    rows += [f"trunks={','.join(map(str, trunks))}"] if trunks else []
+    rows += [f"vlan_mode={mode}"] if mode else []
+    rows += [f"protected={'true' if protected else 'false'}"]
+    return f"-- clear port {name} tag trunks vlan_mode -- set port {name} {' '.join(rows)}"
+
+
+def _strangers(net: BridgeNetwork, there: Switch | None) -> Iterator[Move]:
+    """Ports that somebody attached. No flow lets them send; without a tag they would hear what is flooded."""
+    declared = wanted_ports(net)
+    for port in there.ports if there else ():
+        if port.name not in declared and port.tag != NOWHERE:
+            yield Move(f"{port.name} hears what is flooded on {net.bridge}, and the policy names no such port",
+                       f"{VSCTL} {_record(port.name, NOWHERE, (), 'access', port.protected)}",
+                       f"{VSCTL} {_record(port.name, port.tag, port.trunks, port.mode, port.protected)}")  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ the flows
+
+
+def check_switch(survey: Survey, policy: Policy) -> Verdict:
+    rules, reading = policy[BridgesRules], survey[Bridges]
+    before = known(reading.files.get(SWITCH_FILE))
+    if not switches(rules):
+        if before is None:
+            return not_applicable("the policy declares no network on Open vSwitch")
+        return failed(f"{SWITCH_FILE} is left from an earlier policy", None, False, None)
+    declared = [net.bridge for net in switches(rules).values()]
+    disk = list(_on_disk(rules, reading))
+    live = list(moved_flows(rules, reading))
+    if disk or live:
+        return failed("; ".join([*disk, *live]), declared, not disk, not live)
+    return passed("the switches hold our flows alone, now and at boot", declared, True, True)
+
+
+def _on_disk(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
+    text = known(reading.files.get(SWITCH_FILE))
+    if text is None:
+        yield "nothing says yet who may send what on the switch: there are no flows of ours"
+        return
+    if text != switch_text(rules):
+        yield f"{SWITCH_FILE} is not what the policy makes"
+    if known(reading.files.get(SWITCH_UNIT_FILE)) != unit_text():
+        yield f"{SWITCH_UNIT_FILE} is not ours"
+    if not reading.switch_enabled:
+        yield f"{SWITCH_UNIT} is not enabled: without flows the switch passes nothing after a reboot"
+
+
+def moved_flows(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
+    """What moved among the flows since our unit loaded them."""
+    if known(reading.files.get(SWITCH_FILE)) is None:
+        return
+    for net in switches(rules).values():
+        there = reading.switch(net.bridge)
+        loaded, flows = (known(there.loaded), known(there.flows)) if there else (None, None)
+        if loaded is None or flows is None:
+            yield f"the flows of {net.bridge} were not loaded by {SWITCH_UNIT}"
+            continue
+        yield from (f"somebody put a flow into {net.bridge}: {flow}" for flow in flows if flow not in loaded)
+        yield from (f"a flow is gone from {net.bridge}: {flow}" for flow in loaded if flow not in flows)
+
+
+def unit_text() -> str:
+    return (TEMPLATES / SWITCH_UNIT).read_text()
+
+
+# ------------------------------------------------------------------------------------------------ remediation
+
+
+def install_switch(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
+    if switches(rules) and reading.switches is None:
+        what = "install Open vSwitch, which the declared networks stand on"
+        yield Install("bridges", what, packages=("openvswitch-switch",))
+
+
+def plan_switches(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
+    """The flows and the unit that loads them. The bridges are closed until then."""
+    text, before = switch_text(rules), known(reading.files.get(SWITCH_FILE))
+    unit, unit_before = unit_text(), known(reading.files.get(SWITCH_UNIT_FILE))
+    if not switches(rules):
+        for path, left, activate in ((SWITCH_FILE, before, LOAD), (SWITCH_UNIT_FILE, unit_before, ENABLE)):
+            if left is not None:
+                yield RemoveFile("bridges", f"no longer needed: {path}", path=path, before=left, activate=activate)
+        return
+    if unit != unit_before:
+        yield WriteFile("bridges", f"load flows and addresses of Open vSwitch at boot ({SWITCH_UNIT})",
+                        path=SWITCH_UNIT_FILE, text=unit, before=unit_before, activate=ENABLE)  # fmt: skip
+    elif not reading.switch_enabled:
+        yield Command("bridges", f"enable {SWITCH_UNIT}", script=ENABLE, undo=f"systemctl -q disable {SWITCH_UNIT}")
+    if text != before:
+        names = _list(net.bridge for net in switches(rules).values())
+        yield WriteFile("bridges", f"let pass on {names} only what its ports may send ({SWITCH_FILE})",
+                        path=SWITCH_FILE, text=text, before=before, validate="sh -n {}", activate=LOAD)  # fmt: skip
+    elif moved := list(moved_flows(rules, reading)):
+        yield Command("bridges", f"load {SWITCH_FILE} again: {'; '.join(moved)}", script=LOAD, undo="")
+
+
+# They run again after an undo, when the file is what it was before: gone, or an older one of ours. What is then left
+# of a bridge of ours is closed; what was somebody's is opened again by the undo of its fail mode.
+LOAD = f"""if [ -e {SWITCH_FILE} ]; then systemctl restart {SWITCH_UNIT}; else
+  for f in {LOADED}*; do
+    [ -e "$f" ] && ovs-ofctl --timeout=30 del-flows "${{f#{LOADED}}}" 2>/dev/null; rm -f "$f"
+  done
+fi"""
+ENABLE = f"""systemctl daemon-reload || exit 1
+if [ -e {SWITCH_UNIT_FILE} ]; then systemctl -q enable {SWITCH_UNIT}; else
+  rm -f /etc/systemd/system/*.wants/{SWITCH_UNIT}; systemctl stop {SWITCH_UNIT} 2>/dev/null; systemctl daemon-reload
+fi"""
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
