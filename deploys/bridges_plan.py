@@ -192,7 +192,7 @@ def _devices(context: Context, rules: BridgesRules, reading: BridgesReading) -> 
     steps = [*moves(rules, reading, networks), *switch_moves(rules, reading, networks)]
     # Undone last of all: when the files are what they were, the manager is to forget ours, and then the devices go.
     yield Command(
-        "bridges", _words(steps, bridges), script=_script(steps), undo=_undo(steps, forget_for(manager or ""))
+        "bridges", _words(steps, bridges), script=_script(steps), undo=_undo(steps, forget_for(manager or "", bridges))
     )
     files = files_of(rules, manager)
     for path, text in files.items():
