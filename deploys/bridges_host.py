@@ -27,6 +27,7 @@ def conflicts(
         *_bridges(rules, reading, docker),
         *_ports(rules, reading, networks),
         *_connection(rules, reading, networks),
+        *_modules(rules, networks),
     ]
 
 
@@ -147,3 +148,15 @@ def _beneath(device: str, reading: BridgesReading) -> Iterator[str]:
 def _admits_ssh(rules: BridgesRules, segment: Segment) -> bool:
     flows = [flow for flow in rules.allow if flow.from_ == segment.name and flow.to == HOST]
     return any(flow.proto == "any" or (flow.proto == "tcp" and flow.port in (None, 22)) for flow in flows)
+
+
+def _modules(rules: BridgesRules, networks: NetworksReading) -> Iterator[str]:
+    """What may not be loaded, though the networks are made of it: they would be gone after the next boot."""
+    nets = rules.networks.values()
+    needs = {"nf_tables": True, "bridge": any(net.switch == "linux" for net in nets)}
+    needs |= {"openvswitch": any(net.switch == "openvswitch" for net in nets)}
+    needs |= {"8021q": any(net.switch == "linux" and net.vlans for net in nets)}
+    for line in known(networks.devices_blocked):
+        module = line.partition(": ")[2].split()[1]
+        if needs.get(module):
+            yield f"the kernel module {module} is blocked by {line}"

@@ -59,6 +59,7 @@ def reading(**more: Any) -> NetworksReading:
         "forwarding6": 0,
         "modules_load": (MODULES_FILE,),
         "modules_blocked": (),
+        "devices_blocked": (),
         "filter4": table(),
         "filter6": Filter("ACCEPT", ()),
         "tables": (),
