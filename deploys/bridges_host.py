@@ -98,7 +98,8 @@ def _defined(name: str, device: Device | None, reading: BridgesReading) -> str |
     if name in reading.interfaces:
         return "/etc/network/interfaces"
     if device and device.file and not device.file.startswith(NETWORKD_FILES):
-        return device.file
+        rendered = device.file.startswith("/run/systemd/network/10-netplan-")
+        return "/etc/netplan" if rendered else device.file
     return None
 
 
