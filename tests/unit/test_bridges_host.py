@@ -100,6 +100,9 @@ def test_on_ifupdown_the_files_are_its_own() -> None:
     assert "\tup bridge vlan add dev web-a vid 10 pvid untagged\n" in web
     assert isinstance(changes[-1], Command)
     assert "ifup br-web" in changes[-1].script
+    (live,) = [change for change in changes if isinstance(change, Command) and "put right" in change.what]
+    forgets = 'for i in br-tenants t-a t-b br-web web-a db eth1; do ifquery "$i" >/dev/null 2>&1 || ifdown "$i"'
+    assert live.undo.startswith(forgets), "it takes for up what its files named once"
 
 
 @pytest.mark.parametrize(
