@@ -5,9 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from deploys.bridges_nm import connection_of
 from deploys.bridges_rules import HOST, BridgesRules, Prefix, Segment, overlap, segments
 from deploys.docker_daemon import configured
-from facts.bridges import NETWORKD_FILES, BridgesReading, Device
+from facts.bridges import NETWORKD_FILES, NETWORKMANAGER, BridgesReading, Device
 from facts.docker import DockerReading
 from facts.networks import NetworksReading
 from facts.reading import Unknown, known
@@ -97,6 +98,8 @@ def _bridges(rules: BridgesRules, reading: BridgesReading, docker: DockerReading
 def _defined(name: str, device: Device | None, reading: BridgesReading) -> str | None:
     if name in reading.interfaces:
         return "/etc/network/interfaces"
+    if device and device.managed == NETWORKMANAGER:
+        return None if device.file == connection_of(name) else f"NetworkManager's connection {device.file}"
     if device and device.file and not device.file.startswith(NETWORKD_FILES):
         rendered = device.file.startswith("/run/systemd/network/10-netplan-")
         return "/etc/netplan" if rendered else device.file

@@ -54,7 +54,7 @@ class Device(Jsonable):
     peer: str | None  # who is behind a veth: "netns NAME", "process 12 (nginx)", "namespace 3"
     pid: int | None  # that process
     managed: str | None  # systemd-networkd, ifupdown, NetworkManager; None: by nobody
-    file: str | None  # networkd's file for it
+    file: str | None  # networkd's file for it; the UUID of NetworkManager's connection that made it
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ case "$links" in *link_netnsid*)
   have lsns && run spaces lsns -J -t net -o NS,PID,NETNSID,COMMAND;;
 esac
 run networkd grep -sHE '^(ADMIN_STATE|NETWORK_FILE)=' /run/systemd/netif/links/*
-run nm grep -sH '^managed=' /run/NetworkManager/devices/*
+run nm grep -sHE '^(managed|nm-owned|connection-uuid)=' /run/NetworkManager/devices/*
 run ifstate cat /run/network/ifstate
 run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces /etc/network/interfaces.d/*
 if have nft; then
@@ -188,7 +188,7 @@ class _Around:
 
     admin: dict[int, str]  # networkd's state of a device, by index
     file: dict[int, str]
-    nm: set[int]
+    nm: dict[int, dict[str, str]]  # NetworkManager's state of a device, by index
     ifupdown: set[str]
     peers: dict[int, tuple[str, int | None]]  # a namespace's id here -> who is in it
 
@@ -198,9 +198,11 @@ def _around(section: Section) -> _Around:
     file: dict[int, str] = {}
     for index, key, value in re.findall(r"/links/(\d+):(\w+)=(.*)$", _said(section, "networkd"), re.MULTILINE):
         (admin if key == "ADMIN_STATE" else file)[int(index)] = value
-    nm = re.findall(r"/devices/(\d+):managed=(?:true|1)", _said(section, "nm"))
+    nm: dict[int, dict[str, str]] = {}
+    for index, key, value in re.findall(r"/devices/(\d+):([\w-]+)=(.*)$", _said(section, "nm"), re.MULTILINE):
+        nm.setdefault(int(index), {})[key] = value
     up = re.findall(r"^(\S+)=", _said(section, "ifstate"), re.MULTILINE)
-    return _Around(admin, file, set(map(int, nm)), set(up), _peers(section))
+    return _Around(admin, file, nm, set(up), _peers(section))
 
 
 def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
@@ -258,14 +260,16 @@ def _device(row: dict[str, Any], around: _Around) -> Device:
         vlan=int(data["id"]) if kind == "vlan" and "id" in data else None,
         peer=behind[0] if behind else None,
         pid=behind[1] if behind else None,
-        managed=_manager(name, index, around),
-        file=around.file.get(index),
+        managed=(managed := _manager(name, kind, index, around)),
+        file=around.nm[index].get("connection-uuid") if managed == NETWORKMANAGER and kind else around.file.get(index),
     )
 
 
-def _manager(name: str, index: int, around: _Around) -> str | None:
+def _manager(name: str, kind: str, index: int, around: _Around) -> str | None:
     if around.admin.get(index, "unmanaged") not in ("unmanaged", "initialized", "pending"):
         return NETWORKD
     if name in around.ifupdown:
         return IFUPDOWN
-    return NETWORKMANAGER if index in around.nm else None
+    nm = around.nm.get(index, {})
+    # What somebody made by hand it calls managed too, but not its own.
+    return NETWORKMANAGER if nm.get("managed") == "true" and (not kind or nm.get("nm-owned") == "true") else None

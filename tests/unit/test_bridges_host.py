@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from deploys.bridges_nm import connection_of
 from deploys.engine.change import Blocked, Command, WriteFile
 from facts.bridges import UDEV_FILE
 from facts.docker import DockerReading, Network
@@ -67,6 +68,10 @@ NETPLAN = "/run/systemd/network/10-netplan-"
         (reading(), nets(devices_blocked=("/etc/modprobe.d/x.conf: blacklist openvswitch",)), NO_DOCKER, ""),
         (reading(devices=(*BARE, replace(made("br-web"), file="/etc/systemd/network/br.network"))), nets(), NO_DOCKER,
          "br-web is already defined in /etc/systemd/network/br.network, which is not ours"),
+        (reading(devices=(*BARE, device("br-web", "bridge", managed="NetworkManager", file="0b901e7e-ee0f"))), nets(),
+         NO_DOCKER, "br-web is already defined in NetworkManager's connection 0b901e7e-ee0f, which is not ours"),
+        (reading(devices=(*BARE, device("br-web", "bridge", managed="NetworkManager", file=connection_of("br-web")))),
+         nets(), NO_DOCKER, ""),
         (reading(devices=(*BARE, replace(made("br-web"), file=f"{NETPLAN}br-web.network"))), nets(), NO_DOCKER,
          "br-web is already defined in /etc/netplan, which is not ours: remove it there, or here"),
     ],
