@@ -1,9 +1,8 @@
-"""Declared networks on Open vSwitch: its database keeps bridges, tags and protected ports, our unit loads flows."""
+"""Declared networks on Open vSwitch: its database keeps bridges and ports, our unit loads the flows between them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from deploys.bridges_devices import Move, address_moves
@@ -20,34 +19,6 @@ from facts.survey import Survey
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
 VSCTL = "ovs-vsctl --timeout=30"
-NOWHERE = 4095  # no VLAN: who has this tag meets nobody
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the database is to say of a port."""
-
-    tag: int | None
-    trunks: tuple[int, ...]
-    protected: bool
-    number: int | None
-    internal: bool = False
-
-    @property
-    def mode(self) -> str | None:
-        return "access" if self.tag is not None else "trunk" if self.trunks else None
-
-
-def wanted_ports(net: BridgeNetwork) -> dict[str, Wanted]:
-    number = numbers(net)
-    ports = {f"{net.bridge}.{vlan.id}": Wanted(vlan.id, (), False, None, internal=True) for vlan in net.vlans}
-    ports = {name: Wanted(want.tag, (), False, number[name], internal=True) for name, want in ports.items()}
-    if net.uplink:
-        nothing = NOWHERE if net.vlans and not net.tagged else None
-        ports[net.uplink] = Wanted(nothing, tuple(sorted(net.tagged)), False, number[net.uplink])
-    for name, port in net.ports.items():
-        ports[name] = Wanted(port.vlan, (), net.isolate == "ports", number[name])
-    return ports
 
 
 def switch_moves(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Move]:
@@ -55,9 +26,8 @@ def switch_moves(rules: BridgesRules, reading: BridgesReading, networks: Network
     for name, net in switches(rules).items():
         there = reading.switch(net.bridge)
         yield from _bridge(net.bridge, there)
-        for port, want in wanted_ports(net).items():
-            yield from _port(port, net.bridge, want, there.port(port) if there else None)
-        yield from _strangers(net, there)
+        for port, number in numbers(net).items():
+            yield from _port(port, net, number, there.port(port) if there else None)
         addresses = {segment.device: segment.gateways for segment in segments(rules) if segment.network == name}
         for segment in addresses:
             device = reading.device(segment)
@@ -77,61 +47,20 @@ def _bridge(name: str, there: Switch | None) -> Iterator[Move]:
                    f"{VSCTL} {closed}", again)  # fmt: skip
 
 
-def _port(name: str, bridge: str, want: Wanted, there: SwitchPort | None) -> Iterator[Move]:
-    record = _record(name, want.tag, want.trunks, want.mode, want.protected)
-    number = f"-- set interface {name} ofport_request={want.number}"
+def _port(name: str, net: BridgeNetwork, number: int, there: SwitchPort | None) -> Iterator[Move]:
+    asks = f"set interface {name} ofport_request={number}"
     if there is None:
         # The host keeps the MAC address that neighbours know, whichever device answers by it.
-        mac = f'mac="\\"$(cat /sys/class/net/{bridge}/address)\\""'
-        kind = f" type=internal {mac}" if want.internal else ""
-        yield Move(f"{name} is no port of {bridge}",
-                   f"{VSCTL} --may-exist add-port {bridge} {name} {record} {number}{kind}",
-                   f"{VSCTL} del-port {bridge} {name}")  # fmt: skip
-        return
-    back = _record(name, there.tag, there.trunks, there.mode, there.protected)
-    if says := list(_differs(name, bridge, want, there)):
-        yield Move("; ".join(says), f"{VSCTL} {record}", f"{VSCTL} {back}")
-    if there.asked != want.number or (there.number or want.number) != want.number:
-        old = f"set interface {name} ofport_request={there.asked}" if there.asked else (
+        mac = f'mac="\\"$(cat /sys/class/net/{net.bridge}/address)\\""'
+        kind = f" type=internal {mac}" if name not in net.ports and name != net.uplink else ""
+        yield Move(f"{name} is no port of {net.bridge}",
+                   f"{VSCTL} --may-exist add-port {net.bridge} {name} -- {asks}{kind}",
+                   f"{VSCTL} del-port {net.bridge} {name}")  # fmt: skip
+    elif there.asked != number or (there.number or number) != number:
+        back = f"set interface {name} ofport_request={there.asked}" if there.asked else (
             f"clear interface {name} ofport_request"
         )  # fmt: skip
-        yield Move(f"{name} is not the port that the flows of {bridge} mean",
-                   f"{VSCTL} {number.removeprefix('-- ')}", f"{VSCTL} {old}")  # fmt: skip
-
-
-def _differs(name: str, bridge: str, want: Wanted, there: SwitchPort) -> Iterator[str]:
-    if want.protected and not there.protected:
-        yield f"port {name} of {bridge} is not isolated: it is not protected"
-    elif there.protected and not want.protected:
-        yield f"port {name} is isolated"
-    if want.tag != there.tag and want.tag != NOWHERE:
-        now = "carries every VLAN" if there.tag is None else f"is a member of VLAN {there.tag}"
-        yield f"{name} is no untagged member of VLAN {want.tag}: it {now}" if want.tag else f"{name} {now}"
-    elif want.tag != there.tag or want.trunks != there.trunks or want.mode != there.mode:
-        yield f"{name} carries {_vlans(there)}, not {_list(map(str, want.trunks)) or 'as declared'}"
-
-
-def _vlans(port: SwitchPort) -> str:
-    return f"VLAN {_list(map(str, port.trunks))}" if port.trunks else f"every VLAN (mode {port.mode or 'trunk'})"
-
-
-def _record(name: str, tag: int | None, trunks: tuple[int, ...], mode: str | None, protected: bool) -> str:
-    """All of it, whatever it was before."""
-    rows = [f"tag={tag}"] if tag is not None else []
-    rows += [f"trunks={','.join(map(str, trunks))}"] if trunks else []
-    rows += [f"vlan_mode={mode}"] if mode else []
-    rows += [f"protected={'true' if protected else 'false'}"]
-    return f"-- clear port {name} tag trunks vlan_mode -- set port {name} {' '.join(rows)}"
-
-
-def _strangers(net: BridgeNetwork, there: Switch | None) -> Iterator[Move]:
-    """Ports that somebody attached. No flow lets them send; without a tag they would hear what is flooded."""
-    declared = wanted_ports(net)
-    for port in there.ports if there else ():
-        if port.name not in declared and port.tag != NOWHERE:
-            yield Move(f"{port.name} hears what is flooded on {net.bridge}, and the policy names no such port",
-                       f"{VSCTL} {_record(port.name, NOWHERE, (), 'access', port.protected)}",
-                       f"{VSCTL} {_record(port.name, port.tag, port.trunks, port.mode, port.protected)}")  # fmt: skip
+        yield Move(f"{name} is not the port that the flows of {net.bridge} mean", f"{VSCTL} {asks}", f"{VSCTL} {back}")
 
 
 # ------------------------------------------------------------------------------------------------ the flows

@@ -89,7 +89,7 @@ class BridgeNetwork(Part):
 
     bridge: Device = Field(description="the bridge's name; it is made where there is none")
     switch: Literal["linux", "openvswitch"] = Field(
-        "linux", description="linux: a bridge of the kernel; openvswitch: where only declared ports may send"
+        "linux", description="linux: a bridge of the kernel; openvswitch: where declared ports alone send and hear"
     )
     subnets: tuple[Subnet, ...] = Field((), description="its subnets (without vlans); the host has the first addresses")
     vlans: tuple[Vlan, ...] = Field((), description="makes the bridge VLAN-aware: each VLAN is a segment of its own")

@@ -4,6 +4,7 @@ ovs-ofctl(8), ovs-vswitchd.conf.db(5). A part of the section that `facts.bridges
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ SWITCH_FILE = "/etc/hullproof/openvswitch.sh"
 SWITCH_UNIT = "hullproof-openvswitch.service"
 SWITCH_UNIT_FILE = f"/etc/systemd/system/{SWITCH_UNIT}"
 LOADED = "/run/hullproof/openvswitch."  # and a bridge: its flows as the switch listed them when our unit loaded them
+LEARNT = re.compile(r"\btable=4, idle_timeout=\d+, priority=10,")
 FILES = (SWITCH_FILE, SWITCH_UNIT_FILE)
 
 SCRIPT = f"""
@@ -124,8 +126,8 @@ def _port(row: dict[str, Any], device: dict[str, Any]) -> SwitchPort:
 
 
 def _flows(section: Section, name: str) -> tuple[str, ...] | Unknown | None:
-    """The switch lists them in no order that would last."""
+    """The switch lists them in no order that would last; what it learnt by itself comes and goes."""
     text = section.text(name) if name in section.blocks else None
     if not isinstance(text, str):
         return text
-    return tuple(sorted(line.strip() for line in text.splitlines() if "actions=" in line))
+    return tuple(sorted(line.strip() for line in text.splitlines() if "actions=" in line and not LEARNT.search(line)))
