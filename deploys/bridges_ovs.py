@@ -105,7 +105,11 @@ def moved_flows(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
             yield f"the flows of {net.bridge} were not loaded by {SWITCH_UNIT}"
             continue
         yield from (f"somebody put a flow into {net.bridge}: {flow}" for flow in flows if flow not in loaded)
-        yield from (f"a flow is gone from {net.bridge}: {flow}" for flow in loaded if flow not in flows)
+        gone = [flow for flow in loaded if flow not in flows]
+        if len(gone) > 3:
+            yield f"{len(gone)} of our {len(loaded)} flows are gone from {net.bridge}"
+        else:
+            yield from (f"a flow is gone from {net.bridge}: {flow}" for flow in gone)
 
 
 def unit_text() -> str:

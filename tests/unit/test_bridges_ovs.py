@@ -323,6 +323,8 @@ BEFORE_VLANS = {**HELD, "br-web": ("10.81.10.1/24",)}
         (hardened(), BEFORE_VLANS, "declared", "br-web has the address 10.81.10.1/24, which is its VLAN's", "del 10"),
         (hardened(switches=INSERTED), HELD, "switch", f"somebody put a flow into br-tenants: {SENDS_ALL}", "restart"),
         (hardened(switches=(replace(SWITCHES[0], flows=()), SWITCHES[1])), HELD, "switch", "a flow is gone", "restart"),
+        (hardened(switches=(replace(SWITCHES[0], loaded=tuple("abcd")), SWITCHES[1])), HELD, "switch",
+         "4 of our 4 flows are gone from br-tenants", "restart"),
         (hardened(switches=(replace(SWITCHES[0], loaded=None), SWITCHES[1])), HELD, "switch", "not loaded by",
          "restart"),
         (hardened(switch_enabled=False), HELD, "switch", "passes nothing after a reboot", "systemctl -q enable"),
