@@ -80,7 +80,11 @@ def _apart_there(port: Device, bridge: str, reading: BridgesReading, networks: N
 
 
 def _apart(port: Device, segment: Segment, rules: BridgesRules, reading: BridgesReading) -> bool:
-    """By the kernel's own flag, or by our filter, which also knows ports that only joined."""
+    """By the kernel's own flag, or by our filter, which also knows ports that only joined; by the flows of a switch."""
+    if segment.switched:
+        there = reading.switch(segment.bridge)
+        ours = there is not None and known(there.flows) is not None and known(there.flows) == known(there.loaded)
+        return ours and rules.networks[segment.network].isolate == "ports"
     guard = f'ibrname "{segment.bridge}" goto within-{segment.network}'
     filtered = rules.networks[segment.network].isolate == "ports" and any(
         guard in line for line in known(reading.listed)

@@ -15,6 +15,7 @@ from deploys.bridges_filter import filter_text
 from deploys.bridges_flows import GROUPS, flows, numbers, switch_text
 from deploys.bridges_forward import SWITCH, forward_text
 from deploys.bridges_ovs import unit_text
+from deploys.bridges_picture import picture, render_text
 from deploys.bridges_plan import unit_text as filter_unit
 from deploys.bridges_rules import BridgeNetwork, BridgesRules, Port, Segment, segments
 from deploys.engine.change import Blocked, Command, Install, RemoveFile, WriteFile
@@ -345,6 +346,13 @@ def test_who_is_behind_declared_ports_is_found_on_switches_too() -> None:
     assert reason(where, "meeting") == "netns t-a stands in tenants and web.10, which must not meet"
     alone = (*DEVICES, device("t-x", master="br-web", peer="netns t-a"))
     assert state(context(hardened(devices=alone), nets(addresses=HELD), RULES), "meeting") is State.PASS
+
+
+def test_the_picture_says_who_meets_on_a_switch() -> None:
+    survey = context(hardened(), nets(addresses=HELD), RULES).survey
+    assert "├─ t-a ─ netns t-a\n" in render_text(picture(RULES, survey))
+    survey = context(hardened(switches=INSERTED), nets(addresses=HELD), RULES).survey
+    assert "├─ t-a ─ netns t-a, meets its neighbours\n" in render_text(picture(RULES, survey))
 
 
 def test_what_the_policy_names_no_more_goes() -> None:
