@@ -3,8 +3,8 @@
 VENV ?= .venv
 BIN = $(VENV)/bin
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# What the lab needs on this machine: an emulator, and the tools that make a disk out of Debian packages.
-LAB_PACKAGES = qemu-system-x86 qemu-utils mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
+# What the lab needs on this machine: the tools that make a disk out of Debian packages, and the emulator too.
+LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
 
 .PHONY: check lint processes unit test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
 

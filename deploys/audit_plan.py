@@ -24,7 +24,7 @@ auditctl -D -k {KEY} >/dev/null || exit 1
 [ ! -e {RULES} ] || auditctl -R {RULES} >/dev/null
 """
 MAKE_FOLDERS = f"[ ! -e {TMPFILES} ] || systemd-tmpfiles --create {TMPFILES}"
-ENABLE = f"systemctl unmask {UNIT} && systemctl -q enable {UNIT}"
+ENABLE = f"systemctl --no-reload unmask {UNIT} && systemctl -q enable {UNIT}"
 START = f"systemctl start {UNIT} && auditctl -e 1 >/dev/null"
 
 

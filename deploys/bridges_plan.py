@@ -232,8 +232,8 @@ def unit_text() -> str:
 LOAD = f"""if [ -e {RULES_FILE} ]; then systemctl restart {UNIT}; else
   for family in bridge inet; do nft delete table $family {TABLE} 2>/dev/null || :; done; rm -f {LOADED_FILE}
 fi"""
-ENABLE = f"""systemctl daemon-reload || exit 1
-if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT}; else
+# `enable` has systemd read its units anew.
+ENABLE = f"""if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT}; else
   rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
 fi"""
 

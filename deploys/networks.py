@@ -267,8 +267,8 @@ def rules_text(bridges: Iterable[str], spared: Iterable[str] = ()) -> str:
 LOAD = f"""if [ -e {RULES_FILE} ]; then nft -f {RULES_FILE}; else
   for family in bridge inet; do nft delete table $family hullproof 2>/dev/null || :; done
 fi"""
-ENABLE = f"""systemctl daemon-reload || exit 1
-if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT} && systemctl restart {UNIT}; else
+# `enable` has systemd read its units anew.
+ENABLE = f"""if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT} && systemctl restart {UNIT}; else
   rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
 fi"""
 

@@ -21,7 +21,10 @@ REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 # The controller may be gone (ignored SIGPIPE): what was begun is finished all the same.
 ok() { printf '@%s ok %s\n' "$N" "$1" || :; }
 fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printf '%s' "$*" | tr '\n\t' '; ' | tail -c 1500)" || :; }
-digest() { if [ -e "$1" ]; then sha256sum <"$1" | cut -d' ' -f1; else echo absent; fi; }
+# Processes are dear on a slow host: what the shell can do itself it does, and answers come in variables.
+digest() { digest=absent; if [ -e "$1" ]; then digest=$(sha256sum <"$1") && digest=${digest%% *}; fi; }
+beside() { folder=${1%/*}; new=$folder/.${1##*/}.hullproof-new; } # PATH, absolute
+gone() { [ ! -e "$1" ] && [ ! -L "$1" ] || rm -rf -- "$1"; }
 
 open_journal() { # RUN JSON: one run at a time changes a host
   J=$BASE/$1
@@ -35,7 +38,7 @@ open_journal() { # RUN JSON: one run at a time changes a host
 }
 
 entry() { # ID JSON UNDO ACTIVATE: the entry's directory is $E; it is not complete before `seal`
-  E=$J/$1; rm -rf "$E.new"; mkdir "$E.new" || return 1
+  E=$J/$1; gone "$E.new" && mkdir "$E.new" || return 1
   printf '%s\n' "$2" >"$E.new/entry.json" && printf '%s\n' "$3" >"$E.new/undo" && printf '%s\n' "$4" >"$E.new/activate"
 }
 
@@ -44,43 +47,44 @@ keep() { # PATH: its original into the entry that is being written
   if [ -e "$1" ]; then cp -a -- "$1" "$E.new/original"; else : >"$E.new/absent"; fi
 }
 
-seal() { sync "$E.new"/* "$E.new" && mv "$E.new" "$E" && sync "$J"; }
+seal() { sync "$@" "$E.new"/* "$E.new" && mv "$E.new" "$E" && sync "$J"; } # FILE...: they are durable too
 
-replace() { # NEW PATH: rename into place, durably
-  sync "$1" && mv -f -- "$1" "$2" && sync "$(dirname -- "$2")"
-}
+replace() { mv -f -- "$new" "$1" && sync "$folder/"; } # PATH, once `beside` it there is what is durable already
 
 write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE <base64
   id=$1; path=$3
   [ -L "$path" ] && path=$(readlink -f -- "$path")
   if [ -d "$path" ]; then fail "$id" "$path is a directory, not a file"; return 1; fi
-  if [ "$(digest "$path")" != "$6" ]; then
+  digest "$path"
+  if [ "$digest" != "$6" ]; then
     fail "$id" "$path is no longer what the survey read: somebody changed it meanwhile; nothing was written, run again"; return 1
   fi
-  new=$(dirname -- "$path")/.$(basename -- "$path").hullproof-new
-  made=; [ -d "$(dirname -- "$path")" ] || made=1
-  if ! why=$( { mkdir -p -m 0755 -- "$(dirname -- "$path")" && rm -rf -- "$new" &&
-      { [ ! -e "$path" ] || cp -a -- "$path" "$new"; } && base64 -d >"$new" && sync "$new"; } 2>&1); then
+  beside "$path"; mode=$4; there=1; made=
+  [ -e "$path" ] || { there=; mode=${mode:-0644}; }
+  [ -d "$folder/" ] || made=1
+  if ! why=$( { { [ -z "$made" ] || mkdir -p -m 0755 -- "$folder"; } && gone "$new" &&
+      { [ -z "$there" ] || cp -a -- "$path" "$new"; } && base64 -d >"$new"; } 2>&1); then
     rm -f -- "$new"; fail "$id" "$path: $why"; return 1
   fi
-  [ -e "$path" ] || { chmod 0644 "$new"; command -v restorecon >/dev/null 2>&1 && chcon --reference="$(dirname -- "$path")" "$new" 2>/dev/null; }
-  [ -z "$4" ] || chmod "$4" "$new"
+  [ -n "$there" ] || { command -v restorecon >/dev/null 2>&1 && chcon --reference="$folder/" "$new" 2>/dev/null; }
+  [ -z "$mode" ] || chmod "$mode" "$new"
   [ -z "$5" ] || chown "$5" "$new"
   if [ -n "$7" ] && ! why=$(NEW=$new sh -c "$7" 2>&1 </dev/null); then
     rm -f -- "$new"; fail "$id" "$path: the new file was refused, the old one stays: $why"; return 1
   fi
-  if ! why=$( { entry "$id" "$2" "" "$8" && keep "$path" && digest "$new" >"$E.new/written" &&
-      { [ -z "$made" ] || : >"$E.new/made"; } && seal; } 2>&1); then
+  if ! why=$( { entry "$id" "$2" "" "$8" && keep "$path" && digest "$new" && echo "$digest" >"$E.new/written" &&
+      { [ -z "$made" ] || : >"$E.new/made"; } && seal "$new"; } 2>&1); then
     rm -f -- "$new"; fail "$id" "the journal cannot keep the original of $path, so it was not touched: $why"; return 1
   fi
-  if ! why=$(replace "$new" "$path" 2>&1); then rm -f -- "$new"; fail "$id" "$path: $why"; return 1; fi
+  if ! why=$(replace "$path" 2>&1); then rm -f -- "$new"; fail "$id" "$path: $why"; return 1; fi
   command -v restorecon >/dev/null 2>&1 && restorecon "$path" 2>/dev/null 9>&- # which may not have our lock
   finish "$id" "$8"
 }
 
 remove_file() { # ID JSON PATH BEFORE ACTIVATE
-  if [ "$(digest "$3")" != "$4" ]; then fail "$1" "$3 is no longer what the survey read; it was left alone, run again"; return 1; fi
-  if ! why=$( { entry "$1" "$2" "" "$5" && keep "$3" && seal && rm -f -- "$3" && sync "$(dirname -- "$3")"; } 2>&1); then
+  digest "$3"; beside "$3"
+  if [ "$digest" != "$4" ]; then fail "$1" "$3 is no longer what the survey read; it was left alone, run again"; return 1; fi
+  if ! why=$( { entry "$1" "$2" "" "$5" && keep "$3" && seal && rm -f -- "$3" && sync "$folder/"; } 2>&1); then
     fail "$1" "$3: $why"; return 1
   fi
   finish "$1" "$5"
@@ -135,12 +139,12 @@ remove_packages() { # FILE with their names
 undo() { # ENTRY: what is there now is kept beside the original, so that an undo can be understood later
   [ -e "$1/undone" ] && return 0
   if [ -e "$1/path" ]; then
-    path=$(cat "$1/path"); new=$(dirname -- "$path")/.$(basename -- "$path").hullproof-new
+    IFS= read -r path <"$1/path"; beside "$path"
     if [ -e "$path" ] && [ ! -d "$path" ]; then cp -a -- "$path" "$1/replaced"; fi
     if [ -e "$1/original" ]; then
-      rm -rf -- "$new"; cp -a -- "$1/original" "$new" && replace "$new" "$path"
+      gone "$new" && cp -a -- "$1/original" "$new" && sync "$new" && replace "$path"
     elif [ -e "$1/absent" ]; then
-      rm -f -- "$path" && { [ ! -e "$1/made" ] || rmdir -- "$(dirname -- "$path")" 2>/dev/null || :; }
+      rm -f -- "$path" && { [ ! -e "$1/made" ] || rmdir -- "$folder" 2>/dev/null || :; }
     fi || return 1
   fi
   # An installation that was cut off: what was asked for is known, what came with it is not, and stays.

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.lab.emulator import firmware, program
 from tests.lab.image import LabError, digest, run
 
 MEMORY = "2048"
@@ -19,12 +20,10 @@ def accelerator() -> list[str]:
     """Software emulation unless told otherwise: a /dev/kvm that is there need not be able to run a kernel."""
     if os.environ.get("HULLPROOF_LAB_ACCEL") == "kvm":
         return ["-accel", "kvm", "-cpu", "host"]
-    # cx16: QEMU 7.2's cmpxchg16b leaves rubbish in the flags; an interrupt just after it is a kernel panic
-    # (seen on 6.12, whose allocator uses it all the time). la57: five-level page tables only make emulated
-    # page walks longer.
-    # svm: no host in a host here, and loading KVM costs seconds.
+    # la57: five-level page tables only make emulated page walks longer. svm: no host in a host here, and loading KVM
+    # costs seconds. erms: the kernel would clear pages byte by byte, each an emulated instruction.
     # The others: no proof stands on them, and without them everything is a fifth quicker.
-    off = ("cx16", "la57", "svm", "avx", "avx2", "f16c", "fma", "xsave", "pku", "smap", "smep")
+    off = ("la57", "svm", "erms", "fsrm", "avx", "avx2", "f16c", "fma", "xsave", "pku", "smap", "smep")
     return ["-accel", "tcg,tb-size=512", "-cpu", ",".join(["max", *(f"{feature}=off" for feature in off)])]
 
 
@@ -41,7 +40,7 @@ def hardware() -> list[str]:
 
 def hardware_key() -> str:
     """The machine's part in a snapshot's name."""
-    version = run(["qemu-system-x86_64", "--version"]).splitlines()[0]
+    version = run([*program("qemu-system-x86_64"), "--version"]).splitlines()[0]
     return digest(version, *hardware())
 
 
@@ -50,7 +49,7 @@ def argv(name: str, folder: Path, port: int, snapshot: str | None) -> list[str]:
     guest flushes is with the kernel here, which outlives a killed QEMU.
     """
     return [
-        *("qemu-system-x86_64", "-name", name, *hardware()),
+        *(*program("qemu-system-x86_64"), *firmware(), "-name", name, *hardware()),
         *("-drive", f"id=disk,if=none,format=qcow2,cache=unsafe,discard=unmap,file={folder}/disk.qcow2"),
         *("-netdev", f"user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"),
         # Relative: the folder's own path may be longer than a socket's name can be.

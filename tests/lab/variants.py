@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tests.lab import qemu
+from tests.lab.emulator import program
 from tests.lab.image import (
     DISTRIBUTIONS,
     Distribution,
@@ -53,7 +54,7 @@ def make_booted(dist: Distribution, variant: str, path: Path) -> None:
     base = base_dir(dist) / f"{variant}.raw"
     with stage(f"{dist.name}-{variant}: first boot and snapshot"), Vm.create(dist.name, variant, None) as vm:
         disk = str(vm.folder / "disk.qcow2")
-        run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), disk])
+        run([*program("qemu-img"), "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(base), disk])
         vm.boot(timeout=900)
         keep(vm, "ready.sh", path)
 
@@ -124,5 +125,5 @@ def build(names: Iterable[str], variants: Iterable[str] = VARIANTS) -> None:
 
 def clean() -> None:
     """Remove all that can be built again, downloads and the key included."""
-    for name in ("run", "snapshots", "images", "debs", "key"):
+    for name in ("run", "snapshots", "images", "debs", "emulator", "key"):
         shutil.rmtree(cache_dir() / name, ignore_errors=True)
