@@ -6,6 +6,10 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: the tools that make a disk out of Debian packages, and the emulator too.
 LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
 
+# A pipe fails with its first command.
+SHELL = /bin/bash
+.SHELLFLAGS = -o pipefail -c
+
 .PHONY: check lint processes unit test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
 
 $(VENV)/.ready: requirements.lock
@@ -40,7 +44,7 @@ test: lab-packages check
 # Each distribution's hosts are built, then tested, beside the other's: two emulated machines for two processors.
 lab-debian12 lab-debian13: lab-%:
 	$(BIN)/python -m tests.lab build $(addprefix $*-,$(VARIANTS))
-	$(BIN)/pytest -v tests/lab -m "not drill" --distribution $*
+	PYTHONUNBUFFERED=1 $(BIN)/pytest -v tests/lab -m "not drill" --distribution $* 2>&1 | sed -u 's/^/$*: /'
 
 lab-debian12: VARIANTS = stock weak owned
 lab-debian13: VARIANTS = stock weak bare

@@ -8,6 +8,7 @@ from shlex import quote
 
 from deploys.docker_daemon import running_names
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
+from deploys.engine.control import Impact, State
 from deploys.engine.reboot import Reboot as HostReboot
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_update import RETRY, newest, rejected, surplus, wanted
@@ -24,6 +25,7 @@ GATE = "hullproof-boot-gate.service"
 ROOM_KB = 8192  # in /boot, besides a fifth more than the running kernel takes
 # Two boots, should the new kernel not pass, and what shutting down and starting containers again takes.
 BOOT_SECONDS = 1200
+OURS = ("kernel.update", "kernel.reboot-needed", "kernel.old-kernels")
 
 ENABLE = f"""\
 systemctl daemon-reload
@@ -37,7 +39,7 @@ def library(*names: str) -> str:
 
 def plan(context: Context) -> Iterable[Change]:
     """The way back first, then what makes room, then the new kernel; the reboot is the last thing that a run does."""
-    if not context.failing("kernel.update", "kernel.reboot-needed", "kernel.old-kernels"):
+    if not context.failing(*OURS):
         return
     kernel = context.survey[Kernel]
     coming = list(_installation(context))
@@ -51,7 +53,7 @@ def plan(context: Context) -> Iterable[Change]:
     yield from coming
     if boots:
         yield _reboot(context)
-    elif pending:
+    elif pending or (installs and context.policy[KernelRules].reboot in ("window", "now")):
         yield Blocked("kernel", "reboot into the newest installed kernel", why=why_not, warns=_was_rejected(kernel))
     elif context.failing("kernel.reboot-needed"):
         yield _default(context)
@@ -247,7 +249,7 @@ def _reboot(context: Context) -> HostReboot:
         "kernel",
         f"boot the newest kernel once, on trial: the host goes back to {kernel.release} by itself unless it is found "
         f"well within {rules.deadline} s",
-        interrupts=f"reboots once, {_because(context)}; {_stopped(context)}",
+        interrupts=f"reboots once, {_because(context)}{_serves(context)}; {_stopped(context)}",
         script=f"{library()}\narm {' '.join(quote(str(word)) for word in words)}\n",
         undo=_restore(kernel),
         settled=f"{library()}\nsettled {quote(known(kernel.boot_id))}\n",
@@ -260,6 +262,14 @@ def _because(context: Context) -> str:
     if isinstance(reboot, Reboot) and reboot.needed:
         return f"because {reboot.why}"
     return f"because {due[0].candidate} is to be installed" if due else "if there is a newer kernel"
+
+
+def _serves(context: Context) -> str:
+    """What else waits for a reboot, or will when this run has brought it to disk."""
+    waiting = (State.FAIL, State.PENDING_REBOOT)
+    found = [each for id_, each in context.findings.items() if id_ not in OURS and each.state in waiting]
+    others = [each for each in found if each.control.impact is Impact.REBOOT]
+    return f", and for other findings that need one ({len(others)})" if others else ""
 
 
 def _stopped(context: Context) -> str:

@@ -81,7 +81,9 @@ def _reboot(state: State, host: Host) -> bool:
     session = run.sessions[host.name]
     if why := run.may_not_reboot(host):
         session.errors.append(f"not rebooted, since {why}")
-    elif not all([session.reboot(step) for step in session.steps_named("reboot")]):
+        return True
+    run.rebooted.add(host.name)
+    if not all([session.reboot(step) for step in session.steps_named("reboot")]):
         run.stopped = f"{host.name} did not come back well"
     return True  # `confirm` surveys it once more, and fails it
 

@@ -48,6 +48,7 @@ class Run:
         given = dict(pair.partition("=")[::2] for pair in command_line().get("data") or ())
         self.directory = Path(given.get("report", "reports"))
         self.stopped = ""  # why nobody reboots any more
+        self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
 
     def meta(self, policy: str) -> dict[str, Any]:
@@ -94,6 +95,8 @@ class Run:
             return f"the canary {canary} is out of reach"
         if session.errors:
             return f"something failed on the canary {canary}"
+        if session.steps_named("reboot") and canary not in self.rebooted:  # pyinfra's --serial has an order of its own
+            return f"the canary {canary} goes first, and has not yet: run again, best without --serial"
         warned = [change for change in session.changes if isinstance(change, Blocked) and change.warns]
         return f"the canary {canary} warns: {warned[0].why}" if warned else ""
 

@@ -222,7 +222,7 @@ at_boot() {
 
 disarm() { # RUN
   rm -f "$J/armed" "$STATE/revert.sh"
-  if [ -e "$REVERT_UNIT" ]; then systemctl -q disable hullproof-revert.service 2>/dev/null; rm -f "$REVERT_UNIT"; systemctl daemon-reload; fi
+  if [ -e "$REVERT_UNIT" ]; then systemctl -q --no-reload disable hullproof-revert.service 2>/dev/null; rm -f "$REVERT_UNIT"; systemctl daemon-reload; fi
   systemctl stop "hullproof-revert-$1.timer" 2>/dev/null; sync "$J"
 }
 

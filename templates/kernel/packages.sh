@@ -7,20 +7,29 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
   security=$1; shift
   mkdir -p "$S"
   if command -v apt-get >/dev/null 2>&1; then
-    # What was cut off midway is brought to its end first.
-    [ -z "$(dpkg --audit)" ] || { dpkg --force-confold --configure -a && apt --fix-broken install; } || exit 1
+    cut=$(dpkg --audit) # what was cut off midway is brought to its end first
+    [ -z "$cut" ] || dpkg --force-confold --configure -a || exit 1
     apt update || die "the package lists could not be refreshed"
     : >"$S/lists"
+    [ -z "$cut" ] || finish_cut || die "an installation that was cut off midway could not be finished"
     plan=$(apt -s --only-upgrade install "$@") || die "apt cannot do it: $plan"
-    printf '%s\n' "$plan" | grep -q '^Inst linux-image-[0-9]' || { echo "no newer kernel is offered"; return 0; }
-    room
-    apt --only-upgrade install "$@" || die "the kernel could not be installed"
+    if printf '%s\n' "$plan" | grep -q '^Inst linux-image-'; then # the image, or what asks for it where that is there already
+      room
+      apt --only-upgrade install "$@" || die "the kernel could not be installed"
+    elif [ -z "$cut" ]; then
+      echo "no newer kernel is offered"; return 0
+    fi
   else
     room
     dnf -q -y --refresh $([ "$security" != 1 ] || echo --security) upgrade "$@" || die "the kernel could not be installed"
     : >"$S/lists"
   fi
   bootable
+}
+
+finish_cut() { # --fix-broken leaves alone what was cut off while it was unpacked
+  again=$(dpkg-query -W -f '${db:Status-Eflag} ${Package}\n' | sed -n 's/^reinstreq //p')
+  { [ -z "$again" ] || apt --reinstall install $again; } && apt --fix-broken install
 }
 
 room() { # as much as the running kernel takes, and a bit more
@@ -34,7 +43,10 @@ room() { # as much as the running kernel takes, and a bit more
 
 bootable() { # what was installed could be booted; otherwise the next boot must not take it
   set -- $(newest)
-  why=$(check_image "$1") || { (keep >/dev/null 2>&1); die "$1 was installed and could not be booted: $why; $(uname -r) stays the default"; }
+  why=$(check_image "$1") || {
+    choose "$(uname -r)" >/dev/null 2>&1 && default="$(uname -r) stays the default" || default="and it may be GRUB's default"
+    die "$1 was installed and could not be booted: $why; $default"
+  }
   [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, and GRUB's menu has no entry for it"
   put "$S/upgraded" "$(uname -r)"
 }

@@ -106,14 +106,28 @@ set_default() { # RELEASE
 
 keep() {
   why=$(not_once); [ -z "$why" ] || die "$why"
-  set_default "$(uname -r)" || exit 1 # before the menu follows it
-  if bls; then
-    grubby --update-kernel=ALL --args="panic=30 rd.shell=0 rd.emergency=reboot" || exit 1
-  else
-    put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || exit 1
-    grep -q 'set default="${saved_entry}"' "$G/grub.cfg" || die "another file in /etc/default/grub.d sets GRUB_DEFAULT after ours"
-    set_default "$(uname -r)" || exit 1
+  choose "$(uname -r)" || exit 1
+  ! bls || leave_panics ALL || exit 1
+}
+
+choose() { # RELEASE: GRUB's default from now on, whatever is newer
+  set_default "$1" || return 1 # before the menu follows it
+  ! bls && ! chosen || return 0
+  put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || return 1
+  grep -q 'set default="${saved_entry}"' "$G/grub.cfg" || { echo "another file in /etc/default/grub.d sets GRUB_DEFAULT after ours"; return 1; }
+  set_default "$1"
+}
+
+chosen() { [ "$(cat "$DROP_IN" 2>/dev/null)" = "$(drop_in)" ] && [ "$G/grub.cfg" -nt "$DROP_IN" ] && grep -q 'set default="${saved_entry}"' "$G/grub.cfg"; }
+
+leave_panics() { # KERNEL, or ALL: the words, which DROP_IN has too, that its Boot Loader entry lacks
+  if [ ! -e "$S/words" ]; then
+    there=" $(command_line "$(uname -r)" | tr '\n' ' ') "
+    put "$S/words" "$(for word in panic=30 rd.shell=0 rd.emergency=reboot; do
+      case $there in *" ${word%%=*}="*) ;; *) printf '%s ' "$word" ;; esac
+    done)"
   fi
+  ! grep -q . "$S/words" || grubby --update-kernel="$1" --args="$(cat "$S/words")"
 }
 
 drop_in() {
@@ -136,17 +150,17 @@ restore() { # RELEASE
   if [ "$1" = "$2" ] && [ -e "$DROP_IN" ]; then # the newest is the default by itself
     rm -f "$DROP_IN" && environment unset saved_entry && update-grub 2>&1
   elif bls || [ -e "$DROP_IN" ]; then
-    set_default "$1"
+    set_default "$1" || return 1
+    if [ "$1" = "$2" ] && grep -qs . "$S/words"; then
+      grubby --update-kernel=ALL --remove-args="$(cat "$S/words")" && rm -f "$S/words"
+    fi
   fi
 }
 
 prefer() { # RELEASE: the default again, though a newer one was installed while it ran, and stays
   grep -Fqsx "$1" "$S/upgraded" || return 0 # nothing was installed
   rm -f "$S/upgraded"
-  if ! bls && [ ! -e "$DROP_IN" ]; then
-    put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || return 1
-  fi
-  restore "$1"
+  choose "$1" && restore "$1"
 }
 
 # --- Before the reboot
@@ -160,6 +174,9 @@ arm() { # SECONDS UNTIL RETRY BEFORE AFTER: UNTIL is the last moment (epoch; 0: 
   why=$(not_once); [ -z "$why" ] || die "not rebooted: $why"
   why=$(check_image "$new") || die "not rebooted: $why"
   entry=$(entry_of "$new"); [ -n "$entry" ] || die "not rebooted: GRUB's menu has no entry for $new"
+  ! bls || leave_panics "$R/boot/vmlinuz-$new" || die "not rebooted: grubby could not have a panic reboot"
+  panics=$(command_line "$new" | tr ' ' '\n' | sed -n 's/^panic=//p' | tail -n 1)
+  [ "${panics:-0}" != 0 ] || die "not rebooted: a panic of $new would not reboot (panic=${panics:-0} on its command line)"
   environment list | grep -Fqx "saved_entry=$(entry_of "$now")" || die "not rebooted: $now is not GRUB's default"
   [ -e "$R/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service" ] || die "not rebooted: the gate is not enabled"
   note "$@" || die "not rebooted: what runs here could not be noted"
@@ -183,9 +200,7 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
   printf '%s\n' "$1" >"$T/seconds"; printf '%s\n' "$5" >"$T/after"
   printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
-  lsms >"$T/lsm"; routes >"$T/routes"
-  # Other modules were chosen for the next boot, whichever kernel it brings: their absence tells nothing of this one.
-  [ "$(cat "$R/proc/cmdline" | lsm_words)" = "$(command_line "$6" | lsm_words)" ] || : >"$T/lsm"
+  lsms | lasting "$6" >"$T/lsm"; routes >"$T/routes"
   ports | sort -u >"$T/ports"
   if [ "$(systemctl is-active docker.service)" = active ]; then
     timeout 60 docker ps -q --no-trunc >"$T/running" || return 1
@@ -200,6 +215,16 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
 
 lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; ! grep -qs 1 "$R/sys/fs/selinux/enforce" || echo "SELinux enforcing"
   ! grep -qs . "$R/sys/kernel/security/apparmor/profiles" || echo "AppArmor profiles"; }
+lasting() { # RELEASE: of lsms what its boot has to show, too. Where other modules were chosen for the next boot, whichever
+  # kernel it brings, the absence of those that they replace tells nothing of this one.
+  now=$(lsm_words <"$R/proc/cmdline"); next=$(command_line "$1" | lsm_words)
+  [ "$now" != "$next" ] || { cat; return; }
+  now=$(printf '%s\n' "$now" | grep '^lsm='); next=$(printf '%s\n' "$next" | grep '^lsm=')
+  grep -Ev '^(apparmor|selinux|smack|tomoyo|AppArmor|SELinux)' | while read -r name; do
+    [ "$now" = "$next" ] || case ",${next#lsm=}," in *",$name,"*) ;; *) continue ;; esac
+    echo "$name"
+  done
+}
 lsm_words() { tr ' ' '\n' | grep -E '^(security|lsm|apparmor|selinux|enforcing)=' | sort; }
 ports() { # where sshd listens, or systemd for it; not what its sessions forward
   main=$(systemctl show -p MainPID --value sshd.service)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import tarfile
@@ -17,7 +18,7 @@ THERE = "/var/lib/lab-security"
 def newer(name: str) -> tuple[str, Path]:
     """The release of the security suite's kernel, and a repository with it, fetched at most once."""
     suite = f"{distribution(name).suite}-security"
-    folder = cache_dir() / "kernels" / suite
+    folder = cache_dir() / "kernels" / f"{suite}-zstd"
     with lock(f"kernels-{suite}"):
         if not (folder / "release").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -49,11 +50,26 @@ def fetch(suite: str, folder: Path) -> None:
     for package in (META, image):
         run(["sh", "-c", 'cd "$0" && apt-get "$@"', str(pool), *flags, "-qq", "download", package])
         (deb,) = pool.glob(f"{package}_*.deb")
+        pack_lightly(deb)
+        fields = {
+            "Filename": f"pool/{deb.name}",
+            "Size": deb.stat().st_size,
+            "SHA256": hashlib.sha256(deb.read_bytes()).hexdigest(),
+        }
         shown = run(["apt-cache", *flags, "show", "--no-all-versions", package]).strip()
-        rows.append(re.sub(r"^Filename: .*$", f"Filename: pool/{deb.name}", shown, flags=re.MULTILINE))
+        kept = [line for line in shown.splitlines() if line.split(":")[0] not in {*fields, "MD5sum"}]
+        rows.append("\n".join(kept + [f"{name}: {value}" for name, value in fields.items()]))
     (index / "Packages").write_text("\n\n".join(rows) + "\n")
     shutil.rmtree(state)
     (folder / "release").write_text(found[1] + "\n")
+
+
+def pack_lightly(deb: Path) -> None:
+    """The same package in zstd: to unpack xz costs an emulated processor minutes."""
+    tree = deb.with_suffix(".tree")
+    run(["dpkg-deb", "--raw-extract", str(deb), str(tree)])
+    run(["dpkg-deb", "-Zzstd", "-z3", "--build", str(tree), str(deb)])
+    shutil.rmtree(tree)
 
 
 def offer(vm: Vm, distribution_name: str) -> str:

@@ -296,6 +296,20 @@ def test_offers_of_the_running_flavour_with_holds_and_what_is_half_installed() -
 
 
 @pytest.mark.parametrize(
+    ("state", "opinion"),
+    [
+        (Block(0, "NEEDRESTART-VER: 3.6\nNEEDRESTART-KSTA: 3\n"), "a reboot is needed"),
+        (Block(0, "NEEDRESTART-KSTA: 2\n"), "a reboot is needed (same release, newer build)"),
+        (Block(0, "NEEDRESTART-KSTA: 1\n"), "no reboot is needed"),
+        (Block(0, "NEEDRESTART-KSTA: 0\n"), ""),  # it could not tell
+        (Block(124, "NEEDRESTART-VER: 3.6\n"), ""),  # it took too long
+    ],
+)
+def test_the_second_opinion(state: Block, opinion: str) -> None:
+    assert kernel_updates.parse(Section({"needrestart": state}), "6.1.0-50-cloud-amd64").needrestart == opinion
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("/dev/vda1 ext4", ""),

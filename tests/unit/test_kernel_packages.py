@@ -53,7 +53,25 @@ def test_what_was_cut_off_is_finished_first(apt: Host) -> None:
     apt.put("audit", "half configured")
     assert apt.packages("upgrade 1 linux-image-cloud-amd64").returncode == 0
     assert apt.get("apt").splitlines()[0] == "dpkg --force-confold --configure -a"
-    assert "--fix-broken install" in apt.get("apt").splitlines()[1]
+    assert "update" in apt.get("apt").splitlines()[1]
+    assert "--fix-broken install" in apt.get("apt").splitlines()[2]
+
+
+def test_an_image_that_is_there_already_does_not_keep_its_meta_package_back(apt: Host) -> None:
+    """As after a power cut: apt finishes the image alone, and would then upgrade nothing but the meta package."""
+    stub = apt.root / "bin/apt-get"
+    stub.write_text(stub.read_text().replace(f"Inst linux-image-{NEW} ", "Inst linux-image-cloud-amd64 "))
+    assert apt.packages("upgrade 1 linux-image-cloud-amd64").returncode == 0
+    assert "Timeout=300 --only-upgrade install linux-image-cloud-amd64" in apt.get("apt")
+
+
+def test_what_was_finished_has_to_be_bootable_though_nothing_else_is_offered(apt: Host) -> None:
+    apt.put("audit", "half configured")
+    apt.put("packages", f"installed linux-image-{OLD} {OLD_VERSION}\ninstalled linux-image-{NEW} {NEW_VERSION}")
+    (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
+    (apt.root / "bin/apt-get").write_text('#!/bin/sh\necho "$*" >>"$ROOT/apt"\n')
+    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
+    assert (done.returncode, f"{OLD} stays the default" in done.stdout) == (1, True)
 
 
 def test_a_kernel_that_was_installed_and_cannot_be_booted_is_no_default(apt: Host) -> None:
@@ -61,6 +79,13 @@ def test_a_kernel_that_was_installed_and_cannot_be_booted_is_no_default(apt: Hos
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
     assert done.returncode != 0
     assert f"{OLD} stays the default" in done.stdout
+    assert apt.grub() == {"saved_entry": OLD_ENTRY}
+
+
+def test_it_is_no_default_either_where_grub_could_not_boot_it_once(apt: Host) -> None:
+    apt.put("abstraction", "lvm")
+    (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
+    assert f"{OLD} stays the default" in apt.packages("upgrade 1 linux-image-cloud-amd64").stdout
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 

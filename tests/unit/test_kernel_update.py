@@ -168,6 +168,14 @@ def test_an_update_without_a_reboot_installs_and_touches_nothing_else() -> None:
     assert install.undo.endswith(f"\nprefer {OLD}\n")
 
 
+def test_an_update_that_will_not_be_booted_says_so_and_why() -> None:
+    lvm = kernel(offers=(META,), once="GRUB cannot write its environment on /dev/mapper/vg-root")
+    install, told = plan(lvm, update="security", running="newest-installed", reboot="now")
+    assert isinstance(install, Command)
+    assert isinstance(told, Blocked)
+    assert "/dev/mapper/vg-root" in told.why
+
+
 def test_never_is_never() -> None:
     for rules in ({"reboot": "never"}, {}):
         (told,) = plan(kernel(**PENDING), running="newest-installed", **rules)
@@ -188,6 +196,13 @@ def test_an_update_with_a_reboot_keeps_the_way_back_first_and_reboots_last() -> 
         "arm 600 0 0 '' ''",
     ]  # fmt: skip
     assert changes[-1].interrupts == "reboots once, because 6.1.192-2 is to be installed; no container runs"
+
+
+def test_one_reboot_serves_all_that_need_one() -> None:
+    words = ["slab_nomerge", "init_on_alloc=1"]
+    changes = plan(kernel(**PENDING), running="newest-installed", reboot="now", boot_parameters=words)
+    (reboot,) = [change for change in changes if isinstance(change, HostReboot)]
+    assert f"{NEW} is installed, and for other findings that need one (2); no container" in reboot.interrupts
 
 
 def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice() -> None:

@@ -1,0 +1,108 @@
+"""Kernel updates on a Debian host: real apt and dpkg against a small repository of our own. Nothing is booted here."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploys.kernel_roll import library
+from facts.kernel import KernelReading
+from facts.kernel_packages import Reboot
+from facts.kernel_updates import Offer
+from tests.lab.roots import HOST_PATH, Root, root
+
+SETUP = Path(__file__).with_name("deb_host.sh")
+OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
+META = "linux-image-cloud-amd64"
+OFFER = Offer(META, "6.1.176-1", "6.1.192-2", "6.1.192-2", security=True, held=False)
+UPGRADE = f"upgrade 1 {META}"
+BACK = f"""
+rm -rf /etc/apt/preferences.d/* /srv/configures; apt-mark -q unhold {META}
+dpkg -i /srv/old/*.deb; dpkg --purge --force-all linux-image-{NEW}; rm -rf /lib/modules/{NEW} /boot/*{NEW}*
+rm -rf /var/lib/hullproof; apt-get -qq update; update-grub
+"""
+
+pytestmark = [
+    pytest.mark.lab,
+    pytest.mark.drill,
+    pytest.mark.skipif(os.geteuid() != 0, reason="a root of its own needs root"),
+]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
+    with root(tmp_path_factory.mktemp("deb") / "root", SETUP, f"/stand:{HOST_PATH}") as made:
+        yield made
+
+
+@pytest.fixture
+def host(made: Root) -> Iterator[Root]:
+    """The old kernel runs, and the new one is offered."""
+    yield made
+    made.sh(BACK)
+
+
+def offers(reading: KernelReading) -> tuple[Offer, ...]:
+    assert isinstance(reading.updates.offers, tuple), reading.updates.offers
+    return tuple(offer for offer in reading.updates.offers if offer.package == META)
+
+
+def releases(reading: KernelReading) -> list[str]:
+    assert isinstance(reading.packages, tuple)
+    return [package.release for package in reading.packages]
+
+
+def assert_installed(host: Root) -> None:
+    after = host.look()
+    assert (releases(after), after.updates.half) == ([OLD, NEW], ())
+    assert [offer.newer for offer in offers(after)] == [False], "the meta package came along"
+    assert after.reboot == Reboot(True, f"runs {OLD} built as 6.1.176-1; {NEW} 6.1.192-2 is installed")
+
+
+def test_a_security_update_is_offered_and_installed_and_found(host: Root) -> None:
+    before = host.look()
+    assert (offers(before), releases(before)) == ((OFFER,), [OLD])
+    assert before.reboot == Reboot(False, f"runs the newest installed kernel, {OLD} 6.1.176-1")
+    host.call(UPGRADE)
+    assert_installed(host)
+    assert "no newer kernel is offered" in host.call(UPGRADE)
+
+
+@pytest.mark.parametrize("moment", ["unpacked", "configured"])
+def test_what_was_cut_off_is_seen_and_finished(host: Root, moment: str) -> None:
+    begun = host.begin(f"{library('packages')}\n{UPGRADE}")
+    sign = {"unpacked": f"boot/vmlinuz-{NEW}.dpkg-new", "configured": "srv/configures"}[moment]
+    while not (host.path / sign).exists():
+        assert begun.poll() is None, begun.communicate()
+        time.sleep(0.005)
+    begun.kill()
+    begun.wait()
+    assert f"linux-image-{NEW}" in host.look().updates.half
+    host.call(UPGRADE)
+    assert_installed(host)
+
+
+def test_a_hold_and_a_pin_are_seen(host: Root) -> None:
+    host.sh(f"apt-mark -q hold {META}")
+    assert [offer.held for offer in offers(host.look())] == [True]
+    host.sh(f"apt-mark -q unhold {META}")
+    (host.path / "etc/apt/preferences.d/no").write_text(f"Package: {META}\nPin: version 6.1.192*\nPin-Priority: -1\n")
+    (offer,) = offers(host.look())
+    assert (offer.candidate, offer.newest, offer.pinned) == ("6.1.176-1", "6.1.192-2", True)
+
+
+def test_lists_that_cannot_be_refreshed_are_an_error(host: Root) -> None:
+    done = host.sh(f"mv /srv/debs/dists /srv/away\n({library('packages')}\n{UPGRADE}\n)\nmv /srv/away /srv/debs/dists")
+    assert "the package lists could not be refreshed" in done.stdout
+    assert releases(host.look()) == [OLD]
+
+
+def test_with_a_full_boot_nothing_is_installed(host: Root) -> None:
+    done = host.sh(f"{library('packages')}\n{UPGRADE}", before='mount -t tmpfs -o size=4m tmpfs "$0/boot"')
+    assert done.returncode != 0
+    assert "/boot has 4 MB free, a kernel needs 8 MB there: nothing was installed" in done.stdout
+    assert releases(host.look()) == [OLD]
