@@ -19,6 +19,7 @@ from facts.survey import Survey
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
 VSCTL = "ovs-vsctl --timeout=30"
+DAEMON = "openvswitch-switch.service"
 
 
 def switch_moves(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Move]:
@@ -123,6 +124,8 @@ def install_switch(rules: BridgesRules, reading: BridgesReading) -> Iterator[Cha
     if switches(rules) and reading.switches is None:
         what = "install Open vSwitch, which the declared networks stand on"
         yield Install("bridges", what, packages=("openvswitch-switch",))
+        # a policy-rc.d may have kept it from being started
+        yield Command("bridges", "start Open vSwitch, at boot too", script=f"systemctl -q enable --now {DAEMON}", undo="")
 
 
 def plan_switches(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:

@@ -279,7 +279,8 @@ def test_a_bare_host_gets_the_switch_closed_and_flows_before_it_counts() -> None
         "bridges", "install Open vSwitch, which the declared networks stand on", packages=("openvswitch-switch",)
     )
     assert all(change.armed for change in rest)
-    (live,) = [change for change in rest if isinstance(change, Command)]
+    started, live = [change for change in rest if isinstance(change, Command)]
+    assert "enable --now openvswitch-switch" in started.script
     for line in (
         "add-br br-tenants -- set-fail-mode br-tenants secure",
         f"add-port br-tenants t-a -- set interface t-a ofport_request={NUMBER['t-a']}",
