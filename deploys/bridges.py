@@ -9,12 +9,14 @@ from deploys.bridges_drift import check_hand_made, check_meeting, check_reverted
 from deploys.bridges_filter import filter_text
 from deploys.bridges_forward import check_forwarding
 from deploys.bridges_host import conflicts
+from deploys.bridges_ovs import check_switch, switch_moves
 from deploys.bridges_plan import (
     ACCEPT,
     DECLARED,
     FILTER,
     FORWARDING,
     RETRY,
+    SWITCH,
     files_of,
     flows_of,
     manager_of,
@@ -46,16 +48,19 @@ def _check_declared(survey: Survey, policy: Policy) -> Verdict:
     declared = {segment.name: list(segment.subnets) for segment in segments(rules)}
     if clash := conflicts(rules, reading, networks, survey[Docker]):
         return failed(f"cannot be made here: {'; '.join(clash)}", declared)
-    lacks = [move.says for move in moves(rules, reading, networks)]
+    lacks = [move.says for move in (*moves(rules, reading, networks), *switch_moves(rules, reading, networks))]
     disk = [path for path, text in files_of(rules, manager).items() if known(reading.files.get(path)) != text]
     reasons = [*lacks, *(f"{path} is not as the policy says" for path in disk)]
     reasons += [f"{path} is left from an earlier policy" for path in stale]
     reasons += list(_not_in_charge(rules, reading, manager))
-    if manager is None:
+    if manager is None and wanted(rules):
         reasons.append("no network manager runs here that could make the bridges at boot")
     if reasons:
         return failed("; ".join(reasons), declared, not disk and not stale, lacks or True)
-    return passed(f"{', '.join(declared)} are as declared, now and at boot by {manager}", declared, True, True)
+    keepers = [manager] if manager and wanted(rules) else []
+    keepers += ["Open vSwitch"] if any(segment.switched for segment in segments(rules)) else []
+    by = " and ".join(keepers)
+    return passed(f"{', '.join(declared)} are as declared, now and at boot by {by}", declared, True, True)
 
 
 def _not_in_charge(rules: BridgesRules, reading: BridgesReading, manager: str | None) -> Iterator[str]:
@@ -113,6 +118,15 @@ CONTROLS = (
         severity=Severity.HIGH,
         why="Isolation by addresses alone stops no forged ARP, no raw frame and no packet handed to the router's MAC.",
         check=_check_filter,
+        references=("NIST-800-190-4.4.2",),
+        lockout=True,
+    ),
+    Control(
+        id=SWITCH,
+        title="Open vSwitch holds our flows alone, now and at boot",
+        severity=Severity.HIGH,
+        why="No firewall of the host sees what a switch passes on: its flows alone say who may send what.",
+        check=check_switch,
         references=("NIST-800-190-4.4.2",),
         lockout=True,
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from deploys.bridges_rules import BridgeNetwork, BridgesRules, segments
@@ -49,6 +49,7 @@ class Move:
 
 
 def wanted(rules: BridgesRules) -> list[WantedBridge]:
+    """The kernel's bridges; those of Open vSwitch are elsewhere."""
     return [
         WantedBridge(
             net.bridge,
@@ -57,6 +58,7 @@ def wanted(rules: BridgesRules) -> list[WantedBridge]:
             tuple(_ports(net)),
         )
         for name, net in rules.networks.items()
+        if net.switch == "linux"
     ]
 
 
@@ -159,11 +161,16 @@ def _addresses(bridge: WantedBridge, reading: BridgesReading, networks: Networks
             yield Move(f"there is no VLAN device {name}",
                        f"ip link add link {bridge.name} name {name} type vlan id {vlan} && ip link set {name} up",
                        f"ip link del {name}")  # fmt: skip
-    for address in known(networks.addresses).get(bridge.name, ()):  # of a time before it had VLANs
-        if bridge.vlans and any(address in addresses for addresses in bridge.addresses.values()):
-            says = f"{bridge.name} has the address {address}, which is its VLAN's"
-            yield Move(says, *(f"ip address {verb} {address} dev {bridge.name}" for verb in ("del", "add")))
-    for device, addresses in bridge.addresses.items():
+    yield from address_moves(bridge.name, bridge.addresses, networks)
+
+
+def address_moves(bridge: str, wanted: Mapping[str, tuple[str, ...]], networks: NetworksReading) -> Iterator[Move]:
+    """The host's addresses by device: the bridge, or those of its VLANs."""
+    for address in known(networks.addresses).get(bridge, ()):  # of a time before it had VLANs
+        if bridge not in wanted and any(address in addresses for addresses in wanted.values()):
+            says = f"{bridge} has the address {address}, which is its VLAN's"
+            yield Move(says, *(f"ip address {verb} {address} dev {bridge}" for verb in ("del", "add")))
+    for device, addresses in wanted.items():
         for address in addresses:
             if address not in known(networks.addresses).get(device, ()):
                 yield Move(f"{device} has no address {address}", put_address(address, device),

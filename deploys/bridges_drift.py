@@ -48,6 +48,8 @@ def legs_of(
 def ports_of(segment: Segment, reading: BridgesReading, networks: NetworksReading) -> list[Device]:
     """The ports that are in the segment now, whatever was declared."""
     ports = reading.ports(segment.bridge)
+    if segment.switched:  # flows let nobody else in
+        return [device for device in ports if device.name in segment.ports]
     if segment.vlan is None:
         return ports
     inside = {row.device for row in known(networks.memberships) if row.untagged and row.id <= segment.vlan <= row.last}

@@ -54,8 +54,11 @@ echo "systemd-networkd does not use$missing"; exit 1
 """
 
 
-def forget_for(manager: str) -> str:
+def forget_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
     """sh that has the manager forget files that are gone."""
+    if manager == IFUPDOWN:  # it goes on taking for up what no file names any more; ifdown then only crosses it out
+        names = " ".join(name for bridge in bridges for name in (bridge.name, *(port.name for port in bridge.ports)))
+        return f'for i in {names}; do ifquery "$i" >/dev/null 2>&1 || ifdown "$i" 2>/dev/null; done'
     return {NETWORKD: NETWORKD_RELOAD, NETWORKMANAGER: NM_RELOAD}.get(manager, ":")
 
 

@@ -35,7 +35,11 @@ def filter_text(rules: BridgesRules) -> str:
         table=TABLE,
         hex=_hex,
         engines=engine_prefixes(rules),
-        networks=[_Network.of(name, network, all_segments) for name, network in rules.networks.items()],
+        networks=[
+            _Network.of(name, network, all_segments)
+            for name, network in rules.networks.items()
+            if network.switch == "linux"
+        ],
         metadata=list(_on_bridges(all_segments)) if rules.metadata else [],
         devices=devices,
         to_host=[row for flow in rules.allow if flow.to == HOST for row in _flow(flow, all_segments, devices)],
@@ -70,7 +74,7 @@ def _hex(address: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Bound:
+class Bound:
     """A port whose MAC or IP addresses are declared."""
 
     name: str
@@ -160,7 +164,7 @@ class _Network:
     antispoof: bool
     tagging: bool  # the bridge knows VLANs: what comes in by a port is untagged, and the port is declared
     isolated: bool
-    bound: list[_Bound]
+    bound: list[Bound]
     parts: list[_Part]
     meets: list[str]
     detours: list[str]  # what a port would hand to the host, to be routed back to its neighbours
@@ -172,7 +176,7 @@ class _Network:
     @classmethod
     def of(cls, name: str, network: BridgeNetwork, all_segments: list[Segment]) -> _Network:
         own = [segment for segment in all_segments if segment.network == name]
-        bound = [_Bound(port, what) for port, what in network.ports.items() if what.mac or what.addresses]
+        bound = [Bound(port, what) for port, what in network.ports.items() if what.mac or what.addresses]
         parts = [
             _Part(
                 segment.name,
@@ -218,7 +222,7 @@ def _within(rules: BridgesRules, all_segments: list[Segment]) -> Iterator[str]:
     """With br_netfilter, frames that the bridge forwards pass here too, as from a device to itself."""
     for segment in all_segments:
         network = rules.networks[segment.network]
-        if network.isolate != "ports" or _bridges_out(network):
+        if not segment.switched and (network.isolate != "ports" or _bridges_out(network)):
             yield f'iifname "{segment.device}" oifname "{segment.device}"'
 
 
@@ -239,5 +243,5 @@ def _flow(flow: Allow, all_segments: list[Segment], devices: str) -> Iterator[st
 
 def _on_bridges(all_segments: list[Segment]) -> Iterator[str]:
     yield 'meta iifkind "bridge"'
-    if tagged := [segment.device for segment in all_segments if segment.vlan]:
-        yield f"iifname {_names(tagged)}"
+    if others := [segment.device for segment in all_segments if segment.vlan or segment.switched]:
+        yield f"iifname {_names(others)}"

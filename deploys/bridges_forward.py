@@ -53,7 +53,7 @@ done
 def _pairs(rules: BridgesRules, outwards: tuple[str, ...]) -> set[tuple[str, str]]:
     ends = {segment.name: (segment.device,) for segment in segments(rules)} | {WORLD: outwards}
     flows = [flow for flow in rules.allow if flow.to != HOST]
-    within = {(net.bridge, net.bridge) for net in rules.networks.values()}
+    within = {(net.bridge, net.bridge) for net in rules.networks.values() if net.switch == "linux"}
     return within | {(one, other) for flow in flows for one in ends[flow.from_] for other in ends[flow.to]}
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
+from deploys.bridges_nm import connection_of
 from deploys.bridges_rules import HOST, BridgesRules, Prefix, Segment, overlap, segments
 from deploys.docker_daemon import configured
-from facts.bridges import NETWORKD_FILES, BridgesReading, Device
+from facts.bridges import NETWORKD_FILES, NETWORKMANAGER, BridgesReading, Device
 from facts.docker import DockerReading
 from facts.networks import NetworksReading
 from facts.reading import Unknown, known
+
+WANTED = {"linux": ("bridge", "bridge"), "openvswitch": ("openvswitch", "bridge of Open vSwitch")}
+FOUND = {"": "a network card", "bridge": "a bridge of the kernel", "openvswitch": "a device of Open vSwitch"}
 
 
 def conflicts(
@@ -24,6 +28,7 @@ def conflicts(
         *_bridges(rules, reading, docker),
         *_ports(rules, reading, networks),
         *_connection(rules, reading, networks),
+        *_modules(rules, networks),
     ]
 
 
@@ -81,8 +86,9 @@ def _bridges(rules: BridgesRules, reading: BridgesReading, docker: DockerReading
     )
     for name, net in rules.networks.items():
         device = reading.device(net.bridge)
-        if device and device.kind != "bridge":
-            yield f"{name}: {net.bridge} is no bridge but {device.kind or 'a network card'}"
+        kind, what = WANTED[net.switch]
+        if device and device.kind != kind:
+            yield f"{name}: {net.bridge} is no {what} but {FOUND.get(device.kind, device.kind)}"
         elif net.bridge in engines:
             yield f"{name}: {net.bridge} is the Docker network {engines[net.bridge]}: see `networks` in the policy"
         elif where := _defined(net.bridge, device, reading):
@@ -92,8 +98,11 @@ def _bridges(rules: BridgesRules, reading: BridgesReading, docker: DockerReading
 def _defined(name: str, device: Device | None, reading: BridgesReading) -> str | None:
     if name in reading.interfaces:
         return "/etc/network/interfaces"
+    if device and device.managed == NETWORKMANAGER:
+        return None if device.file == connection_of(name) else f"NetworkManager's connection {device.file}"
     if device and device.file and not device.file.startswith(NETWORKD_FILES):
-        return device.file
+        rendered = device.file.startswith("/run/systemd/network/10-netplan-")
+        return "/etc/netplan" if rendered else device.file
     return None
 
 
@@ -143,3 +152,15 @@ def _beneath(device: str, reading: BridgesReading) -> Iterator[str]:
 def _admits_ssh(rules: BridgesRules, segment: Segment) -> bool:
     flows = [flow for flow in rules.allow if flow.from_ == segment.name and flow.to == HOST]
     return any(flow.proto == "any" or (flow.proto == "tcp" and flow.port in (None, 22)) for flow in flows)
+
+
+def _modules(rules: BridgesRules, networks: NetworksReading) -> Iterator[str]:
+    """What may not be loaded, though the networks are made of it: they would be gone after the next boot."""
+    nets = rules.networks.values()
+    needs = {"nf_tables": True, "bridge": any(net.switch == "linux" for net in nets)}
+    needs |= {"openvswitch": any(net.switch == "openvswitch" for net in nets)}
+    needs |= {"8021q": any(net.switch == "linux" and net.vlans for net in nets)}
+    for line in known(networks.devices_blocked):
+        module = line.partition(": ")[2].split()[1]
+        if needs.get(module):
+            yield f"the kernel module {module} is blocked by {line}"

@@ -29,6 +29,11 @@ def nm_files(bridges: Iterable[WantedBridge]) -> dict[str, str]:
     return files
 
 
+def connection_of(device: str) -> str:
+    """The UUID of our connection for it."""
+    return str(uuid.uuid5(OURS, device))
+
+
 def _attach(port: WantedPort) -> str:
     steps = [f"ip link set {port.name} master {port.bridge}"]
     steps += [f"bridge vlan add dev {port.name} vid {t.id}{' pvid untagged' if t.untagged else ''}" for t in port.tags]
@@ -51,7 +56,7 @@ def _connections(bridge: WantedBridge) -> Iterator[tuple[str, str]]:
 
 def _keyfile(name: str, kind: str, own: Sections, addresses: tuple[str, ...] | None, master: str | None = None) -> str:
     connection = {
-        "id": f"hullproof-{name}", "uuid": str(uuid.uuid5(OURS, name)), "type": kind, "interface-name": name,
+        "id": f"hullproof-{name}", "uuid": connection_of(name), "type": kind, "interface-name": name,
         "autoconnect": "true",
     }  # fmt: skip
     sections: Sections = {"connection": connection | ({"master": master, "slave-type": "bridge"} if master else {})}

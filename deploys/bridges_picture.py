@@ -14,7 +14,7 @@ from deploys.engine.run import show
 from deploys.engine.session import Session
 from facts.bridges import Bridges, BridgesReading, Device
 from facts.docker import Docker
-from facts.networks import Networks
+from facts.networks import Networks, NetworksReading
 from facts.reading import UnknownReading, known
 from facts.survey import Survey
 
@@ -32,8 +32,8 @@ class Leg:
 
 @dataclass(frozen=True)
 class Picture:
-    segments: tuple[Segment, ...]
-    legs: dict[str, tuple[Leg, ...]]  # by segment, as found
+    titles: dict[str, str]  # of segments that the policy declares, and of the host's other bridges
+    legs: dict[str, tuple[Leg, ...]]  # by segment or bridge, as found
     declared: frozenset[tuple[str, str, str]]  # from, to, what
     found: frozenset[tuple[str, str, str]]
 
@@ -41,19 +41,50 @@ class Picture:
 def picture(rules: BridgesRules, survey: Survey) -> Picture:
     reading, networks, names = survey[Bridges], survey[Networks], containers_of(survey[Docker])
     parts = tuple(segments(rules))
+    titles = {segment.name: ", ".join([segment.device, *segment.gateways]) for segment in parts}
     legs = {
         segment.name: tuple(
-            Leg(port.name, names.get(port.pid, port.peer or "the uplink"), _apart(port, segment, rules, reading))
+            Leg(port.name, _behind(port, names), _apart(port, segment, rules, reading))
             for port in ports_of(segment, reading, networks)
         )
         for segment in parts
     }
+    for name, title in _others(rules, survey).items():
+        titles[name] = title
+        legs[name] = tuple(
+            Leg(port.name, _behind(port, names), _apart_there(port, name, reading, networks))
+            for port in reading.ports(name)
+        )
     declared = frozenset((flow.from_, flow.to, str(flow)) for flow in rules.allow)
-    return Picture(parts, legs, declared, frozenset(_found(parts, reading)))
+    return Picture(titles, legs, declared, frozenset(_found(parts, reading)))
+
+
+def _behind(port: Device, names: dict[int | None, str]) -> str:
+    return names.get(port.pid, port.peer or "the uplink")
+
+
+def _others(rules: BridgesRules, survey: Survey) -> dict[str, str]:
+    """Bridges that the policy does not declare, with whose they are: an engine's, or somebody's."""
+    reading, docker = survey[Bridges], survey[Docker]
+    declared = {net.bridge for net in rules.networks.values()}
+    engines = {net.bridge: f"the Docker network {net.name}" for net in docker.networks
+               if net.driver == "bridge"} if isinstance(docker.networks, tuple) else {}  # fmt: skip
+    found = [device.name for device in known(reading.devices) if device.kind == "bridge"]
+    return {name: engines.get(name, "not declared") for name in found if name not in declared}
+
+
+def _apart_there(port: Device, bridge: str, reading: BridgesReading, networks: NetworksReading) -> bool:
+    guards = re.findall(r'ibrname "([^"]+)\*" drop', "\n".join(known(reading.listed)))
+    filtered = bridge in known(networks.dropped) or bridge.startswith(tuple(guards))
+    return filtered or bool(port.port and port.port.isolated)
 
 
 def _apart(port: Device, segment: Segment, rules: BridgesRules, reading: BridgesReading) -> bool:
-    """By the kernel's own flag, or by our filter, which also knows ports that only joined."""
+    """By the kernel's own flag, or by our filter, which also knows ports that only joined; by the flows of a switch."""
+    if segment.switched:
+        there = reading.switch(segment.bridge)
+        ours = there is not None and known(there.flows) is not None and known(there.flows) == known(there.loaded)
+        return ours and rules.networks[segment.network].isolate == "ports"
     guard = f'ibrname "{segment.bridge}" goto within-{segment.network}'
     filtered = rules.networks[segment.network].isolate == "ports" and any(
         guard in line for line in known(reading.listed)
@@ -92,10 +123,10 @@ def _what(match: str) -> str:
 
 def render_text(seen: Picture) -> str:
     lines = []
-    for segment in seen.segments:
-        lines.append(f"  {segment.name}  ({', '.join([segment.device, *segment.gateways])})")
+    for name, title in seen.titles.items():
+        lines.append(f"  {name}  ({title})")
         lines += [f"    ├─ {leg.port} ─ {leg.who}{'' if leg.isolated else ', meets its neighbours'}"
-                  for leg in seen.legs[segment.name]]  # fmt: skip
+                  for leg in seen.legs[name]]  # fmt: skip
     for flow in sorted(seen.declared | seen.found):
         lines.append(f"  {flow[0]} ──▶ {flow[1]}: {flow[2]}{_note(flow, seen)}")
     return "\n".join(clean_text(line) for line in lines)
@@ -109,17 +140,15 @@ def _note(flow: tuple[str, str, str], seen: Picture) -> str:
 
 def render_mermaid(seen: Picture) -> str:
     """https://mermaid.js.org: solid as declared and found, dotted as declared only, thick as found only."""
-    ids = {
-        name: f"n{number}" for number, name in enumerate([*(s.name for s in seen.segments), "host", "world", ANYBODY])
-    }
+    ids = {name: f"n{number}" for number, name in enumerate([*seen.titles, "host", "world", ANYBODY])}
     lines = ["flowchart LR"]
-    for segment in seen.segments:
-        lines.append(f'  subgraph {ids[segment.name]}["{_label(f"{segment.name} ({segment.device})")}"]')
-        lines += [f'    {ids[segment.name]}p{number}["{_label(f"{leg.port}: {leg.who}")}"]'
-                  for number, leg in enumerate(seen.legs[segment.name])]  # fmt: skip
+    for name, title in seen.titles.items():
+        lines.append(f'  subgraph {ids[name]}["{_label(f"{name} ({title})")}"]')
+        lines += [f'    {ids[name]}p{number}["{_label(f"{leg.port}: {leg.who}")}"]'
+                  for number, leg in enumerate(seen.legs[name])]  # fmt: skip
         lines.append("  end")
     flows = sorted(seen.declared | seen.found)
-    used = {end for flow in flows for end in flow[:2]} - {segment.name for segment in seen.segments}
+    used = {end for flow in flows for end in flow[:2]} - set(seen.titles)
     lines += [f'  {ids[end]}(("{end}"))' for end in sorted(used)]
     for flow in flows:
         arrow = "-.->" if flow not in seen.found else "-->" if flow in seen.declared else "==>"

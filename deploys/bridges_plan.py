@@ -12,6 +12,7 @@ from deploys.bridges_files import files_for, forget_for, reload_for
 from deploys.bridges_filter import filter_text
 from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
+from deploys.bridges_ovs import install_switch, plan_switches, switch_moves
 from deploys.bridges_rules import BridgesRules, engine_prefixes
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
 from facts.bridges import (
@@ -30,9 +31,10 @@ from facts.bridges import (
 )
 from facts.docker import Docker
 from facts.networks import Networks, NetworksReading
+from facts.openvswitch import SWITCH_FILE
 from facts.reading import known
 
-DECLARED, FILTER, FORWARDING = "bridges.declared", "bridges.filter", "bridges.forwarding"
+DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
 ACCEPT = "network-isolation"
 RETRY = "reverted-network"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
@@ -100,24 +102,27 @@ def plan(context: Context) -> Iterable[Change]:
 
 
 def _planned(context: Context) -> Iterable[Change]:
-    if not context.failing(DECLARED, FILTER, FORWARDING):
+    if not context.failing(DECLARED, FILTER, SWITCH, FORWARDING):
         return
     what = "make the declared networks"
     if why := "; ".join(_obstacles(context)):
         yield Blocked("bridges", what, why=why)
         return
     rules, reading = context.policy[BridgesRules], context.survey[Bridges]
+    yield from install_switch(rules, reading)
     yield from _filter(rules, reading)
     if context.failing(FORWARDING):
         yield from plan_forwarding(rules, reading, context.survey[Networks])
     if context.failing(DECLARED):
         yield from _devices(context, rules, reading)
+    if context.failing(SWITCH):
+        yield from plan_switches(rules, reading)
 
 
 def _obstacles(context: Context) -> Iterator[str]:
     rules, reading, networks = context.policy[BridgesRules], context.survey[Bridges], context.survey[Networks]
     yield from conflicts(rules, reading, networks, context.survey[Docker])
-    if rules.networks and manager_of(reading, networks) is None:
+    if wanted(rules) and manager_of(reading, networks) is None:
         found = _list(known(networks.managers)) or "none"
         yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"
     if (reverted := known(reading.reverted)) and not context.accepts(RETRY):
@@ -134,9 +139,10 @@ def _obstacles(context: Context) -> Iterator[str]:
 
 def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
     """Those that talk on a bridge of which our filter has never heard."""
-    guarded = known(reading.files.get(RULES_FILE)) or ""
+    guarded = "".join(known(reading.files.get(path)) or "" for path in (RULES_FILE, SWITCH_FILE))
     bridges = {net.bridge: net.uplink for net in rules.networks.values() if net.isolate != "none"}
-    news = {name: uplink for name, uplink in bridges.items() if f'ibrname "{name}"' not in guarded}
+    marks = ('ibrname "{}"', "flows {} <<")
+    news = {name: uplink for name, uplink in bridges.items() if not any(m.format(name) in guarded for m in marks)}
     prefixes = tuple(p for p in engine_prefixes(rules) if f'ibrname "{p}*"' not in guarded)
     theirs = [device.name for device in known(reading.devices) if device.kind == "bridge"]
     news |= {name: None for name in theirs if name.startswith(prefixes) and name not in bridges}
@@ -183,10 +189,10 @@ def _devices(context: Context, rules: BridgesRules, reading: BridgesReading) -> 
     networks = context.survey[Networks]
     manager, bridges = manager_of(reading, networks), wanted(rules)
     assert manager is not None or not bridges
-    steps = list(moves(rules, reading, networks))
+    steps = [*moves(rules, reading, networks), *switch_moves(rules, reading, networks)]
     # Undone last of all: when the files are what they were, the manager is to forget ours, and then the devices go.
     yield Command(
-        "bridges", _words(steps, bridges), script=_script(steps), undo=_undo(steps, forget_for(manager or ""))
+        "bridges", _words(steps, bridges), script=_script(steps), undo=_undo(steps, forget_for(manager or "", bridges))
     )
     files = files_of(rules, manager)
     for path, text in files.items():
@@ -194,9 +200,10 @@ def _devices(context: Context, rules: BridgesRules, reading: BridgesReading) -> 
             yield WriteFile("bridges", f"make it last ({path})", path=path, text=text,
                             before=known(reading.files.get(path)),
                             mode="0600" if path.startswith(NM_FILES) else "0644")  # fmt: skip
-    for path, text in stale_files(rules, reading, manager).items():
+    stale = stale_files(rules, reading, manager)
+    for path, text in stale.items():
         yield RemoveFile("bridges", f"no longer make what the policy does not name ({path})", path=path, before=text)
-    if manager:
+    if manager and (bridges or stale):
         yield Command("bridges", f"have {manager} take that up", script=reload_for(manager, bridges), undo="")
 
 

@@ -88,6 +88,9 @@ class BridgeNetwork(Part):
     """A network of containers on a bridge of the host."""
 
     bridge: Device = Field(description="the bridge's name; it is made where there is none")
+    switch: Literal["linux", "openvswitch"] = Field(
+        "linux", description="linux: a bridge of the kernel; openvswitch: where declared ports alone send and hear"
+    )
     subnets: tuple[Subnet, ...] = Field((), description="its subnets (without vlans); the host has the first addresses")
     vlans: tuple[Vlan, ...] = Field((), description="makes the bridge VLAN-aware: each VLAN is a segment of its own")
     isolate: Literal["ports", "vlans", "none"] = Field(
@@ -236,6 +239,7 @@ class Segment:
     device: str  # where the host has its address: the bridge, or bridge.vlan
     subnets: tuple[str, ...]
     ports: tuple[str, ...]
+    switched: bool  # on Open vSwitch
 
     @property
     def gateways(self) -> tuple[str, ...]:
@@ -247,12 +251,13 @@ class Segment:
 def segments(rules: BridgesRules) -> list[Segment]:
     found: list[Segment] = []
     for name, net in rules.networks.items():
+        switched = net.switch == "openvswitch"
         if not net.vlans:
-            found.append(Segment(name, name, net.bridge, None, net.bridge, net.subnets, tuple(net.ports)))
+            found.append(Segment(name, name, net.bridge, None, net.bridge, net.subnets, tuple(net.ports), switched))
         for vlan in net.vlans:
             ports = tuple(port for port, what in net.ports.items() if what.vlan == vlan.id)
             device = f"{net.bridge}.{vlan.id}"
-            found.append(Segment(f"{name}.{vlan.id}", name, net.bridge, vlan.id, device, vlan.subnets, ports))
+            found.append(Segment(f"{name}.{vlan.id}", name, net.bridge, vlan.id, device, vlan.subnets, ports, switched))
     return found
 
 

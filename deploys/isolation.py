@@ -16,6 +16,7 @@ from facts.reading import Unknown, known
 
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"
 LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # as Docker names the bridges of networks
+RAW = "iptables stops IP alone, and no rule of ours on the bridge stops raw frames (CAP_NET_RAW)"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "networks"
 
 
@@ -80,6 +81,13 @@ def later_rule() -> str:
 
 def open_by(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
     """Why containers on `network` still reach each other, as the kernel has it; "" where they do not."""
+    if network.bridge in known(reading.dropped):
+        return ""
+    return open_to_ip(network, docker, reading) or RAW
+
+
+def open_to_ip(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+    """The same for IP alone, which is what containers talk unless they attack."""
     if network.bridge in known(reading.dropped):
         return ""
     if off(configured(docker, "iptables")):

@@ -38,6 +38,7 @@ from deploys.isolation import (
     off,
     open_by,
     open_later,
+    open_to_ip,
 )
 from facts.docker import Docker, DockerReading, Network
 from facts.kernel import Kernel
@@ -190,7 +191,7 @@ def _isolate(context: Context) -> Iterator[Change]:
     strange = [bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)]
     if strange:
         yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
-    opened = [n for n in networks if n.bridge not in held and open_by(n, docker, reading)]
+    opened = [n for n in networks if n.bridge not in held and open_to_ip(n, docker, reading)]
     later = rules.cover == "all" and not has_default_opts(docker)
     spared = [n.bridge for n in known(docker.networks) if LATER_BRIDGE.fullmatch(n.bridge or "")] if later else []
     text = rules_text([b for b in bridges if b not in strange], [b for b in spared if b not in bridges])
@@ -199,7 +200,7 @@ def _isolate(context: Context) -> Iterator[Change]:
 
 def _cuts(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
     """Whether isolation would part containers of a user-made network that may well be talking now."""
-    return network.name != "bridge" and len(network.containers) > 1 and bool(open_by(network, docker, reading))
+    return network.name != "bridge" and len(network.containers) > 1 and bool(open_to_ip(network, docker, reading))
 
 
 def _why_blocked(network: Network) -> str:

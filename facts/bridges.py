@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from facts import connection
+from facts import connection, openvswitch
+from facts.openvswitch import Switch, read_switches
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 from facts.reverted import FILE, Reverted, read_reverted
 
@@ -26,12 +27,12 @@ UDEV_FILE = "/etc/udev/rules.d/90-hullproof-bridges.rules"
 PORTS_FILE = "/etc/hullproof/bridges.ports"
 MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # what there is depends on the manager
 FORWARD_FILE = "/etc/hullproof/bridges.forward"
-OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE)
+OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE, *openvswitch.FILES)
 
 
 @dataclass(frozen=True)
 class BridgePort(Jsonable):
-    """A device's part in its bridge: bridge(8)."""
+    """A device's part in its bridge: bridge(8), or what Open vSwitch calls so."""
 
     isolated: bool  # reaches only ports that are not isolated
     locked: bool
@@ -54,7 +55,7 @@ class Device(Jsonable):
     peer: str | None  # who is behind a veth: "netns NAME", "process 12 (nginx)", "namespace 3"
     pid: int | None  # that process
     managed: str | None  # systemd-networkd, ifupdown, NetworkManager; None: by nobody
-    file: str | None  # networkd's file for it
+    file: str | None  # networkd's file for it; the UUID of NetworkManager's connection that made it
 
 
 @dataclass(frozen=True)
@@ -68,16 +69,22 @@ class BridgesReading(Jsonable):
     loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
     reverted: Reverted | Unknown | None
     interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
+    switches: tuple[Switch, ...] | Unknown | None  # bridges of Open vSwitch; None: it is not installed
+    switch_enabled: bool
 
     def device(self, name: str) -> Device | None:
         return next((device for device in known(self.devices) if device.name == name), None)
+
+    def switch(self, bridge: str) -> Switch | None:
+        """The bridge in Open vSwitch's database."""
+        return next((switch for switch in known(self.switches) or () if switch.name == bridge), None)
 
     def ports(self, bridge: str) -> list[Device]:
         return [device for device in known(self.devices) if device.master == bridge]
 
 
 class Bridges(SectionFact[BridgesReading]):
-    """ip-link(8), bridge(8), ip-netns(8), lsns(8), nft(8); networkd's, ifupdown's and NetworkManager's own records."""
+    """ip-link(8), bridge(8), ip-netns(8), lsns(8), nft(8), ovs-vsctl(8); the network managers' own records."""
 
     key: ClassVar[str] = "bridges"
     timeout: ClassVar[int] = 20
@@ -90,7 +97,7 @@ case "$links" in *link_netnsid*)
   have lsns && run spaces lsns -J -t net -o NS,PID,NETNSID,COMMAND;;
 esac
 run networkd grep -sHE '^(ADMIN_STATE|NETWORK_FILE)=' /run/systemd/netif/links/*
-run nm grep -sH '^managed=' /run/NetworkManager/devices/*
+run nm grep -sHE '^(managed|nm-owned|connection-uuid)=' /run/NetworkManager/devices/*
 run ifstate cat /run/network/ifstate
 run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces /etc/network/interfaces.d/*
 if have nft; then
@@ -101,6 +108,7 @@ fi
         + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
         + f'for f in {" ".join(f"{path}*" for path in MANAGED)}; do [ -e "$f" ] && show "$f"; done\n'
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
+        + openvswitch.SCRIPT
         + connection.SCRIPT
         + ":\n"
     )
@@ -109,8 +117,9 @@ fi
     def parse(section: Section) -> BridgesReading:
         ours = section.blocks.get("ours")
         loaded = section.file(LOADED_FILE)
+        switches = read_switches(section)
         return BridgesReading(
-            devices=_devices(section),
+            devices=_devices(section, switches if isinstance(switches, tuple) else ()),
             client=connection.client(section),
             files={path: section.file(path) for path in (*OUR_FILES, *_written(section))},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
@@ -119,6 +128,8 @@ fi
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
             reverted=read_reverted(section, "bridges"),
             interfaces=tuple(_interfaces(section)),
+            switches=switches,
+            switch_enabled=openvswitch.enabled(section),
         )
 
 
@@ -163,7 +174,7 @@ class _Around:
 
     admin: dict[int, str]  # networkd's state of a device, by index
     file: dict[int, str]
-    nm: set[int]
+    nm: dict[int, dict[str, str]]  # NetworkManager's state of a device, by index
     ifupdown: set[str]
     peers: dict[int, tuple[str, int | None]]  # a namespace's id here -> who is in it
 
@@ -173,9 +184,11 @@ def _around(section: Section) -> _Around:
     file: dict[int, str] = {}
     for index, key, value in re.findall(r"/links/(\d+):(\w+)=(.*)$", _said(section, "networkd"), re.MULTILINE):
         (admin if key == "ADMIN_STATE" else file)[int(index)] = value
-    nm = re.findall(r"/devices/(\d+):managed=(?:true|1)", _said(section, "nm"))
+    nm: dict[int, dict[str, str]] = {}
+    for index, key, value in re.findall(r"/devices/(\d+):([\w-]+)=(.*)$", _said(section, "nm"), re.MULTILINE):
+        nm.setdefault(int(index), {})[key] = value
     up = re.findall(r"^(\S+)=", _said(section, "ifstate"), re.MULTILINE)
-    return _Around(admin, file, set(map(int, nm)), set(up), _peers(section))
+    return _Around(admin, file, nm, set(up), _peers(section))
 
 
 def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
@@ -192,7 +205,7 @@ def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
     return peers
 
 
-def _devices(section: Section) -> tuple[Device, ...] | Unknown:
+def _devices(section: Section, switches: tuple[Switch, ...]) -> tuple[Device, ...] | Unknown:
     text = section.text("links")
     if isinstance(text, Unknown):
         return text
@@ -201,7 +214,16 @@ def _devices(section: Section) -> tuple[Device, ...] | Unknown:
     except ValueError as error:
         return Unknown(f"ip link: not JSON ({error})")
     around = _around(section)
-    return tuple(_device(row, around) for row in rows if row.get("ifname"))
+    found = (_device(row, around) for row in rows if row.get("ifname"))
+    return tuple(_switched(device, switches) for device in found)
+
+
+def _switched(device: Device, switches: tuple[Switch, ...]) -> Device:
+    """To the kernel all ports of Open vSwitch belong to one device; here to the bridge that they are on."""
+    for switch in switches:
+        if port := switch.port(device.name):
+            return replace(device, master=switch.name, port=BridgePort(port.protected, False, True, False))
+    return device
 
 
 def _device(row: dict[str, Any], around: _Around) -> Device:
@@ -224,14 +246,16 @@ def _device(row: dict[str, Any], around: _Around) -> Device:
         vlan=int(data["id"]) if kind == "vlan" and "id" in data else None,
         peer=behind[0] if behind else None,
         pid=behind[1] if behind else None,
-        managed=_manager(name, index, around),
-        file=around.file.get(index),
+        managed=(managed := _manager(name, kind, index, around)),
+        file=around.nm[index].get("connection-uuid") if managed == NETWORKMANAGER and kind else around.file.get(index),
     )
 
 
-def _manager(name: str, index: int, around: _Around) -> str | None:
+def _manager(name: str, kind: str, index: int, around: _Around) -> str | None:
     if around.admin.get(index, "unmanaged") not in ("unmanaged", "initialized", "pending"):
         return NETWORKD
     if name in around.ifupdown:
         return IFUPDOWN
-    return NETWORKMANAGER if index in around.nm else None
+    nm = around.nm.get(index, {})
+    # What somebody made by hand it calls managed too, but not its own.
+    return NETWORKMANAGER if nm.get("managed") == "true" and (not kind or nm.get("nm-owned") == "true") else None

@@ -12,6 +12,7 @@ from facts.forward import Filter, read_filter
 from facts.lines import Lines
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
 
+BLOCKS = r"\s*(install|blacklist)\s+"
 NF_CALL = ("iptables", "ip6tables", "arptables")
 RULES_FILE = "/etc/hullproof/networks.nft"
 UNIT = "hullproof-networks.service"
@@ -81,6 +82,7 @@ class NetworksReading(Jsonable):
     forwarding6: int | Unknown | None  # None: no IPv6
     modules_load: tuple[str, ...] | Unknown  # modules-load.d files that name br_netfilter
     modules_blocked: tuple[str, ...] | Unknown  # modprobe.d lines against br_netfilter
+    devices_blocked: tuple[str, ...] | Unknown  # those against what networks are made of: bridge, 8021q …
     filter4: Filter | Unknown | None  # iptables; None: not installed
     filter6: Filter | Unknown | None
     tables: tuple[str, ...] | Unknown | None  # nft: "inet firewalld"; None: nft is not installed
@@ -112,7 +114,8 @@ run vlan bridge -j vlan
 run switches grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \
   /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables \
   /proc/sys/net/bridge/bridge-nf-call-arptables
-run settings grep -HE '^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]+br_netfilter)' \
+made_of='(br_netfilter|bridge|8021q|openvswitch|nf_tables)([[:space:]]|$)'
+run settings grep -HE "^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]+$made_of)" \
   /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf \
   /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
 run filter4 iptables-save -t filter
@@ -152,7 +155,8 @@ run netplan ls -d /etc/netplan/*.yaml
             forwarding4=switches.number("/proc/sys/net/ipv4/ip_forward"),
             forwarding6=switches.number("/proc/sys/net/ipv6/conf/all/forwarding"),
             modules_load=denied or tuple(_saying(settings, r"\s*br_netfilter\s*$", "/modules")),
-            modules_blocked=denied or tuple(_saying(settings, r"\s*(install|blacklist)\s", "/modprobe.d/")),
+            modules_blocked=denied or tuple(_saying(settings, BLOCKS + r"br_netfilter\b", "/modprobe.d/")),
+            devices_blocked=denied or tuple(_saying(settings, BLOCKS + r"(?!br_netfilter)", "/modprobe.d/")),
             filter4=_filter(section.block("filter4")),
             filter6=_filter(section.block("filter6")),
             tables=_tables(section.block("tables")),

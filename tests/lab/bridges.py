@@ -29,15 +29,23 @@ ALLOWED = {"flow allowed", "flow host-allowed", "flow neighbour", "host honest",
            "web-b sibling-vlan"}  # fmt: skip
 
 
-def script(vm: Vm, verb: str) -> set[str]:
-    return set(vm.ssh(f"sh /root/bridges.sh {verb}", timeout=300).stdout.splitlines())
+def script(vm: Vm, verb: str, switch: str = "linux") -> set[str]:
+    return set(vm.ssh(f"SWITCH={switch} sh /root/bridges.sh {verb}", timeout=300).stdout.splitlines())
 
 
 def put_scripts(vm: Vm) -> None:
     for name in ("bridges.sh", "bridges.pl"):
         vm.put(HERE / name, f"/root/{name}")
-    # Without AppArmor's parser Docker 20.10 starts no container.
-    vm.ssh("apt-get install -qq --no-install-recommends apparmor >/dev/null && systemctl restart docker", timeout=600)
+
+
+def assert_all_pass(vm: Vm, switch: str = "linux") -> None:
+    """Bridges made by hand, and nothing in anybody's way."""
+    put_scripts(vm)
+    vm.ssh("sysctl -qw net.ipv4.ip_forward=1; iptables -P FORWARD ACCEPT")
+    script(vm, "before", switch)
+    passed = script(vm, "try", switch)
+    assert passed >= ATTACKS, sorted(ATTACKS - passed)
+    vm.ssh("iptables -P FORWARD DROP")  # as Docker sets it: what is allowed is to pass all the same
 
 
 def engine(vm: Vm) -> set[str]:

@@ -9,6 +9,7 @@ set -u
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 here=$(dirname "$0")
 TAGS=${TAGS:-1}   # 0 on a kernel that has no VLANs
+SWITCH=${SWITCH:-linux}   # or openvswitch: on what tenants and web are
 SPACES='t-a t-b t-x web-a web-b db out l-a l-b'
 
 mac() { case $1 in t-a) echo 02000000800a;; t-b) echo 02000000800b;; t-x) echo 020000008018;; web-a) echo 02000000810a;;
@@ -31,15 +32,26 @@ space() { # NAME: a namespace with eth0, whose other end here is called NAME
 }
 
 before() {
-  for b in br-tenants br-web; do ip link add $b type bridge; ip link set $b up; done
+  for b in br-tenants br-web; do
+    if [ $SWITCH = linux ]; then ip link add $b type bridge; else ovs-vsctl --timeout=60 add-br $b; fi
+    ip link set $b up
+  done
   ip addr add 10.80.0.1/24 dev br-tenants; ip -6 addr add fd00:80::1/64 dev br-tenants nodad
   ip addr add 10.81.10.1/24 dev br-web; ip addr add 10.81.20.1/24 dev br-web
   lxc
-  for n in $SPACES; do space $n; ip link set "$(port $n)" master "$(bridge $n)" up; done
+  for n in $SPACES; do space $n; attach $n; done
   metadata
 }
 
 bridge() { case $1 in t-*) echo br-tenants;; l-*) echo lxcbr0;; *) echo br-web;; esac; }
+
+attach() { # NAME
+  case $SWITCH$1 in
+    linux* | *l-?) ip link set "$(port "$1")" master "$(bridge "$1")";;
+    *) ovs-vsctl --timeout=60 --may-exist add-port "$(bridge "$1")" "$(port "$1")";;
+  esac
+  ip link set "$(port "$1")" up
+}
 
 lxc() { ip link add lxcbr0 type bridge; ip link set lxcbr0 up; }
 
@@ -50,7 +62,7 @@ metadata() { # a stand-in for the cloud's address: nothing leaves the host
 join() {
   lxc
   for n in $SPACES; do space $n; done
-  for n in t-x l-a l-b; do ip link set $n master "$(bridge $n)" up; done
+  for n in t-x l-a l-b; do attach $n; done
   for n in t-a t-b web-a web-b db out; do
     i=0; until [ -e "/sys/class/net/$(port $n)/master" ]; do i=$((i + 1)); [ $i -lt 100 ] || break; sleep 0.2; done
     ip link set "$(port $n)" up

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import ACCEPT, ATTACKS, USE, assert_apart, assert_declared, put_scripts, script
+from tests.lab.bridges import ACCEPT, USE, assert_all_pass, assert_apart, assert_declared, script
 from tests.lab.drive import run
 
 VARIANT = "stock"
@@ -52,7 +52,8 @@ systemctl disable -q systemd-networkd.socket systemd-networkd; systemctl mask -q
 # What of ours could be left: files of any manager, rules, devices, and what ifupdown takes to be up.
 LEFT = (
     "ls /etc/hullproof /etc/network/interfaces.d /etc/NetworkManager/system-connections /etc/udev/rules.d 2>/dev/null;"
-    "nft list tables; ip -br link; cat /run/network/ifstate 2>/dev/null; nmcli -t -f NAME connection 2>/dev/null; :"
+    "nft list tables; ip -br link; nmcli -t -f NAME connection 2>/dev/null;"
+    "[ ! -e /run/network/ifstate ] || sed '/^lo=/d; /^e/d; s/^/hullproof made /' /run/network/ifstate"
 )
 
 
@@ -62,13 +63,9 @@ LEFT = (
     ids=["ifupdown", "networkmanager"],
 )
 def test_the_same_under_another_manager(fresh: Vm, manager: str, takeover: str) -> None:
-    put_scripts(fresh)
     fresh.ssh(TAKE_OVER % takeover, timeout=900)
     fresh.reboot()
-    fresh.ssh("sysctl -qw net.ipv4.ip_forward=1; iptables -P FORWARD ACCEPT")
-    script(fresh, "before")
-    passed = script(fresh, "try")
-    assert passed >= ATTACKS, sorted(ATTACKS - passed)
+    assert_all_pass(fresh)
 
     harden = run(fresh, "harden.py", *USE, *ACCEPT)
     assert harden.host()["status"] == "ok", harden.out + harden.err

@@ -12,6 +12,7 @@ from facts.bridges import (
     RULES_FILE,
     UNIT_FILE,
 )
+from facts.docker import Network
 from tests.unit.test_bridges import (
     BARE,
     DEVICES,
@@ -29,6 +30,8 @@ from tests.unit.test_bridges import (
     replace_rules,
     state,
 )
+from tests.unit.test_userns import container
+from tests.unit.test_userns import docker as engine
 
 # ------------------------------------------------------------------------------------------------ the filter
 
@@ -120,6 +123,21 @@ def test_the_picture_says_what_differs() -> None:
     gone = render_text(picture(RULES, context(hardened(listed=()), on()).survey))
     assert "tenants ──▶ anybody: no filter  (FOUND, NOT DECLARED)" in gone
     assert "web.10 ──▶ web.20: tcp/5432  (declared, not found)" in gone
+
+
+def test_bridges_that_the_policy_does_not_declare_are_in_the_picture_too() -> None:
+    theirs = (device("docker0", "bridge"), device("veth1", master="docker0", pid=12), device("br0", "bridge"),
+              device("lxcbr0", "bridge"), device("v9", master="lxcbr0"), device("v8", master="br0"))  # fmt: skip
+    listed = (*KERNEL_SAYS, '\t\tmeta ibrname "lxcbr*" drop')
+    docker = engine({}, networks=(Network("bridge", "bridge", "docker0", False, True, (), ("web",)),),
+                    containers=(container("web", pid=12),))  # fmt: skip
+    found = hardened(devices=(*DEVICES, *theirs), listed=listed)
+    text = render_text(picture(RULES, context(found, on(), docker=docker).survey))
+    assert "  docker0  (the Docker network bridge)\n    ├─ veth1 ─ container web, meets its neighbours\n" in text
+    assert "  br0  (not declared)\n    ├─ v8 ─ netns v8, meets its neighbours\n" in text
+    assert "  lxcbr0  (not declared)\n    ├─ v9 ─ netns v9\n" in text
+    apart = render_text(picture(RULES, context(found, on(dropped=("docker0",)), docker=docker).survey))
+    assert "├─ veth1 ─ container web\n" in apart
 
 
 def test_what_iptables_has_to_pass() -> None:

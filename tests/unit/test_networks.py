@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 import deploys.networks as subject
-from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, MergeJson, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Context, Install, MergeJson, WriteFile
 from deploys.engine.control import State
-from deploys.isolation import ENABLE_ICC, NetworksRules, later_rule
+from deploys.isolation import ENABLE_ICC, TEMPLATES, NetworksRules, later_rule
 from facts.docker import Docker, DockerReading, Network
 from facts.forward import Filter
 from facts.kernel import Kernel
 from facts.networks import (
     FILES,
-    FORWARD_FILE,
     LATER_FILE,
     MODULES_FILE,
     RULES_FILE,
     SYSCTL_FILE,
+    UNIT,
     UNIT_FILE,
     Bridge,
     Networks,
@@ -30,8 +31,8 @@ from facts.reading import Block, Section, Unknown
 from facts.sysctls import SysctlFile
 from tests.unit.hosts import judged
 from tests.unit.test_forward import DOCKER_26, table
-from tests.unit.test_userns import container, kernel
 from tests.unit.test_userns import docker as engine
+from tests.unit.test_userns import kernel
 
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16",), ("web", "db"))
 SHOP = Network("shop", "bridge", "br-aaa", False, True, ("172.18.0.0/16",), ("cart", "till"))
@@ -58,6 +59,7 @@ def reading(**more: Any) -> NetworksReading:
         "forwarding6": 0,
         "modules_load": (MODULES_FILE,),
         "modules_blocked": (),
+        "devices_blocked": (),
         "filter4": table(),
         "filter6": Filter("ACCEPT", ()),
         "tables": (),
@@ -111,14 +113,18 @@ OURS = {**NONE, RULES_FILE: subject.rules_text(["br-aaa", "docker0"]), UNIT_FILE
 LATER = {**OURS, LATER_FILE: later_rule()}
 OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())
 SIX = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16", "fd00:1::/64"), ())
+OURS_ALONE = {**NONE, RULES_FILE: subject.rules_text(["docker0"]), UNIT_FILE: (TEMPLATES / UNIT).read_text()}
+APART = reading(dropped=("docker0",), files=OURS_ALONE, unit_enabled=True)
+WITHIN = "-A FORWARD -i docker0 -o docker0 -j DROP\n"
+TALKING = table(DOCKER_26.replace(WITHIN, WITHIN.replace("DROP", "ACCEPT")))
 OPENED = table(DOCKER_26.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -j ACCEPT", 1))
 
 
 @pytest.mark.parametrize(
     ("nets", "host", "want", "says"),
     [
-        (reading(), docker(), State.PASS, "on bridge"),
-        # ways in which icc=false is set and not in force
+        (APART, docker(), State.PASS, "on bridge"),
+        # ways in which icc=false is set and not in force: whoever reads daemon.json alone would let each of them pass
         (reading(br_netfilter=False, nf_call={}), docker(), State.FAIL, "br_netfilter is not loaded"),
         (reading(br_netfilter=False, nf_call={}, forwarding4=0), docker(), State.FAIL, "ip_forward is 0"),
         (reading(nf_call={"iptables": 0}), docker(), State.FAIL, "bridge-nf-call-iptables is 0"),
@@ -127,12 +133,15 @@ OPENED = table(DOCKER_26.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -j ACC
         (reading(filter4=OPENED), docker(), State.FAIL, "-A FORWARD -j ACCEPT"),
         (reading(filter4=None), docker(), State.FAIL, "not installed"),
         (reading(), docker(networks=(SIX,)), State.FAIL, "ip6tables lets them through"),
+        (reading(), docker(), State.FAIL, "iptables stops IP alone"),
+        # the daemon has not taken it up: with live-restore a restart leaves the bridges of running containers alone
+        (reading(filter4=TALKING), docker(networks=(OPEN,)), State.FAIL, "(set on disk, not in force): iptables lets"),
         # set live only, set nowhere
-        (reading(), docker({}), State.FAIL, "nothing on disk"),
+        (reading(dropped=("docker0",)), docker({}), State.FAIL, "nothing on disk"),
         (reading(filter4=OPENED), docker({}, networks=(OPEN,)), State.FAIL, "containers reach each other: iptables"),
         # the bridge's own switch does as well as the host's
         (reading(nf_call={"iptables": 0}, bridges=(Bridge("docker0", (), False, True, True, ()),)), docker(),
-         State.PASS, "bridge"),
+         State.FAIL, "iptables stops IP alone"),
         # our own table needs none of that
         (reading(dropped=("docker0",), br_netfilter=False, nf_call={}, filter4=OPENED), docker(), State.PASS, "bridge"),
         # another network's isolation that nobody asked for
@@ -160,7 +169,8 @@ SPARES = {**LATER, RULES_FILE: subject.rules_text(["docker0"], [NEW.bridge])}
     ("rules", "nets", "host", "want", "says"),
     [
         (ALL, reading(), docker(keys_known=()), State.FAIL, "on network shop containers reach each other"),
-        (SPARED, reading(files={**NONE, LATER_FILE: later_rule()}), docker(keys_known=()), State.PASS, "bridge"),
+        (SPARED, reading(dropped=("docker0",), files={**NONE, LATER_FILE: later_rule()}), docker(keys_known=()),
+         State.PASS, "bridge"),
         (SPARED, reading(), docker(keys_known=()), State.FAIL, "made from now on"),
         (SHOP_ONLY, reading(), docker({}), State.FAIL, "on network shop"),
         (SHOP_ONLY, reading(dropped=("br-aaa",)), docker(), State.FAIL, "nothing on disk"),
@@ -198,28 +208,6 @@ def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
     assert says in reason(found, "br-netfilter")
 
 
-@pytest.mark.parametrize(
-    ("nets", "host", "want", "says"),
-    [
-        (reading(), docker(), State.PASS, "policy of DROP"),
-        (reading(filter4=ACCEPTS), docker(), State.FAIL, "ports that nobody published"),
-        (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD accepts everything"),
-        (reading(filter4=None), docker(), State.FAIL, "FORWARD accepts everything"),
-        (reading(filter4=Filter("DROP", ())), docker(), State.PASS, "policy of DROP"),
-        (reading(filter4=NO_RULES, tables=("ip docker-bridges",)), docker(), State.PASS, "nftables"),
-        (reading(forwarding4=0), docker(), State.NOT_APPLICABLE, "off"),
-        (reading(), docker(running=False), State.NOT_APPLICABLE, "no engine"),
-        (reading(), docker(running=Unknown("denied")), State.UNKNOWN, "denied"),
-        (reading(forwarding4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
-        (reading(filter4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
-    ],
-)  # fmt: skip
-def test_forwarding(nets: NetworksReading, host: DockerReading, want: State, says: str) -> None:
-    found = context(nets, host)
-    assert state(found, "forwarding") is want
-    assert says in reason(found, "forwarding")
-
-
 # ------------------------------------------------------------------------------------------------ the plan
 
 
@@ -228,7 +216,17 @@ def changes(where: Context) -> list[Change]:
 
 
 def test_nothing_to_do_where_all_holds() -> None:
-    assert changes(context()) == []
+    assert changes(context(APART)) == []
+
+
+def test_what_only_raw_frames_can_do_is_stopped_without_asking_anybody() -> None:
+    closed = Network("shop", "bridge", "br-aaa", False, False, ("172.18.0.0/16",), ("cart", "till"))
+    filter4 = table(DOCKER_26.replace(WITHIN, WITHIN + WITHIN.replace("docker0", "br-aaa")))
+    found = changes(context(reading(filter4=filter4), docker(networks=(DEFAULT, closed)), ALL))
+    assert not [change for change in found if isinstance(change, Blocked)]
+    (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert 'ibrname "br-aaa" drop' in rules.text
+    assert rules.interrupts == ""
 
 
 def test_cutting_a_running_stack_is_asked_first() -> None:
@@ -330,55 +328,11 @@ def test_a_blocked_module_is_left_to_who_blocks_it() -> None:
 
 
 def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
-    found = context(files=(VMS,))
+    found = context(APART, files=(VMS,))
     assert state(found, "br-netfilter") is State.FAIL
     assert "/etc/sysctl.d/v.conf sets net.bridge.bridge-nf-call-iptables=0" in reason(found, "br-netfilter")
     (file,) = changes(found)
     assert isinstance(file, WriteFile)
-    after = context(reading(files={**reading().files, SYSCTL_FILE: file.text}),
+    after = context(replace(APART, files={**OURS_ALONE, SYSCTL_FILE: file.text}),
                     files=(VMS, SysctlFile(SYSCTL_FILE, file.text)))  # fmt: skip
     assert state(after, "br-netfilter") is State.PASS
-
-
-GUARDED = NetworksRules(guarded_forwarding=True)
-TWO_LEGS = {"lo": ("127.0.0.1/8",), "ens3": ("10.0.2.15/24",), "ens4": ("10.9.0.1/24",), "docker0": ("172.17.0.1/16",)}
-
-
-def test_what_no_rule_lets_through_is_dropped_as_docker_does() -> None:
-    (drop,) = changes(context(reading(filter4=ACCEPTS), rules=GUARDED))
-    assert isinstance(drop, WriteFile)
-    assert drop.path == FORWARD_FILE
-    assert "ExecStartPost=-/usr/sbin/iptables -w -P FORWARD DROP" in drop.text
-    assert drop.interrupts == ""
-
-
-def test_a_drop_that_the_next_boot_would_not_bring_back_is_made_to_last() -> None:
-    somebody = SysctlFile("/etc/sysctl.d/cis.conf", "net.ipv4.ip_forward = 0\n")
-    found = context(rules=GUARDED, files=(somebody,))
-    assert state(found, "forwarding") is State.FAIL
-    assert "/etc/sysctl.d/cis.conf sets ip_forward" in reason(found, "forwarding")
-    nets = reading(addresses=TWO_LEGS)  # DROP is in force: nobody loses anything
-    (drop,) = changes(context(nets, rules=GUARDED, files=(somebody,)))
-    assert isinstance(drop, WriteFile)
-    assert "else iptables -w -P FORWARD DROP" in drop.activate
-    written = reading(files={**NONE, FORWARD_FILE: drop.text})
-    assert state(context(written, rules=GUARDED, files=(somebody,)), "forwarding") is State.PASS
-
-
-def test_a_host_that_may_be_a_router_is_asked_about_first() -> None:
-    nets = reading(filter4=ACCEPTS, addresses=TWO_LEGS)
-    (blocked,) = changes(context(nets, rules=GUARDED))
-    assert isinstance(blocked, Blocked)
-    assert "between ens3, ens4 would stop; allow that with accept=forward-drop" in blocked.why
-    (drop,) = changes(context(nets, rules=GUARDED, accept="forward-drop"))
-    assert drop.interrupts == "forwarding between ens3, ens4 ends"
-
-
-def test_flushed_rules_come_back_with_the_daemon() -> None:
-    again, drop = changes(context(reading(filter4=NO_RULES), rules=GUARDED))
-    assert isinstance(again, Activate)
-    assert isinstance(drop, WriteFile)
-    running = docker(containers=(container(),))
-    (blocked,) = changes(context(reading(filter4=NO_RULES), running, GUARDED))
-    assert isinstance(blocked, Blocked)
-    assert "live-restore is off" in blocked.why

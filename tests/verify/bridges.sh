@@ -1,17 +1,26 @@
 # Raw frames from one container to another on each of "$bridges", and on a bridge of our own where nothing forbids them.
 # Containers are namespaces here: no engine, no image. Given: bridges, and "$frames", the source of frames.pl.
 cleanup() {
-    for end in a b; do ip netns del "hp-probe-$end" 2> /dev/null; done
+    for end in a b; do leave $end; done
     ip link del hp-probe 2> /dev/null
 }
 trap cleanup EXIT
 trap 'exit 143' HUP INT TERM
+switch() { command -v ovs-vsctl > /dev/null && ovs-vsctl --timeout=9 "$@" 2> /dev/null; }
+join() { # END BRIDGE
+    if [ -e "/sys/class/net/$2/bridge" ]; then ip link set "hp-$1" master "$2"; else switch add-port "$2" "hp-$1"; fi &&
+        ip link set "hp-$1" up
+}
+leave() { # END
+    switch --if-exists del-port "hp-$1"
+    ip netns del "hp-probe-$1" 2> /dev/null; ip link del "hp-$1" 2> /dev/null
+}
 say() { printf '%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "$4"; }
 
 reach() { # BRIDGE
     for end in a b; do
         ip netns add "hp-probe-$end" && ip link add "hp-$end" type veth peer name eth0 netns "hp-probe-$end" &&
-            ip link set "hp-$end" master "$1" up && ip -n "hp-probe-$end" link set eth0 up || exit 1
+            join $end "$1" && ip -n "hp-probe-$end" link set eth0 up || exit 1
     done
     # /sys of the namespace, not of the host
     ip netns exec hp-probe-b perl -e "$frames" receive eth0 "hp $1 $$" &
@@ -20,14 +29,14 @@ reach() { # BRIDGE
     ip netns exec hp-probe-a perl -e "$frames" send eth0 "hp $1 $$"
     wait $receiver
     seen=$?
-    for end in a b; do ip netns del "hp-probe-$end"; ip link del "hp-$end" 2> /dev/null; done
+    for end in a b; do leave $end; done
     return $seen
 }
 
 cleanup
 ip link add hp-probe type bridge && ip link set hp-probe up || exit 1
 for bridge in hp-probe $bridges; do
-    if [ ! -e "/sys/class/net/$bridge/bridge" ]; then say "$bridge" -1 2 "there is no bridge $bridge"
+    if [ ! -e "/sys/class/net/$bridge" ]; then say "$bridge" -1 2 "there is no bridge $bridge"
     elif reach "$bridge"; then say "$bridge" 0 0 "the frames came"
     else say "$bridge" -1 1 "none of 8 frames came"; fi
 done

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from deploys.bridges_rules import BridgesRules
 from tests.verify.probe import AS_NOBODY, HERE, Attempt, CannotTell, Outcomes, Prober, agenda
 
@@ -73,12 +75,17 @@ def daemon(prober: Prober) -> Outcomes:
     return prober.run("daemon.sh", as_nobody=AS_NOBODY)
 
 
-def bridges(prober: Prober) -> Outcomes:
-    """Raw frames on the bridges that the host's policy keeps apart."""
+def frames(prober: Prober, bridges: Iterable[str]) -> Outcomes:
+    """Raw frames on these bridges."""
     if not any(agent.endswith("perl") for agent in prober.about.agents):
         raise CannotTell("cannot tell: without perl nobody sends raw frames")
-    names = [net.bridge for net in prober.policy[BridgesRules].networks.values() if net.isolate != "none"]
-    return prober.run("bridges.sh", bridges=" ".join(names), frames=(HERE / "frames.pl").read_text())
+    return prober.run("bridges.sh", bridges=" ".join(bridges), frames=(HERE / "frames.pl").read_text())
+
+
+def bridges(prober: Prober) -> Outcomes:
+    """Raw frames on the bridges that the host's policy keeps apart."""
+    networks = prober.policy[BridgesRules].networks.values()
+    return frames(prober, [net.bridge for net in networks if net.isolate != "none"])
 
 
 def nobody(prober: Prober) -> Outcomes:

@@ -7,7 +7,7 @@ import pytest
 from tests.verify import scenarios
 from tests.verify.probe import Prober
 from tests.verify.proof import Proof
-from tests.verify.verdict import Verdict, unreached
+from tests.verify.verdict import Verdict, frames_stopped, unreached
 
 
 def reach(prober: Prober, network: str) -> Verdict:
@@ -23,3 +23,8 @@ def test_default_bridge(prober: Prober, proof: Proof) -> None:
 @pytest.mark.proof("a container reaches its sibling on a network made with default options", control="networks.icc")
 def test_own_network(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: reach(prober, "own"))
+
+
+@pytest.mark.proof("a container reaches its sibling on the default bridge by raw frames", control="networks.icc")
+def test_raw_frames(prober: Prober, proof: Proof) -> None:
+    proof.settle(lambda: frames_stopped(scenarios.frames(prober, ["docker0"])))

@@ -52,7 +52,7 @@ def unreached(inside: Outcome, outside: Outcome) -> Verdict:
 
 
 def frames_stopped(found: Mapping[str, Outcome]) -> Verdict:
-    """Raw frames on the declared bridges, beside those on a bridge of our own (hp-probe), which must come."""
+    """Raw frames on bridges of the host, beside those on a bridge of our own (hp-probe), which must come."""
     own, *others = found.values()
     evidence = "; ".join(f"{outcome.name}: {outcome.text.strip()}" for outcome in others)
     if not own.worked:
