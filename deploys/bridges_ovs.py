@@ -125,7 +125,7 @@ def install_switch(rules: BridgesRules, reading: BridgesReading) -> Iterator[Cha
         what = "install Open vSwitch, which the declared networks stand on"
         yield Install("bridges", what, packages=("openvswitch-switch",))
         # a policy-rc.d may have kept it from being started
-        yield Command("bridges", "start Open vSwitch, at boot too", script=f"systemctl -q enable --now {DAEMON}", undo="")
+        yield Command("bridges", "start Open vSwitch", script=f"systemctl -q enable --now {DAEMON}", undo="")
 
 
 def plan_switches(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
