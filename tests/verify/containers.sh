@@ -1,11 +1,13 @@
 # What is tried in containers. Given: the agent (agent, option, source), port, and the agendas outside, plain and loose.
 #
 # All that is made here carries the probe's name and goes when the script ends, however it ends. The image is empty:
-# what runs in it is the host's own /usr, bound read-only. With SELinux Debian's policy lets the daemon mount nothing but
-# files that are labelled for containers, so there the image holds copies of the few programs. `plain` is a container as `docker run` makes it, with no
-# option that weakens it; when its attempts are made it listens. `loose` has CAP_SYS_ADMIN and all of /proc in sight, so
-# that only an LSM or a user namespace is left in the way; it also tries to reach `plain`, on the default bridge (where
-# there is one) and on a network made just now with default options. The host's own attempts show that `plain` listens.
+# what runs in it is the host's own /usr, bound read-only. Where SELinux runs, Debian's policy lets the daemon mount
+# nothing but files that are labelled for containers, so there the image holds copies of the few programs.
+#
+# `plain` is a container as `docker run` makes it, with no option that weakens it; when its attempts are made it listens.
+# `loose` has CAP_SYS_ADMIN and all of /proc in sight, so that only an LSM or a user namespace is left in the way; it also
+# tries to reach `plain`, on the default bridge (where there is one) and on a network made just now with default options.
+# The host's own attempts show that `plain` listens.
 # Files that anybody may read: in /own, which is labelled as that of `plain` where SELinux runs, and in /host.
 docker() { timeout -k 5 120 docker "$@"; }
 probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
