@@ -67,7 +67,7 @@ class Stage:
 
     @property
     def place(self) -> str:
-        """`stage 1 of 6, one reboot is to come`."""
+        """`stage 1 of 5, one reboot is to come`."""
         held = self.name == "enforce" and self.needs
         number = STAGES.index("observe" if held else SAME.get(self.name, self.name)) + 1
         reboots = "one reboot" if number <= STAGES.index("reboot") + 1 else "no reboot"
