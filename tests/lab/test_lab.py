@@ -1,6 +1,5 @@
 """The lab keeps its own promises: every drill that runs in it leans on these."""
 
-import shlex
 import time
 from collections.abc import Iterator
 
@@ -21,22 +20,6 @@ NO_APPARMOR = "--security-opt apparmor=unconfined"
 def stock(distribution: str) -> Iterator[Vm]:
     with up(distribution) as vm:
         yield vm
-
-
-@pytest.fixture(scope="module")
-def weak(distribution: str) -> Iterator[Vm]:
-    with up(distribution, variant="weak") as vm:
-        yield vm
-
-
-@pytest.fixture(scope="module")
-def owned(distribution: str) -> Iterator[Vm]:
-    with up(distribution, variant="owned") as vm:
-        yield vm
-
-
-def in_container(vm: Vm, command: str) -> str:
-    return vm.ssh(f"docker run --rm lab/busybox:1 {command}", timeout=240).stdout.strip()
 
 
 def test_a_host_is_up_in_seconds_with_the_right_time(distribution: str) -> None:
@@ -82,6 +65,7 @@ def test_save_and_load_bring_back_memory_and_disk(stock: Vm) -> None:
     assert stock.ssh("cat /root/disk /run/memory").stdout.split() == ["before", "before"]
 
 
+@pytest.mark.drill
 @pytest.mark.on("debian13")
 def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution: str) -> None:
     with up(distribution) as vm:
@@ -95,6 +79,7 @@ def test_a_power_cut_keeps_what_was_flushed_and_the_host_boots_cold(distribution
         assert vm.ssh("test -e /run/memory", check=False).returncode != 0
 
 
+@pytest.mark.drill
 @pytest.mark.on("debian12")
 def test_a_kernel_parameter_set_in_the_guest_survives_its_reboot(distribution: str) -> None:
     with up(distribution) as vm:
@@ -129,41 +114,3 @@ def test_what_docker_makes_of_the_missing_parser_depends_on_its_version(stock: V
 def test_stock_filters_system_calls(stock: Vm) -> None:
     command = f"docker run --rm {NO_APPARMOR} lab/busybox:1 unshare -U true"
     assert "not permitted" in stock.ssh(command, check=False, timeout=240).stderr.lower()
-
-
-def test_weak_answers_on_tcp_and_to_everybody(weak: Vm) -> None:
-    assert weak.ssh("docker -H tcp://127.0.0.1:2375 version").returncode == 0
-    assert weak.ssh("stat -c %a /run/docker.sock").stdout.strip() == "666"
-    assert weak.ssh("docker ps", user="nobodyops").returncode == 0
-    assert "docker" in weak.ssh("id -nG mallory").stdout.split()
-
-
-def test_weak_lets_every_system_call_through(weak: Vm) -> None:
-    command = f"docker run --rm {NO_APPARMOR} lab/busybox:1 unshare -U id -u"
-    assert weak.ssh(command, timeout=240).stdout.strip() == "65534"
-
-
-@pytest.mark.parametrize("name", ["dmesg_restrict", "kptr_restrict", "yama/ptrace_scope"])
-def test_weak_lets_everybody_look_at_the_kernel(weak: Vm, name: str) -> None:
-    assert weak.ssh(f"cat /proc/sys/kernel/{name}").stdout.strip() == "0"
-
-
-@pytest.mark.on("debian12")
-def test_owned_runs_other_peoples_containers(owned: Vm) -> None:
-    running = owned.ssh("docker ps --format '{{.Names}}'").stdout.split()
-    assert sorted(running) == ["db", "hostnet", "web"]
-    assert owned.ssh("docker exec db cat /data/ledger.txt").stdout.strip() == "ledger of corp"
-    request = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' >&3; cat <&3"
-    answer = owned.ssh(f"bash -c {shlex.quote(f'exec 3<>/dev/tcp/127.0.0.1/8080; {request}')}").stdout
-    assert "hello from web" in answer
-
-
-@pytest.mark.on("debian12")
-def test_owned_has_settings_that_are_not_ours(owned: Vm) -> None:
-    assert "CORP_SITE=berlin" in owned.ssh("systemctl show -p Environment docker").stdout
-    assert owned.ssh("sysctl -n vm.max_map_count").stdout.strip() == "262144"
-    assert owned.ssh("cat /etc/subuid").stdout.split() == ["alice:165536:65536", "bob:100000:65536"]
-    assert owned.ssh("docker network inspect -f '{{(index .IPAM.Config 0).Subnet}}' corp").stdout.strip() == (
-        "10.77.0.0/24"
-    )
-    assert in_container(owned, "cat /proc/self/attr/current").startswith("docker-default")

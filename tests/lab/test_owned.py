@@ -15,6 +15,7 @@ from tests.lab.drive import fingerprint, run
 
 VARIANT = "owned"
 ACCEPT = ("--data", "accept=userns-remap,container-restart")
+MADE = ("CORP_SITE=berlin", "vm.max_map_count = 262144", "alice:165536:65536", "10.77.0.0/24", "ledger of corp")
 
 pytestmark = [pytest.mark.lab, pytest.mark.on("debian12")]
 
@@ -47,6 +48,8 @@ def web_answers(vm: Vm) -> bool:
 def test_hardening_leaves_what_others_made_and_their_containers_running(vm: Vm, story: dict[str, Any]) -> None:
     story["json"] = vm.ssh("cat /etc/docker/daemon.json").stdout
     story["containers"], story["theirs"] = containers(vm), theirs(vm)
+    for words in MADE:
+        assert words in story["theirs"]
     story["before"] = run(vm, "drift.py")
     assert {"web", "db", "hostnet"} <= set(story["containers"])
 
