@@ -40,6 +40,7 @@ def vm(request: pytest.FixtureRequest, distribution: str) -> Iterator[Vm]:
     """The host of a test module, of the variant that the module names; gone when the module is done."""
     variant = request.module.VARIANT
     machine = up(distribution, variant=variant, name=f"t-{os.getpid()}-{distribution}-{variant}")
+    machine.one_connection = request.node.get_closest_marker("drill") is None
     try:
         count_executions(machine)
         machine.save("begin")

@@ -19,6 +19,7 @@ NO_APPARMOR = "--security-opt apparmor=unconfined"
 @pytest.fixture(scope="module")
 def stock(distribution: str) -> Iterator[Vm]:
     with up(distribution) as vm:
+        vm.one_connection = True
         yield vm
 
 

@@ -43,6 +43,7 @@ class Vm:
         self.folder = run_dir() / name
         self.key = key_path()
         self.checkout = CHECKOUT
+        self.one_connection = False  # for all commands, where the host goes down by our hand alone: a login is dear
 
     @classmethod
     def create(cls, distribution: str, variant: str, name: str | None) -> "Vm":
@@ -116,10 +117,13 @@ class Vm:
         input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a shell command in the host; what fails shows both streams."""
+        shared = ("-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "-o", f"ControlPath={user}.ssh")
+        program, *words = self.ssh_argv(user)
         done = subprocess.run(
-            [*self.ssh_argv(user), cmd],
+            [program, *(shared if self.one_connection else ()), *words, cmd],
             input=input,
             stdin=subprocess.DEVNULL if input is None else None,
+            cwd=self.folder,  # a socket's name has to be short
             capture_output=True,
             text=True,
             errors="replace",
@@ -128,6 +132,12 @@ class Vm:
         if check and done.returncode:
             raise LabError(f"{self.name}: {cmd!r} exited {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
         return done
+
+    def hang_up(self) -> None:
+        """End the connections that are kept: the host that they lead to is about to be gone."""
+        for socket_ in self.folder.glob("*.ssh"):
+            argv = ["ssh", "-F", "none", "-O", "exit", "-o", f"ControlPath={socket_.name}", "any"]
+            subprocess.run(argv, cwd=self.folder, capture_output=True)
 
     def put(self, local: Path | str, remote: str) -> None:
         """Copy one file into the host, with its executable bits."""
@@ -207,12 +217,14 @@ class Vm:
 
     def power_cut(self) -> None:
         """Pull the plug: what the guest has not flushed is lost, as it would be."""
+        self.hang_up()
         qemu.kill(self.folder)
 
     def reboot(self, timeout: float = 900) -> None:
         """Ask the guest to reboot and wait until a new boot answers and has started its services."""
         before = self.boot_id()
         self.ssh("systemctl reboot", check=False, timeout=60)
+        self.hang_up()
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             now = self.answers("cat /proc/sys/kernel/random/boot_id")
@@ -228,6 +240,7 @@ class Vm:
 
     def down(self) -> None:
         """End the host and remove its disk. Only its own process is ever ended."""
+        self.hang_up()
         qemu.kill(self.folder)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -239,6 +252,7 @@ class Vm:
 
     def load(self, tag: str) -> None:
         """Go back to a tag; a host that is off is switched on in that state."""
+        self.hang_up()
         if not self.running():
             return self.resume(tag)
         qemu.checked(self.folder, f"loadvm {tag}")
