@@ -97,6 +97,7 @@ def outcomes(rows: dict[str, dict[str, str]], outcome: str) -> dict[str, str]:
 def count_executions(vm: Vm) -> None:
     """Have the host's sshd log every command that it starts."""
     vm.ssh("echo 'LogLevel VERBOSE' >/etc/ssh/sshd_config.d/00-lab.conf && systemctl reload ssh")
+    vm.hang_up()  # who is there already is served as before
     time.sleep(1)  # sshd starts itself anew, and resets who comes just then
     vm.wait_ssh()
 
