@@ -47,7 +47,7 @@ def _check_declared(survey: Survey, policy: Policy) -> Verdict:
         return NOTHING
     declared = {segment.name: list(segment.subnets) for segment in segments(rules)}
     if clash := conflicts(rules, reading, networks, survey[Docker]):
-        return failed(f"cannot be made here: {'; '.join(clash)}", declared)
+        return failed(f"cannot be made, or kept, here: {'; '.join(clash)}", declared)
     lacks = [move.says for move in (*moves(rules, reading, networks), *switch_moves(rules, reading, networks))]
     disk = [path for path, text in files_of(rules, manager).items() if known(reading.files.get(path)) != text]
     reasons = [*lacks, *(f"{path} is not as the policy says" for path in disk)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from deploys.bridges_rules import HOST, WORLD, BridgesRules, segments
-from deploys.engine.change import Change, Command, RemoveFile, WriteFile
+from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFile
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from facts.bridges import FORWARD_FILE, SYSCTL_FILE, Bridges, BridgesReading
@@ -20,12 +20,24 @@ from facts.survey import Survey
 CHAIN = "HULLPROOF-BRIDGES"
 FORWARD = "sysctl -q -w net.ipv4.ip_forward"
 JUMP = f"-A FORWARD -j {CHAIN}"
+# It makes the host a router, and deaf to the advertisements that it may have its own address from.
+SIX = "net.ipv6.conf.all.forwarding is 0, so no IPv6 is routed: turn it on in /etc/sysctl.d once the host's own \
+addresses do not come from router advertisements, or those are accepted all the same (accept_ra=2)"
 SWITCH = "# Written by hullproof: flows that the policy allows between networks are routed.\nnet.ipv4.ip_forward = 1\n"
 
 
 def routes(rules: BridgesRules) -> bool:
     """Whether some allowed flow has to be routed."""
     return any(flow.to != HOST for flow in rules.allow)
+
+
+def waits6(rules: BridgesRules, networks: NetworksReading) -> bool:
+    """Whether one of them would be of IPv6, both ends having such addresses, and the host routes none."""
+    six = {segment.name for segment in segments(rules) if any(":" in subnet for subnet in segment.subnets)}
+    if any(route.destination == "default" and ":" in (route.gateway or "") for route in known(networks.routes)):
+        six.add(WORLD)
+    flows = any(flow.from_ in six and flow.to in six for flow in rules.allow)
+    return flows and known(networks.forwarding6) == 0
 
 
 def passes(rules: BridgesRules) -> bool:
@@ -73,6 +85,8 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     reasons = []
     if routes(rules) and known(networks.forwarding4) != 1:
         reasons.append("net.ipv4.ip_forward is 0: nothing is routed")
+    if waits6(rules, networks):
+        reasons.append(SIX)
     if _stopped(networks):
         reasons.append("the policy of iptables' FORWARD chain is DROP, and nothing there lets our flows pass")
     live = not reasons
@@ -102,6 +116,8 @@ def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: Netw
     if routes(rules) and known(networks.forwarding4) != 1:
         yield Command("bridges", "forward IPv4, as allowed flows between networks need it",
                       script=f"{FORWARD}=1", undo=f"{FORWARD}=0")  # fmt: skip
+    if waits6(rules, networks):
+        yield Blocked("bridges", "forward IPv6, as allowed flows between networks need it", why=SIX)
     text, before = forward_text(rules, networks.default_devices), known(reading.files.get(FORWARD_FILE))
     if passes(rules) and text != before:
         yield WriteFile("bridges", f"have a FORWARD policy of DROP pass what is allowed ({FORWARD_FILE})",

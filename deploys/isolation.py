@@ -62,6 +62,8 @@ def lasting(network: Network, docker: DockerReading, reading: NetworksReading) -
     rules = reading.files.get(RULES_FILE)
     if reading.unit_enabled and (network.bridge in in_rules(rules) or made_later(network, rules, reading)):
         return True
+    if off(configured(docker, "iptables")):
+        return False
     return off(configured(docker, "icc")) if network.name == "bridge" else not network.icc
 
 
@@ -90,12 +92,11 @@ def open_to_ip(network: Network, docker: DockerReading, reading: NetworksReading
     """The same for IP alone, which is what containers talk unless they attack."""
     if network.bridge in known(reading.dropped):
         return ""
-    if off(configured(docker, "iptables")):
-        return "Docker runs with iptables=false, so nothing enforces icc"
     found = _open_to(4, network, reading)
-    if found or not any(":" in subnet for subnet in network.subnets):
-        return found
-    return _open_to(6, network, reading)
+    if not found and any(":" in subnet for subnet in network.subnets):
+        found = _open_to(6, network, reading)
+    # A daemon that has not taken it up yet has its rules still.
+    return f"{found}, as iptables=false has it" if found and off(configured(docker, "iptables")) else found
 
 
 def _open_to(version: int, network: Network, reading: NetworksReading) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import gevent
 from gevent import Timeout
-from paramiko import SSHException
+from paramiko import SSHClient, SSHException
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 
 CHANNEL_SECONDS = 30  # to open a channel; paramiko's own default is an hour
 KEEPALIVE_SECONDS = 15
+SILENT_SECONDS = 90  # without an answer to that, the connection is given up: a pulled cable says nothing
 
 # Root already, or made root by pyinfra's own options: plain. Else passwordless sudo, quietly; else as we are, and the
 # survey says that it was not root.
@@ -29,19 +31,51 @@ class Unreachable(Exception):
 
 
 def tune(host: Host) -> None:
-    """TCP_NODELAY, keepalive and a channel timeout on the host's connection, whatever inventory it came from.
+    """TCP_NODELAY and a channel timeout on the host's connection, whatever inventory it came from.
 
-    paramiko sets none of them; without TCP_NODELAY each execution waits for a delayed acknowledgement.
+    paramiko sets neither; without TCP_NODELAY each execution waits for a delayed acknowledgement.
     """
     client = getattr(host.connector, "client", None)
     transport = client.get_transport() if client else None
     if transport is None:
         return
     transport.channel_timeout = CHANNEL_SECONDS
-    transport.set_keepalive(KEEPALIVE_SECONDS)
     with contextlib.suppress(OSError):  # a connection that is gone says so at the next execution
         if transport.sock.family in (socket.AF_INET, socket.AF_INET6):
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+@contextlib.contextmanager
+def _alive(host: Host) -> Iterator[None]:
+    """Ask again and again whether the host's end is there, as ssh does (ServerAliveInterval). ConnectionError, and the
+    connection is closed, where it falls silent; paramiko's own keepalive asks, but for no answer."""
+    client = getattr(host.connector, "client", None)
+    asking = gevent.spawn(_asked_in_vain, client) if client else None
+    try:
+        yield
+    finally:
+        silent = asking is not None and asking.ready() and asking.value
+        if asking:
+            asking.kill()
+    if silent:
+        raise ConnectionError(f"the host has been silent for {SILENT_SECONDS} s")
+
+
+def _asked_in_vain(client: SSHClient) -> bool:
+    """True once the host has not answered in time; False where the connection ended otherwise."""
+    while True:
+        gevent.sleep(KEEPALIVE_SECONDS)
+        transport = client.get_transport()
+        if transport is None or not transport.is_active():
+            return False
+        try:
+            with Timeout(SILENT_SECONDS):
+                transport.global_request("keepalive@openssh.com", wait=True)
+        except Timeout:
+            client.close()
+            return True
+        except (OSError, SSHException, EOFError):
+            return False
 
 
 def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
@@ -53,7 +87,7 @@ def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
     connector: Any = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
     connector |= {"_stdin": [script], "_timeout": seconds}
     try:
-        with Timeout(seconds + CHANNEL_SECONDS, TimeoutError()):
+        with Timeout(seconds + CHANNEL_SECONDS, TimeoutError()), _alive(host):
             _, output = host.run_shell_command(StringCommand(BECOME), **connector)
     except TimeoutError:
         raise Unreachable(f"no answer within {seconds} s") from None

@@ -48,23 +48,24 @@ def assert_all_pass(vm: Vm, switch: str = "linux") -> None:
     vm.ssh("iptables -P FORWARD DROP")  # as Docker sets it: what is allowed is to pass all the same
 
 
-def engine(vm: Vm) -> set[str]:
+def engine(vm: Vm, network: str = "bridge", tool: str = "docker") -> set[str]:
     """What a real container reaches and is reached by; `world` stands for all that lies outside of the host."""
     vm.ssh(
         "ip netns add world; ip link add world0 type veth peer name eth0 netns world; ip link set world0 up;"
         "ip addr add 192.0.2.1/30 dev world0; ip -n world addr add 192.0.2.2/30 dev eth0; ip -n world link set eth0 up;"
         "ip netns exec world perl /root/bridges.pl serve 192.0.2.2 80 tcp >/dev/null 2>&1 & echo $! >/tmp/lab-pids;"
         "perl /root/bridges.pl serve 169.254.169.254 81 tcp >/dev/null 2>&1 & echo $! >>/tmp/lab-pids;"
-        "docker run -d --name lab -p 8088:80 lab/busybox:1 httpd -f -p 80 -h /www >/dev/null"
+        f"{tool} run -d --name lab --network {network} -p 8088:80 lab/busybox:1 httpd -f -p 80 -h /www >/dev/null",
+        timeout=240,
     )
     asked = {
         "published": "ip netns exec world perl -MIO::Socket::INET -e "
         "'IO::Socket::INET->new(PeerAddr => q(192.0.2.1:8088), Timeout => 5) or exit 1'",
-        "outbound": "docker exec lab nc -w 5 192.0.2.2 80 </dev/null",
-        "metadata": "docker exec lab nc -w 5 169.254.169.254 81 </dev/null",
+        "outbound": f"{tool} exec lab nc -w 5 192.0.2.2 80 </dev/null",
+        "metadata": f"{tool} exec lab nc -w 5 169.254.169.254 81 </dev/null",
     }
     reached = {name for name, command in asked.items() if vm.ssh(command, check=False).returncode == 0}
-    vm.ssh("docker rm -f lab >/dev/null; kill $(cat /tmp/lab-pids); ip netns del world", check=False)
+    vm.ssh(f"{tool} rm -f lab >/dev/null; kill $(cat /tmp/lab-pids); ip netns del world", check=False)
     return reached
 
 

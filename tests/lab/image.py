@@ -27,7 +27,7 @@ PACKAGES = (
 # What tests install later, offline: what harden asks for, and other managers, switches and engines to take part.
 REPOSITORY = (
     "apparmor nftables auditd selinux-basics selinux-policy-default needrestart podman"
-    " ifupdown network-manager openvswitch-switch"
+    " ifupdown network-manager netplan.io openvswitch-switch"
 )
 
 
@@ -186,7 +186,7 @@ def build_env(dist: Distribution) -> dict[str, str]:
             "LAB_HOSTNAME": dist.name,
             "LAB_PUBKEY": public_key(),
             "LAB_REPOSITORY": f"{dist.docker} {REPOSITORY}",
-            "LAB_PACKAGES": dist.docker,
+            "LAB_PACKAGES": f"{dist.docker} nftables",
             "LAB_UUID": Path("/proc/sys/kernel/random/uuid").read_text().strip(),
             "LAB_DISK_SIZE": DISK_SIZE,
             "DEBIAN_FRONTEND": "noninteractive",

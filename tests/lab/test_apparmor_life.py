@@ -15,7 +15,7 @@ from tests.lab import Vm
 from tests.lab.drive import Result, run
 
 VARIANT = "stock"
-PLAIN = "apparmor: {enabled: true, containers: true}\n"
+PLAIN = "lsm: {module: auto}\napparmor: {enabled: true, containers: true}\n"
 POLICY = "apparmor: {enabled: true, containers: true, container_profile: default, observe_hours: 1}\n"
 HOST_TOOLS = "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro"
 RAW = "/usr/bin/perl -e 'socket(S,2,3,1) or die qq($!); print qq(raw)'"
@@ -65,16 +65,24 @@ def mode(vm: Vm, profile: str) -> str:
     return vm.ssh(f"sed -n 's/^{profile} (\\(.*\\))$/\\1/p' /sys/kernel/security/apparmor/profiles").stdout.strip()
 
 
+def by_design(vm: Vm) -> set[str]:
+    """The loaded profiles that confine nobody, and only give a program a name."""
+    return set(vm.ssh("sed -n 's/ (unconfined)$//p' /sys/kernel/security/apparmor/profiles").stdout.splitlines())
+
+
 def test_before_containers_are_unconfined(vm: Vm) -> None:
     vm.ssh(f"docker run -d --name web --restart always {HOST_TOOLS} lab/busybox:1 sleep 1000000", timeout=240)
     assert web(vm)[1] == "unconfined"
     assert in_web(vm)
 
 
-def test_dockers_own_profile_is_found_missing_and_loaded_again(vm: Vm, deploy: Deploy) -> None:
+def test_dockers_own_profile_is_found_missing_and_loaded_again(vm: Vm, deploy: Deploy, story: dict[str, Any]) -> None:
     """It has no file, so aa-remove-unknown takes it for a stranger, and what ran under it runs unconfined."""
     plain = deploy("harden.py", policy="plain")
     assert plain.not_holding() == {}, plain.out + plain.err
+    assert plain.states()["lsm.module"] == "pass"
+    story["design"] = by_design(vm)
+    assert len(story["design"]) > 12, "Debian 13 ships dozens"
     assert web(vm)[1] == "docker-default (enforce)"
     assert in_web(vm), "Docker's own lets it"
     vm.ssh("aa-remove-unknown")
@@ -157,9 +165,10 @@ def test_torn_down_it_says_who_runs_unconfined_and_mends_it(vm: Vm, deploy: Depl
     assert not in_web(vm)
 
 
-def test_other_peoples_profiles_keep_their_mode(vm: Vm) -> None:
+def test_other_peoples_profiles_keep_their_mode(vm: Vm, story: dict[str, Any]) -> None:
     vm.ssh(f"apparmor_parser -r {SITE}")
     assert mode(vm, "site.tool") == "complain"
+    assert by_design(vm) == story["design"]
 
 
 def test_after_a_boot_it_is_there_before_docker(vm: Vm, deploy: Deploy) -> None:

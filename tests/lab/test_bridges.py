@@ -5,6 +5,7 @@ The tests stand in the order of the story that they tell.
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tests.lab.bridges import (
     engine,
     script,
 )
-from tests.lab.drive import Result, executions, run
+from tests.lab.drive import Result, executions, finish, run, start
 
 VARIANT = "stock"
 
@@ -77,6 +78,8 @@ def test_a_second_run_changes_nothing_and_executes_once(vm: Vm) -> None:
 def test_the_same_after_the_firewall_and_the_daemon_were_restarted(vm: Vm) -> None:
     vm.ssh("systemctl restart nftables; systemctl restart systemd-networkd docker; sleep 2")
     assert_apart(script(vm, "try"))
+    vm.ssh("docker network create later >/dev/null")
+    assert engine(vm, "later") == {"published", "outbound"}
 
 
 def test_drift_is_named_and_put_right(vm: Vm) -> None:
@@ -107,6 +110,10 @@ def cut_off(vm: Vm, more: str = ":") -> Path:
     vm.put(HERE / "bridges_cut.sh", "/usr/local/sbin/lab-cut")
     rule = 'SUBSYSTEM=="net", KERNEL=="br-late", RUN+="/bin/sh /usr/local/sbin/lab-cut $env{ACTION}"'
     vm.ssh(f"echo '{more}' >/etc/lab-cut; echo '{rule}' >/etc/udev/rules.d/99-lab.rules; udevadm control --reload")
+    return with_late(vm)
+
+
+def with_late(vm: Vm) -> Path:
     late = vm.folder / "late.yml"
     late.write_text(POLICY.read_text().replace("  networks:\n", "  networks:\n    late: {bridge: br-late}\n"))
     return late
@@ -139,6 +146,41 @@ def test_a_reboot_before_it_is_confirmed_takes_it_back_too(vm: Vm) -> None:
     # Its description goes with its file, which it removes itself.
     assert vm.ssh("journalctl -b -q -u hullproof-revert.service").stdout, "nothing took it back at boot"
     assert_taken_back(vm, run(vm, "drift.py", "--data", f"policy={late}"))
+
+
+def begin_late(vm: Vm) -> tuple[Path, subprocess.Popen[str], Path]:
+    """A network change, armed and just made live: its policy, and the run that is to confirm it."""
+    late = with_late(vm)
+    vm.ssh("rm -f /etc/udev/rules.d/99-lab.rules; udevadm control --reload")
+    accept = ("--data", "accept=network-isolation,reverted-network")
+    process, reports = start(vm.inventory(), "harden.py", "--data", f"policy={late}", *accept)
+    vm.ssh("timeout 300 sh -c 'until [ -e /sys/class/net/br-late ]; do sleep 0.2; done'", timeout=320)
+    return late, process, reports
+
+
+def assert_taken_back_soon(vm: Vm, late: Path) -> None:
+    vm.ssh("timeout 300 sh -c 'while [ -e /sys/class/net/br-late ]; do sleep 0.2; done'", timeout=320)
+    vm.ssh("flock -w 60 /run/lock/hullproof true")
+    assert_taken_back(vm, run(vm, "drift.py", "--data", f"policy={late}"))
+    assert_apart(script(vm, "try"))
+
+
+def test_a_controller_killed_before_it_confirms_leaves_nothing_half_done(vm: Vm) -> None:
+    late, process, _ = begin_late(vm)
+    process.kill()
+    process.communicate()
+    assert_taken_back_soon(vm, late)
+
+
+def test_a_cable_pulled_before_it_is_confirmed_ends_the_run_and_the_change(vm: Vm) -> None:
+    late, process, reports = begin_late(vm)
+    vm.cable(plugged=False)
+    ended = finish(process, reports)
+    vm.cable(plugged=True)
+    assert ended.code == 1, ended.out
+    assert ended.host()["status"] == "unreachable"
+    vm.wait_ssh()
+    assert_taken_back_soon(vm, late)
 
 
 def test_rollback_takes_everything_away(vm: Vm, story: dict[str, Any]) -> None:

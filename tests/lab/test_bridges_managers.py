@@ -1,4 +1,4 @@
-"""The same declared networks where ifupdown or NetworkManager makes them last."""
+"""The same declared networks where ifupdown or NetworkManager makes them last, or networkd beside netplan's files."""
 
 from __future__ import annotations
 
@@ -41,13 +41,25 @@ END
 chmod 600 /etc/NetworkManager/system-connections/lab.nmconnection
 systemctl enable -q NetworkManager
 """
+# It renders for systemd-networkd, which stays.
+NETPLAN = r"""
+apt-get install -qq --no-install-recommends netplan.io >/dev/null || exit 1
+rm /etc/systemd/network/10-lab.network
+cat >/etc/netplan/lab.yaml <<END
+network:
+  version: 2
+  ethernets:
+    $card: {addresses: [10.0.2.15/24], routes: [{to: default, via: 10.0.2.2}], link-local: []}
+END
+chmod 600 /etc/netplan/lab.yaml
+"""
+OFF = "systemctl disable -q systemd-networkd.socket systemd-networkd; systemctl mask -q systemd-networkd"
 # Nothing that is installed starts before the reboot: two managers would fight for the card.
 TAKE_OVER = r"""
 card=$(ip -j route show default | sed 's/.*"dev":"\([^"]*\).*/\1/')
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d; chmod +x /usr/sbin/policy-rc.d
 %s
 rm /usr/sbin/policy-rc.d
-systemctl disable -q systemd-networkd.socket systemd-networkd; systemctl mask -q systemd-networkd
 """
 # What of ours could be left: files of any manager, rules, devices, and what ifupdown takes to be up.
 LEFT = (
@@ -59,8 +71,8 @@ LEFT = (
 
 @pytest.mark.parametrize(
     ("manager", "takeover"),
-    [("ifupdown", IFUPDOWN), ("NetworkManager", NETWORKMANAGER)],
-    ids=["ifupdown", "networkmanager"],
+    [("ifupdown", IFUPDOWN + OFF), ("NetworkManager", NETWORKMANAGER + OFF), ("systemd-networkd", NETPLAN)],
+    ids=["ifupdown", "networkmanager", "netplan"],
 )
 def test_the_same_under_another_manager(fresh: Vm, manager: str, takeover: str) -> None:
     fresh.ssh(TAKE_OVER % takeover, timeout=900)
@@ -71,6 +83,7 @@ def test_the_same_under_another_manager(fresh: Vm, manager: str, takeover: str) 
     assert harden.host()["status"] == "ok", harden.out + harden.err
     assert_declared(harden)
     assert f"now and at boot by {manager}" in harden.reason("bridges.declared")
+    fresh.ssh("! command -v netplan || netplan apply", timeout=300)
     assert_apart(script(fresh, "try"))
 
     script(fresh, "clear")

@@ -1,4 +1,4 @@
-"""Hosts that reboot, as real processes: an sshd on loopback each, which goes down with its connections."""
+"""Hosts that reboot or fall silent, as real processes: an sshd on loopback each, and what goes down with it."""
 
 from __future__ import annotations
 
@@ -43,9 +43,32 @@ for batch in host.loop(run.batches()):
         reboot(name="Reboot")
 """
 
-DOWN = """\
+# Its connection stays open and says nothing any more, as with a cable that was pulled.
+SILENT = """
+import sys
+sys.path.insert(0, {root!r})
+from deploys.engine import transport
+from deploys.engine.arrange import Step
+from deploys.engine.change import Command
+from deploys.engine.operations import confirm, enforce
+from deploys.engine.run import begin
+
+transport.KEEPALIVE_SECONDS, transport.SILENT_SECONDS = 1, 4
+run = begin("harden")
+session = run.session()
+session.look()
+if session.host.name == "b":
+    change = Command("networks", "fall silent", script="sh {folder}/silent b $PPID", undo="")
+    session.steps = [Step("networks", (change,))]
+enforce(name="Enforce", step="networks")
+confirm(name="Confirm")
+"""
+
+CLIMB = """\
 pid=$2
 until [ "$(cat /proc/$pid/comm)" != sh ]; do pid=$(cut -d' ' -f4 /proc/$pid/stat); done
+"""
+DOWN = """\
 setsid sh -c "sleep 1; kill $(cat FOLDER/pid.$1) $pid; [ $1 != b ] || exit; sleep 3
   SSHD -f FOLDER/config.$1; echo 'ok runs the new one' >FOLDER/settled.$1" >/dev/null 2>&1 </dev/null &
 """
@@ -57,7 +80,9 @@ class Fleet:
         for key in ("host_key", "key"):
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / key)], check=True)
         shutil.copy(folder / "key.pub", folder / "authorized")
-        (folder / "down").write_text(DOWN.replace("FOLDER", str(folder)).replace("SSHD", str(SSHD)))
+        (folder / "down").write_text(CLIMB + DOWN.replace("FOLDER", str(folder)).replace("SSHD", str(SSHD)))
+        (folder / "silent").write_text(CLIMB + "kill -STOP $pid; sleep 20; kill -KILL $pid")
+        (folder / "silent.py").write_text(SILENT.format(root=str(ROOT), folder=folder))
         (folder / "deploy.py").write_text(DEPLOY.format(root=str(ROOT), folder=folder, seconds=SECONDS))
         hosts = [(name, self.host(name)) for name in "abc"]
         (folder / "hosts.py").write_text(f"hosts = {hosts!r}\n")
@@ -75,9 +100,9 @@ class Fleet:
         return {"ssh_hostname": "127.0.0.1", "ssh_port": port, "ssh_user": "root", "ssh_key": str(self.folder / "key"),
                 "ssh_strict_host_key_checking": "no", "ssh_known_hosts_file": str(self.folder / "known")}  # fmt: skip
 
-    def run(self) -> tuple[int, dict[str, Any]]:
+    def run(self, deploy: str = "deploy.py") -> tuple[int, dict[str, Any]]:
         done = subprocess.run(
-            [Path(sys.executable).with_name("pyinfra"), "-y", "hosts.py", "deploy.py", "--data", "batch=1",
+            [Path(sys.executable).with_name("pyinfra"), "-y", "hosts.py", deploy, "--data", "batch=1",
              "--data", f"report={self.folder}"],
             cwd=self.folder, env=os.environ | {"PYINFRA_PROGRESS": "off"}, text=True, capture_output=True,
             stdin=subprocess.DEVNULL, timeout=300,
@@ -113,3 +138,13 @@ def test_a_host_that_never_returns_is_given_up_by_its_deadline_and_nobody_follow
     assert f"did not come back within {SECONDS} s" in hosts["b"]["error"]
     assert hosts["c"]["error"] == "not rebooted, since b did not come back well"
     assert not (fleet.folder / "journal.c").exists(), "nothing was begun there"
+
+
+def test_a_host_that_falls_silent_is_told_from_one_that_works(fleet: Fleet) -> None:
+    begun = time.monotonic()
+    code, hosts = fleet.run("silent.py")
+    assert time.monotonic() - begun < 60, "long before a step's own limit"
+    assert code == 1
+    assert {name: host["status"] for name, host in hosts.items() if name != "b"} == {"a": "ok", "c": "ok"}
+    assert "the host has been silent for 4 s" in hosts["b"]["error"]
+    assert "what was begun on the host goes on there" in hosts["b"]["error"]

@@ -238,6 +238,10 @@ class Vm:
         """The kernel's name for this boot."""
         return self.ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip()
 
+    def cable(self, *, plugged: bool) -> None:
+        """Pull the network cable, or put it back: connections stay open, and nothing comes through."""
+        qemu.checked(self.folder, f"set_link net {'on' if plugged else 'off'}")
+
     def down(self) -> None:
         """End the host and remove its disk. Only its own process is ever ended."""
         self.hang_up()

@@ -289,6 +289,17 @@ def test_drift_in_words_and_put_right(bridges: Any, networks: Any, control: str,
     assert any(puts_right in script for script in scripts), scripts
 
 
+def test_ipv6_between_networks_waits_for_whoever_makes_the_host_a_router() -> None:
+    flow = Allow.model_validate({"from": "tenants", "to": "world"})
+    rules, six = replace_rules(allow=(*RULES.allow, flow)), (*ROUTES, Route("default", "eth0", "fe80::1"))
+    where = context(hardened(), on(forwarding6=0, routes=six), rules)
+    assert "net.ipv6.conf.all.forwarding is 0, so no IPv6 is routed" in reason(where, "forwarding")
+    (blocked,) = [change for change in plan(where) if isinstance(change, Blocked)]
+    assert "accept_ra=2" in blocked.why
+    for other in (context(hardened(), on(forwarding6=0, routes=six)), context(hardened(), on(forwarding6=0), rules)):
+        assert "IPv6" not in reason(other, "forwarding"), "one end of every flow has no such address"
+
+
 def test_a_file_that_was_changed_is_written_again() -> None:
     path = "/etc/systemd/network/05-hullproof-web-a.network"
     files = hardened().files | {path: "[Match]\nName=web-a\n"}

@@ -128,7 +128,9 @@ OPENED = table(DOCKER_26.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -j ACC
         (reading(br_netfilter=False, nf_call={}), docker(), State.FAIL, "br_netfilter is not loaded"),
         (reading(br_netfilter=False, nf_call={}, forwarding4=0), docker(), State.FAIL, "ip_forward is 0"),
         (reading(nf_call={"iptables": 0}), docker(), State.FAIL, "bridge-nf-call-iptables is 0"),
-        (reading(), docker({"icc": False, "iptables": False}), State.FAIL, "iptables=false"),
+        (reading(filter4=NO_RULES), docker({"icc": False, "iptables": False}), State.FAIL, "as iptables=false has it"),
+        # written, and not taken up: the rules are there until the daemon starts anew
+        (reading(), docker({"icc": False, "iptables": False}), State.FAIL, "each other: iptables stops IP alone"),
         (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD policy ACCEPT"),
         (reading(filter4=OPENED), docker(), State.FAIL, "-A FORWARD -j ACCEPT"),
         (reading(filter4=None), docker(), State.FAIL, "not installed"),

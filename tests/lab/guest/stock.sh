@@ -1,4 +1,5 @@
-# Adds Docker to a bare root ($1) as `apt install --no-install-recommends docker.io` leaves it: without the AppArmor parser.
+# Adds Docker to a bare root ($1) as `apt install --no-install-recommends docker.io` leaves it: without the AppArmor parser;
+# and nftables, which Debian's installer brings.
 set -eu
 # shellcheck disable=SC2086
 DEBIAN_FRONTEND=noninteractive chroot "$1" apt-get install -qq --no-install-recommends $LAB_PACKAGES > /dev/null

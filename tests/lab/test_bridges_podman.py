@@ -1,0 +1,81 @@
+"""Podman's own bridges, of which no policy knows the names: its containers are kept apart on those that are there, and
+on those that come, and reach and are reached as before otherwise.
+
+The tests stand in the order of the story that they tell.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.lab import Vm
+from tests.lab.bridges import assert_declared, engine, put_scripts
+from tests.lab.drive import Result, run
+
+VARIANT = "stock"
+POLICY = "bridges: {isolated_engines: [podman], metadata: closed}\n"
+
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+
+
+@pytest.fixture(scope="module")
+def story() -> dict[str, Any]:
+    return {}
+
+
+def deploy(vm: Vm, name: str, *options: str) -> Result:
+    path: Path = vm.folder / "podman.yml"
+    path.write_text(POLICY)
+    return run(vm, name, "--data", f"policy={path}", "--data", "accept=network-isolation", *options)
+
+
+def siblings(vm: Vm, network: str) -> bool:
+    """Whether one of two new containers on a network is answered by the other."""
+    start = f"podman run -d --network {network} lab/busybox:1 httpd -f -p 80"
+    ids = vm.ssh(f"{start} && {start}", timeout=300).stdout.split()
+    where = f'{{{{(index .NetworkSettings.Networks "{network}").IPAddress}}}}'
+    to = vm.ssh(f"podman inspect -f '{where}' {ids[1]}").stdout.strip()
+    answered = vm.ssh(f"podman exec {ids[0]} nc -w 5 {to} 80 </dev/null", check=False, timeout=120).returncode == 0
+    vm.ssh(f"podman rm -f -t 0 {' '.join(ids)}", timeout=300)
+    return answered
+
+
+def test_before_podmans_containers_reach_each_other(vm: Vm) -> None:
+    vm.ssh("apt-get -qq install --no-install-recommends podman 2>&1", timeout=900)
+    vm.ssh("docker save lab/busybox:1 | podman load", timeout=600)
+    put_scripts(vm)
+    assert siblings(vm, "podman")
+    assert engine(vm, "podman", "podman") == {"published", "outbound", "metadata"}
+
+
+def test_after_they_do_not_and_all_else_goes_on(vm: Vm, story: dict[str, Any]) -> None:
+    harden = deploy(vm, "harden.py")
+    assert harden.host()["status"] == "ok", harden.out + harden.err
+    assert_declared(harden)
+    story["run"] = harden.report["run"]["id"]
+    assert not siblings(vm, "podman")
+    assert engine(vm, "podman", "podman") == {"published", "outbound"}
+
+
+def test_nor_on_a_network_made_later(vm: Vm) -> None:
+    vm.ssh("podman network create later")
+    assert not siblings(vm, "later")
+    assert engine(vm, "later", "podman") == {"published", "outbound"}
+    assert_declared(deploy(vm, "drift.py"))
+
+
+def test_nor_after_a_reboot(vm: Vm) -> None:
+    vm.reboot()
+    assert not siblings(vm, "later")
+    again = deploy(vm, "harden.py")
+    assert again.host()["changes"] == []
+    assert_declared(again)
+
+
+def test_undone_they_do_again(vm: Vm, story: dict[str, Any]) -> None:
+    undone = deploy(vm, "rollback.py", "--data", f"run={story['run']}")
+    assert undone.host()["status"] == "ok", undone.out + undone.err
+    assert siblings(vm, "podman")
