@@ -15,12 +15,10 @@ import datetime
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from shlex import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from deploys.denials import explain, list_kinds
+from deploys.engine import templates
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Verdict, failed, passed
 from facts.apparmor import LOADED, OURS, UNIT_DROP_IN, AppArmorReading
@@ -31,7 +29,6 @@ from facts.reading import Unknown, known
 SUBJECT = "apparmor"
 ACCEPT = "container-profile"
 CONTAINER, DEFAULT = "hullproof-container", "docker-default"
-TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "apparmor"
 LINT = "apparmor_parser -Q -K {} 2>&1"
 HOUR = 3600
 
@@ -50,14 +47,10 @@ class Stage:
 
 def render(name: str, since: int | None, extra: bool = True) -> str:
     """The profile's text. `since`: observed since then. Without `extra` it is what Docker's own is."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
-    )
     word = "audit deny" if since is None else "audit"  # a bare `deny` would refuse without a record
     complain = since is not None and name == CONTAINER
-    return environment.get_template("container.j2").render(
-        name=name, since=since, complain=complain, extra=word if extra else ""
-    )
+    return templates.render("apparmor/container.j2", name=name, since=since, complain=complain,
+                            extra=word if extra else "")  # fmt: skip
 
 
 def observed_since(name: str, text: str | None) -> int | None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
+from deploys.engine.templates import render
 from facts.audit import AuditReading, Watch
 
 KEY = "hullproof"
-TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "audit"
 PEOPLE = "auid!=-1"  # processes of somebody who logged in: the engines' own writes to their store would be a flood
 
 
@@ -94,17 +91,10 @@ def wanted(reading: AuditReading, docker: bool) -> tuple[Wanted, ...]:
 
 
 def rules_text(rows: Sequence[Wanted]) -> str:
-    return _render("engines.rules.j2", key=KEY, watches=rows)
+    return render("audit/engines.rules.j2", key=KEY, watches=rows)
 
 
 def folders_text(rows: Sequence[Wanted]) -> str:
     """tmpfiles.d(5): the folders that must be there when the rules are loaded at boot; "" where none is needed."""
     folders = sorted({row.needs for row in rows if row.needs})
-    return _render("folders.conf.j2", folders=folders) if folders else ""
-
-
-def _render(name: str, **values: object) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, trim_blocks=True
-    )
-    return environment.get_template(name).render(**values)
+    return render("audit/folders.conf.j2", folders=folders) if folders else ""

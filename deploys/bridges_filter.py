@@ -5,9 +5,6 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deploys.bridges_rules import (
     HOST,
@@ -20,9 +17,9 @@ from deploys.bridges_rules import (
     engine_prefixes,
     segments,
 )
+from deploys.engine.templates import render
 from facts.bridges import TABLE
 
-TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
 NOBODY4, NOBODY6 = "0.0.0.0", "::"  # what has no address yet asks from these
 
 
@@ -30,8 +27,8 @@ def filter_text(rules: BridgesRules) -> str:
     """The file; it is the same for the same rules, whatever the host."""
     all_segments = segments(rules)
     devices = _names([segment.device for segment in all_segments]) if all_segments else ""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template("bridges.nft.j2").render(
+    return render(
+        "bridges/bridges.nft.j2",
         table=TABLE,
         hex=_hex,
         engines=engine_prefixes(rules),

@@ -8,24 +8,18 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from deploys.docker_daemon import TEMPLATES, configured, daemon_json, docker_service, restart_obstacle
+from deploys.docker_daemon import configured, daemon_json, docker_service, restart_obstacle
 from deploys.docker_rules import DockerRules
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Impact, Verdict, agree, failed, not_applicable, passed
 from deploys.engine.policy import Policy
+from deploys.engine.templates import render
 from facts.docker import DAEMON_JSON, OVERRIDE, SOCKET_OVERRIDE, Docker, DockerReading, FileMode, read_flags
 from facts.reading import known
 from facts.survey import Survey
 
 SOCKET = "/run/docker.sock"
 SWARM_PORTS = ("2377", "7946")  # cluster management and gossip, both with certificates of their own
-
-
-def render(name: str, **values: str) -> str:
-    folder = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
-    return folder.get_template(name).render(values)
 
 
 # --- TCP listeners
@@ -112,7 +106,7 @@ def _override(context: Context, what: str) -> Change:
         f"{what}: start dockerd without the tcp:// of {source}",
         interrupts=service.interrupts,
         path=OVERRIDE,
-        text=render("docker.service.conf.j2", source=source, command=" ".join(without_tcp(words))),
+        text=render("docker/docker.service.conf.j2", source=source, command=" ".join(without_tcp(words))),
         before=unit.override,
         service=service,
     )
@@ -222,7 +216,7 @@ def plan_file_modes(context: Context) -> Iterable[Change]:
             "docker",
             "keep Docker's socket closed after a boot",
             path=SOCKET_OVERRIDE,
-            text=render("docker.socket.conf.j2", group=_group(docker)),
+            text=render("docker/docker.socket.conf.j2", group=_group(docker)),
             before=docker.unit.socket_override,
             activate="systemctl daemon-reload",
         )

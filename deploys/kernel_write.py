@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from shlex import quote
-
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from deploys.engine.change import Blocked, Change, Command, Context, RemoveFile, WriteFile
 from deploys.engine.control import State
+from deploys.engine.templates import render
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import ROWS
 from facts.kernel import Kernel, KernelReading
@@ -24,8 +22,6 @@ FORWARD = "net.ipv4.ip_forward"
 NAMESPACES = "user.max_user_namespaces"
 CLONE = "kernel.unprivileged_userns_clone"
 RP_FILTERS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
-
-TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "kernel"
 
 
 @dataclass(frozen=True)
@@ -124,9 +120,7 @@ def _last_path(others: Sysctls, settings: Mapping[str, str]) -> str | None:
 
 
 def _files(path: str, own: Mapping[str, str], settings: Mapping[str, str]) -> Iterable[Change]:
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True,
-                              keep_trailing_newline=True, autoescape=False)  # fmt: skip
-    text = environment.get_template("sysctl.conf.j2").render(settings=settings)
+    text = render("kernel/sysctl.conf.j2", settings=settings)
     if own.get(path) != text:
         yield WriteFile("kernel", f"set {len(settings)} sysctls at boot", path=path, text=text, before=own.get(path))
     for old in own:

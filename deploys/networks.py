@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from deploys import forwarding
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, Subject, WriteFile
@@ -21,6 +19,7 @@ from deploys.engine.control import (
     passed,
 )
 from deploys.engine.policy import Policy
+from deploys.engine.templates import render
 from deploys.forwarding import check_forwarding, guard_forwarding
 from deploys.isolation import (
     ENABLE_ICC,
@@ -259,8 +258,7 @@ def _tables(reading: NetworksReading, text: str, later: bool, interrupts: str) -
 
 
 def rules_text(bridges: Iterable[str], spared: Iterable[str] = ()) -> str:
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True)
-    return environment.get_template("networks.nft.j2").render(bridges=list(bridges), spared=list(spared))
+    return render("networks/networks.nft.j2", bridges=list(bridges), spared=list(spared))
 
 
 # They run again after an undo, when the file is what it was before: gone, or an older one of ours.
