@@ -34,7 +34,7 @@ def routes(rules: BridgesRules) -> bool:
 def waits6(rules: BridgesRules, networks: NetworksReading) -> bool:
     """Whether one of them would be of IPv6, both ends having such addresses, and the host routes none."""
     six = {segment.name for segment in segments(rules) if any(":" in subnet for subnet in segment.subnets)}
-    if any(route.destination == "default" and ":" in (route.gateway or "") for route in known(networks.routes)):
+    if six and any(route.destination == "default" and ":" in (route.gateway or "") for route in known(networks.routes)):
         six.add(WORLD)
     flows = any(flow.from_ in six and flow.to in six for flow in rules.allow)
     return flows and known(networks.forwarding6) == 0

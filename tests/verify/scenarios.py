@@ -85,7 +85,10 @@ def frames(prober: Prober, bridges: Iterable[str]) -> Outcomes:
 def bridges(prober: Prober) -> Outcomes:
     """Raw frames on the bridges that the host's policy keeps apart."""
     networks = prober.policy[BridgesRules].networks.values()
-    return frames(prober, [net.bridge for net in networks if net.isolate != "none"])
+    apart = [net.bridge for net in networks if net.isolate != "none"]
+    if not apart:
+        raise CannotTell("the policy keeps nobody apart on a bridge")
+    return frames(prober, apart)
 
 
 def nobody(prober: Prober) -> Outcomes:
