@@ -25,11 +25,12 @@ from deploys.engine.control import (
     not_applicable,
     only_where,
     passed,
+    some,
     undeclared,
 )
 from deploys.engine.policy import Policy, Rules
 from deploys.kernel_boot import given, next_words
-from facts.apparmor import UNIT_DROP_IN, AppArmor, AppArmorReading
+from facts.apparmor import FOLDER, UNIT_DROP_IN, AppArmor, AppArmorReading
 from facts.denials import Denials
 from facts.docker import Container, Docker
 from facts.kernel import Kernel
@@ -120,6 +121,18 @@ def barred(words: Sequence[str]) -> str | None:
         return None if "apparmor" in listed.removeprefix("lsm=").split(",") else listed
     chosen = given(words, "security")
     return chosen if chosen not in (None, "security=", "security=apparmor") else None
+
+
+@on_apparmor("enabled")
+def profiles_loaded(survey: Survey, policy: Policy) -> Verdict:
+    reading = survey[AppArmor]
+    if known(reading.parser) is None:
+        return not_applicable("without apparmor_parser none is loaded (apparmor.installed)")
+    declared, missing = len(reading.of_others), [profile.name for profile in reading.not_loaded]
+    if missing:
+        reason = f"{len(missing)} of {declared} profiles in {FOLDER} are not loaded: {some(missing)}"
+        return until_boot(survey, failed(reason, declared, declared, declared - len(missing)))
+    return passed(f"{declared} profiles in {FOLDER}, each loaded", declared, declared, declared)
 
 
 @on_apparmor("containers")
@@ -264,6 +277,8 @@ def plan(context: Context) -> Iterator[Change]:
     if context.failing("apparmor.enabled"):
         boot = context.survey[Kernel]
         yield from apparmor_plan.enable(boot.boot, barred(next_words(boot)))
+    if context.failing("apparmor.profiles-loaded") and reading.enabled is True:
+        yield apparmor_plan.load(reading.not_loaded)
     if context.failing("apparmor.profiles-enforced"):
         for name in context.policy[AppArmorRules].profiles or []:
             if name not in reading.by_design:
@@ -292,6 +307,10 @@ CONTROLS = (
     Control("apparmor.enabled", "The kernel runs with AppArmor, now and after the next boot", Severity.HIGH,
             "a container that gets past its namespaces is stopped by nothing else on most Debian and Ubuntu hosts",
             enabled, ("CIS-Debian12-1.3.1.2", "STIG-UBTU-22-431015", "STIG-UBTU-24-100510"), Impact.REBOOT),
+    Control("apparmor.profiles-loaded", "The profiles in /etc/apparmor.d are loaded, unless disabled", Severity.MEDIUM,
+            "what takes profiles away (aa-teardown, a stopped service, an upgrade) leaves the programs unconfined "
+            "until the next boot, with the files and the service as they should be",
+            profiles_loaded, ("CIS-Debian12-1.3.1.3",)),
     Control("apparmor.docker-profile", "Docker's AppArmor profile is loaded and enforced", Severity.HIGH,
             "it is on no disk: what unloads profiles (aa-remove-unknown) takes it away until Docker loads it again",
             docker_profile, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART),

@@ -9,8 +9,9 @@ from shlex import quote
 
 from deploys.containers import start_anew
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.engine.control import some
 from deploys.grub import MENU, drop_in
-from facts.apparmor import FOLDER, AppArmorReading, Profile
+from facts.apparmor import FOLDER, REPLACE, AppArmorReading, Profile
 from facts.boot import DROP_INS, Boot
 from facts.docker import Container, Docker
 from facts.reading import known
@@ -57,6 +58,14 @@ def _boot(boot: Boot, bar: str) -> Change:
     return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(word), before=None, service=MENU)
 
 
+def load(missing: Sequence[Profile]) -> Change:
+    """What is loaded stays, and an undo takes none away again: what runs would run unconfined."""
+    files = sorted({profile.file for profile in missing})
+    script = f"{REPLACE} {' '.join(map(quote, files))}"
+    what = f"load the AppArmor profiles that are on disk only: {some(profile.name for profile in missing)}"
+    return Command(SUBJECT, what, script=script, undo="")
+
+
 def enforce(reading: AppArmorReading, name: str, disk: str) -> Iterator[Change]:
     """Bring one profile to enforce, on disk and in the kernel, by replacing it (-r)."""
     live = known(reading.profiles).get(name)
@@ -76,17 +85,15 @@ def enforce(reading: AppArmorReading, name: str, disk: str) -> Iterator[Change]:
         before = known(reading.files[profile.file])
         yield WriteFile(SUBJECT, f"{what}: take complain out of {profile.file}", path=profile.file, mode="", owner="",
                         before=before, text=without_complain(before, profile.name),
-                        activate=f"apparmor_parser -r {quote(profile.file)}")  # fmt: skip
+                        activate=f"{REPLACE} {quote(profile.file)}")  # fmt: skip
 
 
 def _replace(what: str, profile: Profile, links: Sequence[str], live: str | None) -> Command:
     file = quote(profile.file)
     taken = "".join(f"rm -f {quote(link)} && " for link in links)
     back = "".join(f"ln -s {file} {quote(link)} && " for link in links)
-    mode = {None: "-R", "complain": "-rC"}.get(live, "-r")
-    return Command(
-        SUBJECT, what, script=f"{taken}apparmor_parser -r {file}", undo=f"{back}apparmor_parser {mode} {file}"
-    )
+    mode = {None: " -R", "complain": " -rC"}.get(live, REPLACE.removeprefix("apparmor_parser"))
+    return Command(SUBJECT, what, script=f"{taken}{REPLACE} {file}", undo=f"{back}apparmor_parser{mode} {file}")
 
 
 def without_complain(text: str, name: str) -> str:

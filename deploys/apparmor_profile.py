@@ -21,7 +21,7 @@ from deploys.denials import explain, list_kinds
 from deploys.engine import templates
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Verdict, failed, passed
-from facts.apparmor import LOADED, OURS, UNIT_DROP_IN, AppArmorReading
+from facts.apparmor import LOADED, OURS, REPLACE, UNIT_DROP_IN, AppArmorReading
 from facts.denials import Denial
 from facts.docker import Docker
 from facts.reading import Unknown, known
@@ -174,7 +174,7 @@ if grep -ls '^{name} ' /proc/[0-9]*/attr/current >/dev/null; then
   fi
   echo 'profile {name} {{}}' | apparmor_parser -K -R"""
     return f"""\
-if [ -e {file} ]; then apparmor_parser -r -W {file}
+if [ -e {file} ]; then {REPLACE} {file}
 elif grep -q '^{name} ' {LOADED}; then
   {gone}
 fi

@@ -11,9 +11,9 @@ from pydantic import Field
 from deploys.containers import options, start_anew, unknown_process
 from deploys.docker_daemon import configured, daemon_json, docker_service, given_flags
 from deploys.engine.change import Blocked, Change, Context, Subject, WriteFile
-from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
+from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy, Rules
-from deploys.seccomp_profile import GUARDED, HARDENED, TEXT, lint, some, weaknesses
+from deploys.seccomp_profile import GUARDED, HARDENED, TEXT, lint, weaknesses
 from facts.docker import Container, Docker, DockerReading
 from facts.reading import Unknown, UnknownReading, known
 from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading

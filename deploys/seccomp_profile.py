@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from deploys.engine.control import some
 from facts.seccomp import CAPABILITIES
 
 FOLDER = Path(__file__).resolve().parents[1] / "templates" / "seccomp"
@@ -127,12 +128,6 @@ def lint(text: str, machine: str, release: str) -> tuple[str, ...]:
     if not problems and (open_calls := weaknesses(profile, machine, release)):
         problems.append(f"it lets through what Docker's default refuses: {some(open_calls)}")
     return tuple(problems)
-
-
-def some(items: Iterable[str], most: int = 5) -> str:
-    """The first of them, and how many more there are."""
-    found = list(items)
-    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
 
 
 def _lint(profile: Mapping[str, Any], machine: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from deploys.docker_daemon import REMAP, configured, daemon_json
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject, WriteFile
-from deploys.engine.control import Control, Impact, Severity, Verdict, agree, failed, not_applicable, passed
+from deploys.engine.control import Control, Impact, Severity, Verdict, agree, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy, Rules
 from deploys.ranges import NoRange, own_start, plan_range, with_row
 from facts.docker import Container, Docker, DockerReading, Network
@@ -211,9 +211,9 @@ def consequences(docker: DockerReading) -> str:
         (tuple(own_networks) if stored.images or stored.containers or stored.volumes else (), "networks"),
     ):
         if names:
-            parts.append(f"{len(names)} {what}: {_some(names)}")
+            parts.append(f"{len(names)} {what}: {some(sorted(names), 12)}")
     lost = f"these disappear from Docker's sight, and come back when it is undone: {'; '.join(parts)}" if parts else ""
-    running = [f"stopped: {_some([c.name for c in docker.containers])}"] if docker.containers else []
+    running = [f"stopped: {some(sorted(c.name for c in docker.containers), 12)}"] if docker.containers else []
     refused = [f"{c.name} ({why})" for c in docker.containers if (why := refusal(c))]
     cannot = [f"could not be started again without --userns=host: {', '.join(refused)}"] if refused else []
     return "; ".join(filter(None, [lost, *running, *cannot]))
@@ -221,11 +221,6 @@ def consequences(docker: DockerReading) -> str:
 
 def _networks(docker: DockerReading) -> tuple[Network, ...]:
     return () if isinstance(docker.networks, Unknown) else docker.networks
-
-
-def _some(names: Iterable[str]) -> str:
-    every = sorted(names)
-    return ", ".join(every[:12]) + (f" and {len(every) - 12} more" if len(every) > 12 else "")
 
 
 def refusal(container: Container) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 from facts.selinux import parameters
 
 ENABLED = "/sys/module/apparmor/parameters/enabled"
@@ -19,6 +19,11 @@ CACHE = "/var/cache/apparmor"
 UNIT_DROP_IN = "/etc/systemd/system/docker.service.d/50-hullproof-apparmor.conf"
 # Profiles that hullproof may write, and their files.
 OURS = {"hullproof-container": f"{FOLDER}/hullproof-container", "docker-default": f"{FOLDER}/hullproof-docker-default"}
+# Replace in the kernel, and write the cache without a look at it: the parser goes by times of modification, and an undo
+# brings the older one back, as a clock that was put right may.
+REPLACE = "apparmor_parser -r -T -W"
+# What apparmor.service leaves alone in the folder (rc.apparmor.functions, skip_profile).
+SKIPPED = re.compile(r"(~|\.(dpkg-(new|old|dist|bak|remove)|rpm(new|save)|orig|rej|pac(new|save)))$")
 PARAMETERS = ("apparmor", "security", "lsm")
 
 
@@ -59,6 +64,18 @@ class AppArmorReading(Jsonable):
         """Profiles that their files declare as unconfined: they only name a program, and are no defect."""
         declared = () if isinstance(self.declared, Unknown) else self.declared
         return frozenset(profile.name for profile in declared if "unconfined" in profile.flags)
+
+    @property
+    def of_others(self) -> tuple[Profile, ...]:
+        """Profiles that the next boot loads, ours apart; the name of one that holds a variable is not known here."""
+        idle = {f"{FOLDER}/{name}" for name in self.disabled} | set(OURS.values())
+        return tuple(p for p in known(self.declared) if p.file not in idle and "@{" not in p.name)
+
+    @property
+    def not_loaded(self) -> tuple[Profile, ...]:
+        """Those of them that the kernel does not have."""
+        loaded = known(self.profiles)
+        return tuple(profile for profile in self.of_others if profile.name not in loaded)
 
 
 class AppArmor(SectionFact[AppArmorReading]):
@@ -161,6 +178,8 @@ def _headers(text: str) -> Iterator[Profile]:
     parents: dict[str, str] = {}
     for line in text.splitlines():
         file, _, header = line.partition(":")
+        if SKIPPED.search(file):
+            continue
         words = re.match(r'(\s*)(?:profile\s+)?("[^"]+"|[^\s{#]\S*)', header)
         if not words:
             continue

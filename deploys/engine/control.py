@@ -75,6 +75,12 @@ def not_applicable(reason: str) -> Verdict:
     return Verdict(State.NOT_APPLICABLE, reason)
 
 
+def some(items: Iterable[str], most: int = 5) -> str:
+    """The first of them for a reason, and how many more there are."""
+    found = list(items)
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
 def only_where(*against: Against) -> Callable[[Check], Check]:
     """A check for where none of `against` has a reason why the control does not apply; the first that has is told."""
 

@@ -51,7 +51,8 @@ def assert_all_pass(vm: Vm, switch: str = "linux") -> None:
 def engine(vm: Vm, network: str = "bridge", tool: str = "docker") -> set[str]:
     """What a real container reaches and is reached by; `world` stands for all that lies outside of the host."""
     vm.ssh(
-        "ip netns add world; ip link add world0 type veth peer name eth0 netns world; ip link set world0 up;"
+        "ip addr replace 169.254.169.254/32 dev lo; ip netns add world;"
+        "ip link add world0 type veth peer name eth0 netns world; ip link set world0 up;"
         "ip addr add 192.0.2.1/30 dev world0; ip -n world addr add 192.0.2.2/30 dev eth0; ip -n world link set eth0 up;"
         "ip netns exec world perl /root/bridges.pl serve 192.0.2.2 80 tcp >/dev/null 2>&1 & echo $! >/tmp/lab-pids;"
         "perl /root/bridges.pl serve 169.254.169.254 81 tcp >/dev/null 2>&1 & echo $! >>/tmp/lab-pids;"

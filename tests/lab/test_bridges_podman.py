@@ -46,6 +46,8 @@ def siblings(vm: Vm, network: str) -> bool:
 def test_before_podmans_containers_reach_each_other(vm: Vm) -> None:
     vm.ssh("apt-get -qq install --no-install-recommends podman 2>&1", timeout=900)
     vm.ssh("docker save lab/busybox:1 | podman load", timeout=600)
+    # Beside Docker nothing of Podman's is forwarded: Docker's FORWARD drops what netavark's own table accepts.
+    vm.ssh("systemctl disable -q --now docker.socket docker containerd && iptables -P FORWARD ACCEPT", timeout=300)
     put_scripts(vm)
     assert siblings(vm, "podman")
     assert engine(vm, "podman", "podman") == {"published", "outbound", "metadata"}

@@ -62,6 +62,13 @@ def boot(vm: Vm) -> None:
     vm.ssh("timeout 400 sh -c 'until docker info; do sleep 3; done'", timeout=450)
 
 
+def make(vm: Vm) -> None:
+    """Two containers, made anew where they are there."""
+    vm.ssh("docker rm -f one two 2>&1", check=False, timeout=120)
+    for name in ("one", "two"):
+        vm.ssh(f"docker run -d --name {name} --restart always lab/busybox:1 sleep 1000000", timeout=300)
+
+
 def proofs(vm: Vm) -> set[str]:
     """How the proofs that containers are kept apart by their labels ended."""
     rows = prove(vm, "-k", "test_selinux")
@@ -98,8 +105,7 @@ def test_one_reboot_into_permissive_which_is_observed(vm: Vm, deploy: Deploy) ->
 
 
 def test_containers_have_a_category_each_and_permissive_keeps_nobody_apart(vm: Vm) -> None:
-    for name in ("one", "two"):
-        vm.ssh(f"docker run -d --name {name} --restart always lab/busybox:1 sleep 1000000", timeout=300)
+    make(vm)
     first, second = vm.ssh(LABELS).stdout.split()
     assert ":container_t:s0:c" in first
     assert ":container_t:s0:c" in second
@@ -183,9 +189,15 @@ def test_it_boots_enforcing(vm: Vm, deploy: Deploy) -> None:
 
 
 def test_undone_run_by_run_it_is_what_it_was(vm: Vm, deploy: Deploy, story: dict[str, Any]) -> None:
-    for run in reversed(story["runs"]):
+    *later, first = reversed(story["runs"])
+    for run in later:
         undone = deploy("rollback.py", "--data", f"run={run}")
         assert undone.host()["status"] == "ok", undone.out + undone.err
+    labelled = deploy("rollback.py", "--data", f"run={first}")
+    assert "none of them starts without SELinux: one two" in labelled.out, labelled.out
+    make(vm)
+    undone = deploy("rollback.py", "--data", f"run={first}")
+    assert undone.host()["status"] == "ok", undone.out + undone.err
     boot(vm)
     assert enforce(vm) == "off"
     assert "apparmor" in vm.ssh("cat /sys/kernel/security/lsm").stdout

@@ -15,7 +15,7 @@ from deploys.docker_daemon import RESTART
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
 from deploys.engine.control import Finding, State
 from deploys.lsm import LsmRules
-from facts.apparmor import AppArmor, AppArmorReading, Profile
+from facts.apparmor import REPLACE, AppArmor, AppArmorReading, Profile
 from facts.boot import Boot
 from facts.denials import Denials, DenialsReading
 from facts.docker import Container, Docker, DockerReading, Process
@@ -32,6 +32,7 @@ EVERY = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"], con
 DENIED = Unknown("Permission denied")
 CLOCK = 1_000_000
 MAN = "/etc/apparmor.d/usr.bin.man"
+OWN = "/etc/apparmor.d/hullproof-docker-default"
 MAN_TEXT = "profile man_groff flags=(complain) {\n}\nprofile other flags=(complain) {\n}\n"
 
 
@@ -42,7 +43,7 @@ def apparmor(flags: tuple[str, ...] = (), mode: str = "enforce", **more: Any) ->
         "package": "4.1.0-1",
         "service": "enabled",
         "command_line": {},
-        "profiles": {"docker-default": "enforce", "man_groff": mode},
+        "profiles": {"docker-default": "enforce", "man_groff": mode, "runc": "unconfined"},
         "declared": (Profile("man_groff", MAN, flags), Profile("runc", "/etc/apparmor.d/runc", ("unconfined",))),
         "unconfined": (),
         "disabled": (),
@@ -334,7 +335,7 @@ def test_complain_is_taken_out_of_one_profile_alone() -> None:
     assert isinstance(write, WriteFile)
     assert (write.path, write.before) == (MAN, MAN_TEXT)
     assert write.text == "profile man_groff {\n}\nprofile other flags=(complain) {\n}\n"
-    assert write.activate == f"apparmor_parser -r {MAN}"
+    assert write.activate == f"{REPLACE} {MAN}"
 
 
 @pytest.mark.parametrize(
@@ -355,11 +356,11 @@ def test_without_complain(before: str, after: str) -> None:
 @pytest.mark.parametrize(
     ("reading", "script", "undo"),
     [
-        (apparmor(mode="complain"), f"apparmor_parser -r {MAN}", f"apparmor_parser -rC {MAN}"),
-        (apparmor(profiles={}), f"apparmor_parser -r {MAN}", f"apparmor_parser -R {MAN}"),
+        (apparmor(mode="complain"), f"{REPLACE} {MAN}", f"apparmor_parser -rC {MAN}"),
+        (apparmor(profiles={}), f"{REPLACE} {MAN}", f"apparmor_parser -R {MAN}"),
         (
             apparmor(disabled=("usr.bin.man",), profiles={}),
-            f"rm -f /etc/apparmor.d/disable/usr.bin.man && apparmor_parser -r {MAN}",
+            f"rm -f /etc/apparmor.d/disable/usr.bin.man && {REPLACE} {MAN}",
             f"ln -s {MAN} /etc/apparmor.d/disable/usr.bin.man && apparmor_parser -R {MAN}",
         ),
     ],
@@ -375,6 +376,34 @@ def test_by_design_and_undeclared_profiles_are_left_alone() -> None:
     assert changes(context(apparmor(("unconfined",), "unconfined"))) == []
     (change,) = changes(context(apparmor(declared=())))
     assert isinstance(change, Blocked)
+
+
+def test_profiles_that_are_on_disk_only_are_named_and_loaded() -> None:
+    lost = apparmor(profiles={"docker-default": "enforce"})
+    where = context(lost, rules=AppArmorRules(enabled=True))
+    found = finding(where, "profiles-loaded")
+    assert found.state is State.FAIL
+    assert found.verdict.reason == "2 of 2 profiles in /etc/apparmor.d are not loaded: man_groff, runc"
+    (command,) = changes(where)
+    assert isinstance(command, Command)
+    assert (command.script, command.undo) == (f"{REPLACE} /etc/apparmor.d/runc {MAN}", "")
+
+
+@pytest.mark.parametrize(
+    ("reading", "want"),
+    [
+        (apparmor(profiles={}, disabled=("usr.bin.man", "runc")), State.PASS),
+        (apparmor(profiles={}, declared=(Profile("@{exec}", MAN, ()), Profile("docker-default", OWN, ()))), State.PASS),
+        (apparmor(profiles={}, enabled=False), State.PENDING_REBOOT),
+        (apparmor(profiles={}, parser=None), State.NOT_APPLICABLE),
+        (apparmor(declared=DENIED), State.UNKNOWN),
+        (apparmor(profiles=DENIED), State.UNKNOWN),
+    ],
+)
+def test_not_loaded(reading: AppArmorReading, want: State) -> None:
+    where = context(reading, rules=AppArmorRules(enabled=True))
+    assert finding(where, "profiles-loaded").state is want
+    assert not any("on disk only" in change.what for change in changes(where))
 
 
 def test_where_the_policy_wants_selinux_apparmor_is_not_brought_back() -> None:

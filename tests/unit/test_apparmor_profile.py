@@ -10,7 +10,7 @@ from deploys.apparmor import AppArmorRules
 from deploys.apparmor_profile import ACCEPT, CONTAINER, DEFAULT, HOUR, LINT, drop_in, load, render
 from deploys.engine.change import Blocked, Command, Context, WriteFile
 from deploys.engine.control import State
-from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
+from facts.apparmor import OURS, REPLACE, UNIT_DROP_IN, AppArmorReading, Profile
 from facts.denials import Denial
 from facts.reading import Unknown
 from tests.unit.test_apparmor import CLOCK, apparmor, changes, container, context, docker, finding
@@ -39,7 +39,7 @@ def test_the_profile_is_written_checked_and_loaded() -> None:
     assert (write.path, write.before, write.validate) == (OURS[CONTAINER], None, LINT)
     assert "audit deny network inet raw," in write.text
     assert "complain" not in write.text
-    assert "apparmor_parser -r -W" in write.activate
+    assert f"{REPLACE} {OURS[CONTAINER]}" in write.activate
     done = context(ours(), rules=BY_NAME)
     assert finding(done, "container-profile").state is State.PASS
     assert changes(done) == []
