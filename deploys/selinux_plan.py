@@ -21,6 +21,7 @@ from deploys.containers import options, start_anew
 from deploys.denials import explain, list_kinds, way_out
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.engine.control import some
 from deploys.grub import MENU, drop_in
 from deploys.kernel_boot import given
 from facts.boot import DROP_INS, Boot
@@ -164,7 +165,7 @@ def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> I
         yield Command(SUBJECT, "label what was made since, and begin to watch what enforcing would refuse",
                       script=script, undo=f"rm -f {OBSERVED}")  # fmt: skip
     elif now.name == "enforce" and all(context.accepts(name) for name in now.needs):
-        yield _enforce()
+        yield _enforce(reading)
     elif now.name == "enforce":
         yield Blocked(SUBJECT, "enforce SELinux", why=now.say())
     elif now.name == "keep":
@@ -226,10 +227,13 @@ def _config(reading: SELinuxReading, mode: str, kind: str) -> WriteFile:
                      mode=mode_, owner=owner)  # fmt: skip
 
 
-def _enforce() -> Command:
+def _enforce(reading: SELinuxReading) -> Command:
+    """No container may write to a login's pipes, by its category, and no policy records that refusal."""
+    mute = sorted({row.container for row in reading.podman if ":unconfined_t:" in row.monitor})
+    lost = f"what Podman's containers {some(mute)} print is lost, since a login started them and not systemd" if mute else ""
     what = "enforce SELinux live (the host goes back by itself unless a fresh connection succeeds)"
     return Command(SUBJECT, what, script="echo 1 >/sys/fs/selinux/enforce", undo="echo 0 >/sys/fs/selinux/enforce",
-                   armed=True)  # fmt: skip
+                   interrupts=lost, armed=True)  # fmt: skip
 
 
 def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:

@@ -33,6 +33,7 @@ class Labelled(Jsonable):
     container: str  # the first 12 letters of its id
     pod: str  # those of its pod's; "" where it is in none
     label: str
+    monitor: str  # that of the conmon(8) which takes what the container prints; "" where it has no cgroup of its own
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ run labels stat -c %C {SAMPLE}
 [ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
 [ -e {OBSERVED} ] && show {OBSERVED}
 [ -e {FILE}selinux ] && show {FILE}selinux
-podman() {{ own=$(grep -sHoE -m 1 'libpod(_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
+podman() {{ own=$(grep -sHoE -m 1 'libpod(-conmon|_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
   [ -z "$own" ] || grep -saH '' $(printf '%s\n' "$own" | sed -n 's/cgroup:.*/attr\/current/p'); }}
 [ -d {BOOLEANS} ] && have podman && run podman podman
 [ -e /.autorelabel ] && run relabel true
@@ -213,15 +214,18 @@ def _booleans(section: Section) -> dict[str, bool]:
 
 
 def _podman(section: Section) -> Iterator[Labelled]:
-    """Lines such as `/proc/7/cgroup:libpod-ID.scope/container`, and `/proc/7/attr/current:LABEL` of the same."""
+    """Lines such as `/proc/7/cgroup:libpod-ID.scope/container`, or `libpod-conmon-ID.scope`, and
+    `/proc/7/attr/current:LABEL` of the same."""
     block = section.blocks.get("podman")
     lines = block.text.splitlines() if block else []
     rows = [match.groups() for line in lines if (match := re.match(r"/proc/(\d+)/(cgroup|attr/current):(.*)", line))]
     labels = {pid: text.strip("\0 ") for pid, file, text in rows if file != "cgroup"}
-    for pid, file, text in rows:
+    named = [(pid, text) for pid, file, text in rows if file == "cgroup" and pid in labels]
+    monitors = {m[1]: labels[pid] for pid, text in named if (m := re.search(r"libpod-conmon-([0-9a-f]{12})", text))}
+    for pid, text in named:
         own, pod = (re.search(rf"{name}([0-9a-f]{{12}})", text) for name in ("libpod-", "libpod_pod_"))
-        if file == "cgroup" and own and pid in labels:
-            yield Labelled(own[1], pod[1] if pod else "", labels[pid])
+        if own:
+            yield Labelled(own[1], pod[1] if pod else "", labels[pid], monitors.get(own[1], ""))
 
 
 def _observed_since(section: Section) -> int | Unknown | None:

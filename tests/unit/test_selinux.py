@@ -21,7 +21,7 @@ from facts.kernel import Kernel
 from facts.lsm import Lsm, LsmReading
 from facts.reading import Unknown
 from facts.reverted import Reverted
-from facts.selinux import CONFIG, SELinux, SELinuxReading
+from facts.selinux import CONFIG, Labelled, SELinux, SELinuxReading
 from facts.survey import Survey
 from facts.system import System, SystemReading
 from tests.unit.test_apparmor import docker, kernel
@@ -312,6 +312,15 @@ def test_without_denials_it_enforces_with_a_way_back() -> None:
         assert command.script == "echo 1 >/sys/fs/selinux/enforce"
         assert command.armed
         assert command.undo == "echo 0 >/sys/fs/selinux/enforce"
+        assert command.interrupts == ""
+
+
+def test_whose_output_will_be_lost_is_said_before() -> None:
+    label = "system_u:system_r:container_t:s0:c1,c2"
+    login = Labelled("a1", "", label, "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023")
+    service = Labelled("a2", "", label, "system_u:system_r:container_runtime_t:s0")
+    (command,) = changes(context(selinux(observed_since=CLOCK - 25 * 3600, podman=(login, service))))
+    assert command.interrupts == "what Podman's containers a1 print is lost, since a login started them and not systemd"
 
 
 def test_at_last_it_is_on_disk() -> None:

@@ -46,7 +46,7 @@ def test_containers(host: Any, labels: State, confined: State) -> None:
 
 
 def pods(*rows: tuple[str, str, str]) -> SELinuxReading:
-    return selinux("enforcing", "enforcing", podman=tuple(Labelled(*row) for row in rows))
+    return selinux("enforcing", "enforcing", podman=tuple(Labelled(*row, monitor="") for row in rows))
 
 
 @pytest.mark.parametrize(
