@@ -230,10 +230,10 @@ def _config(reading: SELinuxReading, mode: str, kind: str) -> WriteFile:
 def _enforce(reading: SELinuxReading) -> Command:
     """No container may write to a login's pipes, by its category, and no policy records that refusal."""
     mute = sorted({row.container for row in reading.podman if ":unconfined_t:" in row.monitor})
-    lost = f"what Podman's containers {some(mute)} print is lost, since a login started them and not systemd" if mute else ""
+    lost = f"what Podman's containers {some(mute)} print is lost, since a login started them and not systemd"
     what = "enforce SELinux live (the host goes back by itself unless a fresh connection succeeds)"
     return Command(SUBJECT, what, script="echo 1 >/sys/fs/selinux/enforce", undo="echo 0 >/sys/fs/selinux/enforce",
-                   interrupts=lost, armed=True)  # fmt: skip
+                   interrupts=lost if mute else "", armed=True)  # fmt: skip
 
 
 def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
