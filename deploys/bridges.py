@@ -35,6 +35,7 @@ from facts.docker import Docker
 from facts.networks import Networks
 from facts.reading import known
 from facts.survey import Survey
+from facts.system import System
 
 NOTHING = not_applicable("the policy declares no bridge networks")
 
@@ -162,4 +163,4 @@ CONTROLS = (
 )
 
 
-SUBJECT = Subject("bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker), (ACCEPT, RETRY))
+SUBJECT = Subject("bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker, System), (ACCEPT, RETRY))

@@ -120,8 +120,12 @@ def unit_text() -> str:
 # ------------------------------------------------------------------------------------------------ remediation
 
 
+def lacks_switch(rules: BridgesRules, reading: BridgesReading) -> bool:
+    return bool(switches(rules)) and reading.switches is None
+
+
 def install_switch(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
-    if switches(rules) and reading.switches is None:
+    if lacks_switch(rules, reading):
         what = "install Open vSwitch, which the declared networks stand on"
         yield Install("bridges", what, packages=("openvswitch-switch",))
         # a policy-rc.d may have kept it from being started

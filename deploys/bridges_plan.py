@@ -12,7 +12,7 @@ from deploys.bridges_files import files_for, forget_for, reload_for
 from deploys.bridges_filter import filter_text
 from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
-from deploys.bridges_ovs import install_switch, plan_switches, switch_moves
+from deploys.bridges_ovs import install_switch, lacks_switch, plan_switches, switch_moves
 from deploys.bridges_rules import BridgesRules, engine_prefixes
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
 from facts.bridges import (
@@ -33,6 +33,7 @@ from facts.docker import Docker
 from facts.networks import Networks, NetworksReading
 from facts.openvswitch import SWITCH_FILE
 from facts.reading import known
+from facts.system import System
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
 ACCEPT = "network-isolation"
@@ -125,6 +126,8 @@ def _obstacles(context: Context) -> Iterator[str]:
     if wanted(rules) and manager_of(reading, networks) is None:
         found = _list(known(networks.managers)) or "none"
         yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"
+    if (family := context.survey[System].family) != "debian" and lacks_switch(rules, reading):
+        yield f"Open vSwitch comes with none of {family}'s own repositories: install and start it, then run again"
     if (reverted := known(reading.reverted)) and not context.accepts(RETRY):
         yield (
             f"run {reverted.run} tried, and the host undid it at {reverted.time} since nobody could reach it any more; "

@@ -34,6 +34,7 @@ from facts.networks import Membership, Networks, NetworksReading, Route
 from facts.reading import Unknown
 from facts.reverted import Reverted
 from facts.survey import Survey
+from facts.system import System, SystemReading
 from tests.unit.test_networks import reading as networks_reading
 from tests.unit.test_userns import container
 from tests.unit.test_userns import docker as engine
@@ -127,9 +128,15 @@ NO_DOCKER = engine({}, installed=False)
 
 
 def context(
-    bridges: Any = None, networks: Any = None, rules: BridgesRules = RULES, docker: Any = NO_DOCKER, accept: str = ""
+    bridges: Any = None,
+    networks: Any = None,
+    rules: BridgesRules = RULES,
+    docker: Any = NO_DOCKER,
+    accept: str = "",
+    family: str = "debian",
 ) -> Context:
-    survey = Survey({Bridges: bridges or reading(), Networks: networks or nets(), Docker: docker})
+    system = SystemReading(family, (), "", "", "", "", 0, 0, True, None)
+    survey = Survey({Bridges: bridges or reading(), Networks: networks or nets(), Docker: docker, System: system})
     policy = Policy("test", {BridgesRules: rules}, accept=frozenset(accept.split()))
     return Context(survey, policy, {f.control.id: f for f in judge(subject.CONTROLS, survey, policy)})
 

@@ -295,6 +295,13 @@ def test_a_bare_host_gets_the_switch_closed_and_flows_before_it_counts() -> None
     assert not any("05-hullproof" in path for path in written), "the network manager has no part in it"
 
 
+def test_where_the_distribution_has_no_such_package_it_is_said_before_anything_is_done() -> None:
+    (blocked,) = plan(context(rules=RULES, family="rhel"))
+    assert isinstance(blocked, Blocked)
+    assert "none of rhel's own repositories" in blocked.why
+    assert not any(isinstance(change, Blocked) for change in plan(context(hardened(), nets(), RULES, family="rhel")))
+
+
 def test_made_as_declared_nothing_is_planned() -> None:
     where = context(hardened(), nets(addresses=HELD), RULES)
     held = {control: (finding.state, finding.verdict.reason) for control, finding in where.findings.items()}
