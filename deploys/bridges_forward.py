@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from deploys.bridges_firewalld import RELOAD, firewalld_files, not_on_disk, plan_firewalld, refused
 from deploys.bridges_rules import HOST, WORLD, BridgesRules, segments
 from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFile
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
-from facts.bridges import FORWARD_FILE, SYSCTL_FILE, Bridges, BridgesReading
+from facts.bridges import (
+    FIREWALLD_POLICY,
+    FIREWALLD_ZONE,
+    FORWARD_FILE,
+    SYSCTL_FILE,
+    Bridges,
+    BridgesReading,
+)
 from facts.networks import Networks, NetworksReading
 from facts.reading import known
 from facts.survey import Survey
@@ -89,7 +97,10 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
         reasons.append(SIX)
     if _stopped(networks):
         reasons.append("the policy of iptables' FORWARD chain is DROP, and nothing there lets our flows pass")
+    if refusal := refused(rules, reading, networks):
+        reasons.append(refusal)
     live = not reasons
+    reasons += [f"{path} is not as the policy says" for path in not_on_disk(rules, reading, networks)]
     if not disk:
         reasons.append(f"{FORWARD_FILE} is not as the policy says")
     if routes(rules) and known(reading.files.get(SYSCTL_FILE)) != SWITCH:
@@ -102,13 +113,14 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
 def _left(rules: BridgesRules, reading: BridgesReading) -> dict[str, str]:
     """Our files that the policy asks for no more."""
     wanted = {FORWARD_FILE: passes(rules), SYSCTL_FILE: routes(rules)}
+    wanted |= {path: path in firewalld_files(rules) for path in (FIREWALLD_POLICY, FIREWALLD_ZONE)}
     return {path: text for path, want in wanted.items() if not want and (text := known(reading.files.get(path)))}
 
 
 def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Change]:
     for path, text in _left(rules, reading).items():  # live, forwarding stays: who else needs it is not known
         yield RemoveFile("bridges", f"no longer needed: {path}", path=path, before=text,
-                         activate=APPLY if path == FORWARD_FILE else "")  # fmt: skip
+                         activate=TAKE_UP.get(path, ""))  # fmt: skip
     switch = known(reading.files.get(SYSCTL_FILE))
     if routes(rules) and switch != SWITCH:
         yield WriteFile("bridges", f"forward IPv4 after a reboot too ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCH,
@@ -118,6 +130,7 @@ def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: Netw
                       script=f"{FORWARD}=1", undo=f"{FORWARD}=0")  # fmt: skip
     if waits6(rules, networks):
         yield Blocked("bridges", "forward IPv6, as allowed flows between networks need it", why=SIX)
+    yield from plan_firewalld(rules, reading, networks)
     text, before = forward_text(rules, networks.default_devices), known(reading.files.get(FORWARD_FILE))
     if passes(rules) and text != before:
         yield WriteFile("bridges", f"have a FORWARD policy of DROP pass what is allowed ({FORWARD_FILE})",
@@ -132,3 +145,4 @@ for t in iptables ip6tables; do
   command -v $t >/dev/null || continue
   $t -w -D FORWARD -j {CHAIN} 2>/dev/null; $t -w -F {CHAIN} 2>/dev/null && $t -w -X {CHAIN}
 done; :"""
+TAKE_UP = {FORWARD_FILE: APPLY, FIREWALLD_ZONE: RELOAD, FIREWALLD_POLICY: RELOAD}

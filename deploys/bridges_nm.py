@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 
 from deploys.bridges_devices import WantedBridge, WantedPort
-from facts.bridges import NM_FILES, PORTS_FILE, UDEV_FILE
+from facts.bridges import NM_FILES, PORTS_FILE, UDEV_FILE, ZONE
 
 HEAD = "# Written by hullproof from the policy's `bridges`.\n"
 OURS = uuid.UUID("6f0a4b1e-2c3d-5e8f-9a7b-d1c0ffee1dea")  # what our connections' UUIDs are made from
@@ -59,7 +59,9 @@ def _keyfile(name: str, kind: str, own: Sections, addresses: tuple[str, ...] | N
         "id": f"hullproof-{name}", "uuid": connection_of(name), "type": kind, "interface-name": name,
         "autoconnect": "true",
     }  # fmt: skip
-    sections: Sections = {"connection": connection | ({"master": master, "slave-type": "bridge"} if master else {})}
+    # Without firewalld a zone means nothing; with it NetworkManager puts into its default one what names none.
+    place = {"master": master, "slave-type": "bridge"} if master else {"zone": ZONE}
+    sections: Sections = {"connection": connection | place}
     sections |= own
     if addresses is not None:
         sections["ipv4"] = _static([text for text in addresses if ":" not in text])

@@ -26,6 +26,10 @@ NM_FILES = "/etc/NetworkManager/system-connections/hullproof-"
 UDEV_FILE = "/etc/udev/rules.d/90-hullproof-bridges.rules"
 PORTS_FILE = "/etc/hullproof/bridges.ports"
 MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # what there is depends on the manager
+ZONE = "hullproof"  # of firewalld
+FIREWALLD_ZONE = f"/etc/firewalld/zones/{ZONE}.xml"
+FIREWALLD_POLICY = f"/etc/firewalld/policies/{ZONE}-in.xml"  # zones and policies share no names
+WHERE_WANTED = (*MANAGED, FIREWALLD_ZONE, FIREWALLD_POLICY)
 FORWARD_FILE = "/etc/hullproof/bridges.forward"
 OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE, *openvswitch.FILES)
 
@@ -67,6 +71,7 @@ class BridgesReading(Jsonable):
     nft: bool  # the tool is there
     listed: tuple[str, ...] | Unknown  # our tables as nft lists them now, line by line; () where there are none
     loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
+    firewalld: tuple[str, ...] | Unknown | None  # devices of which it lets all pass; None: it has no table of nft's
     reverted: Reverted | Unknown | None
     interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
     switches: tuple[Switch, ...] | Unknown | None  # bridges of Open vSwitch; None: it is not installed
@@ -103,10 +108,11 @@ run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces
 if have nft; then
   tables=$(nft list tables 2>&1); run tables kept "$tables" $?
   case "$tables" in *TABLE*) run ours sh -c 'nft -s list table bridge TABLE; nft -s list table inet TABLE';; esac
+  case "$tables" in *"inet firewalld"*) run firewalld nft list chain inet firewalld filter_INPUT_POLICIES;; esac
 fi
 """.replace("TABLE", TABLE)
         + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
-        + f'for f in {" ".join(f"{path}*" for path in MANAGED)}; do [ -e "$f" ] && show "$f"; done\n'
+        + f'for f in {" ".join(f"{path}*" for path in WHERE_WANTED)}; do [ -e "$f" ] && show "$f"; done\n'
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
         + openvswitch.SCRIPT
         + connection.SCRIPT
@@ -126,11 +132,22 @@ fi
             nft="tables" in section.blocks,
             listed=_listed(section, ours),
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
+            firewalld=_zones(section),
             reverted=read_reverted(section, "bridges"),
             interfaces=tuple(_interfaces(section)),
             switches=switches,
             switch_enabled=openvswitch.enabled(section),
         )
+
+
+def _zones(section: Section) -> tuple[str, ...] | Unknown | None:
+    """A zone that accepts everything ends with `iifname "br-web" accept` for each of its devices."""
+    if "firewalld" not in section.blocks:
+        return None
+    text = section.text("firewalld")
+    return (
+        text if isinstance(text, Unknown) else tuple(re.findall(r'^\s*iifname "([^"]+)" accept$', text, re.MULTILINE))
+    )
 
 
 def _said(section: Section, name: str) -> str:
@@ -140,7 +157,7 @@ def _said(section: Section, name: str) -> str:
 
 
 def _written(section: Section) -> list[str]:
-    return [name for name in section.blocks if name.startswith(MANAGED)]
+    return [name for name in section.blocks if name.startswith(WHERE_WANTED)]
 
 
 def _interfaces(section: Section) -> list[str]:

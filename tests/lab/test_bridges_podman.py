@@ -63,7 +63,7 @@ def test_after_they_do_not_and_all_else_goes_on(vm: Vm, story: dict[str, Any]) -
 
 
 def test_nor_on_a_network_made_later(vm: Vm) -> None:
-    vm.ssh("podman network create later")
+    vm.ssh("podman network create --disable-dns later")
     assert not siblings(vm, "later")
     assert engine(vm, "later", "podman") == {"published", "outbound"}
     assert_declared(deploy(vm, "drift.py"))

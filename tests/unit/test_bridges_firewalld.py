@@ -1,0 +1,80 @@
+"""Bridges beside firewalld: what it is told, and what of it counts, from readings alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deploys.bridges_devices import wanted
+from deploys.bridges_files import files_for
+from deploys.bridges_firewalld import RELOAD, firewalld_files
+from deploys.bridges_rules import Allow, BridgesRules
+from deploys.engine.change import Change, Command, RemoveFile, WriteFile
+from deploys.engine.control import State
+from facts.bridges import FIREWALLD_POLICY, FIREWALLD_ZONE, NETWORKMANAGER, BridgesReading
+from facts.reading import Unknown
+from tests.unit.test_bridges import RULES, context, hardened, on, plan, reason, state
+
+DEVICES = ("br-tenants", "br-web", "br-web.10", "br-web.20")
+IN = Allow.model_validate({"from": "world", "to": "web.10", "proto": "tcp", "port": 443})
+OPEN = RULES.model_copy(update={"allow": (*RULES.allow, IN)})
+FIREWALLD = on(firewalls=("firewalld",))
+
+
+def told(rules: BridgesRules = RULES, passed: tuple[str, ...] | Unknown | None = DEVICES) -> BridgesReading:
+    host = hardened(rules)
+    return replace(host, files=host.files | firewalld_files(rules), firewalld=passed)
+
+
+def of_firewalld(changes: list[Change]) -> list[Change]:
+    return [change for change in changes if "firewalld" in change.what]
+
+
+def test_what_it_refuses_is_not_in_force_whatever_our_own_files_say() -> None:
+    where = context(replace(hardened(), firewalld=("docker0",)), FIREWALLD)
+    assert state(where, "forwarding") is State.FAIL
+    assert f"firewalld refuses what comes from {', '.join(DEVICES)}" in reason(where, "forwarding")
+    (zone,) = of_firewalld(plan(where))
+    assert isinstance(zone, WriteFile)
+    assert (zone.path, zone.activate, zone.armed) == (FIREWALLD_ZONE, RELOAD, True)
+    assert all(f'<interface name="{name}"/>' in zone.text for name in DEVICES)
+    assert zone.interrupts
+
+
+def test_told_and_taken_up_it_passes_and_nothing_is_planned() -> None:
+    for passed in (DEVICES, None):  # None: its iptables backend
+        where = context(told(passed=passed), FIREWALLD)
+        assert state(where, "forwarding") is State.PASS, reason(where, "forwarding")
+        assert of_firewalld(plan(where)) == []
+    assert state(context(told(passed=Unknown("denied")), FIREWALLD), "forwarding") is State.UNKNOWN
+
+
+def test_on_disk_and_not_taken_up_it_loads_its_rules_anew() -> None:
+    where = context(told(passed=("br-tenants",)), FIREWALLD)
+    assert "refuses what comes from br-web, br-web.10, br-web.20" in reason(where, "forwarding")
+    (again,) = of_firewalld(plan(where))
+    assert isinstance(again, Command)
+    assert again.script == RELOAD
+
+
+def test_what_the_world_may_reach_needs_a_policy_too_which_names_the_zone_and_so_comes_after_it() -> None:
+    written = of_firewalld(plan(context(hardened(OPEN), FIREWALLD, rules=OPEN)))
+    assert [change.path for change in written if isinstance(change, WriteFile)] == [FIREWALLD_ZONE, FIREWALLD_POLICY]
+    less = of_firewalld(plan(context(told(OPEN), FIREWALLD)))
+    assert [change.path for change in less if isinstance(change, RemoveFile)] == [FIREWALLD_POLICY]
+
+
+def test_without_networks_nothing_is_left_of_it_policy_first() -> None:
+    where = context(told(OPEN), FIREWALLD, rules=BridgesRules())
+    assert "left from an earlier policy" in reason(where, "forwarding")
+    gone = [change for change in plan(where) if isinstance(change, RemoveFile) and "firewalld" in change.path]
+    assert [(change.path, change.activate) for change in gone] == [(FIREWALLD_POLICY, RELOAD), (FIREWALLD_ZONE, RELOAD)]
+
+
+def test_where_it_does_not_run_it_is_told_nothing() -> None:
+    assert of_firewalld(plan(context())) == []
+    assert state(context(hardened(), on()), "forwarding") is State.PASS
+
+
+def test_networkmanager_names_the_zone_of_bridges_and_vlans_alone() -> None:
+    texts = files_for(NETWORKMANAGER, wanted(RULES)).values()
+    assert sum("\nzone=hullproof\n" in text for text in texts) == len(DEVICES)
