@@ -21,7 +21,7 @@ HOST_TOOLS = "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro"
 RAW = "/usr/bin/perl -e 'socket(S,2,3,1) or die qq($!); print qq(raw)'"
 SITE = "/etc/apparmor.d/site.tool"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 Deploy = Callable[..., Result]
 
@@ -70,19 +70,23 @@ def by_design(vm: Vm) -> set[str]:
     return set(vm.ssh("sed -n 's/ (unconfined)$//p' /sys/kernel/security/apparmor/profiles").stdout.splitlines())
 
 
-def test_before_containers_are_unconfined(vm: Vm) -> None:
+def test_before_containers_are_unconfined(vm: Vm, distribution: str) -> None:
+    if distribution == "debian12":  # without the parser Docker 20.10 starts none
+        vm.ssh("apt-get -qq install --no-install-recommends apparmor 2>&1 && systemctl restart docker", timeout=900)
     vm.ssh(f"docker run -d --name web --restart always {HOST_TOOLS} lab/busybox:1 sleep 1000000", timeout=240)
-    assert web(vm)[1] == "unconfined"
+    assert web(vm)[1] == ("docker-default (enforce)" if distribution == "debian12" else "unconfined")
     assert in_web(vm)
 
 
-def test_dockers_own_profile_is_found_missing_and_loaded_again(vm: Vm, deploy: Deploy, story: dict[str, Any]) -> None:
+def test_dockers_own_profile_is_found_missing_and_loaded_again(
+    vm: Vm, deploy: Deploy, story: dict[str, Any], distribution: str
+) -> None:
     """It has no file, so aa-remove-unknown takes it for a stranger, and what ran under it runs unconfined."""
     plain = deploy("harden.py", policy="plain")
     assert plain.not_holding() == {}, plain.out + plain.err
     assert plain.states()["lsm.module"] == "pass"
     story["design"] = by_design(vm)
-    assert len(story["design"]) > 12, "Debian 13 ships dozens"
+    assert distribution != "debian13" or len(story["design"]) > 12, "Debian 13 ships dozens"
     assert web(vm)[1] == "docker-default (enforce)"
     assert in_web(vm), "Docker's own lets it"
     vm.ssh("aa-remove-unknown")

@@ -13,7 +13,7 @@ from tests.lab.test_apparmor_life import HOST_TOOLS, in_web, mode, web
 VARIANT = "stock"
 POLICY = "apparmor: {enabled: true, containers: true, container_profile: default}\n"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
 
 def test_what_runs_stays_confined_from_dockers_own_to_ours_and_back(vm: Vm, tmp_path: Path) -> None:

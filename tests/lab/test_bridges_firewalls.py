@@ -1,4 +1,4 @@
-"""The same declared networks on a host that a firewall of its own guards, and what that firewall's reload leaves of it."""
+"""The same declared networks on a host with a firewall of its own, and what that firewall's reload leaves of them."""
 
 from __future__ import annotations
 
