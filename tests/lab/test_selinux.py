@@ -195,7 +195,7 @@ def test_undone_run_by_run_it_is_what_it_was(vm: Vm, deploy: Deploy, story: dict
         undone = deploy("rollback.py", "--data", f"run={run}")
         assert undone.host()["status"] == "ok", undone.out + undone.err
     labelled = deploy("rollback.py", "--data", f"run={first}")
-    assert "none of them starts without SELinux: one two" in labelled.out, labelled.out
+    assert "none of them starts without SELinux: one two" in labelled.host()["error"], labelled.out
     make(vm)
     undone = deploy("rollback.py", "--data", f"run={first}")
     assert undone.host()["status"] == "ok", undone.out + undone.err
