@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from deploys.containers import options, start_anew
+from deploys.containers import options
 from deploys.denials import explain, list_kinds, way_out
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
@@ -265,7 +265,11 @@ def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Chan
     elif configured(docker, "selinux-enabled") is True:
         late = [container for container in known(docker.containers) if unlabelled(container)]
         late = [container for container in late if not container.privileged]
-        yield from start_anew(context, SUBJECT, "containers started before get their label", late)
+        if late:  # seen: a restart leaves one that was made before as it was
+            names = some(container.name for container in late)
+            yield Blocked(
+                SUBJECT, f"give {names} a label", why="Docker gives it when a container is made: make it anew"
+            )
 
 
 def unlabelled(container: Container) -> str | None:
@@ -273,7 +277,8 @@ def unlabelled(container: Container) -> str | None:
         return None
     if container.privileged or "disable" in options(container, "label"):
         return f"{container.name} was started without a label"
-    return f"{container.name} runs as {container.process.label or 'nothing'}: only a new start gives it a label"
+    label = container.process.label or "nothing"
+    return f"{container.name} runs as {label}: Docker gives a label when a container is made; make it anew"
 
 
 def shared(containers: Sequence[Container], podman: Sequence[Labelled]) -> list[str]:

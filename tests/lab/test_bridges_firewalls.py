@@ -12,7 +12,9 @@ VARIANT = "stock"
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
-FIREWALLS = {"firewalld": ":", "ufw": "ufw allow 22/tcp && ufw --force enable"}
+# ufw alone decides what reaches the host itself: there is nothing to tell it what else is let through.
+UFW = "ufw allow 22/tcp && ufw allow in on br-tenants to any port 53 proto udp && ufw --force enable"
+FIREWALLS = {"firewalld": ":", "ufw": UFW}
 RELOAD = {"firewalld": "firewall-cmd --reload", "ufw": "ufw reload"}
 # What no firewall of the host sees, and what this one refuses though the policy allows it.
 UNSEEN = {"t-b arp", "db vlan-raw"}
