@@ -146,6 +146,7 @@ def test_a_reboot_before_it_is_confirmed_takes_it_back_too(vm: Vm) -> None:
     # Its description goes with its file, which it removes itself.
     assert vm.ssh("journalctl -b -q -u hullproof-revert.service").stdout, "nothing took it back at boot"
     assert_taken_back(vm, run(vm, "drift.py", "--data", f"policy={late}"))
+    script(vm, "join")  # the uplink went with the boot, and without it nothing is planned
 
 
 def begin_late(vm: Vm) -> tuple[Path, subprocess.Popen[str], Path]:
