@@ -11,7 +11,7 @@ from deploys.containers import start_anew
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.engine.control import some
 from deploys.grub import MENU, drop_in
-from facts.apparmor import FOLDER, REPLACE, AppArmorReading, Profile
+from facts.apparmor import FOLDER, AppArmorReading, Profile
 from facts.boot import DROP_INS, Boot
 from facts.docker import Container, Docker
 from facts.reading import known
@@ -19,6 +19,9 @@ from facts.reading import known
 SUBJECT = "apparmor"
 DROP_IN = f"{DROP_INS}99-hullproof-apparmor.cfg"
 UNIT = "apparmor.service"
+# Replace in the kernel, and write the cache without a look at it: the parser goes by times of modification, and an undo
+# brings the older one back, as a clock that was put right may.
+REPLACE = "apparmor_parser -r -T -W"
 
 
 def install() -> Change:

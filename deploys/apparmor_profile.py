@@ -17,11 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from shlex import quote
 
+from deploys.apparmor_plan import REPLACE
 from deploys.denials import explain, list_kinds
 from deploys.engine import templates
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Verdict, failed, passed
-from facts.apparmor import LOADED, OURS, REPLACE, UNIT_DROP_IN, AppArmorReading
+from facts.apparmor import LOADED, OURS, UNIT_DROP_IN, AppArmorReading
 from facts.denials import Denial
 from facts.docker import Docker
 from facts.reading import Unknown, known

@@ -19,9 +19,6 @@ CACHE = "/var/cache/apparmor"
 UNIT_DROP_IN = "/etc/systemd/system/docker.service.d/50-hullproof-apparmor.conf"
 # Profiles that hullproof may write, and their files.
 OURS = {"hullproof-container": f"{FOLDER}/hullproof-container", "docker-default": f"{FOLDER}/hullproof-docker-default"}
-# Replace in the kernel, and write the cache without a look at it: the parser goes by times of modification, and an undo
-# brings the older one back, as a clock that was put right may.
-REPLACE = "apparmor_parser -r -T -W"
 # What apparmor.service leaves alone in the folder (rc.apparmor.functions, skip_profile).
 SKIPPED = re.compile(r"(~|\.(dpkg-(new|old|dist|bak|remove)|rpm(new|save)|orig|rej|pac(new|save)))$")
 PARAMETERS = ("apparmor", "security", "lsm")

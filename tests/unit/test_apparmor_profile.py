@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from deploys.apparmor import AppArmorRules
+from deploys.apparmor_plan import REPLACE
 from deploys.apparmor_profile import ACCEPT, CONTAINER, DEFAULT, HOUR, LINT, drop_in, load, render
 from deploys.engine.change import Blocked, Command, Context, WriteFile
 from deploys.engine.control import State
-from facts.apparmor import OURS, REPLACE, UNIT_DROP_IN, AppArmorReading, Profile
+from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
 from facts.denials import Denial
 from facts.reading import Unknown
 from tests.unit.test_apparmor import CLOCK, apparmor, changes, container, context, docker, finding
