@@ -166,7 +166,7 @@ CONTROLS = (
             docker_labels, ("CIS-Docker-5.3",), Impact.RESTART),
     Control("selinux.containers-confined", "Every container runs in a container domain with its own category",
             Severity.HIGH, "the category is what keeps one container from another's files", containers_confined,
-            ("CIS-Docker-5.3", "NIST-800-190-4.4.3"), Impact.RESTART),
+            ("CIS-Docker-5.3", "NIST-800-190-4.4.3")),
 )  # fmt: skip
 
 SUBJECT = Subject(
