@@ -133,7 +133,7 @@ CONTROLS = (
     ),
     Control(
         id=FORWARDING,
-        title="The host routes the flows that the policy allows",
+        title="The host lets the flows pass that the policy allows",
         severity=Severity.LOW,
         why="An allowed flow that does not pass makes people open more than they need.",
         check=check_forwarding,

@@ -44,7 +44,8 @@ def firewalld_files(rules: BridgesRules) -> dict[str, str]:
 
 
 def refused(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> str:
-    """Of which devices firewalld, as it runs now, lets nothing pass; "" for none. Its iptables backend is not read."""
+    """Of which devices firewalld, as it runs now, lets nothing pass; "" for none. What its iptables backend refuses,
+    iptables shows."""
     passed = known(reading.firewalld)
     if passed is None or not runs(networks):
         return ""

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from deploys.bridges_firewalld import RELOAD, firewalld_files, not_on_disk, plan_firewalld, refused
+from deploys.bridges_iptables import Refusal, refusals
 from deploys.bridges_rules import HOST, WORLD, BridgesRules, segments
+from deploys.bridges_ufw import left_in_ufw, plan_ufw
 from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFile
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
@@ -27,7 +29,6 @@ from facts.survey import Survey
 
 CHAIN = "HULLPROOF-BRIDGES"
 FORWARD = "sysctl -q -w net.ipv4.ip_forward"
-JUMP = f"-A FORWARD -j {CHAIN}"
 # It makes the host a router, and deaf to the advertisements that it may have its own address from.
 SIX = "net.ipv6.conf.all.forwarding is 0, so no IPv6 is routed: turn it on in /etc/sysctl.d once the host's own \
 addresses do not come from router advertisements, or those are accepted all the same (accept_ra=2)"
@@ -77,15 +78,9 @@ def _pairs(rules: BridgesRules, outwards: tuple[str, ...]) -> set[tuple[str, str
     return within | {(one, other) for flow in flows for one in ends[flow.from_] for other in ends[flow.to]}
 
 
-def _stopped(networks: NetworksReading) -> bool:
-    """Whether iptables' FORWARD ends in a drop before our chain is asked."""
-    table = known(networks.filter4)
-    return table is not None and table.policy != "ACCEPT" and JUMP not in table.rules
-
-
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     rules, networks, reading = policy[BridgesRules], survey[Networks], survey[Bridges]
-    if left := _left(rules, reading):
+    if left := [*_left(rules, reading), *(f"ufw's rule `{rule}`" for rule in left_in_ufw(rules, reading))]:
         return failed(f"{' and '.join(left)} left from an earlier policy", None, False, None)
     if not passes(rules):
         return not_applicable("the policy declares no bridge networks")
@@ -95,8 +90,7 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
         reasons.append("net.ipv4.ip_forward is 0: nothing is routed")
     if waits6(rules, networks):
         reasons.append(SIX)
-    if _stopped(networks):
-        reasons.append("the policy of iptables' FORWARD chain is DROP, and nothing there lets our flows pass")
+    reasons += map(str, refusals(rules, networks))
     if refusal := refused(rules, reading, networks):
         reasons.append(refusal)
     live = not reasons
@@ -131,12 +125,24 @@ def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: Netw
     if waits6(rules, networks):
         yield Blocked("bridges", "forward IPv6, as allowed flows between networks need it", why=SIX)
     yield from plan_firewalld(rules, reading, networks)
+    yield from plan_ufw(rules, reading, networks)
     text, before = forward_text(rules, networks.default_devices), known(reading.files.get(FORWARD_FILE))
     if passes(rules) and text != before:
         yield WriteFile("bridges", f"have a FORWARD policy of DROP pass what is allowed ({FORWARD_FILE})",
                         path=FORWARD_FILE, text=text, before=before, activate=APPLY)  # fmt: skip
-    elif passes(rules) and _stopped(networks):
+        return
+    stopped = refusals(rules, networks)
+    if any(refusal.unasked for refusal in stopped):
         yield Command("bridges", f"have iptables ask {CHAIN} again", script=APPLY, undo="")
+    for refusal in stopped:
+        if not refusal.unasked and not _told(refusal, reading) and not not_on_disk(rules, reading, networks):
+            why = f"a rule of somebody else's refuses it: {refusal.by}; take it out, or let this pass before it"
+            yield Blocked("bridges", f"let {refusal.what} pass", why=why)
+
+
+def _told(refusal: Refusal, reading: BridgesReading) -> bool:
+    """Whether ufw is told of it."""
+    return refusal.flow is not None and refusal.flow.to == HOST and reading.ufw is not None
 
 
 # It runs again after an undo, when the file is what it was before: gone, or an older one of ours.

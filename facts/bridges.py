@@ -72,6 +72,7 @@ class BridgesReading(Jsonable):
     listed: tuple[str, ...] | Unknown  # our tables as nft lists them now, line by line; () where there are none
     loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
     firewalld: tuple[str, ...] | Unknown | None  # devices of which it lets all pass; None: it has no table of nft's
+    ufw: tuple[str, ...] | Unknown | None  # its rules in its own words ("allow 22/tcp"), in order; None: not enabled
     reverted: Reverted | Unknown | None
     interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
     switches: tuple[Switch, ...] | Unknown | None  # bridges of Open vSwitch; None: it is not installed
@@ -110,6 +111,7 @@ if have nft; then
   case "$tables" in *TABLE*) run ours sh -c 'nft -s list table bridge TABLE; nft -s list table inet TABLE';; esac
   case "$tables" in *"inet firewalld"*) run firewalld nft list chain inet firewalld filter_INPUT_POLICIES;; esac
 fi
+grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
 """.replace("TABLE", TABLE)
         + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
         + f'for f in {" ".join(f"{path}*" for path in WHERE_WANTED)}; do [ -e "$f" ] && show "$f"; done\n'
@@ -133,6 +135,7 @@ fi
             listed=_listed(section, ours),
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
             firewalld=_zones(section),
+            ufw=_ufw(section),
             reverted=read_reverted(section, "bridges"),
             interfaces=tuple(_interfaces(section)),
             switches=switches,
@@ -148,6 +151,14 @@ def _zones(section: Section) -> tuple[str, ...] | Unknown | None:
     return (
         text if isinstance(text, Unknown) else tuple(re.findall(r'^\s*iifname "([^"]+)" accept$', text, re.MULTILINE))
     )
+
+
+def _ufw(section: Section) -> tuple[str, ...] | Unknown | None:
+    """`ufw show added`: a heading, then `ufw allow in on br-web to any port 53 proto udp comment 'dns'`."""
+    if "ufw" not in section.blocks:
+        return None
+    text = section.text("ufw")
+    return text if isinstance(text, Unknown) else tuple(re.findall(r"^ufw (.+)$", text, re.MULTILINE))
 
 
 def _said(section: Section, name: str) -> str:

@@ -1,6 +1,6 @@
-"""What iptables does with a new connection between two ports of one bridge: the FORWARD path, walked.
+"""What iptables does with a new connection that the host forwards or is asked for: FORWARD and INPUT, walked.
 
-Only rules that `iptables-save -t filter` prints and that can be reached from FORWARD are kept. The walk is careful in
+Only rules that `iptables-save -t filter` prints and that can be reached from these two are kept. The walk is careful in
 one direction: it says `drop` only where nothing before the drop could let any such packet through.
 """
 
@@ -27,10 +27,23 @@ class Verdict(Jsonable):
 
 
 @dataclass(frozen=True)
+class Packet:
+    """The first of a connection, as far as it is known."""
+
+    comes: str  # the device that it comes in by
+    goes: str  # and leaves by; "": it is for the host itself
+    source: tuple[str, ...] = ()  # subnets; (): anywhere
+    destination: tuple[str, ...] = ()
+    proto: str = ""  # tcp, udp, icmp; "": any
+    port: int | None = None  # where it goes to; None: any
+
+
+@dataclass(frozen=True)
 class Filter(Jsonable):
-    """The filter table as far as FORWARD reaches: policies of built-in chains, and rules in order."""
+    """The filter table as far as FORWARD and INPUT reach: their policies, and rules in order."""
 
     policy: str  # of FORWARD
+    input: str  # the policy of INPUT
     rules: tuple[str, ...]  # "-A CHAIN …"
 
     def chains(self) -> frozenset[str]:
@@ -38,25 +51,30 @@ class Filter(Jsonable):
 
     def between_ports(self, bridge: str, subnets: tuple[str, ...]) -> Verdict:
         """What happens to a new connection that comes in by `bridge` and goes out by it."""
-        walk = _Walk(self.rules, bridge, subnets)
-        return walk.chain("FORWARD", 0) or Verdict(self.policy in DROPS, f"FORWARD policy {self.policy}")
+        return self.verdict(Packet(bridge, bridge, subnets, subnets))
+
+    def verdict(self, packet: Packet) -> Verdict:
+        name, policy = ("FORWARD", self.policy) if packet.goes else ("INPUT", self.input)
+        return _Walk(self.rules, packet).chain(name, 0) or Verdict(policy in DROPS, f"{name} policy {policy}")
 
 
 def read_filter(text: str) -> Filter | None:
     """`iptables-save -t filter`, None where it is not whole."""
-    policy = re.search(r"^:FORWARD (\S+)", text, re.MULTILINE)
-    if not policy or not re.search(r"^COMMIT$", text, re.MULTILINE):
-        # An iptables that has never been used has no table to print, and forwards everything.
-        return None if text.strip() and "*filter" in text else Filter("ACCEPT", ())
+    policies = dict(re.findall(r"^:(FORWARD|INPUT) (\S+)", text, re.MULTILINE))
+    if len(policies) < 2 or not re.search(r"^COMMIT$", text, re.MULTILINE):
+        # An iptables that has never been used has no table to print, and lets everything pass.
+        return None if text.strip() and "*filter" in text else Filter("ACCEPT", "ACCEPT", ())
     rules = [line for line in text.splitlines() if line.startswith("-A ")]
-    reached, todo = {"FORWARD"}, ["FORWARD"]
+    reached, todo = {"FORWARD", "INPUT"}, ["FORWARD", "INPUT"]
     while todo:
         name = todo.pop()
         for target in _targets(tuple(rule for rule in rules if rule.startswith(f"-A {name} "))):
             if target not in reached:
                 reached.add(target)
                 todo.append(target)
-    return Filter(policy[1], tuple(rule for rule in rules if rule.split(" ", 2)[1] in reached))
+    return Filter(
+        policies["FORWARD"], policies["INPUT"], tuple(rule for rule in rules if rule.split(" ", 2)[1] in reached)
+    )
 
 
 def _targets(rules: tuple[str, ...]) -> list[str]:
@@ -73,21 +91,23 @@ class _Match:
 
 
 class _Walk:
-    def __init__(self, rules: tuple[str, ...], bridge: str, subnets: tuple[str, ...]) -> None:
+    def __init__(self, rules: tuple[str, ...], packet: Packet) -> None:
         self.rules = rules
-        self.bridge = bridge
-        self.subnets = [ipaddress.ip_network(subnet, strict=False) for subnet in subnets]
+        self.packet = packet
 
     def chain(self, name: str, depth: int) -> Verdict | None:
-        """The verdict that ends the walk in this chain; None where it comes back to the caller."""
+        """The verdict that ends the walk in this chain; None where it comes back to the caller, or may do so."""
+        returned = False
         for rule in self.rules if depth < 20 else ():
             if not rule.startswith(f"-A {name} ") or _published(rule):
                 continue
             match = self.match(rule)
-            if match and match.target == "RETURN" and match.sure:
-                return None
-            if match and (found := self.end(rule, match, depth)):
-                return found
+            if match and match.target == "RETURN":
+                if match.sure:
+                    return None
+                returned = True
+            elif match and (found := self.end(rule, match, depth)):
+                return None if found.drop and returned else found
         return None
 
     def end(self, rule: str, match: _Match, depth: int) -> Verdict | None:
@@ -114,23 +134,36 @@ class _Walk:
 
     def test(self, option: str, value: str) -> bool | None:
         """Whether one option matches: True always, False never, None sometimes (or we do not know)."""
+        packet = self.packet
         if option in ("-i", "-o"):
-            return _device(value, self.bridge)
+            return _device(value, packet.comes if option == "-i" else packet.goes)
         if option in ("-s", "-d"):
-            return self.address(value)
+            return _address(value, packet.source if option == "-s" else packet.destination)
+        if option == "-p":
+            return value in (packet.proto, f"ipv6-{packet.proto}") if packet.proto else None
+        if option == "--dport":
+            return _port(value, packet.port) if packet.port else None
         if option in ("--ctstate", "--state") and "NEW" not in value:
             return False
         return True if option in NEUTRAL else None
 
-    def address(self, value: str) -> bool | None:
-        try:
-            network = ipaddress.ip_network(value, strict=False)
-        except ValueError:
-            return None
-        same = [own for own in self.subnets if own.version == network.version]
-        if same and all(str(network) == str(own) or own.subnet_of(network) for own in same):  # type: ignore[arg-type]
-            return True
-        return None if not same or any(network.overlaps(own) for own in same) else False
+
+def _address(value: str, subnets: tuple[str, ...]) -> bool | None:
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        return None
+    found = [ipaddress.ip_network(subnet, strict=False) for subnet in subnets]
+    same = [own for own in found if own.version == network.version]
+    if same and all(str(network) == str(own) or own.subnet_of(network) for own in same):  # type: ignore[arg-type]
+        return True
+    return None if not same or any(network.overlaps(own) for own in same) else False
+
+
+def _port(value: str, port: int) -> bool:
+    """`--dport 53` or `--dport 1024:2048`."""
+    low, _, high = value.partition(":")
+    return int(low) <= port <= int(high or low)
 
 
 def _options(rule: str) -> list[tuple[bool, str, list[str]]]:

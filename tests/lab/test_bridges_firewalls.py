@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import ACCEPT, USE, assert_apart, assert_declared, put_scripts, script
+from tests.lab.bridges import ACCEPT, POLICY, assert_apart, assert_declared, put_scripts, script
 from tests.lab.drive import run
 
 VARIANT = "stock"
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
 
-# ufw alone decides what reaches the host itself: there is nothing to tell it what else is let through.
-UFW = "ufw allow 22/tcp && ufw allow in on br-tenants to any port 53 proto udp && ufw --force enable"
-FIREWALLS = {"firewalld": ":", "ufw": UFW}
+FIREWALLS = {"firewalld": ":", "ufw": "ufw allow 22/tcp && ufw deny in on br-tenants && ufw --force enable"}
 RELOAD = {"firewalld": "firewall-cmd --reload", "ufw": "ufw reload"}
 # What no firewall of the host sees, and what this one refuses though the policy allows it.
 UNSEEN = {"t-b arp", "db vlan-raw"}
-REFUSED = "flow allowed"
+REFUSED = {"flow allowed", "flow host-allowed"}
+FROM_WORLD = "    - {from: world, to: web.20, proto: tcp, port: 5433}\n"
+# A namespace that the host has a second default route to stands for the world.
+WORLD = """ip netns add world && ip link add world0 type veth peer name eth0 netns world && ip link set world0 up &&
+ip addr add 192.0.2.1/30 dev world0 && ip route add default via 192.0.2.2 dev world0 metric 9000 &&
+printf 'addr add 192.0.2.2/30 dev eth0\nlink set eth0 up\nroute add default via 192.0.2.1\n' | ip -n world -b -"""
+ASK = """ip netns exec db perl /root/bridges.pl serve 0.0.0.0 5433 tcp >/dev/null 2>&1 & pid=$!; sleep 2
+ip netns exec world perl -MIO::Socket::INET -e '
+  IO::Socket::INET->new(PeerAddr => q(10.81.20.20:5433), Timeout => 5) or exit 1'
+status=$?; kill $pid; exit $status"""
+
+
+def let_in(vm: Vm) -> bool:
+    """Whether the world reaches db, as the policy allows it."""
+    return vm.ssh(ASK, check=False).returncode == 0
 
 
 @pytest.mark.parametrize("firewall", FIREWALLS)
-def test_beside_a_firewall_the_policy_holds_both_ways(fresh: Vm, firewall: str) -> None:
+def test_beside_a_firewall_the_policy_holds_both_ways(fresh: Vm, firewall: str, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yml"
+    policy.write_text(POLICY.read_text().replace("  allow:\n", f"  allow:\n{FROM_WORLD}"))
+    use = ("--data", f"policy={policy}")
     fresh.ssh(
         f"apt-get -qq install --no-install-recommends apparmor {firewall} 2>&1 && {FIREWALLS[firewall]} &&"
         "systemctl restart docker",
         timeout=900,
     )
     put_scripts(fresh)
-    fresh.ssh("sysctl -qw net.ipv4.ip_forward=1")
+    fresh.ssh(f"sysctl -qw net.ipv4.ip_forward=1; {WORLD}")
     script(fresh, "before")
     before = script(fresh, "try")
     assert before >= UNSEEN
-    assert REFUSED not in before
+    assert not before & REFUSED
+    assert not let_in(fresh)
 
-    harden = run(fresh, "harden.py", *USE, *ACCEPT)
+    harden = run(fresh, "harden.py", *use, *ACCEPT)
     assert harden.host()["status"] == "ok", harden.out + harden.err
     assert_declared(harden)
     assert_apart(script(fresh, "try"))
+    assert let_in(fresh)
 
     fresh.ssh(RELOAD[firewall], timeout=300)
     assert_apart(script(fresh, "try"))
-    again = run(fresh, "harden.py", *USE)
+    assert let_in(fresh)
+    again = run(fresh, "harden.py", *use)
     assert again.host()["changes"] == []
     assert_declared(again)
 
     script(fresh, "clear")
     fresh.reboot()
+    fresh.ssh(WORLD)
     script(fresh, "join")
     assert_apart(script(fresh, "try"))
-    assert_declared(run(fresh, "drift.py", *USE))
+    assert let_in(fresh)
+    assert_declared(run(fresh, "drift.py", *use))
 
     undone = run(fresh, "rollback.py", "--data", f"run={harden.report['run']['id']}")
     assert undone.host()["status"] == "ok", undone.out + undone.err
-    assert "hullproof" not in fresh.ssh("ls -R /etc/firewalld 2>/dev/null; nft list tables; iptables -S").stdout
+    left = fresh.ssh("ls -R /etc/firewalld 2>/dev/null; ufw show added 2>/dev/null; nft list tables; iptables -S")
+    assert "hullproof" not in left.stdout

@@ -11,7 +11,7 @@ import deploys.bridges as subject
 from deploys.bridges_devices import wanted
 from deploys.bridges_files import files_for
 from deploys.bridges_filter import filter_text
-from deploys.bridges_forward import JUMP, SWITCH, forward_text
+from deploys.bridges_forward import CHAIN, SWITCH, forward_text
 from deploys.bridges_plan import unit_text
 from deploys.bridges_rules import Allow, BridgeNetwork, BridgesRules, Port, Vlan
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
@@ -74,10 +74,19 @@ ADDRESSES = {"lo": ("127.0.0.1/8",), "eth0": ("10.0.2.15/24",)}
 def reading(**more: Any) -> BridgesReading:
     values: dict[str, Any] = {
         "devices": BARE, "client": "10.0.2.2", "files": dict.fromkeys(OUR_FILES),
-        "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "firewalld": None, "reverted": None,
-        "interfaces": (), "switches": None, "switch_enabled": False,
+        "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "firewalld": None, "ufw": None,
+        "reverted": None, "interfaces": (), "switches": None, "switch_enabled": False,
     }  # fmt: skip
     return BridgesReading(**{**values, **more})
+
+
+PASSING = (
+    f"-A FORWARD -j {CHAIN}",
+    *(
+        f"-A {CHAIN} -i {one} -o {other} -j ACCEPT"
+        for one, other in (("br-tenants",) * 2, ("br-web",) * 2, ("br-web.10", "br-web.20"))
+    ),
+)
 
 
 def nets(**more: Any) -> NetworksReading:
@@ -86,7 +95,7 @@ def nets(**more: Any) -> NetworksReading:
         "addresses": ADDRESSES,
         "connection": "eth0",
         "forwarding4": 1,
-        "filter4": Filter("DROP", (JUMP,)),
+        "filter4": Filter("DROP", "ACCEPT", PASSING),
     }
     return networks_reading(**{**values, **more})
 
@@ -283,8 +292,8 @@ OPEN = BridgePort(False, False, True, False)
         (hardened(listed=()), on(), "filter", "our tables are gone from the kernel: was", "restart"),
         (hardened(loaded=None), on(), "filter", "were not loaded by hullproof-bridges.service", "restart"),
         (hardened(unit_enabled=False), on(), "filter", "the filter is gone after a reboot", "systemctl -q enable"),
-        (hardened(), on(filter4=Filter("DROP", ("-A FORWARD -j DOCKER-USER",))), "forwarding",
-         "FORWARD chain is DROP, and nothing there lets our flows pass", "sh /etc/hullproof/bridges.forward"),
+        (hardened(), on(filter4=Filter("DROP", "ACCEPT", ("-A FORWARD -j DOCKER-USER",))), "forwarding",
+         "iptables refuses web.10 -> web.20 (tcp/5432): FORWARD policy DROP", "sh /etc/hullproof/bridges.forward"),
         (hardened(), on(forwarding4=0), "forwarding", "net.ipv4.ip_forward is 0", "ip_forward=1"),
     ],
 )  # fmt: skip

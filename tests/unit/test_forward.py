@@ -1,10 +1,10 @@
-"""The FORWARD path walked: what iptables does with a packet from one container to another."""
+"""FORWARD and INPUT walked: what iptables does with a packet from one container to another, or to the host."""
 
 from __future__ import annotations
 
 import pytest
 
-from facts.forward import Filter, read_filter
+from facts.forward import Filter, Packet, read_filter
 
 HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
 DOCKER_26 = (
@@ -77,3 +77,34 @@ def test_half_an_answer_is_none() -> None:
 
 def test_a_loop_of_chains_ends() -> None:
     assert table(HEAD + "-A FORWARD -j A\n-A A -j A\nCOMMIT\n").between_ports("docker0", ()).drop
+
+
+def test_who_may_have_returned_is_not_dropped_by_what_follows() -> None:
+    """The usual allow-list in DOCKER-USER: some go back, the rest is dropped."""
+    rules = "-A DOCKER-USER -s 172.17.0.9/32 -j RETURN\n-A DOCKER-USER -j DROP\n"
+    text = DOCKER_26.replace("-A DOCKER-USER -j RETURN\n", rules)
+    dropped = table(text).between_ports("docker0", ("172.17.0.0/16",))
+    assert dropped.drop
+    assert "-i docker0 -o docker0" in dropped.by, "not by DOCKER-USER: 172.17.0.9 came past it"
+    opened = text.replace("-A FORWARD -i docker0 -o docker0 -j DROP", "-A FORWARD -i docker0 -o docker0 -j ACCEPT")
+    assert not table(opened).between_ports("docker0", ("172.17.0.0/16",)).drop
+
+
+@pytest.mark.parametrize(
+    ("rule", "drop"),
+    [
+        ("-A INPUT -p udp -m udp --dport 53 -j ACCEPT", False),
+        ("-A INPUT -p tcp -m tcp --dport 53 -j ACCEPT", True),
+        ("-A INPUT -p udp -m udp --dport 50:60 -j ACCEPT", False),
+        ("-A INPUT -p udp -m udp --dport 5353 -j ACCEPT", True),
+        ("-A INPUT -p udp -m multiport --dports 53,67 -j ACCEPT", False),
+        ("-A INPUT -i br-web -j ACCEPT", True),
+        ("-A INPUT -d 10.80.0.1/32 -j ACCEPT", False),
+        ("-A FORWARD -j ACCEPT", True),
+    ],
+)
+def test_what_is_for_the_host_goes_through_input(rule: str, drop: bool) -> None:
+    packet = Packet("br-tenants", "", ("10.80.0.0/24",), ("10.80.0.1/24",), "udp", 53)
+    found = table(f"{HEAD.replace('INPUT ACCEPT', 'INPUT DROP')}{rule}\nCOMMIT\n").verdict(packet)
+    assert found.drop is drop
+    assert found.by == ("INPUT policy DROP" if drop else rule)

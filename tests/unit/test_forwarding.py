@@ -23,7 +23,7 @@ from tests.unit.test_userns import container
         (reading(filter4=ACCEPTS), docker(), State.FAIL, "ports that nobody published"),
         (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD accepts everything"),
         (reading(filter4=None), docker(), State.FAIL, "FORWARD accepts everything"),
-        (reading(filter4=Filter("DROP", ())), docker(), State.PASS, "policy of DROP"),
+        (reading(filter4=Filter("DROP", "ACCEPT", ())), docker(), State.PASS, "policy of DROP"),
         (reading(filter4=NO_RULES, tables=("ip docker-bridges",)), docker(), State.PASS, "nftables"),
         (reading(forwarding4=0), docker(), State.NOT_APPLICABLE, "off"),
         (reading(), docker(running=False), State.NOT_APPLICABLE, "no engine"),

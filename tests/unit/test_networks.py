@@ -61,7 +61,7 @@ def reading(**more: Any) -> NetworksReading:
         "modules_blocked": (),
         "devices_blocked": (),
         "filter4": table(),
-        "filter6": Filter("ACCEPT", ()),
+        "filter6": Filter("ACCEPT", "ACCEPT", ()),
         "tables": (),
         "dropped": (),
         "files": dict.fromkeys(FILES),
@@ -79,7 +79,7 @@ def docker(keys: Any = None, networks: Any = (DEFAULT, SHOP), **more: Any) -> Do
 SPARED = NetworksRules(icc=False, cover="all", except_=["shop"])
 SHOP_ONLY = NetworksRules(icc=False, cover=["shop"])
 VMS = SysctlFile("/etc/sysctl.d/v.conf", "net.bridge.bridge-nf-call-iptables=0\n")
-NO_RULES = Filter("ACCEPT", ())
+NO_RULES = Filter("ACCEPT", "ACCEPT", ())
 ACCEPTS = table(DOCKER_26.replace(":FORWARD DROP", ":FORWARD ACCEPT"))
 DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
 ALL = NetworksRules(icc=False, cover="all")
