@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from deploys.bridges_firewalld import RELOAD, firewalld_files, not_on_disk, plan_firewalld, refused
-from deploys.bridges_iptables import Refusal, refusals
+from deploys.bridges_iptables import refusals
 from deploys.bridges_rules import HOST, WORLD, BridgesRules, segments
 from deploys.bridges_ufw import left_in_ufw, plan_ufw
 from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFile
@@ -134,15 +134,12 @@ def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: Netw
     stopped = refusals(rules, networks)
     if any(refusal.unasked for refusal in stopped):
         yield Command("bridges", f"have iptables ask {CHAIN} again", script=APPLY, undo="")
+    if not_on_disk(rules, reading, networks):  # firewalld is told, and may be who refuses
+        return
     for refusal in stopped:
-        if not refusal.unasked and not _told(refusal, reading) and not not_on_disk(rules, reading, networks):
+        if not refusal.unasked and not (refusal.by_ufw and reading.ufw is not None):
             why = f"a rule of somebody else's refuses it: {refusal.by}; take it out, or let this pass before it"
             yield Blocked("bridges", f"let {refusal.what} pass", why=why)
-
-
-def _told(refusal: Refusal, reading: BridgesReading) -> bool:
-    """Whether ufw is told of it."""
-    return refusal.flow is not None and refusal.flow.to == HOST and reading.ufw is not None
 
 
 # It runs again after an undo, when the file is what it was before: gone, or an older one of ours.

@@ -30,6 +30,11 @@ class Refusal:
         """It reached the end of FORWARD: our own chain there is gone, or not as it was."""
         return self.by.startswith("FORWARD policy")
 
+    @property
+    def by_ufw(self) -> bool:
+        """By a rule of ufw's, or since no rule of it lets it pass."""
+        return self.flow is not None and self.flow.to == HOST and self.by.startswith(("-A ufw", "INPUT policy"))
+
     def __str__(self) -> str:
         return f"iptables refuses {self.what}: {self.by}"
 

@@ -35,14 +35,17 @@ def left_in_ufw(rules: BridgesRules, reading: BridgesReading) -> list[str]:
 
 
 def plan_ufw(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Change]:
-    """First among ufw's rules, or one that denies could come before."""
+    """First among ufw's rules, or one that denies could come before. An administrator's own rule of the same words is
+    moved so, and comes back with an undo."""
     if reading.ufw is None:
         return
     for rule in left_in_ufw(rules, reading):
         yield Command("bridges", f"no longer have ufw {rule}", script=f"ufw delete {rule}", undo=_put(rule))
-    refused = {refusal.flow for refusal in refusals(rules, networks) if refusal.flow and refusal.flow.to == HOST}
+    refused = {refusal.flow for refusal in refusals(rules, networks) if refusal.by_ufw}
     for rule in dict.fromkeys(ufw_rule(rules, flow) for flow in rules.allow if flow in refused):
-        yield Command("bridges", f"have ufw {rule}", script=_put(rule), undo=f"ufw delete {rule}")
+        theirs = [text for text in known(reading.ufw) if text.partition(" comment ")[0] == rule and MARK not in text]
+        undo = " && ".join([f"ufw delete {rule}", *(f"ufw {text}" for text in theirs)])
+        yield Command("bridges", f"have ufw {rule}", script=_put(rule), undo=undo)
 
 
 def _put(rule: str) -> str:

@@ -134,11 +134,15 @@ def judge(network: Network, docker: DockerReading, reading: NetworksReading) -> 
 
 
 def open_later(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> bool:
-    """Whether networks to come should be closed, and nothing sees to it: Docker's default, or udev for an older one."""
-    if rules.cover != "all":
-        return False
+    """Whether networks to come should be closed, and something of what sees to it is missing."""
+    return rules.cover == "all" and (not closes_later(reading) or lacks_default(docker))
+
+
+def lacks_default(docker: DockerReading) -> bool:
+    """Whether Docker could make networks closed by itself, to IP at least, and is not told to. Raw frames, and networks
+    made with an option against it, are the udev rule's business."""
     if not has_default_opts(docker):
-        return not closes_later(reading)
+        return False
     options = configured(docker, "default-network-opts")
     bridge = options.get("bridge") if isinstance(options, dict) else None
     return not (isinstance(bridge, dict) and off(bridge.get(ENABLE_ICC)))

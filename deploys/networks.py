@@ -29,9 +29,9 @@ from deploys.isolation import (
     closes_later,
     covered,
     covers,
-    has_default_opts,
     in_rules,
     judge,
+    lacks_default,
     lasting,
     later_rule,
     off,
@@ -191,7 +191,7 @@ def _isolate(context: Context) -> Iterator[Change]:
     if strange:
         yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
     opened = [n for n in networks if n.bridge not in held and open_to_ip(n, docker, reading)]
-    later = rules.cover == "all" and not has_default_opts(docker)
+    later = rules.cover == "all"
     spared = [n.bridge for n in known(docker.networks) if LATER_BRIDGE.fullmatch(n.bridge or "")] if later else []
     text = rules_text([b for b in bridges if b not in strange], [b for b in spared if b not in bridges])
     yield from _tables(reading, text, later, _who(opened))
@@ -218,7 +218,7 @@ def _who(networks: list[Network]) -> str:
 def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, networks: list[Network]) -> Iterator[Change]:
     if any(network.name == "bridge" for network in networks) and not off(configured(docker, "icc")):
         yield daemon_json(context, "networks", "containers on the default bridge do not talk", {"icc": False})
-    if has_default_opts(docker) and open_later(rules, docker, context.survey[Networks]):
+    if rules.cover == "all" and lacks_default(docker):
         options = configured(docker, "default-network-opts")
         merged: dict[str, Any] = dict(options) if isinstance(options, dict) else {}
         merged["bridge"] = {**merged.get("bridge", {}), ENABLE_ICC: "false"}
@@ -231,8 +231,8 @@ def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, netwo
 
 
 def _tables(reading: NetworksReading, text: str, later: bool, interrupts: str) -> Iterator[Change]:
-    """Our own nft tables and the unit that loads them at boot: what no engine rewrites; and, for `later` networks of
-    a Docker that cannot make them closed, the udev rule that adds them."""
+    """Our own nft tables and the unit that loads them at boot: what no engine rewrites; and, for networks made
+    `later`, the udev rule that adds them."""
     bridges, unit = in_rules(text), (TEMPLATES / UNIT).read_text()
     before, unit_before = known(reading.files.get(RULES_FILE)), known(reading.files.get(UNIT_FILE))
     if not bridges and not later and before is None:

@@ -141,7 +141,7 @@ class _Walk:
             return _address(value, packet.source if option == "-s" else packet.destination)
         if option == "-p":
             return value in (packet.proto, f"ipv6-{packet.proto}") if packet.proto else None
-        if option == "--dport":
+        if option in ("--dport", "--dports"):
             return _port(value, packet.port) if packet.port else None
         if option in ("--ctstate", "--state") and "NEW" not in value:
             return False
@@ -161,9 +161,9 @@ def _address(value: str, subnets: tuple[str, ...]) -> bool | None:
 
 
 def _port(value: str, port: int) -> bool:
-    """`--dport 53` or `--dport 1024:2048`."""
-    low, _, high = value.partition(":")
-    return int(low) <= port <= int(high or low)
+    """`--dport 53`, `--dport 1024:2048`, `--dports 53,67,1024:2048`."""
+    ranges = (part.partition(":") for part in value.split(","))
+    return any(int(low) <= port <= int(high or low) for low, _, high in ranges)
 
 
 def _options(rule: str) -> list[tuple[bool, str, list[str]]]:

@@ -103,3 +103,16 @@ def test_hardened_it_is_in_force_whatever_the_way(vm: Vm, policy: Path) -> None:
         vm.ssh(made)
     assert answering(vm) == set()
     assert raw_frames(vm) == "passed"
+
+
+def test_a_network_made_afterwards_is_closed_before_anybody_looks(vm: Vm, policy: Path) -> None:
+    policy.write_text("networks: {icc: false, br_netfilter: true, cover: all}\n")
+    vm.ssh("docker network create open >/dev/null")
+    assert_found(look(vm, policy), "on network open containers reach each other")
+    harden = run(vm, "harden.py", "--data", f"policy={policy}")
+    assert harden.states()["networks.icc"] == "pass", harden.out + harden.err
+    vm.ssh("docker network create later >/dev/null")
+    found = look(vm, policy)
+    assert found.states()["networks.icc"] == "pass", found.out
+    assert "later" in found.reason("networks.icc")
+    assert raw_frames(vm) == "passed"

@@ -54,6 +54,23 @@ def test_told_it_passes_and_nothing_is_planned() -> None:
     assert state(where, "forwarding") is State.UNKNOWN
 
 
+def test_who_refuses_it_before_ufw_is_named_and_ufw_left() -> None:
+    first = "-A INPUT -p udp -j DROP"
+    where = context(
+        replace(hardened(), ufw=(MARKED,)), on(filter4=Filter("DROP", "DROP", (first, TOLD, *UFW, *PASSING)))
+    )
+    (blocked,) = commands(plan(where))
+    assert isinstance(blocked, Blocked)
+    assert first in blocked.why
+
+
+def test_a_rule_of_the_same_words_comes_back_with_an_undo() -> None:
+    theirs = f"{RULE} comment 'dns'"
+    (put,) = commands(plan(context(replace(hardened(), ufw=("deny in on br-tenants", theirs)), host(DENIED, TOLD))))
+    assert isinstance(put, Command)
+    assert put.undo == f"ufw delete {RULE} && ufw {theirs}"
+
+
 def test_a_rule_of_ours_goes_with_its_flow_and_an_operators_own_stays() -> None:
     less = replace_rules(allow=RULES.allow[:1])
     where = context(

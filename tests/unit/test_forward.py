@@ -98,6 +98,7 @@ def test_who_may_have_returned_is_not_dropped_by_what_follows() -> None:
         ("-A INPUT -p udp -m udp --dport 50:60 -j ACCEPT", False),
         ("-A INPUT -p udp -m udp --dport 5353 -j ACCEPT", True),
         ("-A INPUT -p udp -m multiport --dports 53,67 -j ACCEPT", False),
+        ("-A INPUT -p udp -m multiport --dports 67,5000:6000 -j ACCEPT", True),
         ("-A INPUT -i br-web -j ACCEPT", True),
         ("-A INPUT -d 10.80.0.1/32 -j ACCEPT", False),
         ("-A FORWARD -j ACCEPT", True),

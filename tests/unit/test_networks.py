@@ -162,6 +162,7 @@ def test_icc_on_the_default_bridge(nets: NetworksReading, host: DockerReading, w
     assert says in reason(found, "icc")
 
 
+CLOSED = {"default-network-opts": {"bridge": {ENABLE_ICC: "false"}}}
 KEPT = reading(dropped=("br-aaa", "docker0"), files=LATER, unit_enabled=True)
 NEW = Network("new", "bridge", "br-0123456789ab", False, True, ("172.19.0.0/16",), ())
 SPARES = {**LATER, RULES_FILE: subject.rules_text(["docker0"], [NEW.bridge])}
@@ -178,6 +179,8 @@ SPARES = {**LATER, RULES_FILE: subject.rules_text(["docker0"], [NEW.bridge])}
         (SHOP_ONLY, reading(dropped=("br-aaa",)), docker(), State.FAIL, "nothing on disk"),
         (ALL, KEPT, docker(keys_known=()), State.PASS, "bridge, shop"),
         (ALL, KEPT, docker(), State.FAIL, "made from now on"),
+        (ALL, KEPT, docker(CLOSED), State.PASS, "bridge, shop"),
+        (ALL, replace(KEPT, files=OURS), docker(CLOSED), State.FAIL, "made from now on"),  # to raw frames
         (ALL, reading(dropped=(NEW.bridge,), files=LATER, unit_enabled=True), docker(networks=(NEW,), keys_known=()),
          State.PASS, "new"),
         (ALL, reading(dropped=(NEW.bridge,), files=SPARES, unit_enabled=True), docker(networks=(NEW,), keys_known=()),
