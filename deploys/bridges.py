@@ -19,6 +19,7 @@ from deploys.bridges_plan import (
     SWITCH,
     files_of,
     flows_of,
+    made_before,
     manager_of,
     moved_rules,
     plan,
@@ -47,11 +48,12 @@ def _check_declared(survey: Survey, policy: Policy) -> Verdict:
     if not rules.networks and not stale:
         return NOTHING
     declared = {segment.name: list(segment.subnets) for segment in segments(rules)}
-    if clash := conflicts(rules, reading, networks, survey[Docker]):
-        return failed(f"cannot be made, or kept, here: {'; '.join(clash)}", declared)
+    clash = [f"cannot be made, or kept, here: {why}" for why in conflicts(rules, reading, networks, survey[Docker])]
+    if clash and not made_before(rules, reading):
+        return failed("; ".join(clash), declared)
     lacks = [move.says for move in (*moves(rules, reading, networks), *switch_moves(rules, reading, networks))]
     disk = [path for path, text in files_of(rules, manager).items() if known(reading.files.get(path)) != text]
-    reasons = [*lacks, *(f"{path} is not as the policy says" for path in disk)]
+    reasons = [*clash, *lacks, *(f"{path} is not as the policy says" for path in disk)]
     reasons += [f"{path} is left from an earlier policy" for path in stale]
     reasons += list(_not_in_charge(rules, reading, manager))
     if manager is None and wanted(rules):

@@ -98,6 +98,6 @@ def check_reverted(survey: Survey, policy: Policy) -> Verdict:
         return passed("no network change was taken back by the host", None, None, None)
     reason = (
         f"run {reverted.run} changed the network and could not be confirmed over a fresh connection: the host undid "
-        f"it by itself at {reverted.time}"
+        f"it by itself at {reverted.time}; find out why, then accept reverted-network"
     )
     return failed(reason, None, None, reverted.run)

@@ -22,6 +22,7 @@ from facts.bridges import (
     NETWORKD,
     NETWORKMANAGER,
     NM_FILES,
+    REVERTED_FILE,
     RULES_FILE,
     TABLE,
     UNIT,
@@ -64,6 +65,11 @@ def wants_filter(rules: BridgesRules) -> bool:
     return bool(rules.networks or rules.metadata or rules.isolated_engines)
 
 
+def made_before(rules: BridgesRules, reading: BridgesReading) -> bool:
+    """Whether the networks were made here from these very rules, whatever has moved since."""
+    return known(reading.files.get(RULES_FILE)) == filter_text(rules)
+
+
 def flows_of(rules: BridgesRules) -> list[str]:
     return [f"{flow.from_} -> {flow.to}: {flow}" for flow in rules.allow]
 
@@ -98,18 +104,21 @@ def _moved(loaded: tuple[str, ...], listed: tuple[str, ...]) -> Iterator[str]:
 
 def plan(context: Context) -> Iterable[Change]:
     """All of it is armed: a network that cuts us off is taken back. Not so installations, which take their time."""
-    for change in _planned(context):
-        yield change if isinstance(change, (Blocked, Install)) else replace(change, armed=True)
+    if context.failing(DECLARED, FILTER, SWITCH, FORWARDING):
+        for change in _planned(context):
+            yield change if isinstance(change, (Blocked, Install)) else replace(change, armed=True)
+    elif (reverted := known(context.survey[Bridges].reverted)) and context.accepts(RETRY):
+        # Nothing is left to be tried again, so no confirmation takes the mark away.
+        what = f"forget that the host took run {reverted.run} back"
+        yield Command("bridges", what, script=f"rm -f {REVERTED_FILE}", undo="")
 
 
 def _planned(context: Context) -> Iterable[Change]:
-    if not context.failing(DECLARED, FILTER, SWITCH, FORWARDING):
-        return
-    what = "make the declared networks"
-    if why := "; ".join(_obstacles(context)):
-        yield Blocked("bridges", what, why=why)
-        return
     rules, reading = context.policy[BridgesRules], context.survey[Bridges]
+    if why := "; ".join(_obstacles(context)):
+        yield Blocked("bridges", "make the declared networks", why=why)
+        yield from _mended(context, rules, reading)
+        return
     yield from install_switch(rules, reading)
     yield from _filter(rules, reading)
     if context.failing(FORWARDING):
@@ -118,6 +127,16 @@ def _planned(context: Context) -> Iterable[Change]:
         yield from _devices(context, rules, reading)
     if context.failing(SWITCH):
         yield from plan_switches(rules, reading)
+
+
+def _mended(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
+    """What is put right whatever stands in the way: where this very policy was made before, its filter, and the ports
+    that the kernel keeps apart. Nothing is made or attached for it."""
+    if not made_before(rules, reading):
+        return
+    yield from _filter(rules, reading)
+    if steps := [move for move in moves(rules, reading, context.survey[Networks]) if move.mends]:
+        yield Command("bridges", _words(steps, []), script=_script(steps), undo=_undo(steps, ":"))
 
 
 def _obstacles(context: Context) -> Iterator[str]:

@@ -109,10 +109,12 @@ run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces
 if have nft; then
   tables=$(nft list tables 2>&1); run tables kept "$tables" $?
   case "$tables" in *TABLE*) run ours sh -c 'nft -s list table bridge TABLE; nft -s list table inet TABLE';; esac
-  case "$tables" in *"inet firewalld"*) run firewalld nft list chain inet firewalld filter_INPUT_POLICIES;; esac
+  case "$tables" in *"inet firewalld"*) run firewalld sh -c '
+    l="nft list chain inet firewalld"; $l filter_INPUT_POLICIES 2>/dev/null && exit
+    $l filter_INPUT_ZONES && { $l OUR_CHAIN 2>/dev/null || :; }';; esac
 fi
 grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
-""".replace("TABLE", TABLE)
+""".replace("TABLE", TABLE).replace("OUR_CHAIN", f"filter_IN_{ZONE}")
         + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
         + f'for f in {" ".join(f"{path}*" for path in WHERE_WANTED)}; do [ -e "$f" ] && show "$f"; done\n'
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
@@ -144,13 +146,15 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
 
 
 def _zones(section: Section) -> tuple[str, ...] | Unknown | None:
-    """A zone that accepts everything ends with `iifname "br-web" accept` for each of its devices."""
+    """A zone that accepts everything ends with `iifname "br-web" accept` for each of its devices; before firewalld 2,
+    its devices go to a chain that ends with `accept`. Of such chains only the one of our zone was asked for."""
     if "firewalld" not in section.blocks:
         return None
     text = section.text("firewalld")
-    return (
-        text if isinstance(text, Unknown) else tuple(re.findall(r'^\s*iifname "([^"]+)" accept$', text, re.MULTILINE))
-    )
+    if isinstance(text, Unknown):
+        return text
+    last = rf"goto filter_IN_{ZONE}" if re.search(r"^\s*accept$", text, re.MULTILINE) else "accept"
+    return tuple(re.findall(rf'^\s*iifname "([^"]+)" {last}$', text, re.MULTILINE))
 
 
 def _ufw(section: Section) -> tuple[str, ...] | Unknown | None:

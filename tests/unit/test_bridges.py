@@ -31,7 +31,7 @@ from facts.bridges import (
 from facts.docker import Docker
 from facts.forward import Filter
 from facts.networks import Membership, Networks, NetworksReading, Route
-from facts.reading import Unknown
+from facts.reading import Unknown, known
 from facts.reverted import Reverted
 from facts.survey import Survey
 from facts.system import System, SystemReading
@@ -314,6 +314,29 @@ def test_ipv6_between_networks_waits_for_whoever_makes_the_host_a_router() -> No
     assert "accept_ra=2" in blocked.why
     for other in (context(hardened(), on(forwarding6=0, routes=six)), context(hardened(), on(forwarding6=0), rules)):
         assert "IPv6" not in reason(other, "forwarding"), "one end of every flow has no such address"
+
+
+def test_what_was_made_is_mended_though_something_stands_in_the_way() -> None:
+    """The uplink went with a boot; the tables were flushed; a port lost its isolation."""
+    lost = replace(swapped("t-a", port=OPEN), listed=())
+    where = context(replace(lost, devices=tuple(d for d in known(lost.devices) if d.name != "eth1")))
+    assert "there is no device eth1 here" in reason(where, "declared")
+    assert "port t-a of br-tenants is not isolated" in reason(where, "declared")
+    blocked, load, isolate = plan(where)
+    assert isinstance(blocked, Blocked)
+    assert isinstance(load, Command)
+    assert "load /etc/hullproof/bridges.nft again" in load.what
+    assert isinstance(isolate, Command)
+    assert isolate.script == "{ bridge link set dev t-a isolated on; } || exit 1"
+    assert isolate.armed
+
+
+def test_a_change_taken_back_is_forgotten_once_nothing_is_left_to_try() -> None:
+    was = Reverted("20260101T000000Z-a1", "2026-01-01T00:02:00Z", "nobody confirmed it")
+    assert plan(context(hardened(reverted=was), on())) == []
+    (forget,) = plan(context(hardened(reverted=was), on(), accept="reverted-network"))
+    assert isinstance(forget, Command)
+    assert forget.script == "rm -f /var/lib/hullproof/reverted-bridges"
 
 
 def test_a_file_that_was_changed_is_written_again() -> None:
