@@ -126,8 +126,8 @@ def _port(port: WantedPort, device: Device) -> Iterator[Move]:
     if port.isolated != isolated:
         on, off = ("on", "off") if port.isolated else ("off", "on")
         says = f"port {name} of {port.bridge} is not isolated" if port.isolated else f"port {name} is isolated"
-        do, undo = (f"bridge link set dev {name} isolated {flag}" for flag in (on, off))
-        yield Move(says, do, undo, port.isolated and device.master == port.bridge)
+        yield Move(says, f"bridge link set dev {name} isolated {on}", f"bridge link set dev {name} isolated {off}",
+                   port.isolated and device.master == port.bridge)  # fmt: skip
 
 
 def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksReading, here: bool) -> Iterator[Move]:
@@ -171,7 +171,7 @@ def address_moves(bridge: str, wanted: Mapping[str, tuple[str, ...]], networks: 
     for address in known(networks.addresses).get(bridge, ()):  # of a time before it had VLANs
         if bridge not in wanted and any(address in addresses for addresses in wanted.values()):
             says = f"{bridge} has the address {address}, which is its VLAN's"
-            yield Move(says, *(f"ip address {verb} {address} dev {bridge}" for verb in ("del", "add")))
+            yield Move(says, f"ip address del {address} dev {bridge}", f"ip address add {address} dev {bridge}")
     for device, addresses in wanted.items():
         for address in addresses:
             if address not in known(networks.addresses).get(device, ()):

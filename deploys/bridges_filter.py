@@ -39,6 +39,7 @@ def filter_text(rules: BridgesRules) -> str:
         ],
         metadata=list(_on_bridges(all_segments)) if rules.metadata else [],
         devices=devices,
+        hidden=list(_hidden(rules, all_segments)),
         to_host=[row for flow in rules.allow if flow.to == HOST for row in _flow(flow, all_segments, devices)],
         between=[*_within(rules, all_segments),
                  *(row for flow in rules.allow if flow.to != HOST for row in _flow(flow, all_segments, devices))],
@@ -236,6 +237,14 @@ def _flow(flow: Allow, all_segments: list[Segment], devices: str) -> Iterator[st
         yield " ".join([*words, "meta l4proto", flow.proto])
     else:
         yield " ".join([*words, flow.proto, "dport", str(flow.port)])
+
+
+def _hidden(rules: BridgesRules, all_segments: list[Segment]) -> Iterator[str]:
+    """Private subnets from which a flow to the world is allowed."""
+    outwards = {flow.from_ for flow in rules.allow if flow.to == WORLD}
+    for segment in all_segments:
+        if segment.name in outwards:
+            yield from (subnet for subnet in segment.subnets if ipaddress.ip_network(subnet).is_private)
 
 
 def _on_bridges(all_segments: list[Segment]) -> Iterator[str]:

@@ -24,7 +24,7 @@ from facts.bridges import (
     BridgesReading,
 )
 from facts.networks import Networks, NetworksReading
-from facts.reading import known
+from facts.reading import UnknownReading, known
 from facts.survey import Survey
 
 CHAIN = "HULLPROOF-BRIDGES"
@@ -32,6 +32,7 @@ FORWARD = "sysctl -q -w net.ipv4.ip_forward"
 # It makes the host a router, and deaf to the advertisements that it may have its own address from.
 SIX = "net.ipv6.conf.all.forwarding is 0, so no IPv6 is routed: turn it on in /etc/sysctl.d once the host's own \
 addresses do not come from router advertisements, or those are accepted all the same (accept_ra=2)"
+READ = ("ip filter", "ip6 filter", "inet firewalld")
 SWITCH = "# Written by hullproof: flows that the policy allows between networks are routed.\nnet.ipv4.ip_forward = 1\n"
 
 
@@ -84,7 +85,7 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
         return failed(f"{' and '.join(left)} left from an earlier policy", None, False, None)
     if not passes(rules):
         return not_applicable("the policy declares no bridge networks")
-    disk = known(reading.files.get(FORWARD_FILE)) == forward_text(rules, networks.default_devices)
+    disk = known(reading.files.get(FORWARD_FILE)) == forward_text(rules, networks.outward_devices)
     reasons = []
     if routes(rules) and known(networks.forwarding4) != 1:
         reasons.append("net.ipv4.ip_forward is 0: nothing is routed")
@@ -101,7 +102,16 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
         reasons.append(f"{SYSCTL_FILE} does not keep forwarding on")
     if reasons:
         return failed("; ".join(reasons), True, disk, live)
+    if unread := _unread(rules, networks):
+        raise UnknownReading(f"nft drops what no rule accepts in {unread}, whose rules are not read")
     return passed("the host passes on what the policy allows", True, disk, live)
+
+
+def _unread(rules: BridgesRules, networks: NetworksReading) -> str:
+    """Chains of other people that may refuse what is allowed. iptables' and firewalld's are known."""
+    hooks = {"input" if flow.to == HOST else "forward" for flow in rules.allow}
+    strange = [guard for guard in known(networks.guards) or () if guard.hook in hooks and guard.table not in READ]
+    return " and ".join(f"the chain {guard.chain} of {guard.table}" for guard in strange)
 
 
 def _left(rules: BridgesRules, reading: BridgesReading) -> dict[str, str]:
@@ -126,7 +136,7 @@ def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: Netw
         yield Blocked("bridges", "forward IPv6, as allowed flows between networks need it", why=SIX)
     yield from plan_firewalld(rules, reading, networks)
     yield from plan_ufw(rules, reading, networks)
-    text, before = forward_text(rules, networks.default_devices), known(reading.files.get(FORWARD_FILE))
+    text, before = forward_text(rules, networks.outward_devices), known(reading.files.get(FORWARD_FILE))
     if passes(rules) and text != before:
         yield WriteFile("bridges", f"have a FORWARD policy of DROP pass what is allowed ({FORWARD_FILE})",
                         path=FORWARD_FILE, text=text, before=before, activate=APPLY)  # fmt: skip

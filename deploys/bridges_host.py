@@ -134,7 +134,7 @@ def _connection(rules: BridgesRules, reading: BridgesReading, networks: Networks
             if port in beneath and device and device.master != net.bridge:
                 yield f"{name}: {port} carries your own SSH connection, and as a port of {net.bridge} would cut it"
     for segment in segments(rules):
-        if segment.device == carrier and not _admits_ssh(rules, segment):
+        if segment.device == carrier and not _admits_ssh(rules, segment, known(reading.ssh_port)):
             yield f"{segment.name}: your own SSH connection comes in by {carrier}, and no flow to host lets it"
 
 
@@ -149,9 +149,9 @@ def _beneath(device: str, reading: BridgesReading) -> Iterator[str]:
         name = found.parent if found else None
 
 
-def _admits_ssh(rules: BridgesRules, segment: Segment) -> bool:
+def _admits_ssh(rules: BridgesRules, segment: Segment, port: int | None) -> bool:
     flows = [flow for flow in rules.allow if flow.from_ == segment.name and flow.to == HOST]
-    return any(flow.proto == "any" or (flow.proto == "tcp" and flow.port in (None, 22)) for flow in flows)
+    return any(flow.proto == "any" or (flow.proto == "tcp" and flow.port in (None, port)) for flow in flows)
 
 
 def _modules(rules: BridgesRules, networks: NetworksReading) -> Iterator[str]:

@@ -78,7 +78,7 @@ def _subnets(segment: Segment | None) -> tuple[str, ...]:
 
 def _devices(end: str, segment: Segment | None, networks: NetworksReading) -> tuple[str, ...]:
     if end == WORLD:
-        return networks.default_devices
+        return networks.outward_devices
     return (segment.device if segment else "",)  # "": the host itself
 
 

@@ -155,7 +155,9 @@ class Allow(Part):
     """A flow between two segments that otherwise do not meet; answers come back."""
 
     from_: str = Field(alias="from", description="a segment (NETWORK or NETWORK.VLAN) or world")
-    to: str = Field(description="a segment, host (the host's own services) or world (whatever is no segment)")
+    to: str = Field(
+        description="a segment, host (its own services) or world (what is no segment; private addresses as the host's)"
+    )
     proto: Literal["tcp", "udp", "icmp", "any"] = Field("any", description="icmp: of IPv4 and IPv6")
     port: Annotated[int, Field(ge=1, le=65535)] | None = Field(None, description="the destination port of tcp or udp")
 

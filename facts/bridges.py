@@ -66,6 +66,7 @@ class Device(Jsonable):
 class BridgesReading(Jsonable):
     devices: tuple[Device, ...] | Unknown
     client: str | Unknown | None  # the address that the survey's connection comes from; None: not by SSH
+    ssh_port: int | Unknown | None  # where it came to
     files: dict[str, str | Unknown | None]  # our own files' texts: the fixed ones, and those of the network manager
     unit_enabled: bool
     nft: bool  # the tool is there
@@ -131,6 +132,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
         return BridgesReading(
             devices=_devices(section, switches if isinstance(switches, tuple) else ()),
             client=connection.client(section),
+            ssh_port=connection.port(section),
             files={path: section.file(path) for path in (*OUR_FILES, *_written(section))},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
             nft="tables" in section.blocks,

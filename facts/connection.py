@@ -18,8 +18,20 @@ run ssh ssh "$@"
 
 def client(section: Section) -> str | Unknown | None:
     """The address that the connection comes from; None where the survey did not come by SSH."""
+    words = _words(section)
+    return words[0] if isinstance(words, list) else words
+
+
+def port(section: Section) -> int | Unknown | None:
+    """The port of this host that it came to."""
+    words = _words(section)
+    return int(words[3]) if isinstance(words, list) else words
+
+
+def _words(section: Section) -> list[str] | Unknown | None:
+    """The client's address and port, ours and its port."""
     block = known(section.block("ssh"))
     words = block.text.strip().partition("=")[2].split()
     if block.status and not words:
         return None
-    return words[0] if len(words) == 4 else Unknown("SSH_CONNECTION makes no sense")
+    return words if len(words) == 4 and words[3].isdigit() else Unknown("SSH_CONNECTION makes no sense")

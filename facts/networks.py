@@ -69,6 +69,15 @@ class Route(Jsonable):
 
 
 @dataclass(frozen=True)
+class Guard(Jsonable):
+    """A chain of nft's that drops what no rule of it accepts."""
+
+    hook: str  # input or forward
+    table: str  # "inet filter"
+    chain: str
+
+
+@dataclass(frozen=True)
 class NetworksReading(Jsonable):
     bridges: tuple[Bridge, ...] | Unknown
     vlans: tuple[Vlan, ...] | Unknown
@@ -86,6 +95,7 @@ class NetworksReading(Jsonable):
     filter4: Filter | Unknown | None  # iptables; None: not installed
     filter6: Filter | Unknown | None
     tables: tuple[str, ...] | Unknown | None  # nft: "inet firewalld"; None: nft is not installed
+    guards: tuple[Guard, ...] | Unknown | None  # of nft; None: not installed
     dropped: tuple[str, ...] | Unknown  # bridges whose ports our own nft table keeps apart, live
     files: dict[str, str | Unknown | None]  # our own files' texts
     unit_enabled: bool
@@ -97,6 +107,12 @@ class NetworksReading(Jsonable):
         """The devices that carry the default routes."""
         routes = () if isinstance(self.routes, Unknown) else self.routes
         return tuple(sorted({route.device for route in routes if route.destination == "default"}))
+
+    @property
+    def outward_devices(self) -> tuple[str, ...]:
+        """Those by which other routers are reached."""
+        routes = () if isinstance(self.routes, Unknown) else self.routes
+        return tuple(sorted({route.device for route in routes if route.destination == "default" or route.gateway}))
 
 
 class Networks(SectionFact[NetworksReading]):
@@ -120,10 +136,8 @@ run settings grep -HE "^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]
   /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
 run filter4 iptables-save -t filter
 run filter6 ip6tables-save -t filter
-tables=$(nft list tables 2>&1); run tables kept "$tables" $?
-case "$tables
-" in *'table bridge hullproof
-'*) run ours nft list table bridge hullproof;; esac
+tables=$(nft list chains 2>&1); run tables kept "$tables" $?
+case "$tables" in *'table bridge hullproof {'*) run ours nft list table bridge hullproof;; esac
 show """
         + f"{' '.join(FILES)}\n"
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
@@ -160,6 +174,7 @@ run netplan ls -d /etc/netplan/*.yaml
             filter4=_filter(section.block("filter4")),
             filter6=_filter(section.block("filter6")),
             tables=_tables(section.block("tables")),
+            guards=_guards(section.block("tables")),
             dropped=_dropped(section),
             files={path: section.file(path) for path in FILES},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
@@ -280,8 +295,20 @@ def _tables(block: Block | Unknown) -> tuple[str, ...] | Unknown | None:
     if block.status == 127:
         return None
     if block.status != 0:
-        return Unknown(f"nft list tables: {block.complaint}")
-    return tuple(line[len("table ") :].strip() for line in block.text.splitlines() if line.startswith("table "))
+        return Unknown(f"nft list chains: {block.complaint}")
+    return tuple(re.findall(r"^table (\S+ \S+)", block.text, re.MULTILINE))
+
+
+def _guards(block: Block | Unknown) -> tuple[Guard, ...] | Unknown | None:
+    tables = _tables(block)
+    if not isinstance(tables, tuple) or isinstance(block, Unknown):
+        return tables if isinstance(tables, Unknown) else None
+    found: list[Guard] = []
+    for part in re.split(r"^table ", block.text, flags=re.MULTILINE)[1:]:
+        table = " ".join(part.split()[:2])
+        chains = re.findall(r"chain (\S+) \{\s*type filter hook (input|forward) priority [^;]*; policy drop;", part)
+        found += [Guard(hook, table, chain) for chain, hook in chains]
+    return tuple(found)
 
 
 def _dropped(section: Section) -> tuple[str, ...] | Unknown:

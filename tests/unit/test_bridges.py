@@ -73,7 +73,7 @@ ADDRESSES = {"lo": ("127.0.0.1/8",), "eth0": ("10.0.2.15/24",)}
 
 def reading(**more: Any) -> BridgesReading:
     values: dict[str, Any] = {
-        "devices": BARE, "client": "10.0.2.2", "files": dict.fromkeys(OUR_FILES),
+        "devices": BARE, "client": "10.0.2.2", "ssh_port": 22, "files": dict.fromkeys(OUR_FILES),
         "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "firewalld": None, "ufw": None,
         "reverted": None, "interfaces": (), "switches": None, "switch_enabled": False,
     }  # fmt: skip

@@ -85,10 +85,36 @@ def test_addresses_belong_to_their_port() -> None:
     assert eui64(MAC) == "fe80::ff:fe00:800b"
 
 
+def test_tagged_frames_come_in_by_no_port_whether_the_bridge_knows_vlans_or_not() -> None:
+    text = filter_text(RULES)
+    for name in ("from-tenants", "from-web"):
+        assert "ether type { 8021q, 8021ad } drop" in chain(text, name)
+    rows = chain(text, "from-web")
+    assert rows.index('iifname "eth1" return') < rows.index("ether type { 8021q, 8021ad } drop"), "but by the uplink"
+
+
+def test_the_world_answers_private_addresses_through_the_host() -> None:
+    assert "masquerade" not in filter_text(RULES)
+    flow = Allow.model_validate({"from": "web.10", "to": "world"})
+    text = filter_text(replace_rules(allow=(FLOW, flow)))
+    devices = '{ "br-tenants", "br-web.10", "br-web.20" }'
+    assert chain(text, "postrouting")[1:] == [f"ip saddr 10.81.10.0/24 oifname != {devices} masquerade"]
+    public = RULES.networks["tenants"].model_copy(update={"subnets": ("8.8.8.0/24", "fd00:80::/64"), "ports": {}})
+    rules = BridgesRules(
+        networks={"tenants": public}, allow=(Allow.model_validate({"from": "tenants", "to": "world"}),)
+    )
+    assert chain(filter_text(rules), "postrouting")[1:] == [
+        'ip6 saddr fd00:80::/64 oifname != { "br-tenants" } masquerade'
+    ]
+
+
 def test_only_the_metadata_address() -> None:
     rules = BridgesRules(metadata="closed")
     text = filter_text(rules)
-    assert chain(text, "prerouting")[1:] == []
+    bridged = chain(text, "prerouting")
+    assert bridged[1:] == ["ip daddr 169.254.169.254 drop", "ip6 daddr fd00:ec2::254 drop"], (
+        "on a link or an uplink too"
+    )
     assert 'meta iifkind "bridge" ip daddr 169.254.169.254 drop' in text
     assert "hook input" not in text
     where = context(rules=rules)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from deploys.bridges_forward import forward_text
 from deploys.bridges_rules import Allow
 from deploys.bridges_ufw import ufw_rule
 from deploys.engine.change import Blocked, Change, Command
 from deploys.engine.control import State
 from facts.forward import Filter
-from facts.networks import NetworksReading
+from facts.networks import Guard, NetworksReading, Route
 from facts.reading import Unknown
 from tests.unit.test_bridges import PASSING, RULES, context, hardened, on, plan, reason, replace_rules, state
 
@@ -112,6 +113,22 @@ def test_somebody_elses_rule_is_named_and_left(rule: str, says: str) -> None:
     (blocked,) = commands(plan(where))
     assert isinstance(blocked, Blocked)
     assert rule in blocked.why
+
+
+@pytest.mark.parametrize(("hook", "unread"), [("input", True), ("forward", True), ("output", False)])
+def test_what_other_tables_of_nft_refuse_is_not_known(hook: str, unread: bool) -> None:
+    where = context(hardened(), on(guards=(Guard(hook, "inet filter", "mine"), Guard(hook, "ip filter", "INPUT"))))
+    assert state(where, "forwarding") is (State.UNKNOWN if unread else State.PASS)
+    if unread:
+        assert "in the chain mine of inet filter, whose rules are not read" in reason(where, "forwarding")
+
+
+def test_the_world_is_beyond_every_router() -> None:
+    out = Allow.model_validate({"from": "tenants", "to": "world"})
+    rules, routes = replace_rules(allow=(*RULES.allow, out)), (Route("10.0.0.0/8", "eth2", "10.9.9.1"),)
+    where = context(hardened(rules), on(routes=routes), rules)
+    assert "iptables refuses tenants -> world (any): FORWARD policy DROP" in reason(where, "forwarding")
+    assert "  pass br-tenants eth2" in forward_text(rules, on(routes=routes).outward_devices)
 
 
 @pytest.mark.parametrize(

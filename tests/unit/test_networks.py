@@ -61,6 +61,7 @@ def reading(**more: Any) -> NetworksReading:
         "modules_blocked": (),
         "devices_blocked": (),
         "filter4": table(),
+        "guards": (),
         "filter6": Filter("ACCEPT", "ACCEPT", ()),
         "tables": (),
         "dropped": (),
