@@ -22,7 +22,7 @@ SIBLINGS |= {"t-b arp", "t-x arp", "l-b raw-l-b", "l-b ip4-l-b", "flow sibling",
 SPOOFS = {f"host {what}" for what in ("mac-spoof", "mac-made-up", "ip-spoof", "ip-foreign", "arp-gateway",
                                       "arp-sibling", "ra", "na-gateway")}  # fmt: skip
 VLANS = {"db vlan-ip4", "db vlan-raw", "web-b vlan-raw", "db trunk-none"}
-VLANS |= {f"{to} {what}" for to in ("web-b", "db") for what in ("tagged-20", "double")}
+VLANS |= {f"{to} {what}" for to in ("web-b", "db", "out") for what in ("tagged-20", "double")}
 SERVICES = {"flow other-port", "flow back", "flow host-service", "flow host-service6", "flow metadata"}
 ATTACKS = SIBLINGS | SPOOFS | VLANS | SERVICES
 ALLOWED = {"flow allowed", "flow host-allowed", "flow neighbour", "host honest", "host honest-b", "db trunk-20",
