@@ -14,6 +14,7 @@ from deploys.engine.arrange import PACKAGES, Step, arrange
 from deploys.engine.change import Change, Context, Install, Service, Subject
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding, State, judge
+from deploys.engine.logins import await_login, logins
 from deploys.engine.policy import Policy
 from deploys.engine.reboot import Reboot, wait
 from deploys.engine.report import HostReport, Status, change_json
@@ -24,6 +25,7 @@ from facts.survey import Survey, survey_script
 from facts.system import System, SystemReading
 
 SURVEY_SECONDS = 180
+LOGIN_SECONDS = journal.ARMED_SECONDS - 20  # and time to confirm
 STEP_SECONDS = 1800  # an installation on a slow host
 
 
@@ -128,7 +130,7 @@ class Session:
     def _execute(self, step: Step) -> bool:
         compiled = journal.compile_step(step, self.run, self.entries + 1)
         self.entries += len(compiled.entries)
-        before = len(self.done)
+        before, sessions = len(self.done), logins(self.host) if step.armed else frozenset()
         try:
             lines = transport.execute(self.host, compiled.script, STEP_SECONDS)
         except transport.Unreachable as error:
@@ -143,16 +145,17 @@ class Session:
             return made
         if not made:
             self.errors.append(f"{step.name}: what it had changed until then was taken back")
-        if made and self._made_to_last(step):
+        if made and self._made_to_last(step, sessions):
             return True
         del self.done[before:]
         return False
 
-    def _made_to_last(self, step: Step) -> bool:
+    def _made_to_last(self, step: Step, sessions: frozenset[str]) -> bool:
         """Confirm an armed step over a fresh connection; where there is none, wait until the host took it back."""
         script, nonce = journal.confirm_script(self.run["id"], step.name)
         try:
             self.reconnect()
+            await_login(self.host, sessions, LOGIN_SECONDS, lambda text: self.host.log(f"{step.name}: {text}"))
             said = journal.parse_answer(transport.execute(self.host, script, SURVEY_SECONDS), nonce)
         except transport.Unreachable as error:
             self.errors.append(f"{step.name}: could not be confirmed over a fresh connection ({error})")
