@@ -117,10 +117,12 @@ def _notes(kernel: KernelReading, needed: bool) -> list[str]:
 def surplus(kernel: KernelReading, keep: int, coming: int) -> list[str]:
     """The releases that are too many when `coming` more arrive: the oldest first, never the running one, the default
     one or the newest."""
-    found = [package.release for package in alike(kernel)]
-    spared = {kernel.release, kernel.boot.release, *found[-1:]}
-    many = len(found) + coming - keep
-    return [release for release in found if release not in spared][: max(0, many)]
+    packages = alike(kernel)
+    spared = {kernel.release, kernel.boot.release, *(package.release for package in packages[-1:])}
+    # One that did not pass is nothing to go back to, so it goes before those that may be.
+    ordered = sorted(packages, key=lambda package: not rejected(kernel, package))
+    many = len(packages) + coming - keep
+    return [package.release for package in ordered if package.release not in spared][: max(0, many)]
 
 
 def old_kernels(survey: Survey, policy: Policy) -> Verdict:

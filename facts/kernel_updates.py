@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from facts.kernel_packages import flavour, locked, release_of
+from facts.kernel_packages import brought, flavour, locked, release_of
 from facts.reading import Jsonable, Section, Unknown
 from facts.versions import compare_versions, version_key
 
@@ -42,6 +42,7 @@ class Offer(Jsonable):
     newest: str  # the highest version there is; above `candidate` where a pin keeps it away
     security: bool  # whether something newer than what is installed comes from a security archive
     held: bool
+    release: str = ""  # what `uname -r` says of the candidate; "" where it is not known
 
     @property
     def newer(self) -> bool:
@@ -123,9 +124,11 @@ def _offers(section: Section, kind: str) -> tuple[Offer, ...] | Unknown:
     text = section.text("policy")
     if isinstance(text, Unknown):
         return Unknown(f"what apt offers is not known: {text.unknown}")
-    ours = _packages(section, kind)
+    ours, releases = _packages(section, kind), brought(section, kind)
     tables = (_table(part, ours) for part in re.split(r"\n(?=\S)", text))
-    return tuple(offer for offer in tables if offer)
+    return tuple(
+        replace(offer, release=releases.get((offer.package, offer.candidate), "")) for offer in tables if offer
+    )
 
 
 def _packages(section: Section, kind: str) -> dict[str, bool]:
@@ -174,18 +177,18 @@ def _dnf_offers(section: Section) -> tuple[Offer, ...] | Unknown:
     dnf, rows = section.text("dnf"), section.blocks["rpm"].text.splitlines()
     if isinstance(dnf, Unknown):
         return Unknown(f"what dnf offers is not known: {dnf.unknown}")
-    installed = [row.split("|")[1] for row in rows if row.startswith("kernel-core|") and row.count("|") == 3]
+    installed = [row.split("|")[1:3] for row in rows if row.startswith("kernel-core|") and row.count("|") == 3]
     if not installed:
         return ()
     security = section.text("dnf-security")
     versions, fixes = (
-        [] if isinstance(text, Unknown) else [row.split("|")[1] for row in text.splitlines() if row.count("|") == 2]
+        [] if isinstance(text, Unknown) else [row.split("|")[1:] for row in text.splitlines() if row.count("|") == 2]
         for text in (dnf, security)
     )
-    newest = max(installed, key=version_key)
-    best = max([newest, *versions], key=version_key)
-    secure = any(compare_versions(fix, newest) > 0 for fix in fixes)
-    return (Offer("kernel-core", newest, best, best, secure, locked(section)),)
+    newest = max((version for version, _ in installed), key=version_key)
+    best, arch = max([*installed, *versions], key=lambda row: version_key(row[0]))
+    secure = any(compare_versions(fix, newest) > 0 for fix, _ in fixes)
+    return (Offer("kernel-core", newest, best, best, secure, locked(section), f"{best}.{arch}"),)
 
 
 def _half(section: Section) -> tuple[str, ...]:

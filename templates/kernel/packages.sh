@@ -44,15 +44,19 @@ room() { # as much as the running kernel takes, and a bit more
 bootable() { # what was installed could be booted; otherwise the next boot must not take it
   set -- $(newest)
   why=$(check_image "$1") || {
-    choose "$(uname -r)" >/dev/null 2>&1 && default="$(uname -r) stays the default" || default="and it may be GRUB's default"
+    back=$(uname -r)
+    [ "$1" != "$back" ] || back=$(kernels | grep -Fv "$1 " | sort -V | tail -n 1 | cut -d ' ' -f 1) # its own files were replaced
+    choose "$back" >/dev/null 2>&1 && default="$back is the default" || default="and it may be GRUB's default"
     die "$1 was installed and could not be booted: $why; $default"
   }
   [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, and GRUB's menu has no entry for it"
   put "$S/upgraded" "$(uname -r)"
 }
 
-prune() { # RELEASE...
+prune() { # KEEP RELEASE...: as long as more than KEEP are installed, whatever was planned
+  keep=$1; shift
   for release; do
+    [ "$(kernels | grep -c .)" -gt "$keep" ] || { echo "no more than $keep kernels are installed: $release stays"; return 0; }
     [ "$release" != "$(uname -r)" ] || die "$release runs: it was not removed"
     entry=$(entry_of "$release")
     [ -z "$entry" ] || ! environment list 2>/dev/null | grep -Fqx "saved_entry=$entry" || die "$release is GRUB's default: it was not removed"

@@ -18,7 +18,7 @@ from tests.lab.roots import HOST_PATH, Root, root
 SETUP = Path(__file__).with_name("deb_host.sh")
 OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
 META = "linux-image-cloud-amd64"
-OFFER = Offer(META, "6.1.176-1", "6.1.192-2", "6.1.192-2", security=True, held=False)
+OFFER = Offer(META, "6.1.176-1", "6.1.192-2", "6.1.192-2", security=True, held=False, release=NEW)
 UPGRADE = f"upgrade 1 {META}"
 BACK = f"""
 rm -rf /etc/apt/preferences.d/* /srv/configures; apt-mark -q unhold {META}

@@ -71,21 +71,30 @@ def test_what_was_finished_has_to_be_bootable_though_nothing_else_is_offered(apt
     (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
     (apt.root / "bin/apt-get").write_text('#!/bin/sh\necho "$*" >>"$ROOT/apt"\n')
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert (done.returncode, f"{OLD} stays the default" in done.stdout) == (1, True)
+    assert (done.returncode, f"{OLD} is the default" in done.stdout) == (1, True)
 
 
 def test_a_kernel_that_was_installed_and_cannot_be_booted_is_no_default(apt: Host) -> None:
     (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
     assert done.returncode != 0
-    assert f"{OLD} stays the default" in done.stdout
+    assert f"{OLD} is the default" in done.stdout
+    assert apt.grub() == {"saved_entry": OLD_ENTRY}
+
+
+def test_where_the_running_kernel_was_replaced_by_what_cannot_be_booted_another_is_the_default(apt: Host) -> None:
+    apt.put("packages", f"installed linux-image-{OLD} {OLD_VERSION}\ninstalled linux-image-{NEW} {NEW_VERSION}")
+    apt.put("uname", NEW)
+    (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
+    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
+    assert (done.returncode, f"{OLD} is the default" in done.stdout) == (1, True)
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 
 def test_it_is_no_default_either_where_grub_could_not_boot_it_once(apt: Host) -> None:
     apt.put("abstraction", "lvm")
     (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
-    assert f"{OLD} stays the default" in apt.packages("upgrade 1 linux-image-cloud-amd64").stdout
+    assert f"{OLD} is the default" in apt.packages("upgrade 1 linux-image-cloud-amd64").stdout
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 
@@ -107,10 +116,21 @@ def test_nothing_newer_is_no_failure(apt: Host) -> None:
 
 
 def test_old_kernels_go_but_never_the_running_or_the_default_one(apt: Host) -> None:
-    assert f"{OLD} runs" in apt.packages(f"prune {OLD}").stdout
+    three = [f"installed linux-image-{release} {version}" for release, version in
+             (("6.1.0-40-cloud-amd64", "6.1.40-1"), (OLD, OLD_VERSION), (NEW, NEW_VERSION))]  # fmt: skip
+    apt.put("packages", "\n".join(three))
+    assert f"{OLD} runs" in apt.packages(f"prune 2 {OLD}").stdout
     apt.sh(f"environment set saved_entry='{NEW_ENTRY}'")
-    assert f"{NEW} is GRUB's default" in apt.packages(f"prune {NEW}").stdout
+    assert f"{NEW} is GRUB's default" in apt.packages(f"prune 2 {NEW}").stdout
     assert apt.get("apt") == ""
-    apt.put("packages", "installed linux-image-6.1.0-40-cloud-amd64 6.1.40-1")
-    assert apt.packages("prune 6.1.0-40-cloud-amd64").returncode == 0
+    assert apt.packages("prune 2 6.1.0-40-cloud-amd64").returncode == 0
     assert "purge linux-image-6.1.0-40-cloud-amd64" in apt.get("apt")
+
+
+def test_no_kernel_goes_before_the_one_that_it_makes_room_for_is_there(apt: Host) -> None:
+    """Apt had no newer one in the end."""
+    apt.put(
+        "packages", f"installed linux-image-6.1.0-40-cloud-amd64 6.1.40-1\ninstalled linux-image-{OLD} {OLD_VERSION}"
+    )
+    done = apt.packages("prune 2 6.1.0-40-cloud-amd64")
+    assert (done.returncode, "6.1.0-40-cloud-amd64 stays" in done.stdout, apt.get("apt")) == (0, True, "")
