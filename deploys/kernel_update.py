@@ -116,13 +116,17 @@ def _notes(kernel: KernelReading, needed: bool) -> list[str]:
 
 def surplus(kernel: KernelReading, keep: int, coming: int) -> list[str]:
     """The releases that are too many when `coming` more arrive: the oldest first, never the running one, the default
-    one or the newest."""
+    one, the newest, or one that is held."""
     packages = alike(kernel)
-    spared = {kernel.release, kernel.boot.release, *(package.release for package in packages[-1:])}
+    spared = {kernel.release, kernel.boot.release, *_held(kernel), *(package.release for package in packages[-1:])}
     # One that did not pass is nothing to go back to, so it goes before those that may be.
     ordered = sorted(packages, key=lambda package: not rejected(kernel, package))
     many = len(packages) + coming - keep
     return [package.release for package in ordered if package.release not in spared][: max(0, many)]
+
+
+def _held(kernel: KernelReading) -> list[str]:
+    return [package.release for package in alike(kernel) if package.held]
 
 
 def old_kernels(survey: Survey, policy: Policy) -> Verdict:
@@ -130,9 +134,10 @@ def old_kernels(survey: Survey, policy: Policy) -> Verdict:
     if keep is None:
         return not_applicable("the policy does not say how many kernels are kept")
     kernel = survey[Kernel]
-    found = [package.release for package in alike(kernel)]
+    found, held = len(alike(kernel)), _held(kernel)
     extra = surplus(kernel, keep, 0)
+    left_alone = f"; held, and left alone: {', '.join(held)}" if held and found > keep else ""
     if extra:
-        return failed(f"{len(found)} kernels are installed, {keep} are kept: {', '.join(extra)} can go",
-                      keep, len(found), len(found))  # fmt: skip
-    return passed(f"{len(found)} kernels are installed, {keep} are kept", keep, len(found), len(found))
+        reason = f"{found} kernels are installed, {keep} are kept: {', '.join(extra)} can go{left_alone}"
+        return failed(reason, keep, found, found)
+    return passed(f"{found} kernels are installed, {keep} are kept{left_alone}", keep, found, found)

@@ -61,7 +61,11 @@ prune() { # KEEP RELEASE...: as long as more than KEEP are installed, whatever w
     entry=$(entry_of "$release")
     [ -z "$entry" ] || ! environment list 2>/dev/null | grep -Fqx "saved_entry=$entry" || die "$release is GRUB's default: it was not removed"
     if command -v apt-get >/dev/null 2>&1; then
-      apt purge $(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "linux-*-$release" | sed -n 's/^installed //p')
+      there=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "linux-*-$release" | sed -n 's/^installed //p')
+      [ -n "$there" ] || continue # it is gone already
+      held=$(apt-mark showhold $there) || die "whether $release is held is not known: it was not removed"
+      [ -z "$held" ] || { echo "$held is held: $release stays"; continue; } # its headers may be
+      apt purge $there
     else
       dnf -q -y remove $(rpm -qa 'kernel*' | grep -F -- "-$release")
     fi || die "$release could not be removed"

@@ -95,6 +95,16 @@ def test_a_hold_and_a_pin_are_seen(host: Root) -> None:
     assert (offer.candidate, offer.newest, offer.pinned) == ("6.1.176-1", "6.1.192-2", True)
 
 
+def test_an_old_kernel_whose_package_is_held_stays_and_another_goes(host: Root) -> None:
+    host.call(UPGRADE)
+    host.sh(f"apt-mark -q hold linux-image-{NEW}")
+    assert f"linux-image-{NEW} is held" in host.call(f"prune 1 {NEW}")
+    assert releases(host.look()) == [OLD, NEW]
+    host.sh(f"apt-mark -q unhold linux-image-{NEW}")
+    host.call(f"prune 1 {NEW}")
+    assert releases(host.look()) == [OLD]
+
+
 def test_lists_that_cannot_be_refreshed_are_an_error(host: Root) -> None:
     done = host.sh(f"mv /srv/debs/dists /srv/away\n({library('packages')}\n{UPGRADE}\n)\nmv /srv/away /srv/debs/dists")
     assert "the package lists could not be refreshed" in done.stdout

@@ -26,6 +26,8 @@ def apt(tmp_path: Path) -> Host:
     (host.root / "bin/apt-get").chmod(0o755)
     (host.root / "bin/dpkg").write_text('#!/bin/sh\ncase $1 in --audit) cat "$ROOT/audit" 2>/dev/null; : ;;\n'
         f'--force*) echo "dpkg $*" >>"$ROOT/apt" ;;\n*) {STUBS["dpkg"]} ;;\nesac\n')  # fmt: skip
+    (host.root / "bin/apt-mark").write_text('#!/bin/sh\ncat "$ROOT/held" 2>/dev/null; :\n')
+    (host.root / "bin/apt-mark").chmod(0o755)
     return host
 
 
@@ -125,6 +127,15 @@ def test_old_kernels_go_but_never_the_running_or_the_default_one(apt: Host) -> N
     assert apt.get("apt") == ""
     assert apt.packages("prune 2 6.1.0-40-cloud-amd64").returncode == 0
     assert "purge linux-image-6.1.0-40-cloud-amd64" in apt.get("apt")
+
+
+def test_a_kernel_stays_of_which_a_package_is_held(apt: Host) -> None:
+    releases = ("6.1.0-40-cloud-amd64", "6.1.0-45-cloud-amd64", OLD)
+    apt.put("packages", "\n".join(f"installed linux-image-{release} 1" for release in releases))
+    apt.put("held", "linux-headers-6.1.0-40-cloud-amd64")
+    done = apt.packages("prune 2 6.1.0-40-cloud-amd64")
+    assert (done.returncode, apt.get("apt")) == (0, "")
+    assert "linux-headers-6.1.0-40-cloud-amd64 is held: 6.1.0-40-cloud-amd64 stays" in done.stdout
 
 
 def test_no_kernel_goes_before_the_one_that_it_makes_room_for_is_there(apt: Host) -> None:

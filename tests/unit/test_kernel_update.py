@@ -165,6 +165,29 @@ def test_old_kernels(packages: tuple[Package, ...], keep: int | None, state: Sta
     assert goes in found.reason
 
 
+HELD = replace(OLDER[0], held=True)
+
+
+@pytest.mark.parametrize(
+    ("packages", "state", "words"),
+    [
+        ((HELD, OLDER[1], package(OLD, "6.1.176-1")), State.FAIL, "6.1.0-45-cloud-amd64 can go; held, and left alone"),
+        ((HELD, replace(OLDER[1], held=True), package(OLD, "6.1.176-1")), State.PASS,
+         "3 kernels are installed, 2 are kept; held, and left alone: 6.1.0-40-cloud-amd64, 6.1.0-45-cloud-amd64"),
+        ((HELD, package(OLD, "6.1.176-1")), State.PASS, "2 kernels are installed, 2 are kept"),
+    ],
+)  # fmt: skip
+def test_a_kernel_that_is_held_is_not_removed_and_keeps_no_update_back(
+    packages: tuple[Package, ...], state: State, words: str
+) -> None:
+    reading = kernel(packages=packages, offers=(META,))
+    found = verdict("kernel.old-kernels", reading, keep=2)
+    assert (found.state, words in found.reason) == (state, True), found.reason
+    planned = calls(plan(reading, update="all", reboot="never", keep=2))
+    assert "upgrade 0 linux-image-cloud-amd64" in planned
+    assert not any("6.1.0-40" in call for call in planned)
+
+
 def test_an_update_without_a_reboot_installs_and_touches_nothing_else() -> None:
     (install,) = plan(kernel(offers=(META,)), update="security", running="newest-installed", reboot="never")
     assert isinstance(install, Command)
