@@ -53,6 +53,8 @@ def update(survey: Survey, policy: Policy) -> Verdict:
         return failed(what, declared, disk, live)
     if pinned := [offer for offer in offers if offer.pinned and wanted(offer, declared)]:
         return failed(f"{pinned[0].newest} is there, and a pin keeps it from {pinned[0].package}", declared, disk, live)
+    if updates.unrefreshed:  # some lists may be new for all that, and the one that counts old
+        return failed(f"the package lists could not be refreshed on {updates.unrefreshed}", declared, disk, live)
     age = (survey[System].clock - known(updates.lists)) // 86400
     if age >= STALE_DAYS:
         return failed(f"the package lists are {age} days old: what is offered now is not known", declared, disk, live)

@@ -26,7 +26,8 @@ run lists stat -c '%Y %n' {STATE}/lists /var/lib/apt/periodic/update-success-sta
 run room df -Pk /boot
 run sizes stat -c '%s %n' /boot/vmlinuz-$release /boot/initrd.img-$release /boot/initramfs-$release.img
 have needrestart && run needrestart timeout 10 needrestart -b -k -r l
-for f in {STATE}/last {STATE}/rejected {STATE}/trial/release {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
+for f in {STATE}/last {STATE}/rejected {STATE}/unrefreshed {STATE}/trial/release \
+  {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
   [ -e $f ] && show $f
 done
 """
@@ -70,6 +71,7 @@ class Trial(Jsonable):
 class Updates(Jsonable):
     offers: tuple[Offer, ...] | Unknown
     lists: int | Unknown  # when the package lists were last refreshed; seconds since the epoch
+    unrefreshed: str  # when and why our own last refresh of them failed; "" where it did not
     half: tuple[str, ...]  # image packages that were not installed to the end
     free: int | Unknown  # kB in /boot
     needed: int | Unknown  # kB that the running kernel takes in /boot
@@ -80,14 +82,15 @@ class Updates(Jsonable):
     gate: Mapping[str, str | Unknown | None]  # the boot gate's files as they are; None: not there
 
 
-NONE = Updates(Unknown("not asked"), Unknown("not asked"), (), Unknown("not asked"), Unknown("not asked"), "", "", None,
-               (), {})  # fmt: skip
+NONE = Updates(Unknown("not asked"), Unknown("not asked"), "", (), Unknown("not asked"), Unknown("not asked"), "", "",
+               None, (), {})  # fmt: skip
 
 
 def parse(section: Section, release: str) -> Updates:
     return Updates(
         offers=_offers(section, flavour(release)),
         lists=_lists(section),
+        unrefreshed=_line(section, f"{STATE}/unrefreshed"),
         half=_half(section),
         free=_free(section),
         needed=_needed(section),

@@ -1,7 +1,21 @@
 # Kernel packages: the newest installed, old ones removed. Stands after trial.sh in one script.
 
-export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l # whose hook would restart services where it is set to
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=l # whose hook would restart services where it is set to
 apt() { apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; }
+
+refresh() { # the package lists: those that could not be had are no lists of what is offered now
+  if command -v apt-get >/dev/null 2>&1; then # 0 where a mirror is out of reach; older apts do not know the option
+    said=$(apt -o APT::Update::Error-Mode=any update 2>&1) && ! printf '%s\n' "$said" | grep -Eq '^[WE]: (Failed to fetch|Some index files)'
+  else # a repository may be set to be left out quietly
+    said=$(dnf -q --refresh --setopt='*.skip_if_unavailable=0' makecache 2>&1)
+  fi || {
+    why=$(printf '%s\n' "$said" | grep -E 'Failed to (fetch|download)|^E(rror)?:' | head -n 1)
+    why=${why:-$(printf '%s\n' "$said" | tail -n 1)}
+    put "$S/unrefreshed" "$(date -u +%Y-%m-%d): $why"
+    die "the package lists could not be refreshed: $why"
+  }
+  rm -f "$S/unrefreshed"; : >"$S/lists"
+}
 
 upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes alone (apt: the controller has seen to that)
   security=$1; shift
@@ -9,8 +23,7 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
   if command -v apt-get >/dev/null 2>&1; then
     cut=$(dpkg --audit) # what was cut off midway is brought to its end first
     [ -z "$cut" ] || dpkg --force-confold --configure -a || exit 1
-    apt update || die "the package lists could not be refreshed"
-    : >"$S/lists"
+    refresh
     [ -z "$cut" ] || finish_cut || die "an installation that was cut off midway could not be finished"
     plan=$(apt -s --only-upgrade install "$@") || die "apt cannot do it: $plan"
     if printf '%s\n' "$plan" | grep -q '^Inst linux-image-'; then # the image, or what asks for it where that is there already
@@ -20,9 +33,9 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
       echo "no newer kernel is offered"; return 0
     fi
   else
+    refresh
     room
-    dnf -q -y --refresh $([ "$security" != 1 ] || echo --security) upgrade "$@" || die "the kernel could not be installed"
-    : >"$S/lists"
+    dnf -q -y $([ "$security" != 1 ] || echo --security) upgrade "$@" || die "the kernel could not be installed"
   fi
   bootable
 }

@@ -111,6 +111,27 @@ def test_lists_that_cannot_be_refreshed_are_an_error(host: Root) -> None:
     assert releases(host.look()) == [OLD]
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_mirror_that_is_out_of_reach_is_an_error_though_apt_says_none(host: Root, beside: bool) -> None:
+    """apt-get update ends with 0, be it the only one or beside one that answers."""
+    security = host.path / "etc/apt/sources.list.d/security.list"
+    there = security.read_text()
+    security.write_text(f"deb [trusted=yes] http://127.0.0.1:9/ bookworm main\n{there if beside else ''}")
+    try:
+        assert host.sh("apt-get -q update; echo rc $?").stdout.strip().endswith("rc 0")
+        done = host.sh(f"{library('packages')}\n{UPGRADE}")
+        after = host.look()
+    finally:
+        security.write_text(there)
+    assert done.returncode != 0
+    assert "the package lists could not be refreshed" in done.stdout
+    assert "Failed to fetch http://127.0.0.1:9/" in after.updates.unrefreshed
+    assert releases(after) == [OLD]
+    host.sh("apt-get -qq update")
+    host.call(UPGRADE)
+    assert host.look().updates.unrefreshed == ""
+
+
 def test_with_a_full_boot_nothing_is_installed(host: Root) -> None:
     done = host.sh(f"{library('packages')}\n{UPGRADE}", before='mount -t tmpfs -o size=4m tmpfs "$0/boot"')
     assert done.returncode != 0

@@ -30,6 +30,21 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
         yield made
 
 
+def test_a_repository_that_is_out_of_reach_is_an_error_though_it_may_be_left_out(host: Root) -> None:
+    other = host.path / "etc/yum.repos.d/other.repo"
+    other.write_text("[other]\nname=other\nbaseurl=http://127.0.0.1:9/\nskip_if_unavailable=1\nretries=1\n")
+    try:
+        assert host.sh("dnf -q --refresh makecache").returncode == 0
+        done = host.sh(f"{library('packages')}\nupgrade 1 'kernel*'")
+        after = host.look()
+    finally:
+        other.unlink()
+    assert done.returncode != 0
+    assert "the package lists could not be refreshed" in done.stdout
+    assert "127.0.0.1" in after.updates.unrefreshed or "other" in after.updates.unrefreshed
+    assert [package.version for package in known_packages(after)] == [OLD]
+
+
 def test_a_security_update_is_offered_installed_beside_the_old_kernel_and_no_default(host: Root) -> None:
     host.sh("dnf -q makecache")
     before = host.look()

@@ -35,9 +35,36 @@ def test_an_upgrade_refreshes_installs_and_checks(apt: Host) -> None:
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
     assert done.returncode == 0, done.stdout + done.stderr
     calls = [line.split("Timeout=300 ")[1] for line in apt.get("apt").splitlines()]
-    assert calls == ["update", "-s --only-upgrade install linux-image-cloud-amd64",
+    assert calls == ["-o APT::Update::Error-Mode=any update", "-s --only-upgrade install linux-image-cloud-amd64",
                      "--only-upgrade install linux-image-cloud-amd64"]  # fmt: skip
     assert (apt.state / "lists").exists()
+
+
+ERR = "W: Failed to fetch http://mirror/dists/s/InRelease  Connection refused"
+
+
+@pytest.mark.parametrize(
+    ("says", "status"),
+    [
+        (f"{ERR}\nW: Some index files failed to download. They have been ignored, or old ones used instead.", 0),
+        (ERR.replace("W:", "E:"), 100),
+    ],
+)
+def test_lists_that_were_not_refreshed_are_none_whatever_apt_ends_with(apt: Host, says: str, status: int) -> None:
+    apt.put("said", f"Err:1 http://mirror s InRelease\n{says}")
+    stub = apt.root / "bin/apt-get"
+    stub.write_text(
+        stub.read_text().replace("case $* in", f'case $* in *update) cat "$ROOT/said"; exit {status} ;;', 1)
+    )
+    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
+    assert (done.returncode, "could not be refreshed" in done.stdout) == (1, True)
+    assert says.splitlines()[0] in (apt.state / "unrefreshed").read_text()
+    assert not (apt.state / "lists").exists()
+    assert "install" not in apt.get("apt")
+    apt.put("said", "Hit:1 http://mirror s InRelease")
+    stub.write_text(stub.read_text().replace(f"exit {status}", "exit 0"))
+    apt.packages("upgrade 1 linux-image-cloud-amd64")
+    assert ((apt.state / "lists").exists(), (apt.state / "unrefreshed").exists()) == (True, False)
 
 
 def test_undoing_an_installation_makes_the_old_kernel_the_default_again(

@@ -31,8 +31,8 @@ META = Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.192-2", T
 SAME = replace(META, candidate="6.1.176-1", newest="6.1.176-1", security=False, release=OLD)
 IN_PLACE = replace(META, candidate="6.1.176-3", newest="6.1.176-3", release=OLD)
 UPDATES = Updates(
-    offers=(SAME,), lists=NOW - 3600, half=(), free=500_000, needed=20_000, needrestart="", on_trial="", last=None,
-    rejected=(), gate=dict.fromkeys(GATE_FILES),
+    offers=(SAME,), lists=NOW - 3600, unrefreshed="", half=(), free=500_000, needed=20_000, needrestart="", on_trial="",
+    last=None, rejected=(), gate=dict.fromkeys(GATE_FILES),
 )  # fmt: skip
 BOOT = Boot("grub", "e", ("ro",), {}, release=OLD, releases=(OLD,), once="")
 
@@ -88,6 +88,9 @@ UPDATE = {
     "pinned": ("all", {"offers": (replace(META, candidate="6.1.176-1"),)}, State.FAIL, "a pin keeps it"),
     "cut off midway": ("all", {"half": (f"linux-image-{NEW}",)}, State.FAIL, "cut off midway"),
     "old lists": ("security", {"lists": NOW - 9 * 86400}, State.FAIL, "the package lists are 9 days old"),
+    "lists that could not be refreshed": (
+        "all", {"unrefreshed": "2026-11-18: W: Failed to fetch http://m/"}, State.FAIL, "on 2026-11-18: W: Failed",
+    ),
     "an offer in old lists": ("security", {"lists": 0, "offers": (META,)}, State.FAIL, "6.1.192-2 is offered"),
     "unknown age": ("security", {"lists": Unknown("never")}, State.UNKNOWN, "never"),
     "unknown offers": ("security", {"offers": Unknown("no lists")}, State.UNKNOWN, "no lists"),
