@@ -11,7 +11,7 @@ from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Impact, State
 from deploys.engine.reboot import Reboot as HostReboot
 from deploys.kernel_rules import KernelRules
-from deploys.kernel_update import RETRY, alike, newest, rejected, surplus, wanted
+from deploys.kernel_update import RETRY, alike, lacking, newest, rejected, surplus, wanted
 from deploys.kernel_window import Window
 from facts.boot import KERNEL_DEFAULTS
 from facts.kernel import Kernel, KernelReading
@@ -209,7 +209,7 @@ def _obstacle(context: Context, installs: bool) -> str:
         return f"{kernel.updates.on_trial} is on trial just now"
     if isinstance(names := _containers(context), Unknown):
         return f"which containers that would stop is not known: {names.unknown}"
-    readings = (kernel.boot_id, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
+    readings = (kernel.boot_id, kernel.updates.built, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
     if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
         return f"not everything that a way back needs could be read: {unknown[0]}"
     return _no_way_back(kernel) or _replaced(context) or ("" if installs else _not_bootable(context))
@@ -253,6 +253,8 @@ def _not_bootable(context: Context) -> str:
         return "no newer kernel is there to try, and something else asks for the reboot: reboot it by hand"
     if _was_rejected(kernel) and not context.accepts(RETRY):
         return f"{there.release} {there.version} was tried and did not pass; to try it again: accept={RETRY}"
+    if gone := lacking(kernel):
+        return f"{gone}; with its headers installed, `dkms autoinstall -k {there.release}` builds them"
     return ""
 
 
@@ -303,7 +305,7 @@ def _reboot(context: Context) -> HostReboot:
         f"boot the newest kernel once, on trial: the host goes back to {kernel.release} by itself unless it is found "
         f"well within {rules.deadline} s",
         interrupts=f"reboots once, {_because(context)}{_serves(context)}; {_stopped(context)}",
-        script=f"{library()}\narm {' '.join(quote(str(word)) for word in words)}\n",
+        script=f"{library('packages')}\nwith_built\narm {' '.join(quote(str(word)) for word in words)}\n",
         undo=_restore(kernel),
         settled=f"{library()}\nsettled {quote(known(kernel.boot_id))}\n",
         seconds=2 * rules.deadline + BOOT_SECONDS,

@@ -77,6 +77,14 @@ def rejected(kernel: KernelReading, package: Package) -> bool:
     return f"{package.release} {package.version}" in kernel.updates.rejected
 
 
+def lacking(kernel: KernelReading) -> str:
+    """What the newest kernel would be booted without, in words: modules that DKMS has built for the running one."""
+    there, built = newest(kernel), known(kernel.updates.built)
+    new = built.get(there.release, ()) if there else ()
+    names = [name for name in built.get(kernel.release, ()) if name not in new]
+    return f"{there.release} lacks what DKMS built for {kernel.release}: {', '.join(names)}" if there and names else ""
+
+
 def running(survey: Survey, policy: Policy) -> Verdict:
     """Declared newest; on disk what the next boot takes; live what runs. What a reboot would not bring fails."""
     if policy[KernelRules].running is None:
@@ -105,6 +113,8 @@ def _notes(kernel: KernelReading, needed: bool) -> list[str]:
     notes, there = [], newest(kernel) if not isinstance(kernel.packages, Unknown) else None
     if needed and there and kernel.boot.release not in ("", there.release):
         notes.append(f"GRUB's default is {kernel.boot.release}, which a reboot by hand would boot")
+    if needed and there and not isinstance(kernel.updates.built, Unknown) and (gone := lacking(kernel)):
+        notes.append(gone)
     if kernel.updates.on_trial:
         notes.append(f"{kernel.updates.on_trial} is on trial just now")
     if isinstance(kernel.livepatches, Unknown):

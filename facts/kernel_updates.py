@@ -16,6 +16,9 @@ GATE_UNIT = "/etc/systemd/system/hullproof-boot-gate.service"
 GATE_WANTED = "/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service"
 GATE_FILES = (GATE_SCRIPT, GATE_UNIT, GATE_WANTED)
 
+# Where DKMS puts what it builds: Debian's; RHEL's; and RHEL's links to what was built for another kernel and fits.
+BUILT_FOLDERS = ("updates/dkms", "extra", "weak-updates")
+
 # Stands after kernel_packages' script: `names` are the installed image packages; `release` is what runs.
 SCRIPT = f"""
 [ -n "${{names:-}}" ] && run policy apt-cache policy $names
@@ -25,6 +28,7 @@ run lists stat -c '%Y %n' {STATE}/lists /var/lib/apt/periodic/update-success-sta
   /var/cache/dnf/last_makecache
 run room df -Pk /boot
 run sizes stat -c '%s %n' /boot/vmlinuz-$release /boot/initrd.img-$release /boot/initramfs-$release.img
+run built ls -d {" ".join(f"/lib/modules/*/{folder}/*.ko*" for folder in BUILT_FOLDERS)}
 have needrestart && run needrestart timeout 10 needrestart -b -k -r l
 for f in {STATE}/last {STATE}/rejected {STATE}/unrefreshed {STATE}/trial/release \
   {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
@@ -75,6 +79,7 @@ class Updates(Jsonable):
     half: tuple[str, ...]  # image packages that were not installed to the end
     free: int | Unknown  # kB in /boot
     needed: int | Unknown  # kB that the running kernel takes in /boot
+    built: Mapping[str, tuple[str, ...]] | Unknown  # the modules that DKMS has built, by the release that they are for
     needrestart: str  # its opinion in words; "" where it is not there or has none
     on_trial: str  # the release that waits for its boot, or is being checked
     last: Trial | None
@@ -82,8 +87,8 @@ class Updates(Jsonable):
     gate: Mapping[str, str | Unknown | None]  # the boot gate's files as they are; None: not there
 
 
-NONE = Updates(Unknown("not asked"), Unknown("not asked"), "", (), Unknown("not asked"), Unknown("not asked"), "", "",
-               None, (), {})  # fmt: skip
+NONE = Updates(Unknown("not asked"), Unknown("not asked"), "", (), Unknown("not asked"), Unknown("not asked"),
+               Unknown("not asked"), "", "", None, (), {})  # fmt: skip
 
 
 def parse(section: Section, release: str) -> Updates:
@@ -94,6 +99,7 @@ def parse(section: Section, release: str) -> Updates:
         half=_half(section),
         free=_free(section),
         needed=_needed(section),
+        built=_built(section),
         needrestart=_needrestart(section),
         on_trial=_line(section, f"{STATE}/trial/release"),
         last=_last(section),
@@ -221,6 +227,21 @@ def _free(section: Section) -> int | Unknown:
     text = section.text("room")
     found = None if isinstance(text, Unknown) else re.search(r"\n\S+ +\d+ +\d+ +(\d+) ", text)
     return int(found[1]) if found else Unknown("what is free in /boot is not known")
+
+
+def _built(section: Section) -> dict[str, tuple[str, ...]] | Unknown:
+    """ls(1) ends with 2 where one of the folders is not there, as at least one of them never is."""
+    block = section.block("built")
+    if isinstance(block, Unknown):
+        return block
+    lines = block.text.splitlines()
+    if block.status > 2 or any(line.startswith("ls: ") and "No such file" not in line for line in lines):
+        return Unknown(f"which modules DKMS has built is not known: {block.complaint}")
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        if match := re.fullmatch(r"/lib/modules/([^/]+)/(?:[^/]+/)+([^/]+?)\.ko(\.\w+)?", line):
+            found.setdefault(match[1], set()).add(match[2])
+    return {release: tuple(sorted(names)) for release, names in sorted(found.items())}
 
 
 # needrestart(1), NEEDRESTART-KSTA.

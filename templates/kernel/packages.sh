@@ -25,8 +25,9 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
     [ -z "$cut" ] || dpkg --force-confold --configure -a || exit 1
     refresh
     [ -z "$cut" ] || finish_cut || die "an installation that was cut off midway could not be finished"
+    set -- $(with_headers "$@")
     plan=$(apt -s --only-upgrade install "$@") || die "apt cannot do it: $plan"
-    if printf '%s\n' "$plan" | grep -q '^Inst linux-image-'; then # the image, or what asks for it where that is there already
+    if printf '%s\n' "$plan" | grep -Eq '^Inst linux-(image|headers)-'; then # the image, or what asks for it where that is there already
       room
       apt --only-upgrade install "$@" || die "the kernel could not be installed"
     elif [ -z "$cut" ]; then
@@ -38,6 +39,16 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
     dnf -q -y $([ "$security" != 1 ] || echo --security) upgrade "$@" || die "the kernel could not be installed"
   fi
   bootable
+}
+
+with_headers() { # PACKAGE...: and their headers where they are installed, for which DKMS builds modules
+  for package; do
+    headers=${package#linux-image-}; headers=linux-headers-${headers#unsigned-}
+    case $(dpkg-query -W -f '${db:Status-Want} ${db:Status-Status}' "$headers" 2>/dev/null) in
+      'install installed') echo "$package $headers" ;;
+      *) echo "$package" ;;
+    esac
+  done
 }
 
 finish_cut() { # --fix-broken leaves alone what was cut off while it was unpacked
@@ -56,7 +67,7 @@ room() { # as much as the running kernel takes, and a bit more
 
 bootable() { # what was installed could be booted; otherwise the next boot must not take it
   set -- $(newest)
-  why=$(check_image "$1") || {
+  why=$(check_image "$1" && check_built "$1") || {
     back=$(uname -r)
     [ "$1" != "$back" ] || back=$(kernels | grep -Fv "$1 " | sort -V | tail -n 1 | cut -d ' ' -f 1) # its own files were replaced
     choose "$back" >/dev/null 2>&1 && default="$back is the default" || default="and it may be GRUB's default"
@@ -64,6 +75,23 @@ bootable() { # what was installed could be booted; otherwise the next boot must 
   }
   [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, and GRUB's menu has no entry for it"
   put "$S/upgraded" "$(uname -r)"
+}
+
+built() { # RELEASE: the modules that DKMS has built for it
+  for file in "$R/lib/modules/$1"/updates/dkms/*.ko* "$R/lib/modules/$1"/extra/*.ko* "$R/lib/modules/$1"/weak-updates/*.ko*; do
+    [ ! -e "$file" ] || { file=${file##*/}; echo "${file%%.ko*}"; }
+  done
+}
+
+check_built() { # RELEASE: whether it has what DKMS has built for the kernel that runs
+  new=$(built "$1")
+  gone=$(built "$(uname -r)" | grep -Fvx -e "$new" | tr '\n' ' ')
+  [ -z "$gone" ] || { echo "it lacks what DKMS built for $(uname -r): ${gone% }"; return 1; }
+}
+
+with_built() { # before it is booted: whoever has installed it
+  set -- $(newest)
+  why=$(check_built "$1") || die "not rebooted: $1: $why"
 }
 
 prune() { # KEEP RELEASE...: as long as more than KEEP are installed, whatever was planned

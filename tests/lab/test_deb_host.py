@@ -22,7 +22,8 @@ OFFER = Offer(META, "6.1.176-1", "6.1.192-2", "6.1.192-2", security=True, held=F
 UPGRADE = f"upgrade 1 {META}"
 BACK = f"""
 rm -rf /etc/apt/preferences.d/* /srv/configures; apt-mark -q unhold {META}
-dpkg -i /srv/old/*.deb; dpkg --purge --force-all linux-image-{NEW}; rm -rf /lib/modules/{NEW} /boot/*{NEW}*
+dpkg -i /srv/old/*.deb; dpkg --purge --force-all linux-image-{NEW} linux-headers-{NEW}
+rm -rf /srv/dkms /lib/modules/{OLD}/updates /lib/modules/{NEW} /boot/*{NEW}*
 rm -rf /var/lib/hullproof; apt-get -qq update; update-grub
 """
 
@@ -93,6 +94,22 @@ def test_a_hold_and_a_pin_are_seen(host: Root) -> None:
     (host.path / "etc/apt/preferences.d/no").write_text(f"Package: {META}\nPin: version 6.1.192*\nPin-Priority: -1\n")
     (offer,) = offers(host.look())
     assert (offer.candidate, offer.newest, offer.pinned) == ("6.1.176-1", "6.1.192-2", True)
+
+
+@pytest.mark.parametrize("builds", [True, False])
+def test_headers_come_along_and_a_kernel_without_a_module_of_dkms_is_not_booted(host: Root, builds: bool) -> None:
+    (host.path / "lib/modules" / OLD / "updates/dkms").mkdir(parents=True)
+    (host.path / "lib/modules" / OLD / "updates/dkms/zfs.ko").touch()
+    if builds:
+        (host.path / "srv/dkms").touch()
+    done = host.sh(f"{library('packages')}\n{UPGRADE}")
+    assert_installed(host)
+    assert host.sh(f"dpkg-query -W -f '${{db:Status-Status}}' linux-headers-{NEW}").stdout == "installed"
+    assert host.look().updates.built == ({OLD: ("zfs",), NEW: ("zfs",)} if builds else {OLD: ("zfs",)})
+    words = (
+        f"{NEW} was installed and could not be booted: it lacks what DKMS built for {OLD}: zfs; {OLD} is the default"
+    )
+    assert (done.returncode == 0, words in done.stdout) == (builds, not builds), done.stdout
 
 
 def test_an_old_kernel_whose_package_is_held_stays_and_another_goes(host: Root) -> None:

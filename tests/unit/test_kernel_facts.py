@@ -331,6 +331,25 @@ def test_the_second_opinion(state: Block, opinion: str) -> None:
     assert kernel_updates.parse(Section({"needrestart": state}), "6.1.0-50-cloud-amd64").needrestart == opinion
 
 
+NOT_THERE = "ls: cannot access '/lib/modules/*/extra/*.ko*': No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (Block(2, NOT_THERE), {}),
+        (Block(2, f"{NOT_THERE}/lib/modules/6.1.0-50-amd64/updates/dkms/zfs.ko\n/lib/modules/6.1/extra/a-b.ko.xz\n"),
+         {"6.1": ("a-b",), "6.1.0-50-amd64": ("zfs",)}),
+        (Block(0, "/lib/modules/6.1/extra/x.ko\n/lib/modules/6.1/weak-updates/x.ko\nnonsense\n"), {"6.1": ("x",)}),
+        (Block(2, "ls: cannot access '/lib/modules/6.1/extra/x.ko': Permission denied\n"), None),
+        (Block(127, "sh: ls: not found"), None),
+    ],
+)  # fmt: skip
+def test_what_dkms_has_built(block: Block, expected: dict[str, tuple[str, ...]] | None) -> None:
+    built = kernel_updates.parse(Section({"built": block}), "6.1.0-50-amd64").built
+    assert isinstance(built, Unknown) if expected is None else built == expected
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

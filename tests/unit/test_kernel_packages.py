@@ -127,6 +127,37 @@ def test_it_is_no_default_either_where_grub_could_not_boot_it_once(apt: Host) ->
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 
+def modules(host: Host, release: str, *names: str) -> None:
+    for name in names:
+        host.put(f"lib/modules/{release}/updates/dkms/{name}", "x")
+
+
+def test_a_kernel_without_a_module_that_dkms_built_is_neither_the_default_nor_booted(apt: Host) -> None:
+    modules(apt, OLD, "zfs.ko", "spl.ko", "nvidia-drm.ko")
+    modules(apt, NEW, "spl.ko.xz")
+    done = apt.packages("upgrade 1 linux-image-cloud-amd64")
+    words = f"it lacks what DKMS built for {OLD}: nvidia-drm zfs"
+    assert (done.returncode, f"could not be booted: {words}; {OLD} is the default" in done.stdout) == (1, True)
+    assert f"not rebooted: {NEW}: {words}" in apt.packages("with_built\narm 30 0 0 '' ''").stdout
+    modules(apt, NEW, "zfs.ko.xz", "nvidia-drm.ko.xz")
+    assert apt.packages("upgrade 1 linux-image-cloud-amd64\nwith_built").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "called"),
+    [
+        ("install installed", "linux-image-cloud-amd64 linux-headers-cloud-amd64"),
+        ("hold installed", "linux-image-cloud-amd64"),
+        ("", "linux-image-cloud-amd64"),
+    ],
+)
+def test_headers_that_are_installed_are_upgraded_in_the_same_call(apt: Host, state: str, called: str) -> None:
+    stub = apt.root / "bin/dpkg-query"
+    stub.write_text(f'#!/bin/sh\ncase $* in *headers*) printf "{state}" ;; *) {STUBS["dpkg-query"]} ;; esac\n')
+    assert apt.packages("upgrade 1 linux-image-cloud-amd64").returncode == 0
+    assert apt.get("apt").splitlines()[-1].endswith(f"Timeout=300 --only-upgrade install {called}")
+
+
 def test_without_room_nothing_is_installed(apt: Host) -> None:
     (apt.root / "bin/df").unlink()
     (apt.root / "bin/df").write_text("#!/bin/sh\necho head; echo /dev/vda1 1000 900 4096 90% /boot\n")

@@ -31,8 +31,8 @@ META = Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.192-2", T
 SAME = replace(META, candidate="6.1.176-1", newest="6.1.176-1", security=False, release=OLD)
 IN_PLACE = replace(META, candidate="6.1.176-3", newest="6.1.176-3", release=OLD)
 UPDATES = Updates(
-    offers=(SAME,), lists=NOW - 3600, unrefreshed="", half=(), free=500_000, needed=20_000, needrestart="", on_trial="",
-    last=None, rejected=(), gate=dict.fromkeys(GATE_FILES),
+    offers=(SAME,), lists=NOW - 3600, unrefreshed="", half=(), free=500_000, needed=20_000, built={}, needrestart="",
+    on_trial="", last=None, rejected=(), gate=dict.fromkeys(GATE_FILES),
 )  # fmt: skip
 BOOT = Boot("grub", "e", ("ro",), {}, release=OLD, releases=(OLD,), once="")
 
@@ -119,6 +119,10 @@ RUNNING: dict[str, tuple[dict[str, Any], State, str]] = {
         {"release": NEW, "packages": PENDING["packages"], "last": replace(TRIED["last"], result="confirmed")},
         State.PASS, "runs",
     ),
+    "it lacks a module": (
+        PENDING | {"built": {OLD: ("zfs",)}}, State.PENDING_REBOOT, f"{NEW} lacks what DKMS built for {OLD}: zfs",
+    ),
+    "it has all modules": (PENDING | {"built": {OLD: ("zfs",), NEW: ("zfs",)}}, State.PENDING_REBOOT, "installed"),
     "live patches": (PENDING | {"livepatches": {"kpatch_1": True}}, State.PENDING_REBOOT, "loaded (kpatch_1)"),
     "live patches not known": (PENDING | {"livepatches": Unknown("no")}, State.PENDING_REBOOT, "loaded is not known"),
     "the default is the old one": (PENDING, State.PENDING_REBOOT, f"default is {OLD}, which a reboot by hand would"),
@@ -141,6 +145,7 @@ def test_running(case: str) -> None:
     judged = verdict("kernel.reboot-needed", found, running="newest-installed")
     assert (judged.state, words in judged.reason) == (state, True), judged.reason
     assert "by hand" not in judged.reason or boot_release == OLD
+    assert ("lacks" in judged.reason) is (case == "it lacks a module")
     assert ("needrestart" in judged.reason) is (case == "needrestart says otherwise")
 
 
@@ -304,7 +309,7 @@ def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice()
     keep, reboot = plan(kernel(**PENDING, gate=gate), **rules)
     assert isinstance(keep, Command)
     assert isinstance(reboot, HostReboot)
-    assert reboot.script.endswith("\narm 90 0 0 'drain it' undrain\n")
+    assert reboot.script.endswith("\nwith_built\narm 90 0 0 'drain it' undrain\n")
     assert (reboot.seconds, reboot.interrupts) == (
         1380,
         f"reboots once, because runs {OLD}; {NEW} is installed; no container runs",
@@ -326,6 +331,12 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     ),
     "on trial": ({"on_trial": NEW}, {}, "is on trial just now"),
     "a file of ours cannot be read": ({"gate": {GATE_SCRIPT: Unknown("refused")}}, {}, "refused"),
+    "without a module that DKMS built": (
+        {"built": {OLD: ("spl", "zfs"), NEW: ("spl",)}},
+        {},
+        f"{NEW} lacks what DKMS built for {OLD}: zfs; with its headers",
+    ),
+    "what DKMS built is not known": ({"built": Unknown("ls: refused")}, {}, "ls: refused"),
     "tried before": (TRIED, {}, "accept=kernel-retry"),
 }
 
