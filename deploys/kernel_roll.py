@@ -11,14 +11,15 @@ from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Impact, State
 from deploys.engine.reboot import Reboot as HostReboot
 from deploys.kernel_rules import KernelRules
-from deploys.kernel_update import RETRY, newest, rejected, surplus, wanted
+from deploys.kernel_update import RETRY, alike, lacking, newest, rejected, surplus, wanted
 from deploys.kernel_window import Window
 from facts.boot import KERNEL_DEFAULTS
 from facts.kernel import Kernel, KernelReading
-from facts.kernel_packages import Reboot
+from facts.kernel_packages import Reboot, release_of
 from facts.kernel_updates import GATE_SCRIPT, GATE_UNIT, GATE_WANTED, Offer
 from facts.reading import Unknown, UnknownReading, known
 from facts.system import System
+from facts.versions import compare_versions
 
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "kernel"
 GATE = "hullproof-boot-gate.service"
@@ -49,8 +50,10 @@ def plan(context: Context) -> Iterable[Change]:
     boots = (installs or pending) and not why_not
     if boots:
         yield from _way_back(kernel)
-    yield from _pruning(context, _due(context) if installs else [])
+    yield from _pruning(context)
     yield from coming
+    if installs:
+        yield from _pruning_after(context)
     if boots:
         yield _reboot(context)
     elif pending or (installs and context.policy[KernelRules].reboot in ("window", "now")):
@@ -77,6 +80,12 @@ def _due(context: Context) -> list[Offer]:
     """What an upgrade would bring that the policy wants."""
     declared = context.policy[KernelRules].update
     return [offer for offer in _offers(context) if offer.newer and wanted(offer, declared)]
+
+
+def _bringing(context: Context) -> set[str]:
+    """The releases that what is due brings, or brings to its end."""
+    half = context.survey[Kernel].updates.half
+    return {offer.release for offer in _due(context) if not offer.held} | {release_of(name) for name in half}
 
 
 def _offers(context: Context) -> tuple[Offer, ...]:
@@ -118,11 +127,28 @@ def _installation(context: Context) -> Iterable[Change]:
 
 def _words(context: Context, names: list[str]) -> str:
     half, due = context.survey[Kernel].updates.half, _due(context)
+    in_place = f": {_in_place(context)}" if _replaces(context) else ""
     if half:
-        return f"finish the installation of {', '.join(half)}, and install the newest kernel that is offered"
+        return f"finish the installation of {', '.join(half)}, and install the newest kernel that is offered{in_place}"
     if due:
-        return f"refresh the package lists, and install {', '.join(names)} {due[0].candidate}"
+        return f"refresh the package lists, and install {', '.join(names)} {due[0].candidate}{in_place}"
     return f"refresh the package lists, and install a newer {', '.join(names)} if there is one"
+
+
+def _replaces(context: Context) -> bool:
+    """Whether what is due keeps the release of the kernel that runs, so that its files take the place of its own."""
+    return context.survey[Kernel].release in _bringing(context)
+
+
+def _in_place(context: Context) -> str:
+    kernel = context.survey[Kernel]
+    good = [package.release for package in alike(kernel) if not rejected(kernel, package)]
+    back = [release for release in good if release != kernel.release][-1:]
+    way = f"the only way back is {back[0]}, in GRUB's menu" if back else "there is no other kernel to go back to"
+    return (
+        f"the files of {kernel.release}, which runs, are replaced by those of a newer build, which takes a reboot to "
+        f"run; {way}"
+    )
 
 
 def _too_little_room(context: Context) -> str:
@@ -130,18 +156,38 @@ def _too_little_room(context: Context) -> str:
     if isinstance(updates.free, Unknown) or isinstance(updates.needed, Unknown):
         return ""  # the host itself looks again before it installs
     need = updates.needed * 6 // 5 + ROOM_KB
-    if updates.free >= need or list(_pruning(context, _due(context))):
+    if updates.free >= need or list(_pruning(context)):
         return ""
     return f"/boot has {updates.free // 1024} MB free, and a kernel needs {need // 1024} MB there"
 
 
-def _pruning(context: Context, due: list[Offer]) -> Iterable[Change]:
-    keep = context.policy[KernelRules].keep
-    if keep is None or not (due or context.failing("kernel.old-kernels")):
-        return
-    if extra := surplus(context.survey[Kernel], keep, int(bool(due))):
-        yield Command("kernel", f"remove old kernels, {keep} are kept: {', '.join(extra)}",
-                      script=f"{library('packages')}\nprune {' '.join(map(quote, extra))}\n", undo="")  # fmt: skip
+def _pruning(context: Context) -> Iterable[Change]:
+    """What is too many already: it makes room."""
+    if keep := _kept(context):
+        yield from _removal(keep, surplus(context.survey[Kernel], keep, 0), "")
+
+
+def _pruning_after(context: Context) -> Iterable[Change]:
+    """What is too many once the new kernel is there: until then it may be the only one beside that which runs."""
+    kernel = context.survey[Kernel]
+    if keep := _kept(context):
+        coming = _bringing(context) - {"", *(package.release for package in alike(kernel))}
+        now = surplus(kernel, keep, 0)
+        yield from _removal(keep, surplus(kernel, keep, len(coming))[len(now) :], " then")
+
+
+def _kept(context: Context) -> int | None:
+    """How many kernels stay; None where nobody knows how many there are, or more were accepted."""
+    found = context.findings.get("kernel.old-kernels")
+    judged = found is not None and found.state in (State.PASS, State.FAIL)
+    return context.policy[KernelRules].keep if judged else None
+
+
+def _removal(keep: int, releases: list[str], when: str) -> Iterable[Change]:
+    if releases:
+        script = f"{library('packages')}\nprune {keep} {' '.join(map(quote, releases))}\n"
+        what = f"remove old kernels{when}, {keep} are kept: {', '.join(releases)}"
+        yield Command("kernel", what, script=script, undo="")
 
 
 def _restore(kernel: KernelReading) -> str:
@@ -163,10 +209,10 @@ def _obstacle(context: Context, installs: bool) -> str:
         return f"{kernel.updates.on_trial} is on trial just now"
     if isinstance(names := _containers(context), Unknown):
         return f"which containers that would stop is not known: {names.unknown}"
-    readings = (kernel.boot_id, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
+    readings = (kernel.boot_id, kernel.updates.built, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
     if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
         return f"not everything that a way back needs could be read: {unknown[0]}"
-    return _no_way_back(kernel) or ("" if installs else _not_bootable(context))
+    return _no_way_back(kernel) or _replaced(context) or ("" if installs else _not_bootable(context))
 
 
 def _containers(context: Context) -> tuple[str, ...] | Unknown:
@@ -190,16 +236,25 @@ def _no_way_back(kernel: KernelReading) -> str:
     return ""
 
 
+def _replaced(context: Context) -> str:
+    """The kernel that runs is the way back: its files on disk have to be those that were booted."""
+    kernel = context.survey[Kernel]
+    own = [package.version for package in alike(kernel) if package.release == kernel.release]
+    was = kernel.version and any(compare_versions(version, kernel.version) > 0 for version in own)
+    if was or _replaces(context):
+        return f"{_in_place(context)}: reboot it by hand, with a console at hand"
+    return ""
+
+
 def _not_bootable(context: Context) -> str:
     kernel = context.survey[Kernel]
     there = newest(kernel)
     if there is None or there.release == kernel.release:
-        return (
-            f"{kernel.release} itself was replaced, or something else asks for the reboot: no older kernel with "
-            "files of its own would be there to go back to; reboot it by hand, with a console at hand"
-        )
+        return "no newer kernel is there to try, and something else asks for the reboot: reboot it by hand"
     if _was_rejected(kernel) and not context.accepts(RETRY):
         return f"{there.release} {there.version} was tried and did not pass; to try it again: accept={RETRY}"
+    if gone := lacking(kernel):
+        return f"{gone}; with its headers installed, `dkms autoinstall -k {there.release}` builds them"
     return ""
 
 
@@ -250,7 +305,7 @@ def _reboot(context: Context) -> HostReboot:
         f"boot the newest kernel once, on trial: the host goes back to {kernel.release} by itself unless it is found "
         f"well within {rules.deadline} s",
         interrupts=f"reboots once, {_because(context)}{_serves(context)}; {_stopped(context)}",
-        script=f"{library()}\narm {' '.join(quote(str(word)) for word in words)}\n",
+        script=f"{library('packages')}\nwith_built\narm {' '.join(quote(str(word)) for word in words)}\n",
         undo=_restore(kernel),
         settled=f"{library()}\nsettled {quote(known(kernel.boot_id))}\n",
         seconds=2 * rules.deadline + BOOT_SECONDS,

@@ -53,6 +53,8 @@ def update(survey: Survey, policy: Policy) -> Verdict:
         return failed(what, declared, disk, live)
     if pinned := [offer for offer in offers if offer.pinned and wanted(offer, declared)]:
         return failed(f"{pinned[0].newest} is there, and a pin keeps it from {pinned[0].package}", declared, disk, live)
+    if updates.unrefreshed:  # some lists may be new for all that, and the one that counts old
+        return failed(f"the package lists could not be refreshed on {updates.unrefreshed}", declared, disk, live)
     age = (survey[System].clock - known(updates.lists)) // 86400
     if age >= STALE_DAYS:
         return failed(f"the package lists are {age} days old: what is offered now is not known", declared, disk, live)
@@ -73,6 +75,14 @@ def failed_trial(kernel: KernelReading) -> Trial | None:
 
 def rejected(kernel: KernelReading, package: Package) -> bool:
     return f"{package.release} {package.version}" in kernel.updates.rejected
+
+
+def lacking(kernel: KernelReading) -> str:
+    """What the newest kernel would be booted without, in words: modules that DKMS has built for the running one."""
+    there, built = newest(kernel), known(kernel.updates.built)
+    new = built.get(there.release, ()) if there else ()
+    names = [name for name in built.get(kernel.release, ()) if name not in new]
+    return f"{there.release} lacks what DKMS built for {kernel.release}: {', '.join(names)}" if there and names else ""
 
 
 def running(survey: Survey, policy: Policy) -> Verdict:
@@ -103,6 +113,8 @@ def _notes(kernel: KernelReading, needed: bool) -> list[str]:
     notes, there = [], newest(kernel) if not isinstance(kernel.packages, Unknown) else None
     if needed and there and kernel.boot.release not in ("", there.release):
         notes.append(f"GRUB's default is {kernel.boot.release}, which a reboot by hand would boot")
+    if needed and there and not isinstance(kernel.updates.built, Unknown) and (gone := lacking(kernel)):
+        notes.append(gone)
     if kernel.updates.on_trial:
         notes.append(f"{kernel.updates.on_trial} is on trial just now")
     if isinstance(kernel.livepatches, Unknown):
@@ -116,11 +128,17 @@ def _notes(kernel: KernelReading, needed: bool) -> list[str]:
 
 def surplus(kernel: KernelReading, keep: int, coming: int) -> list[str]:
     """The releases that are too many when `coming` more arrive: the oldest first, never the running one, the default
-    one or the newest."""
-    found = [package.release for package in alike(kernel)]
-    spared = {kernel.release, kernel.boot.release, *found[-1:]}
-    many = len(found) + coming - keep
-    return [release for release in found if release not in spared][: max(0, many)]
+    one, the newest, or one that is held."""
+    packages = alike(kernel)
+    spared = {kernel.release, kernel.boot.release, *_held(kernel), *(package.release for package in packages[-1:])}
+    # One that did not pass is nothing to go back to, so it goes before those that may be.
+    ordered = sorted(packages, key=lambda package: not rejected(kernel, package))
+    many = len(packages) + coming - keep
+    return [package.release for package in ordered if package.release not in spared][: max(0, many)]
+
+
+def _held(kernel: KernelReading) -> list[str]:
+    return [package.release for package in alike(kernel) if package.held]
 
 
 def old_kernels(survey: Survey, policy: Policy) -> Verdict:
@@ -128,9 +146,10 @@ def old_kernels(survey: Survey, policy: Policy) -> Verdict:
     if keep is None:
         return not_applicable("the policy does not say how many kernels are kept")
     kernel = survey[Kernel]
-    found = [package.release for package in alike(kernel)]
+    found, held = len(alike(kernel)), _held(kernel)
     extra = surplus(kernel, keep, 0)
+    left_alone = f"; held, and left alone: {', '.join(held)}" if held and found > keep else ""
     if extra:
-        return failed(f"{len(found)} kernels are installed, {keep} are kept: {', '.join(extra)} can go",
-                      keep, len(found), len(found))  # fmt: skip
-    return passed(f"{len(found)} kernels are installed, {keep} are kept", keep, len(found), len(found))
+        reason = f"{found} kernels are installed, {keep} are kept: {', '.join(extra)} can go{left_alone}"
+        return failed(reason, keep, found, found)
+    return passed(f"{found} kernels are installed, {keep} are kept{left_alone}", keep, found, found)

@@ -152,12 +152,21 @@ def candidate(section: Section, release: str) -> str | Unknown:
     apt = section.blocks.get("apt")
     if apt is None:
         return Unknown("apt has no package lists here, or no kernel package is installed")
-    return _newest(_apt_versions(apt.text, flavour(release)))
+    return _newest(image.version for image in _apt_images(apt.text, flavour(release)))
 
 
-def _apt_versions(text: str, wanted: str) -> list[str]:
-    """From `apt-cache show`: an image's own version, and a meta package's dependency on an image."""
-    versions = []
+@dataclass(frozen=True)
+class Image:
+    """A kernel image, by the package that is it or asks for it."""
+
+    package: str
+    package_version: str
+    release: str
+    version: str
+
+
+def _apt_images(text: str, wanted: str) -> Iterable[Image]:
+    """From `apt-cache show`: the images of a flavour, and what meta packages depend on."""
     name = version = ""
     for line in text.splitlines():
         field, _, value = line.partition(": ")
@@ -166,16 +175,23 @@ def _apt_versions(text: str, wanted: str) -> list[str]:
         elif field == "Version":
             version = value
             if (release := release_of(name)) and flavour(release) == wanted:
-                versions.append(version)
+                yield Image(name, version, release, version)
         elif field == "Depends" and not release_of(name):
-            versions += _image_dependency(value, wanted, version)
-    return versions
+            yield from _image_dependency(name, version, value, wanted)
 
 
-def _image_dependency(depends: str, wanted: str, version: str) -> list[str]:
+def _image_dependency(name: str, version: str, depends: str, wanted: str) -> Iterable[Image]:
     """Debian names the version, `linux-image-6.1.0-51-amd64 (= 6.1.193-1)`; Ubuntu's meta package has the image's."""
-    found = re.findall(r"(linux-image-\d\S*)(?: \(= ([^)]+)\))?", depends)
-    return [exact or version for name, exact in found if flavour(release_of(name.rstrip(","))) == wanted]
+    for package, exact in re.findall(r"(linux-image-\d[^\s,]*)(?: \(= ([^)]+)\))?", depends):
+        if flavour(release := release_of(package)) == wanted:
+            yield Image(name, version, release, exact or version)
+
+
+def brought(section: Section, kind: str) -> dict[tuple[str, str], str]:
+    """The release that the candidate of each package is or asks for, by the package's name and version."""
+    apt = section.blocks.get("apt")
+    images = _apt_images(apt.text, kind) if apt else ()
+    return {(image.package, image.package_version): image.release for image in images}
 
 
 def _newest(versions: Iterable[str]) -> str | Unknown:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from facts.kernel_packages import flavour, locked, release_of
+from facts.kernel_packages import brought, flavour, locked, release_of
 from facts.reading import Jsonable, Section, Unknown
 from facts.versions import compare_versions, version_key
 
@@ -15,6 +15,9 @@ GATE_SCRIPT = "/etc/hullproof/kernel-trial.sh"
 GATE_UNIT = "/etc/systemd/system/hullproof-boot-gate.service"
 GATE_WANTED = "/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service"
 GATE_FILES = (GATE_SCRIPT, GATE_UNIT, GATE_WANTED)
+
+# Where DKMS puts what it builds: Debian's; RHEL's; and RHEL's links to what was built for another kernel and fits.
+BUILT_FOLDERS = ("updates/dkms", "extra", "weak-updates")
 
 # Stands after kernel_packages' script: `names` are the installed image packages; `release` is what runs.
 SCRIPT = f"""
@@ -25,8 +28,10 @@ run lists stat -c '%Y %n' {STATE}/lists /var/lib/apt/periodic/update-success-sta
   /var/cache/dnf/last_makecache
 run room df -Pk /boot
 run sizes stat -c '%s %n' /boot/vmlinuz-$release /boot/initrd.img-$release /boot/initramfs-$release.img
+run built ls -d {" ".join(f"/lib/modules/*/{folder}/*.ko*" for folder in BUILT_FOLDERS)}
 have needrestart && run needrestart timeout 10 needrestart -b -k -r l
-for f in {STATE}/last {STATE}/rejected {STATE}/trial/release {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
+for f in {STATE}/last {STATE}/rejected {STATE}/unrefreshed {STATE}/trial/release \
+  {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
   [ -e $f ] && show $f
 done
 """
@@ -42,6 +47,7 @@ class Offer(Jsonable):
     newest: str  # the highest version there is; above `candidate` where a pin keeps it away
     security: bool  # whether something newer than what is installed comes from a security archive
     held: bool
+    release: str = ""  # what `uname -r` says of the candidate; "" where it is not known
 
     @property
     def newer(self) -> bool:
@@ -69,9 +75,11 @@ class Trial(Jsonable):
 class Updates(Jsonable):
     offers: tuple[Offer, ...] | Unknown
     lists: int | Unknown  # when the package lists were last refreshed; seconds since the epoch
+    unrefreshed: str  # when and why our own last refresh of them failed; "" where it did not
     half: tuple[str, ...]  # image packages that were not installed to the end
     free: int | Unknown  # kB in /boot
     needed: int | Unknown  # kB that the running kernel takes in /boot
+    built: Mapping[str, tuple[str, ...]] | Unknown  # the modules that DKMS has built, by the release that they are for
     needrestart: str  # its opinion in words; "" where it is not there or has none
     on_trial: str  # the release that waits for its boot, or is being checked
     last: Trial | None
@@ -79,17 +87,19 @@ class Updates(Jsonable):
     gate: Mapping[str, str | Unknown | None]  # the boot gate's files as they are; None: not there
 
 
-NONE = Updates(Unknown("not asked"), Unknown("not asked"), (), Unknown("not asked"), Unknown("not asked"), "", "", None,
-               (), {})  # fmt: skip
+NONE = Updates(Unknown("not asked"), Unknown("not asked"), "", (), Unknown("not asked"), Unknown("not asked"),
+               Unknown("not asked"), "", "", None, (), {})  # fmt: skip
 
 
 def parse(section: Section, release: str) -> Updates:
     return Updates(
         offers=_offers(section, flavour(release)),
         lists=_lists(section),
+        unrefreshed=_line(section, f"{STATE}/unrefreshed"),
         half=_half(section),
         free=_free(section),
         needed=_needed(section),
+        built=_built(section),
         needrestart=_needrestart(section),
         on_trial=_line(section, f"{STATE}/trial/release"),
         last=_last(section),
@@ -123,9 +133,11 @@ def _offers(section: Section, kind: str) -> tuple[Offer, ...] | Unknown:
     text = section.text("policy")
     if isinstance(text, Unknown):
         return Unknown(f"what apt offers is not known: {text.unknown}")
-    ours = _packages(section, kind)
+    ours, releases = _packages(section, kind), brought(section, kind)
     tables = (_table(part, ours) for part in re.split(r"\n(?=\S)", text))
-    return tuple(offer for offer in tables if offer)
+    return tuple(
+        replace(offer, release=releases.get((offer.package, offer.candidate), "")) for offer in tables if offer
+    )
 
 
 def _packages(section: Section, kind: str) -> dict[str, bool]:
@@ -174,18 +186,18 @@ def _dnf_offers(section: Section) -> tuple[Offer, ...] | Unknown:
     dnf, rows = section.text("dnf"), section.blocks["rpm"].text.splitlines()
     if isinstance(dnf, Unknown):
         return Unknown(f"what dnf offers is not known: {dnf.unknown}")
-    installed = [row.split("|")[1] for row in rows if row.startswith("kernel-core|") and row.count("|") == 3]
+    installed = [row.split("|")[1:3] for row in rows if row.startswith("kernel-core|") and row.count("|") == 3]
     if not installed:
         return ()
     security = section.text("dnf-security")
     versions, fixes = (
-        [] if isinstance(text, Unknown) else [row.split("|")[1] for row in text.splitlines() if row.count("|") == 2]
+        [] if isinstance(text, Unknown) else [row.split("|")[1:] for row in text.splitlines() if row.count("|") == 2]
         for text in (dnf, security)
     )
-    newest = max(installed, key=version_key)
-    best = max([newest, *versions], key=version_key)
-    secure = any(compare_versions(fix, newest) > 0 for fix in fixes)
-    return (Offer("kernel-core", newest, best, best, secure, locked(section)),)
+    newest = max((version for version, _ in installed), key=version_key)
+    best, arch = max([*installed, *versions], key=lambda row: version_key(row[0]))
+    secure = any(compare_versions(fix, newest) > 0 for fix, _ in fixes)
+    return (Offer("kernel-core", newest, best, best, secure, locked(section), f"{best}.{arch}"),)
 
 
 def _half(section: Section) -> tuple[str, ...]:
@@ -215,6 +227,21 @@ def _free(section: Section) -> int | Unknown:
     text = section.text("room")
     found = None if isinstance(text, Unknown) else re.search(r"\n\S+ +\d+ +\d+ +(\d+) ", text)
     return int(found[1]) if found else Unknown("what is free in /boot is not known")
+
+
+def _built(section: Section) -> dict[str, tuple[str, ...]] | Unknown:
+    """ls(1) ends with 2 where one of the folders is not there, as at least one of them never is."""
+    block = section.block("built")
+    if isinstance(block, Unknown):
+        return block
+    lines = block.text.splitlines()
+    if block.status > 2 or any(line.startswith("ls: ") and "No such file" not in line for line in lines):
+        return Unknown(f"which modules DKMS has built is not known: {block.complaint}")
+    found: dict[str, set[str]] = {}
+    for line in lines:
+        if match := re.fullmatch(r"/lib/modules/([^/]+)/(?:[^/]+/)+([^/]+?)\.ko(\.\w+)?", line):
+            found.setdefault(match[1], set()).add(match[2])
+    return {release: tuple(sorted(names)) for release, names in sorted(found.items())}
 
 
 # needrestart(1), NEEDRESTART-KSTA.

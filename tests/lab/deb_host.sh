@@ -24,6 +24,12 @@ kernel() { # RELEASE VERSION
   package linux-image-"$1" "$2"
   mkdir -p /srv/tree
   package linux-image-cloud-amd64 "$2" "Depends: linux-image-$1 (= $2)"
+  mkdir -p /srv/tree/DEBIAN # their configuration has DKMS build, where there is something to build
+  printf '#!/bin/sh\n[ ! -e /srv/dkms ] || install -D /srv/dkms /lib/modules/%s/updates/dkms/zfs.ko\n' "$1" >/srv/tree/DEBIAN/postinst
+  chmod 755 /srv/tree/DEBIAN/postinst
+  package linux-headers-"$1" "$2"
+  mkdir -p /srv/tree
+  package linux-headers-cloud-amd64 "$2" "Depends: linux-headers-$1 (= $2)"
 }
 
 stand() { printf '#!/bin/sh\n%s\n' "$2" >"${3:-/stand}/$1"; chmod +x "${3:-/stand}/$1"; }
@@ -36,7 +42,7 @@ export PATH=/stand:$PATH
 
 kernel 6.1.0-50-cloud-amd64 6.1.176-1
 dpkg -i /srv/debs/*.deb >/dev/null 2>&1
-mkdir /srv/old && mv /srv/debs/linux-image-cloud-amd64_*.deb /srv/old && rm /srv/debs/*.deb
+mkdir /srv/old && mv /srv/debs/linux-image-cloud-amd64_*.deb /srv/debs/linux-headers-cloud-amd64_*.deb /srv/old && rm /srv/debs/*.deb
 grub-editenv /boot/grub/grubenv create
 kernel 6.1.0-56-cloud-amd64 6.1.192-2
 for deb in /srv/debs/*.deb; do

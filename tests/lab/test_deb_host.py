@@ -18,11 +18,12 @@ from tests.lab.roots import HOST_PATH, Root, root
 SETUP = Path(__file__).with_name("deb_host.sh")
 OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
 META = "linux-image-cloud-amd64"
-OFFER = Offer(META, "6.1.176-1", "6.1.192-2", "6.1.192-2", security=True, held=False)
+OFFER = Offer(META, "6.1.176-1", "6.1.192-2", "6.1.192-2", security=True, held=False, release=NEW)
 UPGRADE = f"upgrade 1 {META}"
 BACK = f"""
 rm -rf /etc/apt/preferences.d/* /srv/configures; apt-mark -q unhold {META}
-dpkg -i /srv/old/*.deb; dpkg --purge --force-all linux-image-{NEW}; rm -rf /lib/modules/{NEW} /boot/*{NEW}*
+dpkg -i /srv/old/*.deb; dpkg --purge --force-all linux-image-{NEW} linux-headers-{NEW}
+rm -rf /srv/dkms /lib/modules/{OLD}/updates /lib/modules/{NEW} /boot/*{NEW}*
 rm -rf /var/lib/hullproof; apt-get -qq update; update-grub
 """
 
@@ -95,10 +96,57 @@ def test_a_hold_and_a_pin_are_seen(host: Root) -> None:
     assert (offer.candidate, offer.newest, offer.pinned) == ("6.1.176-1", "6.1.192-2", True)
 
 
+@pytest.mark.parametrize("builds", [True, False])
+def test_headers_come_along_and_a_kernel_without_a_module_of_dkms_is_not_booted(host: Root, builds: bool) -> None:
+    (host.path / "lib/modules" / OLD / "updates/dkms").mkdir(parents=True)
+    (host.path / "lib/modules" / OLD / "updates/dkms/zfs.ko").touch()
+    if builds:
+        (host.path / "srv/dkms").touch()
+    done = host.sh(f"{library('packages')}\n{UPGRADE}")
+    assert_installed(host)
+    assert host.sh(f"dpkg-query -W -f '${{db:Status-Status}}' linux-headers-{NEW}").stdout == "installed"
+    assert host.look().updates.built == ({OLD: ("zfs",), NEW: ("zfs",)} if builds else {OLD: ("zfs",)})
+    words = (
+        f"{NEW} was installed and could not be booted: it lacks what DKMS built for {OLD}: zfs; {OLD} is the default"
+    )
+    assert (done.returncode == 0, words in done.stdout) == (builds, not builds), done.stdout
+
+
+def test_an_old_kernel_whose_package_is_held_stays_and_another_goes(host: Root) -> None:
+    host.call(UPGRADE)
+    host.sh(f"apt-mark -q hold linux-image-{NEW}")
+    assert f"linux-image-{NEW} is held" in host.call(f"prune 1 {NEW}")
+    assert releases(host.look()) == [OLD, NEW]
+    host.sh(f"apt-mark -q unhold linux-image-{NEW}")
+    host.call(f"prune 1 {NEW}")
+    assert releases(host.look()) == [OLD]
+
+
 def test_lists_that_cannot_be_refreshed_are_an_error(host: Root) -> None:
     done = host.sh(f"mv /srv/debs/dists /srv/away\n({library('packages')}\n{UPGRADE}\n)\nmv /srv/away /srv/debs/dists")
     assert "the package lists could not be refreshed" in done.stdout
     assert releases(host.look()) == [OLD]
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_mirror_that_is_out_of_reach_is_an_error_though_apt_says_none(host: Root, beside: bool) -> None:
+    """apt-get update ends with 0, be it the only one or beside one that answers."""
+    security = host.path / "etc/apt/sources.list.d/security.list"
+    there = security.read_text()
+    security.write_text(f"deb [trusted=yes] http://127.0.0.1:9/ bookworm main\n{there if beside else ''}")
+    try:
+        assert host.sh("apt-get -q update; echo rc $?").stdout.strip().endswith("rc 0")
+        done = host.sh(f"{library('packages')}\n{UPGRADE}")
+        after = host.look()
+    finally:
+        security.write_text(there)
+    assert done.returncode != 0
+    assert "the package lists could not be refreshed" in done.stdout
+    assert "Failed to fetch http://127.0.0.1:9/" in after.updates.unrefreshed
+    assert releases(after) == [OLD]
+    host.sh("apt-get -qq update")
+    host.call(UPGRADE)
+    assert host.look().updates.unrefreshed == ""
 
 
 def test_with_a_full_boot_nothing_is_installed(host: Root) -> None:

@@ -30,11 +30,28 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Root]:
         yield made
 
 
+def test_a_repository_that_is_out_of_reach_is_an_error_though_it_may_be_left_out(host: Root) -> None:
+    other = host.path / "etc/yum.repos.d/other.repo"
+    other.write_text("[other]\nname=other\nbaseurl=http://127.0.0.1:9/\nskip_if_unavailable=1\nretries=1\n")
+    try:
+        assert host.sh("dnf -q --refresh makecache").returncode == 0
+        done = host.sh(f"{library('packages')}\nupgrade 1 'kernel*'")
+        after = host.look()
+    finally:
+        other.unlink()
+    assert done.returncode != 0
+    assert "the package lists could not be refreshed" in done.stdout
+    assert "127.0.0.1" in after.updates.unrefreshed or "other" in after.updates.unrefreshed
+    assert [package.version for package in known_packages(after)] == [OLD]
+
+
 def test_a_security_update_is_offered_installed_beside_the_old_kernel_and_no_default(host: Root) -> None:
     host.sh("dnf -q makecache")
     before = host.look()
     assert before.reboot == Reboot(True, "installed after this boot: kernel-core"), "as needs-restarting(1) would say"
-    assert before.updates.offers == (Offer("kernel-core", OLD, NEW, NEW, security=True, held=False),)
+    assert before.updates.offers == (
+        Offer("kernel-core", OLD, NEW, NEW, security=True, held=False, release=f"{NEW}.x86_64"),
+    )
     assert [package.version for package in known_packages(before)] == [OLD]
 
     host.call("keep")
@@ -52,11 +69,11 @@ def test_a_security_update_is_offered_installed_beside_the_old_kernel_and_no_def
 
 
 def test_the_old_kernel_goes_once_it_neither_runs_nor_is_the_default(host: Root) -> None:
-    assert host.sh(f"{library('packages')}\nprune {OLD}.x86_64").returncode != 0
+    assert host.sh(f"{library('packages')}\nprune 1 {OLD}.x86_64").returncode != 0
     (host.path / "srv/runs").write_text(f"{NEW}.x86_64\n")
-    assert "is GRUB's default" in host.sh(f"{library('packages')}\nprune {OLD}.x86_64").stdout
+    assert "is GRUB's default" in host.sh(f"{library('packages')}\nprune 1 {OLD}.x86_64").stdout
     host.call(f"set_default {NEW}.x86_64")
-    host.call(f"prune {OLD}.x86_64")
+    host.call(f"prune 1 {OLD}.x86_64")
     assert [package.version for package in known_packages(host.look())] == [NEW]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from facts import boot, kernel_packages, kernel_updates
 from facts.boot import read_menu
 from facts.kernel import _blocked, _livepatches
-from facts.kernel_packages import Package, Reboot, Running, built_version, candidate, flavour, release_of
+from facts.kernel_packages import Package, Reboot, Running, brought, built_version, candidate, flavour, release_of
 from facts.reading import Block, Section, Unknown
 from facts.versions import compare_versions
 
@@ -132,6 +134,13 @@ Depends: kmod
 def test_candidate(blocks: dict[str, Block], release: str, expected: str | None) -> None:
     answer = candidate(Section(blocks), release)
     assert isinstance(answer, Unknown) if expected is None else answer == expected
+
+
+def test_the_release_that_a_candidate_brings() -> None:
+    assert brought(Section({"apt": Block(0, UBUNTU)}), "generic") == {
+        ("linux-image-generic", "6.8.0-78.78"): "6.8.0-78-generic",
+        ("linux-image-6.8.0-71-generic", "6.8.0-71.71"): "6.8.0-71-generic",
+    }
 
 
 MENU = """\
@@ -287,11 +296,24 @@ linux-image-amd64:
 """
 
 
-def test_offers_of_the_running_flavour_with_holds_and_what_is_half_installed() -> None:
-    found = kernel_updates.parse(Section({"dpkg": Block(0, DPKG), "policy": Block(0, POLICY)}), "6.1.0-50-cloud-amd64")
-    assert found.offers == (
-        kernel_updates.Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.199-1", True, True),
+SHOW = """\
+Package: linux-image-cloud-amd64
+Version: 6.1.192-2
+Depends: linux-image-%s-cloud-amd64 (= 6.1.192-2)
+"""
+
+
+@pytest.mark.parametrize("abi", ["6.1.0-56", "6.1.0-50"])
+def test_offers_of_the_running_flavour_with_holds_and_what_is_half_installed(abi: str) -> None:
+    blocks = {"dpkg": Block(0, DPKG), "policy": Block(0, POLICY), "apt": Block(0, SHOW % abi)}
+    found = kernel_updates.parse(Section(blocks), "6.1.0-50-cloud-amd64")
+    offer = kernel_updates.Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.199-1", True, True)
+    assert found.offers == (replace(offer, release=f"{abi}-cloud-amd64"),)
+    silent = kernel_updates.parse(
+        Section({**blocks, "apt": Block(0, SHOW.replace("Version: 6.1.192-2", "Version: 6.1.199-1") % abi)}),
+        "6.1.0-50-cloud-amd64",
     )
+    assert silent.offers == (offer,), "another version's dependency tells nothing of the candidate"
     assert found.half == ("linux-image-6.1.0-56-cloud-amd64",)
 
 
@@ -307,6 +329,25 @@ def test_offers_of_the_running_flavour_with_holds_and_what_is_half_installed() -
 )
 def test_the_second_opinion(state: Block, opinion: str) -> None:
     assert kernel_updates.parse(Section({"needrestart": state}), "6.1.0-50-cloud-amd64").needrestart == opinion
+
+
+NOT_THERE = "ls: cannot access '/lib/modules/*/extra/*.ko*': No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        (Block(2, NOT_THERE), {}),
+        (Block(2, f"{NOT_THERE}/lib/modules/6.1.0-50-amd64/updates/dkms/zfs.ko\n/lib/modules/6.1/extra/a-b.ko.xz\n"),
+         {"6.1": ("a-b",), "6.1.0-50-amd64": ("zfs",)}),
+        (Block(0, "/lib/modules/6.1/extra/x.ko\n/lib/modules/6.1/weak-updates/x.ko\nnonsense\n"), {"6.1": ("x",)}),
+        (Block(2, "ls: cannot access '/lib/modules/6.1/extra/x.ko': Permission denied\n"), None),
+        (Block(127, "sh: ls: not found"), None),
+    ],
+)  # fmt: skip
+def test_what_dkms_has_built(block: Block, expected: dict[str, tuple[str, ...]] | None) -> None:
+    built = kernel_updates.parse(Section({"built": block}), "6.1.0-50-amd64").built
+    assert isinstance(built, Unknown) if expected is None else built == expected
 
 
 @pytest.mark.parametrize(

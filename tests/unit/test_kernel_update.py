@@ -27,11 +27,11 @@ from tests.unit.kernel_host import DOCKER, KERNEL, SYSTEM
 
 NOW = 1_795_000_000  # 2026-11-18 11:06:40 UTC, a Wednesday
 OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
-META = Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.192-2", True, False)
-SAME = replace(META, candidate="6.1.176-1", newest="6.1.176-1", security=False)
+META = Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.192-2", True, False, NEW)
+SAME = replace(META, candidate="6.1.176-1", newest="6.1.176-1", security=False, release=OLD)
 UPDATES = Updates(
-    offers=(SAME,), lists=NOW - 3600, half=(), free=500_000, needed=20_000, needrestart="", on_trial="", last=None,
-    rejected=(), gate=dict.fromkeys(GATE_FILES),
+    offers=(SAME,), lists=NOW - 3600, unrefreshed="", half=(), free=500_000, needed=20_000, built={}, needrestart="",
+    on_trial="", last=None, rejected=(), gate=dict.fromkeys(GATE_FILES),
 )  # fmt: skip
 BOOT = Boot("grub", "e", ("ro",), {}, release=OLD, releases=(OLD,), once="")
 
@@ -87,6 +87,9 @@ UPDATE = {
     "pinned": ("all", {"offers": (replace(META, candidate="6.1.176-1"),)}, State.FAIL, "a pin keeps it"),
     "cut off midway": ("all", {"half": (f"linux-image-{NEW}",)}, State.FAIL, "cut off midway"),
     "old lists": ("security", {"lists": NOW - 9 * 86400}, State.FAIL, "the package lists are 9 days old"),
+    "lists that could not be refreshed": (
+        "all", {"unrefreshed": "2026-11-18: W: Failed to fetch http://m/"}, State.FAIL, "on 2026-11-18: W: Failed",
+    ),
     "an offer in old lists": ("security", {"lists": 0, "offers": (META,)}, State.FAIL, "6.1.192-2 is offered"),
     "unknown age": ("security", {"lists": Unknown("never")}, State.UNKNOWN, "never"),
     "unknown offers": ("security", {"offers": Unknown("no lists")}, State.UNKNOWN, "no lists"),
@@ -115,6 +118,10 @@ RUNNING: dict[str, tuple[dict[str, Any], State, str]] = {
         {"release": NEW, "packages": PENDING["packages"], "last": replace(TRIED["last"], result="confirmed")},
         State.PASS, "runs",
     ),
+    "it lacks a module": (
+        PENDING | {"built": {OLD: ("zfs",)}}, State.PENDING_REBOOT, f"{NEW} lacks what DKMS built for {OLD}: zfs",
+    ),
+    "it has all modules": (PENDING | {"built": {OLD: ("zfs",), NEW: ("zfs",)}}, State.PENDING_REBOOT, "installed"),
     "live patches": (PENDING | {"livepatches": {"kpatch_1": True}}, State.PENDING_REBOOT, "loaded (kpatch_1)"),
     "live patches not known": (PENDING | {"livepatches": Unknown("no")}, State.PENDING_REBOOT, "loaded is not known"),
     "the default is the old one": (PENDING, State.PENDING_REBOOT, f"default is {OLD}, which a reboot by hand would"),
@@ -137,27 +144,11 @@ def test_running(case: str) -> None:
     judged = verdict("kernel.reboot-needed", found, running="newest-installed")
     assert (judged.state, words in judged.reason) == (state, True), judged.reason
     assert "by hand" not in judged.reason or boot_release == OLD
+    assert ("lacks" in judged.reason) is (case == "it lacks a module")
     assert ("needrestart" in judged.reason) is (case == "needrestart says otherwise")
 
 
 OLDER = tuple(package(f"6.1.0-{n}-cloud-amd64", f"6.1.{n}-1") for n in (40, 45))
-
-
-@pytest.mark.parametrize(
-    ("packages", "keep", "state", "goes"),
-    [
-        ((*OLDER, package(OLD, "6.1.176-1")), 2, State.FAIL, "6.1.0-40-cloud-amd64 can go"),
-        ((*OLDER, package(OLD, "6.1.176-1")), 3, State.PASS, ""),
-        ((*OLDER, package(OLD, "6.1.176-1")), None, State.NOT_APPLICABLE, ""),
-        ((package(OLD, "6.1.176-1"), package("6.1.0-55-cloud-amd64", "6.1.190-1"), package(NEW, "6.1.192-2")), 2,
-         State.FAIL, "6.1.0-55-cloud-amd64 can go"),  # neither what runs nor the newest
-        ((package("6.1.0-50-amd64", "6.1.176-1"), package(OLD, "6.1.176-1")), 2, State.PASS, ""),  # another flavour
-    ],
-)  # fmt: skip
-def test_old_kernels(packages: tuple[Package, ...], keep: int | None, state: State, goes: str) -> None:
-    found = verdict("kernel.old-kernels", kernel(packages=packages), keep=keep)
-    assert found.state is state
-    assert goes in found.reason
 
 
 def test_an_update_without_a_reboot_installs_and_touches_nothing_else() -> None:
@@ -189,13 +180,20 @@ def test_an_update_with_a_reboot_keeps_the_way_back_first_and_reboots_last() -> 
         kernel(offers=(META,), packages=packages), update="all", running="newest-installed", reboot="now", keep=2
     )
     kinds = [(type(change), getattr(change, "path", "")) for change in changes]
-    assert kinds == [(Command, ""), (WriteFile, GATE_SCRIPT), (WriteFile, GATE_UNIT), (Command, ""), (Command, ""),
+    assert kinds == [(Command, ""), (WriteFile, GATE_SCRIPT), (WriteFile, GATE_UNIT), *[(Command, "")] * 3,
                      (HostReboot, "")]  # fmt: skip
-    assert [change.script.splitlines()[-1] for change in changes if isinstance(change, Command)] == [
-        "keep", "prune 6.1.0-40-cloud-amd64 6.1.0-45-cloud-amd64", "upgrade 0 linux-image-cloud-amd64",
+    assert calls(changes) == [
+        "keep", "prune 2 6.1.0-40-cloud-amd64", "upgrade 0 linux-image-cloud-amd64", "prune 2 6.1.0-45-cloud-amd64",
         "arm 600 0 0 '' ''",
     ]  # fmt: skip
     assert changes[-1].interrupts == "reboots once, because 6.1.192-2 is to be installed; no container runs"
+
+
+def calls(changes: list[Change]) -> list[str]:
+    return [change.script.splitlines()[-1] for change in changes if isinstance(change, Command)]
+
+
+IN_THE_PLACE = f"the files of {OLD}, which runs, are replaced by those of a newer build, which takes a reboot to run"
 
 
 def test_one_reboot_serves_all_that_need_one() -> None:
@@ -213,7 +211,7 @@ def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice()
     keep, reboot = plan(kernel(**PENDING, gate=gate), **rules)
     assert isinstance(keep, Command)
     assert isinstance(reboot, HostReboot)
-    assert reboot.script.endswith("\narm 90 0 0 'drain it' undrain\n")
+    assert reboot.script.endswith("\nwith_built\narm 90 0 0 'drain it' undrain\n")
     assert (reboot.seconds, reboot.interrupts) == (
         1380,
         f"reboots once, because runs {OLD}; {NEW} is installed; no container runs",
@@ -227,9 +225,20 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "not known": ({"once": Unknown("no findmnt")}, {}, "no findmnt"),
     "no GRUB": ({"loader": "none"}, {}, "without GRUB"),
     "no entry": ({"releases": (NEW,)}, {}, f"no entry for the running {OLD}"),
-    "the same release": ({"packages": (package(OLD, "6.1.176-2"),), "releases": (OLD,)}, {}, "itself was replaced"),
+    "the same release": ({"packages": (package(OLD, "6.1.176-2"),), "releases": (OLD,)}, {}, IN_THE_PLACE),
+    "something else": (
+        {"packages": (package(OLD, "6.1.176-1"),)},
+        {},
+        "something else asks for the reboot",
+    ),
     "on trial": ({"on_trial": NEW}, {}, "is on trial just now"),
     "a file of ours cannot be read": ({"gate": {GATE_SCRIPT: Unknown("refused")}}, {}, "refused"),
+    "without a module that DKMS built": (
+        {"built": {OLD: ("spl", "zfs"), NEW: ("spl",)}},
+        {},
+        f"{NEW} lacks what DKMS built for {OLD}: zfs; with its headers",
+    ),
+    "what DKMS built is not known": ({"built": Unknown("ls: refused")}, {}, "ls: refused"),
     "tried before": (TRIED, {}, "accept=kernel-retry"),
 }
 
