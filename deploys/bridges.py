@@ -144,7 +144,8 @@ CONTROLS = (
         id="bridges.meeting",
         title="Nobody stands in two networks that must not meet",
         severity=Severity.HIGH,
-        why="A container with a leg in each of two networks is a router between them that no filter sees.",
+        why="A container with a leg in each of two networks is a router between them that no filter sees. "
+        "What is allowed there for one protocol or port is no excuse: it would pass on the rest too.",
         check=check_meeting,
         references=("NIST-800-190-4.4.2",),
     ),

@@ -25,8 +25,8 @@ def check_meeting(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("the policy declares no two networks that could meet")
     legs = legs_of(rules, survey[Bridges], survey[Networks], survey[Docker])
     live = {who: sorted(found) for who, found in legs.items()}
-    wrong = [f"{who} stands in {' and '.join(pair)}, which must not meet" for who, found in sorted(live.items())
-             if (pair := _parted(rules, found))]  # fmt: skip
+    wrong = [f"{who} stands in {' and '.join(pair)}, which must not meet{_except(rules, pair)}"
+             for who, found in sorted(live.items()) if (pair := _parted(rules, found))]  # fmt: skip
     if wrong:
         return failed("; ".join(wrong), "one network each", None, live)
     return passed("nobody stands in two networks that must not meet", "one network each", None, live)
@@ -57,10 +57,16 @@ def ports_of(segment: Segment, reading: BridgesReading, networks: NetworksReadin
 
 
 def _parted(rules: BridgesRules, found: list[str]) -> list[str]:
-    """The first two of these segments between which no flow is allowed."""
-    allowed = {frozenset((flow.from_, flow.to)) for flow in rules.allow}
+    """The first two of these segments between which not everything is allowed: who stands in both could route all."""
+    allowed = {frozenset((flow.from_, flow.to)) for flow in rules.allow if flow.proto == "any"}
     pairs = ([one, other] for number, one in enumerate(found) for other in found[number + 1 :])
     return next((pair for pair in pairs if frozenset(pair) not in allowed), [])
+
+
+def _except(rules: BridgesRules, pair: list[str]) -> str:
+    """What is allowed there all the same: not enough to stand in both."""
+    flows = [f"{flow.from_} -> {flow.to} ({flow})" for flow in rules.allow if {flow.from_, flow.to} == set(pair)]
+    return f" except by {', '.join(flows)}" if flows else ""
 
 
 def containers_of(docker: DockerReading) -> dict[int | None, str]:

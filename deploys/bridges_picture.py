@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from deploys.bridges_drift import containers_of, ports_of
-from deploys.bridges_rules import BridgesRules, Segment, segments
+from deploys.bridges_rules import HOST, WORLD, BridgesRules, Segment, segments
 from deploys.engine.clean import clean_text
 from deploys.engine.run import show
 from deploys.engine.session import Session
@@ -18,7 +19,9 @@ from facts.networks import Networks, NetworksReading
 from facts.reading import UnknownReading, known
 from facts.survey import Survey
 
-ANYBODY = "anybody"
+ANYBODY, NEIGHBOURS = "anybody", "its neighbours"
+# What returns from a chain of ours has passed: the hook's policy is to accept.
+PASSES = re.compile(r'\b(accept|return)( comment ".*")?$')
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class Leg:
     port: str
     who: str
     isolated: bool
+
+    @property
+    def behind(self) -> str:
+        return self.who if self.isolated else f"{self.who}, meets its neighbours"
 
 
 @dataclass(frozen=True)
@@ -42,13 +49,11 @@ def picture(rules: BridgesRules, survey: Survey) -> Picture:
     reading, networks, names = survey[Bridges], survey[Networks], containers_of(survey[Docker])
     parts = tuple(segments(rules))
     titles = {segment.name: ", ".join([segment.device, *segment.gateways]) for segment in parts}
-    legs = {
-        segment.name: tuple(
-            Leg(port.name, _behind(port, names), _apart(port, segment, rules, reading))
-            for port in ports_of(segment, reading, networks)
-        )
-        for segment in parts
-    }
+    legs = {}
+    for segment in parts:
+        ports = ports_of(segment, reading, networks)
+        apart = _apart(ports, segment, rules, reading)
+        legs[segment.name] = tuple(Leg(port.name, _behind(port, names), apart) for port in ports)
     for name, title in _others(rules, survey).items():
         titles[name] = title
         legs[name] = tuple(
@@ -75,40 +80,82 @@ def _others(rules: BridgesRules, survey: Survey) -> dict[str, str]:
 
 def _apart_there(port: Device, bridge: str, reading: BridgesReading, networks: NetworksReading) -> bool:
     guards = re.findall(r'ibrname "([^"]+)\*" drop', "\n".join(known(reading.listed)))
-    filtered = bridge in known(networks.dropped) or bridge.startswith(tuple(guards))
-    return filtered or bool(port.port and port.port.isolated)
+    guarded = bridge.startswith(tuple(guards)) and not _joining(bridge, reading)
+    return guarded or bridge in known(networks.dropped) or bool(port.port and port.port.isolated)
 
 
-def _apart(port: Device, segment: Segment, rules: BridgesRules, reading: BridgesReading) -> bool:
-    """By the kernel's own flag, or by our filter, which also knows ports that only joined; by the flows of a switch."""
+def _apart(ports: list[Device], segment: Segment, rules: BridgesRules, reading: BridgesReading) -> bool:
+    """By our filter, which also knows ports that only joined; by the flows of a switch; by the kernel's own flag where
+    all have it, since a port that has it meets one that has not."""
+    network = rules.networks[segment.network]
     if segment.switched:
         there = reading.switch(segment.bridge)
         ours = there is not None and known(there.flows) is not None and known(there.flows) == known(there.loaded)
-        return ours and rules.networks[segment.network].isolate == "ports"
-    guard = f'ibrname "{segment.bridge}" goto within-{segment.network}'
-    filtered = rules.networks[segment.network].isolate == "ports" and any(
-        guard in line for line in known(reading.listed)
+        return ours and network.isolate == "ports"
+    filtered = _guarded(segment, reading) and not _joining(segment.bridge, reading, segment.network)
+    return (filtered and network.isolate == "ports") or all(
+        port.port and port.port.isolated for port in ports if port.name != network.uplink
     )
-    return filtered or bool(port.port and port.port.isolated)
+
+
+def _guarded(segment: Segment, reading: BridgesReading) -> bool:
+    guard = f'ibrname "{segment.bridge}" goto within-{segment.network}'
+    return any(guard in line for line in known(reading.listed))
+
+
+def _placed(lines: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Every line with the chain that it is in, such as `inet between`."""
+    place = {"table": "", "chain": ""}
+    for line in lines:
+        if opened := re.match(r"\s*(table|chain) (\S+)", line):
+            place[opened[1]] = opened[2]
+        yield f"{place['table']} {place['chain']}", line.strip()
+
+
+def _inserted(reading: BridgesReading) -> list[tuple[str, str]]:
+    """Rules that let something pass, and that were not there when our unit loaded the tables."""
+    if not isinstance(reading.loaded, tuple):
+        return []
+    loaded = set(_placed(reading.loaded))
+    return [row for row in _placed(known(reading.listed)) if row not in loaded and PASSES.search(row[1])]
+
+
+def _joining(bridge: str, reading: BridgesReading, network: str = "") -> list[str]:
+    """Inserted rules by which the ports of a bridge meet."""
+    found = []
+    for chain, text in _inserted(reading):
+        named = re.search(r'ibrname "([^"]+)"', text)
+        if chain in ("bridge forward", f"bridge within-{network}") and (not named or fnmatchcase(bridge, named[1])):
+            found.append(text)
+    return found
 
 
 def _found(parts: tuple[Segment, ...], reading: BridgesReading) -> Iterator[tuple[str, str, str]]:
     """The flows that our tables in the kernel let pass; without them nothing keeps segments from each other."""
-    listed = known(reading.listed)
+    listed, inserted = known(reading.listed), _inserted(reading)
     if not listed:
         yield from ((segment.name, ANYBODY, "no filter") for segment in parts)
         return
     devices = {segment.device: segment.name for segment in parts}
     end = r'(?:"([^"]+)"|(!= \S.*?\}|!= "[^"]+"))'
-    chain = ""
-    for line in listed:
-        if opened := re.match(r"\s*chain (\S+) \{", line):
-            chain = opened[1]
-        rule = re.match(rf"\s*iifname {end}(?: oifname {end})? ?(.*?) ?accept$", line)
-        if rule is None or chain not in ("to-host", "between") or rule[1] == rule[3]:
-            continue
-        to = "host" if chain == "to-host" else devices.get(rule[3], "world")
-        yield devices.get(rule[1], "world"), to, _what(rule[5])
+    for chain, text in _placed(listed):
+        rule = re.match(rf"iifname {end}(?: oifname {end})? ?(.*?) ?accept$", text)
+        if (chain, text) in inserted and chain.startswith("inet "):
+            yield _routing(chain, text, devices)
+        elif rule and chain in ("inet to-host", "inet between") and rule[1] != rule[3]:
+            to = HOST if chain == "inet to-host" else devices.get(rule[3], WORLD)
+            yield devices.get(rule[1], WORLD), to, _what(rule[5])
+    for segment in parts:
+        if _guarded(segment, reading):
+            texts = _joining(segment.bridge, reading, segment.network)
+            yield from ((segment.name, NEIGHBOURS, text) for text in texts)
+
+
+def _routing(chain: str, text: str, devices: dict[str, str]) -> tuple[str, str, str]:
+    """An inserted rule may match by anything: it is shown as it is, between the segments that it names."""
+    ends = dict(re.findall(r'\b(iifname|oifname) "([^"]+)"', text))
+    to = HOST if chain in ("inet input", "inet to-host") else devices.get(ends.get("oifname", ""), ANYBODY)
+    return devices.get(ends.get("iifname", ""), ANYBODY), to, text
 
 
 def _what(match: str) -> str:
@@ -125,8 +172,7 @@ def render_text(seen: Picture) -> str:
     lines = []
     for name, title in seen.titles.items():
         lines.append(f"  {name}  ({title})")
-        lines += [f"    ├─ {leg.port} ─ {leg.who}{'' if leg.isolated else ', meets its neighbours'}"
-                  for leg in seen.legs[name]]  # fmt: skip
+        lines += [f"    ├─ {leg.port} ─ {leg.behind}" for leg in seen.legs[name]]
     for flow in sorted(seen.declared | seen.found):
         lines.append(f"  {flow[0]} ──▶ {flow[1]}: {flow[2]}{_note(flow, seen)}")
     return "\n".join(clean_text(line) for line in lines)
@@ -140,11 +186,11 @@ def _note(flow: tuple[str, str, str], seen: Picture) -> str:
 
 def render_mermaid(seen: Picture) -> str:
     """https://mermaid.js.org: solid as declared and found, dotted as declared only, thick as found only."""
-    ids = {name: f"n{number}" for number, name in enumerate([*seen.titles, "host", "world", ANYBODY])}
+    ids = {name: f"n{number}" for number, name in enumerate([*seen.titles, HOST, WORLD, ANYBODY, NEIGHBOURS])}
     lines = ["flowchart LR"]
     for name, title in seen.titles.items():
         lines.append(f'  subgraph {ids[name]}["{_label(f"{name} ({title})")}"]')
-        lines += [f'    {ids[name]}p{number}["{_label(f"{leg.port}: {leg.who}")}"]'
+        lines += [f'    {ids[name]}p{number}["{_label(f"{leg.port}: {leg.behind}")}"]'
                   for number, leg in enumerate(seen.legs[name])]  # fmt: skip
         lines.append("  end")
     flows = sorted(seen.declared | seen.found)
@@ -158,7 +204,7 @@ def render_mermaid(seen: Picture) -> str:
 
 def _label(text: str) -> str:
     """What a host says may be anything: nothing that Mermaid would read as markup."""
-    return re.sub(r"[^\w .:/()-]", "?", clean_text(text))
+    return re.sub(r"[^\w .,:/()-]", "?", clean_text(text))
 
 
 def show_picture(session: Session, folder: Path) -> None:

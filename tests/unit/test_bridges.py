@@ -368,6 +368,25 @@ def test_one_container_in_two_networks_that_must_not_meet() -> None:
     assert state(where, "meeting") is State.PASS
 
 
+@pytest.mark.parametrize(
+    ("flow", "says"),
+    [
+        ({"from": "web.10", "to": "web.20", "proto": "tcp", "port": 5432}, "web.10 -> web.20 (tcp/5432)"),
+        ({"from": "web.20", "to": "web.10", "proto": "udp"}, "web.20 -> web.10 (udp)"),
+        ({"from": "web.10", "to": "web.20", "proto": "icmp"}, "web.10 -> web.20 (icmp)"),
+        ({"from": "web.20", "to": "web.10"}, None),
+    ],
+)
+def test_a_flow_of_one_protocol_lets_nobody_stand_in_both_networks(flow: dict[str, Any], says: str | None) -> None:
+    legs = (device("x1", master="br-web", peer="netns x"), device("x2", master="br-web", peer="netns x"))
+    networks = members(*MEMBERS, Membership("x1", 10, 10, True, True), Membership("x2", 20, 20, True, True))
+    rules = replace_rules(allow=(Allow.model_validate(flow),))
+    where = context(hardened(rules, devices=(*DEVICES, *legs)), networks, rules)
+    assert state(where, "meeting") is (State.FAIL if says else State.PASS)
+    if says:
+        assert reason(where, "meeting") == f"netns x stands in web.10 and web.20, which must not meet except by {says}"
+
+
 def replace_rules(**more: Any) -> BridgesRules:
     return RULES.model_copy(update=more)
 

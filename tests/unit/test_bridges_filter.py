@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from deploys.bridges_filter import eui64, filter_text
 from deploys.bridges_forward import forward_text
 from deploys.bridges_picture import picture, render_mermaid, render_text
@@ -13,6 +17,7 @@ from facts.bridges import (
     UNIT_FILE,
 )
 from facts.docker import Network
+from facts.reading import Unknown
 from tests.unit.test_bridges import (
     BARE,
     DEVICES,
@@ -126,7 +131,12 @@ def test_only_the_metadata_address() -> None:
 # ------------------------------------------------------------------------------------------------ the picture
 
 KERNEL_SAYS = (
-    "table inet bridges-hullproof {", "\tchain to-host {", '\t\tiifname "br-tenants" udp dport 53 accept', "\t}",
+    "table bridge bridges-hullproof {", "\tchain segment-tenants {", "\t\taccept", "\t}",
+    "\tchain forward {", '\t\tmeta ibrname "br-tenants" goto within-tenants',
+    '\t\tmeta ibrname "br-web" goto within-web', '\t\tmeta ibrname "lxcbr*" drop', "\t}",
+    "\tchain within-tenants {", "\t\tdrop", "\t}", "}",
+    "table inet bridges-hullproof {", "\tchain to-host {", "\t\tct state established,related accept",
+    '\t\tiifname "br-tenants" udp dport 53 accept', "\t}",
     "\tchain between {", '\t\tiifname "br-web.10" oifname "br-web.10" accept',
     '\t\tiifname "br-web.10" oifname "br-web.20" tcp dport 5432 accept',
     '\t\tiifname "br-tenants" oifname != { "br-web.10", "br-tenants" } accept', "\t}", "}",
@@ -135,7 +145,7 @@ KERNEL_SAYS = (
 
 def test_the_picture_says_what_differs() -> None:
     devices = (*DEVICES, device("evil", master="br-tenants", peer='netns ]" --> x', port=OPEN))
-    survey = context(hardened(devices=devices, listed=KERNEL_SAYS), on()).survey
+    survey = context(hardened(devices=devices, listed=KERNEL_SAYS, loaded=KERNEL_SAYS), on()).survey
     seen = picture(RULES, survey)
     text = render_text(seen)
     assert "  web.10  (br-web.10, 10.81.10.1/24)\n    ├─ web-a ─ netns web-a, meets its neighbours" in text
@@ -146,6 +156,7 @@ def test_the_picture_says_what_differs() -> None:
     assert '  n1 -->|"tcp/5432"| n2' in drawn
     assert '  n0 ==>|"any"| n4' in drawn
     assert '["evil: netns ?? --? x"]' in drawn
+    assert '["tenants (br-tenants, 10.80.0.1/24, fd00:80::1/64)"]' in drawn
     gone = render_text(picture(RULES, context(hardened(listed=()), on()).survey))
     assert "tenants ──▶ anybody: no filter  (FOUND, NOT DECLARED)" in gone
     assert "web.10 ──▶ web.20: tcp/5432  (declared, not found)" in gone
@@ -154,16 +165,63 @@ def test_the_picture_says_what_differs() -> None:
 def test_bridges_that_the_policy_does_not_declare_are_in_the_picture_too() -> None:
     theirs = (device("docker0", "bridge"), device("veth1", master="docker0", pid=12), device("br0", "bridge"),
               device("lxcbr0", "bridge"), device("v9", master="lxcbr0"), device("v8", master="br0"))  # fmt: skip
-    listed = (*KERNEL_SAYS, '\t\tmeta ibrname "lxcbr*" drop')
     docker = engine({}, networks=(Network("bridge", "bridge", "docker0", False, True, (), ("web",)),),
                     containers=(container("web", pid=12),))  # fmt: skip
-    found = hardened(devices=(*DEVICES, *theirs), listed=listed)
+    found = hardened(devices=(*DEVICES, *theirs), listed=KERNEL_SAYS, loaded=KERNEL_SAYS)
     text = render_text(picture(RULES, context(found, on(), docker=docker).survey))
     assert "  docker0  (the Docker network bridge)\n    ├─ veth1 ─ container web, meets its neighbours\n" in text
     assert "  br0  (not declared)\n    ├─ v8 ─ netns v8, meets its neighbours\n" in text
     assert "  lxcbr0  (not declared)\n    ├─ v9 ─ netns v9\n" in text
     apart = render_text(picture(RULES, context(found, on(dropped=("docker0",)), docker=docker).survey))
     assert "├─ veth1 ─ container web\n" in apart
+    opened = replace(found, listed=inserted("forward", "accept"))
+    assert "├─ v9 ─ netns v9, meets its neighbours\n" in render_text(picture(RULES, context(opened, on()).survey))
+
+
+def inserted(chain: str, rule: str) -> tuple[str, ...]:
+    at = KERNEL_SAYS.index(f"\tchain {chain} {{") + 1
+    return (*KERNEL_SAYS[:at], f"\t\t{rule}", *KERNEL_SAYS[at:])
+
+
+@pytest.mark.parametrize(
+    ("chain", "rule", "says", "drawn"),
+    [
+        ("within-tenants", "accept", "tenants ──▶ its neighbours: accept", 'n0 ==>|"accept"| n6'),
+        ("within-tenants", "return", "tenants ──▶ its neighbours: return", 'n0 ==>|"return"| n6'),
+        ("forward", 'meta ibrname "br-tenants" counter accept comment "x"',
+         'tenants ──▶ its neighbours: meta ibrname "br-tenants" counter accept comment "x"',
+         'n0 ==>|"meta ibrname ?br-tenants? counter accept comment ?x?"| n6'),
+        ("to-host", "accept", "anybody ──▶ host: accept", 'n5 ==>|"accept"| n3'),
+        ("to-host", 'iifname "br-tenants" udp sport 53 accept',
+         'tenants ──▶ host: iifname "br-tenants" udp sport 53 accept',
+         'n0 ==>|"iifname ?br-tenants? udp sport 53 accept"| n3'),
+        ("between", "accept", "anybody ──▶ anybody: accept", 'n5 ==>|"accept"| n5'),
+        ("between", 'oifname "br-web.20" accept', 'anybody ──▶ web.20: oifname "br-web.20" accept',
+         'n5 ==>|"oifname ?br-web.20? accept"| n2'),
+    ],
+)  # fmt: skip
+def test_a_rule_that_somebody_put_into_our_tables_is_in_the_picture(
+    chain: str, rule: str, says: str, drawn: str
+) -> None:
+    found = hardened(listed=inserted(chain, rule), loaded=KERNEL_SAYS)
+    seen = picture(RULES, context(found, on()).survey)
+    text, mermaid = render_text(seen), render_mermaid(seen)
+    assert f"  {says}  (FOUND, NOT DECLARED)" in text
+    assert f"  {drawn}\n" in mermaid
+    met = chain in ("within-tenants", "forward")
+    assert ("    ├─ t-x ─ netns t-x, meets its neighbours\n" in text) is met
+    assert ("    ├─ t-a ─ netns t-a, meets its neighbours\n" in text) is met, "t-x is not isolated by the kernel"
+    assert ('["t-x: netns t-x, meets its neighbours"]' in mermaid) is met
+    assert "  web.10 ──▶ web.20: tcp/5432\n" in f"{text}\n", "what is declared is still found"
+
+
+def test_ports_that_the_kernel_itself_keeps_apart_do_not_meet_by_a_rule() -> None:
+    devices = tuple(one for one in DEVICES if one.name != "t-x")
+    for loaded in (KERNEL_SAYS, None, Unknown("denied")):
+        found = hardened(devices=devices, listed=inserted("within-tenants", "accept"), loaded=loaded)
+        text = render_text(picture(RULES, context(found, on()).survey))
+        assert "    ├─ t-a ─ netns t-a\n" in text
+        assert ("its neighbours: accept" in text) is (loaded == KERNEL_SAYS), "what was loaded is not known"
 
 
 def test_what_iptables_has_to_pass() -> None:
