@@ -23,7 +23,14 @@ case $(auditctl -s) in *"enabled 2"*) exit 0 ;; esac
 auditctl -D -k {KEY} >/dev/null || exit 1
 [ ! -e {RULES} ] || auditctl -R {RULES} >/dev/null
 """
-MAKE_FOLDERS = f"[ ! -e {TMPFILES} ] || systemd-tmpfiles --create {TMPFILES}"
+# Only what is missing: `d` puts mode and owner of what is there back, and who changed those may live by them. An undo
+# runs this too, with whatever file was there before.
+MAKE_FOLDERS = f"""\
+[ -e {TMPFILES} ] || exit 0
+awk '$1 == "d" {{ print $2 }}' {TMPFILES} | while read -r folder; do
+  [ -e "$folder" ] || systemd-tmpfiles --create --prefix="$folder" {TMPFILES} || exit 1
+done
+"""
 ENABLE = f"systemctl --no-reload unmask {UNIT} && systemctl -q enable {UNIT}"
 START = f"systemctl start {UNIT} && auditctl -e 1 >/dev/null"
 

@@ -24,7 +24,7 @@ class Row:
     folder: bool = False
     people: bool = False
     needs: str = ""
-    mode: str = "0755"  # of the folder that it needs, where we have to make it
+    mode: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def unit(number: int, name: str) -> Row:
 ROWS = (
     program(3, "/usr/bin/dockerd", "/usr/sbin/dockerd"),
     Row("1.1.4", ("/run/containerd",), folder=True, people=True, needs="/run/containerd", mode="0711"),
-    Row("1.1.5", ("/var/lib/docker",), folder=True, people=True, needs="/var/lib/docker", mode="0710"),
+    Row("1.1.5", ("/var/lib/docker",), folder=True, people=True, needs="/var/lib/docker"),
     Row("1.1.6", ("/etc/docker",), anyway=True, folder=True, needs="/etc/docker"),
     unit(7, "docker.service"),
     Row("1.1.8", ("/run/containerd/containerd.sock",), needs="/run/containerd", mode="0711"),

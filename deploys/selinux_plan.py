@@ -206,7 +206,10 @@ def _parameters(boot: Boot, family: str) -> Change | None:
     if bar.startswith("lsm="):
         return Blocked(SUBJECT, what, why=f"{bar} is given, which passes over security=: add selinux to it")
     if boot.loader == "bls":
+        # grubby --args takes the place of what a name was given before
+        old = [word for name in ("selinux", "enforcing", "security") if (word := given(boot.configured, name))]
         undo = f"grubby --update-kernel=ALL --remove-args={quote(WORDS)}"
+        undo += f" && grubby --update-kernel=ALL --args={quote(' '.join(old))}" if old else ""
         script = f"grubby --update-kernel=ALL --remove-args='selinux enforcing' --args={quote(WORDS)}"
         return Command(SUBJECT, what, script=script, undo=undo)
     before = boot.defaults.get(DROP_IN)

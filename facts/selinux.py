@@ -45,7 +45,7 @@ class SELinuxReading(Jsonable):
     """
 
     mode: Mode | Unknown  # what the kernel does now; "disabled" where it runs without SELinux
-    config_mode: str | Unknown | None  # SELINUX= in /etc/selinux/config; None: no such file, or no such line
+    config_mode: str | Unknown | None  # SELINUX= in /etc/selinux/config; None: no such file, or no line with a mode
     type: str | Unknown | None  # SELINUXTYPE=: targeted, default, mls …
     command_line: dict[str, str] | Unknown  # of selinux, enforcing, security and lsm those that were given
     policy_loaded: bool | Unknown
@@ -96,8 +96,8 @@ podman() {{ own=$(grep -sHoE -m 1 'libpod(-conmon|_pod)?[-_][0-9a-f]{{64}}.*' /p
         modules, policies = _modules(section), _policies(section)
         return SELinuxReading(
             mode=mode,
-            config_mode=_setting(config, "SELINUX"),
-            type=_setting(config, "SELINUXTYPE"),
+            config_mode=_config_mode(config),
+            type=_type(config),
             command_line=parameters(section.text("/proc/cmdline"), PARAMETERS),
             policy_loaded=_policy_loaded(section, mode),
             policy_version=_policy_version(section),
@@ -137,11 +137,20 @@ def _mode(section: Section) -> Mode | Unknown:
     return Unknown(f"SELinux is in the kernel and {FS} is not mounted") if "selinuxfs" in kinds else "disabled"
 
 
-def _setting(config: str | Unknown | None, name: str) -> str | Unknown | None:
+def _config_mode(config: str | Unknown | None) -> str | Unknown | None:
+    """As libselinux's selinux_getenforcemode() has it: the first line that gives a mode, which is not indented."""
     if not isinstance(config, str):
         return config
-    found = re.findall(rf"^[ \t]*{name}[ \t]*=[ \t]*(\S+)", config, re.MULTILINE)
-    return found[-1].lower() if found else None
+    found = re.search(r"^SELINUX=[ \t]*(enforcing|permissive|disabled)", config, re.MULTILINE | re.IGNORECASE)
+    return found[1].lower() if found else None
+
+
+def _type(config: str | Unknown | None) -> str | Unknown | None:
+    """As libselinux's init_selinux_config() has it: the last such line, indented or not, and all that it gives."""
+    if not isinstance(config, str):
+        return config
+    found = re.findall(r"^[ \t]*SELINUXTYPE=(.*)$", config, re.MULTILINE | re.IGNORECASE)
+    return found[-1].strip() or None if found else None
 
 
 def _policy_loaded(section: Section, mode: Mode | Unknown) -> bool | Unknown:

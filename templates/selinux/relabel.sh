@@ -4,8 +4,8 @@
 root=/run/hullproof-relabel
 contexts=/etc/selinux/$TYPE/contexts/files/file_contexts
 [ -r "$contexts" ] || { echo "$contexts is not there"; exit 1; }
-# which the policy's package may just have brought
-grep -Eq '^[[:space:]]*SELINUX=permissive' /etc/selinux/config || { echo "/etc/selinux/config is not permissive: run again"; exit 1; }
+# which the policy's package may just have brought; the first line that gives a mode counts
+grep -Eio -m 1 '^SELINUX=[[:space:]]*(enforcing|permissive|disabled)' /etc/selinux/config | grep -qi 'permissive$' || { echo "/etc/selinux/config is not permissive: run again"; exit 1; }
 mkdir -p $root && mount --bind / $root || exit 1
 # what is written to a disk and can hold labels, containers' views of it left out
 awk '$3 ~ /^(ext[234]|xfs|btrfs|f2fs)$/ && $4 ~ /(^|,)rw(,|$)/ && $2 != "/" && $2 !~ /^\/(run|proc|sys|dev)\// \

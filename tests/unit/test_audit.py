@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import deploys.audit as subject
 from deploys.audit import AuditRules
-from deploys.audit_plan import IMMUTABLE, LOAD, RULES
+from deploys.audit_plan import IMMUTABLE, LOAD, MAKE_FOLDERS, RULES
 from deploys.audit_rules import wanted
 from deploys.denials import explain, way_out
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
@@ -127,12 +130,31 @@ def test_a_stock_host_gets_auditd_and_rules_that_load_at_boot() -> None:
     assert isinstance(rules, WriteFile)
     assert (folders.path, rules.path) == (TMPFILES, RULES)
     assert "d /run/containerd 0711 root root -\n" in folders.text
-    assert "d /etc/docker 0755 root root -\n" in folders.text
+    assert "d /etc/docker - - - -\n" in folders.text
     assert {watch.path for watch in watches(rules.text.splitlines())} == set(PATHS)
     assert "dir=/var/lib/docker -F perm=wa -F auid!=unset" in rules.text
     assert "-e 2" not in rules.text
     assert changes(context(BARE, family="rhel"))[0].packages == ("audit",)  # type: ignore[attr-defined]
     assert isinstance(changes(context(BARE, family="arch"))[0], Blocked)
+
+
+def test_a_folder_that_is_there_keeps_its_mode_and_owner(tmp_path: Path) -> None:
+    """With userns-remap, Docker gives /var/lib/docker the remapped root's group, at its start alone."""
+    (folders,) = [c for c in changes(context()) if isinstance(c, WriteFile) and c.path == TMPFILES]
+    assert "d /var/lib/docker - - - -\n" in folders.text
+    assert [line for line in folders.text.splitlines() if line.endswith("root root -")] == [
+        "d /run/containerd 0711 root root -"
+    ], "which every boot makes anew"
+    there, missing, conf = tmp_path / "there", tmp_path / "missing", tmp_path / "conf"
+    there.mkdir()
+    conf.write_text(f"# d /comment\nd {there} 0710 root root -\nd {missing} - - - -\n")
+    (tmp_path / "systemd-tmpfiles").write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n')
+    (tmp_path / "systemd-tmpfiles").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    subprocess.run(["sh", "-c", MAKE_FOLDERS.replace(TMPFILES, str(conf))], env=env, check=True, timeout=60)
+    assert (tmp_path / "asked").read_text() == f"--create --prefix={missing} {conf}\n"
+    conf.unlink()
+    subprocess.run(["sh", "-c", MAKE_FOLDERS.replace(TMPFILES, str(conf))], env=env, check=True, timeout=60)
 
 
 def test_what_was_planned_holds_and_is_not_planned_again() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -212,6 +213,31 @@ def test_red_hats_boot_loader_and_its_kernel_without_a_policy() -> None:
     assert isinstance(config, WriteFile)
     assert isinstance(boot, Command)
     assert f"--args='{WORDS}'" in boot.script
+
+
+@pytest.mark.parametrize(
+    ("words", "back"),
+    [
+        ("selinux=0", "selinux=0"),
+        ("enforcing=0", "enforcing=0"),
+        ("selinux=0 enforcing=0 security=apparmor", "selinux=0 enforcing=0 security=apparmor"),
+        ("selinux=1 selinux=0", "selinux=0"),  # the last counts
+    ],
+)
+def test_an_undo_gives_red_hats_boot_loader_its_old_words_back(words: str, back: str) -> None:
+    reading = selinux("permissive", policy_loaded=False, type="targeted", policies=("targeted",))
+    boot = changes(context(reading, kernel(("ro", *words.split()), "bls"), family="rhel"))[-1]
+    assert isinstance(boot, Command)
+    assert boot.undo.startswith(f"grubby --update-kernel=ALL --remove-args='{WORDS}' && ")
+    assert boot.undo.endswith(f" && grubby --update-kernel=ALL --args={shlex.quote(back)}")
+
+
+def test_an_undo_on_debian_takes_away_the_words_of_ours_alone() -> None:
+    """Theirs, which ours came after, stand where they stood."""
+    defaults = {"/etc/default/grub": 'GRUB_CMDLINE_LINUX="selinux=0"\n'}
+    boot = changes(context(INSTALLED, kernel(("selinux=0",), defaults=defaults)))[-1]
+    assert isinstance(boot, WriteFile)
+    assert (boot.path, boot.before) == (DROP_IN, None)
 
 
 @pytest.mark.parametrize(
