@@ -15,8 +15,8 @@ from facts.bridges import FIREWALLD_POLICY, FIREWALLD_ZONE, ZONE, BridgesReading
 from facts.networks import NetworksReading
 from facts.reading import known
 
-# Where it does not run, it reads its files when it starts. What it was told for now alone a reload would lose, be it the
-# door that we come in by; devices come and go.
+# Where it does not run, it reads its files when it starts. What it was told for now alone a reload would lose, be it
+# the door that we come in by; devices come and go.
 RELOAD = f"""systemctl -q is-active firewalld || exit 0
 settings() {{
   {{ firewall-cmd "$@" --list-all-zones; firewall-cmd "$@" --list-all-policies; }} |
