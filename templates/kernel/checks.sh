@@ -11,15 +11,28 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
   lsms | lasting "$6" >"$T/lsm"; routes >"$T/routes"
   ports | sort -u >"$T/ports"
-  if [ "$(systemctl is-active docker.service)" = active ]; then
-    timeout 60 docker ps -q --no-trunc >"$T/running" || return 1
-    : >"$T/containers"
-    for id in $(cat "$T/running"); do
-      set -- $(timeout 20 docker inspect -f '{{.Name}} {{.HostConfig.AutoRemove}}' "$id") || return 1
-      [ "$2" = true ] || echo "$id ${1#/}" >>"$T/containers" # one that removes itself cannot run again
-    done
-  fi
+  note_containers || return 1
   sync "$T"/*
+}
+
+LABELS='{{range $key, $value := .Config.Labels}}{{printf "%q " $key}}{{end}}'
+
+note_containers() { # "ID NAME" of each that has to run again
+  [ "$(systemctl is-active docker.service)" = active ] || return 0
+  ids=$(timeout 60 docker ps -q --no-trunc) || return 1
+  for id in $ids; do
+    said=$(timeout 20 docker container inspect -f "{{.Name}} {{.HostConfig.AutoRemove}} $LABELS" "$id") || return 1
+    printf '%s\n' "$said" | demanded "$id"
+  done >"$T/containers"
+}
+
+demanded() { # ID, and what is said of it: "ID NAME" where this host is the one to run it again
+  read -r name removes labels
+  [ "$removes" != true ] || return 0 # it is gone once it has stopped
+  # What Swarm or Kubernetes runs, these make anew, under a name of a new task or pod, and maybe on another host: no
+  # container here tells whether they are well, and one that we started would be one too many.
+  case " $labels" in *' "com.docker.swarm.'* | *' "io.kubernetes.'*) return 0 ;; esac
+  echo "$1 ${name#/}"
 }
 
 lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; ! grep -qs 1 "$R/sys/fs/selinux/enforce" || echo "SELinux enforcing"
@@ -48,22 +61,28 @@ routes() { ip -o route show default | sed -n 's/^default via \([^ ]*\) dev \([^ 
 
 check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
 
-runs() { # ID: it runs, or we have started it in this boot and it has ended by itself
-  case $(timeout 20 docker inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$1" 2>/dev/null) in
-    true*) ;;
-    'false 0') [ -e "$T/started.$1" ] ;;
+state() { # ID NAME: of that container, or of the one that was made anew under its name
+  form='{{.Name}} {{.State.Running}} {{.State.ExitCode}}'
+  timeout 20 docker container inspect -f "$form" "$1" 2>/dev/null && return
+  timeout 20 docker container inspect -f "$form" "$2" 2>/dev/null | grep "^/$2 " # another's id may begin like a name
+}
+
+runs() { # ID NAME: it runs, or we have started it in this boot and it has ended by itself
+  case $(state "$1" "$2") in
+    *' true '*) ;;
+    *' false 0') [ -e "$T/started.$1" ] ;;
     *) return 1 ;;
   esac
 }
 
-check_containers() { # Docker starts those with a restart policy, we the others
+check_containers() { # Docker starts those with a restart policy, whoever makes one anew starts that, and we the others
   [ -e "$T/containers" ] || return 0
   lost=
   while read -r id name; do
-    if ! runs "$id" && [ ! -e "$T/started.$id" ]; then
+    if ! runs "$id" "$name" && [ ! -e "$T/started.$id" ]; then
       timeout 60 docker start "$id" >/dev/null 2>&1 </dev/null && : >"$T/started.$id"
     fi
-    runs "$id" || lost="$lost $name"
+    runs "$id" "$name" || lost="$lost $name"
   done <"$T/containers"
   [ -z "$lost" ] || { echo "not running:$lost"; return 1; }
 }
