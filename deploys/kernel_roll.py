@@ -35,7 +35,7 @@ if [ -e {GATE_UNIT} ]; then systemctl enable -q {GATE}; else rm -f {GATE_WANTED}
 
 
 def library(*names: str) -> str:
-    return "".join((TEMPLATES / f"{name}.sh").read_text() for name in ("trial", *names))
+    return "".join((TEMPLATES / f"{name}.sh").read_text() for name in ("trial", "checks", *names))
 
 
 def plan(context: Context) -> Iterable[Change]:

@@ -14,7 +14,7 @@ R=${HULLPROOF_ROOT:-} # another root for tests
 S=$R/var/lib/hullproof/boot
 if [ -e "$R/boot/grub2/grub.cfg" ]; then G=$R/boot/grub2; P=grub2; else G=$R/boot/grub; P=grub; fi
 DROP_IN=$R/etc/default/grub.d/98-hullproof-boot.cfg
-PAUSE=${HULLPROOF_PAUSE:-3}
+PAUSE=3
 BACK_SECONDS=600 # how long containers are waited for under a kernel that is known to be good
 
 die() { echo "$*"; exit 1; }
@@ -194,90 +194,7 @@ stay() { # AFTER WHY: what was begun for a reboot is taken back
   die "not rebooted: $2"
 }
 
-note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
-  T=$S/trial.new
-  rm -rf "$T" && mkdir -p "$T" || return 1
-  printf '%s\n' "$1" >"$T/seconds"; printf '%s\n' "$5" >"$T/after"
-  printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
-  cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
-  lsms | lasting "$6" >"$T/lsm"; routes >"$T/routes"
-  ports | sort -u >"$T/ports"
-  if [ "$(systemctl is-active docker.service)" = active ]; then
-    timeout 60 docker ps -q --no-trunc >"$T/running" || return 1
-    : >"$T/containers"
-    for id in $(cat "$T/running"); do
-      set -- $(timeout 20 docker inspect -f '{{.Name}} {{.HostConfig.AutoRemove}}' "$id") || return 1
-      [ "$2" = true ] || echo "$id ${1#/}" >>"$T/containers" # one that removes itself cannot run again
-    done
-  fi
-  sync "$T"/*
-}
-
-lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; ! grep -qs 1 "$R/sys/fs/selinux/enforce" || echo "SELinux enforcing"
-  ! grep -qs . "$R/sys/kernel/security/apparmor/profiles" || echo "AppArmor profiles"; }
-lasting() { # RELEASE: of lsms what its boot has to show, too. Where other modules were chosen for the next boot, whichever
-  # kernel it brings, the absence of those that they replace tells nothing of this one.
-  now=$(lsm_words <"$R/proc/cmdline"); next=$(command_line "$1" | lsm_words)
-  [ "$now" != "$next" ] || { cat; return; }
-  now=$(printf '%s\n' "$now" | grep '^lsm='); next=$(printf '%s\n' "$next" | grep '^lsm=')
-  grep -Ev '^(apparmor|selinux|smack|tomoyo|AppArmor|SELinux)' | while read -r name; do
-    [ "$now" = "$next" ] || case ",${next#lsm=}," in *",$name,"*) ;; *) continue ;; esac
-    echo "$name"
-  done
-}
-lsm_words() { tr ' ' '\n' | grep -E '^(security|lsm|apparmor|selinux|enforcing)=' | sort; }
-ports() { # where sshd listens, or systemd for it; not what its sessions forward
-  main=$(systemctl show -p MainPID --value sshd.service)
-  ss -Hltnp 2>/dev/null | awk -v pid=",pid=${main:-0}," 'index($0, pid) { sub(/.*:/, "", $4); print $4 }'
-  for unit in ssh.socket sshd.socket; do
-    [ "$(systemctl is-active $unit)" != active ] || systemctl show -p Listen --value $unit | sed -n 's/.*:\([0-9]*\) (Stream).*/\1/p'
-  done
-}
-routes() { ip -o route show default | sed -n 's/^default via \([^ ]*\) dev \([^ ]*\).*/\1 \2/p' | sort -u; }
-
 # --- After the reboot
-
-check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
-
-runs() { # ID: it runs, or we have started it in this boot and it has ended by itself
-  case $(timeout 20 docker inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$1" 2>/dev/null) in
-    true*) ;;
-    'false 0') [ -e "$T/started.$1" ] ;;
-    *) return 1 ;;
-  esac
-}
-
-check_containers() { # Docker starts those with a restart policy, we the others
-  [ -e "$T/containers" ] || return 0
-  lost=
-  while read -r id name; do
-    if ! runs "$id" && [ ! -e "$T/started.$id" ]; then
-      timeout 60 docker start "$id" >/dev/null 2>&1 </dev/null && : >"$T/started.$id"
-    fi
-    runs "$id" || lost="$lost $name"
-  done <"$T/containers"
-  [ -z "$lost" ] || { echo "not running:$lost"; return 1; }
-}
-
-check_lsm() { lsms >"$T/lsm.now"; lost=$(grep -Fvx -f "$T/lsm.now" "$T/lsm" | tr '\n' ' '); [ -z "${lost% }" ] || { echo "gone: $lost"; return 1; }; }
-
-check_network() {
-  while read -r via dev; do
-    routes | grep -Fqx "$via $dev" || { echo "no default route via $via on $dev"; return 1; }
-    ip -o link show dev "$dev" | grep -q LOWER_UP || { echo "$dev has no link"; return 1; }
-  done <"$T/routes"
-}
-
-check_ssh() {
-  while read -r port; do
-    [ -n "$(ss -Hltn "sport = :$port")" ] || { echo "nobody listens on port $port"; return 1; }
-  done <"$T/ports"
-}
-
-unwell() { # the first check that does not pass, and what it says, in $failing and $why; false where all pass
-  for failing in engine containers lsm network ssh; do why=$("check_$failing" 2>&1) || return 0; done
-  return 1
-}
 
 uptime() { cut -d. -f1 "$R/proc/uptime"; }
 

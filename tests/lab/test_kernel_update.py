@@ -161,6 +161,29 @@ def test_what_was_installed_before_is_booted_and_kept_though_the_controller_dies
     assert (done.code, done.host()["changes"], done.not_holding()) == (0, [], {}), done.out + done.err
 
 
+ANEW = f"""\
+[Unit]
+Requires=docker.service
+After=docker.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/docker run -d --name anew {RUNS}
+ExecStop=/usr/bin/docker rm -f anew
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_a_container_that_a_unit_makes_anew_at_each_boot_is_not_missed(installed: Vm, new: str, tmp_path: Path) -> None:
+    installed.ssh("cat >/etc/systemd/system/anew.service && systemctl -q enable --now anew", input=ANEW, timeout=300)
+    before = installed.ssh("docker ps -q --no-trunc --filter name=anew").stdout
+    done = harden(installed, policy(tmp_path, reboot="now"))
+    assert done.code == 0, done.out + done.err
+    assert (runs(installed), containers(installed)) == (new, {"kept", "plain", "anew"})
+    assert installed.ssh("docker ps -q --no-trunc --filter name=anew").stdout != before
+
+
 def assert_went_back(vm: Vm, path: Path, old: str, gate: str) -> None:
     """A run boots the new kernel; the host is on the old one again by itself, and says why."""
     done = harden(vm, path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.test_kernel_trial import STUBS, Host
+from tests.unit.kernel_trial_host import STUBS, Host
 
 ENTRIES = "boot/loader/entries"
 
