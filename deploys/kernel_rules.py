@@ -92,7 +92,7 @@ class KernelRules(Rules):
     )
     drain: Drain | None = Field(None, description="What a host does before and after such a reboot.")
     deadline: int = Field(
-        600, ge=30, le=7200, description="Seconds after its boot within which a new kernel must be found well."
+        600, ge=60, le=7200, description="Seconds after its boot within which all must be found well for half a minute."
     )
     keep: Annotated[int, Field(ge=2, le=20)] | None = Field(
         None, description="How many kernels stay installed; never removed: the running one and the one to go back to."

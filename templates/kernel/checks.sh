@@ -1,6 +1,14 @@
 # What has to be under a new kernel as it was under the old one (hullproof): noted before the reboot, checked after it.
 # Stands after trial.sh in one script.
 
+SETTLE=30 # seconds for which all has to be well. What was not so under the old kernel tells nothing of the new one.
+
+# One start of a container, which each further start differs from
+SPAN='{{.Name}}@{{.RestartCount}}@{{.State.StartedAt}}'
+HEALTH='{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}'
+INTERVAL='{{if .Config.Healthcheck}}{{printf "%d" .Config.Healthcheck.Interval}}{{else}}0{{end}}' # nanoseconds
+LABELS='{{range $key, $value := .Config.Labels}}{{printf "%q " $key}}{{end}}'
+
 # --- Before the reboot
 
 note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
@@ -11,28 +19,35 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
   lsms | lasting "$6" >"$T/lsm"; routes >"$T/routes"
   ports | sort -u >"$T/ports"
-  note_containers || return 1
+  note_containers "$1" || return 1
   sync "$T"/*
 }
 
-LABELS='{{range $key, $value := .Config.Labels}}{{printf "%q " $key}}{{end}}'
-
-note_containers() { # "ID NAME" of each that has to run again
+note_containers() { # SECONDS, the deadline: "ID HEALTH NAME" of each that has to run again
   [ "$(systemctl is-active docker.service)" = active ] || return 0
+  true >"$T/containers"
   ids=$(timeout 60 docker ps -q --no-trunc) || return 1
+  [ -n "$ids" ] || return 0
+  timeout 60 docker container inspect -f "$SPAN" $ids >"$T/before"
+  sleep "$SETTLE"
+  ids=$(timeout 60 docker ps -q --no-trunc) || return 1
+  form="$SPAN {{.State.Restarting}} {{.HostConfig.AutoRemove}} $HEALTH $INTERVAL $LABELS"
   for id in $ids; do
-    said=$(timeout 20 docker container inspect -f "{{.Name}} {{.HostConfig.AutoRemove}} $LABELS" "$id") || return 1
-    printf '%s\n' "$said" | demanded "$id"
+    said=$(timeout 20 docker container inspect -f "$form" "$id") || return 1
+    printf '%s\n' "$said" | demanded "$id" "$1"
   done >"$T/containers"
 }
 
-demanded() { # ID, and what is said of it: "ID NAME" where this host is the one to run it again
-  read -r name removes labels
+demanded() { # ID SECONDS, and what is said of it: "ID HEALTH NAME" where this host is the one to run it again
+  read -r span restarting removes health interval labels
   [ "$removes" != true ] || return 0 # it is gone once it has stopped
+  [ "$restarting" != true ] && grep -Fqx "$span" "$T/before" || return 0 # it restarts again and again already
   # What Swarm or Kubernetes runs, these make anew, under a name of a new task or pod, and maybe on another host: no
   # container here tells whether they are well, and one that we started would be one too many.
   case " $labels" in *' "com.docker.swarm.'* | *' "io.kubernetes.'*) return 0 ;; esac
-  echo "$1 ${name#/}"
+  # A health check that is made less than twice until the deadline would not have been made by then.
+  [ "$health" = healthy ] && [ $((interval / 500000000)) -le "$2" ] || health=any
+  span=${span#/}; echo "$1 $health ${span%%@*}"
 }
 
 lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; ! grep -qs 1 "$R/sys/fs/selinux/enforce" || echo "SELinux enforcing"
@@ -62,29 +77,37 @@ routes() { ip -o route show default | sed -n 's/^default via \([^ ]*\) dev \([^ 
 check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
 
 state() { # ID NAME: of that container, or of the one that was made anew under its name
-  form='{{.Name}} {{.State.Running}} {{.State.ExitCode}}'
+  form="$SPAN {{.State.Running}}/{{.State.Restarting}}/{{.State.ExitCode}} $HEALTH"
   timeout 20 docker container inspect -f "$form" "$1" 2>/dev/null && return
-  timeout 20 docker container inspect -f "$form" "$2" 2>/dev/null | grep "^/$2 " # another's id may begin like a name
+  timeout 20 docker container inspect -f "$form" "$2" 2>/dev/null | grep "^/$2@" # another's id may begin like a name
 }
 
-runs() { # ID NAME: it runs, or we have started it in this boot and it has ended by itself
-  case $(state "$1" "$2") in
-    *' true '*) ;;
-    *' false 0') [ -e "$T/started.$1" ] ;;
-    *) return 1 ;;
+amiss() { # ID HEALTH NAME: what is not as it was; nothing where it runs on since the look before
+  health=$2; set -- "$1" $(state "$1" "$3")
+  case ${3:-} in
+    true/true/*) echo restarting; return ;;
+    true/*) echo "$2" >>"$T/spans.now" ;;
+    false/*/0) [ -e "$T/started.$1" ] || echo "not running"; return ;; # we started it, and it has ended by itself
+    *) echo "not running"; return ;;
+  esac
+  case $health/$4 in
+    healthy/starting | healthy/unhealthy) echo "$4" ;;
+    *) grep -Fqsx "$2" "$T/spans" || echo "just started" ;;
   esac
 }
 
 check_containers() { # Docker starts those with a restart policy, whoever makes one anew starts that, and we the others
   [ -e "$T/containers" ] || return 0
-  lost=
-  while read -r id name; do
-    if ! runs "$id" "$name" && [ ! -e "$T/started.$id" ]; then
-      timeout 60 docker start "$id" >/dev/null 2>&1 </dev/null && : >"$T/started.$id"
+  true >"$T/spans.now"; lost=
+  while read -r id health name; do
+    what=$(amiss "$id" "$health" "$name")
+    [ -z "$what" ] || lost="$lost, $name is $what"
+    if [ "$what" = "not running" ]; then
+      timeout 60 docker start "$id" >/dev/null 2>&1 </dev/null && true >"$T/started.$id"
     fi
-    runs "$id" "$name" || lost="$lost $name"
   done <"$T/containers"
-  [ -z "$lost" ] || { echo "not running:$lost"; return 1; }
+  mv -f "$T/spans.now" "$T/spans"
+  [ -z "$lost" ] || { echo "${lost#, }"; return 1; }
 }
 
 check_lsm() { lsms >"$T/lsm.now"; lost=$(grep -Fvx -f "$T/lsm.now" "$T/lsm" | tr '\n' ' '); [ -z "${lost% }" ] || { echo "gone: $lost"; return 1; }; }
@@ -103,6 +126,18 @@ check_ssh() {
 }
 
 unwell() { # the first check that does not pass, and what it says, in $failing and $why; false where all pass
-  for failing in engine containers lsm network ssh; do why=$("check_$failing" 2>&1) || return 0; done
+  for check in engine containers lsm network ssh; do
+    said=$("check_$check" 2>&1) || { failing=$check why=$said; return 0; }
+  done
   return 1
+}
+
+settled_in() { # UPTIME: whether, by then, all checks have passed for SETTLE seconds on end; else what did not is as in unwell
+  failing=deadline; why="not all was well for $SETTLE s"; since=
+  while :; do
+    now=$(uptime)
+    if unwell; then since=; elif [ $((now - ${since:=$now})) -ge "$SETTLE" ]; then return 0; fi
+    [ "$now" -lt "$1" ] || return 1
+    sleep "$PAUSE"
+  done
 }

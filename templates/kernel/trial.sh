@@ -203,12 +203,8 @@ gate() {
   [ -d "$T" ] || exit 0
   [ "$(cat "$T/boot_id")" != "$(cat "$R/proc/sys/kernel/random/boot_id")" ] || exit 0 # not rebooted yet
   [ "$(uname -r)" = "$(cat "$T/release")" ] || { returned; exit; }
-  : >"$T/began"; rm -f "$T"/started.*; sync "$T"
-  end=$(($(uptime) + $(cat "$T/seconds")))
-  while unwell; do
-    if [ "$(uptime)" -ge "$end" ]; then go_back "$failing" "$why"; exit; fi
-    sleep "$PAUSE"
-  done
+  : >"$T/began"; rm -f "$T"/started.* "$T/spans"; sync "$T"
+  settled_in $(($(uptime) + $(cat "$T/seconds"))) || { go_back "$failing" "$why"; exit; }
   set_default "$(uname -r)" && [ "$(uname -r)" = "$(cat "$T/release")" ] || { go_back default "GRUB's default could not be set"; exit; }
   [ ! -e "$S/rejected" ] || put "$S/rejected" "$(grep -Fvx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected")"
   finish confirmed
@@ -233,7 +229,7 @@ returned() { # under a kernel that is not the one on trial: what has become of i
   fi
   grep -Fqsx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected" ||
     put "$S/rejected" "$(cat "$S/rejected" 2>/dev/null; echo "$(cat "$T/release") $(cat "$T/version")")"
-  rm -f "$T"/started.*
+  rm -f "$T"/started.* "$T/spans"
   end=$(($(uptime) + BACK_SECONDS))
   while { ! check_engine || ! check_containers; } >/dev/null 2>&1 && [ "$(uptime)" -lt "$end" ]; do sleep "$PAUSE"; done
   if [ -e "$T/failed" ]; then

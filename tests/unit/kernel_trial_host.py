@@ -68,7 +68,7 @@ inspect) form=$3 missing=; shift 3
       s|{{.State.Running}}|$running|; s|{{.State.Restarting}}|$restarting|; s|{{.State.ExitCode}}|$code|
       s|{{.RestartCount}}|$restarts|; s|{{.State.StartedAt}}|$started|
       s|{{if .State.Health}}{{.State.Health.Status}}{{else}}none{{end}}|$health|
-      s|{{if .Config.Healthcheck}}{{printf \"%d\" .Config.Healthcheck.Interval}}{{else}}0{{end}}|$interval|
+      s|{{if .Config.Healthcheck}}{{printf .%d. .Config.Healthcheck.Interval}}{{else}}0{{end}}|$interval|
       s|{{range .*{{end}}|$labels|; /{{/d"
   done
   [ -z "$missing" ] ;;
@@ -163,7 +163,7 @@ class Host:
 
     def armed(self, *arguments: str) -> Host:
         assert self.sh("keep").returncode == 0
-        done = self.sh(f"arm {' '.join(arguments or ('30', '0', '0', _quote(''), _quote('')))}")
+        done = self.sh(f"arm {' '.join(arguments or ('60', '0', '0', _quote(''), _quote('')))}")
         assert done.returncode == 0, done.stdout + done.stderr
         return self
 

@@ -66,7 +66,7 @@ def options(host: Host) -> list[str]:
 def test_an_entry_that_came_after_has_a_panic_reboot_too_and_an_undo_takes_only_our_words(rhel: Host) -> None:
     old, new = (f"m-5.14.0-{name}.x86_64" for name in ("503.40.1.el9_5", "570.12.1.el9_6"))
     rhel.sh(f"sed -i 's/ ro$/ ro rd.shell=0/' $R/{ENTRIES}/*; mv $R/{ENTRIES}/{new}.conf $R; keep")
-    rhel.sh(f"mv $R/{new}.conf $R/{ENTRIES}; arm 30 0 0 '' ''")
+    rhel.sh(f"mv $R/{new}.conf $R/{ENTRIES}; arm 60 0 0 '' ''")
     assert [sorted(line.split()[2:]) for line in options(rhel)] == [sorted(PANICS.split())] * 2
     rhel.boots(new.removeprefix("m-")).sh(f"gate; restore {old.removeprefix('m-')}")
     assert "panic=30" in options(rhel)[1], "the newest is not the default: it is still one that is booted once"

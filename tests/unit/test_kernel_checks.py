@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.kernel_trial_host import NEW, Host
+from tests.unit.kernel_trial_host import NEW, OLD, Host
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def made_anew(host: Host, id_: str, **words: object) -> None:
 
 
 def test_a_container_that_was_made_anew_under_its_name_is_the_same_to_us(host: Host) -> None:
-    host.armed().boots(NEW)
+    host.armed("120", "0", "0", "''", "''").boots(NEW)
     made_anew(host, "c1", running="$([ $now -lt 40 ] && echo false || echo true)")
     assert confirmed(host)
     assert host.get("started").split() == ["c2"], "whoever makes it anew starts it"
@@ -72,3 +72,80 @@ def test_a_label_that_only_mentions_an_orchestrator_changes_nothing(host: Host) 
     host.armed().boots(NEW)
     assert confirmed(host)
     assert host.get("started").split() == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ({"running": "true", "restarting": "true"}, "webc1 is restarting"),
+        ({"running": "true", "restarts": "$((now / 10))"}, "webc1 is just started"),
+        ({"running": "true", "started": "$((now / 20))"}, "webc1 is just started"),
+        ({"running": "true", "health": "unhealthy"}, "webc1 is unhealthy"),
+        ({"running": "true", "health": "starting"}, "webc1 is starting"),
+        ({"dies": 1}, "webc1 is not running"),
+        ({"dies": 20}, "webc1 is"),
+    ],
+    ids=["backoff", "count rises", "made anew again and again", "unhealthy", "starting", "dies at once", "dies later"],
+)
+def test_a_container_that_does_not_stay_up_is_not_well(host: Host, words: dict[str, object], why: str) -> None:
+    host.container("c1", health="healthy", interval=30_000_000_000)
+    host.armed().boots(NEW).container("c1", **words)
+    assert not confirmed(host)
+    assert failed(host).startswith(f"containers {why}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"restarting": "$([ $now -lt 40 ] && echo true || echo false)", "started": "$((now < 40 ? now : 40))"},
+        {"health": "$([ $now -lt 40 ] && echo starting || echo healthy)"},
+        {"health": "none"},
+    ],
+    ids=["restarts at first", "healthy in the end", "has no health check any more"],
+)
+def test_a_container_has_until_the_deadline_to_be_well(host: Host, words: dict[str, object]) -> None:
+    host.container("c1", health="healthy")
+    host.armed("120", "0", "0", "''", "''").boots(NEW).container("c1", running="true", **words)
+    assert confirmed(host)
+
+
+def test_what_runs_has_to_run_on_for_half_a_minute(host: Host) -> None:
+    host.armed().boots(NEW)
+    assert confirmed(host)
+    assert float(host.get("proc/uptime").split()[0]) >= 10 + 30
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"restarts": "$((now / 10))"}, {"running": "false"}),
+        ({"restarting": "true"}, {"running": "true"}),
+        ({"health": "unhealthy"}, {"running": "true", "health": "unhealthy"}),
+        ({"health": "healthy", "interval": 3_600_000_000_000}, {"running": "true", "health": "starting"}),
+    ],
+    ids=["restarted then, too", "waited to be restarted", "unhealthy then, too", "asked once an hour"],
+)
+def test_what_was_not_well_before_tells_nothing_of_a_kernel(
+    host: Host, before: dict[str, object], after: dict[str, object]
+) -> None:
+    host.container("c1", **before)
+    host.armed().boots(NEW).container("c1", **after)
+    assert confirmed(host)
+
+
+def test_a_container_that_we_started_may_end_by_itself(host: Host) -> None:
+    host.armed().boots(NEW).container("c1", code=0, dies=5)
+    host.sh("sed -i 's/code=1/code=0/' $ROOT/bin/docker")
+    assert confirmed(host)
+    assert host.get("started").split() == ["c1", "c2"]
+
+
+def test_one_that_dies_since_another_is_not_up_yet_is_started_again(host: Host) -> None:
+    host.armed("120", "0", "0", "''", "''").boots(NEW).container("c1", dies="$((now < 40 ? 1 : 1000))")
+    assert confirmed(host)
+
+
+def test_under_the_old_kernel_containers_are_waited_for_though_one_never_comes(host: Host) -> None:
+    host.armed().boots(OLD).container("c1", dies=1)
+    assert host.sh("gate").returncode == 0
+    assert host.last()["result"] == "returned"
