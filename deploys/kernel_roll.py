@@ -13,6 +13,7 @@ from deploys.engine.reboot import Reboot as HostReboot
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_update import RETRY, alike, lacking, newest, rejected, surplus, wanted
 from deploys.kernel_window import Window
+from facts import connection
 from facts.boot import KERNEL_DEFAULTS
 from facts.kernel import Kernel, KernelReading
 from facts.kernel_packages import Reboot, release_of
@@ -35,7 +36,7 @@ if [ -e {GATE_UNIT} ]; then systemctl enable -q {GATE}; else rm -f {GATE_WANTED}
 
 
 def library(*names: str) -> str:
-    return "".join((TEMPLATES / f"{name}.sh").read_text() for name in ("trial", "checks", *names))
+    return "".join((TEMPLATES / f"{name}.sh").read_text() for name in ("trial", "checks", *names)) + connection.FIND
 
 
 def plan(context: Context) -> Iterable[Change]:

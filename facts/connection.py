@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from facts.reading import Section, Unknown, known
 
-SCRIPT = r"""
-p=$$; set --
-while [ "${p:-0}" -gt 1 ]; do
-  set -- "$@" "/proc/$p/environ"; q=
-  while read -r k v; do [ "$k" = PPid: ] && q=$v && break; done 2>/dev/null </proc/$p/status
-  p=$q
-done
-ssh() { cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='; }
-run ssh ssh "$@"
+# sh; its argument is another root, for tests.
+FIND = r"""
+ssh_connection() {
+  p=$$ root=${1:-}; set --
+  while [ "${p:-0}" -gt 1 ]; do
+    set -- "$@" "$root/proc/$p/environ"; q=
+    while read -r k v; do [ "$k" = PPid: ] && q=$v && break; done 2>/dev/null <"$root/proc/$p/status"
+    p=$q
+  done
+  cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='
+}
 """
+SCRIPT = FIND + "run ssh ssh_connection\n"
 
 
 def client(section: Section) -> str | Unknown | None:

@@ -11,13 +11,17 @@ LABELS='{{range $key, $value := .Config.Labels}}{{printf "%q " $key}}{{end}}'
 
 # --- Before the reboot
 
-note() { # the arguments of arm, with the new kernel's RELEASE and VERSION
+note() { # the arguments of arm, with the new kernel's RELEASE and VERSION; says what could not be noted
   T=$S/trial.new
   rm -rf "$T" && mkdir -p "$T" || return 1
   printf '%s\n' "$1" >"$T/seconds"; printf '%s\n' "$5" >"$T/after"
   printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
-  lsms | lasting "$6" >"$T/lsm"; routes >"$T/routes"
+  lsms | lasting "$6" >"$T/lsm"
+  ssh_connection "$R" | sed 's/.*=\([^ ]*\).*/\1/' >"$T/client"; ways "$(cat "$T/client")" >"$T/ways"
+  if [ ! -s "$T/ways" ]; then
+    echo "there is neither a default route nor one to whoever came by SSH, to tell whether the network works by"; return 1
+  fi
   ports | sort -u >"$T/ports"
   note_containers "$1" || return 1
   sync "$T"/*
@@ -70,7 +74,26 @@ ports() { # where sshd listens, or systemd for it; not what its sessions forward
     [ "$(systemctl is-active $unit)" != active ] || systemctl show -p Listen --value $unit | sed -n 's/.*:\([0-9]*\) (Stream).*/\1/p'
   done
 }
-routes() { ip -o route show default | sed -n 's/^default via \([^ ]*\) dev \([^ ]*\).*/\1 \2/p' | sort -u; }
+
+ways() { # CLIENT, an address, or "": how others reach this host, a line each, which ends in the device
+  defaults=$(default_routes 4; default_routes 6)
+  [ -z "$defaults" ] || printf '%s\n' "$defaults"
+  case $1 in '') return ;; *:*) family=6 ;; *) family=4 ;; esac
+  case $1 in *%*) set -- "$1" "${1%%\%*}" oif "${1#*%}" ;; *) set -- "$1" "$1" ;; esac # fe80::1%eth0
+  client=$1; shift
+  device=$(ip -"$family" -o route get "$@" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+  # Where a default route leads there, that counts: of several, another may be taken each time.
+  case $device in '' | lo) return ;; esac
+  printf '%s\n' "$defaults" | grep -q "^IPv$family .* on $device\$" || echo "IPv$family route to $client on $device"
+}
+
+default_routes() { # FAMILY. An IPv6 router is told by its device alone: it advertises itself, under an address of its choice.
+  ip -"$1" -o route show default 2>/dev/null | tr '\\' '\n' | awk -v family="$1" '
+    $1 != "default" && $1 != "nexthop" || / (dead|linkdown)( |$)/ { next }
+    { via = device = ""
+      for (i = 1; i < NF; i++) { if ($i == "via" && family == 4) via = " via " $(i + 1); if ($i == "dev") device = $(i + 1) }
+      if (device) print "IPv" family " default route" via " on " device }' | sort -u
+}
 
 # --- After the reboot
 
@@ -113,10 +136,11 @@ check_containers() { # Docker starts those with a restart policy, whoever makes 
 check_lsm() { lsms >"$T/lsm.now"; lost=$(grep -Fvx -f "$T/lsm.now" "$T/lsm" | tr '\n' ' '); [ -z "${lost% }" ] || { echo "gone: $lost"; return 1; }; }
 
 check_network() {
-  while read -r via dev; do
-    routes | grep -Fqx "$via $dev" || { echo "no default route via $via on $dev"; return 1; }
-    ip -o link show dev "$dev" | grep -q LOWER_UP || { echo "$dev has no link"; return 1; }
-  done <"$T/routes"
+  now=$(ways "$(cat "$T/client")")
+  while read -r way; do
+    printf '%s\n' "$now" | grep -Fqx "$way" || { echo "no $way"; return 1; }
+    ip -o link show dev "${way##* }" | grep -q LOWER_UP || { echo "${way##* } has no link"; return 1; }
+  done <"$T/ways"
 }
 
 check_ssh() {

@@ -179,7 +179,7 @@ arm() { # SECONDS UNTIL RETRY BEFORE AFTER: UNTIL is the last moment (epoch; 0: 
   [ "${panics:-0}" != 0 ] || die "not rebooted: a panic of $new would not reboot (panic=${panics:-0} on its command line)"
   environment list | grep -Fqx "saved_entry=$(entry_of "$now")" || die "not rebooted: $now is not GRUB's default"
   [ -e "$R/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service" ] || die "not rebooted: the gate is not enabled"
-  note "$@" || die "not rebooted: what runs here could not be noted"
+  why=$(note "$@") || die "not rebooted: what runs here could not be noted${why:+: $why}"
   said=$(timeout 900 sh -c "$4" 2>&1 </dev/null) || stay "$5" "the command before a reboot failed: $said"
   rm -rf "$S/trial" && mv "$S/trial.new" "$S/trial" && sync "$S"
   environment set "next_entry=$entry" && environment list | grep -Fqx "next_entry=$entry" && sync "$G/grubenv" ||

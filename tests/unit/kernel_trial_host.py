@@ -44,7 +44,13 @@ case $* in
 *) echo 'LISTEN 0 128 0.0.0.0:22 0.0.0.0:* users:(("sshd",pid=1,fd=3))'
   echo 'LISTEN 0 128 127.0.0.1:6010 0.0.0.0:* users:(("sshd",pid=11,fd=9))' ;;
 esac""",
-    "ip": 'case $* in *route*) cat "$ROOT/route" ;; *) echo "2: ens3: <BROADCAST,UP,LOWER_UP>" ;; esac',
+    "ip": """\
+case $* in
+"-4 "*show*) cat "$ROOT/route" ;;
+"-6 "*show*) cat "$ROOT/route6" 2>/dev/null ;;
+*get*) cat "$ROOT/get" ;;
+*) shift 4; grep -qx "$1" "$ROOT/no-link" 2>/dev/null || echo "2: $1: <BROADCAST,UP,LOWER_UP>" ;;
+esac""",
     # Time passes only while somebody sleeps.
     "sleep": 'read -r now idle <"$ROOT/proc/uptime"; echo "$((${now%.*} + $1)).0 $idle" >"$ROOT/proc/uptime"',
     # A container is a file of shell words, read at each look: `$now` in it is the uptime.

@@ -149,3 +149,87 @@ def test_under_the_old_kernel_containers_are_waited_for_though_one_never_comes(h
     host.armed().boots(OLD).container("c1", dies=1)
     assert host.sh("gate").returncode == 0
     assert host.last()["result"] == "returned"
+
+
+RA = "default via fe80::2 dev ens3 proto ra metric 1024 expires 1798sec hoplimit 64 pref medium"
+HOPS = (
+    "default proto static metric 20 \\\tnexthop via 10.0.0.1 dev ens3 weight 1 "
+    "\\\tnexthop via 10.1.0.1 dev ens4 weight 1"
+)
+
+
+def ways(host: Host, four: str, six: str = "", client: str = "", get: str = "") -> list[str]:
+    for name, text in (("route", four), ("route6", six), ("get", get)):
+        host.put(name, text)
+    return host.sh(f"ways '{client}'").stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("four", "six", "expected"),
+    [
+        ("default via 10.0.2.2 dev ens3 proto dhcp src 10.0.2.15 metric 100", RA,
+         ["IPv4 default route via 10.0.2.2 on ens3", "IPv6 default route on ens3"]),
+        ("default dev ppp0 scope link", "", ["IPv4 default route on ppp0"]),
+        (HOPS, "", ["IPv4 default route via 10.0.0.1 on ens3", "IPv4 default route via 10.1.0.1 on ens4"]),
+        (HOPS.replace("ens4 weight 1", "ens4 weight 1 dead linkdown"), "", ["IPv4 default route via 10.0.0.1 on ens3"]),
+        ("default via inet6 fe80::1 dev ens3", "default via fe80::2 dev ens4 linkdown",
+         ["IPv4 default route via inet6 on ens3"]),
+        ("unreachable default metric 4278198272", "unreachable default dev lo metric 4294967295 error -101", []),
+    ],
+)  # fmt: skip
+def test_default_routes_of_all_forms(host: Host, four: str, six: str, expected: list[str]) -> None:
+    assert ways(host, four, six) == expected
+
+
+@pytest.mark.parametrize(
+    ("client", "get", "expected"),
+    [
+        ("192.0.2.7", "192.0.2.7 via 10.0.2.2 dev ens3 src 10.0.2.15 uid 0 \\    cache", []),
+        ("10.9.0.7", "10.9.0.7 dev ens4 src 10.9.0.2 uid 0 \\    cache", ["IPv4 route to 10.9.0.7 on ens4"]),
+        ("2001:db8::7", "2001:db8::7 from :: via fe80::3 dev ens3 proto static src 2001:db8::2 metric 9 pref medium",
+         ["IPv6 route to 2001:db8::7 on ens3"]),
+        ("fe80::7%ens4", "fe80::7 dev ens4 proto kernel src fe80::5054 metric 256 pref medium",
+         ["IPv6 route to fe80::7%ens4 on ens4"]),
+        ("127.0.0.1", "local 127.0.0.1 dev lo src 127.0.0.1 uid 0 \\    cache <local>", []),
+        ("192.0.2.7", "", []),
+    ],
+)  # fmt: skip
+def test_the_way_to_an_ssh_client_counts_where_no_default_route_is_it(
+    host: Host, client: str, get: str, expected: list[str]
+) -> None:
+    default = "IPv4 default route via 10.0.2.2 on ens3"
+    assert ways(host, "default via 10.0.2.2 dev ens3", "", client, get) == [default, *expected]
+
+
+BY_SSH = "mkdir -p $R/proc/$$; printf 'A=b\\0SSH_CONNECTION=10.9.0.7 50000 10.9.0.2 22\\0' >$R/proc/$$/environ"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ("", ""),
+        (": >$ROOT/route6", "no IPv6 default route on ens3"),
+        ("sed -i s/fe80::2/fe80::99/ $ROOT/route6", ""),
+        ("sed -i s/ens3/ens5/ $ROOT/route6", "no IPv6 default route on ens3"),
+        ("echo '10.9.0.7 via 10.0.2.2 dev ens3' >$ROOT/get", "no IPv4 route to 10.9.0.7 on ens4"),
+        ("echo ens4 >$ROOT/no-link", "ens4 has no link"),
+    ],
+    ids=["all there", "no router", "another router", "another device", "by another way", "no link"],
+)
+def test_the_ways_that_were_there_have_to_be_there_again(host: Host, spoil: str, why: str) -> None:
+    host.put("route6", RA)
+    host.put("get", "10.9.0.7 dev ens4 src 10.9.0.2 uid 0")
+    host.sh(f"keep; {BY_SSH}; arm 60 0 0 '' ''")
+    host.boots(NEW).sh(spoil)
+    assert confirmed(host) is (why == "")
+    assert why in failed(host)
+
+
+def test_a_host_without_a_default_route_is_checked_by_its_way_to_the_ssh_client(host: Host) -> None:
+    host.put("route", "")
+    host.put("get", "10.9.0.7 dev ens4 src 10.9.0.2 uid 0")
+    done = host.sh(f"keep; {BY_SSH}; arm 60 0 0 '' ''")
+    assert done.returncode == 0, done.stdout
+    host.boots(NEW).put("get", "")
+    assert not confirmed(host)
+    assert failed(host) == "network no IPv4 route to 10.9.0.7 on ens4\n"

@@ -43,10 +43,10 @@ def test_armed_it_boots_the_newest_kernel_of_its_kind_once(host: Host) -> None:
     assert "systemctl reboot" in host.get("systemctl")
     trial = {path.name: path.read_text().split() for path in (host.state / "trial").iterdir()}
     assert (trial["release"], trial["version"], trial["old"]) == ([NEW], [NEW_VERSION], [OLD])
-    assert (trial["containers"], trial["ports"], trial["routes"]) == (
+    assert (trial["containers"], trial["ports"], trial["ways"]) == (
         ["c1", "any", "webc1", "c2", "any", "webc2"],
         ["22"],
-        ["10.0.2.2", "ens3"],
+        ["IPv4", "default", "route", "via", "10.0.2.2", "on", "ens3"],
     )
     assert "apparmor" in trial["lsm"]
     assert host.sh("settled boot-1").stdout == ""
@@ -61,6 +61,7 @@ def test_armed_it_boots_the_newest_kernel_of_its_kind_once(host: Host) -> None:
         ("environment set saved_entry=0", "is not GRUB's default"),
         ("rm -r $ROOT/etc/systemd", "the gate is not enabled"),
         ("rm $ROOT/docker-up", "could not be noted"),
+        (": >$ROOT/route", "could not be noted: there is neither a default route nor one to whoever came by SSH"),
         ("sed -i 's/panic=30/panic=0/' $ROOT/boot/grub/grub.cfg", "a panic of NEW would not reboot"),
         ("echo lvm >$ROOT/abstraction", "lvm"),
         ("mkdir -p $S; echo 'NEW VERSION' >$S/rejected", "was tried before"),
@@ -166,7 +167,7 @@ def test_a_good_boot_is_confirmed_and_becomes_the_default(host: Host) -> None:
         (": >$ROOT/broken", "containers", "webc1 is not running, webc2 is not running"),
         ("echo lockdown,capability,yama >$ROOT/sys/kernel/security/lsm", "lsm", "gone: apparmor"),
         (": >$ROOT/sys/kernel/security/apparmor/profiles", "lsm", "AppArmor profiles"),
-        (": >$ROOT/route", "network", "no default route via 10.0.2.2"),
+        (": >$ROOT/route", "network", "no IPv4 default route via 10.0.2.2 on ens3"),
         (": >$ROOT/listens", "ssh", "nobody listens on port 22"),
     ],
 )
