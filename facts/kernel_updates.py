@@ -11,6 +11,7 @@ from facts.reading import Jsonable, Section, Unknown
 from facts.versions import compare_versions, version_key
 
 STATE = "/var/lib/hullproof/boot"
+TRIAL = "/etc/hullproof/trial"
 GATE_SCRIPT = "/etc/hullproof/kernel-trial.sh"
 GATE_UNIT = "/etc/systemd/system/hullproof-boot-gate.service"
 GATE_WANTED = "/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service"
@@ -26,7 +27,7 @@ run lists stat -c '%Y %n' {STATE}/lists /var/lib/apt/periodic/update-success-sta
 run room df -Pk /boot
 run sizes stat -c '%s %n' /boot/vmlinuz-$release /boot/initrd.img-$release /boot/initramfs-$release.img
 have needrestart && run needrestart timeout 10 needrestart -b -k -r l
-for f in {STATE}/last {STATE}/rejected {STATE}/trial/release {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
+for f in {STATE}/last {STATE}/rejected {TRIAL}/release {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
   [ -e $f ] && show $f
 done
 """
@@ -91,7 +92,7 @@ def parse(section: Section, release: str) -> Updates:
         free=_free(section),
         needed=_needed(section),
         needrestart=_needrestart(section),
-        on_trial=_line(section, f"{STATE}/trial/release"),
+        on_trial=_line(section, f"{TRIAL}/release"),
         last=_last(section),
         rejected=_rejected(section),
         gate={path: section.file(path) if path in section.blocks else None for path in GATE_FILES},
