@@ -11,6 +11,7 @@ from facts.reading import Jsonable, Section, Unknown
 from facts.versions import compare_versions, version_key
 
 STATE = "/var/lib/hullproof/boot"
+TRIAL = "/etc/hullproof/trial"
 GATE_SCRIPT = "/etc/hullproof/kernel-trial.sh"
 GATE_UNIT = "/etc/systemd/system/hullproof-boot-gate.service"
 GATE_WANTED = "/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service"
@@ -30,7 +31,7 @@ run room df -Pk /boot
 run sizes stat -c '%s %n' /boot/vmlinuz-$release /boot/initrd.img-$release /boot/initramfs-$release.img
 run built ls -d {" ".join(f"/lib/modules/*/{folder}/*.ko*" for folder in BUILT_FOLDERS)}
 have needrestart && run needrestart timeout 10 needrestart -b -k -r l
-for f in {STATE}/last {STATE}/rejected {STATE}/unrefreshed {STATE}/trial/release \
+for f in {STATE}/last {STATE}/rejected {STATE}/unrefreshed {TRIAL}/release \
   {GATE_SCRIPT} {GATE_UNIT} {GATE_WANTED}; do
   [ -e $f ] && show $f
 done
@@ -101,7 +102,7 @@ def parse(section: Section, release: str) -> Updates:
         needed=_needed(section),
         built=_built(section),
         needrestart=_needrestart(section),
-        on_trial=_line(section, f"{STATE}/trial/release"),
+        on_trial=_line(section, f"{TRIAL}/release"),
         last=_last(section),
         rejected=_rejected(section),
         gate={path: section.file(path) if path in section.blocks else None for path in GATE_FILES},

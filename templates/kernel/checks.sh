@@ -12,8 +12,8 @@ LABELS='{{range $key, $value := .Config.Labels}}{{printf "%q " $key}}{{end}}'
 # --- Before the reboot
 
 note() { # the arguments of arm, with the new kernel's RELEASE and VERSION; says what could not be noted
-  T=$S/trial.new
-  rm -rf "$T" && mkdir -p "$T" || return 1
+  T=$T.new
+  rm -rf "$T" && mkdir -p -m 700 "$T" && mkdir -p "$S" || return 1
   printf '%s\n' "$1" >"$T/seconds"; printf '%s\n' "$5" >"$T/after"
   printf '%s\n' "$6" >"$T/release"; printf '%s\n' "$7" >"$T/version"; uname -r >"$T/old"
   cat "$R/proc/sys/kernel/random/boot_id" >"$T/boot_id" || return 1
@@ -97,6 +97,14 @@ default_routes() { # FAMILY. An IPv6 router is told by its device alone: it adve
 
 # --- After the reboot
 
+check_disk() { # the root, and where they are file systems of their own, /var and /boot
+  [ -d "$S" ] || { echo "$S is not there: /var may not be mounted"; return 1; }
+  [ -e "$G/grubenv" ] || { echo "$G/grubenv is not there: /boot may not be mounted"; return 1; }
+  for place in "$T" "$S"; do # not with `:`, where a redirection that fails would end dash
+    true >"$place/began" && sync "$place" || { echo "$place cannot be written"; return 1; }
+  done
+}
+
 check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
 
 state() { # ID NAME: of that container, or of the one that was made anew under its name
@@ -150,7 +158,7 @@ check_ssh() {
 }
 
 unwell() { # the first check that does not pass, and what it says, in $failing and $why; false where all pass
-  for check in engine containers lsm network ssh; do
+  for check in disk engine containers lsm network ssh; do
     said=$("check_$check" 2>&1) || { failing=$check why=$said; return 0; }
   done
   return 1

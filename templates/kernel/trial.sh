@@ -6,13 +6,17 @@
 #   settled BOOT_ID    how the trial that was armed in that boot has ended
 #   restore RELEASE    that kernel is the default again, and none is on trial; `prefer`: even where newer ones are
 #
-# $S/trial/    a trial under way, and what the host was like before. `armed`: GRUB was told; `began`: the gate runs
-#              under the new kernel; `failed`: the check that did not pass, and what it said
+# $T           a trial under way, and what the host was like before; on the root, which is there whatever is not mounted.
+#              `armed`: GRUB was told; `began`: the gate runs under the new kernel; `failed`: the check that did not
+#              pass, and what it said
 # $S/last      how the last trial ended      $S/rejected   "RELEASE VERSION" of kernels that did not pass
 
 R=${HULLPROOF_ROOT:-} # another root for tests
 S=$R/var/lib/hullproof/boot
-if [ -e "$R/boot/grub2/grub.cfg" ]; then G=$R/boot/grub2; P=grub2; else G=$R/boot/grub; P=grub; fi
+T=$R/etc/hullproof/trial
+# By its tools: the gate begins before /boot is mounted.
+if command -v grub2-editenv >/dev/null 2>&1; then P=grub2; else P=grub; fi
+G=$R/boot/$P
 DROP_IN=$R/etc/default/grub.d/98-hullproof-boot.cfg
 PAUSE=3
 BACK_SECONDS=600 # how long containers are waited for under a kernel that is known to be good
@@ -144,7 +148,7 @@ END
 }
 
 restore() { # RELEASE
-  rm -rf "$S/trial"
+  rm -rf "$T"
   [ ! -e "$G/grubenv" ] || environment unset next_entry
   set -- "$1" $(newest)
   if [ "$1" = "$2" ] && [ -e "$DROP_IN" ]; then # the newest is the default by itself
@@ -181,15 +185,15 @@ arm() { # SECONDS UNTIL RETRY BEFORE AFTER: UNTIL is the last moment (epoch; 0: 
   [ -e "$R/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service" ] || die "not rebooted: the gate is not enabled"
   why=$(note "$@") || die "not rebooted: what runs here could not be noted${why:+: $why}"
   said=$(timeout 900 sh -c "$4" 2>&1 </dev/null) || stay "$5" "the command before a reboot failed: $said"
-  rm -rf "$S/trial" && mv "$S/trial.new" "$S/trial" && sync "$S"
+  rm -rf "$T" && mv "$T.new" "$T" && sync "$(dirname "$T")" || stay "$5" "$T could not be written"
   environment set "next_entry=$entry" && environment list | grep -Fqx "next_entry=$entry" && sync "$G/grubenv" ||
     stay "$5" "GRUB could not be told to boot $new"
-  : >"$S/trial/armed"; sync "$S/trial"
+  true >"$T/armed"; sync "$T"
   systemd-run -q --on-active=3 --timer-property=AccuracySec=100ms systemctl reboot || stay "$5" "systemd does not reboot"
 }
 
 stay() { # AFTER WHY: what was begun for a reboot is taken back
-  rm -rf "$S/trial"; environment unset next_entry
+  rm -rf "$T" "$T.new"; environment unset next_entry
   timeout 300 sh -c "$1" >/dev/null 2>&1 </dev/null
   die "not rebooted: $2"
 }
@@ -198,26 +202,56 @@ stay() { # AFTER WHY: what was begun for a reboot is taken back
 
 uptime() { cut -d. -f1 "$R/proc/uptime"; }
 
+mounted() { [ -d "$S" ] && [ -e "$G/grubenv" ]; }
+
 gate() {
-  T=$S/trial
   [ -d "$T" ] || exit 0
   [ "$(cat "$T/boot_id")" != "$(cat "$R/proc/sys/kernel/random/boot_id")" ] || exit 0 # not rebooted yet
-  [ "$(uname -r)" = "$(cat "$T/release")" ] || { returned; exit; }
-  : >"$T/began"; rm -f "$T"/started.* "$T/spans"; sync "$T"
-  settled_in $(($(uptime) + $(cat "$T/seconds"))) || { go_back "$failing" "$why"; exit; }
-  set_default "$(uname -r)" && [ "$(uname -r)" = "$(cat "$T/release")" ] || { go_back default "GRUB's default could not be set"; exit; }
+  if [ "$(uname -r)" != "$(cat "$T/release")" ]; then
+    returned
+  elif [ -e "$T/failed" ]; then
+    read -r failing why <"$T/failed"
+    remain "$failing" "$why; the host went back, and GRUB booted it again"
+  else
+    try
+  fi
+}
+
+try() {
+  rm -f "$T"/started.* "$T/spans"; old=$(cat "$T/old")
+  settled_in $(($(uptime) + $(cat "$T/seconds"))) || { go_back "$failing" "$why"; return; }
+  set_default "$(uname -r)" || { go_back default "GRUB's default could not be set"; return; }
+  [ -d "$T" ] || { set_default "$old"; return; } # an undo has ended the trial
   [ ! -e "$S/rejected" ] || put "$S/rejected" "$(grep -Fvx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected")"
   finish confirmed
 }
 
-go_back() { # CHECK WHY
-  set_default "$(cat "$T/old")"
+go_back() { # CHECK WHY. A host that reboots for ever would be worse than one that stays with the new kernel.
+  [ -d "$T" ] || return 0 # an undo has ended the trial
+  set_default "$old"; environment unset next_entry
+  if booted_again; then remain "$1" "$2; GRUB would boot it again"; return; fi
   put "$T/failed" "$1 $(printf '%s' "$2" | tr '\n\t' '; ' | cut -c 1-500)"
   sync
   systemctl reboot || systemctl reboot --force
 }
 
-returned() { # under a kernel that is not the one on trial: what has become of it
+booted_again() { # whether GRUB would; where its files are not there, arm has seen to it that it would not
+  [ -e "$G/grubenv" ] || return 1
+  environment list | grep -q '^next_entry=.' || ! environment list | grep -Fqx "saved_entry=$(entry_of "$old")"
+}
+
+remain() { # CHECK WHY
+  ! mounted || { reject; finish remained "$1" "$2"; }
+}
+
+reject() {
+  grep -Fqsx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected" ||
+    put "$S/rejected" "$(cat "$S/rejected" 2>/dev/null; echo "$(cat "$T/release") $(cat "$T/version")")"
+}
+
+returned() { # under a kernel that is not the one on trial: what has become of it; never a reboot
+  end=$(($(uptime) + BACK_SECONDS))
+  until mounted; do [ "$(uptime)" -lt "$end" ] || return 0; sleep "$PAUSE"; done # the next boot looks again
   if environment list | grep -q '^next_entry=.'; then
     environment unset next_entry
     finish not-tried grub "GRUB did not boot it: was another entry chosen by hand?"
@@ -227,10 +261,8 @@ returned() { # under a kernel that is not the one on trial: what has become of i
     finish not-tried before "the host went down before GRUB was told to boot it"
     return
   fi
-  grep -Fqsx "$(cat "$T/release") $(cat "$T/version")" "$S/rejected" ||
-    put "$S/rejected" "$(cat "$S/rejected" 2>/dev/null; echo "$(cat "$T/release") $(cat "$T/version")")"
+  reject
   rm -f "$T"/started.* "$T/spans"
-  end=$(($(uptime) + BACK_SECONDS))
   while { ! check_engine || ! check_containers; } >/dev/null 2>&1 && [ "$(uptime)" -lt "$end" ]; do sleep "$PAUSE"; done
   if [ -e "$T/failed" ]; then
     read -r check why <"$T/failed"
@@ -238,16 +270,18 @@ returned() { # under a kernel that is not the one on trial: what has become of i
   elif [ -e "$T/began" ]; then
     finish returned crash "it went down before all checks had passed: a crash, or power was lost"
   else
-    finish returned boot "it never came as far as the checks: a panic, a broken initial RAM disk, or power was lost"
+    why="a panic, a broken initial RAM disk, a root that could not be written, or power was lost"
+    finish returned boot "it never came as far as the checks: $why"
   fi
 }
 
 settled() { # BOOT_ID: how the trial that began in that boot has ended; silent while it is under way
-  [ ! -d "$S/trial" ] || return 0
+  [ ! -d "$T" ] || return 0
   if ! grep -Fqsx "boot_id=$1" "$S/last"; then echo "ok nothing newer is installed: not rebooted"; return 0; fi
   said() { sed -n "s/^$1=//p" "$S/last"; }
   case $(said result) in
     confirmed) echo "ok runs $(said release) $(said version), confirmed by its gate$(said why)" ;;
+    remained) echo "fail $(said release) $(said version) did not pass ($(said gate): $(said why)), and runs" ;;
     *) echo "fail $(said release) $(said version) was not kept ($(said gate): $(said why)); the host runs $(uname -r)" ;;
   esac
 }
@@ -255,6 +289,6 @@ settled() { # BOOT_ID: how the trial that began in that boot has ended; silent w
 finish() { # RESULT CHECK WHY
   said=$(timeout 300 sh -c "$(cat "$T/after")" 2>&1 </dev/null) || after="the command after a reboot failed: $said"
   put "$S/last" "$(for key in boot_id release version old; do echo "$key=$(cat "$T/$key")"; done
-    printf 'result=%s\ngate=%s\nwhy=%s\ntime=%s\n' "$1" "${2:-}" "$(printf '%s' "${3:-}${after:+; $after}" | tr '\n\t' '; ')" "$(date -u +%Y-%m-%dT%H:%M:%SZ)")"
-  rm -rf "$T"; sync "$S"
+    printf 'result=%s\ngate=%s\nwhy=%s\ntime=%s\n' "$1" "${2:-}" "$(printf '%s' "${3:-}${after:+; $after}" | tr '\n\t' '; ')" "$(date -u +%Y-%m-%dT%H:%M:%SZ)")" || return
+  rm -rf "$T" "$S/began"; sync "$S" "$(dirname "$T")"
 }

@@ -18,6 +18,7 @@ from tests.lab.kernels import THERE, offer
 
 VARIANT = "stock"
 STATE = "/var/lib/hullproof/boot"
+TRIAL = "/etc/hullproof/trial"
 DEADLINE = 600
 # A process that ends when it is told to: one that does not is waited for, 90 s at each shutdown.
 RUNS = "lab/busybox:1 sh -c 'trap exit TERM; sleep 1000000000 & wait'"
@@ -87,7 +88,7 @@ def saved(vm: Vm) -> str:
 def assert_on(vm: Vm, release: str) -> None:
     assert (runs(vm), containers(vm)) == (release, {"kept", "plain"})
     assert release in saved(vm)
-    assert vm.ssh(f"ls {STATE}/trial 2>/dev/null; grub-editenv list | grep next_entry= || :").stdout.strip() in (
+    assert vm.ssh(f"ls {TRIAL} 2>/dev/null; grub-editenv list | grep next_entry= || :").stdout.strip() in (
         "",
         "next_entry=",
     )
@@ -145,7 +146,7 @@ def test_what_was_installed_before_is_booted_and_kept_though_the_controller_dies
     path = policy(tmp_path, reboot="now", drain=drain)
     process, _ = start(installed.inventory(), "harden.py", "--data", f"policy={path}")
     # The host goes down while this waits.
-    installed.ssh(f"until ls {STATE}/trial/armed; do sleep 0.5; done", check=False, timeout=1200)
+    installed.ssh(f"until ls {TRIAL}/armed; do sleep 0.5; done", check=False, timeout=1200)
     process.kill()
     process.wait()
     end = time.monotonic() + 2 * DEADLINE
@@ -227,6 +228,28 @@ def test_a_kernel_under_which_docker_does_not_start_is_left(installed: Vm, new: 
         input=f"[Service]\nExecStartPre=/bin/sh -c '[ $(uname -r) = {old} ]'\n",
     )
     assert_went_back(installed, policy(tmp_path, reboot="now", deadline=180), old, "engine")
+
+
+EMERGENCY = """\
+[Unit]
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=local-fs.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c '[ $(uname -r) = {old} ] || {{ mount -t tmpfs none /var/lib/hullproof; false; }}'
+[Install]
+RequiredBy=local-fs.target
+"""
+
+
+def test_a_kernel_whose_boot_ends_in_emergency_mode_without_var_is_left(
+    installed: Vm, new: str, tmp_path: Path
+) -> None:
+    old = runs(installed)
+    unit = EMERGENCY.format(old=old)
+    installed.ssh("cat >/etc/systemd/system/emergency-drill.service && systemctl -q enable emergency-drill", input=unit)
+    assert_went_back(installed, policy(tmp_path, reboot="now", deadline=180), old, "disk")
 
 
 def test_an_initial_ram_disk_that_was_cut_short_is_not_booted(installed: Vm, new: str, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Host:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / "var/lib/hullproof/boot"
-        self.trial = self.state / "trial"
+        self.trial = root / "etc/hullproof/trial"
         bin_ = root / "bin"
         bin_.mkdir()
         for name in TOOLS:

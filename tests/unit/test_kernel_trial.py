@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from deploys.kernel_roll import GATE, TEMPLATES
+from facts.kernel_updates import TRIAL
 from tests.unit.kernel_trial_host import NEW, NEW_ENTRY, NEW_VERSION, OLD, OLD_ENTRY, OLD_VERSION, Host, menu
 
 
@@ -41,7 +43,7 @@ def test_armed_it_boots_the_newest_kernel_of_its_kind_once(host: Host) -> None:
     host.armed()
     assert host.grub() == {"saved_entry": OLD_ENTRY, "next_entry": NEW_ENTRY}
     assert "systemctl reboot" in host.get("systemctl")
-    trial = {path.name: path.read_text().split() for path in (host.state / "trial").iterdir()}
+    trial = {path.name: path.read_text().split() for path in host.trial.iterdir()}
     assert (trial["release"], trial["version"], trial["old"]) == ([NEW], [NEW_VERSION], [OLD])
     assert (trial["containers"], trial["ports"], trial["ways"]) == (
         ["c1", "any", "webc1", "c2", "any", "webc2"],
@@ -102,7 +104,7 @@ def test_where_systemd_does_not_reboot_all_is_taken_back(host: Host) -> None:
     done = host.sh("arm 60 0 0 true 'echo back >$ROOT/after'")
     assert (done.returncode, "systemd does not reboot" in done.stdout) == (1, True)
     assert (host.get("after"), host.grub()) == ("back\n", {"saved_entry": OLD_ENTRY})
-    assert not (host.state / "trial").exists()
+    assert not host.trial.exists()
 
 
 def test_security_modules_that_the_next_boot_was_to_change_are_no_fault_of_the_kernel(host: Host) -> None:
@@ -144,7 +146,7 @@ def test_selinux_may_become_stricter_and_not_laxer(host: Host, before: str, afte
     host.armed("60", "0", "0", "''", "''").boots(NEW).put("sys/fs/selinux/enforce", after)
     host.sh("gate")
     assert (host.last().get("result") == "confirmed") is (words == "")
-    assert words in host.get("var/lib/hullproof/boot/trial/failed")
+    assert words in host.get(f"{host.trial}/failed")
 
 
 def test_a_good_boot_is_confirmed_and_becomes_the_default(host: Host) -> None:
@@ -156,13 +158,16 @@ def test_a_good_boot_is_confirmed_and_becomes_the_default(host: Host) -> None:
     assert host.get("started").split() == ["c1", "c2"]
     assert host.get("hooks").split() == ["drained", "back"]
     assert host.sh("settled boot-1").stdout.startswith(f"ok runs {NEW} {NEW_VERSION}")
-    assert not (host.state / "trial").exists()
+    assert not host.trial.exists()
     assert host.sh("gate").returncode == 0, "there is nothing more to confirm"
 
 
 @pytest.mark.parametrize(
     ("spoil", "check", "words"),
     [
+        ("mkdir $T/began", "disk", "etc/hullproof/trial cannot be written"),
+        ("mv $S $ROOT/unmounted", "disk", "/var may not be mounted"),
+        ("mv $ROOT/boot $ROOT/unmounted", "disk", "/boot may not be mounted"),
         ("rm $ROOT/docker-up", "engine", "Cannot connect to the Docker daemon"),
         (": >$ROOT/broken", "containers", "webc1 is not running, webc2 is not running"),
         ("echo lockdown,capability,yama >$ROOT/sys/kernel/security/lsm", "lsm", "gone: apparmor"),
@@ -176,8 +181,11 @@ def test_a_boot_that_does_not_pass_goes_back_and_says_why(host: Host, spoil: str
     host.sh(spoil)
     host.sh("gate")
     assert host.get("systemctl").splitlines()[-1] == "reboot"
+    host.sh(
+        "touch $ROOT/docker-up; rm -f $ROOT/broken;"
+        "[ ! -e $ROOT/unmounted ] || [ -e $S ] || mv $ROOT/unmounted $S; [ -e $G ] || mv $ROOT/unmounted $ROOT/boot"
+    )
     assert host.grub() == {"saved_entry": OLD_ENTRY}
-    host.sh("touch $ROOT/docker-up; rm -f $ROOT/broken")
     host.boots(OLD, 3).sh("gate")
     assert (host.last()["result"], host.last()["gate"]) == ("returned", check)
     assert words in host.last()["why"]
@@ -189,7 +197,7 @@ def test_a_boot_that_does_not_pass_goes_back_and_says_why(host: Host, spoil: str
 def test_a_kernel_that_never_came_up_and_one_that_crashed(host: Host) -> None:
     host.armed().boots(OLD).sh("gate")
     assert (host.last()["result"], host.last()["gate"]) == ("returned", "boot")
-    host.armed("60", "0", "1", "''", "''").boots(NEW, 3).sh(": >$S/trial/began")
+    host.armed("60", "0", "1", "''", "''").boots(NEW, 3).sh(": >$T/began")
     host.boots(OLD, 4).sh("gate")
     assert (host.last()["result"], host.last()["gate"]) == ("returned", "crash")
     assert host.get("var/lib/hullproof/boot/rejected") == f"{NEW} {NEW_VERSION}\n", "named once"
@@ -203,7 +211,7 @@ def test_a_kernel_that_passes_at_the_second_try_is_rejected_no_more(host: Host) 
 
 
 def test_a_kernel_that_grub_was_not_told_of_or_did_not_take_is_not_rejected(host: Host) -> None:
-    host.armed().sh("rm $S/trial/armed")
+    host.armed().sh("rm $T/armed")
     host.boots(OLD).sh("gate")
     assert host.last()["result"] == "not-tried"
     host.armed().boots(OLD, 3)
@@ -215,7 +223,7 @@ def test_a_kernel_that_grub_was_not_told_of_or_did_not_take_is_not_rejected(host
 
 def test_the_gate_does_nothing_before_the_reboot(host: Host) -> None:
     host.armed().sh("gate")
-    assert (host.state / "trial").exists()
+    assert host.trial.exists()
     assert host.last() == {}
 
 
@@ -233,3 +241,77 @@ def test_restoring_where_the_old_kernel_is_the_newest_leaves_no_trace(host: Host
     assert host.grub() == {}
     assert 'set default="0"' in host.get("boot/grub/grub.cfg")
     assert not (host.root / "etc/default/grub.d/98-hullproof-boot.cfg").exists()
+
+
+def reboots(host: Host) -> int:
+    return host.get("systemctl").splitlines().count("reboot")
+
+
+def test_the_gate_needs_nothing_but_the_root() -> None:
+    unit = (TEMPLATES / GATE).read_text().splitlines()
+    assert f"ConditionPathExists={TRIAL}" in unit
+    assert not [line for line in unit if line.startswith(("Requires", "BindsTo", "Requisite"))]
+
+
+def test_a_root_that_stays_read_only_is_left_though_nothing_can_be_noted(host: Host) -> None:
+    host.armed().boots(NEW).sh("put() { false; }; mkdir $T/began; gate")
+    assert (reboots(host), host.get(f"{host.trial}/failed")) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "spoil", ["mv $S $ROOT/unmounted", "rm $ROOT/docker-up; mkdir $T/began", "mv $ROOT/boot $ROOT/x"]
+)
+def test_a_host_that_is_not_on_trial_never_reboots(host: Host, spoil: str) -> None:
+    host.armed().boots(OLD).sh(f"{spoil}; gate")
+    assert reboots(host) == 0
+    host.sh("rm -r $T")
+    host.boots(NEW, 3).sh(f"{spoil}; gate")
+    assert reboots(host) == 0
+
+
+def test_under_the_old_kernel_a_var_that_is_not_mounted_leaves_the_trial_for_the_next_boot(host: Host) -> None:
+    host.armed().boots(OLD).sh("mv $S $ROOT/unmounted; gate")
+    assert host.trial.exists()
+    assert not host.state.exists(), "nothing is written where it would be mounted over"
+    host.boots(OLD, 3).sh("mv $ROOT/unmounted $S; gate")
+    assert (host.last()["result"], host.last()["gate"]) == ("returned", "boot")
+
+
+def test_it_goes_back_once_only(host: Host) -> None:
+    host.armed().boots(NEW).sh("rm $ROOT/docker-up; gate")
+    assert reboots(host) == 1
+    host.boots(NEW, 3).sh("gate")
+    assert reboots(host) == 1
+    assert (host.last()["result"], host.last()["gate"]) == ("remained", "engine")
+    assert "GRUB booted it again" in host.sh("settled boot-1").stdout
+    assert host.get("var/lib/hullproof/boot/rejected") == f"{NEW} {NEW_VERSION}\n"
+
+
+@pytest.mark.parametrize(
+    "spoil", [f"environment set 'next_entry={NEW_ENTRY}'", "environment set saved_entry=0"], ids=["once", "default"]
+)
+def test_it_does_not_go_back_where_grub_would_boot_the_new_kernel_again(host: Host, spoil: str) -> None:
+    host.armed().boots(NEW)
+    host.sh(
+        f"{spoil}; rm $ROOT/docker-up; printf '#!/bin/sh\\n[ $2 = list ] && cat $1\\n' >$ROOT/bin/grub-editenv; gate"
+    )
+    assert reboots(host) == 0
+    assert host.last()["result"] == "remained"
+    assert host.sh("settled boot-1").stdout.startswith(f"fail {NEW} {NEW_VERSION} did not pass (engine: ")
+
+
+@pytest.mark.parametrize("well", [True, False])
+def test_an_undo_meanwhile_ends_the_trial(host: Host, well: bool) -> None:
+    host.armed().boots(NEW)
+    undo = f"set_default {OLD}; rm -r $T" if well else "rm -r $T"
+    hook = f"check_ssh() {{ [ $(uptime) -lt 30 ] || {{ {undo}; }} 2>/dev/null; {'true' if well else 'false'}; }}"
+    host.sh(f"{hook}; gate")
+    assert reboots(host) == 0
+    assert (host.grub(), host.last()) == ({"saved_entry": OLD_ENTRY}, {})
+    assert not host.trial.exists()
+
+
+def test_without_a_place_for_the_trial_nothing_reboots(host: Host) -> None:
+    done = host.sh("keep; mv() { [ $1 != $T.new ]; }; arm 60 0 0 true 'echo back >$ROOT/after'")
+    assert (done.returncode, host.get("after"), host.grub()) == (1, "back\n", {"saved_entry": OLD_ENTRY})
+    assert "could not be written" in done.stdout
