@@ -100,6 +100,8 @@ def menu(*releases: str) -> str:
 class Host:
     """The made-up root: an old kernel runs, a newer one is installed."""
 
+    pause = 10  # seconds of its clock from look to look: each costs a dozen processes
+
     def __init__(self, root: Path) -> None:
         self.root = root
         self.state = root / "var/lib/hullproof/boot"
@@ -157,7 +159,11 @@ class Host:
     def sh(self, call: str) -> subprocess.CompletedProcess[str]:
         env = os.environ | {"PATH": f"{self.root}/bin", "ROOT": str(self.root), "HULLPROOF_ROOT": str(self.root)}
         return subprocess.run(
-            ["/bin/sh", "-c", f"{library()}\n{call}"], env=env, text=True, capture_output=True, timeout=60
+            ["/bin/sh", "-c", f"{library()}\nPAUSE={self.pause}\n{call}"],
+            env=env,
+            text=True,
+            capture_output=True,
+            timeout=60,
         )
 
     def grub(self) -> dict[str, str]:
