@@ -100,7 +100,7 @@ def menu(*releases: str) -> str:
 class Host:
     """The made-up root: an old kernel runs, a newer one is installed."""
 
-    pause = 10  # seconds of its clock from look to look: each costs a dozen processes
+    pause = 15  # seconds of its clock from look to look: each costs a dozen processes
 
     def __init__(self, root: Path) -> None:
         self.root = root

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import subprocess
 from typing import Any
 
 import pytest
@@ -10,6 +12,15 @@ from deploys.bridges_rules import BridgeNetwork, Port, Vlan
 from deploys.isolation import NetworksRules
 from tests.verify import scenarios
 from tests.verify import test_networks as proofs
+from tests.verify.probe import HERE
+
+# frames.pl with its eyes shut: it needs no right to a socket, and says what it would have sent.
+SHUT = r"""BEGIN {
+    *CORE::GLOBAL::socket = sub (*$$$) { 1 }; *CORE::GLOBAL::bind = sub (*$) { 1 };
+    *CORE::GLOBAL::send = sub (*$$;$) { print unpack('H*', $_[1]), "\n" };
+    *CORE::GLOBAL::select = sub { exit };
+}
+"""
 
 
 @pytest.mark.parametrize(
@@ -35,3 +46,30 @@ def test_who_only_joins_sends_from_addresses_that_are_nobodys() -> None:
     assert scenarios.senders(tenants) == ["10.80.0.253", "fd00:80::fffd"]
     assert scenarios.senders(BridgeNetwork(bridge="br0", subnets=("fd00:80::/112",))) == ["fd00:80::fffe", "192.0.2.1"]
     assert scenarios.senders(BridgeNetwork(bridge="br0", isolate="vlans", vlans=(Vlan(id=10),))) == []
+
+
+def sent(*addresses: str) -> list[bytes]:
+    command = ["perl", "-e", SHUT + (HERE / "frames.pl").read_text(), "send", "lo", "hp br0 1", *addresses]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [bytes.fromhex(line) for line in done.stdout.splitlines()]
+
+
+def total(data: bytes) -> int:
+    """The sum of RFC 1071: 0xffff where the checksum among the data is right."""
+    number = sum(int.from_bytes(data[at : at + 2]) for at in range(0, len(data), 2))
+    return number % 0xFFFF or 0xFFFF
+
+
+def test_frames_are_such_as_antispoof_and_the_firewall_let_pass() -> None:
+    raw, arp, four, six = sent("10.80.0.253", "fd00:80::fffd")
+    assert sent() == [raw], "other bridges get no more than that"
+    assert [frame[12:14].hex() for frame in (raw, arp, four, six)] == ["88b5", "0806", "0800", "86dd"]
+    assert all(b"hp br0 1" in frame and len(frame) >= 60 for frame in (raw, arp, four, six))
+    address = ipaddress.ip_address("10.80.0.253").packed
+    assert arp[14:22].hex() == "0001080006040001"
+    assert (arp[28:32], arp[38:42]) == (bytes(4), address), "a question from nobody changes no table of neighbours"
+    assert (four[26:30], total(four[14:34])) == (address, 0xFFFF)
+    assert int.from_bytes(four[16:18]) == len(four) - 14
+    assert six[22:38] == ipaddress.ip_address("fd00:80::fffd").packed
+    assert int.from_bytes(six[18:20]) == len(six) - 54
+    assert total(six[22:54] + six[18:20] + bytes([0, 17]) + six[54:]) == 0xFFFF
