@@ -32,7 +32,6 @@ FORWARD = "sysctl -q -w net.ipv4.ip_forward"
 # It makes the host a router, and deaf to the advertisements that it may have its own address from.
 SIX = "net.ipv6.conf.all.forwarding is 0, so no IPv6 is routed: turn it on in /etc/sysctl.d once the host's own \
 addresses do not come from router advertisements, or those are accepted all the same (accept_ra=2)"
-READ = ("ip filter", "ip6 filter", "inet firewalld")
 SWITCH = "# Written by hullproof: flows that the policy allows between networks are routed.\nnet.ipv4.ip_forward = 1\n"
 
 
@@ -108,9 +107,13 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
 
 
 def _unread(rules: BridgesRules, networks: NetworksReading) -> str:
-    """Chains of other people that may refuse what is allowed. iptables' and firewalld's are known."""
+    """Chains of other people that may refuse what is allowed. firewalld's and iptables' own are known, not what stands
+    beside these in a table of the same name, or where there is no iptables to read it with."""
     hooks = {"input" if flow.to == HOST else "forward" for flow in rules.allow}
-    strange = [guard for guard in known(networks.guards) or () if guard.hook in hooks and guard.table not in READ]
+    tables = {"ip filter": networks.filter4, "ip6 filter": networks.filter6}
+    read = {(table, name) for table, found in tables.items() if known(found) for name in ("INPUT", "FORWARD")}
+    strange = [guard for guard in known(networks.guards) or () if guard.hook in hooks
+               and guard.table != "inet firewalld" and (guard.table, guard.chain) not in read]  # fmt: skip
     return " and ".join(f"the chain {guard.chain} of {guard.table}" for guard in strange)
 
 

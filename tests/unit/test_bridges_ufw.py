@@ -123,6 +123,21 @@ def test_what_other_tables_of_nft_refuse_is_not_known(hook: str, unread: bool) -
         assert "in the chain mine of inet filter, whose rules are not read" in reason(where, "forwarding")
 
 
+@pytest.mark.parametrize(
+    ("guard", "filter4", "says"),
+    [
+        (Guard("input", "ip filter", "INPUT"), None, "the chain INPUT of ip filter"),  # no iptables to read it with
+        (Guard("input", "ip filter", "mine"), Filter("DROP", "ACCEPT", PASSING), "the chain mine of ip filter"),
+    ],
+)
+def test_a_table_named_as_iptables_names_its_own_is_known_only_as_far_as_iptables_reads_it(
+    guard: Guard, filter4: Filter | None, says: str
+) -> None:
+    where = context(hardened(), on(filter4=filter4, guards=(guard,)))
+    assert state(where, "forwarding") is State.UNKNOWN, reason(where, "forwarding")
+    assert says in reason(where, "forwarding")
+
+
 def test_the_world_is_beyond_every_router() -> None:
     out = Allow.model_validate({"from": "tenants", "to": "world"})
     rules, routes = replace_rules(allow=(*RULES.allow, out)), (Route("10.0.0.0/8", "eth2", "10.9.9.1"),)
