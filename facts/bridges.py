@@ -155,8 +155,9 @@ def _zones(section: Section) -> tuple[str, ...] | Unknown | None:
     text = section.text("firewalld")
     if isinstance(text, Unknown):
         return text
-    last = rf"goto filter_IN_{ZONE}" if re.search(r"^\s*accept$", text, re.MULTILINE) else "accept"
-    return tuple(re.findall(rf'^\s*iifname "([^"]+)" {last}$', text, re.MULTILINE))
+    open_ = re.search(rf"chain filter_IN_{ZONE} \{{[^}}]*^\s*accept$", text, re.MULTILINE)
+    end = f"(?:accept|goto filter_IN_{ZONE})" if open_ else "accept"
+    return tuple(re.findall(rf'^\s*iifname "([^"]+)" {end}$', text, re.MULTILINE))
 
 
 def _ufw(section: Section) -> tuple[str, ...] | Unknown | None:
