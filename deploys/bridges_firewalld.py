@@ -8,6 +8,7 @@ their hooks come first. See firewalld.zone(5), firewalld.policy(5).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from deploys.bridges_rules import WORLD, BridgesRules, segments
 from deploys.engine.change import Change, Command, WriteFile
@@ -15,20 +16,8 @@ from facts.bridges import FIREWALLD_POLICY, FIREWALLD_ZONE, ZONE, BridgesReading
 from facts.networks import NetworksReading
 from facts.reading import known
 
-# Where it does not run, it reads its files when it starts. What it was told for now alone a reload would lose, be it
-# the door that we come in by; devices come and go.
-RELOAD = f"""systemctl -q is-active firewalld || exit 0
-settings() {{
-  {{ firewall-cmd "$@" --list-all-zones; firewall-cmd "$@" --list-all-policies; }} |
-    sed 's/ (.*//; /^  interfaces:/d' | awk '/^[^ ]/ {{ name = $0 }} {{ print name $0 }}' | sed '/^{ZONE}/d' | sort -u
-}}
-t=$(mktemp -d) && settings >"$t/now" && settings --permanent >"$t/kept" || exit 1
-lost=$(comm -23 "$t/now" "$t/kept"); rm -r "$t"
-if [ "$lost" ]; then
-  echo "firewalld would lose what it was told for now alone ($(echo $lost)): see firewall-cmd --runtime-to-permanent"
-  exit 1
-fi >&2
-firewall-cmd -q --check-config && firewall-cmd -q --reload"""
+TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
+RELOAD = f"ZONE={ZONE}\n{(TEMPLATES / 'firewalld.sh').read_text()}"
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<!-- Written by hullproof from the policy\'s `bridges`. -->\n'
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from dataclasses import replace
+from pathlib import Path
+
+import pytest
 
 from deploys.bridges_devices import wanted
 from deploys.bridges_files import files_for
@@ -54,6 +59,40 @@ def test_on_disk_and_not_taken_up_it_loads_its_rules_anew() -> None:
     (again,) = of_firewalld(plan(where))
     assert isinstance(again, Command)
     assert again.script == RELOAD
+
+
+FIREWALL_CMD = """\
+case $* in
+*--state*) exit "$(cat "$ROOT/state")" ;;
+*--reload*) touch "$ROOT/reloaded" ;;
+*--permanent*--list-all-zones*) cat "$ROOT/kept" ;;
+*--list-all-zones*) cat "$ROOT/now" ;;
+esac"""
+KEPT = "public (default)\n  interfaces: \n  ports: 22/tcp\n"
+ZONE_NOW = "hullproof (active)\n  interfaces: br-web\n  services: \n"  # its file is gone, as in an undo
+
+
+@pytest.mark.parametrize(
+    ("now", "answers", "says"),
+    [
+        ("public (default, active)\n  interfaces: eth0\n  ports: 22/tcp\n", True, ""),
+        (f"{KEPT}{ZONE_NOW}", True, ""),
+        ("public (active)\n  interfaces: eth0\n  ports: 22/tcp 2222/tcp\n", True, "(public ports: 22/tcp 2222/tcp)"),
+        (KEPT, False, "does not answer"),
+    ],
+)
+def test_it_is_not_reloaded_over_what_it_was_told_for_now_alone(
+    tmp_path: Path, now: str, answers: bool, says: str
+) -> None:
+    for name, body in {"firewall-cmd": FIREWALL_CMD, "systemctl": "exit 0"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    for name, text in {"now": now, "kept": KEPT, "state": "0" if answers else "252"}.items():
+        (tmp_path / name).write_text(text)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "ROOT": str(tmp_path)}
+    done = subprocess.run(["sh", "-c", RELOAD], env=env, text=True, capture_output=True)
+    assert says in done.stderr
+    assert (done.returncode == 0, (tmp_path / "reloaded").exists()) == (not says, not says), done.stderr
 
 
 def test_what_the_world_may_reach_needs_a_policy_too_which_names_the_zone_and_so_comes_after_it() -> None:
