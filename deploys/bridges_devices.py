@@ -88,7 +88,7 @@ def moves(rules: BridgesRules, reading: BridgesReading, networks: NetworksReadin
             if there and not there.vlan_filtering:
                 yield Move(f"{bridge.name} does not filter VLANs",
                            f"ip link set {bridge.name} type bridge vlan_filtering 1",
-                           f"ip link set {bridge.name} type bridge vlan_filtering 0", True)  # fmt: skip
+                           f"ip link set {bridge.name} type bridge vlan_filtering 0", mends=True)  # fmt: skip
         yield from _addresses(bridge, reading, networks)
 
 
@@ -102,7 +102,7 @@ def _bridge(bridge: WantedBridge, there: Device | None) -> Iterator[Move]:
     if bridge.vlans and there.default_pvid:
         yield Move(f"ports that join {name} land in VLAN {there.default_pvid}",
                    f"ip link set {name} type bridge vlan_default_pvid 0",
-                   f"ip link set {name} type bridge vlan_default_pvid {there.default_pvid}", True)  # fmt: skip
+                   f"ip link set {name} type bridge vlan_default_pvid {there.default_pvid}", mends=True)  # fmt: skip
     if not there.up:
         yield Move(f"{name} is down", f"ip link set {name} up", f"ip link set {name} down")
 
@@ -127,7 +127,7 @@ def _port(port: WantedPort, device: Device) -> Iterator[Move]:
         on, off = ("on", "off") if port.isolated else ("off", "on")
         says = f"port {name} of {port.bridge} is not isolated" if port.isolated else f"port {name} is isolated"
         yield Move(says, f"bridge link set dev {name} isolated {on}", f"bridge link set dev {name} isolated {off}",
-                   port.isolated and device.master == port.bridge)  # fmt: skip
+                   mends=port.isolated and device.master == port.bridge)  # fmt: skip
 
 
 def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksReading, here: bool) -> Iterator[Move]:
@@ -143,7 +143,7 @@ def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksRead
     for vlan, row in found.items():
         # It may have gone already, with the bridge's default PVID.
         drop = f"{_vlan('del', device, vlan, False, where)} 2>/dev/null || :"
-        yield Move(f"{device} is a member of VLAN {vlan}", drop, _back(device, vlan, row, where), True)
+        yield Move(f"{device} is a member of VLAN {vlan}", drop, _back(device, vlan, row, where), mends=True)
 
 
 def _vlan(verb: str, device: str, vlan: int, untagged: bool, where: str, pvid: bool | None = None) -> str:
