@@ -60,11 +60,8 @@ def switch_text(rules: BridgesRules) -> str:
     text = HEAD + FLOWS
     for name, net in switches(rules).items():
         own = [segment for segment in segments(rules) if segment.network == name]
-        text += (
-            f"flows {net.bridge} <<'END'\n"
-            + "".join(f"{line}\n" for line in flows(net, own, bool(rules.metadata)))
-            + "END\n"
-        )
+        lines = flows(net, own, rules.metadata is not None)
+        text += f"flows {net.bridge} <<'END'\n" + "".join(f"{line}\n" for line in lines) + "END\n"
         for device in {net.bridge: None, **{segment.device: None for segment in own}}:
             text += f"ip link set {device} up || exit 1\n"
         for segment in own:
@@ -72,15 +69,15 @@ def switch_text(rules: BridgesRules) -> str:
     return text
 
 
-def flows(net: BridgeNetwork, own: list[Segment], closed: bool = False) -> Iterator[str]:
+def flows(net: BridgeNetwork, own: list[Segment], closed: bool) -> Iterator[str]:
     """`closed`: nothing on it reaches the metadata addresses."""
     yield f"table=0,priority=50,dl_src={GROUPS},actions=drop"
     for number, segment in enumerate(own, 1):
         yield from _entries(net, segment, f"load:{number}->NXM_NX_REG0[]")
         yield from _exits(net, segment, number)
-        for name in segment.ports if closed else ():
-            for match in ("ip,nw_dst=169.254.169.254", "ipv6,ipv6_dst=fd00:ec2::254"):
-                yield f"table=0,priority=45,in_port={numbers(net)[name]},{match},actions=drop"
+    for name in net.ports if closed else ():
+        for match in ("ip,nw_dst=169.254.169.254", "ipv6,ipv6_dst=fd00:ec2::254"):
+            yield f"table=0,priority=45,in_port={numbers(net)[name]},{match},actions=drop"
     yield f"table=3,priority=0,actions={LEARN},resubmit(,4),resubmit(,5)"
     yield from (f"table={table},priority=0,actions=drop" for table in (0, 4, 5))
     if net.antispoof:

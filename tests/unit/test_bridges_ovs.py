@@ -71,9 +71,9 @@ ALL, HOST = "ff:ff:ff:ff:ff:ff", "HOST-MAC"
 class Played:
     """A switch with a network's flows, which it plays as ovs-ofctl(8) and ovs-actions(7) say."""
 
-    def __init__(self, net: BridgeNetwork) -> None:
+    def __init__(self, net: BridgeNetwork, closed: bool = False) -> None:
         name = next(name for name, other in RULES.networks.items() if other is net)
-        self.rows = [line.partition(",actions=") for line in flows(net, segments_of(name))]
+        self.rows = [line.partition(",actions=") for line in flows(net, segments_of(name), closed)]
         self.names = {str(number): port for port, number in numbers(net).items()} | {"LOCAL": net.bridge}
         self.numbers = {name: number for number, name in self.names.items()}
 
@@ -206,6 +206,15 @@ def test_isolated_ports_reach_the_host_alone_also_where_they_know_each_other() -
     assert switch.send("t-c", ALL, **ip4("10.80.0.77")) == set()
 
 
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_metadata_address_is_reached_by_no_port_where_it_is_closed(closed: bool) -> None:
+    four, six = ip4("10.80.0.10", nw_dst="169.254.169.254"), ip6("fd00:80::a", ipv6_dst="fd00:ec2::254")
+    for frame in (four, six):
+        assert bool(Played(TENANTS_S, closed).send("t-a", A, to=HOST, **frame)) is not closed
+    assert Played(TENANTS_S, closed).send("t-a", A, to=HOST, **ip4("10.80.0.10", nw_dst="10.80.0.1")) == {"br-tenants"}
+    assert Played(TENANTS_S, closed).send("br-tenants", MAC, **ip4("169.254.169.254")), "its answers come in"
+
+
 def test_vlans_meet_within_and_a_stranger_neither_speaks_nor_hears() -> None:
     switch = Played(WEB_S)
     assert switch.send("web-a", A, **ip4("10.81.10.10")) == {"br-web.10", "web-b", "eth1:10"}
@@ -220,7 +229,7 @@ def test_vlans_meet_within_and_a_stranger_neither_speaks_nor_hears() -> None:
 
 def test_without_antispoof_ports_send_what_they_like_and_strangers_nothing() -> None:
     net = TENANTS_S.model_copy(update={"antispoof": False})
-    lines, own = list(flows(net, segments_of("tenants"))), numbers(net)
+    lines, own = list(flows(net, segments_of("tenants"), False)), numbers(net)
     onwards = "load:1->NXM_NX_REG0[],load:1->NXM_NX_REG2[],resubmit(,3)"
     assert f"table=0,priority=10,in_port={own['t-a']},actions={onwards}" in lines
     assert "table=0,priority=0,actions=drop" in lines
