@@ -109,7 +109,8 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
             lines.append(_arm(run["id"], entry, step.name))
         undo_first = f"put_back {_words(*files)}; " if step.service and files else ""
         undo_first += f"revert_now {_words(run['id'], armed)}; " if armed else ""
-        lines.append(f"{_call(entry, change)} || {{ {undo_first}exit 1; }}")
+        hold = f" && hold {entry}" if armed else ""
+        lines.append(f"{_call(entry, change)}{hold} || {{ {undo_first}exit 1; }}")
         files.append(entry)
         number += 1
     if step.service:

@@ -25,7 +25,7 @@ from facts.survey import Survey, survey_script
 from facts.system import System, SystemReading
 
 SURVEY_SECONDS = 180
-LOGIN_SECONDS = journal.ARMED_SECONDS - 20  # and time to confirm
+LOGIN_SECONDS = journal.ARMED_SECONDS - 40  # some of it has passed, and confirming takes some too
 STEP_SECONDS = 1800  # an installation on a slow host
 
 
@@ -164,6 +164,7 @@ class Session:
         outcome = said.get("1", journal.Outcome("1", "the host did not say"))
         if outcome.error:
             self.errors.append(f"{step.name}: could not be confirmed: {outcome.error}")
+            self._await_revert(step)
         return not outcome.error
 
     def _await_revert(self, step: Step) -> None:

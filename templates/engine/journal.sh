@@ -8,6 +8,7 @@
 #     undo             sh: takes a live change back; `activate`: sh: makes the restored file live
 #     done             the change was made
 #   $J/armed           these changes wait to be confirmed over a fresh connection, or the host takes them back
+#   $J/taking          it does so just now; whoever moves `armed` away decides, the confirmation or the timer
 #
 # Speaks on stdout in lines "@NONCE ok ID", "@NONCE fail ID WHY": nothing else there is believed.
 
@@ -221,9 +222,22 @@ at_boot() {
 }
 
 disarm() { # RUN
-  rm -f "$J/armed" "$STATE/revert.sh"
+  rm -f "$J/armed" "$J/taking" "$J/kept" "$STATE/revert.sh"
   if [ -e "$REVERT_UNIT" ]; then systemctl -q --no-reload disable hullproof-revert.service 2>/dev/null; rm -f "$REVERT_UNIT"; systemctl daemon-reload; fi
   systemctl stop "hullproof-revert-$1.timer" 2>/dev/null; sync "$J"
+}
+
+hold() { # ENTRY, an armed change just made. The clock is for those who confirm: slow work winds it up again.
+  if [ ! -e "$J/armed" ]; then
+    fail "$1" "it took too long: meanwhile the host took the step back"
+    until [ ! -e "$J/taking" ]; do sleep 1; done
+    rm -f "$J/$1/undone"; undo "$J/$1" >/dev/null 2>&1 # that was under way while it was undone
+    return 1
+  fi
+  now=$(date +%s); held=${held:-$(stat -c %Y "$J/armed")}
+  [ $((now - ${held:-0})) -ge 15 ] || return 0
+  held=$now
+  why=$(systemctl restart "hullproof-revert-${J##*/}.timer" 2>&1) || { fail "$1" "the timer could not be set anew: $why"; return 1; }
 }
 
 take_back() { # ENTRY: this one and all after it, last first
@@ -235,21 +249,22 @@ take_back() { # ENTRY: this one and all after it, last first
 
 revert() { # RUN ENTRY SUBJECT: the host itself, when nobody confirmed
   J=$BASE/$1; lock_if_we_can 60
-  [ -e "$J/armed" ] || return 0
+  [ -e "$J/taking" ] || mv "$J/armed" "$J/taking" 2>/dev/null || return 0 # there already: power was lost in the middle
   take_back "$2"
   printf '%s %s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$STATE/reverted.new" && mv "$STATE/reverted.new" "$STATE/reverted-$3"
   disarm "$1"
 }
 
 revert_now() { # RUN ENTRY: a change of the step failed, and half a network is none
-  [ -e "$J/armed" ] || return 0
+  mv "$J/armed" "$J/taking" 2>/dev/null || return 0
   take_back "$2" >/dev/null 2>&1; disarm "$1"
 }
 
 confirm_armed() { # RUN SUBJECT
   J=$BASE/$1; lock_if_we_can 20
-  if [ ! -e "$J/armed" ]; then fail 1 "the host had taken it back already"; return 1; fi
+  if [ -e "$J/taking" ]; then fail 1 "the host is taking it back just now"; return 1; fi
+  if ! mv "$J/armed" "$J/kept" 2>/dev/null; then fail 1 "the host had taken it back already"; return 1; fi
   disarm "$1"; rm -f "$STATE/reverted-$2"; ok 1
 }
 
-still_armed() { if [ -e "$BASE/$1/armed" ]; then ok 1; else fail 1 "not armed"; fi; }
+still_armed() { if [ -e "$BASE/$1/armed" ] || [ -e "$BASE/$1/taking" ]; then ok 1; else fail 1 "not armed"; fi; }

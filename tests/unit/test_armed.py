@@ -123,6 +123,44 @@ def test_half_a_network_is_none(host: Host) -> None:
     assert not (host.root / "state" / "reverted-test").exists(), "the controller knows already"
 
 
+def test_slow_work_winds_the_clock_up_again(host: Host) -> None:
+    clock = host.root / "clock"
+    clock.write_text("0")
+    host.tool(
+        "date", f'case $* in +%s) echo $(($(command -p date +%s) + $(cat {clock})));; *) command -p date "$@";; esac'
+    )
+    slow = [Command("test", f"{n} s", script=f"echo {n} >{clock}", undo="", armed=True) for n in (10, 16, 25, 40)]
+    assert host.apply(*slow) == ["", "", "", ""]
+    restart = f"systemctl restart hullproof-revert-{ID}.timer"
+    assert host.asked.read_text().splitlines().count(restart) == 2, "at 16 and at 40 seconds"
+    assert host.confirm() == ""
+
+
+def test_a_change_that_outlives_the_clock_is_taken_back_too(host: Host) -> None:
+    """What the timer undid while it was under way is undone once more, when it has come to its end."""
+    live = host.root / "live"
+    revert = f"sed 's,PATH=,&{host.root}/bin:,' {host.root}/state/revert.sh | sh"
+    slow = Command("test", "slow", script=f"{revert}; echo 1 >{live}", undo=f"rm -f {live}", armed=True)
+    host.tool("flock", ":")  # it has waited its minute for the lock
+    errors = host.apply(write(host, "a"), slow, write(host, "b"))
+    assert errors == ["", "it took too long: meanwhile the host took the step back", NOT_REACHED]
+    assert not live.exists()
+    assert not (host.root / "a").exists()
+    assert not (host.root / "b").exists()
+    assert not host.armed()
+    assert host.confirm() == "the host had taken it back already"
+
+
+def test_who_comes_while_it_is_taken_back_cannot_confirm(host: Host) -> None:
+    host.apply(write(host, "a"))
+    (host.journal / ID / "armed").rename(host.journal / ID / "taking")
+    assert host.confirm() == "the host is taking it back just now"
+    assert host.armed(), "the controller waits for its end"
+    host.timer()  # as at boot: power was lost in the middle
+    assert not (host.root / "a").exists()
+    assert not host.armed()
+
+
 def test_without_a_timer_nothing_is_changed(host: Host) -> None:
     host.tool("systemd-run", "echo no bus; exit 1")
     (error,) = host.apply(write(host, "a"))
