@@ -39,6 +39,7 @@ def filter_text(rules: BridgesRules) -> str:
         ],
         metadata=list(_on_bridges(all_segments)) if rules.metadata else [],
         devices=devices,
+        inside=_names(dict.fromkeys(name for each in all_segments for name in (each.bridge, each.device))),
         hidden=list(_hidden(rules, all_segments)),
         to_host=[row for flow in rules.allow if flow.to == HOST for row in _flow(flow, all_segments, devices)],
         between=[*_within(rules, all_segments),

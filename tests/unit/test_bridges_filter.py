@@ -102,8 +102,8 @@ def test_the_world_answers_private_addresses_through_the_host() -> None:
     assert "masquerade" not in filter_text(RULES)
     flow = Allow.model_validate({"from": "web.10", "to": "world"})
     text = filter_text(replace_rules(allow=(FLOW, flow)))
-    devices = '{ "br-tenants", "br-web.10", "br-web.20" }'
-    assert chain(text, "postrouting")[1:] == [f"ip saddr 10.81.10.0/24 oifname != {devices} masquerade"]
+    inside = '{ "br-tenants", "br-web", "br-web.10", "br-web.20" }'  # the bridge too: its neighbours meet by it
+    assert chain(text, "postrouting")[1:] == [f"ip saddr 10.81.10.0/24 oifname != {inside} masquerade"]
     public = RULES.networks["tenants"].model_copy(update={"subnets": ("8.8.8.0/24", "fd00:80::/64"), "ports": {}})
     rules = BridgesRules(
         networks={"tenants": public}, allow=(Allow.model_validate({"from": "tenants", "to": "world"}),)
