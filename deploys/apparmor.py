@@ -234,8 +234,10 @@ def stage(survey: Survey, policy: Policy, name: str) -> Stage:
     hours = policy[AppArmorRules].observe_hours
     reading = survey[AppArmor]
     since = apparmor_profile.observed_since(name, apparmor_profile.text_of(reading, name))
-    seen = survey[Denials].since(since) if hours and since else ()
-    return apparmor_profile.stage(reading, name, hours, survey[System].clock, seen)
+    if not hours or not since:
+        return apparmor_profile.stage(reading, name, hours, survey[System].clock, (), None)
+    denials = survey[Denials]
+    return apparmor_profile.stage(reading, name, hours, survey[System].clock, denials.since(since), denials.gap(since))
 
 
 def _able(survey: Survey) -> bool:

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from shlex import quote
 
 from deploys.apparmor_plan import REPLACE
-from deploys.denials import explain, list_kinds
+from deploys.denials import explain, list_kinds, unknown_before
 from deploys.engine import templates
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Verdict, failed, passed
 from facts.apparmor import LOADED, OURS, UNIT_DROP_IN, AppArmorReading
-from facts.denials import Denial
+from facts.denials import Denial, Gap
 from facts.docker import Docker
 from facts.reading import Unknown, known
 
@@ -38,12 +38,13 @@ HOUR = 3600
 class Stage:
     """Where a profile of ours is on its way. `since`: observed from then on; None: to be enforced. `until`: when the
     observation ends, or ended with nothing in the way; 0: there was none. `denials`: what enforcing it would have
-    refused in that time."""
+    refused in that time; a `gap` in what is known of that lets it be observed longer."""
 
     since: int | None
     until: int = 0
     denials: tuple[Denial, ...] = ()
     held: bool = False  # the time is over, and what was seen is in the way
+    gap: Gap | None = None
 
 
 def render(name: str, since: int | None, extra: bool = True) -> str:
@@ -65,18 +66,21 @@ def text_of(reading: AppArmorReading, name: str) -> str | None:
     return None if text is None else known(text)
 
 
-def stage(reading: AppArmorReading, name: str, hours: int | None, clock: int, denials: Sequence[Denial]) -> Stage:
-    """The stage in which the profile belongs now. `denials` are all that were read, of any profile and time."""
+def stage(
+    reading: AppArmorReading, name: str, hours: int | None, clock: int, denials: Sequence[Denial], gap: Gap | None
+) -> Stage:
+    """The stage in which the profile belongs now. `denials` are all that were read since it is observed, of any
+    profile; `gap` tells where some of that time may be missing."""
     text = text_of(reading, name)
     if hours is None or text == render(name, None):
         return Stage(None)
     since = observed_since(name, text)
     if since is None:
         return Stage(clock, clock + hours * HOUR)
-    until = since + hours * HOUR
+    until = (gap.until if gap else since) + hours * HOUR
     seen = tuple(row for row in denials if row.subject == name and row.module == "apparmor" and row.mode != "refused")
     if clock < until or seen:
-        return Stage(since, until, seen, held=clock >= until)
+        return Stage(since, until, seen, held=clock >= until, gap=gap)
     return Stage(None, until)
 
 
@@ -105,7 +109,8 @@ def _observing(name: str, now: Stage) -> str:
             f"been in the way: {said}. Start what needs that with a profile of its own, or enforce it all the same "
             f"with accept={ACCEPT}"
         )
-    next_ = f"it is observed until {until:%Y-%m-%d %H:%M} UTC, and enforced by the first run after that"
+    lost = f", since {unknown_before(now.gap)}" if now.gap else ""
+    next_ = f"it is observed until {until:%Y-%m-%d %H:%M} UTC{lost}, and enforced by the first run after that"
     return f"{name}: {next_}; so far {said or 'nothing was seen that it would refuse'}"
 
 

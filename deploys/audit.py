@@ -9,7 +9,7 @@ from pydantic import Field
 
 from deploys import audit_plan
 from deploys.audit_rules import ROWS, wanted
-from deploys.denials import explain, list_kinds
+from deploys.denials import explain, list_kinds, unknown_before
 from deploys.engine.change import Change, Context, Subject
 from deploys.engine.control import (
     Check,
@@ -117,7 +117,8 @@ def denials(survey: Survey, policy: Policy) -> Verdict:
     """A refusal is the LSM at work and no defect of the host: the finding passes, and says what was refused."""
     reading = survey[Denials]
     rows = [explain(denial) for denial in reading.this_boot]
-    after = "; there were more than were read" if reading.cut else ""
+    gap = reading.gap(reading.booted)
+    after = f"; {unknown_before(gap)}" if gap else ""
     after += _lost(survey[Audit].lost)
     where = " and ".join(reading.sources)
     if not rows:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Collection, Sequence
 
-from facts.denials import Denial
+from facts.denials import SAME, Denial, Gap
 
 SHOWN = 8  # kinds of denials in one sentence
 MODES = {"refused": "refused", "allowed": "would have refused", "noted": "noted"}
@@ -28,7 +29,7 @@ WAYS = (
 
 def explain(denial: Denial) -> str:
     """`docker-default refused sh to write /proc/sysrq-trigger (4 times)`."""
-    times = f"{denial.count} times" if denial.count > 1 else "once"
+    times = f"{denial.count} times{' or more' * (denial.count >= SAME)}" if denial.count > 1 else "once"
     who = "/".join(denial.processes) or "a process"
     say = {"apparmor": _apparmor, "selinux": _selinux, "seccomp": _seccomp}[denial.module]
     return f"{say(denial, who)} ({times})"
@@ -38,6 +39,12 @@ def list_kinds(rows: Sequence[str]) -> str:
     """The first of these rows, and how many more kinds there are."""
     more = f"; {len(rows) - SHOWN} more kinds" if len(rows) > SHOWN else ""
     return "; ".join(rows[:SHOWN]) + more
+
+
+def unknown_before(gap: Gap) -> str:
+    """That what was refused is not wholly known, until when, and why."""
+    until = datetime.datetime.fromtimestamp(gap.until, datetime.UTC)
+    return f"what was refused before {until:%Y-%m-%d %H:%M} UTC is not wholly known: {gap.why}"
 
 
 def _apparmor(denial: Denial, who: str) -> str:

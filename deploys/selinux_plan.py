@@ -18,14 +18,14 @@ from pathlib import Path
 from shlex import quote
 
 from deploys.containers import options
-from deploys.denials import explain, list_kinds, way_out
+from deploys.denials import explain, list_kinds, unknown_before, way_out
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.engine.control import some
 from deploys.grub import MENU, drop_in
 from deploys.kernel_boot import given
 from facts.boot import DROP_INS, Boot
-from facts.denials import Denial, DenialsReading
+from facts.denials import Denial, DenialsReading, Gap
 from facts.docker import Container, Docker
 from facts.reading import Unknown, known
 from facts.reverted import Reverted
@@ -53,13 +53,14 @@ DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_
 @dataclass(frozen=True)
 class Stage:
     """What comes next: packages or prepare, reboot, observe or wait, enforce, keep. `booleans`: the policy's.
-    `denials` and `reverted` hold enforcing back."""
+    `denials` and `reverted` hold enforcing back; a `gap` in what is known of them lets it be watched longer."""
 
     name: str
     until: int = 0
     denials: tuple[Denial, ...] = ()
     booleans: Collection[str] = ()
     reverted: Reverted | None = None
+    gap: Gap | None = None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -105,7 +106,8 @@ class Stage:
             "prepare": "Next: all files are labelled, so that one reboot is enough, and the boot parameters set",
             "reboot": "Next: a reboot, into permissive: a kernel takes SELinux up only when it boots",
             "observe": "Next: its denials are watched",
-            "wait": f"Its denials are watched until {until:%Y-%m-%d %H:%M} UTC; so far {rows}",
+            "wait": f"Its denials are watched until {until:%Y-%m-%d %H:%M} UTC"
+                    f"{f', since {unknown_before(self.gap)}' if self.gap else ''}; so far {rows}",
             "enforce": self._why_held() if self.denials else
                        "Next: it enforces live, and goes back by itself unless a fresh connection succeeds",
             "keep": "Next: enforcing is written to disk",
@@ -143,8 +145,9 @@ def stage(reading: SELinuxReading, bar: str | None, denials: DenialsReading, clo
     if since is None:
         return Stage("observe", reverted=reverted)
     seen = tuple(_in_the_way(denials, max(denials.booted, changed), since, known(reading.permissive)))
-    until = max(since, changed) + hours * 3600
-    return Stage("wait" if clock < until else "enforce", until, seen, tuple(reading.booleans), reverted)
+    gap = denials.gap(max(since, changed))
+    until = (gap.until if gap else max(since, changed)) + hours * 3600
+    return Stage("wait" if clock < until else "enforce", until, seen, tuple(reading.booleans), reverted, gap)
 
 
 def _in_the_way(denials: DenialsReading, since: int, labelled: int, tolerated: Collection[str]) -> Iterator[Denial]:

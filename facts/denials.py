@@ -12,12 +12,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, UnknownReading
+from facts.reading import Jsonable, Section, SectionFact, Unknown, UnknownReading
 
 LOGS = "/var/log/audit"
+FILES = 8  # of auditd's log: the newest are read
 LINES = 3000  # per source: the newest are kept
-TUPLES = 300
-PATTERN = r'apparmor="(DENIED|ALLOWED|AUDIT)"|avc: +denied|type=(1326|SECCOMP) '
+SAME = 50  # of records that say the same: the newest are kept
+LOST = "audit_lost=[1-9]|kauditd_printk_skb: [0-9]+ callbacks suppressed"  # the kernel says that it dropped records
+PATTERN = rf'apparmor="(DENIED|ALLOWED|AUDIT)"|avc: +denied|type=(1326|SECCOMP) |{LOST}'
+# What tells one record from another that says the same, for awk.
+PASSING = (
+    r"audit\([0-9.:]*\)|^[][0-9. ]*|p?pid=[0-9]*|ino=[0-9]*|\/proc\/[0-9]*|ip=0x[0-9a-f]*|[0-9]* callbacks|lost=[0-9]*"
+)
 
 Module = Literal["apparmor", "selinux", "seccomp"]
 Mode = Literal["refused", "allowed", "noted"]
@@ -46,11 +52,21 @@ class Denial(Jsonable):
 
 
 @dataclass(frozen=True)
+class Gap(Jsonable):
+    until: int  # seconds since the epoch: of what was recorded before, something may be missing
+    why: str
+
+
+@dataclass(frozen=True)
 class DenialsReading(Jsonable):
     booted: int  # when this boot began, in seconds since the epoch
     sources: tuple[str, ...]  # of "auditd's log", "the kernel's log" those that could be read
-    cut: bool  # a source has more than the newest LINES, which were read
-    found: tuple[Denial, ...]  # the most frequent first
+    gaps: tuple[Gap, ...]  # the last first
+    found: tuple[Denial, ...]  # the most frequent first; of what recurs the newest SAME are counted
+
+    def gap(self, since: int) -> Gap | None:
+        """The last reason why not all that was recorded since that moment is known."""
+        return next((gap for gap in self.gaps if gap.until > since), None)
 
     def since(self, when: int) -> tuple[Denial, ...]:
         """The denials from a moment on, counted from there."""
@@ -63,15 +79,19 @@ class DenialsReading(Jsonable):
 
 
 class Denials(SectionFact[DenialsReading]):
-    """Recent denials: auditd's log, and the kernel's of this boot."""
+    """Recent denials: auditd's log, and the kernel's of this boot. Each begins with its first lines, which tell whether
+    something was before; then what was found, the last first."""
 
     key: ClassVar[str] = "denials"
-    script: ClassVar[str] = f"""
+    script: ClassVar[str] = rf"""
 run booted grep btime /proc/stat
-records() {{ grep -ahE '{PATTERN}' "$@" | tail -n {LINES}; :; }}
-kernel() {{ {{ journalctl -q -k -b -o cat --no-pager 2>/dev/null || dmesg; }} | records; }}
-logs() {{ [ -r {LOGS}/audit.log ] || {{ echo "{LOGS}/audit.log: Permission denied"; return 1; }}
-  old=; [ -r {LOGS}/audit.log.1 ] && old={LOGS}/audit.log.1; records $old {LOGS}/audit.log; }}
+records() {{ grep -ahE '{PATTERN}' "$@" | tac |
+  awk '{{ same = $0; gsub(/{PASSING}/, "", same) }} n[same]++ < {SAME}' | head -n {LINES}; :; }}
+kernel() {{ {{ journalctl -q -k -b -o short-unix --no-pager 2>/dev/null || dmesg; }} | {{
+  for n in 1 2 3; do IFS= read -r first && printf '%s\n' "$first"; done; records; }}; }}
+logs() {{ cd {LOGS} && [ -r audit.log ] || {{ echo "{LOGS}/audit.log: Permission denied"; return 1; }}
+  set -- $(ls -tr audit.log audit.log.[1-9] audit.log.[1-9][0-9] 2>/dev/null | tail -n {FILES})
+  cat "$@" | head -n 1; records "$@"; }}
 [ -d {LOGS} ] && run log logs
 if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
 :
@@ -80,17 +100,46 @@ if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
     @staticmethod
     def parse(section: Section) -> DenialsReading:
         names = {"log": "auditd's log", "kernel": "the kernel's log"}
-        read = {name: block for name in names if (block := section.blocks.get(name)) and block.status == 0}
+        read = {name: block.text.splitlines() for name in names
+                if (block := section.blocks.get(name)) and block.status == 0 and block.text.strip()}  # fmt: skip
         booted = section.text("booted")
         match = None if isinstance(booted, Unknown) else re.search(r"btime (\d+)", booted)
         if match is None or not read:
             raise UnknownReading("neither auditd's log nor the kernel's could be read; root may")
+        boot = int(match[1])
         return DenialsReading(
-            booted=int(match[1]),
+            booted=boot,
             sources=tuple(names[name] for name in read),
-            cut=any(len(block.text.splitlines()) >= LINES for block in read.values()),
-            found=tuple(gather(_lines(read.values())))[:TUPLES],
+            gaps=tuple(sorted(_gaps(read, boot), key=lambda gap: -gap.until)),
+            found=tuple(gather(line for lines in read.values() for line in lines)),
         )
+
+
+def _gaps(read: dict[str, list[str]], booted: int) -> Iterator[Gap]:
+    log, kernel = read.get("log", []), read.get("kernel", [])
+    whole = any("Linux version" in line for line in kernel[:3])
+    begun = booted if whole else _time(kernel[0], booted) if kernel else None
+    boot = "the kernel's log is read of this boot alone, and auditd kept none of earlier ones"
+    kernels = Gap(begun, boot if whole else "earlier records of the kernel's log are gone") if begun else None
+    started = _time(log[0], booted) if log else None
+    if started and not ("type=DAEMON_START" in log[0] and kernels and kernels.until <= started):
+        yield Gap(started, "auditd's log begins only then")
+    elif kernels:
+        yield kernels  # and where auditd came later, what was before it is there
+    for name, lines in read.items():
+        times = [when for line in lines if re.search(LOST, line) and (when := _time(line, booted))]
+        if times:
+            yield Gap(max(times) + 1, "the kernel dropped records, too many came at once")
+        if len(lines) >= LINES and (oldest := _time(lines[-1], booted)):
+            yield Gap(oldest, f"there were more kinds of records than are read, in {name}")
+
+
+def _time(line: str, booted: int) -> int | None:
+    """When a line was written: by its record, journalctl's -o short-unix, or dmesg(1), which counts from the boot."""
+    if match := re.search(r"audit\((\d+)\.\d+:\d+\)|^(\d{9,})\.\d+ ", line):
+        return int(match[1] or match[2])
+    match = re.match(r"\[ *(\d+)\.\d+\] ", line)
+    return booted + int(match[1]) if match else None
 
 
 @dataclass(frozen=True)
@@ -100,10 +149,6 @@ class Event:
     mode: Mode
     what: tuple[str, str, str, str]  # subject, action, target, kind
     process: str
-
-
-def _lines(blocks: Iterable[Block]) -> Iterator[str]:
-    return (line for block in blocks for line in block.text.splitlines())
 
 
 def gather(lines: Iterable[str]) -> list[Denial]:

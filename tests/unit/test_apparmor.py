@@ -77,7 +77,7 @@ def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, *
     stack = more.get("stack", ("lockdown", "capability", "yama", "apparmor"))
     readings = {
         AppArmor: reading or apparmor(),
-        Denials: DenialsReading(0, ("auditd's log",), False, more.get("denials", ())),
+        Denials: DenialsReading(0, ("auditd's log",), more.get("gaps", ()), more.get("denials", ())),
         Docker: more.get("host") or docker(),
         Kernel: more.get("kernel") or kernel(),
         Lsm: LsmReading(stack, 1, "none", False, False),

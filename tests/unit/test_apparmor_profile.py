@@ -12,7 +12,7 @@ from deploys.apparmor_profile import ACCEPT, CONTAINER, DEFAULT, HOUR, LINT, dro
 from deploys.engine.change import Blocked, Command, Context, WriteFile
 from deploys.engine.control import State
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
-from facts.denials import Denial
+from facts.denials import Denial, Gap
 from facts.reading import Unknown
 from tests.unit.test_apparmor import CLOCK, apparmor, changes, container, context, docker, finding
 
@@ -96,6 +96,17 @@ def test_observed_without_denials_it_is_enforced() -> None:
     before_it = Denial(*[getattr(PING, f) for f in ("module", "mode", "subject", "action", "target", "kind")],
                        processes=(), times=(OVER - 1,))  # fmt: skip
     assert len(changes(context(ours(OVER), rules=OBSERVED, denials=(before_it,)))) == 1
+
+
+def test_records_that_were_lost_have_it_observed_longer() -> None:
+    gap = Gap(CLOCK - 3600, "the kernel dropped records")
+    where = context(ours(OVER), rules=OBSERVED, gaps=(gap,))
+    assert changes(where) == []
+    assert (
+        "is not wholly known: the kernel dropped records, and enforced"
+        in finding(where, "container-profile").verdict.reason
+    )
+    assert len(changes(context(ours(OVER), rules=OBSERVED, gaps=(Gap(OVER, "before it"),)))) == 1
 
 
 def test_denials_hold_it_back_until_they_are_accepted() -> None:

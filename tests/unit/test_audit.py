@@ -18,7 +18,7 @@ from deploys.engine.change import Blocked, Change, Command, Context, Install, Wr
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
 from facts.audit import COMPILED, FOLDER, TMPFILES, Audit, AuditReading, watches
-from facts.denials import Denial, Denials, DenialsReading
+from facts.denials import Denial, Denials, DenialsReading, Gap
 from facts.docker import Docker
 from facts.reading import Unknown
 from facts.survey import Survey
@@ -54,8 +54,8 @@ BARE = audit(auditctl=None, at_boot=None, active=None, files={}, compiled=None,
 DENIAL = Denial("apparmor", "refused", "docker-default", "open", "/proc/sysrq-trigger", "w", ("sh",), (1005, 1010))
 
 
-def denied(*rows: Denial, cut: bool = False) -> DenialsReading:
-    return DenialsReading(1000, ("auditd's log",), cut, rows)
+def denied(*rows: Denial, gaps: tuple[Gap, ...] = ()) -> DenialsReading:
+    return DenialsReading(1000, ("auditd's log",), gaps, rows)
 
 
 def context(reading: Any = None, rules: AuditRules = ALL, found: Any = None, **more: Any) -> Context:
@@ -244,9 +244,11 @@ def test_denials_are_said_in_words_and_are_no_failure() -> None:
     assert "AppArmor's docker-default refused sh to write /proc/sysrq-trigger (2 times)" in found.verdict.reason
     before = denied(Denial("apparmor", "refused", "p", "open", "/x", "r", (), (999,)))
     assert "nothing was refused since boot" in finding(context(found=before), "denials").verdict.reason
-    lost = finding(context(audit(lost=7), found=denied(DENIAL, cut=True)), "denials")
+    lost = finding(context(audit(lost=7), found=denied(DENIAL, gaps=(Gap(1003, "it was lost"),))), "denials")
     assert "lost 7 records" in lost.verdict.reason
-    assert "more than were read" in lost.verdict.reason
+    assert "what was refused before 1970-01-01 00:16 UTC is not wholly known: it was lost" in lost.verdict.reason
+    old = finding(context(found=denied(DENIAL, gaps=(Gap(1000, "before this boot"),))), "denials")
+    assert "not wholly known" not in old.verdict.reason
     assert finding(context(found=DENIED), "denials").state is State.UNKNOWN
 
 

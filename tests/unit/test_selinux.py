@@ -16,7 +16,7 @@ from deploys.grub import drop_in
 from deploys.lsm import LsmRules
 from deploys.selinux import SELinuxRules
 from deploys.selinux_plan import ACCEPT, DROP_IN, RETRY, WORDS, barred
-from facts.denials import Denial, Denials, DenialsReading
+from facts.denials import Denial, Denials, DenialsReading, Gap
 from facts.docker import Docker
 from facts.kernel import Kernel
 from facts.lsm import Lsm, LsmReading
@@ -72,7 +72,7 @@ def context(reading: Any = ENFORCING, boot: Any = SELINUX_BOOT, accept: str = ""
     survey = Survey(
         {
             SELinux: reading,
-            Denials: DenialsReading(BOOTED, ("auditd's log",), False, more.get("denials", ())),
+            Denials: DenialsReading(BOOTED, ("auditd's log",), more.get("gaps", ()), more.get("denials", ())),
             Docker: more.get("host") or docker(installed=False),
             Kernel: boot,
             Lsm: LsmReading((more.get("live", "selinux"),), 1, "none", False, False),
@@ -270,6 +270,18 @@ def test_then_it_is_observed_from_this_boot_on() -> None:
     assert "Its denials are watched until 1970-01-13" in finding(watching).verdict.reason
     assert "stage 3 of 5, no reboot is to come" in finding(watching).verdict.reason
     assert "sshd_t (sshd) the permission read on file of shadow_t" in finding(watching).verdict.reason
+
+
+def test_records_that_were_lost_have_it_watched_longer() -> None:
+    lost, before = Gap(CLOCK - 20 * 3600, "auditd's log begins only then"), Gap(CLOCK - 26 * 3600, "too early")
+    over = {"observed_since": CLOCK - 25 * 3600}
+    again = context(selinux(**over), gaps=(lost, before))
+    assert changes(again) == []
+    said = "until 1970-01-12 17:46 UTC, since what was refused before 1970-01-11 17:46 UTC is not wholly known: auditd"
+    assert said in finding(again).verdict.reason
+    assert [type(c) for c in changes(context(selinux(**over), gaps=(before,)))] == [Command]
+    at_once = SELinuxRules(enforcing=True, observe_hours=0)
+    assert [type(c) for c in changes(context(selinux(**over), gaps=(lost,), rules=at_once))] == [Command]
 
 
 def test_denials_keep_it_permissive_and_the_ways_out_are_said() -> None:
