@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Literal
 
@@ -29,7 +29,7 @@ from deploys.engine.control import (
     undeclared,
 )
 from deploys.engine.policy import Policy, Rules
-from deploys.kernel_boot import given, next_words
+from deploys.kernel_boot import next_words
 from facts.apparmor import FOLDER, UNIT_DROP_IN, AppArmor, AppArmorReading
 from facts.denials import Denials
 from facts.docker import Container, Docker
@@ -104,7 +104,7 @@ def installed(survey: Survey, policy: Policy) -> Verdict:
 @on_apparmor("enabled")
 def enabled(survey: Survey, policy: Policy) -> Verdict:
     live = known(survey[AppArmor].enabled)
-    if bar := barred(next_words(survey[Kernel])):
+    if bar := barred(survey):
         when = "from the next boot on" if live else "now"
         return failed(f"{bar} on the kernel's command line turns AppArmor off {when}", True, bar, live)
     if not live:
@@ -113,14 +113,9 @@ def enabled(survey: Survey, policy: Policy) -> Verdict:
     return passed("the kernel runs with AppArmor, and the next boot does", True, True, True)
 
 
-def barred(words: Sequence[str]) -> str | None:
-    """The word of a command line that keeps AppArmor off: apparmor=0, or a choice of modules without it."""
-    if given(words, "apparmor") == "apparmor=0":
-        return "apparmor=0"
-    if listed := given(words, "lsm"):  # with lsm= the kernel does not look at security=
-        return None if "apparmor" in listed.removeprefix("lsm=").split(",") else listed
-    chosen = given(words, "security")
-    return chosen if chosen not in (None, "security=", "security=apparmor") else None
+def barred(survey: Survey) -> str | None:
+    """What keeps AppArmor off the next boot."""
+    return lsm.barred("apparmor", next_words(survey[Kernel]), survey[System].family)
 
 
 @on_apparmor("enabled")
@@ -153,12 +148,7 @@ def docker_profile(survey: Survey, policy: Policy) -> Verdict:
 def until_boot(survey: Survey, verdict: Verdict) -> Verdict:
     """A failure that the next boot ends: the kernel runs without AppArmor, and all is ready for it to run with it."""
     reading = survey[AppArmor]
-    if (
-        verdict.state is not State.FAIL
-        or known(reading.enabled)
-        or known(reading.parser) is None
-        or barred(next_words(survey[Kernel]))
-    ):
+    if verdict.state is not State.FAIL or known(reading.enabled) or known(reading.parser) is None or barred(survey):
         return verdict
     reason = f"{verdict.reason}; the kernel runs without AppArmor until the next boot"
     return replace(verdict, state=State.PENDING_REBOOT, reason=reason)
@@ -277,8 +267,7 @@ def plan(context: Context) -> Iterator[Change]:
     if context.failing("apparmor.installed"):
         yield apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
     if context.failing("apparmor.enabled"):
-        boot = context.survey[Kernel]
-        yield from apparmor_plan.enable(boot.boot, barred(next_words(boot)))
+        yield from apparmor_plan.enable(context.survey[Kernel].boot, barred(context.survey))
     if context.failing("apparmor.profiles-loaded") and reading.enabled is True:
         yield apparmor_plan.load(reading.not_loaded)
     if context.failing("apparmor.profiles-enforced"):

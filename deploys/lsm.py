@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -12,6 +12,7 @@ from deploys.engine.control import (
     Control,
     Impact,
     Severity,
+    State,
     Verdict,
     failed,
     in_container,
@@ -20,6 +21,9 @@ from deploys.engine.control import (
     passed,
 )
 from deploys.engine.policy import Policy, Rules
+from deploys.kernel_boot import given, next_words
+from facts.apparmor import AppArmor
+from facts.kernel import Kernel
 from facts.lsm import Lsm
 from facts.reading import known
 from facts.selinux import SELinux
@@ -31,7 +35,8 @@ class LsmRules(Rules):
     """The security module that confines this host's processes."""
 
     module: Literal["auto", "selinux", "apparmor"] | None = Field(
-        None, description="The one that the host runs with; `auto`: the distribution's own."
+        None,
+        description="The one that confines the host; `auto`: the one that does already, or its distribution's own.",
     )
 
 
@@ -45,9 +50,35 @@ def confining(survey: Survey) -> str | None:
 def wanted(survey: Survey, policy: Policy) -> str | None:
     """`selinux` or `apparmor`; None where the policy asks for neither."""
     module = policy[LsmRules].module
-    if module == "auto":
-        return "selinux" if survey[System].family == "rhel" else "apparmor"
-    return module
+    if module != "auto":
+        return module
+    live = confining(survey)
+    return live if live in ("apparmor", "selinux") else "selinux" if survey[System].family == "rhel" else "apparmor"
+
+
+def barred(module: str, words: Sequence[str], family: str) -> str | None:
+    """What on a command line keeps a module off, or SELinux permissive. Debian's kernels take AppArmor where none is
+    named."""
+    off = ("selinux=0", "enforcing=0") if module == "selinux" else ("apparmor=0",)
+    for word in off:
+        if given(words, word.partition("=")[0]) == word:
+            return word
+    if listed := given(words, "lsm"):  # with lsm= the kernel does not look at security=
+        return None if module in listed.removeprefix("lsm=").split(",") else listed
+    chosen = given(words, "security")
+    if chosen in (None, "security="):
+        return "no security=selinux" if (module, family) == ("selinux", "debian") else None
+    return None if chosen == f"security={module}" else chosen
+
+
+def comes(survey: Survey, module: str) -> bool:
+    """Whether the next boot has this module confine the host."""
+    if barred(module, next_words(survey[Kernel]), survey[System].family):
+        return False
+    if module == "apparmor":
+        return known(survey[AppArmor].enabled) is not None  # None: the kernel was built without
+    reading = survey[SELinux]
+    return known(reading.config_mode) in ("permissive", "enforcing") and bool(known(reading.policies))
 
 
 @only_where(in_container)
@@ -59,6 +90,8 @@ def module(survey: Survey, policy: Policy) -> Verdict:
     if live == want:
         return passed(f"the kernel runs with {live}", want, None, live)
     said = f"the kernel runs with {live}" if live else "no module that labels processes is in force"
+    if comes(survey, want):
+        return Verdict(State.PENDING_REBOOT, f"{said}, {want} comes with the next boot", want, want, live)
     return failed(f"{said}, {want} is wanted: see the findings of {want} for the way there", want, None, live)
 
 
@@ -73,4 +106,4 @@ CONTROLS = (
             ("NIST-800-190-4.4.3",), Impact.REBOOT),
 )  # fmt: skip
 
-SUBJECT = Subject("lsm", LsmRules, CONTROLS, plan, (Lsm, SELinux, System))
+SUBJECT = Subject("lsm", LsmRules, CONTROLS, plan, (AppArmor, Kernel, Lsm, SELinux, System))

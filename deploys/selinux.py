@@ -64,7 +64,7 @@ def _not_wanted(survey: Survey, policy: Policy) -> str | None:
 
 def stage(survey: Survey, policy: Policy) -> selinux_plan.Stage:
     hours = policy[SELinuxRules].observe_hours
-    bar = selinux_plan.barred(next_words(survey[Kernel]), survey[System].family)
+    bar = lsm.barred("selinux", next_words(survey[Kernel]), survey[System].family)
     clock = survey[System].clock
     return selinux_plan.stage(survey[SELinux], bar, survey[Denials], clock, 24 if hours is None else hours)
 
@@ -76,7 +76,7 @@ def enforcing(survey: Survey, policy: Policy) -> Verdict:
     mode, config = known(reading.mode), known(reading.config_mode)
     live = {"mode": mode, "policy": known(reading.policy_loaded), "type": known(reading.type)}
     disk = {"config": config, "command line": " ".join(_about_selinux(words)) or "nothing"}
-    off = disagreements(reading, selinux_plan.barred(words, survey[System].family))
+    off = disagreements(reading, lsm.barred("selinux", words, survey[System].family))
     if not off:
         return passed("SELinux enforces, and the next boot does", "enforcing", disk, live)
     now = stage(survey, policy)

@@ -24,6 +24,7 @@ from deploys.engine.change import Blocked, Change, Command, Context, Install, Wr
 from deploys.engine.control import some
 from deploys.grub import MENU, drop_in
 from deploys.kernel_boot import given
+from deploys.lsm import barred
 from facts.boot import DROP_INS, Boot
 from facts.denials import Denial, DenialsReading, Gap
 from facts.docker import Container, Docker
@@ -114,19 +115,6 @@ class Stage:
         }[self.name]  # fmt: skip
 
 
-def barred(words: Sequence[str], family: str) -> str | None:
-    """What on a command line keeps SELinux off or permissive. Debian's kernels take AppArmor where none is named."""
-    for name, value in (("selinux", "0"), ("enforcing", "0")):
-        if given(words, name) == f"{name}={value}":
-            return f"{name}={value}"
-    if listed := given(words, "lsm"):  # with lsm= the kernel does not look at security=
-        return None if "selinux" in listed.removeprefix("lsm=").split(",") else listed
-    chosen = given(words, "security")
-    if chosen is None:
-        return "no security=selinux" if family == "debian" else None
-    return None if chosen == "security=selinux" else chosen
-
-
 def stage(reading: SELinuxReading, bar: str | None, denials: DenialsReading, clock: int, hours: int) -> Stage:
     """What comes next; `bar` is what keeps it off on the next boot's command line."""
     mode = known(reading.mode)
@@ -203,7 +191,7 @@ def _parameters(boot: Boot, family: str) -> Change | None:
     what = f"add {WORDS} to the boot parameters: the next boot runs with SELinux, and without AppArmor"
     if isinstance(boot.configured, Unknown):
         return Blocked(SUBJECT, what, why=boot.configured.unknown)
-    bar = barred(boot.configured, family)
+    bar = barred("selinux", boot.configured, family)
     if bar is None:
         return None
     if bar.startswith("lsm="):

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 import deploys.apparmor as subject
-from deploys.apparmor import AppArmorRules, barred
+from deploys.apparmor import AppArmorRules
 from deploys.apparmor_plan import DROP_IN
 from deploys.docker_daemon import RESTART
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
 from deploys.engine.control import Finding, State
-from deploys.lsm import LsmRules
+from deploys.lsm import LsmRules, barred
 from facts.apparmor import AppArmor, AppArmorReading, Profile
 from facts.boot import Boot
 from facts.denials import Denials, DenialsReading
@@ -182,7 +182,7 @@ def test_enabled(reading: AppArmorReading, boot: KernelReading, want: State, say
     ],
 )
 def test_what_keeps_it_off(words: str, bar: str | None) -> None:
-    assert barred(words.split()) == bar
+    assert barred("apparmor", words.split(), "debian") == bar
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_the_last_word_counts(bar: str, word: str) -> None:
     (write,) = changes(context(apparmor(), kernel=kernel((bar,))))
     assert isinstance(write, WriteFile)
     assert word in write.text
-    assert barred((bar, word)) is None
+    assert barred("apparmor", (bar, word), "debian") is None
 
 
 def test_nothing_ever_unloads_what_is_loaded() -> None:

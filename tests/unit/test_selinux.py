@@ -12,10 +12,12 @@ import deploys.selinux as subject
 from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
+from deploys.engine.policy_file import load_policy
 from deploys.grub import drop_in
-from deploys.lsm import LsmRules
+from deploys.lsm import LsmRules, barred
 from deploys.selinux import SELinuxRules
-from deploys.selinux_plan import ACCEPT, DROP_IN, RETRY, WORDS, barred
+from deploys.selinux_plan import ACCEPT, DROP_IN, RETRY, WORDS
+from deploys.subjects import SUBJECTS
 from facts.denials import Denial, Denials, DenialsReading, Gap
 from facts.docker import Docker
 from facts.kernel import Kernel
@@ -98,7 +100,7 @@ def changes(where: Context) -> list[Change]:
     [
         (context(rules=SELinuxRules()), "does not declare"),
         (context(lsm=LsmRules(module="apparmor")), "does not want SELinux"),
-        (context(lsm=LsmRules(module="auto")), "does not want SELinux"),
+        (context(lsm=LsmRules(module="auto"), live="apparmor"), "does not want SELinux"),
         (context(lsm=LsmRules()), "does not want SELinux"),
         (context(inside="lxc"), "a container (lxc)"),
     ],
@@ -114,10 +116,12 @@ def test_where_selinux_is_not_the_answer(where: Context, says: str) -> None:
     ("module", "family", "live", "want"),
     [
         ("selinux", "debian", "selinux", State.PASS),
-        ("selinux", "debian", "apparmor", State.FAIL),
+        ("selinux", "debian", "apparmor", State.PENDING_REBOOT),
         ("auto", "debian", "apparmor", State.PASS),
         ("auto", "rhel", "selinux", State.PASS),
-        ("auto", "rhel", "apparmor", State.FAIL),
+        ("auto", "rhel", "apparmor", State.PASS),
+        ("auto", "debian", "selinux", State.PASS),
+        ("auto", "rhel", "capability", State.PENDING_REBOOT),
         ("auto", "debian", "capability", State.FAIL),
         (None, "debian", "apparmor", State.NOT_APPLICABLE),
     ],
@@ -127,7 +131,28 @@ def test_which_module(module: Any, family: str, live: str, want: State) -> None:
     assert where.findings["lsm.module"].state is want
 
 
-@pytest.mark.parametrize(("loaded", "want"), [(False, State.FAIL), (DENIED, State.UNKNOWN), (True, State.PASS)])
+def test_the_next_boot_has_to_bring_it() -> None:
+    wanted, live = LsmRules(module="selinux"), "apparmor"
+    for boot, reading in (
+        (kernel(("ro",)), ENFORCING),
+        (SELINUX_BOOT, BARE),
+        (SELINUX_BOOT, selinux(config_mode="disabled")),
+    ):
+        assert context(reading, boot, lsm=wanted, live=live).findings["lsm.module"].state is State.FAIL
+
+
+def test_a_permissive_host_does_not_pass_the_baseline() -> None:
+    baseline = load_policy("baseline", SUBJECTS)
+    rules: dict[str, Any] = {"rules": baseline[SELinuxRules], "lsm": baseline[LsmRules]}
+    for family in ("rhel", "debian"):
+        assert finding(context(selinux("permissive"), family=family, **rules)).state is State.FAIL
+        assert finding(context(family=family, **rules)).state is State.PASS
+    assert finding(context(BARE, live="apparmor", **rules)).state is State.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("loaded", "want"), [(False, State.PENDING_REBOOT), (DENIED, State.UNKNOWN), (True, State.PASS)]
+)
 def test_selinux_without_a_policy_is_not_in_force(loaded: Any, want: State) -> None:
     """Debian's kernel names it in its stack as soon as AppArmor is switched off, and it confines nothing then."""
     where = context(selinux(policy_loaded=loaded))
@@ -385,12 +410,12 @@ def test_at_last_it_is_on_disk() -> None:
     ],
 )
 def test_what_keeps_it_off(words: str, bar: str | None) -> None:
-    assert barred(words.split(), "debian") == bar
+    assert barred("selinux", words.split(), "debian") == bar
 
 
 def test_where_no_module_is_named_debian_boots_apparmor_and_red_hat_selinux() -> None:
-    assert barred(["ro"], "debian") == "no security=selinux"
-    assert barred(["ro"], "rhel") is None
+    assert barred("selinux", ["ro"], "debian") == "no security=selinux"
+    assert barred("selinux", ["ro"], "rhel") is None
     gate, write = changes(context(ENFORCING, kernel(("ro",))))
     assert isinstance(gate, Command)
     assert isinstance(write, WriteFile)
