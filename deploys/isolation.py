@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from deploys.docker_daemon import configured
 from deploys.engine.policy import Rules
@@ -20,6 +20,13 @@ RAW = "iptables stops IP alone, and no rule of ours on the bridge stops raw fram
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "networks"
 
 
+def _service(text: str) -> str:
+    match = re.fullmatch(r"(?:tcp|udp)/([1-9]\d{0,4})", text)
+    if not match or int(match[1]) > 65535:
+        raise ValueError(f'"{text}" is no service such as tcp/9100 or udp/53')
+    return text
+
+
 class NetworksRules(Rules):
     """Bridge networks of the container engine."""
 
@@ -27,9 +34,19 @@ class NetworksRules(Rules):
 
     icc: bool | None = Field(None, description="false: containers on one bridge network do not reach each other")
     cover: Literal["all", "default"] | list[str] = Field(
-        "default", description="the networks that icc is about: all, default (Docker's own bridge), or names"
+        "default",
+        description="the networks that icc, host_services and antispoof are about: all, default (Docker's own "
+        "bridge), or names",
     )
     except_: list[str] = Field([], alias="except", description="names of networks that are left as they are")
+    host_services: list[Annotated[str, AfterValidator(_service)]] | None = Field(
+        None,
+        description="all that containers reach of the host's own services, such as tcp/9100 or udp/53; [] is none. "
+        "What is published is no service of the host's, but where Docker's userland proxy serves it",
+    )
+    antispoof: Literal[True] | None = Field(
+        None, description="true: packets from addresses that are not the network's are dropped"
+    )
     br_netfilter: bool | None = Field(None, description="true: bridged frames meet iptables, now and after a reboot")
     guarded_forwarding: Literal[True] | None = Field(
         None, description="true: what the engine's rules leave over is not forwarded: a FORWARD policy of DROP"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from deploys import forwarding
+from deploys import forwarding, networks_host
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, Subject, WriteFile
 from deploys.engine.control import (
@@ -41,7 +41,17 @@ from deploys.isolation import (
 )
 from facts.docker import Docker, DockerReading, Network
 from facts.kernel import Kernel
-from facts.networks import LATER_FILE, MODULES_FILE, RULES_FILE, SYSCTL_FILE, UNIT, UNIT_FILE, Networks, NetworksReading
+from facts.networks import (
+    LATER_FILE,
+    MODULES_FILE,
+    RULES_FILE,
+    SYSCTL_FILE,
+    UNIT,
+    UNIT_FILE,
+    Networks,
+    NetworksReading,
+    chains,
+)
 from facts.reading import known
 from facts.survey import Survey
 
@@ -115,6 +125,22 @@ CONTROLS = (
         impact=Impact.RESTART,
     ),
     Control(
+        id="networks.host-services",
+        title="Containers reach no service of the host's own but those that are named",
+        severity=Severity.MEDIUM,
+        why="What listens on the host for its own network listens to every container too, behind its firewall's back.",
+        check=networks_host.check_host_services,
+        references=("NIST-800-190-4.4.2",),
+    ),
+    Control(
+        id="networks.antispoof",
+        title="Containers send from their own network's addresses alone",
+        severity=Severity.LOW,
+        why="CAP_NET_RAW, which Docker gives, forges any address: a container speaks for others, and hides.",
+        check=networks_host.check_antispoof,
+        references=("NIST-800-190-4.4.2", "CIS-Debian12-3.3.7"),
+    ),
+    Control(
         id="networks.br-netfilter",
         title="Frames within a bridge meet the firewall",
         severity=Severity.MEDIUM,
@@ -142,8 +168,8 @@ def plan(context: Context) -> Iterable[Change]:
         yield from _switches(context)
     if context.failing("networks.forwarding"):
         yield from guard_forwarding(context)
-    if context.failing("networks.icc"):
-        yield from _isolate(context)
+    if context.failing("networks.icc", "networks.host-services", "networks.antispoof"):
+        yield from _guard(context)
 
 
 def _switches(context: Context) -> Iterator[Change]:
@@ -179,22 +205,41 @@ def _load_module(reading: NetworksReading) -> Iterator[Change]:
                       undo="modprobe -r br_netfilter 2>/dev/null || :", interrupts=touched)  # fmt: skip
 
 
-def _isolate(context: Context) -> Iterator[Change]:
+def _guard(context: Context) -> Iterator[Change]:
     rules, docker, reading = context.policy[NetworksRules], context.survey[Docker], context.survey[Networks]
     networks = covered(rules, docker)
-    held = {} if context.accepts(ACCEPT) else {n.bridge: n for n in networks if _cuts(n, docker, reading)}
-    for network in held.values():
+    held = (
+        [] if context.accepts(ACCEPT) or rules.icc is not False else [n for n in networks if _cuts(n, docker, reading)]
+    )
+    for network in held:
         yield Blocked("networks", f"keep containers on network {network.name} apart", why=_why_blocked(network))
-    yield from _daemon(context, rules, docker, networks)
-    bridges = sorted({network.bridge for network in networks if network.bridge not in held})
-    strange = [bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)]
-    if strange:
+    using = networks_host.using(rules, docker, reading)
+    served = [] if context.accepts(networks_host.ACCEPT) else using
+    for network in served:
+        what = f"close the host's own services to network {network.name}"
+        yield Blocked("networks", what, why=networks_host.why_served(network))
+    if rules.icc is False:
+        yield from _daemon(context, rules, docker, networks)
+    bridges = {network.bridge for network in networks}
+    if strange := sorted(bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)):
         yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
-    opened = [n for n in networks if n.bridge not in held and open_to_ip(n, docker, reading)]
-    later = rules.cover == "all"
-    spared = [n.bridge for n in known(docker.networks) if LATER_BRIDGE.fullmatch(n.bridge or "")] if later else []
-    text = rules_text([b for b in bridges if b not in strange], [b for b in spared if b not in bridges])
-    yield from _tables(reading, text, later, _who(opened))
+    sound = bridges.difference(strange)
+    parted = [n for n in networks if n not in held and open_to_ip(n, docker, reading)] if rules.icc is False else []
+    told = [_who(parted), networks_host.who(rules, [network for network in using if network not in served])]
+    text = rules_text(
+        rules,
+        {network.bridge: network not in held for network in networks if network.bridge in sound},
+        {network.bridge: network not in served for network in networks if network.bridge in sound},
+        _spared(rules, docker),
+    )
+    awry = any(networks_host.awry(network, rules, reading) for network in networks if network not in served)
+    yield from _tables(reading, text, rules.cover == "all", awry, "; ".join(filter(None, told)))
+
+
+def _spared(rules: NetworksRules, docker: DockerReading) -> list[str]:
+    """Bridges that the policy leaves alone, and udev would not."""
+    networks = known(docker.networks) if rules.cover == "all" else ()
+    return [n.bridge for n in networks if LATER_BRIDGE.fullmatch(n.bridge or "") and not covers(rules, n)]
 
 
 def _cuts(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
@@ -230,20 +275,21 @@ def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, netwo
         )
 
 
-def _tables(reading: NetworksReading, text: str, later: bool, interrupts: str) -> Iterator[Change]:
+def _tables(reading: NetworksReading, text: str, later: bool, awry: bool, interrupts: str) -> Iterator[Change]:
     """Our own nft tables and the unit that loads them at boot: what no engine rewrites; and, for networks made
-    `later`, the udev rule that adds them."""
+    `later`, the udev rule that adds them. `awry`: the kernel has not what the file says."""
     bridges, unit = in_rules(text), (TEMPLATES / UNIT).read_text()
     before, unit_before = known(reading.files.get(RULES_FILE)), known(reading.files.get(UNIT_FILE))
-    if not bridges and not later and before is None:
+    said = list(_said(bridges, chains(text)))
+    if not said and not later and before is None:
         return
     if reading.tables is None:
         yield Install("networks", "install nft, which keeps frames within a bridge apart", packages=("nftables",))
     if text != before:
-        what = f"keep containers apart on {_list(bridges)}" if bridges else "keep no containers apart any more"
+        what = _list(said) if said else "keep no containers apart any more"
         yield WriteFile("networks", f"{what} ({RULES_FILE})", path=RULES_FILE, text=text, before=before,
                         validate="nft -c -f {}", activate=LOAD, interrupts=interrupts)  # fmt: skip
-    elif set(known(reading.dropped)) != set(bridges):
+    elif awry or set(known(reading.dropped)) != set(bridges):
         yield Command("networks", f"load {RULES_FILE}", script=LOAD, undo="", interrupts=interrupts)
     if unit != unit_before:
         yield WriteFile(
@@ -257,8 +303,28 @@ def _tables(reading: NetworksReading, text: str, later: bool, interrupts: str) -
                         activate="udevadm control --reload")  # fmt: skip
 
 
-def rules_text(bridges: Iterable[str], spared: Iterable[str] = ()) -> str:
-    return render("networks/networks.nft.j2", bridges=list(bridges), spared=list(spared))
+def _said(apart: Iterable[str], table: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """What a rules file does, in words."""
+    if apart:
+        yield f"keep containers apart on {_list(apart)}"
+    if closed := networks_host.HOST.led(table):
+        yield f"close the host's own services to {_list(closed)}"
+    if bound := networks_host.SPOOF.led(table):
+        yield f"drop what comes from other addresses on {_list(bound)}"
+
+
+def rules_text(rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[str, bool] | None = None,
+               spared: Iterable[str] = ()) -> str:  # fmt: skip
+    """The file. Of each covered bridge: whether containers on it are kept `apart` (where icc is false), and whether the
+    host's own services are `closed` to them. udev would close the others too, but for those that are named."""
+    closed = closed or apart
+    return render(
+        "networks/networks.nft.j2",
+        icc=rules.icc,
+        apart=sorted(bridge for bridge, wanted in apart.items() if wanted),
+        spared=sorted({*spared, *(bridge for bridge, wanted in apart.items() if not wanted)}),
+        ways=networks_host.rendered(rules, closed, list(spared)),
+    )
 
 
 # They run again after an undo, when the file is what it was before: gone, or an older one of ours.
@@ -275,4 +341,11 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names)
 
 
-SUBJECT = Subject("networks", NetworksRules, CONTROLS, plan, (Networks, Docker, Kernel), (ACCEPT, forwarding.ACCEPT))
+SUBJECT = Subject(
+    "networks",
+    NetworksRules,
+    CONTROLS,
+    plan,
+    (Networks, Docker, Kernel),
+    (ACCEPT, networks_host.ACCEPT, forwarding.ACCEPT),
+)

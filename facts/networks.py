@@ -97,6 +97,8 @@ class NetworksReading(Jsonable):
     tables: tuple[str, ...] | Unknown | None  # nft: "inet firewalld"; None: nft is not installed
     guards: tuple[Guard, ...] | Unknown | None  # of nft; None: not installed
     dropped: tuple[str, ...] | Unknown  # bridges whose ports our own nft table keeps apart, live
+    own: dict[str, tuple[str, ...]] | Unknown  # the rules of our own inet table by chain, live; {}: no such table
+    later: tuple[str, ...] | Unknown  # bridges that udev has named in it
     files: dict[str, str | Unknown | None]  # our own files' texts
     unit_enabled: bool
     managers: tuple[str, ...] | Unknown  # systemd-networkd, NetworkManager, ifupdown: active; netplan: has a file
@@ -138,6 +140,7 @@ run filter4 iptables-save -t filter
 run filter6 ip6tables-save -t filter
 tables=$(nft list chains 2>&1); run tables kept "$tables" $?
 case "$tables" in *'table bridge hullproof {'*) run ours nft list table bridge hullproof;; esac
+case "$tables" in *'table inet hullproof {'*) run inet nft list table inet hullproof;; esac
 show """
         + f"{' '.join(FILES)}\n"
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
@@ -176,6 +179,8 @@ run netplan ls -d /etc/netplan/*.yaml
             tables=_tables(section.block("tables")),
             guards=_guards(section.block("tables")),
             dropped=_dropped(section),
+            own=own if isinstance(own := _own(section), Unknown) else chains(own),
+            later=own if isinstance(own, Unknown) else tuple(re.findall(r'"([^"]+)" \. "\1"', own)),
             files={path: section.file(path) for path in FILES},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
             managers=_managers(section.block("units"), section.block("netplan")),
@@ -324,6 +329,24 @@ def _dropped(section: Section) -> tuple[str, ...] | Unknown:
     later = re.search(r"elements = \{([^}]*)\}", sets) if "@later drop" in rules else None
     named = re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', rules, re.MULTILINE)
     return (*named, *(re.findall(r'"([^"]+)"', later[1]) if later else ()))
+
+
+def _own(section: Section) -> str | Unknown:
+    """Our inet table as nft prints it; "" where there is none."""
+    if "inet" in section.blocks:
+        return section.text("inet")
+    tables = _tables(section.block("tables"))
+    return tables if isinstance(tables, Unknown) else ""
+
+
+def chains(text: str) -> dict[str, tuple[str, ...]]:
+    """The rules of `table inet hullproof` by chain, in order; those of the last such table in a file."""
+    table = text.rpartition("table inet hullproof {\n")[2]
+    found = re.findall(r"^\tchain (\S+) \{\n(.*?)^\t\}", table, re.MULTILINE | re.DOTALL)
+    rules = {name: [line.strip() for line in body.splitlines()] for name, body in found}
+    return {
+        name: tuple(line for line in lines if line and not line.startswith("type ")) for name, lines in rules.items()
+    }
 
 
 def _active(block: Block | Unknown, names: tuple[str, ...]) -> tuple[str, ...] | Unknown:

@@ -25,7 +25,7 @@ HOST = ("debian13", "weak")
 Rows = dict[str, dict[str, str]]
 POLICY = ["--data", "policy=strict"]
 # What the strict policy would otherwise ask a person for: here nothing can be lost.
-ACCEPT = ["--data", "accept=userns-remap,container-restart,network-isolation"]
+ACCEPT = ["--data", "accept=userns-remap,container-restart,network-isolation,host-services"]
 
 began = time.monotonic()
 

@@ -11,7 +11,7 @@ from tests.lab.drive import Result, executions, fingerprint, outcomes, prove, ru
 
 VARIANT = "weak"
 STRICT = ("--data", "policy=strict")
-ACCEPT = ("--data", "accept=userns-remap,container-restart,network-isolation")
+ACCEPT = ("--data", "accept=userns-remap,container-restart,network-isolation,host-services")
 
 # What the strict policy leaves to the policies of users, SELinux among it.
 NOT_ASKED = {"bridges/siblings", "apparmor/stricter_than_dockers_own/raw_socket",

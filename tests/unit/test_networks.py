@@ -26,6 +26,7 @@ from facts.networks import (
     Networks,
     NetworksReading,
     _dropped,
+    chains,
 )
 from facts.reading import Block, Section, Unknown
 from facts.sysctls import SysctlFile
@@ -65,6 +66,8 @@ def reading(**more: Any) -> NetworksReading:
         "filter6": Filter("ACCEPT", "ACCEPT", ()),
         "tables": (),
         "dropped": (),
+        "own": {},
+        "later": (),
         "files": dict.fromkeys(FILES),
         "unit_enabled": False,
         "managers": ("systemd-networkd",),
@@ -110,11 +113,11 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NONE = dict.fromkeys(FILES)
-OURS = {**NONE, RULES_FILE: subject.rules_text(["br-aaa", "docker0"]), UNIT_FILE: "x"}
+OURS = {**NONE, RULES_FILE: subject.rules_text(ALL, {"br-aaa": True, "docker0": True}), UNIT_FILE: "x"}
 LATER = {**OURS, LATER_FILE: later_rule()}
 OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())
 SIX = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16", "fd00:1::/64"), ())
-OURS_ALONE = {**NONE, RULES_FILE: subject.rules_text(["docker0"]), UNIT_FILE: (TEMPLATES / UNIT).read_text()}
+OURS_ALONE = {**NONE, RULES_FILE: subject.rules_text(ALL, {"docker0": True}), UNIT_FILE: (TEMPLATES / UNIT).read_text()}
 APART = reading(dropped=("docker0",), files=OURS_ALONE, unit_enabled=True)
 WITHIN = "-A FORWARD -i docker0 -o docker0 -j DROP\n"
 TALKING = table(DOCKER_26.replace(WITHIN, WITHIN.replace("DROP", "ACCEPT")))
@@ -166,7 +169,7 @@ def test_icc_on_the_default_bridge(nets: NetworksReading, host: DockerReading, w
 CLOSED = {"default-network-opts": {"bridge": {ENABLE_ICC: "false"}}}
 KEPT = reading(dropped=("br-aaa", "docker0"), files=LATER, unit_enabled=True)
 NEW = Network("new", "bridge", "br-0123456789ab", False, True, ("172.19.0.0/16",), ())
-SPARES = {**LATER, RULES_FILE: subject.rules_text(["docker0"], [NEW.bridge])}
+SPARES = {**LATER, RULES_FILE: subject.rules_text(ALL, {"docker0": True}, spared=[NEW.bridge])}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +245,7 @@ def test_cutting_a_running_stack_is_asked_first() -> None:
     for words in ("cart, till", "accept=network-isolation", "networks.except"):
         assert words in blocked[0].why
     (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
-    assert "br-aaa" not in rules.text  # the rest of the policy is done all the same
+    assert 'ibrname "br-aaa" drop' not in rules.text  # the rest of the policy is done all the same
 
 
 def test_accepted_it_is_done_and_said_whom_it_parts() -> None:
@@ -292,7 +295,7 @@ def test_what_is_no_longer_covered_is_let_go() -> None:
     files = {**OURS, UNIT_FILE: (subject.TEMPLATES / subject.UNIT).read_text()}
     (rules,) = changes(context(reading(dropped=("br-aaa", "docker0"), files=files, unit_enabled=True)))
     assert isinstance(rules, WriteFile)
-    assert rules.text == subject.rules_text(["docker0"])
+    assert rules.text == subject.rules_text(ALL, {"docker0": True})
 
 
 def test_a_name_that_no_rule_can_hold_is_never_rendered() -> None:
@@ -342,3 +345,93 @@ def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
     after = context(replace(APART, files={**OURS_ALONE, SYSCTL_FILE: file.text}),
                     files=(VMS, SysctlFile(SYSCTL_FILE, file.text)))  # fmt: skip
     assert state(after, "br-netfilter") is State.PASS
+
+
+# -------------------------------------------------------------------------- the host's services, and forged addresses
+
+GUARD = NetworksRules(host_services=["udp/53"], antispoof=True, cover="all")
+GUARDED = subject.rules_text(GUARD, {"br-aaa": True, "docker0": True})
+UNIT_TEXT = (TEMPLATES / UNIT).read_text()
+THERE = {**NONE, RULES_FILE: GUARDED, UNIT_FILE: UNIT_TEXT, LATER_FILE: later_rule()}
+IDLE = replace(DEFAULT, containers=())
+
+
+def guarded(text: str = GUARDED, **more: Any) -> NetworksReading:
+    return reading(**{"own": chains(text), "files": THERE, "unit_enabled": True, **more})
+
+
+def inserted(chain: str, row: str) -> str:
+    return GUARDED.replace(f"chain {chain} {{\n", f"chain {chain} {{\n\t\t{row}\n")
+
+
+@pytest.mark.parametrize(
+    ("nets", "host", "services", "forged"),
+    [
+        (guarded(), docker(), "containers reach udp/53 of the host's own services", "their network's addresses alone"),
+        (reading(), docker(), "no rule of ours asks", "no rule of ours asks"),
+        (guarded(GUARDED.replace('"docker0" g', '"x" g')), docker(), "bridge containers reach", "(set on disk, not"),
+        (guarded(inserted("input", 'iifname "docker0" accept')), docker(), "no rule of ours asks", "alone"),
+        (guarded(inserted("input", "tcp dport 22 accept")), docker(), "`tcp dport 22 accept` in our table", "alone"),
+        (guarded(inserted("to-host", "tcp dport 22 accept")), docker(), "not as the policy says", "alone"),
+        (guarded(inserted("from-own", "accept")), docker(), "containers reach udp/53", "the policy says: accept;"),
+        (guarded(unit_enabled=False), docker(), "closed now, but nothing on disk", "closed now, but nothing on disk"),
+        (guarded(files={**THERE, LATER_FILE: None}), docker(), "made from now on", "made from now on"),
+        (guarded(own=Unknown("not root")), docker(), "not root", "not root"),
+        (guarded(), docker(networks=()), "covers none", "covers none"),
+    ],
+)  # fmt: skip
+def test_whether_the_host_is_closed_to_containers(nets: Any, host: Any, services: str, forged: str) -> None:
+    where = context(nets, host, GUARD)
+    for control, words in (("host-services", services), ("antispoof", forged)):
+        assert words in reason(where, control)
+        right = words.startswith(("containers reach udp", "their", "alone"))
+        want = {"not root": State.UNKNOWN, "covers none": State.NOT_APPLICABLE}.get(words)
+        assert state(where, control) is (want or (State.PASS if right else State.FAIL))
+
+
+def test_a_network_that_udev_named_is_closed() -> None:
+    later = Network("x", "bridge", "br-0123456789ab", False, True, ("172.20.0.0/16",), ())
+    named = guarded(later=(later.bridge,))
+    assert state(context(named, docker(networks=(later,)), GUARD), "host-services") is State.PASS
+    assert state(context(guarded(), docker(networks=(later,)), GUARD), "host-services") is State.FAIL
+
+
+def test_running_containers_keep_the_hosts_services_until_that_is_accepted() -> None:
+    later = Network("x", "bridge", "br-0123456789ab", False, True, ("172.20.0.0/16",), ("shop",))
+    host = docker(networks=(IDLE, later))
+    found = changes(context(host=host, rules=GUARD))
+    (blocked,) = [change for change in found if isinstance(change, Blocked)]
+    assert "shop run on it" in blocked.why
+    assert "accept=host-services" in blocked.why
+    (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert 'iifname "docker0" goto to-host' in rules.text
+    assert 'iifname "br-0123456789ab" accept' in rules.text, "or udev closes it"
+    assert 'iifname "br-0123456789ab" goto from-own' in rules.text
+    assert "hook forward" not in rules.text, "nobody asked to keep containers apart"
+    assert "close the host's own services to docker0, drop what comes from other" in rules.what
+    accepted = changes(context(host=host, rules=GUARD, accept="host-services"))
+    (rules,) = [change for change in accepted if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert rules.interrupts == "shop reach none of the host's own services any more but udp/53"
+    assert changes(context(guarded(), rules=GUARD)) == []
+
+
+def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() -> None:
+    (load,) = changes(
+        context(guarded(inserted("to-host", "accept")), docker(networks=(IDLE, replace(SHOP, containers=()))), GUARD)
+    )
+    assert isinstance(load, Command)
+    assert load.script == subject.LOAD
+    fewer = GUARD.model_copy(update={"antispoof": None})
+    where = context(guarded(), rules=fewer)
+    assert "left from an earlier policy" in reason(where, "antispoof")
+    (rules,) = changes(where)
+    assert isinstance(rules, WriteFile)
+    assert "from-own" not in rules.text
+    only = GUARD.model_copy(update={"cover": ["shop"]})
+    assert "network bridge is closed by our own table" in reason(context(guarded(), rules=only), "antispoof")
+
+
+@pytest.mark.parametrize("service", ["tcp", "tcp/0", "tcp/65536", "icmp/8", "53", "tcp/22/23"])
+def test_what_is_no_service_is_refused(service: str) -> None:
+    with pytest.raises(ValueError, match="is no service such as tcp/9100"):
+        NetworksRules(host_services=[service])

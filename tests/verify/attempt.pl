@@ -23,8 +23,21 @@ my %verb = (
         socket($s, $family, SOCK_STREAM, 0) && connect($s, $to) or return failed("connect");
         my $t = ""; if (defined $say) { syswrite($s, "$say\r\n\r\n"); sysread($s, $t, 4096) } (0, 0, $t) },
     listen => sub { alarm 0; my ($s, $c); socket($s, AF_INET, SOCK_STREAM, 0);
-        bind($s, pack_sockaddr_in($_[0], INADDR_ANY)) && listen($s, 8) or return failed("listen");
+        bind($s, pack_sockaddr_in($_[0], $_[1] ? inet_aton($_[1]) : INADDR_ANY)) && listen($s, 8) or return failed("listen");
         close $c while accept($c, $s); failed("accept") },
+    forge => sub { my ($from, $to, $text) = @_; my $s;    # a datagram to discard (RFC 863), from an address of choice
+        socket($s, AF_INET, SOCK_RAW, 255) && setsockopt($s, 0, 3, 1) or return failed("socket");    # IP_HDRINCL
+        my $head = pack("C2 n3 C2 n a4 a4", 0x45, 0, 0, 1, 0, 64, 17, 0, inet_aton($from), inet_aton($to));
+        send($s, $head . pack("n4 a*", 9, 9, 8 + length $text, 0, $text), 0, pack_sockaddr_in(9, inet_aton($to)))
+            or return failed("send"); (0, 0, "") },
+    sniff => sub { my ($device, $last) = @_; my ($s, $f); my $t = "";    # the texts of such datagrams
+        open($f, "<", "/sys/class/net/$device/ifindex") or return failed("open"); my $index = <$f> + 0;
+        socket($s, 17, SOCK_DGRAM, unpack("S", pack("n", 3))) or return failed("socket");
+        bind($s, pack("S a2 i S C C a8", 17, pack("n", 3), $index, 0, 0, 0, "")) or return failed("bind");
+        eval { local $SIG{ALRM} = sub { die }; alarm 60;
+            while ($t !~ /$last/) { recv($s, my $p, 2048, 0);
+                $t .= substr($p, 28) . " " if unpack("x9 C x12 n", $p . "\0" x 28) == 17 && unpack("x22 n", $p) == 9 } };
+        (0, 0, $t) },
     exec => sub { my $p; open($p, "-|", @_) or return failed("exec");
         local $/; my $t = <$p>; close $p; ($? >> 8, 0, $t) },
 );

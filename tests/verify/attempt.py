@@ -3,9 +3,10 @@ import ctypes
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
-from typing import Any, Callable, Dict, Optional  # noqa: UP035
+from typing import Any, Callable, Dict, List, Optional  # noqa: UP035
 
 Done = tuple[int, int, str]
 
@@ -48,13 +49,39 @@ def connect(where: str, port: str, say: Optional[str] = None) -> Done:  # noqa: 
     return 0, 0, peer.recv(4096).decode("ascii", "replace")
 
 
-def listen(port: str) -> Done:
+def listen(port: str, where: str = "") -> Done:
     signal.alarm(0)
     server = socket.socket()
-    server.bind(("", int(port)))
+    server.bind((where, int(port)))
     server.listen(8)
     while True:
         server.accept()[0].close()
+
+
+def forge(source: str, to: str, text: str) -> Done:
+    """A datagram to discard (RFC 863), from an address of choice."""
+    sender = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    ends = socket.inet_aton(source) + socket.inet_aton(to)
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 0, 1, 0, 64, 17, 0) + ends
+    sender.sendto(head + struct.pack("!HHHH", 9, 9, 8 + len(text), 0) + text.encode(), (to, 9))
+    return 0, 0, ""
+
+
+def sniff(device: str, last: str) -> Done:
+    """The texts of such datagrams, until the last."""
+    listener = socket.socket(17, socket.SOCK_DGRAM, socket.htons(3))  # AF_PACKET, ETH_P_ALL: what leaves, too
+    listener.bind((device, 3))
+    listener.settimeout(60)
+    signal.alarm(0)
+    found: List[str] = []  # noqa: UP006
+    try:
+        while last not in found:
+            packet = listener.recv(2048)
+            if len(packet) > 28 and packet[9] == 17 and packet[22:24] == b"\0\t":
+                found.append(packet[28:].decode("ascii", "replace"))
+    except socket.timeout:  # noqa: UP041
+        pass
+    return 0, 0, " ".join(found)
 
 
 def execute(*command: str) -> Done:
@@ -69,6 +96,8 @@ VERBS: Dict[str, Callable[..., Done]] = {  # noqa: UP006
     "rewrite": rewrite,
     "connect": connect,
     "listen": listen,
+    "forge": forge,
+    "sniff": sniff,
     "exec": execute,
 }
 

@@ -1,4 +1,5 @@
-# What is tried in containers. Given: the agent (agent, option, source), port, and the agendas outside, plain and loose.
+# What is tried in containers. Given: the agent (agent, option, source), the ports port and service, and the agendas
+# outside, plain, loose and ear.
 #
 # All that is made here carries the probe's name and goes when the script ends, however it ends. The image is empty:
 # what runs in it is the host's own /usr, bound read-only. Where SELinux runs, Debian's policy lets the daemon mount
@@ -7,7 +8,8 @@
 # `plain` is a container as `docker run` makes it, with no option that weakens it; when its attempts are made it listens.
 # `loose` has CAP_SYS_ADMIN and all of /proc in sight, so that only an LSM or a user namespace is left in the way; it also
 # tries to reach `plain`, on the default bridge (where there is one) and on a network made just now with default options.
-# The host's own attempts show that `plain` listens.
+# The host's own attempts show that `plain` listens. What it serves itself is tried at the same addresses, and where a
+# datagram from a forged address goes is seen on a device of ours, behind which nobody is.
 # Files that anybody may read: in /own, which is labelled as that of `plain` where SELinux runs, and in /host.
 docker() { timeout -k 5 120 docker "$@"; }
 probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
@@ -16,11 +18,15 @@ chmod 711 "$dir"
 clean() {
     trap - EXIT
     trap '' HUP INT TERM PIPE
+    # shellcheck disable=SC2086
+    kill $servers 2> /dev/null
+    ip link del hp-nobody 2> /dev/null
     rm -rf "$dir"
     docker rm -f "$probe-plain" "$probe-loose" > /dev/null 2>&1
     docker network rm "$probe" > /dev/null 2>&1
     docker image rm "$probe:empty" > /dev/null 2>&1
 }
+servers=
 trap clean EXIT
 trap 'clean; exit 143' HUP INT TERM PIPE
 
@@ -55,11 +61,27 @@ container() { # name, agenda, options …: a container on all of the networks, n
     done
 }
 
-reach() { # prefix: an agenda to reach `plain` on each network
-    printf '%s\n' "$addresses" | while read -r network address; do
+reach() { # prefix: an agenda to reach `plain` on each network, and what the host serves there
+    printf '%s\n' "$addresses" | while read -r network address gateway; do
         [ "$network" = bridge ] && to=default || to=own
         [ -z "$address" ] || printf '%s:%s\tconnect\t%s\t%s\n' "$1" "$to" "$address" "$port"
+        [ -z "$gateway" ] || printf '%s-service:%s\tconnect\t%s\t%s\n' "$1" "$to" "$gateway" "$service"
     done
+}
+
+serve() { # on the host's own address of each network, and nowhere else
+    for gateway in $(printf '%s\n' "$addresses" | cut -d' ' -f3); do
+        timeout 300 "$agent" "$option" "$source" "serving	listen	$service	$gateway" &
+        servers="$servers $!"
+    done
+}
+
+nobody() { # a way out at the end of which is nobody, and an ear on it
+    ip link del hp-nobody 2> /dev/null
+    ip link add hp-nobody type dummy && ip addr add 203.0.113.1/30 dev hp-nobody && ip link set hp-nobody up &&
+        ip neigh replace 203.0.113.2 lladdr 02:00:00:00:00:02 dev hp-nobody || return
+    "$agent" "$option" "$source" "$ear" &
+    ear=$!
 }
 
 echo "for the host's root only" > "$dir/secret"
@@ -72,8 +94,10 @@ chcon -t container_file_t "$dir" "$dir/secret" "$dir/host" "$dir/own" "$dir/own/
 "$agent" "$option" "$source" "$outside"
 
 container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && docker start "$probe-plain" > /dev/null || exit 1
-each='{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}}{{println}}{{end}}'
+each='{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}} {{$it.Gateway}}{{println}}{{end}}'
 addresses=$(docker inspect -f "$each" "$probe-plain")
+serve
+nobody
 last=$(($(date +%s) + 30))
 while :; do
     seen=$("$agent" "$option" "$source" "$(reach host)")
@@ -89,4 +113,5 @@ container loose "$loose
 $(reach sibling)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe \
     --volume "$dir/own:/siblings:ro" --volume "$dir/host:/host:ro" &&
     docker start -a "$probe-loose"
+wait "$ear"
 docker logs "$probe-plain"

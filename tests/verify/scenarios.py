@@ -9,6 +9,9 @@ from deploys.bridges_rules import BridgeNetwork, BridgesRules, Prefix
 from tests.verify.probe import AS_NOBODY, HERE, Attempt, CannotTell, Outcomes, Prober, agenda
 
 PORT = "7777"  # where a probe container listens, in its own network namespace
+SERVICE = "7778"  # where the host listens for containers, at its addresses on their networks
+FORGED = "198.51.100.7"  # nobody's (RFC 5737), as is where it is sent to
+NOBODY_THERE = "203.0.113.2"
 
 # Each call's numbers (x86_64, aarch64) and arguments. All but unshare are given arguments that the kernel itself
 # answers with EINVAL, EFAULT, EBADF or ENOKEY before it asks for any capability: EPERM comes from the filter alone.
@@ -60,13 +63,17 @@ def containers(prober: Prober) -> Outcomes:
         attempt("sysrq", "write", "/proc/sysrq-trigger", "h"),
         attempt("siblings_file", "read", "/siblings/file"),
         attempt("hosts_file", "read", "/host/file"),
+        attempt("forged", "forge", FORGED, NOBODY_THERE, "forged"),
+        attempt("unforged", "forge", "0.0.0.0", NOBODY_THERE, "own"),  # the kernel gives it the container's own
     ]
     return prober.run(
         "containers.sh",
         outside=agenda([*system_calls(prober, "host:"), attempt("first", "read", "/proc/1/attr/current")]),
         plain=agenda(plain),
         loose=agenda(loose),
+        ear=agenda([attempt("ear", "sniff", "hp-nobody", "own")]),
         port=PORT,
+        service=SERVICE,
     )
 
 

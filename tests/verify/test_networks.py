@@ -1,4 +1,4 @@
-"""Networks: a container reaches its sibling though nothing was published."""
+"""Networks: a container reaches its sibling though nothing was published, or the host's own services, or forges."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from facts.docker import Network
 from tests.verify import scenarios
 from tests.verify.probe import Prober
 from tests.verify.proof import Proof
-from tests.verify.verdict import Verdict, frames_stopped, unreached
+from tests.verify.verdict import Verdict, forgery_stopped, frames_stopped, unreached
 
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, (), ())
 OWN = Network("", "bridge", "br-", False, False, (), ())  # its name is made when the probe is: no policy gives it
@@ -46,3 +46,39 @@ def test_own_network(prober: Prober, proof: Proof) -> None:
 @pytest.mark.proof("a container reaches its sibling on the default bridge by raw frames", control="networks.icc")
 def test_raw_frames(prober: Prober, proof: Proof) -> None:
     settle(prober, proof, DEFAULT, lambda: frames_stopped(scenarios.frames(prober, ["docker0"])))
+
+
+def service(prober: Prober, network: str) -> Verdict:
+    found = scenarios.containers(prober)
+    return unreached(found[f"sibling-service:{network}"], found[f"host-service:{network}"])
+
+
+def closed(prober: Prober, network: Network) -> str:
+    """Why the policy does not close the host's services, or this one, to a network."""
+    rules = prober.policy[NetworksRules]
+    if rules.host_services is None or not covers(rules, network):
+        return "the policy does not close the host's services to this network"
+    return "the policy names the very port" if f"tcp/{scenarios.SERVICE}" in rules.host_services else ""
+
+
+@pytest.mark.proof("a container reaches what listens on the host", control="networks.host-services")
+def test_host_service(prober: Prober, proof: Proof) -> None:
+    why = closed(prober, DEFAULT)
+    proof.settle(lambda: Verdict(None, why) if why else service(prober, "default"))
+
+
+@pytest.mark.proof(
+    "a container on a network just made reaches what listens on the host", control="networks.host-services"
+)
+def test_host_service_later(prober: Prober, proof: Proof) -> None:
+    why = closed(prober, OWN)
+    proof.settle(lambda: Verdict(None, why) if why else service(prober, "own"))
+
+
+@pytest.mark.proof("a container sends from an address that is not its own", control="networks.antispoof")
+def test_forged_address(prober: Prober, proof: Proof) -> None:
+    rules = prober.policy[NetworksRules]
+    if not rules.antispoof or not covers(rules, DEFAULT):
+        proof.settle(lambda: Verdict(None, "the policy does not ask for it on this network"))
+    else:
+        proof.settle(lambda: forgery_stopped(scenarios.containers(prober)))

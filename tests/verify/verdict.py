@@ -63,6 +63,14 @@ def frames_stopped(found: Mapping[str, Outcome]) -> Verdict:
     return Verdict(not any(outcome.worked for outcome in there), evidence)
 
 
+def forgery_stopped(found: Mapping[str, Outcome]) -> Verdict:
+    """A datagram with a forged address, and one with the container's own, which has to come where both are sent."""
+    evidence = f"sent forged: {found['forged']}; what came: {found['ear'].text.strip() or 'nothing'}"
+    if "forged" in found["ear"].text.split():
+        return Verdict(False, evidence)
+    return Verdict(True if found["forged"].worked and "own" in found["ear"].text.split() else None, evidence)
+
+
 def all_denied(found: Mapping[str, Outcome], *names: str) -> Verdict:
     """Several ways to the same end: holds where none got past and at least one was refused."""
     ends = {name: denied(found[name]) for name in names}

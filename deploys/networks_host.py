@@ -1,0 +1,182 @@
+"""What containers reach of the host's own services, and from which addresses they send: the rules in our inet table,
+and whether the kernel has them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from deploys.engine.control import Verdict, failed, not_applicable, passed
+from deploys.engine.policy import Policy
+from deploys.isolation import NetworksRules, closes_later, covered, covers, made_later
+from facts.docker import Docker, DockerReading, Network
+from facts.networks import RULES_FILE, Networks, NetworksReading, chains
+from facts.reading import Unknown, known
+from facts.survey import Survey
+
+ACCEPT = "host-services"  # accepting it: running containers no longer reach what the policy does not name
+LATER = "iifname . iifname @later goto "
+Table = Mapping[str, Sequence[str]]  # the rules of each chain, as nft prints them
+
+
+@dataclass(frozen=True)
+class Way:
+    """A base chain, and the chain that decides on what comes in by a bridge."""
+
+    key: str  # of the policy
+    base: str
+    hook: str
+    chain: str
+    why: str
+    wrong: str  # on a network …
+
+    def rows(self, rules: NetworksRules) -> list[str]:
+        """What the deciding chain has to hold. Without neighbour discovery no IPv6 passes a bridge at all."""
+        if self is SPOOF:
+            return ["ip saddr 0.0.0.0 udp dport 67 accept", "ip6 saddr :: accept", "fib saddr . iif oif missing drop"]
+        services = (service.partition("/") for service in rules.host_services or ())
+        named = [f"{proto} dport {port} accept" for proto, _, port in services]
+        found = [f"icmpv6 type {kind} accept" for kind in ("nd-neighbor-solicit", "nd-neighbor-advert")]
+        return ["ct state established,related accept", *found, *named, "drop"]
+
+    def asked(self, rules: NetworksRules) -> bool:
+        return getattr(rules, self.key) is not None
+
+    def led(self, table: Table) -> list[str]:
+        """The bridges from where the base chain leads to it."""
+        lines = "\n".join(table.get(self.base, ()))
+        return re.findall(rf'^iifname "([^"]+)" goto {self.chain}$', lines, re.MULTILINE)
+
+    def leads(self, table: Table, bridge: str, later: Iterable[str]) -> bool:
+        found = table.get(self.base, ())
+        made_later = bridge in later and LATER + self.chain in found
+        return f'iifname "{bridge}" accept' not in found and (bridge in self.led(table) or made_later)
+
+    def against(self, table: Table, rules: NetworksRules) -> str:
+        """What keeps our chains from being what the policy asks for, whatever the bridge; "" for nothing."""
+        if self.chain not in table:
+            return "no rule of ours asks"
+        ours = re.compile(rf'iifname "[^"]+" (goto {self.chain}|accept)|{re.escape(LATER + self.chain)}')
+        if strange := [row for row in table.get(self.base, ()) if not ours.fullmatch(row)]:
+            return f"the rule `{strange[0]}` in our table is not ours"
+        if list(table[self.chain]) != self.rows(rules):
+            return f"our rules are not as the policy says: {'; '.join(table[self.chain]) or 'there are none'}"
+        return ""
+
+
+HOST = Way("host_services", "input", "input priority -1", "to-host",
+           "What the host itself serves; not what is published, which is routed.",
+           "containers reach the host's own services")  # fmt: skip
+SPOOF = Way("antispoof", "prerouting", "prerouting priority -300", "from-own",
+            "An address is a container's where the host would answer it by the bridge that it came in by.",
+            "containers may send from addresses that are not the network's")  # fmt: skip
+WAYS = (HOST, SPOOF)
+
+
+def rendered(rules: NetworksRules, closed: Mapping[str, bool], spared: list[str]) -> list[dict[str, object]]:
+    """For the template: the ways that the policy asks for. `closed`: of each covered bridge, whether the host's own
+    services may be closed to it by now."""
+    later = [bridge for bridge, wanted in closed.items() if not wanted]
+    return [
+        {
+            "way": way,
+            "rows": way.rows(rules),
+            "bridges": sorted(bridge for bridge, wanted in closed.items() if wanted or way is SPOOF),
+            "spared": sorted([*spared, *(later if way is HOST else [])]),
+        }
+        for way in WAYS
+        if way.asked(rules)
+    ]
+
+
+def open_by(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> str:
+    """Why it is not in force on this network, as the kernel has it; "" where it is."""
+    table = known(reading.own)
+    if why := way.against(table, rules):
+        return why
+    return "" if way.leads(table, network.bridge, known(reading.later)) else "no rule of ours asks"
+
+
+def lasts(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> bool:
+    text = known(reading.files.get(RULES_FILE))
+    table = chains(text or "")
+    later = (network.bridge,) if made_later(network, text, reading) else ()
+    return reading.unit_enabled and not way.against(table, rules) and way.leads(table, network.bridge, later)
+
+
+def check_host_services(survey: Survey, policy: Policy) -> Verdict:
+    named = ", ".join(policy[NetworksRules].host_services or ()) or "nothing"
+    return _check(HOST, survey, policy, f"containers reach {named} of the host's own services")
+
+
+def check_antispoof(survey: Survey, policy: Policy) -> Verdict:
+    return _check(SPOOF, survey, policy, "containers send from their network's addresses alone")
+
+
+def _check(way: Way, survey: Survey, policy: Policy, right: str) -> Verdict:
+    rules, docker, reading = policy[NetworksRules], survey[Docker], survey[Networks]
+    if not docker.installed:
+        return not_applicable("Docker is not installed")
+    if not way.asked(rules):
+        left = not isinstance(reading.own, Unknown) and way.chain in reading.own
+        return failed("left from an earlier policy", None, None, True) if left else not_applicable(
+            f"the policy does not declare networks.{way.key}")  # fmt: skip
+    networks = covered(rules, docker)
+    live = {network.name: open_by(way, network, rules, reading) for network in networks}
+    disk = {network.name: lasts(way, network, rules, reading) for network in networks}
+    reasons = [*_wrong(way, live, disk), *_beyond(way, rules, docker, reading)]
+    states = {name: not why for name, why in live.items()}
+    if reasons:
+        return failed("; ".join(reasons), dict.fromkeys(live, True), disk, states)
+    if not networks:
+        return not_applicable("the policy covers none of the host's networks")
+    return passed(f"{right}, on {', '.join(live)}", dict.fromkeys(live, True), disk, states)
+
+
+def _wrong(way: Way, live: Mapping[str, str], disk: Mapping[str, bool]) -> Iterator[str]:
+    for name, why in live.items():
+        if why:
+            set_only = " (set on disk, not in force)" if disk[name] else ""
+            yield f"on network {name} {way.wrong}{set_only}: {why}"
+        elif not disk[name]:
+            yield f"on network {name} that is closed now, but nothing on disk says so after a restart"
+
+
+def _beyond(way: Way, rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> Iterator[str]:
+    """Networks to come, and those that should be left alone."""
+    if rules.cover == "all" and not closes_later(reading):
+        yield f"on networks made from now on {way.wrong}"
+    spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
+    for bridge in way.led(known(reading.own)):
+        if bridge in spared:
+            yield f"network {spared[bridge]} is closed by our own table, though the policy leaves it alone"
+
+
+def awry(network: Network, rules: NetworksRules, reading: NetworksReading) -> bool:
+    """Whether the kernel has not what the policy asks for, or more."""
+    table = known(reading.own)
+    return any(open_by(way, network, rules, reading) if way.asked(rules) else way.chain in table for way in WAYS)
+
+
+def using(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> list[Network]:
+    """Networks whose running containers may well be using what is to be closed."""
+    if not HOST.asked(rules):
+        return []
+    return [
+        network for network in covered(rules, docker) if network.containers and open_by(HOST, network, rules, reading)
+    ]
+
+
+def why_served(network: Network) -> str:
+    return (
+        f"{', '.join(sorted(network.containers))} run on it and may use them; name what they need in "
+        f"networks.host_services, and allow it with accept={ACCEPT}"
+    )
+
+
+def who(rules: NetworksRules, networks: Iterable[Network]) -> str:
+    """Whose way to the host's services is closed now."""
+    names = sorted({name for network in networks for name in network.containers})
+    left = f" but {', '.join(rules.host_services)}" if rules.host_services else ""
+    return f"{', '.join(names)} reach none of the host's own services any more{left}" if names else ""
