@@ -16,6 +16,7 @@ from deploys.bridges_plan import (
     FILTER,
     FORWARDING,
     RETRY,
+    SERVICES,
     SWITCH,
     files_of,
     flows_of,
@@ -166,4 +167,6 @@ CONTROLS = (
 )
 
 
-SUBJECT = Subject("bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker, System), (ACCEPT, RETRY))
+SUBJECT = Subject(
+    "bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker, System), (ACCEPT, SERVICES, RETRY)
+)

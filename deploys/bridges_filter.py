@@ -15,11 +15,14 @@ from deploys.bridges_rules import (
     Port,
     Segment,
     engine_prefixes,
+    guards,
     segments,
 )
 from deploys.engine.templates import render
+from deploys.isolation import FROM_OWN, to_host
 from facts.bridges import TABLE
 
+SERVED = ("udp/53", "tcp/53", "udp/67", "udp/547")  # names and addresses, which engines serve on their bridges
 NOBODY4, NOBODY6 = "0.0.0.0", "::"  # what has no address yet asks from these
 
 
@@ -32,6 +35,9 @@ def filter_text(rules: BridgesRules) -> str:
         table=TABLE,
         hex=_hex,
         engines=engine_prefixes(rules),
+        guards=guards(rules),
+        served={engine: to_host([*SERVED, *services]) for engine, services in rules.guarded_engines.items()},
+        from_own=FROM_OWN,
         networks=[
             _Network.of(name, network, all_segments)
             for name, network in rules.networks.items()

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from deploys.bridges_nm import connection_of
-from deploys.bridges_rules import HOST, BridgesRules, Prefix, Segment, overlap, segments
+from deploys.bridges_rules import HOST, BridgesRules, Prefix, Segment, guards, overlap, segments
 from deploys.docker_daemon import configured
 from facts.bridges import NETWORKD_FILES, NETWORKMANAGER, BridgesReading, Device
 from facts.docker import DockerReading
@@ -22,7 +22,7 @@ def conflicts(
 ) -> list[str]:
     """Each in one sentence. UnknownReading where it cannot be told: nothing is touched then either."""
     if not rules.networks:
-        return []
+        return list(_connection(rules, reading, networks)) if rules.guarded_engines else []
     return [
         *_taken(rules, networks, docker, reading),
         *_bridges(rules, reading, docker),
@@ -136,6 +136,9 @@ def _connection(rules: BridgesRules, reading: BridgesReading, networks: Networks
     for segment in segments(rules):
         if segment.device == carrier and not _admits_ssh(rules, segment, known(reading.ssh_port)):
             yield f"{segment.name}: your own SSH connection comes in by {carrier}, and no flow to host lets it"
+    for prefix, engine in guards(rules).items():
+        if carrier.startswith(prefix) and f"tcp/{known(reading.ssh_port)}" not in rules.guarded_engines[engine]:
+            yield f"your own SSH connection comes in by {carrier}, and guarded_engines does not let it for {engine}"
 
 
 def _beneath(device: str, reading: BridgesReading) -> Iterator[str]:

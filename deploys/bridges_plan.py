@@ -13,7 +13,7 @@ from deploys.bridges_filter import filter_text
 from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
 from deploys.bridges_ovs import install_switch, lacks_switch, plan_switches, switch_moves
-from deploys.bridges_rules import BridgesRules, engine_prefixes
+from deploys.bridges_rules import BridgesRules, engine_prefixes, guards
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
 from facts.bridges import (
     IFUPDOWN,
@@ -29,6 +29,7 @@ from facts.bridges import (
     UNIT_FILE,
     Bridges,
     BridgesReading,
+    Device,
 )
 from facts.docker import Docker
 from facts.networks import Networks, NetworksReading
@@ -38,6 +39,7 @@ from facts.system import System
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
 ACCEPT = "network-isolation"
+SERVICES = "host-services"
 RETRY = "reverted-network"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
 
@@ -62,7 +64,7 @@ def stale_files(rules: BridgesRules, reading: BridgesReading, manager: str | Non
 
 
 def wants_filter(rules: BridgesRules) -> bool:
-    return bool(rules.networks or rules.metadata or rules.isolated_engines)
+    return bool(rules.networks or rules.metadata or rules.isolated_engines or rules.guarded_engines)
 
 
 def made_before(rules: BridgesRules, reading: BridgesReading) -> bool:
@@ -157,6 +159,11 @@ def _obstacles(context: Context) -> Iterator[str]:
             f"these are on the bridges now and could no longer reach each other: {'; '.join(parted)}; allow it with "
             f"`--data accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy"
         )
+    if (served := list(_served(rules, reading))) and not context.accepts(SERVICES):
+        yield (
+            f"these may use services of the host that guarded_engines does not name: {'; '.join(served)}; allow it "
+            f"with `--data accept={SERVICES}` or `accept: [{SERVICES}]` in the policy"
+        )
 
 
 def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
@@ -171,7 +178,20 @@ def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
     for name, uplink in news.items():
         ports = [device for device in reading.ports(name) if device.name != uplink]
         if len(ports) > 1:
-            yield f"{name}: " + _list(sorted(device.peer or device.name for device in ports))
+            yield _who(name, ports)
+
+
+def _served(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
+    """Guests of engines from which our filter has closed nothing yet."""
+    text = known(reading.files.get(RULES_FILE)) or ""
+    news = tuple(prefix for prefix, engine in guards(rules).items() if f'"{prefix}*" goto served-{engine}' not in text)
+    for device in known(reading.devices):
+        if device.kind == "bridge" and device.name.startswith(news) and (ports := reading.ports(device.name)):
+            yield _who(device.name, ports)
+
+
+def _who(bridge: str, ports: Iterable[Device]) -> str:
+    return f"{bridge}: " + _list(sorted(device.peer or device.name for device in ports))
 
 
 def _filter(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
@@ -203,6 +223,9 @@ def _says(rules: BridgesRules) -> str:
     what = [f"keep apart who is on {_list(apart)}"] if apart else []
     what += [f"let pass between networks only {'; '.join(flows_of(rules)) or 'nothing'}"] if rules.networks else []
     what += [f"keep apart who is on bridges of {_list(rules.isolated_engines)}"] if rules.isolated_engines else []
+    what += (
+        [f"close the host's own services to guests of {_list(rules.guarded_engines)}"] if rules.guarded_engines else []
+    )
     what += ["close the metadata address to all bridges"] if rules.metadata else []
     return f"{', '.join(what)} ({RULES_FILE})"
 

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from deploys.engine.policy import Rules
+from deploys.isolation import HostService
 
 Prefix = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -19,7 +20,8 @@ Loc = tuple[str | int, ...]
 
 HOST, WORLD = "host", "world"
 # How engines name the bridges that they make themselves. Docker's are the business of `networks`.
-ENGINE_BRIDGES = {
+Engine = Literal["podman", "lxc", "lxd", "incus", "libvirt"]
+ENGINE_BRIDGES: dict[Engine, tuple[str, ...]] = {
     "podman": ("podman", "cni-podman"), "lxc": ("lxcbr",), "lxd": ("lxdbr",), "incus": ("incusbr",),
     "libvirt": ("virbr",),
 }  # fmt: skip
@@ -176,8 +178,13 @@ class BridgesRules(Rules):
 
     networks: dict[Name, BridgeNetwork] = Field({}, description="networks by name")
     allow: tuple[Allow, ...] = Field((), description="flows between segments, to the host and to the world")
-    isolated_engines: tuple[Literal["podman", "lxc", "lxd", "incus", "libvirt"], ...] = Field(
+    isolated_engines: tuple[Engine, ...] = Field(
         (), description="engines on whose own bridges no port reaches another; bridges made later too"
+    )
+    guarded_engines: dict[Engine, tuple[HostService, ...]] = Field(
+        {},
+        description="of an engine: all that is reached from its own bridges of the host's own services, such as "
+        "tcp/9100, besides names and addresses (DNS, DHCP); and nothing comes from addresses that are not theirs",
     )
     metadata: Literal["closed"] | None = Field(
         None, description="closed: nothing on any bridge reaches 169.254.169.254 and fd00:ec2::254"
@@ -266,6 +273,11 @@ def segments(rules: BridgesRules) -> list[Segment]:
 def engine_prefixes(rules: BridgesRules) -> list[str]:
     """How the bridges begin on which engines' guests are kept apart."""
     return [prefix for engine in rules.isolated_engines for prefix in ENGINE_BRIDGES[engine]]
+
+
+def guards(rules: BridgesRules) -> dict[str, Engine]:
+    """How the bridges begin on which engines' guests reach but the services that are named; and whose they are."""
+    return {prefix: engine for engine in rules.guarded_engines for prefix in ENGINE_BRIDGES[engine]}
 
 
 def gateway(prefix: Prefix) -> Address:

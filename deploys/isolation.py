@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -27,6 +28,20 @@ def _service(text: str) -> str:
     return text
 
 
+HostService = Annotated[str, AfterValidator(_service)]
+# An address is a container's own where the host would answer it by the bridge that it came in by. As nft prints it.
+FROM_OWN = ["ip saddr 0.0.0.0 udp dport 67 accept", "ip6 saddr :: accept", "fib saddr . iif oif missing drop"]
+
+
+def to_host(services: Iterable[str]) -> list[str]:
+    """Rules for what comes from containers to the host itself, as nft prints them. Without neighbour discovery no IPv6
+    passes a bridge at all."""
+    kinds = ("nd-router-solicit", "nd-neighbor-solicit", "nd-neighbor-advert")
+    found = [f"icmpv6 type {kind} accept" for kind in kinds]
+    named = [f"{proto} dport {port} accept" for proto, _, port in (service.partition("/") for service in services)]
+    return ["ct state established,related accept", *found, *named, "drop"]
+
+
 class NetworksRules(Rules):
     """Bridge networks of the container engine."""
 
@@ -39,7 +54,7 @@ class NetworksRules(Rules):
         "bridge), or names",
     )
     except_: list[str] = Field([], alias="except", description="names of networks that are left as they are")
-    host_services: list[Annotated[str, AfterValidator(_service)]] | None = Field(
+    host_services: list[HostService] | None = Field(
         None,
         description="all that containers reach of the host's own services, such as tcp/9100 or udp/53; [] is none. "
         "What is published is no service of the host's, but where Docker's userland proxy serves it",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
-from deploys.isolation import NetworksRules, closes_later, covered, covers, made_later
+from deploys.isolation import FROM_OWN, NetworksRules, closes_later, covered, covers, made_later, to_host
 from facts.docker import Docker, DockerReading, Network
 from facts.networks import RULES_FILE, Networks, NetworksReading, chains
 from facts.reading import Unknown, known
@@ -32,13 +32,8 @@ class Way:
     wrong: str  # on a network …
 
     def rows(self, rules: NetworksRules) -> list[str]:
-        """What the deciding chain has to hold. Without neighbour discovery no IPv6 passes a bridge at all."""
-        if self is SPOOF:
-            return ["ip saddr 0.0.0.0 udp dport 67 accept", "ip6 saddr :: accept", "fib saddr . iif oif missing drop"]
-        services = (service.partition("/") for service in rules.host_services or ())
-        named = [f"{proto} dport {port} accept" for proto, _, port in services]
-        found = [f"icmpv6 type {kind} accept" for kind in ("nd-neighbor-solicit", "nd-neighbor-advert")]
-        return ["ct state established,related accept", *found, *named, "drop"]
+        """What the deciding chain has to hold."""
+        return FROM_OWN if self is SPOOF else to_host(rules.host_services or ())
 
     def asked(self, rules: NetworksRules) -> bool:
         return getattr(rules, self.key) is not None
@@ -69,7 +64,7 @@ HOST = Way("host_services", "input", "input priority -1", "to-host",
            "What the host itself serves; not what is published, which is routed.",
            "containers reach the host's own services")  # fmt: skip
 SPOOF = Way("antispoof", "prerouting", "prerouting priority -300", "from-own",
-            "An address is a container's where the host would answer it by the bridge that it came in by.",
+            "Nor from an address that the host would not answer by the bridge that it came in by.",
             "containers may send from addresses that are not the network's")  # fmt: skip
 WAYS = (HOST, SPOOF)
 

@@ -13,6 +13,7 @@ from deploys.bridges_rules import Allow, BridgesRules
 from deploys.engine.change import Blocked, WriteFile
 from deploys.engine.control import State
 from facts.bridges import (
+    OUR_FILES,
     RULES_FILE,
     UNIT_FILE,
 )
@@ -246,3 +247,35 @@ def test_bridges_of_engines_are_guarded_by_name_also_those_to_come() -> None:
     assert isinstance(blocked, Blocked)
     assert "lxcbr0: netns v1, netns v2" in blocked.why
     assert len(plan(context(reading(devices=busy), rules=rules, accept="network-isolation"))) == 2
+
+
+def test_guests_of_engines_reach_what_is_named_names_and_addresses() -> None:
+    rules = BridgesRules(guarded_engines={"podman": (), "lxc": ("tcp/9100",)})
+    text = filter_text(rules)
+    assert chain(text, "served")[1:] == [
+        'iifname "podman*" goto served-podman', 'iifname "cni-podman*" goto served-podman',
+        'iifname "lxcbr*" goto served-lxc',
+    ]  # fmt: skip
+    assert "tcp dport 9100 accept" in chain(text, "served-lxc")
+    assert "tcp dport 9100 accept" not in chain(text, "served-podman")
+    for name in ("served-lxc", "served-podman"):
+        assert {"udp dport 53 accept", "udp dport 67 accept"} <= set(chain(text, name))
+        assert chain(text, name)[-1] == "drop"
+    assert chain(text, "guests")[1] == 'iifname "podman*" goto from-own'
+    assert chain(text, "from-own")[-1] == "fib saddr . iif oif missing drop"
+    assert "chain served" not in filter_text(BridgesRules(isolated_engines=("lxc",)))
+
+
+def test_running_guests_and_our_own_way_in_are_asked_for_first() -> None:
+    rules = BridgesRules(guarded_engines={"lxc": ("tcp/9100",)})
+    busy = (*BARE, device("lxcbr0", "bridge"), device("v1", master="lxcbr0"))
+    (blocked,) = plan(context(reading(devices=busy), rules=rules))
+    assert isinstance(blocked, Blocked)
+    assert "lxcbr0: netns v1" in blocked.why
+    assert "accept=host-services" in blocked.why
+    _, table = plan(context(reading(devices=busy), rules=rules, accept="host-services"))
+    assert isinstance(table, WriteFile)
+    assert "close the host's own services to guests of lxc" in table.what
+    there = {**dict.fromkeys(OUR_FILES), RULES_FILE: filter_text(rules)}
+    again = plan(context(reading(devices=busy, files=there), rules=rules))
+    assert not [change for change in again if isinstance(change, Blocked)]

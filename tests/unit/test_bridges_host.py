@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from deploys.bridges_nm import connection_of
+from deploys.bridges_rules import BridgesRules
 from deploys.engine.change import Blocked, Command, WriteFile
 from facts.bridges import UDEV_FILE
 from facts.docker import DockerReading, Network
@@ -41,6 +42,17 @@ BY_BRIDGE = nets(connection="br-tenants", addresses=ADDRESSES | {"br-tenants": (
 
 
 NETPLAN = "/run/systemd/network/10-netplan-"
+
+
+def test_a_guarded_engine_lets_in_whoever_hardens_by_it() -> None:
+    """Somebody comes from a guest."""
+    for services, open_ in (((), False), (("tcp/2222",), True)):
+        rules = BridgesRules(guarded_engines={"libvirt": services})
+        where = context(reading(ssh_port=2222), nets(connection="virbr0"), rules)
+        blocked = [change for change in plan(where) if isinstance(change, Blocked)]
+        assert ["guarded_engines does not let it for libvirt" in change.why for change in blocked] == [True] * (
+            not open_
+        )
 
 
 @pytest.mark.parametrize(
