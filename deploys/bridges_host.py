@@ -37,7 +37,7 @@ def _taken(
 ) -> Iterator[str]:
     """Subnets that the host or an engine uses already."""
     ours = {name for segment in segments(rules) for name in (segment.device, segment.bridge)}
-    used = list(_used(ours, networks, docker))
+    used = [*_used(ours, networks, docker), *_files(reading)]
     for segment in segments(rules):
         for text in segment.subnets:
             prefix = ipaddress.ip_network(text)
@@ -58,6 +58,13 @@ def _used(ours: set[str], networks: NetworksReading, docker: DockerReading) -> I
                 yield prefix, f"the address {address} of {device}"
     if docker.installed:
         yield from _engines(ours, docker)
+
+
+def _files(reading: BridgesReading) -> Iterator[tuple[Prefix, str]]:
+    """Of Podman and libvirt, whose networks may be down just now."""
+    for subnet, where in reading.subnets:
+        if prefix := _prefix(subnet):
+            yield prefix, f"a network of {where}" if where.startswith("/") else where
 
 
 def _engines(ours: set[str], docker: DockerReading) -> Iterator[tuple[Prefix, str]]:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from facts import connection, openvswitch
+from facts import connection, engine_subnets, openvswitch
 from facts.openvswitch import Switch, read_switches
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 from facts.reverted import FILE, Reverted, read_reverted
@@ -78,6 +78,7 @@ class BridgesReading(Jsonable):
     interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
     switches: tuple[Switch, ...] | Unknown | None  # bridges of Open vSwitch; None: it is not installed
     switch_enabled: bool
+    subnets: tuple[tuple[str, str], ...]  # of engines' networks, up or not, with the file that says so
 
     def device(self, name: str) -> Device | None:
         return next((device for device in known(self.devices) if device.name == name), None)
@@ -120,6 +121,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
         + f'for f in {" ".join(f"{path}*" for path in WHERE_WANTED)}; do [ -e "$f" ] && show "$f"; done\n'
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
         + openvswitch.SCRIPT
+        + engine_subnets.SCRIPT
         + connection.SCRIPT
         + ":\n"
     )
@@ -144,6 +146,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
             interfaces=tuple(_interfaces(section)),
             switches=switches,
             switch_enabled=openvswitch.enabled(section),
+            subnets=engine_subnets.read_subnets(section),
         )
 
 

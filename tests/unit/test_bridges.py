@@ -76,6 +76,7 @@ def reading(**more: Any) -> BridgesReading:
         "devices": BARE, "client": "10.0.2.2", "ssh_port": 22, "files": dict.fromkeys(OUR_FILES),
         "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "firewalld": None, "ufw": None,
         "reverted": None, "interfaces": (), "switches": None, "switch_enabled": False,
+        "subnets": (),
     }  # fmt: skip
     return BridgesReading(**{**values, **more})
 

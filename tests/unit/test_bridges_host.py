@@ -64,6 +64,8 @@ def test_a_guarded_engine_lets_in_whoever_hardens_by_it() -> None:
          "fd00:80::/64 overlaps fd00:80::/64, the address fd00:80::5/64 of eth7"),
         (reading(), nets(), engine({}, networks=(SHOP,)), "overlaps 10.80.0.0/16, the Docker network shop"),
         (reading(), nets(), engine(POOLS, networks=()), "a pool of Docker's default-address-pools"),
+        (reading(subnets=(("10.80.0.0/16", "/etc/containers/networks/x.json"),)), nets(), NO_DOCKER,
+         "overlaps 10.80.0.0/16, a network of /etc/containers/networks/x.json"),
         (reading(client="10.80.0.77"), nets(), NO_DOCKER, "holds 10.80.0.77, from where your own SSH connection comes"),
         (reading(), nets(connection="eth1"), NO_DOCKER, "web: eth1 carries your own SSH connection"),
         (reading(devices=SSH_VLAN), nets(connection="eth1.5"), NO_DOCKER, "web: eth1 carries your own SSH connection"),
