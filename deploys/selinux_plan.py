@@ -45,7 +45,7 @@ PACKAGES = {
 }
 STAGES = ("prepare", "reboot", "observe", "enforce", "keep")
 SAME = {"packages": "prepare", "wait": "observe"}
-GATE = "/var/lib/hullproof/selinux-gate.sh"
+GATE = "/etc/hullproof/selinux-gate.sh"
 TYPES = {"debian": "default", "rhel": "targeted"}
 UNLABELLED = ("unlabeled_t", "default_t", "file_t")
 DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
@@ -245,8 +245,8 @@ def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
 def _gate() -> Command:
     packed = base64.b64encode(_template("gate.sh").encode()).decode()
     what = "have the first boot in enforcing go back to permissive unless sshd answers and Docker runs as now"
-    return Command(SUBJECT, what, script=f"printf %s {packed} | base64 -d >{GATE} && sh {GATE} arm",
-                   undo=f"[ ! -e {GATE} ] || sh {GATE} disarm")  # fmt: skip
+    write = f"mkdir -p {Path(GATE).parent} && printf %s {packed} | base64 -d >{GATE}"
+    return Command(SUBJECT, what, script=f"{write} && sh {GATE} arm", undo=f"[ ! -e {GATE} ] || sh {GATE} disarm")
 
 
 def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Change]:

@@ -6,6 +6,7 @@
 
 R=${HULLPROOF_ROOT:-} # another root for tests
 S=$R/var/lib/hullproof
+KEPT=$R/etc/hullproof/selinux-gate # with the root file system: a boot without /var has to go back, too
 NAME=hullproof-selinux-gate.service
 UNIT=$R/etc/systemd/system/$NAME
 PAUSE=${HULLPROOF_PAUSE:-3}
@@ -23,14 +24,13 @@ arm() {
   [ -n "$places" ] || { echo "where sshd listens could not be found, so the first boot in enforcing would have no way back"; exit 1; }
   { printf '%s\n' "$places" | sed 's/^/ssh /'
     for unit in docker.service containerd.service; do [ "$(systemctl is-active $unit)" != active ] || echo "unit $unit"; done
-  } >"$S/selinux-gate" || exit 1
+  } >"$KEPT" || exit 1
   cat >"$UNIT" <<END
 # Written by hullproof. It goes when a boot in enforcing was well.
 [Unit]
 Description=Go back to permissive unless the first boot in enforcing is well (hullproof)
-# Early, and needing little: it has to go back also from a boot that ends in emergency mode.
+# Early, and needing nothing but the root: it has to go back also from a boot that ends in emergency mode.
 DefaultDependencies=no
-RequiresMountsFor=/var/lib/hullproof
 After=systemd-remount-fs.service
 Conflicts=shutdown.target
 Before=shutdown.target
@@ -38,12 +38,12 @@ Before=shutdown.target
 [Service]
 # No oneshot: the boot does not wait for it.
 Type=simple
-ExecStart=/bin/sh $S/selinux-gate.sh gate
+ExecStart=/bin/sh $KEPT.sh gate
 
 [Install]
 WantedBy=sysinit.target
 END
-  sync "$S/selinux-gate" "$UNIT" && systemctl -q enable "$NAME"
+  sync "$KEPT" "$UNIT" && systemctl -q enable "$NAME"
 }
 
 answers() { timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2" && head -c 4 <&3' - "$1" "$2" 2>/dev/null | grep -q SSH-; }
@@ -54,7 +54,7 @@ unwell() { # what is not well yet, in $why; false where all is
       ssh) answers "$what" "$port" || { why="sshd does not answer on port $port of $what"; return 0; } ;;
       unit) [ "$(systemctl is-active "$what")" = active ] || { why="$what does not run"; return 0; } ;;
     esac
-  done <"$S/selinux-gate"
+  done <"$KEPT"
   return 1
 }
 
@@ -75,7 +75,7 @@ go_back() {
   sed -i 's/^[[:space:]]*SELINUX=.*/SELINUX=permissive/' "$R/etc/selinux/config"
   restorecon "$R/etc/selinux/config" 2>/dev/null
   printf 'boot %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "the first boot in enforcing was not well: $why" >"$S/reverted-selinux"
-  for unit in $(sed -n 's/^unit //p' "$S/selinux-gate"); do
+  for unit in $(sed -n 's/^unit //p' "$KEPT"); do
     [ "$(systemctl is-active "$unit")" = active ] || systemctl --no-block restart "$unit"
   done
   disarm
@@ -83,7 +83,7 @@ go_back() {
 
 disarm() {
   systemctl -q disable "$NAME" 2>/dev/null
-  rm -f "$UNIT" "$S/selinux-gate" "$S/selinux-gate.sh"
+  rm -f "$UNIT" "$KEPT" "$KEPT.sh"
   systemctl daemon-reload
 }
 

@@ -173,7 +173,7 @@ def test_drift_names_the_readings_that_moved(vm: Vm, deploy: Deploy) -> None:
 def test_a_first_boot_that_cuts_ssh_goes_back_by_itself(vm: Vm, deploy: Deploy, story: dict[str, Any]) -> None:
     vm.save("kept")
     vm.ssh(f"base64 -d | gzip -dc >/root/cut && cp /root/cut {COMPILED}", input=story["cut"])  # for the next boot
-    vm.ssh("sed -i 's/ + 600))/ + 240))/' /var/lib/hullproof/selinux-gate.sh")  # this emulated host boots in less
+    vm.ssh("sed -i 's/ + 600))/ + 240))/' /etc/hullproof/selinux-gate.sh")  # this emulated host boots in less
     boot(vm)
     assert enforce(vm) == "0"
     assert "SELINUX=permissive" in vm.ssh("cat /etc/selinux/config").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import threading
@@ -32,8 +33,17 @@ esac""",
 class Host:
     def __init__(self, root: Path, port: int) -> None:
         self.root, self.state = root, root / "var/lib/hullproof"
+        self.kept = root / "etc/hullproof/selinux-gate"
         self.unit = root / "etc/systemd/system/hullproof-selinux-gate.service"
-        for folder in ("bin", "proc", "sys/fs/selinux", "etc/selinux", "etc/systemd/system", "var/lib/hullproof"):
+        for folder in (
+            "bin",
+            "proc",
+            "sys/fs/selinux",
+            "etc/selinux",
+            "etc/systemd/system",
+            "var/lib/hullproof",
+            "etc/hullproof",
+        ):
             (root / folder).mkdir(parents=True)
         for name, script in STUBS.items():
             self.put(f"bin/{name}", f"#!/bin/sh\n{script}\n").chmod(0o755)
@@ -43,7 +53,7 @@ class Host:
         self.put("docker", "active\n")
         self.put("listens", f'LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:* users:(("sshd",pid=7,fd=3))\n'
                             'LISTEN 0 128 127.0.0.1:6010 0.0.0.0:* users:(("sshd",pid=70,fd=9))\n')  # fmt: skip
-        self.script = self.put("var/lib/hullproof/selinux-gate.sh", (TEMPLATES / "gate.sh").read_text())
+        self.script = self.put("etc/hullproof/selinux-gate.sh", (TEMPLATES / "gate.sh").read_text())
 
     def put(self, path: str, text: str) -> Path:
         (self.root / path).write_text(text)
@@ -97,15 +107,13 @@ def sshd() -> Iterator[socket.socket]:
 def host(tmp_path: Path, sshd: socket.socket) -> Host:
     host = Host(tmp_path, sshd.getsockname()[1])
     assert host.sh("arm") == ""
-    assert (host.state / "selinux-gate").read_text() == (
-        f"ssh 127.0.0.1 {sshd.getsockname()[1]}\nunit docker.service\n"
-    )
+    assert host.kept.read_text() == (f"ssh 127.0.0.1 {sshd.getsockname()[1]}\nunit docker.service\n")
     assert f"ExecStart=/bin/sh {host.script} gate" in host.unit.read_text()
     return host
 
 
 def is_gone(host: Host) -> bool:
-    return not host.unit.exists() and [path.name for path in host.state.iterdir()] in ([], ["reverted-selinux"])
+    return not host.unit.exists() and list(host.kept.parent.iterdir()) == []
 
 
 def test_a_boot_that_is_well_keeps_enforcing_and_ends_the_gate(host: Host) -> None:
@@ -126,13 +134,21 @@ def test_it_waits_for_what_comes_up_late(host: Host) -> None:
 def test_where_sshd_does_not_answer_it_is_permissive_again_and_says_why(host: Host) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
-    host.put("var/lib/hullproof/selinux-gate", f"ssh 127.0.0.1 {port}\n")
+    host.put("etc/hullproof/selinux-gate", f"ssh 127.0.0.1 {port}\n")
     host.boot()
     assert host.mode == ("0", "SELINUX=permissive")
     found = host.reverted()
     assert found is not None
     assert found.run == "boot"
     assert found.why == f"the first boot in enforcing was not well: sshd does not answer on port {port} of 127.0.0.1"
+    assert is_gone(host)
+
+
+def test_a_boot_without_var_goes_back_too(host: Host) -> None:
+    shutil.rmtree(host.state)
+    host.put("docker", "failed\n")
+    host.boot()
+    assert host.mode == ("0", "SELINUX=permissive")
     assert is_gone(host)
 
 
@@ -170,7 +186,7 @@ def test_without_a_place_where_sshd_listens_there_is_no_gate(host: Host) -> None
 def test_where_sshd_listens(host: Host, listens: str, place: str) -> None:
     host.put("listens", f'LISTEN 0 128 {listens} *:* users:(("sshd",pid=7,fd=3))\n')
     host.sh("arm")
-    assert (host.state / "selinux-gate").read_text().splitlines()[0] == f"ssh {place}"
+    assert host.kept.read_text().splitlines()[0] == f"ssh {place}"
 
 
 @pytest.mark.parametrize(
