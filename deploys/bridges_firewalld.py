@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from deploys.bridges_direct import EMPTY, empties_iptables, lost, merged, moved, pairs, rows
 from deploys.bridges_rules import WORLD, BridgesRules, segments
-from deploys.engine.change import Change, Command, WriteFile
-from facts.bridges import FIREWALLD_POLICY, FIREWALLD_ZONE, ZONE, BridgesReading
+from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFile
+from facts.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, ZONE, BridgesReading
 from facts.networks import NetworksReading
 from facts.reading import known
 
@@ -54,17 +55,47 @@ def refused(rules: BridgesRules, reading: BridgesReading, networks: NetworksRead
     return f"firewalld refuses what comes from {', '.join(names)}, whatever the policy allows" if names else ""
 
 
-def not_on_disk(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> dict[str, str]:
-    wanted = firewalld_files(rules) if runs(networks) else {}
-    return {path: text for path, text in wanted.items() if known(reading.files.get(path)) != text}
+def not_on_disk(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> dict[str, str | None]:
+    """The files that are not as they have to be, with the text that they are to get; None where that cannot be told."""
+    if not runs(networks):
+        return {}
+    found: dict[str, str | None] = {
+        path: text for path, text in firewalld_files(rules).items() if known(reading.files.get(path)) != text
+    }
+    wanted = list(rows(pairs(rules, networks.outward_devices))) if rules.networks else []
+    if wanted and empties_iptables(reading, networks) and moved(reading, wanted):
+        found[FIREWALLD_DIRECT] = merged(known(reading.files.get(FIREWALLD_DIRECT)), wanted)
+    return found
 
 
 def plan_firewalld(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Change]:
     files = not_on_disk(rules, reading, networks)
+    if not files and not refused(rules, reading, networks):
+        return
+    emptied = empties_iptables(reading, networks)
+    anew = "firewalld loads its rules anew" + (
+        ", and empties iptables; Docker puts its own rules back" if emptied else ""
+    )
+    if emptied and (gone := lost(networks)):
+        why = f"a reload of this firewalld empties iptables, and who made `{gone[0]}` would not put it back"
+        yield Blocked("bridges", "have firewalld load its rules anew", why=f"{why}: give it to firewalld (--direct)")
+        return
     for path, text in files.items():
         what = f"have firewalld pass what our own table lets through ({path})"
-        yield WriteFile("bridges", what, path=path, text=text, before=known(reading.files.get(path)), activate=RELOAD,
-                        interrupts="firewalld loads its rules anew")  # fmt: skip
-    if not files and refused(rules, reading, networks):
-        yield Command("bridges", "have firewalld load its rules anew", script=RELOAD, undo="",
-                      interrupts="firewalld loads its rules anew")  # fmt: skip
+        if text is None:
+            yield Blocked("bridges", what, why="the file does not end as firewalld.direct(5) says")
+        else:
+            yield WriteFile("bridges", what, path=path, text=text, before=known(reading.files.get(path)),
+                            activate=RELOAD, interrupts=anew)  # fmt: skip
+    if not files:
+        yield Command("bridges", "have firewalld load its rules anew", script=RELOAD, undo="", interrupts=anew)
+
+
+def without_ours(text: str) -> Change:
+    """What is left of the direct rules when the policy asks for no networks any more."""
+    rest, what = merged(text, ()), f"no longer needed: our rules in {FIREWALLD_DIRECT}"
+    if rest == EMPTY:
+        return RemoveFile("bridges", what, path=FIREWALLD_DIRECT, before=text, activate=RELOAD)
+    if rest is None:
+        return Blocked("bridges", what, why="the file does not end as firewalld.direct(5) says")
+    return WriteFile("bridges", what, path=FIREWALLD_DIRECT, text=rest, before=text, activate=RELOAD)

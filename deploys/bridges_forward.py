@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from deploys.bridges_firewalld import RELOAD, firewalld_files, not_on_disk, plan_firewalld, refused
+from deploys.bridges_direct import CHAIN, ours, pairs
+from deploys.bridges_firewalld import RELOAD, firewalld_files, not_on_disk, plan_firewalld, refused, without_ours
 from deploys.bridges_iptables import refusals
 from deploys.bridges_rules import HOST, WORLD, BridgesRules, segments
 from deploys.bridges_ufw import left_in_ufw, plan_ufw
@@ -16,6 +17,7 @@ from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFil
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from facts.bridges import (
+    FIREWALLD_DIRECT,
     FIREWALLD_POLICY,
     FIREWALLD_ZONE,
     FORWARD_FILE,
@@ -27,7 +29,6 @@ from facts.networks import Networks, NetworksReading
 from facts.reading import UnknownReading, known
 from facts.survey import Survey
 
-CHAIN = "HULLPROOF-BRIDGES"
 FORWARD = "sysctl -q -w net.ipv4.ip_forward"
 # It makes the host a router, and deaf to the advertisements that it may have its own address from.
 SIX = "net.ipv6.conf.all.forwarding is 0, so no IPv6 is routed: turn it on in /etc/sysctl.d once the host's own \
@@ -56,7 +57,7 @@ def passes(rules: BridgesRules) -> bool:
 
 def forward_text(rules: BridgesRules, outwards: Iterable[str]) -> str:
     """sh that has iptables pass what goes between these devices; `outwards` lead to the world."""
-    rows = "\n".join(f"  pass {one} {other}" for one, other in sorted(_pairs(rules, tuple(outwards))))
+    rows = "\n".join(f"  pass {one} {other}" for one, other in sorted(pairs(rules, outwards)))
     return f"""# Written by hullproof: what our own table lets pass, a FORWARD policy of DROP does not stop.
 pass() {{
   $t -w -A {CHAIN} -i "$1" -o "$2" -j ACCEPT
@@ -69,13 +70,6 @@ for t in iptables ip6tables; do
   $t -w -C FORWARD -j {CHAIN} 2>/dev/null || $t -w -A FORWARD -j {CHAIN}
 done
 """
-
-
-def _pairs(rules: BridgesRules, outwards: tuple[str, ...]) -> set[tuple[str, str]]:
-    ends = {segment.name: (segment.device,) for segment in segments(rules)} | {WORLD: outwards}
-    flows = [flow for flow in rules.allow if flow.to != HOST]
-    within = {(net.bridge, net.bridge) for net in rules.networks.values() if net.switch == "linux"}
-    return within | {(one, other) for flow in flows for one in ends[flow.from_] for other in ends[flow.to]}
 
 
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
@@ -121,13 +115,22 @@ def _left(rules: BridgesRules, reading: BridgesReading) -> dict[str, str]:
     """Our files that the policy asks for no more."""
     wanted = {FORWARD_FILE: passes(rules), SYSCTL_FILE: routes(rules)}
     wanted |= {path: path in firewalld_files(rules) for path in (FIREWALLD_POLICY, FIREWALLD_ZONE)}
-    return {path: text for path, want in wanted.items() if not want and (text := known(reading.files.get(path)))}
+    left = {path: text for path, want in wanted.items() if not want and (text := known(reading.files.get(path)))}
+    direct = known(reading.files.get(FIREWALLD_DIRECT))
+    return left | ({FIREWALLD_DIRECT: direct} if direct and ours(direct) and not passes(rules) else {})
+
+
+def _drop_left(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
+    left = _left(rules, reading)
+    if text := left.pop(FIREWALLD_DIRECT, None):
+        yield without_ours(text)
+    for path, text in left.items():  # live, forwarding stays: who else needs it is not known
+        yield RemoveFile("bridges", f"no longer needed: {path}", path=path, before=text,
+                         activate=TAKE_UP.get(path, ""))  # fmt: skip
 
 
 def plan_forwarding(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Change]:
-    for path, text in _left(rules, reading).items():  # live, forwarding stays: who else needs it is not known
-        yield RemoveFile("bridges", f"no longer needed: {path}", path=path, before=text,
-                         activate=TAKE_UP.get(path, ""))  # fmt: skip
+    yield from _drop_left(rules, reading)
     switch = known(reading.files.get(SYSCTL_FILE))
     if routes(rules) and switch != SWITCH:
         yield WriteFile("bridges", f"forward IPv4 after a reboot too ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCH,

@@ -29,7 +29,8 @@ MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # w
 ZONE = "hullproof"  # of firewalld
 FIREWALLD_ZONE = f"/etc/firewalld/zones/{ZONE}.xml"
 FIREWALLD_POLICY = f"/etc/firewalld/policies/{ZONE}-in.xml"  # zones and policies share no names
-WHERE_WANTED = (*MANAGED, FIREWALLD_ZONE, FIREWALLD_POLICY)
+FIREWALLD_DIRECT = "/etc/firewalld/direct.xml"  # others' rules stand there too
+WHERE_WANTED = (*MANAGED, FIREWALLD_ZONE, FIREWALLD_POLICY, FIREWALLD_DIRECT)
 FORWARD_FILE = "/etc/hullproof/bridges.forward"
 OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE, *openvswitch.FILES)
 
@@ -73,6 +74,7 @@ class BridgesReading(Jsonable):
     listed: tuple[str, ...] | Unknown  # our tables as nft lists them now, line by line; () where there are none
     loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
     firewalld: tuple[str, ...] | Unknown | None  # devices of which it lets all pass; None: it has no table of nft's
+    firewalld_version: str | Unknown  # its package's
     ufw: tuple[str, ...] | Unknown | None  # its rules in its own words ("allow 22/tcp"), in order; None: not enabled
     reverted: Reverted | Unknown | None
     interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
@@ -115,6 +117,8 @@ if have nft; then
     l="nft list chain inet firewalld"; $l filter_INPUT_POLICIES 2>/dev/null && exit
     $l filter_INPUT_ZONES && { $l OUR_CHAIN 2>/dev/null || :; }';; esac
 fi
+have firewall-cmd && run version sh -c 'dpkg-query -W -f "\${Version}" firewalld 2>/dev/null ||
+  rpm -q --qf "%{VERSION}" firewalld'
 grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
 """.replace("TABLE", TABLE).replace("OUR_CHAIN", f"filter_IN_{ZONE}")
         + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
@@ -141,6 +145,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
             listed=_listed(section, ours),
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
             firewalld=_zones(section),
+            firewalld_version=section.text("version"),
             ufw=_ufw(section),
             reverted=read_reverted(section, "bridges"),
             interfaces=tuple(_interfaces(section)),

@@ -75,6 +75,7 @@ def reading(**more: Any) -> BridgesReading:
     values: dict[str, Any] = {
         "devices": BARE, "client": "10.0.2.2", "ssh_port": 22, "files": dict.fromkeys(OUR_FILES),
         "unit_enabled": False, "nft": True, "listed": (), "loaded": None, "firewalld": None, "ufw": None,
+        "firewalld_version": "2.3.1-1",
         "reverted": None, "interfaces": (), "switches": None, "switch_enabled": False,
         "subnets": (),
     }  # fmt: skip

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from deploys.bridges_devices import wanted
+from deploys.bridges_direct import merged, ours, pairs, rows
 from deploys.bridges_files import files_for
-from deploys.bridges_firewalld import RELOAD, firewalld_files
+from deploys.bridges_firewalld import RELOAD, firewalld_files, without_ours
 from deploys.bridges_rules import Allow, BridgesRules
-from deploys.engine.change import Change, Command, RemoveFile, WriteFile
+from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFile
 from deploys.engine.control import State
-from facts.bridges import FIREWALLD_POLICY, FIREWALLD_ZONE, NETWORKMANAGER, BridgesReading
+from facts.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, NETWORKMANAGER, BridgesReading
+from facts.forward import Filter
 from facts.reading import Unknown
 from tests.unit.test_bridges import RULES, context, hardened, on, plan, reason, state
 
@@ -23,6 +25,10 @@ DEVICES = ("br-tenants", "br-web", "br-web.10", "br-web.20")
 IN = Allow.model_validate({"from": "world", "to": "web.10", "proto": "tcp", "port": 443})
 OPEN = RULES.model_copy(update={"allow": (*RULES.allow, IN)})
 FIREWALLD = on(firewalls=("firewalld",))
+
+
+DIRECT = merged(None, rows(pairs(RULES, FIREWALLD.outward_devices)))
+OLD = {"firewalld_version": "1.3.3-1~deb12u1"}
 
 
 def told(rules: BridgesRules = RULES, passed: tuple[str, ...] | Unknown | None = DEVICES) -> BridgesReading:
@@ -47,7 +53,9 @@ def test_what_it_refuses_is_not_in_force_whatever_our_own_files_say() -> None:
 
 def test_told_and_taken_up_it_passes_and_nothing_is_planned() -> None:
     for passed in (DEVICES, None):  # None: its iptables backend
-        where = context(told(passed=passed), FIREWALLD)
+        host = told(passed=passed)
+        host = replace(host, files=host.files | {FIREWALLD_DIRECT: DIRECT}) if passed is None else host
+        where = context(host, FIREWALLD)
         assert state(where, "forwarding") is State.PASS, reason(where, "forwarding")
         assert of_firewalld(plan(where)) == []
     assert state(context(told(passed=Unknown("denied")), FIREWALLD), "forwarding") is State.UNKNOWN
@@ -59,6 +67,47 @@ def test_on_disk_and_not_taken_up_it_loads_its_rules_anew() -> None:
     (again,) = of_firewalld(plan(where))
     assert isinstance(again, Command)
     assert again.script == RELOAD
+
+
+def test_one_that_empties_iptables_has_our_chain_as_rules_of_its_own() -> None:
+    """firewalld before 2.0: a reload leaves Docker's policy of DROP, and takes our chain away."""
+    host = replace(told(), **OLD)
+    where = context(host, FIREWALLD)
+    assert f"{FIREWALLD_DIRECT} is not as the policy says" in reason(where, "forwarding")
+    (direct,) = of_firewalld(plan(where))
+    assert isinstance(direct, WriteFile)
+    assert (direct.path, direct.text, direct.activate) == (FIREWALLD_DIRECT, DIRECT, RELOAD)
+    assert "empties iptables" in direct.interrupts
+    assert '  <rule ipv="ipv4" table="filter" chain="FORWARD" priority="0">-j HULLPROOF-BRIDGES</rule>' in direct.text
+    assert ">-i br-web.10 -o br-web.20 -j ACCEPT<" in direct.text
+    there = replace(host, files=host.files | {FIREWALLD_DIRECT: DIRECT})
+    assert of_firewalld(plan(context(there, FIREWALLD))) == []
+
+
+def test_rules_of_others_stay_where_ours_come_and_go() -> None:
+    theirs = '<direct>\n  <rule ipv="ipv4" table="filter" chain="INPUT" priority="0">-j LOG</rule>\n</direct>\n'
+    both = merged(theirs, rows([("a", "b")]))
+    assert both is not None
+    assert "-j LOG" in both
+    assert len(ours(both)) == 8
+    assert without_ours(both) == WriteFile("bridges", f"no longer needed: our rules in {FIREWALLD_DIRECT}",
+                                           path=FIREWALLD_DIRECT, text=theirs, before=both, activate=RELOAD)  # fmt: skip
+    assert DIRECT is not None
+    assert isinstance(without_ours(DIRECT), RemoveFile)
+    host = replace(told(), files=told().files | {FIREWALLD_DIRECT: "<direct/>"}, **OLD)
+    (blocked,) = of_firewalld(plan(context(host, FIREWALLD)))
+    assert isinstance(blocked, Blocked)
+    files = dict.fromkeys(hardened().files) | {FIREWALLD_DIRECT: DIRECT}
+    left = context(replace(hardened(), files=files), FIREWALLD, rules=BridgesRules())
+    assert FIREWALLD_DIRECT in reason(left, "forwarding")
+
+
+def test_no_reload_takes_away_what_nobody_puts_back() -> None:
+    filtered = replace(FIREWALLD, filter4=Filter("DROP", "ACCEPT", ("-A INPUT -s 192.0.2.0/24 -j DROP",)))
+    (blocked,) = of_firewalld(plan(context(replace(told(), **OLD), filtered)))
+    assert isinstance(blocked, Blocked)
+    assert "`-A INPUT -s 192.0.2.0/24 -j DROP` would not put it back" in blocked.why
+    assert of_firewalld(plan(context(told(), filtered))) == [], "one that leaves iptables alone"
 
 
 FIREWALL_CMD = """\
@@ -96,7 +145,7 @@ def test_it_is_not_reloaded_over_what_it_was_told_for_now_alone(
 
 
 def test_what_the_world_may_reach_needs_a_policy_too_which_names_the_zone_and_so_comes_after_it() -> None:
-    written = of_firewalld(plan(context(hardened(OPEN), FIREWALLD, rules=OPEN)))
+    written = of_firewalld(plan(context(replace(hardened(OPEN), firewalld=()), FIREWALLD, rules=OPEN)))
     assert [change.path for change in written if isinstance(change, WriteFile)] == [FIREWALLD_ZONE, FIREWALLD_POLICY]
     less = of_firewalld(plan(context(told(OPEN), FIREWALLD)))
     assert [change.path for change in less if isinstance(change, RemoveFile)] == [FIREWALLD_POLICY]
