@@ -90,8 +90,9 @@ def test_rules_of_others_stay_where_ours_come_and_go() -> None:
     assert both is not None
     assert "-j LOG" in both
     assert len(ours(both)) == 8
-    assert without_ours(both) == WriteFile("bridges", f"no longer needed: our rules in {FIREWALLD_DIRECT}",
-                                           path=FIREWALLD_DIRECT, text=theirs, before=both, activate=RELOAD)  # fmt: skip
+    rest = without_ours(both)
+    assert isinstance(rest, WriteFile)
+    assert (rest.path, rest.text, rest.before, rest.activate) == (FIREWALLD_DIRECT, theirs, both, RELOAD)
     assert DIRECT is not None
     assert isinstance(without_ours(DIRECT), RemoveFile)
     host = replace(told(), files=told().files | {FIREWALLD_DIRECT: "<direct/>"}, **OLD)
