@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
@@ -155,19 +156,26 @@ def awry(network: Network, rules: NetworksRules, reading: NetworksReading) -> bo
 
 
 def using(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> list[Network]:
-    """Networks whose running containers may well be using what is to be closed."""
+    """Networks whose containers may well be using what is to be closed."""
     if not HOST.asked(rules):
         return []
-    return [
-        network for network in covered(rules, docker) if network.containers and open_by(HOST, network, rules, reading)
-    ]
+    asked = bool(own_resolver(rules, reading))
+    return [network for network in covered(rules, docker)
+            if (network.containers or asked) and open_by(HOST, network, rules, reading)]  # fmt: skip
 
 
-def why_served(network: Network) -> str:
-    return (
-        f"{', '.join(sorted(network.containers))} run on it and may use them; name what they need in "
-        f"networks.host_services, and allow it with accept={ACCEPT}"
-    )
+def own_resolver(rules: NetworksRules, reading: NetworksReading) -> str:
+    """The host's own address that containers ask for names, by the resolv.conf that Docker gives them; "" for none."""
+    addresses = {address.partition("/")[0] for found in known(reading.addresses).values() for address in found}
+    own = [name for name in reading.resolvers if name in addresses and not ip_address(name).is_loopback]
+    return own[0] if own and "udp/53" not in (rules.host_services or ()) else ""
+
+
+def why_served(network: Network, rules: NetworksRules, reading: NetworksReading) -> str:
+    asked = own_resolver(rules, reading)
+    found = [f"{', '.join(sorted(network.containers))} run on it and may use them"] if network.containers else []
+    found += [f"containers ask {asked} for names, which is this host (udp/53)"] if asked else []
+    return f"{'; '.join(found)}: name what they need in networks.host_services, and allow it with accept={ACCEPT}"
 
 
 def who(rules: NetworksRules, networks: Iterable[Network]) -> str:

@@ -22,6 +22,7 @@ SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-networks.conf"
 LATER_FILE = "/etc/udev/rules.d/70-hullproof-networks.rules"
 FORWARD_FILE = "/etc/systemd/system/docker.service.d/zz-hullproof-forward.conf"
 FILES = (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE, LATER_FILE, FORWARD_FILE)
+RESOLVERS = "/etc/resolv.conf"
 UNITS = ("systemd-networkd", "NetworkManager", "networking", "firewalld", "ufw", "nftables")
 
 
@@ -99,6 +100,7 @@ class NetworksReading(Jsonable):
     dropped: tuple[str, ...] | Unknown  # bridges whose ports our own nft table keeps apart, live
     own: dict[str, tuple[str, ...]] | Unknown  # the rules of our own inet table by chain, live; {}: no such table
     later: tuple[str, ...] | Unknown  # bridges that udev has named in it
+    resolvers: tuple[str, ...]  # of /etc/resolv.conf
     files: dict[str, str | Unknown | None]  # our own files' texts
     unit_enabled: bool
     managers: tuple[str, ...] | Unknown  # systemd-networkd, NetworkManager, ifupdown: active; netplan: has a file
@@ -142,7 +144,7 @@ tables=$(nft list chains 2>&1); run tables kept "$tables" $?
 case "$tables" in *'table bridge hullproof {'*) run ours nft list table bridge hullproof;; esac
 case "$tables" in *'table inet hullproof {'*) run inet nft list table inet hullproof;; esac
 show """
-        + f"{' '.join(FILES)}\n"
+        + f"{' '.join(FILES)} {RESOLVERS}\n"
         + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
         + f"have systemctl && run units systemctl is-active {' '.join(UNITS)}"
         + r"""
@@ -181,6 +183,7 @@ run netplan ls -d /etc/netplan/*.yaml
             dropped=_dropped(section),
             own=own if isinstance(own := _own(section), Unknown) else chains(own),
             later=own if isinstance(own, Unknown) else tuple(re.findall(r'"([^"]+)" \. "\1"', own)),
+            resolvers=_resolvers(section.file(RESOLVERS)),
             files={path: section.file(path) for path in FILES},
             unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
             managers=_managers(section.block("units"), section.block("netplan")),
@@ -329,6 +332,11 @@ def _dropped(section: Section) -> tuple[str, ...] | Unknown:
     later = re.search(r"elements = \{([^}]*)\}", sets) if "@later drop" in rules else None
     named = re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', rules, re.MULTILINE)
     return (*named, *(re.findall(r'"([^"]+)"', later[1]) if later else ()))
+
+
+def _resolvers(text: str | Unknown | None) -> tuple[str, ...]:
+    """resolv.conf(5)."""
+    return tuple(re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE)) if isinstance(text, str) else ()
 
 
 def _own(section: Section) -> str | Unknown:

@@ -68,6 +68,7 @@ def reading(**more: Any) -> NetworksReading:
         "dropped": (),
         "own": {},
         "later": (),
+        "resolvers": ("127.0.0.53",),
         "files": dict.fromkeys(FILES),
         "unit_enabled": False,
         "managers": ("systemd-networkd",),
@@ -413,6 +414,16 @@ def test_running_containers_keep_the_hosts_services_until_that_is_accepted() -> 
     (rules,) = [change for change in accepted if isinstance(change, WriteFile) and change.path == RULES_FILE]
     assert rules.interrupts == "shop reach none of the host's own services any more but udp/53"
     assert changes(context(guarded(), rules=GUARD)) == []
+
+
+def test_who_asks_the_host_itself_for_names_is_not_cut_off_unasked() -> None:
+    own = {"addresses": {"eth0": ("192.0.2.5/24",), "lo": ("127.0.0.1/8",)}, "resolvers": ("192.0.2.5",)}
+    rules = GUARD.model_copy(update={"host_services": []})
+    host = docker(networks=(IDLE,))
+    (blocked,) = [change for change in changes(context(reading(**own), host, rules)) if isinstance(change, Blocked)]
+    assert "containers ask 192.0.2.5 for names, which is this host (udp/53): name what they need" in blocked.why
+    named = changes(context(reading(**own), host, GUARD))
+    assert not [change for change in named if isinstance(change, Blocked)]
 
 
 def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() -> None:
