@@ -225,7 +225,8 @@ def _guard(context: Context) -> Iterator[Change]:
         yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
     sound = bridges.difference(strange)
     parted = [n for n in networks if n not in held and open_to_ip(n, docker, reading)] if rules.icc is False else []
-    told = [_who(parted), networks_host.who(rules, [network for network in using if network not in served])]
+    closed = [network for network in using if network not in served] + networks_host.losing(rules, docker, reading)
+    told = [_who(parted), networks_host.who(rules, closed)]
     text = rules_text(
         rules,
         {network.bridge: network not in held for network in networks if network.bridge in sound},

@@ -97,8 +97,13 @@ def open_by(way: Way, network: Network, rules: NetworksRules, reading: NetworksR
 def lasts(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> bool:
     text = known(reading.files.get(RULES_FILE))
     table = chains(text or "")
-    later = (network.bridge,) if made_later(network, text, reading) else ()
-    return reading.unit_enabled and not way.against(table, rules) and way.leads(table, network.bridge, later)
+    led = way.leads(table, network.bridge, _later(network, text, reading))
+    return reading.unit_enabled and not way.against(table, rules) and led
+
+
+def _later(network: Network, text: str | None, reading: NetworksReading) -> tuple[str, ...]:
+    """The bridge, where udev names it in the table of our file."""
+    return (network.bridge,) if made_later(network, text, reading) else ()
 
 
 def check_host_services(survey: Survey, policy: Policy) -> Verdict:
@@ -156,12 +161,19 @@ def awry(network: Network, rules: NetworksRules, reading: NetworksReading) -> bo
 
 
 def using(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> list[Network]:
-    """Networks whose containers may well be using what is to be closed."""
+    """Networks whose containers may well be using what our file closes to them for the first time."""
     if not HOST.asked(rules):
         return []
-    asked = bool(own_resolver(rules, reading))
-    return [network for network in covered(rules, docker)
-            if (network.containers or asked) and open_by(HOST, network, rules, reading)]  # fmt: skip
+    text = known(reading.files.get(RULES_FILE)) or ""
+    table, asked = chains(text), bool(own_resolver(rules, reading))
+    return [network for network in covered(rules, docker) if (network.containers or asked)
+            and not HOST.leads(table, network.bridge, _later(network, text, reading))]  # fmt: skip
+
+
+def losing(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> list[Network]:
+    """Those that the policy names less to than our file does."""
+    named = set(chains(known(reading.files.get(RULES_FILE)) or "").get(HOST.chain, ()))
+    return [] if not HOST.asked(rules) or named <= set(HOST.rows(rules)) else covered(rules, docker)
 
 
 def own_resolver(rules: NetworksRules, reading: NetworksReading) -> str:

@@ -416,6 +416,19 @@ def test_running_containers_keep_the_hosts_services_until_that_is_accepted() -> 
     assert changes(context(guarded(), rules=GUARD)) == []
 
 
+def test_what_was_closed_before_is_mended_and_changed_unasked_and_what_that_takes_away_is_told() -> None:
+    (load,) = changes(context(guarded(inserted("to-host", "accept")), rules=GUARD))
+    assert isinstance(load, Command)
+    more = GUARD.model_copy(update={"host_services": ["udp/53", "tcp/9100"]})
+    (rules,) = changes(context(guarded(), rules=more))
+    assert isinstance(rules, WriteFile)
+    assert not rules.interrupts
+    (rules,) = changes(context(guarded(), rules=GUARD.model_copy(update={"host_services": []})))
+    assert isinstance(rules, WriteFile)
+    assert rules.interrupts == "cart, db, till, web reach none of the host's own services any more"
+    assert 'iifname "docker0" goto to-host' in rules.text
+
+
 def test_who_asks_the_host_itself_for_names_is_not_cut_off_unasked() -> None:
     own = {"addresses": {"eth0": ("192.0.2.5/24",), "lo": ("127.0.0.1/8",)}, "resolvers": ("192.0.2.5",)}
     rules = GUARD.model_copy(update={"host_services": []})
