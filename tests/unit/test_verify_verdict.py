@@ -99,6 +99,20 @@ def test_denied(outcome: Outcome, holds: bool | None) -> None:
 
 
 @pytest.mark.parametrize(
+    ("forged", "heard", "holds"),
+    [
+        (Outcome("forged", 0, 0), "own", True),
+        (Outcome("forged", 0, 0), "forged own", False),
+        (Outcome("forged", 0, 0), "", None),  # nothing came at all: nobody could tell
+        (Outcome("forged", -1, errno.EPERM), "own", None),  # it may not forge, whatever the network does
+        (Outcome("forged", 0, 0), "forged", False),
+    ],
+)
+def test_forgery_stopped(forged: Outcome, heard: str, holds: bool | None) -> None:
+    assert verdict.forgery_stopped({"forged": forged, "ear": Outcome("ear", 0, 0, heard)}).holds is holds
+
+
+@pytest.mark.parametrize(
     ("inside", "outside", "holds"),
     [
         (WORKED, WORKED, False),

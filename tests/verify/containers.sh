@@ -26,7 +26,7 @@ clean() {
     docker network rm "$probe" > /dev/null 2>&1
     docker image rm "$probe:empty" > /dev/null 2>&1
 }
-servers=
+servers= heard=
 trap clean EXIT
 trap 'clean; exit 143' HUP INT TERM PIPE
 
@@ -79,9 +79,12 @@ serve() { # on the host's own address of each network, and nowhere else
 nobody() { # a way out at the end of which is nobody, and an ear on it
     ip link del hp-nobody 2> /dev/null
     ip link add hp-nobody type dummy && ip addr add 203.0.113.1/30 dev hp-nobody && ip link set hp-nobody up &&
-        ip neigh replace 203.0.113.2 lladdr 02:00:00:00:00:02 dev hp-nobody || return
+        ip neigh replace 203.0.113.2 lladdr 02:00:00:00:00:02 dev hp-nobody || {
+        printf 'ear\t-1\t19\tno device could be made\n'
+        return
+    }
     "$agent" "$option" "$source" "$ear" &
-    ear=$!
+    heard=$!
 }
 
 echo "for the host's root only" > "$dir/secret"
@@ -113,5 +116,5 @@ container loose "$loose
 $(reach sibling)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe \
     --volume "$dir/own:/siblings:ro" --volume "$dir/host:/host:ro" &&
     docker start -a "$probe-loose"
-wait "$ear"
+[ -z "$heard" ] || wait "$heard"
 docker logs "$probe-plain"
