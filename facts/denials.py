@@ -116,13 +116,10 @@ if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
 
 
 def _gaps(read: dict[str, list[str]], booted: int) -> Iterator[Gap]:
-    log, kernel = read.get("log", []), read.get("kernel", [])
-    whole = any("Linux version" in line for line in kernel[:3])
-    begun = booted if whole else _time(kernel[0], booted) if kernel else None
-    boot = "the kernel's log is read of this boot alone, and auditd kept none of earlier ones"
-    kernels = Gap(begun, boot if whole else "earlier records of the kernel's log are gone") if begun else None
-    started = _time(log[0], booted) if log else None
-    if started and not ("type=DAEMON_START" in log[0] and kernels and kernels.until <= started):
+    log, kernel = read.get("log"), read.get("kernel")
+    kernels = _kernels(kernel, booted) if kernel else None
+    started = _begun(log[0], booted, "auditd's log") if log else None
+    if log and started and not (kernels and "type=DAEMON_START" in log[0] and kernels.until <= started):
         yield Gap(started, "auditd's log begins only then")
     elif kernels:
         yield kernels  # and where auditd came later, what was before it is there
@@ -132,6 +129,19 @@ def _gaps(read: dict[str, list[str]], booted: int) -> Iterator[Gap]:
             yield Gap(max(times) + 1, "the kernel dropped records, too many came at once")
         if len(lines) >= LINES and (oldest := _time(lines[-1], booted)):
             yield Gap(oldest, f"there were more kinds of records than are read, in {name}")
+
+
+def _kernels(lines: list[str], booted: int) -> Gap:
+    if any("Linux version" in line for line in lines[:3]):
+        return Gap(booted, "the kernel's log is read of this boot alone, and auditd kept none of earlier ones")
+    return Gap(_begun(lines[0], booted, "the kernel's log"), "earlier records of the kernel's log are gone")
+
+
+def _begun(line: str, booted: int, what: str) -> int:
+    """When a log begins, by its first line."""
+    if (when := _time(line, booted)) is None:
+        raise UnknownReading(f"when {what} begins cannot be told, and so not whether records are gone: {line[:60]!r}")
+    return when
 
 
 def _time(line: str, booted: int) -> int | None:
