@@ -16,7 +16,6 @@ from deploys.bridges_plan import (
     FILTER,
     FORWARDING,
     RETRY,
-    SERVICES,
     SWITCH,
     files_of,
     flows_of,
@@ -32,6 +31,7 @@ from deploys.bridges_rules import BridgesRules, segments
 from deploys.engine.change import Subject
 from deploys.engine.control import Control, Severity, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
+from deploys.isolation import SERVICES
 from facts.bridges import NETWORKD, NETWORKD_FILES, RULES_FILE, UNIT, UNIT_FILE, Bridges, BridgesReading
 from facts.docker import Docker
 from facts.networks import Networks

@@ -16,8 +16,13 @@ from facts.reading import known
 
 CHAIN = "HULLPROOF-BRIDGES"
 EMPTY = '<?xml version="1.0" encoding="utf-8"?>\n<direct>\n</direct>\n'
-# Rules that come back by themselves.
-RETURNING = re.compile(rf"DOCKER|{CHAIN}|docker0|docker_gwbridge|br-[0-9a-f]{{12}}\b")
+# Rules that Docker makes again: in its own chains but the one for users' rules, and in FORWARD.
+BRIDGE = "(?:docker0|docker_gwbridge|br-[0-9a-f]{12})"
+RETURNING = re.compile(
+    rf"-A (?:DOCKER(?!-USER)\S*|{CHAIN}) .*|-A DOCKER-USER -j RETURN|-A FORWARD (?:-j (?:DOCKER\S*|{CHAIN})|"
+    rf"-o {BRIDGE} (?:-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT|-j DOCKER)|"
+    rf"-i {BRIDGE} (?:! )?-o {BRIDGE} -j (?:ACCEPT|DROP))"
+)
 Pair = tuple[str, str]  # devices: where it comes in, where it goes out
 
 
@@ -70,4 +75,4 @@ def merged(text: str | None, wanted: Iterable[str]) -> str | None:
 def lost(networks: NetworksReading) -> list[str]:
     """Rules in iptables that a reload would take away, and that nobody would put back."""
     tables: list[Filter | None] = [known(networks.filter4), known(networks.filter6)]
-    return [rule for table in tables if table for rule in table.rules if not RETURNING.search(rule)]
+    return [rule for table in tables if table for rule in table.rules if not RETURNING.fullmatch(rule)]

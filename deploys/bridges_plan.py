@@ -15,6 +15,7 @@ from deploys.bridges_host import conflicts
 from deploys.bridges_ovs import install_switch, lacks_switch, plan_switches, switch_moves
 from deploys.bridges_rules import BridgesRules, engine_prefixes, guards
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
+from deploys.isolation import SERVICES
 from facts.bridges import (
     IFUPDOWN,
     LOADED_FILE,
@@ -39,7 +40,6 @@ from facts.system import System
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
 ACCEPT = "network-isolation"
-SERVICES = "host-services"
 RETRY = "reverted-network"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
 

@@ -18,6 +18,7 @@ from facts.reading import Unknown, known
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"
 LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # as Docker names the bridges of networks
 RAW = "iptables stops IP alone, and no rule of ours on the bridge stops raw frames (CAP_NET_RAW)"
+SERVICES = "host-services"  # accepting it: running containers reach of the host only what the policy names
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "networks"
 
 

@@ -24,6 +24,7 @@ from deploys.forwarding import check_forwarding, guard_forwarding
 from deploys.isolation import (
     ENABLE_ICC,
     LATER_BRIDGE,
+    SERVICES,
     TEMPLATES,
     NetworksRules,
     closes_later,
@@ -214,7 +215,7 @@ def _guard(context: Context) -> Iterator[Change]:
     for network in held:
         yield Blocked("networks", f"keep containers on network {network.name} apart", why=_why_blocked(network))
     using = networks_host.using(rules, docker, reading)
-    served = [] if context.accepts(networks_host.ACCEPT) else using
+    served = [] if context.accepts(SERVICES) else using
     for network in served:
         what = f"close the host's own services to network {network.name}"
         yield Blocked("networks", what, why=networks_host.why_served(network, rules, reading))
@@ -314,11 +315,10 @@ def _said(apart: Iterable[str], table: Mapping[str, Sequence[str]]) -> Iterator[
         yield f"drop what comes from other addresses on {_list(bound)}"
 
 
-def rules_text(rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[str, bool] | None = None,
+def rules_text(rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[str, bool],
                spared: Iterable[str] = ()) -> str:  # fmt: skip
     """The file. Of each covered bridge: whether containers on it are kept `apart` (where icc is false), and whether the
     host's own services are `closed` to them. udev would close the others too, but for those that are named."""
-    closed = closed or apart
     return render(
         "networks/networks.nft.j2",
         icc=rules.icc,
@@ -348,5 +348,5 @@ SUBJECT = Subject(
     CONTROLS,
     plan,
     (Networks, Docker, Kernel),
-    (ACCEPT, networks_host.ACCEPT, forwarding.ACCEPT),
+    (ACCEPT, SERVICES, forwarding.ACCEPT),
 )

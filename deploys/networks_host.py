@@ -4,19 +4,18 @@ and whether the kernel has them."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
-from deploys.isolation import FROM_OWN, NetworksRules, closes_later, covered, covers, made_later, to_host
+from deploys.isolation import FROM_OWN, SERVICES, NetworksRules, closes_later, covered, covers, made_later, to_host
 from facts.docker import Docker, DockerReading, Network
 from facts.networks import RULES_FILE, Networks, NetworksReading, chains
 from facts.reading import Unknown, known
 from facts.survey import Survey
 
-ACCEPT = "host-services"  # accepting it: running containers no longer reach what the policy does not name
 LATER = "iifname . iifname @later goto "
 Table = Mapping[str, Sequence[str]]  # the rules of each chain, as nft prints them
 
@@ -29,12 +28,10 @@ class Way:
     base: str
     hook: str
     chain: str
+    rows: Callable[[NetworksRules], list[str]]  # what the deciding chain has to hold
+    cuts: bool  # running containers may live by what it closes
     why: str
     wrong: str  # on a network …
-
-    def rows(self, rules: NetworksRules) -> list[str]:
-        """What the deciding chain has to hold."""
-        return FROM_OWN if self is SPOOF else to_host(rules.host_services or ())
 
     def asked(self, rules: NetworksRules) -> bool:
         return getattr(rules, self.key) is not None
@@ -62,9 +59,10 @@ class Way:
 
 
 HOST = Way("host_services", "input", "input priority -1", "to-host",
+           lambda rules: to_host(rules.host_services or ()), True,
            "What the host itself serves; not what is published, which is routed.",
            "containers reach the host's own services")  # fmt: skip
-SPOOF = Way("antispoof", "prerouting", "prerouting priority -300", "from-own",
+SPOOF = Way("antispoof", "prerouting", "prerouting priority -300", "from-own", lambda _: FROM_OWN, False,
             "Nor from an address that the host would not answer by the bridge that it came in by.",
             "containers may send from addresses that are not the network's")  # fmt: skip
 WAYS = (HOST, SPOOF)
@@ -73,13 +71,13 @@ WAYS = (HOST, SPOOF)
 def rendered(rules: NetworksRules, closed: Mapping[str, bool], spared: list[str]) -> list[dict[str, object]]:
     """For the template: the ways that the policy asks for. `closed`: of each covered bridge, whether the host's own
     services may be closed to it by now."""
-    later = [bridge for bridge, wanted in closed.items() if not wanted]
+    not_yet = [bridge for bridge, wanted in closed.items() if not wanted]
     return [
         {
             "way": way,
             "rows": way.rows(rules),
-            "bridges": sorted(bridge for bridge, wanted in closed.items() if wanted or way is SPOOF),
-            "spared": sorted([*spared, *(later if way is HOST else [])]),
+            "bridges": sorted(bridge for bridge, wanted in closed.items() if wanted or not way.cuts),
+            "spared": sorted([*spared, *not_yet] if way.cuts else spared),
         }
         for way in WAYS
         if way.asked(rules)
@@ -187,7 +185,7 @@ def why_served(network: Network, rules: NetworksRules, reading: NetworksReading)
     asked = own_resolver(rules, reading)
     found = [f"{', '.join(sorted(network.containers))} run on it and may use them"] if network.containers else []
     found += [f"containers ask {asked} for names, which is this host (udp/53)"] if asked else []
-    return f"{'; '.join(found)}: name what they need in networks.host_services, and allow it with accept={ACCEPT}"
+    return f"{'; '.join(found)}: name what they need in networks.host_services, and allow it with accept={SERVICES}"
 
 
 def who(rules: NetworksRules, networks: Iterable[Network]) -> str:

@@ -20,6 +20,7 @@ from facts.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, NE
 from facts.forward import Filter
 from facts.reading import Unknown
 from tests.unit.test_bridges import RULES, context, hardened, on, plan, reason, state
+from tests.unit.test_forward import DOCKER_26
 
 DEVICES = ("br-tenants", "br-web", "br-web.10", "br-web.20")
 IN = Allow.model_validate({"from": "world", "to": "web.10", "proto": "tcp", "port": 443})
@@ -103,11 +104,14 @@ def test_rules_of_others_stay_where_ours_come_and_go() -> None:
     assert FIREWALLD_DIRECT in reason(left, "forwarding")
 
 
-def test_no_reload_takes_away_what_nobody_puts_back() -> None:
-    filtered = replace(FIREWALLD, filter4=Filter("DROP", "ACCEPT", ("-A INPUT -s 192.0.2.0/24 -j DROP",)))
+@pytest.mark.parametrize("rule", ["-A INPUT -s 192.0.2.0/24 -j DROP", "-A DOCKER-USER -s 192.0.2.0/24 -j DROP",
+                                  "-A FORWARD -i docker0 -d 192.0.2.0/24 -j DROP"])  # fmt: skip
+def test_no_reload_takes_away_what_nobody_puts_back(rule: str) -> None:
+    dockers = [row for row in DOCKER_26.replace("br-aaa", "br-0123456789ab").splitlines() if row.startswith("-A ")]
+    filtered = replace(FIREWALLD, filter4=Filter("DROP", "ACCEPT", (*dockers, rule)))
     (blocked,) = of_firewalld(plan(context(replace(told(), **OLD), filtered)))
     assert isinstance(blocked, Blocked)
-    assert "`-A INPUT -s 192.0.2.0/24 -j DROP` would not put it back" in blocked.why
+    assert f"`{rule}` would not put it back" in blocked.why
     assert of_firewalld(plan(context(told(), filtered))) == [], "one that leaves iptables alone"
 
 

@@ -114,11 +114,13 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 NONE = dict.fromkeys(FILES)
-OURS = {**NONE, RULES_FILE: subject.rules_text(ALL, {"br-aaa": True, "docker0": True}), UNIT_FILE: "x"}
+DOCKER0 = {"docker0": True}
+BOTH_BRIDGES = {"br-aaa": True, **DOCKER0}
+OURS = {**NONE, RULES_FILE: subject.rules_text(ALL, BOTH_BRIDGES, BOTH_BRIDGES), UNIT_FILE: "x"}
 LATER = {**OURS, LATER_FILE: later_rule()}
 OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())
 SIX = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16", "fd00:1::/64"), ())
-OURS_ALONE = {**NONE, RULES_FILE: subject.rules_text(ALL, {"docker0": True}), UNIT_FILE: (TEMPLATES / UNIT).read_text()}
+OURS_ALONE = {**NONE, RULES_FILE: subject.rules_text(ALL, DOCKER0, DOCKER0), UNIT_FILE: (TEMPLATES / UNIT).read_text()}
 APART = reading(dropped=("docker0",), files=OURS_ALONE, unit_enabled=True)
 WITHIN = "-A FORWARD -i docker0 -o docker0 -j DROP\n"
 TALKING = table(DOCKER_26.replace(WITHIN, WITHIN.replace("DROP", "ACCEPT")))
@@ -170,7 +172,7 @@ def test_icc_on_the_default_bridge(nets: NetworksReading, host: DockerReading, w
 CLOSED = {"default-network-opts": {"bridge": {ENABLE_ICC: "false"}}}
 KEPT = reading(dropped=("br-aaa", "docker0"), files=LATER, unit_enabled=True)
 NEW = Network("new", "bridge", "br-0123456789ab", False, True, ("172.19.0.0/16",), ())
-SPARES = {**LATER, RULES_FILE: subject.rules_text(ALL, {"docker0": True}, spared=[NEW.bridge])}
+SPARES = {**LATER, RULES_FILE: subject.rules_text(ALL, DOCKER0, DOCKER0, spared=[NEW.bridge])}
 
 
 @pytest.mark.parametrize(
@@ -296,7 +298,7 @@ def test_what_is_no_longer_covered_is_let_go() -> None:
     files = {**OURS, UNIT_FILE: (subject.TEMPLATES / subject.UNIT).read_text()}
     (rules,) = changes(context(reading(dropped=("br-aaa", "docker0"), files=files, unit_enabled=True)))
     assert isinstance(rules, WriteFile)
-    assert rules.text == subject.rules_text(ALL, {"docker0": True})
+    assert rules.text == subject.rules_text(ALL, DOCKER0, DOCKER0)
 
 
 def test_a_name_that_no_rule_can_hold_is_never_rendered() -> None:
@@ -351,7 +353,7 @@ def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
 # -------------------------------------------------------------------------- the host's services, and forged addresses
 
 GUARD = NetworksRules(host_services=["udp/53"], antispoof=True, cover="all")
-GUARDED = subject.rules_text(GUARD, {"br-aaa": True, "docker0": True})
+GUARDED = subject.rules_text(GUARD, BOTH_BRIDGES, BOTH_BRIDGES)
 UNIT_TEXT = (TEMPLATES / UNIT).read_text()
 THERE = {**NONE, RULES_FILE: GUARDED, UNIT_FILE: UNIT_TEXT, LATER_FILE: later_rule()}
 IDLE = replace(DEFAULT, containers=())
