@@ -144,8 +144,9 @@ def _connection(rules: BridgesRules, reading: BridgesReading, networks: Networks
         if segment.device == carrier and not _admits_ssh(rules, segment, known(reading.ssh_port)):
             yield f"{segment.name}: your own SSH connection comes in by {carrier}, and no flow to host lets it"
     for prefix, engine in guards(rules).items():
-        if carrier.startswith(prefix) and f"tcp/{known(reading.ssh_port)}" not in rules.guarded_engines[engine]:
-            yield f"your own SSH connection comes in by {carrier}, and guarded_engines does not let it for {engine}"
+        came = [door for door in known(networks.doors) if door.startswith(prefix)]
+        if came and f"tcp/{known(reading.ssh_port)}" not in rules.guarded_engines[engine]:
+            yield f"your own SSH connection comes in by {came[0]}, and guarded_engines does not let it for {engine}"
 
 
 def _beneath(device: str, reading: BridgesReading) -> Iterator[str]:

@@ -209,6 +209,9 @@ def _load_module(reading: NetworksReading) -> Iterator[Change]:
 def _guard(context: Context) -> Iterator[Change]:
     rules, docker, reading = context.policy[NetworksRules], context.survey[Docker], context.survey[Networks]
     networks = covered(rules, docker)
+    if why := networks_host.our_way_in(rules, docker, reading):
+        yield Blocked("networks", "close the host's own services to containers", why=why)
+        return
     held = (
         [] if context.accepts(ACCEPT) or rules.icc is not False else [n for n in networks if _cuts(n, docker, reading)]
     )

@@ -174,6 +174,16 @@ def losing(rules: NetworksRules, docker: DockerReading, reading: NetworksReading
     return [] if not HOST.asked(rules) or named <= set(HOST.rows(rules)) else covered(rules, docker)
 
 
+def our_way_in(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:
+    """Why closing the host would cut the connection that we came by; "" where it would not."""
+    doors = known(reading.doors) if HOST.asked(rules) else ()
+    came = next((network.name for network in covered(rules, docker) if network.bridge in doors), "")
+    service = f"tcp/{known(reading.ssh_port)}"
+    if not came or service in (rules.host_services or ()):
+        return ""
+    return f"your own SSH connection comes in by network {came}: name {service} in networks.host_services"
+
+
 def own_resolver(rules: NetworksRules, reading: NetworksReading) -> str:
     """The host's own address that containers ask for names, by the resolv.conf that Docker gives them; "" for none."""
     addresses = {address.partition("/")[0] for found in known(reading.addresses).values() for address in found}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address, ip_interface
+
 from facts.reading import Section, Unknown, known
+
+Addresses = Mapping[str, tuple[str, ...]] | Unknown  # device -> addresses with prefix
 
 # sh; its argument is another root, for tests.
 FIND = r"""
@@ -29,6 +34,39 @@ def port(section: Section) -> int | Unknown | None:
     """The port of this host that it came to."""
     words = _words(section)
     return int(words[3]) if isinstance(words, list) else words
+
+
+def device(section: Section, addresses: Addresses) -> str | Unknown:
+    """The device with the address that the connection came to."""
+    if isinstance(addresses, Unknown):
+        return addresses
+    words = _words(section)
+    if not isinstance(words, list):
+        return words or Unknown("the survey did not come by SSH, or its connection cannot be seen")
+    having = (name for name, found in addresses.items() if any(one.partition("/")[0] == words[2] for one in found))
+    return next(having, Unknown(f"no device has {words[2]}, the address that the connection came to"))
+
+
+def doors(section: Section, addresses: Addresses) -> tuple[str, ...] | Unknown:
+    """The devices that the connection may come in by: a container comes by its bridge, whichever address it asks for.
+
+    Those in whose subnets its other end is, and the device whose address it came to. () without SSH.
+    """
+    other = client(section)
+    if other is None or isinstance(other, Unknown):
+        return other or ()
+    if isinstance(addresses, Unknown):
+        return addresses
+    address, _, scope = other.partition("%")  # a link-local one is in every device's subnet, and names its own
+    came = device(section, addresses)
+    to = [] if isinstance(came, Unknown) else [came]
+    return tuple(dict.fromkeys([scope] if scope else [*_beside(address, addresses), *to]))
+
+
+def _beside(address: str, addresses: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
+    for name, found in addresses.items():
+        if any(ip_address(address) in ip_interface(one).network for one in found):
+            yield name
 
 
 def _words(section: Section) -> list[str] | Unknown | None:

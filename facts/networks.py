@@ -86,6 +86,8 @@ class NetworksReading(Jsonable):
     addresses: dict[str, tuple[str, ...]] | Unknown  # device -> addresses with prefix
     routes: tuple[Route, ...] | Unknown  # the main tables of IPv4 and IPv6
     connection: str | Unknown  # the device that carries the connection this survey came by
+    doors: tuple[str, ...] | Unknown  # that device, and those in whose subnets the connection's other end is
+    ssh_port: int | Unknown | None  # that it came to; None: the survey did not come by SSH
     br_netfilter: bool | Unknown  # loaded (or built in)
     nf_call: dict[str, int | Unknown]  # iptables, ip6tables, arptables -> 0 or 1; {} without br_netfilter
     forwarding4: int | Unknown | None
@@ -168,7 +170,9 @@ run netplan ls -d /etc/netplan/*.yaml
             memberships=_memberships(_json(section, "vlan")),
             addresses=addresses,
             routes=_routes(_json(section, "route4"), _json(section, "route6")),
-            connection=_connection(section.block("ssh"), addresses),
+            connection=connection.device(section, addresses),
+            doors=connection.doors(section, addresses),
+            ssh_port=connection.port(section),
             br_netfilter=loaded if isinstance(loaded, Unknown) else loaded is not None,
             nf_call={name: value for name, value in nf_call.items() if value is not None},
             forwarding4=switches.number("/proc/sys/net/ipv4/ip_forward"),
@@ -265,19 +269,6 @@ def _routes(
         return routes4
     both = routes4 + ([] if isinstance(routes6, Unknown) else routes6)
     return tuple(Route(str(r.get("dst", "")), str(r.get("dev", "")), r.get("gateway")) for r in both)
-
-
-def _connection(block: Block | Unknown, addresses: dict[str, tuple[str, ...]] | Unknown) -> str | Unknown:
-    """SSH_CONNECTION of the nearest ancestor that has it: client, its port, our address, our port."""
-    if isinstance(block, Unknown) or isinstance(addresses, Unknown):
-        return block if isinstance(block, Unknown) else addresses  # type: ignore[return-value]
-    words = block.text.strip().partition("=")[2].split()
-    if len(words) != 4:
-        return Unknown("the survey did not come by SSH, or its connection cannot be seen")
-    for device, found in addresses.items():
-        if any(address.partition("/")[0] == words[2] for address in found):
-            return device
-    return Unknown(f"no device has {words[2]}, the address that the connection came to")
 
 
 def _saying(settings: Lines, pattern: str, where: str) -> list[str]:

@@ -48,7 +48,7 @@ def test_a_guarded_engine_lets_in_whoever_hardens_by_it() -> None:
     """Somebody comes from a guest."""
     for services, open_ in (((), False), (("tcp/2222",), True)):
         rules = BridgesRules(guarded_engines={"libvirt": services})
-        where = context(reading(ssh_port=2222), nets(connection="virbr0"), rules)
+        where = context(reading(ssh_port=2222), nets(doors=("eth0", "virbr0")), rules)
         blocked = [change for change in plan(where) if isinstance(change, Blocked)]
         assert ["guarded_engines does not let it for libvirt" in change.why for change in blocked] == [True] * (
             not open_

@@ -54,6 +54,8 @@ def reading(**more: Any) -> NetworksReading:
         "addresses": {},
         "routes": (),
         "connection": "ens3",
+        "doors": ("ens3",),
+        "ssh_port": 22,
         "br_netfilter": True,
         "nf_call": {"iptables": 1, "ip6tables": 1, "arptables": 1},
         "forwarding4": 1,
@@ -429,6 +431,16 @@ def test_what_was_closed_before_is_mended_and_changed_unasked_and_what_that_take
     assert isinstance(rules, WriteFile)
     assert rules.interrupts == "cart, db, till, web reach none of the host's own services any more"
     assert 'iifname "docker0" goto to-host' in rules.text
+
+
+def test_the_way_that_we_came_in_by_is_not_closed() -> None:
+    """The controller is a container of the host."""
+    came = reading(doors=("ens3", "docker0"), ssh_port=2222)
+    (blocked,) = changes(context(came, rules=GUARD, accept="host-services"))
+    assert isinstance(blocked, Blocked)
+    assert "comes in by network bridge: name tcp/2222 in networks.host_services" in blocked.why
+    named = GUARD.model_copy(update={"host_services": ["tcp/2222"]})
+    assert len(changes(context(came, rules=named, accept="host-services"))) > 1
 
 
 def test_who_asks_the_host_itself_for_names_is_not_cut_off_unasked() -> None:
