@@ -14,7 +14,7 @@ from deploys.engine.control import Finding, State, judge
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
 from deploys.grub import drop_in
-from deploys.lsm import LsmRules, barred
+from deploys.lsm import LsmRules
 from deploys.selinux import SELinuxRules
 from deploys.selinux_plan import ACCEPT, DROP_IN, RETRY, WORDS
 from deploys.subjects import SUBJECTS
@@ -112,35 +112,6 @@ def test_where_selinux_is_not_the_answer(where: Context, says: str) -> None:
     assert changes(where) == []
 
 
-@pytest.mark.parametrize(
-    ("module", "family", "live", "want"),
-    [
-        ("selinux", "debian", "selinux", State.PASS),
-        ("selinux", "debian", "apparmor", State.PENDING_REBOOT),
-        ("auto", "debian", "apparmor", State.PASS),
-        ("auto", "rhel", "selinux", State.PASS),
-        ("auto", "rhel", "apparmor", State.PASS),
-        ("auto", "debian", "selinux", State.PASS),
-        ("auto", "rhel", "capability", State.PENDING_REBOOT),
-        ("auto", "debian", "capability", State.FAIL),
-        (None, "debian", "apparmor", State.NOT_APPLICABLE),
-    ],
-)
-def test_which_module(module: Any, family: str, live: str, want: State) -> None:
-    where = context(lsm=LsmRules(module=module), family=family, live=live)
-    assert where.findings["lsm.module"].state is want
-
-
-def test_the_next_boot_has_to_bring_it() -> None:
-    wanted, live = LsmRules(module="selinux"), "apparmor"
-    for boot, reading in (
-        (kernel(("ro",)), ENFORCING),
-        (SELINUX_BOOT, BARE),
-        (SELINUX_BOOT, selinux(config_mode="disabled")),
-    ):
-        assert context(reading, boot, lsm=wanted, live=live).findings["lsm.module"].state is State.FAIL
-
-
 def test_a_permissive_host_does_not_pass_the_baseline() -> None:
     baseline = load_policy("baseline", SUBJECTS)
     rules: dict[str, Any] = {"rules": baseline[SELinuxRules], "lsm": baseline[LsmRules]}
@@ -148,15 +119,6 @@ def test_a_permissive_host_does_not_pass_the_baseline() -> None:
         assert finding(context(selinux("permissive"), family=family, **rules)).state is State.FAIL
         assert finding(context(family=family, **rules)).state is State.PASS
     assert finding(context(BARE, live="apparmor", **rules)).state is State.NOT_APPLICABLE
-
-
-@pytest.mark.parametrize(
-    ("loaded", "want"), [(False, State.PENDING_REBOOT), (DENIED, State.UNKNOWN), (True, State.PASS)]
-)
-def test_selinux_without_a_policy_is_not_in_force(loaded: Any, want: State) -> None:
-    """Debian's kernel names it in its stack as soon as AppArmor is switched off, and it confines nothing then."""
-    where = context(selinux(policy_loaded=loaded))
-    assert where.findings["lsm.module"].state is want
 
 
 @pytest.mark.parametrize(
@@ -394,29 +356,3 @@ def test_at_last_it_is_on_disk() -> None:
     assert write.text == PERMISSIVE.replace("permissive", "enforcing")
     (blocked,) = changes(context(ENFORCING, kernel(("security=selinux", "enforcing=0"))))
     assert isinstance(blocked, Blocked)
-
-
-@pytest.mark.parametrize(
-    ("words", "bar"),
-    [
-        ("security=selinux", None),
-        ("selinux=0", "selinux=0"),
-        ("selinux=0 selinux=1 security=selinux", None),
-        ("enforcing=0", "enforcing=0"),
-        ("security=apparmor", "security=apparmor"),
-        ("security=apparmor security=selinux", None),
-        ("lsm=selinux security=apparmor", None),
-        ("lsm=apparmor", "lsm=apparmor"),
-    ],
-)
-def test_what_keeps_it_off(words: str, bar: str | None) -> None:
-    assert barred("selinux", words.split(), "debian") == bar
-
-
-def test_where_no_module_is_named_debian_boots_apparmor_and_red_hat_selinux() -> None:
-    assert barred("selinux", ["ro"], "debian") == "no security=selinux"
-    assert barred("selinux", ["ro"], "rhel") is None
-    gate, write = changes(context(ENFORCING, kernel(("ro",))))
-    assert isinstance(gate, Command)
-    assert isinstance(write, WriteFile)
-    assert write.path == DROP_IN

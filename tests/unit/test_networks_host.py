@@ -1,0 +1,144 @@
+"""Networks: the host's own services and forged addresses, from readings alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+import deploys.networks as subject
+from deploys.engine.change import Blocked, Command, WriteFile
+from deploys.engine.control import State
+from deploys.isolation import TEMPLATES, NetworksRules, later_rule
+from facts.docker import Network
+from facts.networks import (
+    LATER_FILE,
+    RULES_FILE,
+    UNIT,
+    UNIT_FILE,
+    NetworksReading,
+    chains,
+)
+from facts.reading import Unknown
+from tests.unit.test_networks import BOTH_BRIDGES, DEFAULT, NONE, SHOP, changes, context, docker, reading, reason, state
+
+GUARD = NetworksRules(host_services=["udp/53"], antispoof=True, cover="all")
+GUARDED = subject.rules_text(GUARD, BOTH_BRIDGES, BOTH_BRIDGES)
+UNIT_TEXT = (TEMPLATES / UNIT).read_text()
+THERE = {**NONE, RULES_FILE: GUARDED, UNIT_FILE: UNIT_TEXT, LATER_FILE: later_rule()}
+IDLE = replace(DEFAULT, containers=())
+
+
+def guarded(text: str = GUARDED, **more: Any) -> NetworksReading:
+    return reading(**{"own": chains(text), "files": THERE, "unit_enabled": True, **more})
+
+
+def inserted(chain: str, row: str) -> str:
+    return GUARDED.replace(f"chain {chain} {{\n", f"chain {chain} {{\n\t\t{row}\n")
+
+
+@pytest.mark.parametrize(
+    ("nets", "host", "services", "forged"),
+    [
+        (guarded(), docker(), "containers reach udp/53 of the host's own services", "their network's addresses alone"),
+        (reading(), docker(), "no rule of ours asks", "no rule of ours asks"),
+        (guarded(GUARDED.replace('"docker0" g', '"x" g')), docker(), "bridge containers reach", "(set on disk, not"),
+        (guarded(inserted("input", 'iifname "docker0" accept')), docker(), "no rule of ours asks", "alone"),
+        (guarded(inserted("input", "tcp dport 22 accept")), docker(), "`tcp dport 22 accept` in our table", "alone"),
+        (guarded(inserted("to-host", "tcp dport 22 accept")), docker(), "not as the policy says", "alone"),
+        (guarded(inserted("from-own", "accept")), docker(), "containers reach udp/53", "the policy says: accept;"),
+        (guarded(unit_enabled=False), docker(), "closed now, but nothing on disk", "closed now, but nothing on disk"),
+        (guarded(files={**THERE, LATER_FILE: None}), docker(), "made from now on", "made from now on"),
+        (guarded(own=Unknown("not root")), docker(), "not root", "not root"),
+        (guarded(), docker(networks=()), "covers none", "covers none"),
+    ],
+)  # fmt: skip
+def test_whether_the_host_is_closed_to_containers(nets: Any, host: Any, services: str, forged: str) -> None:
+    where = context(nets, host, GUARD)
+    for control, words in (("host-services", services), ("antispoof", forged)):
+        assert words in reason(where, control)
+        right = words.startswith(("containers reach udp", "their", "alone"))
+        want = {"not root": State.UNKNOWN, "covers none": State.NOT_APPLICABLE}.get(words)
+        assert state(where, control) is (want or (State.PASS if right else State.FAIL))
+
+
+def test_a_network_that_udev_named_is_closed() -> None:
+    later = Network("x", "bridge", "br-0123456789ab", False, True, ("172.20.0.0/16",), ())
+    named = guarded(later=(later.bridge,))
+    assert state(context(named, docker(networks=(later,)), GUARD), "host-services") is State.PASS
+    assert state(context(guarded(), docker(networks=(later,)), GUARD), "host-services") is State.FAIL
+
+
+def test_running_containers_keep_the_hosts_services_until_that_is_accepted() -> None:
+    later = Network("x", "bridge", "br-0123456789ab", False, True, ("172.20.0.0/16",), ("shop",))
+    host = docker(networks=(IDLE, later))
+    found = changes(context(host=host, rules=GUARD))
+    (blocked,) = [change for change in found if isinstance(change, Blocked)]
+    assert "shop run on it" in blocked.why
+    assert "accept=host-services" in blocked.why
+    (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert 'iifname "docker0" goto to-host' in rules.text
+    assert 'iifname "br-0123456789ab" accept' in rules.text, "or udev closes it"
+    assert 'iifname "br-0123456789ab" goto from-own' in rules.text
+    assert "hook forward" not in rules.text, "nobody asked to keep containers apart"
+    assert "close the host's own services to docker0, drop what comes from other" in rules.what
+    accepted = changes(context(host=host, rules=GUARD, accept="host-services"))
+    (rules,) = [change for change in accepted if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert rules.interrupts == "shop reach none of the host's own services any more but udp/53"
+    assert changes(context(guarded(), rules=GUARD)) == []
+
+
+def test_what_was_closed_before_is_mended_and_changed_unasked_and_what_that_takes_away_is_told() -> None:
+    (load,) = changes(context(guarded(inserted("to-host", "accept")), rules=GUARD))
+    assert isinstance(load, Command)
+    more = GUARD.model_copy(update={"host_services": ["udp/53", "tcp/9100"]})
+    (rules,) = changes(context(guarded(), rules=more))
+    assert isinstance(rules, WriteFile)
+    assert not rules.interrupts
+    (rules,) = changes(context(guarded(), rules=GUARD.model_copy(update={"host_services": []})))
+    assert isinstance(rules, WriteFile)
+    assert rules.interrupts == "cart, db, till, web reach none of the host's own services any more"
+    assert 'iifname "docker0" goto to-host' in rules.text
+
+
+def test_the_way_that_we_came_in_by_is_not_closed() -> None:
+    """The controller is a container of the host."""
+    came = reading(doors=("ens3", "docker0"), ssh_port=2222)
+    (blocked,) = changes(context(came, rules=GUARD, accept="host-services"))
+    assert isinstance(blocked, Blocked)
+    assert "comes in by network bridge: name tcp/2222 in networks.host_services" in blocked.why
+    named = GUARD.model_copy(update={"host_services": ["tcp/2222"]})
+    assert len(changes(context(came, rules=named, accept="host-services"))) > 1
+
+
+def test_who_asks_the_host_itself_for_names_is_not_cut_off_unasked() -> None:
+    own = {"addresses": {"eth0": ("192.0.2.5/24",), "lo": ("127.0.0.1/8",)}, "resolvers": ("192.0.2.5",)}
+    rules = GUARD.model_copy(update={"host_services": []})
+    host = docker(networks=(IDLE,))
+    (blocked,) = [change for change in changes(context(reading(**own), host, rules)) if isinstance(change, Blocked)]
+    assert "containers ask 192.0.2.5 for names, which is this host (udp/53): name what they need" in blocked.why
+    named = changes(context(reading(**own), host, GUARD))
+    assert not [change for change in named if isinstance(change, Blocked)]
+
+
+def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() -> None:
+    (load,) = changes(
+        context(guarded(inserted("to-host", "accept")), docker(networks=(IDLE, replace(SHOP, containers=()))), GUARD)
+    )
+    assert isinstance(load, Command)
+    assert load.script == subject.LOAD
+    fewer = GUARD.model_copy(update={"antispoof": None})
+    where = context(guarded(), rules=fewer)
+    assert "left from an earlier policy" in reason(where, "antispoof")
+    (rules,) = changes(where)
+    assert isinstance(rules, WriteFile)
+    assert "from-own" not in rules.text
+    only = GUARD.model_copy(update={"cover": ["shop"]})
+    assert "network bridge is closed by our own table" in reason(context(guarded(), rules=only), "antispoof")
+
+
+@pytest.mark.parametrize("service", ["tcp", "tcp/0", "tcp/65536", "icmp/8", "53", "tcp/22/23"])
+def test_what_is_no_service_is_refused(service: str) -> None:
+    with pytest.raises(ValueError, match="is no service such as tcp/9100"):
+        NetworksRules(host_services=[service])
