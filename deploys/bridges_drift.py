@@ -11,6 +11,7 @@ from facts.bridges import Bridges, BridgesReading, Device
 from facts.docker import Docker, DockerReading
 from facts.networks import Networks, NetworksReading
 from facts.reading import known
+from facts.reverted import UNDO
 from facts.survey import Survey
 
 # Bridges that engines name so: docker, podman and netavark, CNI, LXC, LXD, Incus, libvirt.
@@ -102,6 +103,13 @@ def check_reverted(survey: Survey, policy: Policy) -> Verdict:
     reverted = known(survey[Bridges].reverted)
     if reverted is None:
         return passed("no network change was taken back by the host", None, None, None)
+    if reverted.why == UNDO:
+        undo = f"the undo of run {reverted.run} could not be confirmed over a fresh connection"
+        return failed(
+            f"{undo}: the host put the run's networks back by itself at {reverted.time}; find out why, then undo it "
+            "again, or accept reverted-network",
+            None, None, reverted.run,
+        )  # fmt: skip
     reason = (
         f"run {reverted.run} changed the network and could not be confirmed over a fresh connection: the host undid "
         f"it by itself at {reverted.time}; find out why, then accept reverted-network"

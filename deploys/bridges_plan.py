@@ -36,6 +36,7 @@ from facts.docker import Docker
 from facts.networks import Networks, NetworksReading
 from facts.openvswitch import SWITCH_FILE
 from facts.reading import known
+from facts.reverted import UNDO
 from facts.system import System
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
@@ -111,7 +112,7 @@ def plan(context: Context) -> Iterable[Change]:
             yield change if isinstance(change, (Blocked, Install)) else replace(change, armed=True)
     elif (reverted := known(context.survey[Bridges].reverted)) and context.accepts(RETRY):
         # Nothing is left to be tried again, so no confirmation takes the mark away.
-        what = f"forget that the host took run {reverted.run} back"
+        what = f"forget what the host did by itself with run {reverted.run}"
         yield Command("bridges", what, script=f"rm -f {REVERTED_FILE}", undo="")
 
 
@@ -149,7 +150,8 @@ def _obstacles(context: Context) -> Iterator[str]:
         yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"
     if (family := context.survey[System].family) != "debian" and lacks_switch(rules, reading):
         yield f"Open vSwitch comes with none of {family}'s own repositories: install and start it, then run again"
-    if (reverted := known(reading.reverted)) and not context.accepts(RETRY):
+    reverted = known(reading.reverted)
+    if reverted and reverted.why != UNDO and not context.accepts(RETRY):
         yield (
             f"run {reverted.run} tried, and the host undid it at {reverted.time} since nobody could reach it any more; "
             f"find out why, then try again with `--data accept={RETRY}`"

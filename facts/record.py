@@ -19,6 +19,7 @@ class JournalEntry(Jsonable):
     path: str | None
     done: bool
     undone: bool
+    armed: bool = False  # it could have cut us off, and so can its undo
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def _entry(line: str) -> JournalEntry:
     words, _, path = line.partition("\t")
     number, done, undone, text = words.split(" ", 3)
     meta = json.loads(text)
-    return JournalEntry(number, meta["subject"], meta["what"], path or None, done == "1", undone == "1")
+    armed = bool(meta.get("armed"))
+    return JournalEntry(number, meta["subject"], meta["what"], path or None, done == "1", undone == "1", armed)
 
 
 def _watched(section: Section) -> Iterator[Watched]:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from facts.reading import Jsonable, Section, Unknown
 
 FILE = "/var/lib/hullproof/reverted-"  # and the subject's name
+UNDO = "undo"
 
 
 @dataclass(frozen=True)
 class Reverted(Jsonable):
     run: str
     time: str  # 2026-01-01T00:02:00Z
-    why: str  # "": nobody confirmed it over a fresh connection
+    why: str  # "": nobody confirmed it over a fresh connection; UNDO: nobody confirmed its undo
 
     @property
     def clock(self) -> int:

@@ -28,6 +28,9 @@ ARMED_SECONDS = 120  # after which the host takes back what nobody confirmed
 
 NOT_REACHED = "not reached: a change before it failed, or the connection was lost"
 
+# What the host says of the whole, beside its entries (0001, 0002 ...).
+UNOPENED, CONFIRMED, WAITS = "0", "1", "2"  # no journal; what was armed lasts; what was armed waits for that
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -48,8 +51,8 @@ class Compiled:
     def outcomes(self, lines: Iterable[str]) -> dict[str, Outcome]:
         """The outcome per entry; an entry that the host said nothing of failed with that as the reason."""
         said = parse_answer(lines, self.nonce)
-        if "0" in said:  # the journal itself could not be opened
-            return {entry: Outcome(entry, said["0"].error) for entry in self.entries}
+        if UNOPENED in said:
+            return {entry: Outcome(entry, said[UNOPENED].error) for entry in self.entries}
         return {entry: said.get(entry, Outcome(entry, NOT_REACHED)) for entry in self.entries}
 
 
@@ -65,22 +68,25 @@ def whole_script(nonce: str, lines: Iterable[str]) -> str:
     return f"N={nonce}\nmain() {{\n{LIBRARY.read_text()}\n{body}\n}}\nmain\n"
 
 
-def undo_script(run: str) -> tuple[str, str]:
-    """The script that undoes a whole run, last change first, and its nonce."""
+def undo_script(run: str, confirm: bool = False) -> tuple[str, str]:
+    """The script that undoes a whole run, last change first, and its nonce. The host says WAITS where it ended behind
+    changes that could cut us off: to `confirm` these over a fresh connection undoes the rest."""
     nonce = secrets.token_hex(8)
-    meta = json.dumps({"id": run})
-    return whole_script(nonce, [f"open_journal {quote(run)} {quote(meta)}", "undo_run"]), nonce
+    arm = _arm(run, '"$1"', '"$2"')
+    lines = [f"open_journal {_words(run, json.dumps({'id': run}))}", f"arm_undo() {{ {arm}; }}", "undo_run"]
+    return whole_script(nonce, [f"confirm_armed {quote(run)} || exit 1", *lines] if confirm else lines), nonce
 
 
-def revert_script(run: str, first: str, subject: str) -> str:
-    """What the host runs by itself: undo the run's entries from `first` on, unless they were confirmed meanwhile."""
-    return f"{LIBRARY.read_text()}\nrevert {_words(run, first, subject)}\n"
+def revert_script(run: str, first: str = "") -> str:
+    """What the host runs by itself unless somebody confirmed: undo the run's entries from `first` on, or redo what was
+    undone."""
+    return f"{LIBRARY.read_text()}\nrevert {_words(run, first)}\n"
 
 
-def confirm_script(run: str, subject: str) -> tuple[str, str]:
+def confirm_script(run: str) -> tuple[str, str]:
     """The script that makes an armed step last, and its nonce. Sent over a fresh connection, or it proves nothing."""
     nonce = secrets.token_hex(8)
-    return whole_script(nonce, [f"confirm_armed {_words(run, subject)}"]), nonce
+    return whole_script(nonce, [f"confirm_armed {quote(run)}"]), nonce
 
 
 def armed_script(run: str) -> tuple[str, str]:
@@ -106,11 +112,11 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
         entries[entry := f"{number:04d}"] = change
         if change.armed and not armed:
             armed = entry
-            lines.append(_arm(run["id"], entry, step.name))
+            lines.append(f"{_arm(run['id'], entry, quote(step.name), first=entry)} || exit 1")
         undo_first = f"put_back {_words(*files)}; " if step.service and files else ""
         undo_first += f"revert_now {_words(run['id'], armed)}; " if armed else ""
         hold = f" && hold {entry}" if armed else ""
-        lines.append(f"{_call(entry, change)}{hold} || {{ {undo_first}exit 1; }}")
+        lines.append(f"{_call(entry, change, bool(armed))}{hold} || {{ {undo_first}exit 1; }}")
         files.append(entry)
         number += 1
     if step.service:
@@ -122,38 +128,40 @@ def _words(*values: str) -> str:
     return " ".join(quote(value) for value in values)
 
 
-def _entry_json(change: Change, kind: str) -> str:
-    return json.dumps({"subject": change.subject, "what": change.what, "kind": kind})
+def _entry_json(change: Change, kind: str, armed: bool = False) -> str:
+    about: dict[str, Any] = {"subject": change.subject, "what": change.what, "kind": kind}
+    return json.dumps(about | ({"armed": True} if armed else {}))
 
 
 def _digest(text: str | None) -> str:
     return "absent" if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
-def _call(entry: str, change: Change) -> str:
+def _call(entry: str, change: Change, armed: bool) -> str:
     """The library's function for one change, with its arguments."""
     match change:
         case WriteFile():
             validate = change.validate.replace("{}", '"$NEW"')
             call = _words(
-                "write_file", entry, _entry_json(change, "file"), change.path, change.mode, change.owner,
+                "write_file", entry, _entry_json(change, "file", armed), change.path, change.mode, change.owner,
                 _digest(change.before), validate, change.activate,
             )  # fmt: skip
             return f"printf %s {base64.b64encode(change.text.encode()).decode()} | {call}"
         case RemoveFile():
-            return _words("remove_file", entry, _entry_json(change, "removal"), change.path,
+            return _words("remove_file", entry, _entry_json(change, "removal", armed), change.path,
                           _digest(change.before), change.activate)  # fmt: skip
         case Command():
-            return _words("run_command", entry, _entry_json(change, "command"), change.script, change.undo)
+            return _words("run_command", entry, _entry_json(change, "command", armed), change.script, change.undo)
         case Install():
             return _words("install_packages", entry, _entry_json(change, "packages"), *change.packages)
         case _:
             raise TypeError(f"{type(change).__name__} is no change that a step can hold")
 
 
-def _arm(run: str, entry: str, subject: str) -> str:
-    packed = base64.b64encode(revert_script(run, entry, subject).encode()).decode()
-    return f"printf %s {packed} | arm {_words(run, entry, str(ARMED_SECONDS))} || exit 1"
+def _arm(run: str, entry: str, subject: str, first: str = "") -> str:
+    """`entry` and `subject` as words of sh."""
+    packed = base64.b64encode(revert_script(run, first).encode()).decode()
+    return f"printf %s {packed} | arm {quote(run)} {entry} {ARMED_SECONDS} {subject}"
 
 
 def _begin_service(entry: str, step: Step) -> str:

@@ -205,5 +205,6 @@ def show_undo(session: Session) -> None:
         show(f"{session.host.name}: there is no run to undo")
         return
     lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
-    lines += [f"  - {entry.what}" for entry in reversed(session.undoing.entries) if not entry.undone]
+    left = [entry for entry in reversed(session.undoing.entries) if not entry.undone]
+    lines += [f"  - {entry.what}" + " (put back unless confirmed)" * entry.armed for entry in left]
     show("\n".join(clean(line) for line in lines))

@@ -136,7 +136,7 @@ class Session:
         except transport.Unreachable as error:
             self.errors.append(f"{step.name}: {error}; what was begun on the host goes on there, run again to see")
             if step.armed:
-                self._await_revert(step)
+                self._await_revert(self.run["id"], step.name)
             return False
         outcomes = compiled.outcomes(lines)
         told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
@@ -152,33 +152,39 @@ class Session:
 
     def _made_to_last(self, step: Step, sessions: frozenset[str]) -> bool:
         """Confirm an armed step over a fresh connection; where there is none, wait until the host took it back."""
-        script, nonce = journal.confirm_script(self.run["id"], step.name)
+        return bool(self._confirmed(step.name, self.run["id"], journal.confirm_script(self.run["id"]), sessions))
+
+    def _confirmed(
+        self, name: str, run: str, script: tuple[str, str], sessions: frozenset[str]
+    ) -> dict[str, journal.Outcome]:
+        """What the host said to `script`, which confirms what is armed, over a fresh connection; {} where that could
+        not be, and the host has taken it back."""
         try:
             self.reconnect()
-            await_login(self.host, sessions, LOGIN_SECONDS, lambda text: self.host.log(f"{step.name}: {text}"))
-            said = journal.parse_answer(transport.execute(self.host, script, SURVEY_SECONDS), nonce)
+            await_login(self.host, sessions, LOGIN_SECONDS, lambda text: self.host.log(f"{name}: {text}"))
+            said = journal.parse_answer(transport.execute(self.host, script[0], STEP_SECONDS), script[1])
         except transport.Unreachable as error:
-            self.errors.append(f"{step.name}: could not be confirmed over a fresh connection ({error})")
-            self._await_revert(step)
-            return False
-        outcome = said.get("1", journal.Outcome("1", "the host did not say"))
-        if outcome.error:
-            self.errors.append(f"{step.name}: could not be confirmed: {outcome.error}")
-            self._await_revert(step)
-        return not outcome.error
+            self.errors.append(f"{name}: could not be confirmed over a fresh connection ({error})")
+            self._await_revert(run, name)
+            return {}
+        if why := said.get(journal.CONFIRMED, journal.Outcome("", "the host did not say")).error:
+            self.errors.append(f"{name}: could not be confirmed: {why}")
+            self._await_revert(run, name)
+            return {}
+        return said
 
-    def _await_revert(self, step: Step) -> None:
+    def _await_revert(self, run: str, name: str) -> None:
         """Until the host says that nothing is armed any more, or should long have."""
-        script, nonce = journal.armed_script(self.run["id"])
-        self.host.log(f"{step.name}: the host takes it back within {journal.ARMED_SECONDS} s; waiting for it")
+        script, nonce = journal.armed_script(run)
+        self.host.log(f"{name}: the host takes it back within {journal.ARMED_SECONDS} s; waiting for it")
         deadline = monotonic() + journal.ARMED_SECONDS + 60
         while monotonic() < deadline:
             sleep(5)
             with contextlib.suppress(transport.Unreachable):
                 self.reconnect()
                 said = journal.parse_answer(transport.execute(self.host, script, SURVEY_SECONDS), nonce)
-                if "1" in said and said["1"].error:
-                    self.errors.append(f"{step.name}: the host has taken it back by itself")
+                if ended := said.get(journal.WAITS, journal.Outcome("", "")).error:
+                    self.errors.append(f"{name}: {ended}")
                     return
 
     def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
@@ -232,17 +238,11 @@ class Session:
     def undo(self) -> None:
         """Undo the chosen run on the host, last change first."""
         assert self.undoing is not None
-        script, nonce = journal.undo_script(self.undoing.run)
-        try:
-            lines = transport.execute(self.host, script, STEP_SECONDS)
-        except transport.Unreachable as error:
-            self.errors.append(f"undo: {error}")
-            return
-        said = journal.parse_answer(lines, nonce)
+        said = self._undone(self.undoing)
         for entry in reversed(self.undoing.entries):
             if entry.undone:
                 continue
-            outcome = said.get(entry.id, said.get("0", journal.Outcome(entry.id, "not reached")))
+            outcome = said.get(entry.id, said.get(journal.UNOPENED, journal.Outcome(entry.id, "not reached")))
             if outcome.error:
                 self.errors.append(f"undo of {entry.what}: {outcome.error}")
                 continue
@@ -253,6 +253,28 @@ class Session:
                 "journal": f"{self.undoing.run}/{entry.id}",
             }
             self.done.append(row | ({"path": entry.path} if entry.path else {}))
+
+    def _undone(self, past: Journal) -> dict[str, journal.Outcome]:
+        """The outcome per entry, as far as it came: what could cut us off is confirmed before the rest is undone."""
+        armed = {entry.id for entry in past.entries if entry.armed and not entry.undone}
+        sessions = logins(self.host) if armed else frozenset()
+        text, nonce = journal.undo_script(past.run)
+        try:
+            said = journal.parse_answer(transport.execute(self.host, text, STEP_SECONDS), nonce)
+        except transport.Unreachable as error:
+            self.errors.append(f"undo: {error}")
+            if armed:
+                self._await_revert(past.run, "undo")
+            return {}
+        while waits := said.pop(journal.WAITS, None):
+            script = journal.undo_script(past.run, confirm=True)
+            more = {} if waits.error else self._confirmed("undo", past.run, script, sessions)
+            if not more:
+                back = {entry for entry in armed if entry in said and not said[entry].error}
+                return said | {entry: journal.Outcome(entry, "the host has put it back") for entry in back}
+            armed -= said.keys()
+            said |= more
+        return said
 
     def reconnect(self) -> None:
         """A fresh connection; Unreachable where there is none."""

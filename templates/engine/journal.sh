@@ -7,7 +7,9 @@
 #     written          sha256 of what we wrote; `asked` what was to be installed, `packages` what that added
 #     undo             sh: takes a live change back; `activate`: sh: makes the restored file live
 #     done             the change was made
-#   $J/armed           these changes wait to be confirmed over a fresh connection, or the host takes them back
+#     armed            it could have cut us off: its subject; `do` a live change, `replaced` a file, for an undo taken back
+#   $J/armed           these changes wait to be confirmed over a fresh connection, or the host takes them back: their
+#                      subject, and of an undo the entries, last first
 #   $J/taking          it does so just now; whoever moves `armed` away decides, the confirmation or the timer
 #
 # Speaks on stdout in lines "@NONCE ok ID", "@NONCE fail ID WHY": nothing else there is believed.
@@ -40,6 +42,7 @@ open_journal() { # RUN JSON: one run at a time changes a host
 
 entry() { # ID JSON UNDO ACTIVATE: the entry's directory is $E; it is not complete before `seal`
   E=$J/$1; gone "$E.new" && mkdir "$E.new" || return 1
+  if [ -e "$J/armed" ]; then cp -- "$J/armed" "$E.new/armed" || return 1; fi
   printf '%s\n' "$2" >"$E.new/entry.json" && printf '%s\n' "$3" >"$E.new/undo" && printf '%s\n' "$4" >"$E.new/activate"
 }
 
@@ -99,7 +102,9 @@ finish() { # ID ACTIVATE: make a file live, or put the old one back
 }
 
 run_command() { # ID JSON SCRIPT UNDO
-  if ! why=$( { entry "$1" "$2" "$4" "" && seal; } 2>&1); then fail "$1" "the journal cannot be written, so nothing was done: $why"; return 1; fi
+  if ! why=$( { entry "$1" "$2" "$4" "" && printf '%s\n' "$3" >"$E.new/do" && seal; } 2>&1); then
+    fail "$1" "the journal cannot be written, so nothing was done: $why"; return 1
+  fi
   if ! why=$(sh -c "$3" 2>&1 </dev/null); then
     undo "$J/$1" >/dev/null 2>&1; fail "$1" "$why"; return 1
   fi
@@ -141,7 +146,9 @@ undo() { # ENTRY: what is there now is kept beside the original, so that an undo
   [ -e "$1/undone" ] && return 0
   if [ -e "$1/path" ]; then
     IFS= read -r path <"$1/path"; beside "$path"
-    if [ -e "$path" ] && [ ! -d "$path" ]; then cp -a -- "$path" "$1/replaced"; fi
+    if [ -e "$path" ] && [ ! -d "$path" ]; then
+      { cp -a -- "$path" "$1/replaced.new" && mv -f -- "$1/replaced.new" "$1/replaced"; } || [ ! -e "$J/armed" ] || return 1
+    fi
     if [ -e "$1/original" ]; then
       gone "$new" && cp -a -- "$1/original" "$new" && sync "$new" && replace "$path"
     elif [ -e "$1/absent" ]; then
@@ -151,10 +158,27 @@ undo() { # ENTRY: what is there now is kept beside the original, so that an undo
   # An installation that was cut off: what was asked for is known, what came with it is not, and stays.
   [ ! -e "$1/asked" ] || [ -e "$1/packages" ] || comm -13 "$1/before" "$1/asked" >"$1/packages"
   if [ -e "$1/packages" ]; then remove_packages "$1/packages" || return 1; fi
-  for hook in undo activate; do
-    if [ -n "$(cat "$1/$hook" 2>/dev/null)" ]; then sh "$1/$hook" </dev/null || return 1; fi
-  done
+  hooks "$1" undo activate || return 1
   : >"$1/undone"; sync "$1"
+}
+
+hooks() { # ENTRY NAME...
+  at=$1; shift
+  for hook; do
+    if [ -n "$(cat "$at/$hook" 2>/dev/null)" ]; then sh "$at/$hook" </dev/null || return 1; fi
+  done
+}
+
+redo() { # ENTRY: what its undo took away; the same once more where power was lost in the middle
+  if [ -e "$1/path" ]; then
+    IFS= read -r path <"$1/path"; beside "$path"
+    if [ -e "$1/replaced" ]; then
+      mkdir -p -m 0755 -- "$folder" && gone "$new" && cp -a -- "$1/replaced" "$new" && sync "$new" && replace "$path"
+    elif [ -e "$1/undone" ]; then rm -f -- "$path"
+    fi || return 1
+  fi
+  hooks "$1" do activate || return 1
+  rm -f "$1/undone" "$1/replaced"; sync "$1"
 }
 
 wait_healthy() { # HEALTHY SECONDS
@@ -188,11 +212,20 @@ activate_service() { # ID SERVICE ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...
   return 1
 }
 
-undo_run() { # the whole run $J, last change first
+undo_run() { # the whole run $J, last change first. Behind what was armed it ends (`ok 2`), until that is confirmed
+  waits=
   for e in $(ls -r "$J" | grep -E '^[0-9]{4}$'); do
     [ -e "$J/$e/undone" ] && continue
+    of=; [ ! -e "$J/$e/armed" ] || read -r of <"$J/$e/armed"
+    [ -z "$waits" ] || [ "$of" = "$waits" ] || break
+    if [ -n "$of" ]; then
+      [ -n "$waits" ] || arm_undo "$e" "$of" || return 1
+      waits=$of; echo "$e" >>"$J/armed"; sync "$J/armed"
+    fi
     if why=$(undo "$J/$e" 2>&1); then ok "$e"; else fail "$e" "$why"; fi
+    [ -z "$waits" ] || hold "$e" redo || { fail 2 "put back"; return 1; }
   done
+  if [ -n "$waits" ]; then ok 2; return; fi
   if ls "$J"/[0-9]*/entry.json >/dev/null 2>&1 && [ -z "$(for e in "$J"/[0-9][0-9][0-9][0-9]; do [ -e "$e/undone" ] || echo left; done)" ]; then
     : >"$J/undone"
   fi
@@ -204,9 +237,12 @@ undo_run() { # the whole run $J, last change first
 
 lock_if_we_can() { command -v flock >/dev/null 2>&1 && mkdir -p /run/lock && exec 9>/run/lock/hullproof && flock -w "$1" 9; }
 
-arm() { # RUN ENTRY SECONDS <the script that reverts, base64
+arm() { # RUN ENTRY SECONDS SUBJECT <the script that reverts, base64
+  for other in "$BASE"/*/armed; do
+    [ ! -e "$other" ] || { fail "$2" "a change waits to be confirmed, so nothing was changed: run again in two minutes, or \`systemctl start hullproof-revert\`"; return 1; }
+  done
   if ! why=$( { command -v systemd-run && base64 -d >"$STATE/revert.sh.new" && mv "$STATE/revert.sh.new" "$STATE/revert.sh" &&
-      printf '%s\n' "$2" >"$J/armed" && sync "$STATE/revert.sh" "$J/armed" &&
+      printf '%s\n' "$4" >"$J/armed" && sync "$STATE/revert.sh" "$J/armed" &&
       systemd-run --quiet --collect --unit="hullproof-revert-$1" --on-active="$3" --timer-property=AccuracySec=1s \
         /bin/sh "$STATE/revert.sh" && at_boot; } 2>&1); then
     disarm "$1"; fail "$2" "no timer could be set that takes it back, so nothing was changed: $why"; return 1
@@ -227,11 +263,11 @@ disarm() { # RUN
   systemctl stop "hullproof-revert-$1.timer" 2>/dev/null; sync "$J"
 }
 
-hold() { # ENTRY, an armed change just made. The clock is for those who confirm: slow work winds it up again.
+hold() { # ENTRY, an armed change just made, or with `redo` its undo. The clock is for those who confirm: slow work winds it up again.
   if [ ! -e "$J/armed" ]; then
     fail "$1" "it took too long: meanwhile the host took the step back"
     until [ ! -e "$J/taking" ]; do sleep 1; done
-    rm -f "$J/$1/undone"; undo "$J/$1" >/dev/null 2>&1 # that was under way while it was undone
+    "${2:-undo_anew}" "$J/$1" >/dev/null 2>&1 # what was under way while it was taken back
     return 1
   fi
   now=$(date +%s); held=${held:-$(stat -c %Y "$J/armed")}
@@ -240,6 +276,8 @@ hold() { # ENTRY, an armed change just made. The clock is for those who confirm:
   why=$(systemctl restart "hullproof-revert-${J##*/}.timer" 2>&1) || { fail "$1" "the timer could not be set anew: $why"; return 1; }
 }
 
+undo_anew() { rm -f "$1/undone"; undo "$1"; }
+
 take_back() { # ENTRY: this one and all after it, last first
   for e in $(ls -r "$J" | grep -E '^[0-9]{4}$'); do
     [ "$e" -ge "$1" ] || continue
@@ -247,11 +285,17 @@ take_back() { # ENTRY: this one and all after it, last first
   done
 }
 
-revert() { # RUN ENTRY SUBJECT: the host itself, when nobody confirmed
+put_again() { # what an undo had taken away, first change first
+  for e in $(sed 1d "$J/taking" | sort); do redo "$J/$e" || :; done
+}
+
+revert() { # RUN [ENTRY]: the host itself, when nobody confirmed; without an entry it was an undo
   J=$BASE/$1; lock_if_we_can 60
   [ -e "$J/taking" ] || mv "$J/armed" "$J/taking" 2>/dev/null || return 0 # there already: power was lost in the middle
-  take_back "$2"
-  printf '%s %s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" >"$STATE/reverted.new" && mv "$STATE/reverted.new" "$STATE/reverted-$3"
+  read -r subject <"$J/taking"
+  if [ -n "$2" ]; then take_back "$2"; what=; else put_again; what=' undo'; fi
+  printf '%s %s%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$what" >"$STATE/reverted.new" &&
+    mv "$STATE/reverted.new" "$STATE/reverted-$subject"
   disarm "$1"
 }
 
@@ -260,11 +304,16 @@ revert_now() { # RUN ENTRY: a change of the step failed, and half a network is n
   take_back "$2" >/dev/null 2>&1; disarm "$1"
 }
 
-confirm_armed() { # RUN SUBJECT
+confirm_armed() { # RUN
   J=$BASE/$1; lock_if_we_can 20
   if [ -e "$J/taking" ]; then fail 1 "the host is taking it back just now"; return 1; fi
   if ! mv "$J/armed" "$J/kept" 2>/dev/null; then fail 1 "the host had taken it back already"; return 1; fi
-  disarm "$1"; rm -f "$STATE/reverted-$2"; ok 1
+  read -r subject <"$J/kept"; disarm "$1"; rm -f "$STATE/reverted-$subject"; ok 1
 }
 
-still_armed() { if [ -e "$BASE/$1/armed" ] || [ -e "$BASE/$1/taking" ]; then ok 1; else fail 1 "not armed"; fi; }
+still_armed() { # RUN
+  if [ -e "$BASE/$1/armed" ] || [ -e "$BASE/$1/taking" ]; then ok 2
+  elif grep -qs "^$1 " "$STATE"/reverted-*; then fail 2 "the host has taken it back by itself"
+  else fail 2 "nothing waits there: it had not begun, or was confirmed; see by a drift run"
+  fi
+}

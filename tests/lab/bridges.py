@@ -48,6 +48,23 @@ def assert_all_pass(vm: Vm, switch: str = "linux") -> None:
     vm.ssh("iptables -P FORWARD DROP")  # as Docker sets it: what is allowed is to pass all the same
 
 
+def with_late(vm: Vm) -> Path:
+    """The policy with one network more, whose bridge nobody has made by hand."""
+    late = vm.folder / "late.yml"
+    late.write_text(POLICY.read_text().replace("  networks:\n", "  networks:\n    late: {bridge: br-late}\n"))
+    return late
+
+
+def cut_when(vm: Vm, action: str, more: str = ":") -> None:
+    """Something on the host that nobody foresaw: as br-late comes (`add`) or goes (`remove`), SSH takes no new
+    connection, and `more` is run, until the bridge does the contrary."""
+    vm.put(HERE / "bridges_cut.sh", "/usr/local/sbin/lab-cut")
+    verbs = {"add": "mend", "remove": "mend"} | {action: "cut"}
+    match = 'SUBSYSTEM=="net", KERNEL=="br-late", ACTION=="{}", RUN+="/bin/sh /usr/local/sbin/lab-cut {}"'
+    rules = "\n".join(match.format(*pair) for pair in verbs.items())
+    vm.ssh(f"echo '{more}' >/etc/lab-cut; echo '{rules}' >/etc/udev/rules.d/99-lab.rules; udevadm control --reload")
+
+
 def engine(vm: Vm, network: str = "bridge", tool: str = "docker") -> set[str]:
     """What a real container reaches and is reached by; `world` stands for all that lies outside of the host."""
     vm.ssh(

@@ -14,15 +14,15 @@ import pytest
 from tests.lab import Vm
 from tests.lab.bridges import (
     ACCEPT,
-    HERE,
-    POLICY,
     USE,
     assert_all_pass,
     assert_apart,
     assert_declared,
     bridges,
+    cut_when,
     engine,
     script,
+    with_late,
 )
 from tests.lab.drive import Result, executions, finish, run, start
 
@@ -105,18 +105,9 @@ def test_drift_is_named_and_put_right(vm: Vm) -> None:
 
 
 def cut_off(vm: Vm, more: str = ":") -> Path:
-    """Something on the host that nobody foresaw: as soon as the bridge br-late is there, SSH takes no new connection.
-    The policy that makes that bridge."""
-    vm.put(HERE / "bridges_cut.sh", "/usr/local/sbin/lab-cut")
-    rule = 'SUBSYSTEM=="net", KERNEL=="br-late", RUN+="/bin/sh /usr/local/sbin/lab-cut $env{ACTION}"'
-    vm.ssh(f"echo '{more}' >/etc/lab-cut; echo '{rule}' >/etc/udev/rules.d/99-lab.rules; udevadm control --reload")
+    """As soon as the bridge br-late is there, SSH takes no new connection. The policy that makes that bridge."""
+    cut_when(vm, "add", more)
     return with_late(vm)
-
-
-def with_late(vm: Vm) -> Path:
-    late = vm.folder / "late.yml"
-    late.write_text(POLICY.read_text().replace("  networks:\n", "  networks:\n    late: {bridge: br-late}\n"))
-    return late
 
 
 def assert_taken_back(vm: Vm, found: Result) -> None:

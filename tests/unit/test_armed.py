@@ -50,12 +50,12 @@ class Host:
         self.sh((self.root / "state" / "revert.sh").read_text())
 
     def confirm(self) -> str:
-        script, nonce = journal.confirm_script(ID, "test")
-        return parse_answer(self.sh(script), nonce)["1"].error
+        script, nonce = journal.confirm_script(ID)
+        return parse_answer(self.sh(script), nonce)[journal.CONFIRMED].error
 
     def armed(self) -> bool:
         script, nonce = journal.armed_script(ID)
-        return not parse_answer(self.sh(script), nonce)["1"].error
+        return not parse_answer(self.sh(script), nonce)[journal.WAITS].error
 
 
 @pytest.fixture

@@ -116,6 +116,13 @@ def test_a_change_taken_back_is_forgotten_once_nothing_is_left_to_try() -> None:
     assert forget.script == "rm -f /var/lib/hullproof/reverted-bridges"
 
 
+def test_an_undo_that_was_put_back_is_told_and_holds_nothing_back() -> None:
+    was = Reverted("20260101T000000Z-a1", "2026-01-01T00:02:00Z", "undo")
+    assert "the undo of run 20260101T000000Z-a1 could not" in reason(context(hardened(reverted=was), on()), "reverted")
+    assert plan(context(hardened(reverted=was), on())) == []
+    assert plan(context(replace(swapped("t-a", port=OPEN), reverted=was), on())), "the run stands, and is mended"
+
+
 def test_a_file_that_was_changed_is_written_again() -> None:
     path = "/etc/systemd/network/05-hullproof-web-a.network"
     files = hardened().files | {path: "[Match]\nName=web-a\n"}
