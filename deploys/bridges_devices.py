@@ -81,10 +81,11 @@ def moves(rules: BridgesRules, reading: BridgesReading, networks: NetworksReadin
             if device := reading.device(port.name):
                 yield from _port(port, device)
         if bridge.vlans:
-            yield from _tags(bridge.name, "self", tuple(Tag(v, False) for v in bridge.vlans), networks, bool(there))
+            own = tuple(Tag(v, False) for v in bridge.vlans)
+            yield from _tags(bridge.name, "self", own, networks, there, bool(there))
             for port in ports:
                 if device := reading.device(port.name):
-                    yield from _tags(port.name, "master", port.tags, networks, device.master == bridge.name)
+                    yield from _tags(port.name, "master", port.tags, networks, there, device.master == bridge.name)
             if there and not there.vlan_filtering:
                 yield Move(f"{bridge.name} does not filter VLANs",
                            f"ip link set {bridge.name} type bridge vlan_filtering 1",
@@ -130,7 +131,8 @@ def _port(port: WantedPort, device: Device) -> Iterator[Move]:
                    mends=port.isolated and device.master == port.bridge)  # fmt: skip
 
 
-def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksReading, here: bool) -> Iterator[Move]:
+def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksReading, bridge: Device | None,
+          here: bool) -> Iterator[Move]:  # fmt: skip
     """VLAN memberships; a device that is not on the bridge yet has none."""
     found = {vlan: row for row in known(networks.memberships) if row.device == device and here
              for vlan in range(row.id, row.last + 1)}  # fmt: skip
@@ -141,9 +143,12 @@ def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksRead
             add = _vlan("add", device, tag.id, tag.untagged, where)
             yield Move(says, add, _back(device, tag.id, row, where))
     for vlan, row in found.items():
-        # It may have gone already, with the bridge's default PVID.
+        # The bridge's default PVID comes and goes with that setting. One that was added by name systemd-networkd 257
+        # would remember, and give back to the device the next time that it configures it.
         drop = f"{_vlan('del', device, vlan, False, where)} 2>/dev/null || :"
-        yield Move(f"{device} is a member of VLAN {vlan}", drop, _back(device, vlan, row, where), mends=True)
+        by_default = bridge is not None and vlan == bridge.default_pvid and row.pvid and row.untagged
+        back = ":" if by_default else _back(device, vlan, row, where)
+        yield Move(f"{device} is a member of VLAN {vlan}", drop, back, mends=True)
 
 
 def _vlan(verb: str, device: str, vlan: int, untagged: bool, where: str, pvid: bool | None = None) -> str:

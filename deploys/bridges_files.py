@@ -76,7 +76,7 @@ def _networkd(bridge: WantedBridge) -> Iterator[tuple[str, str]]:
     for device, addresses in {bridge.name: (), **bridge.addresses}.items():
         own = device == bridge.name
         vlans: Options = [("VLAN", name) for name in bridge.vlan_devices] if own else []
-        tags = [("BridgeVLAN", _tagged(vlan)) for vlan in bridge.vlans] if own else []
+        tags = [("BridgeVLAN", [("VLAN", str(vlan))]) for vlan in bridge.vlans] if own else []
         yield f"{device}.network", _ini(*_match(device), ("Network", HOST_SIDE + vlans), *_static(addresses), *tags)
     for device, vlan in bridge.vlan_devices.items():
         yield f"{device}.netdev", _ini(("NetDev", [("Name", device), ("Kind", "vlan")]), ("VLAN", [("Id", str(vlan))]))
@@ -98,16 +98,8 @@ def _networkd_port(port: WantedPort) -> Iterator[tuple[str, Options]]:
     yield "Network", [("Bridge", port.bridge), ("LinkLocalAddressing", "no"), ("IPv6AcceptRA", "no")]
     yield "Bridge", [("Isolated", "yes" if port.isolated else "no")]
     for tag in port.tags:
-        yield "BridgeVLAN", _untagged(tag.id) if tag.untagged else _tagged(tag.id)
-
-
-def _untagged(vlan: int) -> Options:
-    return [("VLAN", str(vlan)), ("PVID", str(vlan)), ("EgressUntagged", str(vlan))]
-
-
-def _tagged(vlan: int) -> Options:
-    """No PVID: unasked, newer ones give a device back the one that they remember of it. Older ones warn, and go on."""
-    return [("VLAN", str(vlan)), ("PVID", "no")]
+        untagged: Options = [("PVID", str(tag.id)), ("EgressUntagged", str(tag.id))] if tag.untagged else []
+        yield "BridgeVLAN", [("VLAN", str(tag.id)), *untagged]
 
 
 # ------------------------------------------------------------------------------------------------ ifupdown
