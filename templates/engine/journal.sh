@@ -169,7 +169,8 @@ hooks() { # ENTRY NAME...
   done
 }
 
-redo() { # ENTRY: what its undo took away; the same once more where power was lost in the middle
+redo() { # ENTRY: what its undo took away; the same once more where power was lost in the middle. It stands again also
+  # where not all of it could be made live: at boot some of it is not there yet, and its files bring the rest.
   if [ -e "$1/path" ]; then
     IFS= read -r path <"$1/path"; beside "$path"
     if [ -e "$1/replaced" ]; then
@@ -177,7 +178,7 @@ redo() { # ENTRY: what its undo took away; the same once more where power was lo
     elif [ -e "$1/undone" ]; then rm -f -- "$path"
     fi || return 1
   fi
-  hooks "$1" do activate || return 1
+  hooks "$1" do; hooks "$1" activate
   rm -f "$1/undone" "$1/replaced"; sync "$1"
 }
 

@@ -73,6 +73,20 @@ def test_an_undo_that_nobody_confirms_is_put_back_and_can_be_made_again(host: Ho
     assert not (host.root / "state" / "reverted-test").exists()
 
 
+def test_what_cannot_be_made_live_again_stands_all_the_same(host: Host) -> None:
+    """At boot, where not all devices are there yet: a later undo is to take away what files have made meanwhile."""
+    there_yet, at = host.root / "there-yet", host.root / "live"
+    there_yet.touch()
+    go = Command("test", "go", script=f"test -e {there_yet} && echo 1 >{at}", undo=f"rm -f {at}", armed=True)
+    confirmed(host, go)
+    undo(host)
+    there_yet.unlink()
+    host.timer()
+    at.write_text("by its file\n")
+    assert list(undo(host)) == ["0002", journal.WAITS]
+    assert there(host) == ["first"]
+
+
 def test_an_undo_that_outlives_the_clock_is_put_back_too(host: Host) -> None:
     revert = f"sed 's,PATH=,&{host.root}/bin:,' {host.root}/state/revert.sh | sh"
     at = host.root / "live"
