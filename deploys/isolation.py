@@ -32,6 +32,17 @@ def _service(text: str) -> str:
 HostService = Annotated[str, AfterValidator(_service)]
 # An address is a container's own where the host would answer it by the bridge that it came in by. As nft prints it.
 FROM_OWN = ["ip saddr 0.0.0.0 udp dport 67 accept", "ip6 saddr :: accept", "fib saddr . iif oif missing drop"]
+# A frame is its port's own where it names what that was given. Without an address one asks by 0.0.0.0 and ::, and
+# link-local ones, which nobody speaks to over a bridge but routers, are anybody's.
+AS_ITSELF = [
+    "iifname . ether saddr != @macs drop",
+    "iifname . arp saddr ether != @macs drop",
+    "arp saddr ip != 0.0.0.0 iifname . arp saddr ip != @four drop",
+    "ip saddr 0.0.0.0 udp dport 67 accept",
+    "iifname . ip saddr != @four drop",
+    "ip6 saddr != { ::, fe80::/10 } iifname . ip6 saddr != @six drop",
+    "icmpv6 type nd-neighbor-advert @th,64,16 & 0xffc0 != 0xfe80 iifname . @th,64,128 != @targets drop",
+]
 
 
 def to_host(services: Iterable[str]) -> list[str]:
@@ -61,7 +72,7 @@ class NetworksRules(Rules):
         "What is published is no service of the host's, but where Docker's userland proxy serves it",
     )
     antispoof: Literal[True] | None = Field(
-        None, description="true: packets from addresses that are not the network's are dropped"
+        None, description="true: what a container sends from a MAC or IP address that is not its own is dropped"
     )
     br_netfilter: bool | None = Field(None, description="true: bridged frames meet iptables, now and after a reboot")
     guarded_forwarding: Literal[True] | None = Field(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from deploys import forwarding, networks_host
+from deploys import forwarding, networks_host, networks_ports
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, Subject, WriteFile
 from deploys.engine.control import (
@@ -45,6 +45,7 @@ from facts.kernel import Kernel
 from facts.networks import (
     LATER_FILE,
     MODULES_FILE,
+    PORTS_FILE,
     RULES_FILE,
     SYSCTL_FILE,
     UNIT,
@@ -135,9 +136,9 @@ CONTROLS = (
     ),
     Control(
         id="networks.antispoof",
-        title="Containers send from their own network's addresses alone",
+        title="Containers send from their own MAC and IP addresses alone",
         severity=Severity.LOW,
-        why="CAP_NET_RAW, which Docker gives, forges any address: a container speaks for others, and hides.",
+        why="CAP_NET_RAW, which Docker gives, forges any address: a container hears what is for others, and hides.",
         check=networks_host.check_antispoof,
         references=("NIST-800-190-4.4.2", "CIS-Debian12-3.3.7"),
     ),
@@ -231,6 +232,8 @@ def _guard(context: Context) -> Iterator[Change]:
     parted = [n for n in networks if n not in held and open_to_ip(n, docker, reading)] if rules.icc is False else []
     closed = [network for network in using if network not in served] + networks_host.losing(rules, docker, reading)
     told = [_who(parted), networks_host.who(rules, closed)]
+    if rules.antispoof and not reading.ports:
+        told.append(networks_ports.movers(rules, docker))
     text = rules_text(
         rules,
         {network.bridge: network not in held for network in networks if network.bridge in sound},
@@ -238,6 +241,7 @@ def _guard(context: Context) -> Iterator[Change]:
         _spared(rules, docker),
     )
     awry = any(networks_host.awry(network, rules, reading) for network in networks if network not in served)
+    yield from networks_ports.plan_ports(rules, reading)
     yield from _tables(reading, text, rules.cover == "all", awry, "; ".join(filter(None, told)))
 
 
@@ -315,7 +319,7 @@ def _said(apart: Iterable[str], table: Mapping[str, Sequence[str]]) -> Iterator[
     if closed := networks_host.HOST.led(table):
         yield f"close the host's own services to {_list(closed)}"
     if bound := networks_host.SPOOF.led(table):
-        yield f"drop what comes from other addresses on {_list(bound)}"
+        yield f"drop what containers send from addresses that are not their own on {_list(bound)}"
 
 
 def rules_text(rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[str, bool],
@@ -332,7 +336,7 @@ def rules_text(rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[
 
 
 # They run again after an undo, when the file is what it was before: gone, or an older one of ours.
-LOAD = f"""if [ -e {RULES_FILE} ]; then nft -f {RULES_FILE}; else
+LOAD = f"""if [ -e {RULES_FILE} ]; then nft -f {RULES_FILE} && {{ [ ! -e {PORTS_FILE} ] || sh {PORTS_FILE}; }}; else
   for family in bridge inet; do nft delete table $family hullproof 2>/dev/null || :; done
 fi"""
 # `enable` has systemd read its units anew.

@@ -1,5 +1,5 @@
-"""What containers reach of the host's own services, and from which addresses they send: the rules in our inet table,
-and whether the kernel has them."""
+"""What containers reach of the host's own services, and as whom they send: the rules in our tables, and whether the
+kernel has them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,23 @@ from ipaddress import ip_address
 
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
-from deploys.isolation import FROM_OWN, SERVICES, NetworksRules, closes_later, covered, covers, made_later, to_host
+from deploys.isolation import (
+    AS_ITSELF,
+    FROM_OWN,
+    SERVICES,
+    NetworksRules,
+    closes_later,
+    covered,
+    covers,
+    made_later,
+    to_host,
+)
+from deploys.networks_ports import lacking, unknown_ports
 from facts.docker import Docker, DockerReading, Network
 from facts.networks import RULES_FILE, Networks, NetworksReading, chains
 from facts.reading import Unknown, known
 from facts.survey import Survey
 
-LATER = "iifname . iifname @later goto "
 Table = Mapping[str, Sequence[str]]  # the rules of each chain, as nft prints them
 
 
@@ -32,30 +42,48 @@ class Way:
     cuts: bool  # running containers may live by what it closes
     why: str
     wrong: str  # on a network …
+    by_port: bool = False  # in the bridge table, for ports whose addresses are known; else in the inet one
 
     def asked(self, rules: NetworksRules) -> bool:
         return getattr(rules, self.key) is not None
 
+    def leading(self, bridge: str) -> str:
+        return f'meta ibrname "{bridge}" {self._goto}' if self.by_port else f'iifname "{bridge}" {self._goto}'
+
+    @property
+    def leading_later(self) -> str:
+        return f"{'meta ibrname @later' if self.by_port else 'iifname . iifname @later'} {self._goto}"
+
+    @property
+    def _goto(self) -> str:
+        return f"iifname @known goto {self.chain}" if self.by_port else f"goto {self.chain}"
+
+    def sparing(self, bridge: str) -> str:
+        return f'{"meta ibrname" if self.by_port else "iifname"} "{bridge}" accept'
+
     def led(self, table: Table) -> list[str]:
         """The bridges from where the base chain leads to it."""
-        lines = "\n".join(table.get(self.base, ()))
-        return re.findall(rf'^iifname "([^"]+)" goto {self.chain}$', lines, re.MULTILINE)
+        names = (re.search('"(.+)"', row) for row in table.get(self.base, ()) if self._goto in row)
+        return [name[1] for name in names if name]
 
     def leads(self, table: Table, bridge: str, later: Iterable[str]) -> bool:
         found = table.get(self.base, ())
-        made_later = bridge in later and LATER + self.chain in found
-        return f'iifname "{bridge}" accept' not in found and (bridge in self.led(table) or made_later)
+        made_later = bridge in later and self.leading_later in found
+        return self.sparing(bridge) not in found and (self.leading(bridge) in found or made_later)
 
     def against(self, table: Table, rules: NetworksRules) -> str:
         """What keeps our chains from being what the policy asks for, whatever the bridge; "" for nothing."""
         if self.chain not in table:
             return "no rule of ours asks"
-        ours = re.compile(rf'iifname "[^"]+" (goto {self.chain}|accept)|{re.escape(LATER + self.chain)}')
-        if strange := [row for row in table.get(self.base, ()) if not ours.fullmatch(row)]:
+        if strange := [row for row in table.get(self.base, ()) if not self._ours(row)]:
             return f"the rule `{strange[0]}` in our table is not ours"
         if list(table[self.chain]) != self.rows(rules):
             return f"our rules are not as the policy says: {'; '.join(table[self.chain]) or 'there are none'}"
         return ""
+
+    def _ours(self, row: str) -> bool:
+        name = re.search('"([^"]+)"', row)
+        return row in ((self.leading(name[1]), self.sparing(name[1])) if name else (self.leading_later,))
 
 
 HOST = Way("host_services", "input", "input priority -1", "to-host",
@@ -65,7 +93,10 @@ HOST = Way("host_services", "input", "input priority -1", "to-host",
 SPOOF = Way("antispoof", "prerouting", "prerouting priority -300", "from-own", lambda _: FROM_OWN, False,
             "Nor from an address that the host would not answer by the bridge that it came in by.",
             "containers may send from addresses that are not the network's")  # fmt: skip
-WAYS = (HOST, SPOOF)
+PORTS = Way("antispoof", "ports", "prerouting priority -300", "as-itself", lambda _: AS_ITSELF, False,
+            "Nor as a neighbour, which neither ARP nor the bridge would tell from it.",
+            "containers may send as their neighbours", by_port=True)  # fmt: skip
+WAYS = (HOST, SPOOF, PORTS)
 
 
 def rendered(rules: NetworksRules, closed: Mapping[str, bool], spared: list[str]) -> list[dict[str, object]]:
@@ -89,14 +120,18 @@ def open_by(way: Way, network: Network, rules: NetworksRules, reading: NetworksR
     table = known(reading.own)
     if why := way.against(table, rules):
         return why
-    return "" if way.leads(table, network.bridge, known(reading.later)) else "no rule of ours asks"
+    if not way.leads(table, network.bridge, known(reading.later)):
+        return "no rule of ours asks"
+    strangers = unknown_ports(network, reading) if way.by_port else []
+    return f"nobody has read whose {', '.join(strangers)} is" if strangers else ""
 
 
 def lasts(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> bool:
     text = known(reading.files.get(RULES_FILE))
     table = chains(text or "")
     led = way.leads(table, network.bridge, _later(network, text, reading))
-    return reading.unit_enabled and not way.against(table, rules) and led
+    there = not way.by_port or not lacking(reading)
+    return reading.unit_enabled and not way.against(table, rules) and led and there
 
 
 def _later(network: Network, text: str | None, reading: NetworksReading) -> tuple[str, ...]:
@@ -106,31 +141,34 @@ def _later(network: Network, text: str | None, reading: NetworksReading) -> tupl
 
 def check_host_services(survey: Survey, policy: Policy) -> Verdict:
     named = ", ".join(policy[NetworksRules].host_services or ()) or "nothing"
-    return _check(HOST, survey, policy, f"containers reach {named} of the host's own services")
+    return _check((HOST,), survey, policy, f"containers reach {named} of the host's own services")
 
 
 def check_antispoof(survey: Survey, policy: Policy) -> Verdict:
-    return _check(SPOOF, survey, policy, "containers send from their network's addresses alone")
+    return _check((SPOOF, PORTS), survey, policy, "containers send as themselves alone")
 
 
-def _check(way: Way, survey: Survey, policy: Policy, right: str) -> Verdict:
+def _check(ways: tuple[Way, ...], survey: Survey, policy: Policy, right: str) -> Verdict:
     rules, docker, reading = policy[NetworksRules], survey[Docker], survey[Networks]
     if not docker.installed:
         return not_applicable("Docker is not installed")
-    if not way.asked(rules):
-        left = not isinstance(reading.own, Unknown) and way.chain in reading.own
+    if not ways[0].asked(rules):
+        left = not isinstance(reading.own, Unknown) and any(way.chain in reading.own for way in ways)
         return failed("left from an earlier policy", None, None, True) if left else not_applicable(
-            f"the policy does not declare networks.{way.key}")  # fmt: skip
+            f"the policy does not declare networks.{ways[0].key}")  # fmt: skip
     networks = covered(rules, docker)
-    live = {network.name: open_by(way, network, rules, reading) for network in networks}
-    disk = {network.name: lasts(way, network, rules, reading) for network in networks}
-    reasons = [*_wrong(way, live, disk), *_beyond(way, rules, docker, reading)]
-    states = {name: not why for name, why in live.items()}
+    disk, states, reasons = {n.name: True for n in networks}, {n.name: True for n in networks}, []
+    for way in ways:
+        live = {network.name: open_by(way, network, rules, reading) for network in networks}
+        kept = {network.name: lasts(way, network, rules, reading) for network in networks}
+        reasons += [*_wrong(way, live, kept), *_beyond(way, rules, docker, reading)]
+        disk = {name: disk[name] and kept[name] for name in disk}
+        states = {name: states[name] and not live[name] for name in states}
     if reasons:
-        return failed("; ".join(reasons), dict.fromkeys(live, True), disk, states)
+        return failed("; ".join(dict.fromkeys(reasons)), dict.fromkeys(disk, True), disk, states)
     if not networks:
         return not_applicable("the policy covers none of the host's networks")
-    return passed(f"{right}, on {', '.join(live)}", dict.fromkeys(live, True), disk, states)
+    return passed(f"{right}, on {', '.join(disk)}", dict.fromkeys(disk, True), disk, states)
 
 
 def _wrong(way: Way, live: Mapping[str, str], disk: Mapping[str, bool]) -> Iterator[str]:

@@ -21,7 +21,11 @@ MODULES_FILE = "/etc/modules-load.d/hullproof-networks.conf"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-networks.conf"
 LATER_FILE = "/etc/udev/rules.d/70-hullproof-networks.rules"
 FORWARD_FILE = "/etc/systemd/system/docker.service.d/zz-hullproof-forward.conf"
-FILES = (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE, LATER_FILE, FORWARD_FILE)
+PORTS_FILE = "/etc/hullproof/ports.sh"
+PORT_UNIT_FILE = "/etc/systemd/system/hullproof-port@.service"
+PORT_RULES_FILE = "/etc/udev/rules.d/71-hullproof-ports.rules"
+FILES = (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE, LATER_FILE, FORWARD_FILE,
+         PORTS_FILE, PORT_UNIT_FILE, PORT_RULES_FILE)  # fmt: skip
 RESOLVERS = "/etc/resolv.conf"
 UNITS = ("systemd-networkd", "NetworkManager", "networking", "firewalld", "ufw", "nftables")
 
@@ -100,7 +104,8 @@ class NetworksReading(Jsonable):
     tables: tuple[str, ...] | Unknown | None  # nft: "inet firewalld"; None: nft is not installed
     guards: tuple[Guard, ...] | Unknown | None  # of nft; None: not installed
     dropped: tuple[str, ...] | Unknown  # bridges whose ports our own nft table keeps apart, live
-    own: dict[str, tuple[str, ...]] | Unknown  # the rules of our own inet table by chain, live; {}: no such table
+    own: dict[str, tuple[str, ...]] | Unknown  # the rules of our own tables by chain, live; {}: no such tables
+    ports: tuple[str, ...] | Unknown  # of bridges: those of which our bridge table knows as whom they may send
     later: tuple[str, ...] | Unknown  # bridges that udev has named in it
     resolvers: tuple[str, ...]  # of /etc/resolv.conf
     files: dict[str, str | Unknown | None]  # our own files' texts
@@ -186,6 +191,7 @@ run netplan ls -d /etc/netplan/*.yaml
             guards=_guards(section.block("tables")),
             dropped=_dropped(section),
             own=own if isinstance(own := _own(section), Unknown) else chains(own),
+            ports=own if isinstance(own, Unknown) else _elements(own, "known"),
             later=own if isinstance(own, Unknown) else tuple(re.findall(r'"([^"]+)" \. "\1"', own)),
             resolvers=_resolvers(section.file(RESOLVERS)),
             files={path: section.file(path) for path in FILES},
@@ -319,10 +325,14 @@ def _dropped(section: Section) -> tuple[str, ...] | Unknown:
     text = section.text("ours")
     if isinstance(text, Unknown):
         return text
-    sets, _, rules = text.partition("hook forward")
-    later = re.search(r"elements = \{([^}]*)\}", sets) if "@later drop" in rules else None
-    named = re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', rules, re.MULTILINE)
-    return (*named, *(re.findall(r'"([^"]+)"', later[1]) if later else ()))
+    named = re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', text, re.MULTILINE)
+    return (*named, *(_elements(text, "later") if "@later drop" in text else ()))
+
+
+def _elements(text: str, name: str) -> tuple[str, ...]:
+    """Of a set of device names in a listing of nft's."""
+    found = re.search(rf"\tset {name} \{{\n\s*type ifname\n(?:\s*elements = \{{([^}}]*)\}}\n)?\s*\}}", text)
+    return tuple(re.findall(r'"([^"]+)"', found[1] or "")) if found else ()
 
 
 def _resolvers(text: str | Unknown | None) -> tuple[str, ...]:
@@ -331,17 +341,19 @@ def _resolvers(text: str | Unknown | None) -> tuple[str, ...]:
 
 
 def _own(section: Section) -> str | Unknown:
-    """Our inet table as nft prints it; "" where there is none."""
-    if "inet" in section.blocks:
-        return section.text("inet")
-    tables = _tables(section.block("tables"))
-    return tables if isinstance(tables, Unknown) else ""
+    """Our tables as nft prints them; "" where there are none."""
+    found = [section.text(name) for name in ("ours", "inet") if name in section.blocks]
+    if not found:
+        tables = _tables(section.block("tables"))
+        return tables if isinstance(tables, Unknown) else ""
+    unknown = next((text for text in found if isinstance(text, Unknown)), None)
+    return unknown or "".join(text for text in found if isinstance(text, str))
 
 
 def chains(text: str) -> dict[str, tuple[str, ...]]:
-    """The rules of `table inet hullproof` by chain, in order; those of the last such table in a file."""
-    table = text.rpartition("table inet hullproof {\n")[2]
-    found = re.findall(r"^\tchain (\S+) \{\n(.*?)^\t\}", table, re.MULTILINE | re.DOTALL)
+    """The rules of our tables by chain, in order; of a name that both have, the inet one's."""
+    text = text.replace("icmpv6 taddr", "@th,64,128")  # nft 1.1 has a name for the place, 1.0.6 has not
+    found = re.findall(r"^\tchain (\S+) \{\n(.*?)^\t\}", text, re.MULTILINE | re.DOTALL)
     rules = {name: [line.strip() for line in body.splitlines()] for name, body in found}
     return {
         name: tuple(line for line in lines if line and not line.startswith("type ")) for name, lines in rules.items()

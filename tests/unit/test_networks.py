@@ -68,6 +68,7 @@ def reading(**more: Any) -> NetworksReading:
         "tables": (),
         "dropped": (),
         "own": {},
+        "ports": (),
         "later": (),
         "resolvers": ("127.0.0.53",),
         "files": dict.fromkeys(FILES),

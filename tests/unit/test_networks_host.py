@@ -8,25 +8,35 @@ from typing import Any
 import pytest
 
 import deploys.networks as subject
-from deploys.engine.change import Blocked, Command, WriteFile
+from deploys.engine.change import Blocked, Command, RemoveFile, WriteFile
 from deploys.engine.control import State
 from deploys.isolation import TEMPLATES, NetworksRules, later_rule
+from deploys.networks_ports import FILES as PORT_FILES
+from deploys.networks_ports import text_of
 from facts.docker import Network
 from facts.networks import (
     LATER_FILE,
+    PORTS_FILE,
     RULES_FILE,
     UNIT,
     UNIT_FILE,
+    Bridge,
     NetworksReading,
+    Port,
     chains,
 )
 from facts.reading import Unknown
 from tests.unit.test_networks import BOTH_BRIDGES, DEFAULT, NONE, SHOP, changes, context, docker, reading, reason, state
+from tests.unit.test_userns import container
 
 GUARD = NetworksRules(host_services=["udp/53"], antispoof=True, cover="all")
 GUARDED = subject.rules_text(GUARD, BOTH_BRIDGES, BOTH_BRIDGES)
 UNIT_TEXT = (TEMPLATES / UNIT).read_text()
-THERE = {**NONE, RULES_FILE: GUARDED, UNIT_FILE: UNIT_TEXT, LATER_FILE: later_rule()}
+PORT_TEXTS = {path: text_of(path) for path in PORT_FILES}
+THERE = {**NONE, RULES_FILE: GUARDED, UNIT_FILE: UNIT_TEXT, LATER_FILE: later_rule(), **PORT_TEXTS}
+PLUGGED = (
+    Bridge("docker0", (Port("veth1", False), Port("veth2", False), Port("eth1", False)), False, False, False, ()),
+)
 IDLE = replace(DEFAULT, containers=())
 
 
@@ -41,7 +51,7 @@ def inserted(chain: str, row: str) -> str:
 @pytest.mark.parametrize(
     ("nets", "host", "services", "forged"),
     [
-        (guarded(), docker(), "containers reach udp/53 of the host's own services", "their network's addresses alone"),
+        (guarded(), docker(), "containers reach udp/53 of the host's own services", "as themselves alone"),
         (reading(), docker(), "no rule of ours asks", "no rule of ours asks"),
         (guarded(GUARDED.replace('"docker0" g', '"x" g')), docker(), "bridge containers reach", "(set on disk, not"),
         (guarded(inserted("input", 'iifname "docker0" accept')), docker(), "no rule of ours asks", "alone"),
@@ -50,6 +60,13 @@ def inserted(chain: str, row: str) -> str:
         (guarded(inserted("from-own", "accept")), docker(), "containers reach udp/53", "the policy says: accept;"),
         (guarded(unit_enabled=False), docker(), "closed now, but nothing on disk", "closed now, but nothing on disk"),
         (guarded(files={**THERE, LATER_FILE: None}), docker(), "made from now on", "made from now on"),
+        (guarded(inserted("as-itself", "accept")), docker(), "containers reach udp/53", "the policy says: accept;"),
+        (guarded(inserted("ports", "accept")), docker(), "containers reach udp/53", "rule `accept` in our table"),
+        (guarded(inserted("ports", 'meta ibrname "docker0" accept')), docker(), "containers reach udp/53",
+         "network bridge containers may send as their neighbours (set on disk, not in force)"),
+        (guarded(files={**THERE, PORTS_FILE: "# old"}), docker(), "containers reach udp/53", "nothing on disk"),
+        (guarded(bridges=PLUGGED, ports=("veth1",)), docker(), "containers reach udp/53", "read whose veth2 is"),
+        (guarded(bridges=PLUGGED, ports=("veth1", "veth2")), docker(), "containers reach udp/53", "as themselves"),
         (guarded(own=Unknown("not root")), docker(), "not root", "not root"),
         (guarded(), docker(networks=()), "covers none", "covers none"),
     ],
@@ -58,7 +75,7 @@ def test_whether_the_host_is_closed_to_containers(nets: Any, host: Any, services
     where = context(nets, host, GUARD)
     for control, words in (("host-services", services), ("antispoof", forged)):
         assert words in reason(where, control)
-        right = words.startswith(("containers reach udp", "their", "alone"))
+        right = words.startswith(("containers reach udp", "as themselves", "alone"))
         want = {"not root": State.UNKNOWN, "covers none": State.NOT_APPLICABLE}.get(words)
         assert state(where, control) is (want or (State.PASS if right else State.FAIL))
 
@@ -82,7 +99,7 @@ def test_running_containers_keep_the_hosts_services_until_that_is_accepted() -> 
     assert 'iifname "br-0123456789ab" accept' in rules.text, "or udev closes it"
     assert 'iifname "br-0123456789ab" goto from-own' in rules.text
     assert "hook forward" not in rules.text, "nobody asked to keep containers apart"
-    assert "close the host's own services to docker0, drop what comes from other" in rules.what
+    assert "close the host's own services to docker0, drop what containers send" in rules.what
     accepted = changes(context(host=host, rules=GUARD, accept="host-services"))
     (rules,) = [change for change in accepted if isinstance(change, WriteFile) and change.path == RULES_FILE]
     assert rules.interrupts == "shop reach none of the host's own services any more but udp/53"
@@ -131,11 +148,25 @@ def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() ->
     fewer = GUARD.model_copy(update={"antispoof": None})
     where = context(guarded(), rules=fewer)
     assert "left from an earlier policy" in reason(where, "antispoof")
-    (rules,) = changes(where)
+    *removed, rules = changes(where)
     assert isinstance(rules, WriteFile)
     assert "from-own" not in rules.text
+    assert "as-itself" not in rules.text
+    assert [change.path for change in removed if isinstance(change, RemoveFile)] == list(PORT_FILES)
     only = GUARD.model_copy(update={"cover": ["shop"]})
     assert "network bridge is closed by our own table" in reason(context(guarded(), rules=only), "antispoof")
+
+
+def test_as_whom_containers_send_is_read_before_the_rules_ask() -> None:
+    mover = replace(container("vpn", cap_add=("NET_ADMIN",)), networks=("bridge",))
+    host = docker(networks=(IDLE,), containers=(mover, replace(mover, name="web", cap_add=())))
+    found = [change for change in changes(context(host=host, rules=GUARD)) if isinstance(change, WriteFile)]
+    assert [change.path for change in found][:4] == [*PORT_FILES, RULES_FILE]
+    assert found[3].interrupts == "vpn (CAP_NET_ADMIN) may send from no other address than it has now"
+    missing = guarded(bridges=PLUGGED, ports=())
+    (load,) = changes(context(missing, docker(networks=(IDLE, replace(SHOP, containers=()))), GUARD))
+    assert isinstance(load, Command)
+    assert "sh /etc/hullproof/ports.sh" in load.script
 
 
 @pytest.mark.parametrize("service", ["tcp", "tcp/0", "tcp/65536", "icmp/8", "53", "tcp/22/23"])

@@ -264,3 +264,18 @@ def test_agents_say_the_same(agent: str) -> None:
     assert found["number"].errno == errno.ENOSYS
     assert found["signal"].killed
     assert "signal 9" in str(found["signal"])
+
+
+@pytest.mark.parametrize(
+    ("sent", "entry", "heard", "holds"),
+    [
+        (WORKED, "02:42:ac:11:00:02 02:42:ac:11:00:02", "own", True),
+        (WORKED, "02:42:ac:11:00:03 02:42:ac:11:00:02", "own", False),
+        (WORKED, "02:42:ac:11:00:02 02:42:ac:11:00:02", "", None),  # nobody heard anything of it
+        (WORKED, " 02:42:ac:11:00:02", "own", None),  # the host speaks to nobody there
+        (failed(errno.EPERM), "02:42:ac:11:00:02 02:42:ac:11:00:02", "own", None),
+    ],
+)
+def test_neighbour_kept(sent: Outcome, entry: str, heard: str, holds: bool | None) -> None:
+    found = {"masquerade": sent, "neighbour": Outcome("neighbour", 0, 0, entry), "ear": Outcome("ear", 0, 0, heard)}
+    assert verdict.neighbour_kept(found).holds is holds

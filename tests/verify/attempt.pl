@@ -30,6 +30,12 @@ my %verb = (
         my $head = pack("C2 n3 C2 n a4 a4", 0x45, 0, 0, 1, 0, 64, 17, 0, inet_aton($from), inet_aton($to));
         send($s, $head . pack("n4 a*", 9, 9, 8 + length $text, 0, $text), 0, pack_sockaddr_in(9, inet_aton($to)))
             or return failed("send"); (0, 0, "") },
+    masquerade => sub { my ($device, $as, $to) = @_; my ($s, $f);    # ARP's question (RFC 826), as of somebody else
+        my ($index, $mac) = map { open($f, "<", "/sys/class/net/$device/$_") or return failed("open"); <$f> } qw(ifindex address);
+        $mac = pack("H12", $mac =~ s/://gr); socket($s, 17, SOCK_RAW, unpack("S", pack("n", 0x806))) or return failed("socket");
+        my $frame = "\xff" x 6 . $mac . pack("n3 C2 n", 0x806, 1, 0x800, 6, 4, 1) . $mac . inet_aton($as) . "\0" x 6 . inet_aton($to);
+        send($s, $frame, 0, pack("S a2 i S C C a8", 17, pack("n", 0x806), $index, 1, 0, 6, "\xff" x 6)) or return failed("send");
+        (0, 0, "") },
     sniff => sub { my ($device, $last) = @_; my ($s, $f); my $t = "";    # the texts of such datagrams
         open($f, "<", "/sys/class/net/$device/ifindex") or return failed("open"); my $index = <$f> + 0;
         socket($s, 17, SOCK_DGRAM, unpack("S", pack("n", 3))) or return failed("socket");

@@ -67,6 +67,16 @@ def forge(source: str, to: str, text: str) -> Done:
     return 0, 0, ""
 
 
+def masquerade(device: str, who: str, to: str) -> Done:
+    """ARP's question (RFC 826), as of somebody else."""
+    sender = socket.socket(17, socket.SOCK_RAW, socket.htons(0x806))  # AF_PACKET
+    sender.bind((device, 0x806))
+    mac: bytes = sender.getsockname()[4]
+    ends = mac + socket.inet_aton(who) + bytes(6) + socket.inet_aton(to)
+    sender.send(b"\xff" * 6 + mac + struct.pack("!HHHBBH", 0x806, 1, 0x800, 6, 4, 1) + ends)
+    return 0, 0, ""
+
+
 def sniff(device: str, last: str) -> Done:
     """The texts of such datagrams, until the last."""
     listener = socket.socket(17, socket.SOCK_DGRAM, socket.htons(3))  # AF_PACKET, ETH_P_ALL: what leaves, too
@@ -97,6 +107,7 @@ VERBS: Dict[str, Callable[..., Done]] = {  # noqa: UP006
     "connect": connect,
     "listen": listen,
     "forge": forge,
+    "masquerade": masquerade,
     "sniff": sniff,
     "exec": execute,
 }

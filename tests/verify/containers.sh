@@ -7,7 +7,8 @@
 #
 # `plain` is a container as `docker run` makes it, with no option that weakens it; when its attempts are made it listens.
 # `loose` has CAP_SYS_ADMIN and all of /proc in sight, so that only an LSM or a user namespace is left in the way; it also
-# tries to reach `plain`, on the default bridge (where there is one) and on a network made just now with default options.
+# tries to reach `plain`, on the default bridge (where there is one) and on a network made just now with default options,
+# and to be taken for it by the host.
 # The host's own attempts show that `plain` listens. What it serves itself is tried at the same addresses, and where a
 # datagram from a forged address goes is seen on a device of ours, behind which nobody is.
 # Files that anybody may read: in /own, which is labelled as that of `plain` where SELinux runs, and in /host.
@@ -112,9 +113,24 @@ while :; do
 done
 printf '%s\n' "$seen"
 
+as_plain() { # an agenda: to the host, by ARP, as `plain` on the first network
+    printf '%s\n' "$addresses" | while read -r network address gateway; do
+        [ "$network" != bridge ] || printf 'masquerade\tmasquerade\teth0\t%s\t%s\n' "$address" "$gateway"
+    done
+}
+
+neighbour() { # where the host has `plain` there, and where it is
+    address=$(printf '%s\n' "$addresses" | sed -n 's/^bridge \([^ ]*\) .*/\1/p')
+    entry=$(ip neigh show "$address" 2> /dev/null | sed -n 's/.* lladdr \([^ ]*\).*/\1/p')
+    own=$(docker inspect -f '{{with index .NetworkSettings.Networks "bridge"}}{{.MacAddress}}{{end}}' "$probe-plain" 2> /dev/null)
+    printf 'neighbour\t0\t0\t%s %s\n' "$entry" "$own"
+}
+
 container loose "$loose
-$(reach sibling)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe \
+$(reach sibling)
+$(as_plain)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe \
     --volume "$dir/own:/siblings:ro" --volume "$dir/host:/host:ro" &&
     docker start -a "$probe-loose"
+neighbour
 [ -z "$heard" ] || wait "$heard"
 docker logs "$probe-plain"

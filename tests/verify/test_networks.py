@@ -9,9 +9,9 @@ import pytest
 from deploys.isolation import NetworksRules, covers
 from facts.docker import Network
 from tests.verify import scenarios
-from tests.verify.probe import Prober
+from tests.verify.probe import Outcomes, Prober
 from tests.verify.proof import Proof
-from tests.verify.verdict import Verdict, forgery_stopped, frames_stopped, unreached
+from tests.verify.verdict import Verdict, forgery_stopped, frames_stopped, neighbour_kept, unreached
 
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, (), ())
 OWN = Network("", "bridge", "br-", False, False, (), ())  # its name is made when the probe is: no policy gives it
@@ -77,8 +77,17 @@ def test_host_service_later(prober: Prober, proof: Proof) -> None:
 
 @pytest.mark.proof("a container sends from an address that is not its own", control="networks.antispoof")
 def test_forged_address(prober: Prober, proof: Proof) -> None:
+    as_itself(prober, proof, forgery_stopped)
+
+
+@pytest.mark.proof("a container is taken for its neighbour by the host", control="networks.antispoof")
+def test_neighbours_place(prober: Prober, proof: Proof) -> None:
+    as_itself(prober, proof, neighbour_kept)
+
+
+def as_itself(prober: Prober, proof: Proof, verdict: Callable[[Outcomes], Verdict]) -> None:
     rules = prober.policy[NetworksRules]
     if not rules.antispoof or not covers(rules, DEFAULT):
         proof.settle(lambda: Verdict(None, "the policy does not ask for it on this network"))
     else:
-        proof.settle(lambda: forgery_stopped(scenarios.containers(prober)))
+        proof.settle(lambda: verdict(scenarios.containers(prober)))

@@ -71,6 +71,17 @@ def forgery_stopped(found: Mapping[str, Outcome]) -> Verdict:
     return Verdict(True if found["forged"].worked and "own" in found["ear"].text.split() else None, evidence)
 
 
+def neighbour_kept(found: Mapping[str, Outcome]) -> Verdict:
+    """The MAC address at which the host has a container, and that container's own, after another claimed to be it."""
+    sent, entry = found["masquerade"], found["neighbour"].text.split()
+    evidence = f"the claim: {sent}; the host has its neighbour at {' and not at '.join(dict.fromkeys(entry)) or '?'}"
+    if not sent.worked or len(entry) != 2:
+        return Verdict(None, evidence)
+    if entry[0] != entry[1]:
+        return Verdict(False, evidence)
+    return Verdict(True if "own" in found["ear"].text.split() else None, evidence)
+
+
 def all_denied(found: Mapping[str, Outcome], *names: str) -> Verdict:
     """Several ways to the same end: holds where none got past and at least one was refused."""
     ends = {name: denied(found[name]) for name in names}

@@ -1,0 +1,57 @@
+"""As whom containers send on Docker's bridges: what reads a port's own addresses as it comes, and what it has read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploys.engine.change import Change, RemoveFile, WriteFile
+from deploys.isolation import TEMPLATES, NetworksRules, covered
+from facts.docker import DockerReading, Network
+from facts.networks import PORT_RULES_FILE, PORT_UNIT_FILE, PORTS_FILE, NetworksReading
+from facts.reading import known
+
+# By path: its template, and what makes it live.
+FILES = {
+    PORTS_FILE: ("ports.sh", ""),
+    PORT_UNIT_FILE: ("hullproof-port@.service", "systemctl daemon-reload"),
+    PORT_RULES_FILE: ("ports.rules", "udevadm control --reload"),
+}
+MOVES = {"NET_ADMIN", "CAP_NET_ADMIN", "ALL", "CAP_ALL"}
+
+
+def unknown_ports(network: Network, reading: NetworksReading) -> list[str]:
+    """Ports of the network's bridge of which nobody has read whose they are."""
+    ports = [port.name for bridge in known(reading.bridges) if bridge.name == network.bridge for port in bridge.ports]
+    return [port for port in ports if port.startswith("veth") and port not in known(reading.ports)]
+
+
+def text_of(path: str) -> str:
+    return (TEMPLATES / FILES[path][0]).read_text()
+
+
+def lacking(reading: NetworksReading) -> list[str]:
+    """Those of our files that are not as they should be."""
+    return [path for path in FILES if known(reading.files.get(path)) != text_of(path)]
+
+
+def plan_ports(rules: NetworksRules, reading: NetworksReading) -> Iterator[Change]:
+    """The files alone: they are used as the rules are loaded, and for each port that comes later."""
+    for path, (_, activate) in FILES.items():
+        before, text = known(reading.files.get(path)), text_of(path)
+        if rules.antispoof and before != text:
+            yield WriteFile("networks", f"read as whom new containers may send ({path})", path=path, text=text,
+                            before=before, activate=activate)  # fmt: skip
+        elif not rules.antispoof and before is not None:
+            yield RemoveFile("networks", f"read no more as whom containers may send ({path})", path=path,
+                             before=before, activate=activate)  # fmt: skip
+
+
+def movers(rules: NetworksRules, docker: DockerReading) -> str:
+    """Whom it may cut off: containers that can take other addresses than they were given."""
+    covers = {network.name for network in covered(rules, docker)}
+    names = sorted(
+        container.name
+        for container in known(docker.containers)
+        if covers & set(container.networks) and (container.privileged or MOVES & set(container.cap_add))
+    )
+    return f"{', '.join(names)} (CAP_NET_ADMIN) may send from no other address than it has now" if names else ""

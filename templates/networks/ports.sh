@@ -1,0 +1,66 @@
+# Written by hullproof: as whom the ports of Docker's bridges may send (sets of `table bridge hullproof`). What the other
+# end of a port was given stands in a network namespace of its own, where only CAP_NET_ADMIN could change it.
+#   ports.sh            every port there is
+#   ports.sh PORT       one that has just come: it waits until the other end is up
+#   ports.sh PORT gone
+LC_ALL=C; PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
+SPACES=${SPACES:-/run/docker/netns} PORTS=${PORTS:-/sys/class/net} RULES=${RULES:-/etc/hullproof/networks.nft}
+SETS='known macs four six targets'
+
+covered() { # whether the bridge of $port is one that our rules speak of, or that Docker made later
+  bridge=$(readlink "$port/master") || return 1
+  bridge=${bridge##*/}
+  case $bridge in br-????????????) return 0 ;; esac
+  grep -q "ibrname \"$bridge\" iifname @known" "$RULES"
+}
+
+theirs() { # [PORT]: ports as their other ends name them: the index there, the one here, and the port
+  for port in "$PORTS"/${1:-veth*}; do
+    covered && read -r there <"$port/iflink" && read -r here <"$port/ifindex" && echo "$there $here ${port##*/}"
+  done
+}
+
+given() { # PORT: what $seen says of the index $there, as elements of our sets
+  printf '%s\n' "$seen" | sed -n "
+    s,^$there: .* link/ether \([0-9a-f:]*\) .*,macs \1,p
+    s,^$there: .* inet \([0-9.]*\)/.*,four \1,p
+    /^[0-9a-f]\{32\} $(printf %02x "$there") / {
+      s/ .*//; h; s/..../&:/g; s/:\$//; s/^/six /p
+      g; s/^/targets 0x/p
+    }
+    \$s/.*/known/p" | sed "s/\([^ ]*\) \(.*\)/\1 { \"$1\" . \2 }/; s/^known\$/& { \"$1\" }/; s/^/add element bridge hullproof /"
+}
+
+learn() { # [PORT]: whether anything was learnt
+  ports=$(theirs "$@"); learnt=1
+  [ -n "$ports" ] || return 1
+  for space in $(ls -t "$SPACES"); do # a new container's is the newest
+    seen=$(nsenter --net="$SPACES/$space" sh -c 'ip -o link show up; ip -o -4 addr; cat /proc/net/if_inet6' 2>/dev/null)
+    for ends in $(printf '%s\n' "$seen" | sed -n 's,^\([0-9]*\): [^ ]*@if\([0-9]*\): .* link/ether .*,\1-\2,p'); do
+      there=${ends%-*}; port=$(printf '%s\n' "$ports" | sed -n "s/^$there ${ends#*-} //p")
+      [ -z "$port" ] || { given "$port" | nft -f - && learnt=0; }
+    done
+    [ $# = 0 ] || [ $learnt = 1 ] || return 0
+  done
+  return $learnt
+}
+
+forget() { # PORT
+  for set in $SETS; do
+    nft list set bridge hullproof $set 2>/dev/null | grep -o "\"$1\"[^,}]*" |
+      sed "s/.*/delete element bridge hullproof $set { & }/"
+  done | nft -f -
+}
+
+case $#${2-} in
+  2gone) forget "$1" ;;
+  1)
+    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+      [ -e "$PORTS/$1" ] || exit 0
+      learn "$1" && exit 0
+      sleep 0.5
+    done
+    ;;
+  0) learn ;;
+esac
+:
