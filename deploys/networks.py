@@ -240,9 +240,11 @@ def _guard(context: Context) -> Iterator[Change]:
         {network.bridge: network not in served for network in networks if network.bridge in sound},
         _spared(rules, docker),
     )
-    awry = any(networks_host.awry(network, rules, reading) for network in networks if network not in served)
-    yield from networks_ports.plan_ports(rules, reading)
+    awry = any(networks_host.awry(network, rules, reading, served=network in served) for network in networks)
+    yield from networks_ports.plan_files(rules, reading)
     yield from _tables(reading, text, rules.cover == "all", awry, "; ".join(filter(None, told)))
+    if rules.antispoof:
+        yield from networks_ports.plan_reading(networks, reading)
 
 
 def _spared(rules: NetworksRules, docker: DockerReading) -> list[str]:

@@ -117,13 +117,17 @@ def rendered(rules: NetworksRules, closed: Mapping[str, bool], spared: list[str]
 
 def open_by(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> str:
     """Why it is not in force on this network, as the kernel has it; "" where it is."""
+    strangers = unknown_ports(network, reading) if way.by_port else []
+    return _not_asked(way, network, rules, reading) or (
+        f"nobody has read whose {', '.join(strangers)} is" if strangers else ""
+    )
+
+
+def _not_asked(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> str:
     table = known(reading.own)
     if why := way.against(table, rules):
         return why
-    if not way.leads(table, network.bridge, known(reading.later)):
-        return "no rule of ours asks"
-    strangers = unknown_ports(network, reading) if way.by_port else []
-    return f"nobody has read whose {', '.join(strangers)} is" if strangers else ""
+    return "" if way.leads(table, network.bridge, known(reading.later)) else "no rule of ours asks"
 
 
 def lasts(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> bool:
@@ -190,10 +194,16 @@ def _beyond(way: Way, rules: NetworksRules, docker: DockerReading, reading: Netw
             yield f"network {spared[bridge]} is closed by our own table, though the policy leaves it alone"
 
 
-def awry(network: Network, rules: NetworksRules, reading: NetworksReading) -> bool:
-    """Whether the kernel has not what the policy asks for, or more."""
+def awry(network: Network, rules: NetworksRules, reading: NetworksReading, served: bool) -> bool:
+    """Whether the kernel has not the rules that the policy asks for, or more. Where the host is still to serve a
+    network, it is none of that."""
     table = known(reading.own)
-    return any(open_by(way, network, rules, reading) if way.asked(rules) else way.chain in table for way in WAYS)
+    return any(
+        bool(_not_asked(way, network, rules, reading)) and not (served and way.cuts)
+        if way.asked(rules)
+        else way.chain in table
+        for way in WAYS
+    )
 
 
 def using(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> list[Network]:

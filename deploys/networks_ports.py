@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 
-from deploys.engine.change import Change, RemoveFile, WriteFile
+from deploys.engine.change import Change, Command, RemoveFile, WriteFile
 from deploys.isolation import TEMPLATES, NetworksRules, covered
 from facts.docker import DockerReading, Network
 from facts.networks import PORT_RULES_FILE, PORT_UNIT_FILE, PORTS_FILE, NetworksReading
@@ -22,7 +23,7 @@ MOVES = {"NET_ADMIN", "CAP_NET_ADMIN", "ALL", "CAP_ALL"}
 def unknown_ports(network: Network, reading: NetworksReading) -> list[str]:
     """Ports of the network's bridge of which nobody has read whose they are."""
     ports = [port.name for bridge in known(reading.bridges) if bridge.name == network.bridge for port in bridge.ports]
-    return [port for port in ports if port.startswith("veth") and port not in known(reading.ports)]
+    return [port for port in ports if re.fullmatch(r"veth[\w.-]+", port) and port not in known(reading.ports)]
 
 
 def text_of(path: str) -> str:
@@ -34,7 +35,7 @@ def lacking(reading: NetworksReading) -> list[str]:
     return [path for path in FILES if known(reading.files.get(path)) != text_of(path)]
 
 
-def plan_ports(rules: NetworksRules, reading: NetworksReading) -> Iterator[Change]:
+def plan_files(rules: NetworksRules, reading: NetworksReading) -> Iterator[Change]:
     """The files alone: they are used as the rules are loaded, and for each port that comes later."""
     for path, (_, activate) in FILES.items():
         before, text = known(reading.files.get(path)), text_of(path)
@@ -44,6 +45,17 @@ def plan_ports(rules: NetworksRules, reading: NetworksReading) -> Iterator[Chang
         elif not rules.antispoof and before is not None:
             yield RemoveFile("networks", f"read no more as whom containers may send ({path})", path=path,
                              before=before, activate=activate)  # fmt: skip
+
+
+def plan_reading(networks: Iterable[Network], reading: NetworksReading) -> Iterator[Change]:
+    """Once the rules are loaded. A port that somebody has put on a bridge of Docker's by hand is told, and left."""
+    if ports := sorted({port for network in networks for port in unknown_ports(network, reading)}):
+        script = f"""sh {PORTS_FILE}; left=
+for port in {" ".join(ports)}; do
+  [ ! -e /sys/class/net/$port ] || nft list set bridge hullproof known | grep -q "\"$port\"" || left="$left $port"
+done
+[ -z "$left" ] || {{ echo "no container of Docker's is behind$left, which may send as anybody"; exit 1; }}"""
+        yield Command("networks", f"read as whom may be sent by {', '.join(ports)}", script=script, undo="")
 
 
 def movers(rules: NetworksRules, docker: DockerReading) -> str:

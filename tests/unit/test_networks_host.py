@@ -166,7 +166,19 @@ def test_as_whom_containers_send_is_read_before_the_rules_ask() -> None:
     missing = guarded(bridges=PLUGGED, ports=())
     (load,) = changes(context(missing, docker(networks=(IDLE, replace(SHOP, containers=()))), GUARD))
     assert isinstance(load, Command)
-    assert "sh /etc/hullproof/ports.sh" in load.script
+    assert load.script.startswith("sh /etc/hullproof/ports.sh; left=\nfor port in veth1 veth2; do")
+
+
+def test_what_the_host_is_still_to_serve_hides_no_drift() -> None:
+    """A network that keeps the host's services unasked, and of which a rule was lost."""
+    text = subject.rules_text(GUARD, {"docker0": True}, {"docker0": False})
+    host, files = docker(networks=(DEFAULT,)), {**THERE, RULES_FILE: text}
+    whole = changes(context(guarded(text, files=files), host, GUARD))
+    assert [type(change) for change in whole] == [Blocked]
+    lost = text.replace('meta ibrname "docker0" iifname @known goto as-itself', "")
+    _, load = changes(context(guarded(lost, files=files), host, GUARD))
+    assert isinstance(load, Command)
+    assert load.script == subject.LOAD
 
 
 @pytest.mark.parametrize("service", ["tcp", "tcp/0", "tcp/65536", "icmp/8", "53", "tcp/22/23"])
