@@ -271,6 +271,8 @@ def test_agents_say_the_same(agent: str) -> None:
     [
         (WORKED, "02:42:ac:11:00:02 02:42:ac:11:00:02", "own", True),
         (WORKED, "02:42:ac:11:00:03 02:42:ac:11:00:02", "own", False),
+        (WORKED, "02:42:ac:11:00:02 02:42:ac:11:00:03 02:42:ac:11:00:02", "own", False),  # for a moment
+        (WORKED, "", "own", None),
         (WORKED, "02:42:ac:11:00:02 02:42:ac:11:00:02", "", None),  # nobody heard anything of it
         (WORKED, " 02:42:ac:11:00:02", "own", None),  # the host speaks to nobody there
         (failed(errno.EPERM), "02:42:ac:11:00:02 02:42:ac:11:00:02", "own", None),

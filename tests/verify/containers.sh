@@ -119,13 +119,16 @@ as_plain() { # an agenda: to the host, by ARP, as `plain` on the first network
     done
 }
 
-neighbour() { # where the host has `plain` there, and where it is
+neighbour() { # where the host has had `plain` there meanwhile, and where it is
     address=$(printf '%s\n' "$addresses" | sed -n 's/^bridge \([^ ]*\) .*/\1/p')
-    entry=$(ip neigh show "$address" 2> /dev/null | sed -n 's/.* lladdr \([^ ]*\).*/\1/p')
+    entry=$({ cat "$dir/neighbours"; ip neigh show "$address"; } 2> /dev/null |
+        sed -n "s/^$address .* lladdr \([^ ]*\).*/\1/p" | sort -u | tr '\n' ' ')
     own=$(docker inspect -f '{{with index .NetworkSettings.Networks "bridge"}}{{.MacAddress}}{{end}}' "$probe-plain" 2> /dev/null)
-    printf 'neighbour\t0\t0\t%s %s\n' "$entry" "$own"
+    printf 'neighbour\t0\t0\t%s%s\n' "$entry" "$own"
 }
 
+ip monitor neigh > "$dir/neighbours" 2> /dev/null &
+servers="$servers $!"
 container loose "$loose
 $(reach sibling)
 $(as_plain)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe \

@@ -72,12 +72,12 @@ def forgery_stopped(found: Mapping[str, Outcome]) -> Verdict:
 
 
 def neighbour_kept(found: Mapping[str, Outcome]) -> Verdict:
-    """The MAC address at which the host has a container, and that container's own, after another claimed to be it."""
-    sent, entry = found["masquerade"], found["neighbour"].text.split()
-    evidence = f"the claim: {sent}; the host has its neighbour at {' and not at '.join(dict.fromkeys(entry)) or '?'}"
-    if not sent.worked or len(entry) != 2:
+    """The MAC addresses at which the host had a container while another claimed to be it, and that container's own."""
+    sent, (*had, own) = found["masquerade"], found["neighbour"].text.split() or [""]
+    evidence = f"the claim: {sent}; the host had its neighbour, {own or 'which is nowhere'}, at {', '.join(had) or '?'}"
+    if not sent.worked or not had:
         return Verdict(None, evidence)
-    if entry[0] != entry[1]:
+    if set(had) != {own}:
         return Verdict(False, evidence)
     return Verdict(True if "own" in found["ear"].text.split() else None, evidence)
 
