@@ -34,7 +34,8 @@ given() { # PORT: what $seen says of the index $there, as elements of our sets
 learn() { # [PORT]: whether anything was learnt
   ports=$(theirs "$@"); learnt=1
   [ -n "$ports" ] || return 1
-  for space in $(ls -t "$SPACES"); do # a new container's is the newest
+  for space in $(ls -t "$SPACES"); do # a new container's is the newest; `default` is the host's own
+    [ "$space" != default ] || continue
     seen=$(nsenter --net="$SPACES/$space" sh -c 'ip -o link show up; ip -o -4 addr; cat /proc/net/if_inet6' 2>/dev/null)
     for ends in $(printf '%s\n' "$seen" | sed -n 's,^\([0-9]*\): [^ ]*@if\([0-9]*\): .* link/ether .*,\1-\2,p'); do
       there=${ends%-*}; port=$(printf '%s\n' "$ports" | sed -n "s/^$there ${ends#*-} //p")
