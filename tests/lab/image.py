@@ -27,7 +27,7 @@ PACKAGES = (
 # What tests install later, offline: what harden asks for, and other managers, switches and engines to take part.
 REPOSITORY = (
     "apparmor nftables auditd selinux-basics selinux-policy-default needrestart podman"
-    " ifupdown network-manager netplan.io openvswitch-switch firewalld ufw"
+    " ifupdown network-manager netplan.io openvswitch-switch firewalld ufw lxc dnsmasq-base"
 )
 
 
