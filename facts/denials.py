@@ -19,7 +19,7 @@ FILES = 8  # of auditd's log: the newest are read
 LINES = 3000  # per source: the newest are kept
 SAME = 50  # of records that say the same: the newest are kept
 LOST = "audit_lost=[1-9]|kauditd_printk_skb: [0-9]+ callbacks suppressed"  # the kernel says that it dropped records
-PATTERN = rf'apparmor="(DENIED|ALLOWED|AUDIT)"|avc: +denied|type=(1326|SECCOMP) |{LOST}'
+PATTERN = rf'apparmor="(DENIED|KILLED|ALLOWED|AUDIT)"|avc: +denied|type=(1326|SECCOMP) |{LOST}'
 # What tells one record from another that says the same, for awk.
 PASSING = (
     r"audit\([0-9.:]*\)|^[][0-9. ]*|p?pid=[0-9]*|ino=[0-9]*|\/proc\/[0-9]*|ip=0x[0-9a-f]*|[0-9]* callbacks|lost=[0-9]*"
@@ -93,6 +93,10 @@ logs() {{ cd {LOGS} && [ -r audit.log ] || {{ echo "{LOGS}/audit.log: Permission
   set -- $(ls -tr audit.log audit.log.[1-9] audit.log.[1-9][0-9] 2>/dev/null | tail -n {FILES})
   cat "$@" | head -n 1; records "$@"; }}
 [ -d {LOGS} ] && run log logs
+# Where records go: nowhere without auditing, or by a rule; to auditd alone where it runs, and where it is told to.
+run auditing sh -c 'auditctl -l; grep -ow audit=0 /proc/cmdline; :'
+run auditd sh -c 'pidof auditd >/dev/null || exit 0; echo runs
+  grep -iE "^ *(log_file|log_format|write_logs) *=" /etc/audit/auditd.conf; :'
 if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
 :
 """
@@ -100,7 +104,8 @@ if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
     @staticmethod
     def parse(section: Section) -> DenialsReading:
         names = {"log": "auditd's log", "kernel": "the kernel's log"}
-        read = {name: block.text.splitlines() for name in names
+        _recorded(section)
+        read = {name: [line for line in block.text.split("\n") if line] for name in names  # auditd parts words by 0x1d
                 if (block := section.blocks.get(name)) and block.status == 0 and block.text.strip()}  # fmt: skip
         booted = section.text("booted")
         match = None if isinstance(booted, Unknown) else re.search(r"btime (\d+)", booted)
@@ -115,6 +120,22 @@ if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
         )
 
 
+def _recorded(section: Section) -> None:
+    """UnknownReading where refusals are recorded nowhere, or elsewhere than we read. auditctl(8), auditd.conf(5)."""
+    auditing, auditd = (block.text if (block := section.blocks.get(name)) else "" for name in ("auditing", "auditd"))
+    if "audit=0" in auditing:
+        raise UnknownReading("the kernel booted with audit=0, and records no refusal")
+    if match := re.search(r"^-a \S*exclude\S* .*\b(AVC|1400|SECCOMP|1326)\b.*$", auditing, re.MULTILINE):
+        raise UnknownReading(f"a rule has refusals go unrecorded: auditctl {match[0]}")
+    said = dict(re.findall(r"^ *(log_file|log_format|write_logs) *= *(\S+)", auditd.lower(), re.MULTILINE))
+    elsewhere = said.get("log_file", f"{LOGS}/audit.log") != f"{LOGS}/audit.log"
+    if elsewhere or said.get("log_format") == "nolog" or said.get("write_logs") == "no":
+        raise UnknownReading(f"auditd writes elsewhere than to {LOGS}/audit.log, where refusals are read")
+    log = section.blocks.get("log")
+    if auditd.startswith("runs") and (log is None or log.status != 0):
+        raise UnknownReading(f"auditd runs, and {LOGS}/audit.log cannot be read")
+
+
 def _gaps(read: dict[str, list[str]], booted: int) -> Iterator[Gap]:
     log, kernel = read.get("log"), read.get("kernel")
     kernels = _kernels(kernel, booted) if kernel else None
@@ -127,7 +148,8 @@ def _gaps(read: dict[str, list[str]], booted: int) -> Iterator[Gap]:
         times = [when for line in lines if re.search(LOST, line) and (when := _time(line, booted))]
         if times:
             yield Gap(max(times) + 1, "the kernel dropped records, too many came at once")
-        if len(lines) >= LINES and (oldest := _time(lines[-1], booted)):
+        oldest = next((when for line in reversed(lines) if (when := _time(line, booted))), None)
+        if len(lines) >= LINES and oldest:
             yield Gap(oldest, f"there were more kinds of records than are read, in {name}")
 
 
@@ -186,7 +208,7 @@ def events(line: str, time: int) -> Iterator[Event]:
     fields = _fields(line)
     process = fields.get("comm", "")
     if "apparmor" in fields:
-        modes: dict[str, Mode] = {"DENIED": "refused", "ALLOWED": "allowed", "AUDIT": "noted"}
+        modes: dict[str, Mode] = {"DENIED": "refused", "KILLED": "refused", "ALLOWED": "allowed", "AUDIT": "noted"}
         if mode := modes.get(fields["apparmor"]):
             yield Event(time, "apparmor", mode, _apparmor(fields), process)
     elif "scontext" in fields and "tcontext" in fields:

@@ -1,0 +1,50 @@
+"""Where refusals are recorded nowhere, or elsewhere than they are read, nobody says that there were none."""
+
+from __future__ import annotations
+
+import pytest
+
+from facts.denials import LINES, Denials, DenialsReading
+from facts.reading import Block, Section, Unknown
+
+KERNEL = "1000000.000000 h kernel: Linux version 6.1.0 (debian)\n"
+START = "type=DAEMON_START msg=audit(1000001.000:1): op=start\n"
+
+
+def read(**blocks: str) -> DenialsReading | Unknown:
+    texts = {"booted": "btime 1000000", "kernel": KERNEL, **blocks}
+    return Denials.read(Section({name: Block(0, text) for name, text in texts.items()}))
+
+
+@pytest.mark.parametrize(
+    ("auditing", "auditd", "why"),
+    [
+        ("audit=0\n", "", "booted with audit=0"),
+        ("-a always,exclude -F msgtype=AVC\n", "", "a rule has refusals go unrecorded: auditctl -a always,exclude"),
+        ("-a never,exclude -F msgtype>=1400\n", "", "auditctl -a never,exclude -F msgtype>=1400"),
+        ("", "runs\nlog_file = /srv/audit.log\n", "writes elsewhere"),
+        ("", "runs\nlog_format = NOLOG\n", "writes elsewhere"),
+        ("", "runs\nwrite_logs = no\n", "writes elsewhere"),
+        ("", "runs\nlog_file = /var/log/audit/audit.log\n", "audit.log cannot be read"),
+    ],
+)
+def test_refusals_that_are_not_recorded_where_we_read_are_unknown(auditing: str, auditd: str, why: str) -> None:
+    found = read(auditing=auditing, auditd=auditd)
+    assert isinstance(found, Unknown)
+    assert why in found.unknown
+
+
+def test_what_else_is_excluded_and_an_auditd_that_writes_its_log_are_fine() -> None:
+    rules = "-a always,exclude -F msgtype=CWD\n-w /etc/docker -p wa\nNo rules\n"
+    conf = "runs\nlog_file = /var/log/audit/audit.log\nlog_format = ENRICHED\nwrite_logs = yes\n"
+    assert isinstance(read(auditing=rules, auditd=conf, log=START), DenialsReading)
+    assert isinstance(read(), DenialsReading)
+
+
+def test_what_auditd_adds_to_a_line_is_no_line() -> None:
+    row = 'type=AVC msg=audit({}.000:{}): apparmor="KILLED" profile="p{}" operation="open" name="x"\x1dUID="root"\n'
+    log = START + "".join(row.format(2_000_000 - n, n, n) for n in range(LINES))
+    found = read(log=log)
+    assert isinstance(found, DenialsReading)
+    assert [gap.until for gap in found.gaps if "more kinds" in gap.why] == [2_000_000 - LINES + 1]
+    assert {row.mode for row in found.found} == {"refused"}
