@@ -121,6 +121,11 @@ def closes_later(reading: NetworksReading) -> bool:
     return known(reading.files.get(LATER_FILE)) == later_rule()
 
 
+def closes_unasked(rules: NetworksRules, reading: NetworksReading) -> bool:
+    """Whether udev closes networks that Docker makes, and the policy covers them no more."""
+    return rules.cover != "all" and known(reading.files.get(LATER_FILE)) is not None
+
+
 def later_rule() -> str:
     return (TEMPLATES / "later.rules").read_text()
 

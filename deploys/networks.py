@@ -8,7 +8,7 @@ from typing import Any
 
 from deploys import forwarding, networks_host, networks_ports
 from deploys.docker_daemon import configured, daemon_json
-from deploys.engine.change import Blocked, Change, Command, Context, Install, Subject, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, Subject, WriteFile
 from deploys.engine.control import (
     Control,
     Impact,
@@ -28,6 +28,7 @@ from deploys.isolation import (
     TEMPLATES,
     NetworksRules,
     closes_later,
+    closes_unasked,
     covered,
     covers,
     in_rules,
@@ -87,6 +88,8 @@ def _beyond(rules: NetworksRules, docker: DockerReading, reading: NetworksReadin
     """What lies beside the networks that are there: those to come, and those that should be left alone."""
     if open_later(rules, docker, reading):
         yield "networks made from now on are open"
+    if closes_unasked(rules, reading):
+        yield "networks made from now on are closed, though the policy does not cover them"
     spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
     ours = {*known(reading.dropped), *in_rules(reading.files.get(RULES_FILE))}
     for bridge in sorted(ours & set(spared)):
@@ -312,6 +315,9 @@ def _tables(reading: NetworksReading, text: str, later: bool, awry: bool, interr
         yield WriteFile("networks", f"close networks as Docker makes them ({LATER_FILE})", path=LATER_FILE,
                         text=later_rule(), before=known(reading.files.get(LATER_FILE)),
                         activate="udevadm control --reload")  # fmt: skip
+    elif not later and (left := known(reading.files.get(LATER_FILE))) is not None:
+        yield RemoveFile("networks", f"leave networks open that Docker makes ({LATER_FILE})", path=LATER_FILE,
+                         before=left, activate="udevadm control --reload")  # fmt: skip
 
 
 def _said(apart: Iterable[str], table: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -331,6 +337,7 @@ def rules_text(rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[
     return render(
         "networks/networks.nft.j2",
         icc=rules.icc,
+        later=rules.cover == "all",
         apart=sorted(bridge for bridge, wanted in apart.items() if wanted),
         spared=sorted({*spared, *(bridge for bridge, wanted in apart.items() if not wanted)}),
         ways=networks_host.rendered(rules, closed, list(spared)),

@@ -16,6 +16,7 @@ from deploys.isolation import (
     SERVICES,
     NetworksRules,
     closes_later,
+    closes_unasked,
     covered,
     covers,
     made_later,
@@ -101,7 +102,8 @@ WAYS = (HOST, SPOOF, PORTS)
 
 def rendered(rules: NetworksRules, closed: Mapping[str, bool], spared: list[str]) -> list[dict[str, object]]:
     """For the template: the ways that the policy asks for. `closed`: of each covered bridge, whether the host's own
-    services may be closed to it by now."""
+    services may be closed to it by now. Where they may not, nor may they to networks made later: one of these may be
+    the same network, made anew."""
     not_yet = [bridge for bridge, wanted in closed.items() if not wanted]
     return [
         {
@@ -109,6 +111,7 @@ def rendered(rules: NetworksRules, closed: Mapping[str, bool], spared: list[str]
             "rows": way.rows(rules),
             "bridges": sorted(bridge for bridge, wanted in closed.items() if wanted or not way.cuts),
             "spared": sorted([*spared, *not_yet] if way.cuts else spared),
+            "later": rules.cover == "all" and not (way.cuts and not_yet),
         }
         for way in WAYS
         if way.asked(rules)
@@ -188,9 +191,13 @@ def _beyond(way: Way, rules: NetworksRules, docker: DockerReading, reading: Netw
     """Networks to come, and those that should be left alone."""
     if rules.cover == "all" and not closes_later(reading):
         yield f"on networks made from now on {way.wrong}"
+    if closes_unasked(rules, reading):
+        yield "networks made from now on are closed, though the policy does not cover them"
     spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
-    for bridge in way.led(known(reading.own)):
-        if bridge in spared:
+    table = known(reading.own)
+    by_udev = known(reading.later) if way.leading_later in table.get(way.base, ()) else ()
+    for bridge in dict.fromkeys([*way.led(table), *by_udev]):
+        if bridge in spared and way.sparing(bridge) not in table.get(way.base, ()):
             yield f"network {spared[bridge]} is closed by our own table, though the policy leaves it alone"
 
 

@@ -300,7 +300,8 @@ def test_what_is_no_longer_covered_is_let_go() -> None:
     files = {**OURS, UNIT_FILE: (subject.TEMPLATES / subject.UNIT).read_text()}
     (rules,) = changes(context(reading(dropped=("br-aaa", "docker0"), files=files, unit_enabled=True)))
     assert isinstance(rules, WriteFile)
-    assert rules.text == subject.rules_text(ALL, DOCKER0, DOCKER0)
+    assert rules.text == subject.rules_text(NetworksRules(icc=False), DOCKER0, DOCKER0)
+    assert "@later" not in rules.text
 
 
 def test_a_name_that_no_rule_can_hold_is_never_rendered() -> None:

@@ -157,6 +157,31 @@ def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() ->
     assert "network bridge is closed by our own table" in reason(context(guarded(), rules=only), "antispoof")
 
 
+def test_what_udev_closes_against_the_policy_is_told_and_let_go() -> None:
+    again = Network("shop", "bridge", "br-0123456789ab", False, True, ("172.20.0.0/16",), ())
+    spared = GUARD.model_copy(update={"except_": ["shop"]})
+    anew = guarded(later=(again.bridge,))
+    assert "network shop is closed by our own table" in reason(context(anew, docker(networks=(IDLE, again)), spared),
+                                                              "host-services")  # fmt: skip
+    (rules,) = changes(context(anew, docker(networks=(IDLE, again)), spared))
+    assert isinstance(rules, WriteFile)
+    assert 'iifname "br-0123456789ab" accept' in rules.text
+    fewer = GUARD.model_copy(update={"cover": "default"})
+    assert "are closed, though the policy does not cover them" in reason(context(guarded(), rules=fewer), "antispoof")
+    rules, removed = changes(context(guarded(), rules=fewer))
+    assert isinstance(rules, WriteFile)
+    assert isinstance(removed, RemoveFile)
+    assert removed.path == LATER_FILE
+    assert "@later" not in rules.text
+
+
+def test_what_may_be_made_anew_keeps_the_hosts_services_too() -> None:
+    """`docker compose down; up`: the same network, and a bridge of another name."""
+    text = subject.rules_text(GUARD, {"docker0": True}, {"docker0": False})
+    assert "@later goto to-host" not in text
+    assert "@later goto from-own" in text
+
+
 def test_as_whom_containers_send_is_read_before_the_rules_ask() -> None:
     mover = replace(container("vpn", cap_add=("NET_ADMIN",)), networks=("bridge",))
     host = docker(networks=(IDLE,), containers=(mover, replace(mover, name="web", cap_add=())))
