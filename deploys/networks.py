@@ -212,7 +212,11 @@ def _load_module(reading: NetworksReading) -> Iterator[Change]:
 
 def _guard(context: Context) -> Iterator[Change]:
     rules, docker, reading = context.policy[NetworksRules], context.survey[Docker], context.survey[Networks]
-    networks = covered(rules, docker)
+    lans = {n.name: why for n in covered(rules, docker) if (why := networks_host.on_a_lan(n, reading))}
+    networks = [network for network in covered(rules, docker) if network.name not in lans]
+    for name, why in lans.items():
+        says = f"{why}: not containers alone would be cut off; name {name} under networks.except"
+        yield Blocked("networks", f"close network {name}", why=says)
     if why := networks_host.our_way_in(rules, docker, reading):
         yield Blocked("networks", "close the host's own services to containers", why=why)
         return
@@ -221,7 +225,7 @@ def _guard(context: Context) -> Iterator[Change]:
     )
     for network in held:
         yield Blocked("networks", f"keep containers on network {network.name} apart", why=_why_blocked(network))
-    using = networks_host.using(rules, docker, reading)
+    using = [network for network in networks_host.using(rules, docker, reading) if network in networks]
     served = [] if context.accepts(SERVICES) else using
     for network in served:
         what = f"close the host's own services to network {network.name}"

@@ -239,6 +239,14 @@ def our_way_in(rules: NetworksRules, docker: DockerReading, reading: NetworksRea
     return f"your own SSH connection comes in by network {came}: name {service} in networks.host_services"
 
 
+def on_a_lan(network: Network, reading: NetworksReading) -> str:
+    """Why others than containers are on its bridge, whom closing it would cut off; "" where they are not."""
+    if network.bridge in reading.default_devices:
+        return f"the host's default route goes by {network.bridge}"
+    ports = [port.name for bridge in known(reading.bridges) if bridge.name == network.bridge for port in bridge.ports]
+    return next((f"{port} is on {network.bridge}, and who is behind it" for port in ports if port[:4] != "veth"), "")
+
+
 def own_resolver(rules: NetworksRules, reading: NetworksReading) -> str:
     """The host's own address that containers ask for names, by the resolv.conf that Docker gives them; "" for none."""
     addresses = {address.partition("/")[0] for found in known(reading.addresses).values() for address in found}

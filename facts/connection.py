@@ -21,7 +21,14 @@ ssh_connection() {
   cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='
 }
 """
-SCRIPT = FIND + "run ssh ssh_connection\n"
+# And the device by which the host answers: who comes from behind a container comes in by its bridge.
+SCRIPT = (
+    FIND
+    + """run ssh ssh_connection
+client=$(ssh_connection | cut -d= -f2 | cut -d' ' -f1)
+[ -z "$client" ] || run back ip -j route get "$client"
+"""
+)
 
 
 def client(section: Section) -> str | Unknown | None:
@@ -50,7 +57,8 @@ def device(section: Section, addresses: Addresses) -> str | Unknown:
 def doors(section: Section, addresses: Addresses) -> tuple[str, ...] | Unknown:
     """The devices that the connection may come in by: a container comes by its bridge, whichever address it asks for.
 
-    Those in whose subnets its other end is, and the device whose address it came to. () without SSH.
+    Those in whose subnets its other end is, the one by which it is answered, and the device whose address it came to.
+    () without SSH.
     """
     other = client(section)
     if other is None or isinstance(other, Unknown):
@@ -60,13 +68,19 @@ def doors(section: Section, addresses: Addresses) -> tuple[str, ...] | Unknown:
     address, _, scope = other.partition("%")  # a link-local one is in every device's subnet, and names its own
     came = device(section, addresses)
     to = [] if isinstance(came, Unknown) else [came]
-    return tuple(dict.fromkeys([scope] if scope else [*_beside(address, addresses), *to]))
+    return tuple(dict.fromkeys([scope] if scope else [*_beside(address, addresses), *_back(section), *to]))
 
 
 def _beside(address: str, addresses: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     for name, found in addresses.items():
         if any(ip_address(address) in ip_interface(one).network for one in found):
             yield name
+
+
+def _back(section: Section) -> list[str]:
+    found = section.json("back")
+    rows = found if isinstance(found, list) else []
+    return [str(row["dev"]) for row in rows if isinstance(row, dict) and "dev" in row]
 
 
 def _words(section: Section) -> list[str] | Unknown | None:

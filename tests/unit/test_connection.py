@@ -31,6 +31,15 @@ def test_the_devices_that_it_may_come_in_by(client: str, to: str, doors: tuple[s
     assert connection.doors(come(client, to), ADDRESSES) == doors
 
 
+def test_who_is_routed_behind_a_container_comes_by_its_bridge() -> None:
+    """A VPN's endpoint in a container: 10.8.0.0/24 via 172.17.0.5 dev docker0."""
+    come_by = come("10.8.0.6", "192.0.2.5")
+    back = Block(0, '[{"dst":"10.8.0.6","gateway":"172.17.0.5","dev":"docker0","prefsrc":"172.17.0.1"}]')
+    assert connection.doors(Section({**come_by.blocks, "back": back}), ADDRESSES) == ("docker0", "eth0")
+    unreachable = Block(2, "RTNETLINK answers: Network is unreachable")
+    assert connection.doors(Section({**come_by.blocks, "back": unreachable}), ADDRESSES) == ("eth0",)
+
+
 def test_no_ssh_has_no_door_and_what_cannot_be_seen_is_unknown() -> None:
     assert connection.doors(Section({"ssh": Block(1, "")}), ADDRESSES) == ()
     assert isinstance(connection.doors(Section({"ssh": Block(0, "SSH_CONNECTION=x\n")}), ADDRESSES), Unknown)

@@ -23,6 +23,7 @@ from facts.networks import (
     Bridge,
     NetworksReading,
     Port,
+    Route,
     chains,
 )
 from facts.reading import Unknown
@@ -34,9 +35,7 @@ GUARDED = subject.rules_text(GUARD, BOTH_BRIDGES, BOTH_BRIDGES)
 UNIT_TEXT = (TEMPLATES / UNIT).read_text()
 PORT_TEXTS = {path: text_of(path) for path in PORT_FILES}
 THERE = {**NONE, RULES_FILE: GUARDED, UNIT_FILE: UNIT_TEXT, LATER_FILE: later_rule(), **PORT_TEXTS}
-PLUGGED = (
-    Bridge("docker0", (Port("veth1", False), Port("veth2", False), Port("eth1", False)), False, False, False, ()),
-)
+PLUGGED = (Bridge("docker0", (Port("veth1", False), Port("veth2", False)), False, False, False, ()),)
 IDLE = replace(DEFAULT, containers=())
 
 
@@ -173,6 +172,22 @@ def test_what_udev_closes_against_the_policy_is_told_and_let_go() -> None:
     assert isinstance(removed, RemoveFile)
     assert removed.path == LATER_FILE
     assert "@later" not in rules.text
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"bridges": (Bridge("docker0", (Port("eth0", False),), False, False, False, ()),)}, "eth0 is on docker0"),
+        ({"routes": (Route("default", "docker0", "192.0.2.1"),)}, "default route goes by docker0"),
+    ],
+)
+def test_a_bridge_that_is_the_lans_is_left_alone(more: Any, why: str) -> None:
+    host = docker(networks=(IDLE,))
+    found = changes(context(reading(**more), host, NetworksRules(host_services=[], antispoof=True, icc=False)))
+    (blocked,) = [change for change in found if isinstance(change, Blocked)]
+    assert why in blocked.why
+    texts = [change.text for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    assert not any('"docker0"' in text for text in texts)
 
 
 def test_what_may_be_made_anew_keeps_the_hosts_services_too() -> None:
