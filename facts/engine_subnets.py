@@ -14,7 +14,7 @@ PODMAN = (
     "10.88.0.0/16"  # of its network `podman`, for which there is a file only where it was changed: podman-network(1)
 )
 SCRIPT = """
-run subnets grep -sHE '"subnet": |<ip ' /etc/containers/networks/*.json /etc/cni/net.d/*.conflist \\
+run subnets grep -sHE '"subnet"[[:space:]]*:|<ip ' /etc/containers/networks/*.json /etc/cni/net.d/*.conf* \\
   /etc/libvirt/qemu/networks/*.xml
 have podman && run podman true
 """
@@ -32,7 +32,7 @@ def read_subnets(section: Section) -> tuple[tuple[str, str], ...]:
 def _subnets(row: str) -> Iterator[str]:
     """Of a line of JSON; of libvirt's XML: <ip address='192.168.122.1' netmask='255.255.255.0'>, or prefix='24'."""
     given = dict(re.findall(r"(\w+)='([^']*)'", row))
-    match = re.search(r'"subnet": "([^"]+)"', row)
-    text = match[1] if match else f"{given.get('address')}/{given.get('netmask') or given.get('prefix')}"
-    with contextlib.suppress(ValueError):
-        yield str(ipaddress.ip_interface(text).network)
+    texts = re.findall(r'"subnet"\s*:\s*"([^"]+)"', row)
+    for text in texts or [f"{given.get('address')}/{given.get('netmask') or given.get('prefix')}"]:
+        with contextlib.suppress(ValueError):
+            yield str(ipaddress.ip_interface(text).network)
