@@ -9,13 +9,13 @@ from pathlib import Path
 
 from deploys.bridges_devices import Move, WantedBridge, moves, wanted
 from deploys.bridges_files import files_for, forget_for, reload_for
-from deploys.bridges_filter import filter_text
+from deploys.bridges_filter import SERVED, filter_text
 from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
 from deploys.bridges_ovs import install_switch, lacks_switch, plan_switches, switch_moves
 from deploys.bridges_rules import BridgesRules, engine_prefixes, guards
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
-from deploys.isolation import SERVICES
+from deploys.isolation import SERVICES, to_host
 from facts.bridges import (
     IFUPDOWN,
     LOADED_FILE,
@@ -33,7 +33,7 @@ from facts.bridges import (
     Device,
 )
 from facts.docker import Docker
-from facts.networks import Networks, NetworksReading
+from facts.networks import Networks, NetworksReading, chains
 from facts.openvswitch import SWITCH_FILE
 from facts.reading import known
 from facts.reverted import UNDO
@@ -192,6 +192,22 @@ def _served(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
             yield _who(device.name, ports)
 
 
+def _losing(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
+    """Guests that reach less of the host's own services than our filter let them until now, or than all."""
+    before = chains(known(reading.files.get(RULES_FILE)) or "")
+    for prefix, engine in guards(rules).items():
+        had, left = before.get(f"served-{engine}"), rules.guarded_engines[engine]
+        if had is not None and set(had) <= set(to_host([*SERVED, *left])):
+            continue
+        guests = [
+            _who(device.name, ports)
+            for device in known(reading.devices)
+            if device.kind == "bridge" and device.name.startswith(prefix) and (ports := reading.ports(device.name))
+        ]
+        if guests:
+            yield f"{_list(guests)} reach of the host's own services only {_list([*left, 'names and addresses'])} now"
+
+
 def _who(bridge: str, ports: Iterable[Device]) -> str:
     return f"{bridge}: " + _list(sorted(device.peer or device.name for device in ports))
 
@@ -214,8 +230,9 @@ def _filter(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
         yield Command("bridges", f"enable {UNIT}", script=ENABLE, undo=f"systemctl -q disable {UNIT}")
     text = filter_text(rules)
     if text != before:
+        losing = "; ".join(_losing(rules, reading))
         yield WriteFile("bridges", _says(rules), path=RULES_FILE, text=text, before=before,
-                        validate="nft -c -f {}", activate=LOAD)  # fmt: skip
+                        validate="nft -c -f {}", activate=LOAD, interrupts=losing)  # fmt: skip
     elif list(moved_rules(reading)):
         yield Command("bridges", f"load {RULES_FILE} again: {'; '.join(moved_rules(reading))}", script=LOAD, undo="")
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from deploys.bridges_filter import filter_text
 from deploys.bridges_nm import connection_of
 from deploys.bridges_rules import BridgesRules
 from deploys.engine.change import Blocked, Command, WriteFile
-from facts.bridges import UDEV_FILE
+from facts.bridges import RULES_FILE, UDEV_FILE
 from facts.docker import DockerReading, Network
 from facts.networks import Route
 from facts.reading import Unknown
@@ -53,6 +54,26 @@ def test_a_guarded_engine_lets_in_whoever_hardens_by_it() -> None:
         assert ["guarded_engines does not let it for libvirt" in change.why for change in blocked] == [True] * (
             not open_
         )
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (None, True),
+        (("tcp/9100", "tcp/22"), True),
+        (("tcp/9100",), False),
+        ((), False),
+    ],
+)
+def test_what_guests_reach_no_more_is_told(before: tuple[str, ...] | None, told: bool) -> None:
+    rules = BridgesRules(guarded_engines={"lxc": ("tcp/9100",)}, metadata="closed")
+    guests = (device("lxcbr0", "bridge"), device("veth1", master="lxcbr0", peer="netns one"))
+    old = None if before is None else filter_text(BridgesRules(guarded_engines={"lxc": before}))
+    files = {**reading().files, RULES_FILE: old}
+    where = context(reading(devices=guests, files=files), on(), rules, accept="host-services")
+    (rule,) = [change for change in plan(where) if isinstance(change, WriteFile) and change.path == RULES_FILE]
+    says = "lxcbr0: netns one reach of the host's own services only tcp/9100, names and addresses now"
+    assert rule.interrupts == (says if told else "")
 
 
 @pytest.mark.parametrize(
