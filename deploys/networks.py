@@ -229,7 +229,7 @@ def _guard(context: Context) -> Iterator[Change]:
     served = [] if context.accepts(SERVICES) else using
     for network in served:
         what = f"close the host's own services to network {network.name}"
-        yield Blocked("networks", what, why=networks_host.why_served(network, rules, reading))
+        yield Blocked("networks", what, why=networks_host.why_served(network, rules, docker, reading))
     if rules.icc is False:
         yield from _daemon(context, rules, docker, networks)
     bridges = {network.bridge for network in networks}

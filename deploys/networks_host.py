@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from deploys.docker_daemon import configured
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from deploys.isolation import (
@@ -218,7 +219,7 @@ def using(rules: NetworksRules, docker: DockerReading, reading: NetworksReading)
     if not HOST.asked(rules):
         return []
     text = known(reading.files.get(RULES_FILE)) or ""
-    table, asked = chains(text), bool(own_resolver(rules, reading))
+    table, asked = chains(text), bool(own_resolver(rules, docker, reading))
     return [network for network in covered(rules, docker) if (network.containers or asked)
             and not HOST.leads(table, network.bridge, _later(network, text, reading))]  # fmt: skip
 
@@ -247,15 +248,18 @@ def on_a_lan(network: Network, reading: NetworksReading) -> str:
     return next((f"{port} is on {network.bridge}, and who is behind it" for port in ports if port[:4] != "veth"), "")
 
 
-def own_resolver(rules: NetworksRules, reading: NetworksReading) -> str:
-    """The host's own address that containers ask for names, by the resolv.conf that Docker gives them; "" for none."""
+def own_resolver(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:
+    """The host's own address that containers ask for names, by Docker's `dns` or else the resolv.conf that it gives
+    them; "" for none."""
     addresses = {address.partition("/")[0] for found in known(reading.addresses).values() for address in found}
-    own = [name for name in reading.resolvers if name in addresses and not ip_address(name).is_loopback]
+    given = configured(docker, "dns") or reading.resolvers
+    names = [str(name) for name in ([given] if isinstance(given, str) else given)]
+    own = [name for name in names if name in addresses and not ip_address(name).is_loopback]
     return own[0] if own and "udp/53" not in (rules.host_services or ()) else ""
 
 
-def why_served(network: Network, rules: NetworksRules, reading: NetworksReading) -> str:
-    asked = own_resolver(rules, reading)
+def why_served(network: Network, rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:
+    asked = own_resolver(rules, docker, reading)
     found = [f"{', '.join(sorted(network.containers))} run on it and may use them"] if network.containers else []
     found += [f"containers ask {asked} for names, which is this host (udp/53)"] if asked else []
     return f"{'; '.join(found)}: name what they need in networks.host_services, and allow it with accept={SERVICES}"

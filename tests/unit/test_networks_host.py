@@ -136,6 +136,9 @@ def test_who_asks_the_host_itself_for_names_is_not_cut_off_unasked() -> None:
     assert "containers ask 192.0.2.5 for names, which is this host (udp/53): name what they need" in blocked.why
     named = changes(context(reading(**own), host, GUARD))
     assert not [change for change in named if isinstance(change, Blocked)]
+    told = docker({"dns": ["192.0.2.5"]}, networks=(IDLE,))
+    by_docker = changes(context(reading(**own | {"resolvers": ("9.9.9.9",)}), told, rules))
+    assert any("192.0.2.5 for names" in change.why for change in by_docker if isinstance(change, Blocked))
 
 
 def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() -> None:
