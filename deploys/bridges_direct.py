@@ -1,6 +1,7 @@
 """Beside a firewalld that empties iptables with each reload: our chain there as firewalld's own "direct" rules.
 
-So does firewalld before 2.0, and any with its iptables backend. Docker hears of a reload and puts its rules back.
+So does firewalld before 2.0, and any with its iptables backend or with direct rules. Docker hears of a reload and puts
+its rules back.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ Pair = tuple[str, str]  # devices: where it comes in, where it goes out
 def empties_iptables(reading: BridgesReading, networks: NetworksReading) -> bool:
     if "firewalld" not in known(networks.firewalls):
         return False
-    return known(reading.firewalld) is None or not re.match(
-        r"(?:\d+:)?([2-9]|\d\d)\.", known(reading.firewalld_version)
-    )
+    if known(reading.firewalld) is None:
+        return True
+    direct = re.search(r"<(?:rule|chain|passthrough)\b", known(reading.files.get(FIREWALLD_DIRECT)) or "")
+    return bool(direct) or not re.match(r"(?:\d+:)?([2-9]|\d\d)\.", known(reading.firewalld_version))
 
 
 def pairs(rules: BridgesRules, outwards: Iterable[str]) -> set[Pair]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploys.bridges_devices import wanted
-from deploys.bridges_direct import merged, ours, pairs, rows
+from deploys.bridges_direct import EMPTY, merged, ours, pairs, rows
 from deploys.bridges_files import files_for
 from deploys.bridges_firewalld import RELOAD, firewalld_files, without_ours
 from deploys.bridges_rules import Allow, BridgesRules
@@ -83,6 +83,21 @@ def test_one_that_empties_iptables_has_our_chain_as_rules_of_its_own() -> None:
     assert ">-i br-web.10 -o br-web.20 -j ACCEPT<" in direct.text
     there = replace(host, files=host.files | {FIREWALLD_DIRECT: DIRECT})
     assert of_firewalld(plan(context(there, FIREWALLD))) == []
+
+
+def test_a_newer_one_with_direct_rules_empties_iptables_too() -> None:
+    theirs = EMPTY.replace("</direct>", '  <passthrough ipv="ipv4">-A INPUT -j ACCEPT</passthrough>\n</direct>')
+    host = replace(told(), firewalld_version="2.3.1-1")
+    assert not [
+        change
+        for change in of_firewalld(plan(context(host, FIREWALLD)))
+        if getattr(change, "path", "") == FIREWALLD_DIRECT
+    ]
+    host = replace(host, files=host.files | {FIREWALLD_DIRECT: theirs})
+    (direct,) = of_firewalld(plan(context(host, FIREWALLD)))
+    assert isinstance(direct, WriteFile)
+    assert "-A INPUT -j ACCEPT</passthrough>" in direct.text
+    assert "empties iptables" in direct.interrupts
 
 
 def test_rules_of_others_stay_where_ours_come_and_go() -> None:
