@@ -51,28 +51,43 @@ def reached(vm: Vm) -> set[str]:
         ask = f"lxc-attach -n one -- busybox nc -w 5 {where.format(two=two, host='10.0.3.1')} </dev/null"
         if vm.ssh(ask, check=False, timeout=60).returncode == 0:
             found.add(name)
-    return found
+    return found | sent(vm)
+
+
+def sent(vm: Vm) -> set[str]:
+    """What of `one` leaves the host, to where nobody is: from its own address and from a forged one."""
+    sniff, own, forged = (r"ear\tsniff\tnobody\town", r"x\tforge\t0.0.0.0\t203.0.113.2\town",
+                          r"x\tforge\t198.51.100.7\t203.0.113.2\tforged")  # fmt: skip
+    heard = vm.ssh(
+        "ip link add nobody type dummy 2>/dev/null; ip addr replace 203.0.113.1/30 dev nobody; ip link set nobody up;"
+        "ip neigh replace 203.0.113.2 lladdr 02:00:00:00:00:02 dev nobody; space=$(lxc-info -n one -pH);"
+        f"try() {{ perl /root/attempt.pl \"$(printf '{sniff}')\"; }};"
+        f'send() {{ nsenter -t $space -n perl /root/attempt.pl "$(printf "$1")" >/dev/null; }};'
+        f"{{ sleep 1; send '{forged}'; send '{own}'; }} & try; wait"
+    ).stdout
+    return {name for name, word in (("forged", "forged"), ("outbound", "own")) if word in heard.split()}
 
 
 def test_before_containers_reach_each_other_and_the_host(vm: Vm) -> None:
     vm.ssh("apt-get -qq install --no-install-recommends lxc dnsmasq-base apparmor 2>&1", timeout=900)
     vm.put(Path(__file__).with_name("bridges.pl"), "/root/bridges.pl")
+    vm.put(Path(__file__).parents[1] / "verify" / "attempt.pl", "/root/attempt.pl")
     vm.ssh(SETUP, timeout=300)
-    assert reached(vm) == set(WAYS)
+    assert reached(vm) == {*WAYS, "forged", "outbound"}
 
 
 def test_after_they_reach_names_alone(vm: Vm) -> None:
     harden = deploy(vm, "harden.py")
     assert harden.host()["status"] == "ok", harden.out + harden.err
     assert_declared(harden)
-    assert reached(vm) == {"names"}
+    assert reached(vm) == {"names", "outbound"}
 
 
 def test_the_same_after_they_were_started_anew_and_after_a_reboot(vm: Vm) -> None:
     vm.ssh("systemctl restart lxc-net; for n in one two; do lxc-stop -k -n $n; lxc-start -n $n; done", timeout=120)
-    assert reached(vm) == {"names"}
+    assert reached(vm) == {"names", "outbound"}
     vm.reboot()
-    assert reached(vm) == {"names"}
+    assert reached(vm) == {"names", "outbound"}
     again = deploy(vm, "harden.py")
     assert again.host()["changes"] == []
     assert_declared(again)
@@ -80,4 +95,4 @@ def test_the_same_after_they_were_started_anew_and_after_a_reboot(vm: Vm) -> Non
 
 def test_undone_they_do_again(vm: Vm) -> None:
     assert deploy(vm, "rollback.py").host()["status"] == "ok"
-    assert reached(vm) == set(WAYS)
+    assert reached(vm) == {*WAYS, "forged", "outbound"}
