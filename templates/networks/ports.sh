@@ -58,7 +58,10 @@ case $#${2-} in
   1)
     for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
       [ -e "$PORTS/$1" ] || exit 0
-      learn "$1" && exit 0
+      if learn "$1"; then
+        [ -e "$PORTS/$1" ] || forget "$1" # it has gone meanwhile
+        exit 0
+      fi
       sleep 0.5
     done
     ;;
