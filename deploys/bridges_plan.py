@@ -186,10 +186,9 @@ def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
 def _served(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
     """Guests of engines from which our filter has closed nothing yet."""
     text = known(reading.files.get(RULES_FILE)) or ""
-    news = tuple(prefix for prefix, engine in guards(rules).items() if f'"{prefix}*" goto served-{engine}' not in text)
-    for device in known(reading.devices):
-        if device.kind == "bridge" and device.name.startswith(news) and (ports := reading.ports(device.name)):
-            yield _who(device.name, ports)
+    for prefix, engine in guards(rules).items():
+        if f'"{prefix}*" goto served-{engine}' not in text:
+            yield from _guests(prefix, reading)
 
 
 def _losing(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
@@ -197,15 +196,16 @@ def _losing(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
     before = chains(known(reading.files.get(RULES_FILE)) or "")
     for prefix, engine in guards(rules).items():
         had, left = before.get(f"served-{engine}"), rules.guarded_engines[engine]
-        if had is not None and set(had) <= set(to_host([*SERVED, *left])):
-            continue
-        guests = [
-            _who(device.name, ports)
-            for device in known(reading.devices)
-            if device.kind == "bridge" and device.name.startswith(prefix) and (ports := reading.ports(device.name))
-        ]
-        if guests:
-            yield f"{_list(guests)} reach of the host's own services only {_list([*left, 'names and addresses'])} now"
+        fewer = had is None or not set(had) <= set(to_host([*SERVED, *left]))
+        if fewer and (guests := _list(_guests(prefix, reading))):
+            yield f"{guests} reach of the host's own services only {_list([*left, 'names and addresses'])} now"
+
+
+def _guests(prefix: str, reading: BridgesReading) -> Iterator[str]:
+    """Who is on an engine's bridges, by bridge."""
+    for device in known(reading.devices):
+        if device.kind == "bridge" and device.name.startswith(prefix) and (ports := reading.ports(device.name)):
+            yield _who(device.name, ports)
 
 
 def _who(bridge: str, ports: Iterable[Device]) -> str:

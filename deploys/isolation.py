@@ -166,7 +166,7 @@ def _open_to(version: int, network: Network, reading: NetworksReading) -> str:
 
 
 def _not_called(tool: str, network: Network, reading: NetworksReading) -> str:
-    own = next((bridge for bridge in known(reading.bridges) if bridge.name == network.bridge), None)
+    own = reading.bridge(network.bridge)
     called = own is not None and (own.nf_call_iptables if tool == "iptables" else own.nf_call_ip6tables)
     if called or known(reading.nf_call.get(tool, 0)) == 1:
         return ""

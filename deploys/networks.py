@@ -217,7 +217,7 @@ def _guard(context: Context) -> Iterator[Change]:
     for name, why in lans.items():
         says = f"{why}: not containers alone would be cut off; name {name} under networks.except"
         yield Blocked("networks", f"close network {name}", why=says)
-    if why := networks_host.our_way_in(rules, docker, reading):
+    if why := networks_host.our_way_in(networks, rules, reading):
         yield Blocked("networks", "close the host's own services to containers", why=why)
         return
     held = (
@@ -225,7 +225,7 @@ def _guard(context: Context) -> Iterator[Change]:
     )
     for network in held:
         yield Blocked("networks", f"keep containers on network {network.name} apart", why=_why_blocked(network))
-    using = [network for network in networks_host.using(rules, docker, reading) if network in networks]
+    using = networks_host.using(networks, rules, docker, reading)
     served = [] if context.accepts(SERVICES) else using
     for network in served:
         what = f"close the host's own services to network {network.name}"
@@ -237,7 +237,7 @@ def _guard(context: Context) -> Iterator[Change]:
         yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
     sound = bridges.difference(strange)
     parted = [n for n in networks if n not in held and open_to_ip(n, docker, reading)] if rules.icc is False else []
-    closed = [network for network in using if network not in served] + networks_host.losing(rules, docker, reading)
+    closed = [network for network in using if network not in served] + networks_host.losing(networks, rules, reading)
     told = [_who(parted), networks_host.who(rules, closed)]
     if rules.antispoof and not reading.ports:
         told.append(networks_ports.movers(rules, docker))

@@ -50,18 +50,21 @@ class Way:
         return getattr(rules, self.key) is not None
 
     def leading(self, bridge: str) -> str:
-        return f'meta ibrname "{bridge}" {self._goto}' if self.by_port else f'iifname "{bridge}" {self._goto}'
+        return f"{self._by(bridge)} {self._goto}"
 
     @property
     def leading_later(self) -> str:
         return f"{'meta ibrname @later' if self.by_port else 'iifname . iifname @later'} {self._goto}"
 
+    def sparing(self, bridge: str) -> str:
+        return f"{self._by(bridge)} accept"
+
+    def _by(self, bridge: str) -> str:
+        return f'{"meta ibrname" if self.by_port else "iifname"} "{bridge}"'
+
     @property
     def _goto(self) -> str:
         return f"iifname @known goto {self.chain}" if self.by_port else f"goto {self.chain}"
-
-    def sparing(self, bridge: str) -> str:
-        return f'{"meta ibrname" if self.by_port else "iifname"} "{bridge}" accept'
 
     def led(self, table: Table) -> list[str]:
         """The bridges from where the base chain leads to it."""
@@ -165,27 +168,25 @@ def _check(ways: tuple[Way, ...], survey: Survey, policy: Policy, right: str) ->
         return failed("left from an earlier policy", None, None, True) if left else not_applicable(
             f"the policy does not declare networks.{ways[0].key}")  # fmt: skip
     networks = covered(rules, docker)
-    disk, states, reasons = {n.name: True for n in networks}, {n.name: True for n in networks}, []
-    for way in ways:
-        live = {network.name: open_by(way, network, rules, reading) for network in networks}
-        kept = {network.name: lasts(way, network, rules, reading) for network in networks}
-        reasons += [*_wrong(way, live, kept), *_beyond(way, rules, docker, reading)]
-        disk = {name: disk[name] and kept[name] for name in disk}
-        states = {name: states[name] and not live[name] for name in states}
-    if reasons:
-        return failed("; ".join(dict.fromkeys(reasons)), dict.fromkeys(disk, True), disk, states)
+    wrong = [why for way in ways for network in networks if (why := _wrong(way, network, rules, reading))]
+    wrong += [why for way in ways for why in _beyond(way, rules, docker, reading)]
+    disk = {network.name: all(lasts(way, network, rules, reading) for way in ways) for network in networks}
+    live = {network.name: not any(open_by(way, network, rules, reading) for way in ways) for network in networks}
+    if wrong:
+        return failed("; ".join(dict.fromkeys(wrong)), dict.fromkeys(live, True), disk, live)
     if not networks:
         return not_applicable("the policy covers none of the host's networks")
-    return passed(f"{right}, on {', '.join(disk)}", dict.fromkeys(disk, True), disk, states)
+    return passed(f"{right}, on {', '.join(live)}", dict.fromkeys(live, True), disk, live)
 
 
-def _wrong(way: Way, live: Mapping[str, str], disk: Mapping[str, bool]) -> Iterator[str]:
-    for name, why in live.items():
-        if why:
-            set_only = " (set on disk, not in force)" if disk[name] else ""
-            yield f"on network {name} {way.wrong}{set_only}: {why}"
-        elif not disk[name]:
-            yield f"on network {name} that is closed now, but nothing on disk says so after a restart"
+def _wrong(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> str:
+    why, kept = open_by(way, network, rules, reading), lasts(way, network, rules, reading)
+    if why:
+        set_only = " (set on disk, not in force)" if kept else ""
+        return f"on network {network.name} {way.wrong}{set_only}: {why}"
+    if not kept:
+        return f"on network {network.name} that is closed now, but nothing on disk says so after a restart"
+    return ""
 
 
 def _beyond(way: Way, rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> Iterator[str]:
@@ -214,26 +215,28 @@ def awry(network: Network, rules: NetworksRules, reading: NetworksReading, serve
     )
 
 
-def using(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> list[Network]:
-    """Networks whose containers may well be using what our file closes to them for the first time."""
+def using(
+    networks: Sequence[Network], rules: NetworksRules, docker: DockerReading, reading: NetworksReading
+) -> list[Network]:
+    """Those whose containers may well be using what our file closes to them for the first time."""
     if not HOST.asked(rules):
         return []
     text = known(reading.files.get(RULES_FILE)) or ""
     table, asked = chains(text), bool(own_resolver(rules, docker, reading))
-    return [network for network in covered(rules, docker) if (network.containers or asked)
+    return [network for network in networks if (network.containers or asked)
             and not HOST.leads(table, network.bridge, _later(network, text, reading))]  # fmt: skip
 
 
-def losing(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> list[Network]:
+def losing(networks: Sequence[Network], rules: NetworksRules, reading: NetworksReading) -> list[Network]:
     """Those that the policy names less to than our file does."""
     named = set(chains(known(reading.files.get(RULES_FILE)) or "").get(HOST.chain, ()))
-    return [] if not HOST.asked(rules) or named <= set(HOST.rows(rules)) else covered(rules, docker)
+    return [] if not HOST.asked(rules) or named <= set(HOST.rows(rules)) else list(networks)
 
 
-def our_way_in(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:
-    """Why closing the host would cut the connection that we came by; "" where it would not."""
+def our_way_in(networks: Sequence[Network], rules: NetworksRules, reading: NetworksReading) -> str:
+    """Why closing the host to these would cut the connection that we came by; "" where it would not."""
     doors = known(reading.doors) if HOST.asked(rules) else ()
-    came = next((network.name for network in covered(rules, docker) if network.bridge in doors), "")
+    came = next((network.name for network in networks if network.bridge in doors), "")
     service = f"tcp/{known(reading.ssh_port)}"
     if not came or service in (rules.host_services or ()):
         return ""
@@ -244,8 +247,8 @@ def on_a_lan(network: Network, reading: NetworksReading) -> str:
     """Why others than containers are on its bridge, whom closing it would cut off; "" where they are not."""
     if network.bridge in reading.default_devices:
         return f"the host's default route goes by {network.bridge}"
-    ports = [port.name for bridge in known(reading.bridges) if bridge.name == network.bridge for port in bridge.ports]
-    return next((f"{port} is on {network.bridge}, and who is behind it" for port in ports if port[:4] != "veth"), "")
+    others = (port for port in reading.ports_of(network.bridge) if not port.startswith("veth"))
+    return next((f"{port} is on {network.bridge}, and who is behind it" for port in others), "")
 
 
 def own_resolver(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:

@@ -22,8 +22,8 @@ MOVES = {"NET_ADMIN", "CAP_NET_ADMIN", "ALL", "CAP_ALL"}
 
 def unknown_ports(network: Network, reading: NetworksReading) -> list[str]:
     """Ports of the network's bridge of which nobody has read whose they are."""
-    ports = [port.name for bridge in known(reading.bridges) if bridge.name == network.bridge for port in bridge.ports]
-    return [port for port in ports if re.fullmatch(r"veth[\w.-]+", port) and port not in known(reading.ports)]
+    ports = [name for name in reading.ports_of(network.bridge) if re.fullmatch(r"veth[\w.-]+", name)]
+    return [port for port in ports if port not in known(reading.ports)]
 
 
 def text_of(path: str) -> str:
@@ -52,7 +52,7 @@ def plan_reading(networks: Iterable[Network], reading: NetworksReading) -> Itera
     if ports := sorted({port for network in networks for port in unknown_ports(network, reading)}):
         script = f"""sh {PORTS_FILE}; left=
 for port in {" ".join(ports)}; do
-  [ ! -e /sys/class/net/$port ] || nft list set bridge hullproof known | grep -q "\"$port\"" || left="$left $port"
+  [ ! -e /sys/class/net/$port ] || nft list set bridge hullproof known | grep -q "\\"$port\\"" || left="$left $port"
 done
 [ -z "$left" ] || {{ echo "no container of Docker's is behind$left, which may send as anybody"; exit 1; }}"""
         yield Command("networks", f"read as whom may be sent by {', '.join(ports)}", script=script, undo="")

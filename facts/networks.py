@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from facts import connection
 from facts.forward import Filter, read_filter
 from facts.lines import Lines
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 
 BLOCKS = r"\s*(install|blacklist)\s+"
 NF_CALL = ("iptables", "ip6tables", "arptables")
@@ -112,6 +112,14 @@ class NetworksReading(Jsonable):
     unit_enabled: bool
     managers: tuple[str, ...] | Unknown  # systemd-networkd, NetworkManager, ifupdown: active; netplan: has a file
     firewalls: tuple[str, ...] | Unknown  # firewalld, ufw, nftables: active units
+
+    def bridge(self, name: str) -> Bridge | None:
+        """UnknownReading where the devices are unknown."""
+        return next((bridge for bridge in known(self.bridges) if bridge.name == name), None)
+
+    def ports_of(self, name: str) -> tuple[str, ...]:
+        bridge = self.bridge(name)
+        return tuple(port.name for port in bridge.ports) if bridge else ()
 
     @property
     def default_devices(self) -> tuple[str, ...]:

@@ -191,6 +191,9 @@ def test_a_bridge_that_is_the_lans_is_left_alone(more: Any, why: str) -> None:
     assert why in blocked.why
     texts = [change.text for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
     assert not any('"docker0"' in text for text in texts)
+    here = reading(**more, doors=("docker0",))
+    (blocked,) = [change for change in changes(context(here, host, GUARD)) if isinstance(change, Blocked)]
+    assert why in blocked.why, "it is not closed, so nobody who comes in by it is cut off"
 
 
 def test_what_may_be_made_anew_keeps_the_hosts_services_too() -> None:

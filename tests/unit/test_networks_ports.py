@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from deploys.engine.change import Command
 from deploys.isolation import TEMPLATES, NetworksRules
 from deploys.networks import rules_text
+from deploys.networks_ports import plan_reading
+from facts.networks import PORTS_FILE, Bridge, Port
+from tests.unit.test_networks import DEFAULT, reading
 
 # As Debian 13's ip prints it in the namespace of a container on two networks.
 UP = "<BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000"
@@ -109,6 +113,26 @@ def test_the_other_end_is_the_one_that_names_the_port(host: Host) -> None:
 def test_what_is_not_known_is_not_held_against_anybody(host: Host, path: str, text: str) -> None:
     host.put(path, text)
     assert host.run("veth1") == []
+
+
+def test_a_port_that_is_no_containers_is_told(tmp_path: Path) -> None:
+    """Of two on the bridge one could be read, whose name begins with the other's."""
+    ports = tuple(Port(name, False) for name in ("veth1", "veth12"))
+    nets = reading(bridges=(Bridge("docker0", ports, False, False, False, ()),))
+    (change,) = plan_reading([DEFAULT], nets)
+    assert isinstance(change, Command)
+    (tmp_path / "nft").write_text("#!/bin/sh\necho '\t\telements = { \"veth12\" }'\n")
+    (tmp_path / "nft").chmod(0o755)
+    script = change.script.replace("/sys/class/net/", f"{tmp_path}/").replace(PORTS_FILE, "/dev/null")
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+
+    def run() -> str:
+        return subprocess.run(["sh", "-c", script], env=env, text=True, capture_output=True, timeout=60).stdout
+
+    assert run() == "", "both have gone meanwhile"
+    for port in ports:
+        (tmp_path / port.name).touch()
+    assert run() == "no container of Docker's is behind veth1, which may send as anybody\n"
 
 
 def test_what_has_gone_is_forgotten(host: Host) -> None:
