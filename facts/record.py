@@ -73,7 +73,8 @@ entries() {
   for e in "journal/$1"/[0-9][0-9][0-9][0-9]; do [ -e "$e/entry.json" ] || continue
     d=0; u=0; [ -e "$e/done" ] && d=1; [ -e "$e/undone" ] && u=1
     read -r j <"$e/entry.json"; p=; [ -e "$e/path" ] && read -r p <"$e/path"
-    printf '%s %s %s %s\t%s\n' "${e##*/}" "$d" "$u" "$j" "$p"
+    a=; [ -e "$e/armed" ] && a=armed
+    printf '%s %s %s %s\t%s\t%s\n' "${e##*/}" "$d" "$u" "$j" "$p" "$a"
   done
 }
 written=; set --
@@ -123,11 +124,12 @@ def _journal(run: str, text: str) -> Journal:
 
 
 def _entry(line: str) -> JournalEntry:
-    words, _, path = line.partition("\t")
+    words, path, armed, *_ = f"{line}\t\t".split("\t")
     number, done, undone, text = words.split(" ", 3)
     meta = json.loads(text)
-    armed = bool(meta.get("armed"))
-    return JournalEntry(number, meta["subject"], meta["what"], path or None, done == "1", undone == "1", armed)
+    return JournalEntry(
+        number, meta["subject"], meta["what"], path or None, done == "1", undone == "1", armed == "armed"
+    )
 
 
 def _watched(section: Section) -> Iterator[Watched]:

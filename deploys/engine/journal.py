@@ -116,7 +116,7 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
         undo_first = f"put_back {_words(*files)}; " if step.service and files else ""
         undo_first += f"revert_now {_words(run['id'], armed)}; " if armed else ""
         hold = f" && hold {entry}" if armed else ""
-        lines.append(f"{_call(entry, change, bool(armed))}{hold} || {{ {undo_first}exit 1; }}")
+        lines.append(f"{_call(entry, change)}{hold} || {{ {undo_first}exit 1; }}")
         files.append(entry)
         number += 1
     if step.service:
@@ -128,30 +128,29 @@ def _words(*values: str) -> str:
     return " ".join(quote(value) for value in values)
 
 
-def _entry_json(change: Change, kind: str, armed: bool = False) -> str:
-    about: dict[str, Any] = {"subject": change.subject, "what": change.what, "kind": kind}
-    return json.dumps(about | ({"armed": True} if armed else {}))
+def _entry_json(change: Change, kind: str) -> str:
+    return json.dumps({"subject": change.subject, "what": change.what, "kind": kind})
 
 
 def _digest(text: str | None) -> str:
     return "absent" if text is None else hashlib.sha256(text.encode()).hexdigest()
 
 
-def _call(entry: str, change: Change, armed: bool) -> str:
+def _call(entry: str, change: Change) -> str:
     """The library's function for one change, with its arguments."""
     match change:
         case WriteFile():
             validate = change.validate.replace("{}", '"$NEW"')
             call = _words(
-                "write_file", entry, _entry_json(change, "file", armed), change.path, change.mode, change.owner,
+                "write_file", entry, _entry_json(change, "file"), change.path, change.mode, change.owner,
                 _digest(change.before), validate, change.activate,
             )  # fmt: skip
             return f"printf %s {base64.b64encode(change.text.encode()).decode()} | {call}"
         case RemoveFile():
-            return _words("remove_file", entry, _entry_json(change, "removal", armed), change.path,
+            return _words("remove_file", entry, _entry_json(change, "removal"), change.path,
                           _digest(change.before), change.activate)  # fmt: skip
         case Command():
-            return _words("run_command", entry, _entry_json(change, "command", armed), change.script, change.undo)
+            return _words("run_command", entry, _entry_json(change, "command"), change.script, change.undo)
         case Install():
             return _words("install_packages", entry, _entry_json(change, "packages"), *change.packages)
         case _:

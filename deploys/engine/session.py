@@ -152,17 +152,18 @@ class Session:
 
     def _made_to_last(self, step: Step, sessions: frozenset[str]) -> bool:
         """Confirm an armed step over a fresh connection; where there is none, wait until the host took it back."""
-        return bool(self._confirmed(step.name, self.run["id"], journal.confirm_script(self.run["id"]), sessions))
+        script = journal.confirm_script(self.run["id"])
+        return bool(self._confirmed(step.name, self.run["id"], script, sessions, SURVEY_SECONDS))
 
     def _confirmed(
-        self, name: str, run: str, script: tuple[str, str], sessions: frozenset[str]
+        self, name: str, run: str, script: tuple[str, str], sessions: frozenset[str], seconds: int
     ) -> dict[str, journal.Outcome]:
         """What the host said to `script`, which confirms what is armed, over a fresh connection; {} where that could
         not be, and the host has taken it back."""
         try:
             self.reconnect()
             await_login(self.host, sessions, LOGIN_SECONDS, lambda text: self.host.log(f"{name}: {text}"))
-            said = journal.parse_answer(transport.execute(self.host, script[0], STEP_SECONDS), script[1])
+            said = journal.parse_answer(transport.execute(self.host, script[0], seconds), script[1])
         except transport.Unreachable as error:
             self.errors.append(f"{name}: could not be confirmed over a fresh connection ({error})")
             self._await_revert(run, name)
@@ -268,7 +269,7 @@ class Session:
             return {}
         while waits := said.pop(journal.WAITS, None):
             script = journal.undo_script(past.run, confirm=True)
-            more = {} if waits.error else self._confirmed("undo", past.run, script, sessions)
+            more = {} if waits.error else self._confirmed("undo", past.run, script, sessions, STEP_SECONDS)
             if not more:
                 back = {entry for entry in armed if entry in said and not said[entry].error}
                 return said | {entry: journal.Outcome(entry, "the host has put it back") for entry in back}

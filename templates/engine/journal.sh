@@ -224,7 +224,7 @@ undo_run() { # the whole run $J, last change first. Behind what was armed it end
       waits=$of; echo "$e" >>"$J/armed"; sync "$J/armed"
     fi
     if why=$(undo "$J/$e" 2>&1); then ok "$e"; else fail "$e" "$why"; fi
-    [ -z "$waits" ] || hold "$e" redo || { fail 2 "put back"; return 1; }
+    [ -z "$waits" ] || hold "$e" redo || { revert_now "${J##*/}"; fail 2 "put back"; return 1; }
   done
   if [ -n "$waits" ]; then ok 2; return; fi
   if ls "$J"/[0-9]*/entry.json >/dev/null 2>&1 && [ -z "$(for e in "$J"/[0-9][0-9][0-9][0-9]; do [ -e "$e/undone" ] || echo left; done)" ]; then
@@ -290,19 +290,22 @@ put_again() { # what an undo had taken away, first change first
   for e in $(sed 1d "$J/taking" | sort); do redo "$J/$e" || :; done
 }
 
-revert() { # RUN [ENTRY]: the host itself, when nobody confirmed; without an entry it was an undo
+go_back() { if [ -n "$1" ]; then take_back "$1"; else put_again; fi; } # [ENTRY]: without one it was an undo
+
+revert() { # RUN [ENTRY]: the host itself, when nobody confirmed
   J=$BASE/$1; lock_if_we_can 60
   [ -e "$J/taking" ] || mv "$J/armed" "$J/taking" 2>/dev/null || return 0 # there already: power was lost in the middle
   read -r subject <"$J/taking"
-  if [ -n "$2" ]; then take_back "$2"; what=; else put_again; what=' undo'; fi
+  go_back "$2"
+  what=; [ -n "$2" ] || what=' undo'
   printf '%s %s%s\n' "$1" "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$what" >"$STATE/reverted.new" &&
     mv "$STATE/reverted.new" "$STATE/reverted-$subject"
   disarm "$1"
 }
 
-revert_now() { # RUN ENTRY: a change of the step failed, and half a network is none
+revert_now() { # RUN [ENTRY]: a change of the step failed, and half a network is none
   mv "$J/armed" "$J/taking" 2>/dev/null || return 0
-  take_back "$2" >/dev/null 2>&1; disarm "$1"
+  go_back "${2-}" >/dev/null 2>&1; disarm "$1"
 }
 
 confirm_armed() { # RUN

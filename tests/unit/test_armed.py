@@ -34,6 +34,14 @@ class Host:
         (self.root / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (self.root / "bin" / name).chmod(0o755)
 
+    def clock(self) -> Path:
+        """A file of seconds by which this host's clock is ahead."""
+        ahead = self.root / "clock"
+        ahead.write_text("0")
+        late = f"echo $(($(command -p date +%s) + $(cat {ahead})))"
+        self.tool("date", f'case $* in +%s) {late} ;; *) command -p date "$@" ;; esac')
+        return ahead
+
     def sh(self, script: str) -> list[str]:
         script = script.replace("PATH=/usr/local/sbin:", f"PATH={self.root}/bin:/usr/local/sbin:")
         env = os.environ | {"HULLPROOF_JOURNAL": str(self.journal), "HULLPROOF_UNITS": str(self.units)}
@@ -124,11 +132,7 @@ def test_half_a_network_is_none(host: Host) -> None:
 
 
 def test_slow_work_winds_the_clock_up_again(host: Host) -> None:
-    clock = host.root / "clock"
-    clock.write_text("0")
-    host.tool(
-        "date", f'case $* in +%s) echo $(($(command -p date +%s) + $(cat {clock})));; *) command -p date "$@";; esac'
-    )
+    clock = host.clock()
     slow = [Command("test", f"{n} s", script=f"echo {n} >{clock}", undo="", armed=True) for n in (10, 16, 25, 40)]
     assert host.apply(*slow) == ["", "", "", ""]
     restart = f"systemctl restart hullproof-revert-{ID}.timer"

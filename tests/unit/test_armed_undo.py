@@ -8,7 +8,8 @@ from deploys.engine import journal, session
 from deploys.engine.arrange import Step
 from deploys.engine.change import Change, Command, RemoveFile
 from deploys.engine.journal import compile_step, parse_answer
-from facts.record import Journal, JournalEntry
+from facts.reading import Block, Section
+from facts.record import Journal, JournalEntry, Record, RecordReading
 from tests.unit.test_armed import ID, Host, Remote, begin, host, remote, write
 from tests.unit.test_journal import RUN
 
@@ -100,6 +101,18 @@ def test_an_undo_that_outlives_the_clock_is_put_back_too(host: Host) -> None:
     assert not host.armed()
 
 
+def test_an_undo_whose_clock_cannot_be_wound_up_is_put_back_at_once(host: Host) -> None:
+    at, clock = host.root / "live", host.clock()
+    slow = Command("test", "go live", script=f"echo 1 >{at}", undo=f"rm -f {at}; echo 99 >{clock}", armed=True)
+    confirmed(host, slow, write(host, "a"))
+    host.tool("systemctl", '[ "$1" != restart ]')
+    said = undo(host)
+    assert said["0002"].startswith("the timer could not be set anew")
+    assert said[journal.WAITS] == "put back"
+    assert there(host) == ["first", "a", "live"]
+    assert not host.armed()
+
+
 def test_what_power_left_half_undone_is_not_lost(host: Host) -> None:
     """Listed, and not yet kept: it is still what it was."""
     confirmed(host, write(host, "a"))
@@ -132,6 +145,14 @@ def test_while_one_change_waits_no_other_is_armed(host: Host) -> None:
     assert (host.root / "a").exists()
     host.timer()
     assert not (host.root / "a").exists()
+
+
+def test_the_record_tells_which_they_were() -> None:
+    head = '{"kind": "harden", "started": "2026-01-01T00:00:00Z"}\nstanding\n'
+    rows = '0001 1 0 {"subject": "x", "what": "a"}\t/etc/a\t\n0002 1 0 {"subject": "x", "what": "b"}\t\tarmed\n'
+    reading = Record.read(Section({f"journal {ID}": Block(0, head + rows)}))
+    assert isinstance(reading, RecordReading)
+    assert [(entry.path, entry.armed) for entry in reading.journals[0].entries] == [("/etc/a", False), (None, True)]
 
 
 def past(*entries: tuple[str, bool]) -> Journal:
