@@ -100,7 +100,6 @@ class Bridges(SectionFact[BridgesReading]):
     timeout: ClassVar[int] = 20
     script: ClassVar[str] = (
         r"""
-kept() { printf '%s\n' "$1"; return "$2"; }
 links=$(ip -j -d link 2>&1); run links kept "$links" $?
 case "$links" in *link_netnsid*)
   run named ip -j netns list-id

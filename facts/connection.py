@@ -21,14 +21,9 @@ ssh_connection() {
   cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='
 }
 """
-# And the device by which the host answers: who comes from behind a container comes in by its bridge.
-SCRIPT = (
-    FIND
-    + """run ssh ssh_connection
-client=$(ssh_connection | cut -d= -f2 | cut -d' ' -f1)
-[ -z "$client" ] || run back ip -j route get "$client"
-"""
-)
+SCRIPT = FIND + """came=$(ssh_connection); run ssh kept "$came" $?\n"""
+# The device by which the host answers: who comes from behind a container comes in by its bridge.
+BACK = """came=${came#*=}; [ -z "$came" ] || run back ip -j route get "${came%% *}"\n"""
 
 
 def client(section: Section) -> str | Unknown | None:

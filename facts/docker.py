@@ -36,7 +36,6 @@ class Docker(SectionFact[DockerReading]):
     timeout: ClassVar[int] = 45
     script: ClassVar[str] = r"""
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
-kept() { printf '%s\n' "$1"; return "$2"; }
 ask() { timeout -k 1 15 docker "$@"; }
 run uid id -u
 have dockerd && run dockerd command -v dockerd

@@ -141,7 +141,6 @@ class Networks(SectionFact[NetworksReading]):
     timeout: ClassVar[int] = 20
     script: ClassVar[str] = (
         r"""
-kept() { printf '%s\n' "$1"; return "$2"; }
 run addr ip -j -d addr
 run route4 ip -j route
 run route6 ip -j -6 route
@@ -166,6 +165,7 @@ show """
 run netplan ls -d /etc/netplan/*.yaml
 """
         + connection.SCRIPT
+        + connection.BACK
         + ":"
     )
 

@@ -35,6 +35,7 @@ SURVEY_BYTES = 32_000_000
 PRELUDE = r"""
 run() { printf '@%s block %s\n' "$N" "$1"; shift; "$@" 2>&1 </dev/null; printf '\n@%s status %s\n' "$N" "$?"; }
 show() { for f do run "$f" cat -- "$f"; done; }
+kept() { printf '%s\n' "$1"; return "$2"; } # for `run`: what a command said, and its status
 have() { command -v "$1" >/dev/null 2>&1; }
 """
 

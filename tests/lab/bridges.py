@@ -65,6 +65,10 @@ def cut_when(vm: Vm, action: str, more: str = ":") -> None:
     vm.ssh(f"echo '{more}' >/etc/lab-cut; echo '{rules}' >/etc/udev/rules.d/99-lab.rules; udevadm control --reload")
 
 
+def uncut(vm: Vm) -> None:
+    vm.ssh("rm -f /etc/udev/rules.d/99-lab.rules; udevadm control --reload")
+
+
 def engine(vm: Vm, network: str = "bridge", tool: str = "docker") -> set[str]:
     """What a real container reaches and is reached by; `world` stands for all that lies outside of the host."""
     vm.ssh(

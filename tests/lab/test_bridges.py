@@ -22,6 +22,7 @@ from tests.lab.bridges import (
     cut_when,
     engine,
     script,
+    uncut,
     with_late,
 )
 from tests.lab.drive import Result, executions, finish, run, start
@@ -143,7 +144,7 @@ def test_a_reboot_before_it_is_confirmed_takes_it_back_too(vm: Vm) -> None:
 def begin_late(vm: Vm) -> tuple[Path, subprocess.Popen[str], Path]:
     """A network change, armed and just made live: its policy, and the run that is to confirm it."""
     late = with_late(vm)
-    vm.ssh("rm -f /etc/udev/rules.d/99-lab.rules; udevadm control --reload")
+    uncut(vm)
     accept = ("--data", "accept=network-isolation,reverted-network")
     process, reports = start(vm.inventory(), "harden.py", "--data", f"policy={late}", *accept)
     vm.ssh("timeout 300 sh -c 'until [ -e /sys/class/net/br-late ]; do sleep 0.2; done'", timeout=320)

@@ -10,14 +10,12 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import ACCEPT, assert_all_pass, assert_apart, cut_when, script, with_late
+from tests.lab.bridges import ACCEPT, assert_all_pass, assert_apart, cut_when, script, uncut, with_late
 from tests.lab.drive import Result, run, start
 
 VARIANT = "stock"
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill]
-
-UNCUT = "rm -f /etc/udev/rules.d/99-lab.rules; udevadm control --reload"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +66,7 @@ def test_a_reboot_before_it_is_confirmed_puts_it_back_too(vm: Vm, story: dict[st
     vm.wait_ssh()
     assert vm.boot_id() != boot
     assert vm.ssh("journalctl -b -q -u hullproof-revert.service").stdout, "nothing put it back at boot"
-    vm.ssh(UNCUT)
+    uncut(vm)
     script(vm, "join")
     assert_put_back(vm)
 

@@ -22,10 +22,10 @@ def read(**blocks: str) -> DenialsReading | Unknown:
         ("audit=0\n", "", "booted with audit=0"),
         ("-a always,exclude -F msgtype=AVC\n", "", "a rule has refusals go unrecorded: auditctl -a always,exclude"),
         ("-a never,exclude -F msgtype>=1400\n", "", "auditctl -a never,exclude -F msgtype>=1400"),
-        ("", "runs\nlog_file = /srv/audit.log\n", "writes elsewhere"),
-        ("", "runs\nlog_format = NOLOG\n", "writes elsewhere"),
-        ("", "runs\nwrite_logs = no\n", "writes elsewhere"),
-        ("", "runs\nlog_file = /var/log/audit/audit.log\n", "audit.log cannot be read"),
+        ("pid 300\n", "log_file = /srv/audit.log\n", "writes elsewhere"),
+        ("pid 300\n", "log_format = NOLOG\n", "writes elsewhere"),
+        ("pid 300\n", "write_logs = no\n", "writes elsewhere"),
+        ("pid 300\n", "log_file = /var/log/audit/audit.log\n", "audit.log cannot be read"),
     ],
 )
 def test_refusals_that_are_not_recorded_where_we_read_are_unknown(auditing: str, auditd: str, why: str) -> None:
@@ -35,10 +35,11 @@ def test_refusals_that_are_not_recorded_where_we_read_are_unknown(auditing: str,
 
 
 def test_what_else_is_excluded_and_an_auditd_that_writes_its_log_are_fine() -> None:
-    rules = "-a always,exclude -F msgtype=CWD\n-w /etc/docker -p wa\nNo rules\n"
-    conf = "runs\nlog_file = /var/log/audit/audit.log\nlog_format = ENRICHED\nwrite_logs = yes\n"
+    rules = "pid 300\n-a always,exclude -F msgtype=CWD\n-w /etc/docker -p wa\nNo rules\n"
+    conf = "log_file = /var/log/audit/audit.log\nlog_format = ENRICHED\nwrite_logs = yes\n"
     assert isinstance(read(auditing=rules, auditd=conf, log=START), DenialsReading)
     assert isinstance(read(), DenialsReading)
+    assert isinstance(read(auditing="pid 0\n", auditd="write_logs = no\n"), DenialsReading), "it does not run"
 
 
 def test_what_auditd_adds_to_a_line_is_no_line() -> None:
