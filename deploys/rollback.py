@@ -12,10 +12,11 @@ from pyinfra.context import host
 
 from deploys.engine.operations import undo
 from deploys.engine.run import begin, show_undo
+from deploys.engine.undo import choose
 
 session = begin("rollback").session()
 session.look()
-session.choose(host.data.get("run"))
+choose(session, host.data.get("run"))
 show_undo(session)
 
 undo(name="Undo the run, last change first")

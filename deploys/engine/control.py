@@ -211,6 +211,9 @@ def _check(control: Control, survey: Survey, policy: Policy) -> Verdict:
         return control.check(survey, policy)
     except UnknownReading as error:
         return Verdict(State.UNKNOWN, str(error))
+    except Exception as error:  # a reading of a form that nothing here foresaw costs this finding, never the run
+        said = f"{type(error).__name__}: {error}"[:200]
+        return Verdict(State.UNKNOWN, f"hullproof cannot make sense of what the host answered here ({said})")
 
 
 def _waive(finding: Finding, policy: Policy) -> Finding:

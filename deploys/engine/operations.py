@@ -10,6 +10,7 @@ from pyinfra.api.state import State
 from pyinfra.context import host
 
 from deploys.engine.run import current, show_plan
+from deploys.engine.undo import undo as undo_run
 
 
 @operation()
@@ -102,5 +103,5 @@ def _plan_again(state: State, host: Host) -> bool:
 
 def _undo(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
-    session.undo()
+    undo_run(session)
     return session.confirm()

@@ -17,7 +17,7 @@ from typing import Any
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
-from deploys.engine import report, terminal
+from deploys.engine import plan_view, report, terminal
 from deploys.engine.change import Blocked
 from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
@@ -196,7 +196,7 @@ def show_plan(session: Session) -> None:
     if session.changes:
         diff = bool(session.host.state.config.DIFF)
         color = terminal.wants_color(_output())
-        show(terminal.render_plan(session.host.name, session.changes, color=color, diff=diff))
+        show(plan_view.render_plan(session.host.name, session.changes, color=color, diff=diff))
 
 
 def show_undo(session: Session) -> None:

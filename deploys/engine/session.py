@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
-from time import monotonic, sleep
 from typing import Any
 
 from pyinfra.api.host import Host
@@ -12,9 +11,9 @@ from pyinfra.api.host import Host
 from deploys.engine import baseline, journal, transport
 from deploys.engine.arrange import PACKAGES, Step, arrange
 from deploys.engine.change import Change, Context, Install, Service, Subject
-from deploys.engine.clean import clean
+from deploys.engine.confirm import await_revert, confirmed
 from deploys.engine.control import Finding, State, judge
-from deploys.engine.logins import await_login, logins
+from deploys.engine.logins import logins
 from deploys.engine.policy import Policy
 from deploys.engine.reboot import Reboot, wait
 from deploys.engine.report import HostReport, Status, change_json
@@ -25,7 +24,6 @@ from facts.survey import Survey, survey_script
 from facts.system import System, SystemReading
 
 SURVEY_SECONDS = 180
-LOGIN_SECONDS = journal.ARMED_SECONDS - 40  # some of it has passed, and confirming takes some too
 STEP_SECONDS = 1800  # an installation on a slow host
 
 
@@ -71,14 +69,14 @@ class Session:
 
     def plan(self) -> None:
         """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""
-        if self.survey is None or not self._may_change(self.survey):
+        if self.survey is None or not self.may_change(self.survey):
             return
         context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
         self._arrange([change for subject in self.subjects for change in self._planned(subject, context)])
 
     def begin_with(self, changes: Sequence[Change]) -> None:
         """A plan of these changes alone: the rest can only be planned when they are done."""
-        if self.survey is not None and self._may_change(self.survey):
+        if self.survey is not None and self.may_change(self.survey):
             self._arrange(changes)
 
     def _arrange(self, changes: Iterable[Change]) -> None:
@@ -88,7 +86,7 @@ class Session:
         except ValueError as error:  # the policy wants two values of one key
             self.errors.append(f"cannot be planned: {error}")
 
-    def _may_change(self, survey: Survey) -> bool:
+    def may_change(self, survey: Survey) -> bool:
         try:
             root = survey[System].uid == 0
         except UnknownReading as error:
@@ -106,6 +104,9 @@ class Session:
             return list(subject.plan(context))
         except UnknownReading as error:
             self.errors.append(f"{subject.name}: cannot be planned, {error}")
+            return []
+        except Exception as error:  # as in `judge`: one host's nonsense is that host's error
+            self.errors.append(f"{subject.name}: cannot be planned ({type(error).__name__}: {error})"[:300])
             return []
 
     def steps_named(self, name: str) -> list[Step]:
@@ -136,7 +137,7 @@ class Session:
         except transport.Unreachable as error:
             self.errors.append(f"{step.name}: {error}; what was begun on the host goes on there, run again to see")
             if step.armed:
-                self._await_revert(self.run["id"], step.name)
+                await_revert(self, self.run["id"], step.name)
             return False
         outcomes = compiled.outcomes(lines)
         told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
@@ -153,40 +154,7 @@ class Session:
     def _made_to_last(self, step: Step, sessions: frozenset[str]) -> bool:
         """Confirm an armed step over a fresh connection; where there is none, wait until the host took it back."""
         script = journal.confirm_script(self.run["id"])
-        return bool(self._confirmed(step.name, self.run["id"], script, sessions, SURVEY_SECONDS))
-
-    def _confirmed(
-        self, name: str, run: str, script: tuple[str, str], sessions: frozenset[str], seconds: int
-    ) -> dict[str, journal.Outcome]:
-        """What the host said to `script`, which confirms what is armed, over a fresh connection; {} where that could
-        not be, and the host has taken it back."""
-        try:
-            self.reconnect()
-            await_login(self.host, sessions, LOGIN_SECONDS, lambda text: self.host.log(f"{name}: {text}"))
-            said = journal.parse_answer(transport.execute(self.host, script[0], seconds), script[1])
-        except transport.Unreachable as error:
-            self.errors.append(f"{name}: could not be confirmed over a fresh connection ({error})")
-            self._await_revert(run, name)
-            return {}
-        if why := said.get(journal.CONFIRMED, journal.Outcome("", "the host did not say")).error:
-            self.errors.append(f"{name}: could not be confirmed: {why}")
-            self._await_revert(run, name)
-            return {}
-        return said
-
-    def _await_revert(self, run: str, name: str) -> None:
-        """Until the host says that nothing is armed any more, or should long have."""
-        script, nonce = journal.armed_script(run)
-        self.host.log(f"{name}: the host takes it back within {journal.ARMED_SECONDS} s; waiting for it")
-        deadline = monotonic() + journal.ARMED_SECONDS + 60
-        while monotonic() < deadline:
-            sleep(5)
-            with contextlib.suppress(transport.Unreachable):
-                self.reconnect()
-                said = journal.parse_answer(transport.execute(self.host, script, SURVEY_SECONDS), nonce)
-                if ended := said.get(journal.WAITS, journal.Outcome("", "")).error:
-                    self.errors.append(f"{name}: {ended}")
-                    return
+        return bool(confirmed(self, step.name, self.run["id"], script, sessions, SURVEY_SECONDS))
 
     def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
         what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
@@ -219,63 +187,6 @@ class Session:
                 if not well:
                     self.errors.append(f"reboot: {said}")
         return well
-
-    def choose(self, wanted: str | None) -> None:
-        """The run to undo: `wanted`, or the newest one that still stands."""
-        if self.survey is None or not self._may_change(self.survey):
-            return
-        try:
-            journals = self.survey[Record].journals
-        except UnknownReading as error:
-            self.errors.append(f"the journals cannot be read: {error}")
-            return
-        standing = [entry for entry in journals if not entry.undone and wanted in (None, entry.run)]
-        if standing:
-            self.undoing = standing[-1]
-        elif wanted is not None:
-            known_runs = ", ".join(entry.run for entry in journals if not entry.undone) or "none"
-            self.errors.append(f"no run {wanted} stands in the journal here (there are: {known_runs})")
-
-    def undo(self) -> None:
-        """Undo the chosen run on the host, last change first."""
-        assert self.undoing is not None
-        said = self._undone(self.undoing)
-        for entry in reversed(self.undoing.entries):
-            if entry.undone:
-                continue
-            outcome = said.get(entry.id, said.get(journal.UNOPENED, journal.Outcome(entry.id, "not reached")))
-            if outcome.error:
-                self.errors.append(f"undo of {entry.what}: {outcome.error}")
-                continue
-            self.host.log(f"undone: {clean(entry.what)}")
-            row = {
-                "subject": entry.subject,
-                "what": f"undone: {entry.what}",
-                "journal": f"{self.undoing.run}/{entry.id}",
-            }
-            self.done.append(row | ({"path": entry.path} if entry.path else {}))
-
-    def _undone(self, past: Journal) -> dict[str, journal.Outcome]:
-        """The outcome per entry, as far as it came: what could cut us off is confirmed before the rest is undone."""
-        armed = {entry.id for entry in past.entries if entry.armed and not entry.undone}
-        sessions = logins(self.host) if armed else frozenset()
-        text, nonce = journal.undo_script(past.run)
-        try:
-            said = journal.parse_answer(transport.execute(self.host, text, STEP_SECONDS), nonce)
-        except transport.Unreachable as error:
-            self.errors.append(f"undo: {error}")
-            if armed:
-                self._await_revert(past.run, "undo")
-            return {}
-        while waits := said.pop(journal.WAITS, None):
-            script = journal.undo_script(past.run, confirm=True)
-            more = {} if waits.error else self._confirmed("undo", past.run, script, sessions, STEP_SECONDS)
-            if not more:
-                back = {entry for entry in armed if entry in said and not said[entry].error}
-                return said | {entry: journal.Outcome(entry, "the host has put it back") for entry in back}
-            armed -= said.keys()
-            said |= more
-        return said
 
     def reconnect(self) -> None:
         """A fresh connection; Unreachable where there is none."""

@@ -1,16 +1,12 @@
-"""The report and the plan as an operator reads them on a terminal, tired, and perhaps for fifty hosts."""
+"""The report as an operator reads it on a terminal, tired, and perhaps for fifty hosts."""
 
 from __future__ import annotations
 
-import difflib
 import os
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
-from deploys.engine.arrange import merged
-from deploys.engine.change import Activate, Blocked, Change, MergeJson, RemoveFile, WriteFile
-from deploys.engine.clean import clean
 from deploys.engine.control import Impact, Severity, State
 
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = 31, 32, 33, 35, 36, 1
@@ -26,7 +22,7 @@ def wants_color(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
-def _paint(text: str, code: int, color: bool) -> str:
+def paint(text: str, code: int, color: bool) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if color else text
 
 
@@ -45,7 +41,7 @@ def _group(hosts: Sequence[str], about: str, problems: str = "", *, color: bool,
     many = len(hosts) > 1
     head = textwrap.fill(f"{f'{len(hosts)} hosts' if many else hosts[0]}{about}", width, subsequent_indent="  ")
     names = textwrap.fill(", ".join(hosts), width, initial_indent="  ", subsequent_indent="  ") if many else ""
-    return "\n".join(filter(None, [_paint(head, BOLD, color), names, problems]))
+    return "\n".join(filter(None, [paint(head, BOLD, color), names, problems]))
 
 
 def _about(part: Mapping[str, Any]) -> str:
@@ -91,7 +87,7 @@ def _note(finding: Mapping[str, Any]) -> str:
 def _entry(label: str, text: str, code: int, color: bool, width: int) -> list[str]:
     first, *rest = textwrap.wrap(text, width - COLUMN) or [""]
     return [
-        f"  {_paint(label.ljust(COLUMN - 2), code, color)}{first}",
+        f"  {paint(label.ljust(COLUMN - 2), code, color)}{first}",
         *(f"{' ' * COLUMN}{line}" for line in rest),
     ]
 
@@ -104,54 +100,4 @@ def _sum(report: Mapping[str, Any], color: bool, width: int) -> str:
     if code == 0 and "pending" in counts:
         meaning = "done; what is pending waits for a restart or reboot"
     text = f"{run['kind']}, policy {run['policy']}: {hosts or 'no hosts'}; {counts}. Exit code {code}: {meaning}."
-    return _paint(textwrap.fill(text, width), RED if code else GREEN, color)
-
-
-def render_plan(host: str, changes: Iterable[Change], color: bool, diff: bool) -> str:
-    """What a run will do to a host, numbered; what stops meanwhile; and what it will not do, and how to allow that."""
-    changes = list(changes)
-    done = [change for change in changes if not isinstance(change, Blocked)]
-    blocked = [change for change in changes if isinstance(change, Blocked)]
-    lines = [_paint(f"{host}: {_number(len(done))}", BOLD, color)]
-    said = ""
-    for number, change in enumerate(done, 1):
-        lines.append(f"{number:4}. {change.subject}: {clean(change.what)}")
-        if (stops := _interrupts(change)) and stops != said:
-            said = stops  # one restart for many changes is told once
-            lines.append(_paint(f"      ! interrupts: {clean(stops)}", YELLOW, color))
-        if diff:
-            lines += [f"      {_paint_diff(line, color)}" for line in _diff(change)]
-    if blocked:
-        lines.append(_paint("  not done, and how to allow it:", BOLD, color))
-    for change in blocked:
-        lines.append(f"    - {change.subject}: {clean(change.what)}")
-        lines.append(f"      {clean(change.why)}")
-    return "\n".join(lines) + "\n"
-
-
-def _number(count: int) -> str:
-    return f"{count or 'no'} change{'' if count == 1 else 's'}"
-
-
-def _interrupts(change: Change) -> str:
-    service = change.service if isinstance(change, (WriteFile, MergeJson, Activate)) else None
-    return change.interrupts or (service.interrupts if service else "")
-
-
-def _diff(change: Change) -> list[str]:
-    """A unified diff, each line cleaned: what is on the host may be anything."""
-    try:
-        file = merged([change]) if isinstance(change, MergeJson) else change
-    except ValueError:  # what is there is no JSON: said when the plan was made
-        return []
-    if not isinstance(file, (WriteFile, RemoveFile)):
-        return []
-    after = file.text if isinstance(file, WriteFile) else ""
-    old, new = ("/dev/null" if text is None else file.path for text in (file.before, after or None))
-    lines = difflib.unified_diff((file.before or "").splitlines(), after.splitlines(), old, new, lineterm="")
-    return [clean(line) for line in lines]
-
-
-def _paint_diff(line: str, color: bool) -> str:
-    code = {"+": GREEN, "-": RED, "@": CYAN}.get(line[:1])
-    return _paint(line, code, color) if code else line
+    return paint(textwrap.fill(text, width), RED if code else GREEN, color)

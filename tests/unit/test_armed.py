@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import journal, session, transport
+from deploys.engine import confirm, journal, session, transport
 from deploys.engine.arrange import Step, arrange
 from deploys.engine.change import Change, Command, Install, WriteFile
 from deploys.engine.journal import NOT_REACHED, compile_step, parse_answer
@@ -240,7 +240,7 @@ def test_no_fresh_connection_no_change(host: Host, remote: Remote, monkeypatch: 
             remote.cut = False
             host.timer()
 
-    monkeypatch.setattr(session, "sleep", sleep)
+    monkeypatch.setattr(confirm, "sleep", sleep)
     remote.cut = True
     assert not run.execute(Step("test", (write(host, "a"),)))
     assert run.done == []
@@ -264,7 +264,7 @@ def test_a_connection_that_is_lost_midway_is_waited_for(
         return found
 
     monkeypatch.setattr(transport, "execute", execute)
-    monkeypatch.setattr(session, "sleep", lambda _: host.timer() if host.armed() else None)
+    monkeypatch.setattr(confirm, "sleep", lambda _: host.timer() if host.armed() else None)
     assert not run.execute(Step("test", (write(host, "a"),)))
     assert not (host.root / "a").exists()
     assert run.errors[-1] == "test: the host has taken it back by itself"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.engine import journal, session
+from deploys.engine import confirm, journal
 from deploys.engine.arrange import Step
 from deploys.engine.change import Change, Command, RemoveFile
 from deploys.engine.journal import compile_step, parse_answer
+from deploys.engine.undo import undo as undo_run
 from facts.reading import Block, Section
 from facts.record import Journal, JournalEntry, Record, RecordReading
 from tests.unit.test_armed import ID, Host, Remote, begin, host, remote, write
@@ -167,7 +168,7 @@ def test_an_undo_is_confirmed_over_a_fresh_connection(host: Host, remote: Remote
     confirmed(host, live(host), write(host, "a"))
     run = begin(remote)
     run.undoing = STANDING
-    run.undo()
+    undo_run(run)
     assert run.errors == []
     assert remote.connections == 1
     assert [row["journal"] for row in run.done] == [f"{ID}/{name}" for name in ("0003", "0002", "0001")]
@@ -184,9 +185,9 @@ def test_no_fresh_connection_no_undo(host: Host, remote: Remote, monkeypatch: py
             remote.cut = False
             host.timer()
 
-    monkeypatch.setattr(session, "sleep", sleep)
+    monkeypatch.setattr(confirm, "sleep", sleep)
     remote.cut = True
-    run.undo()
+    undo_run(run)
     assert run.done == []
     assert "could not be confirmed over a fresh connection" in run.errors[0]
     assert run.errors[1:] == [
@@ -202,5 +203,5 @@ def test_what_was_never_armed_is_undone_in_one_execution(host: Host, remote: Rem
     host.sh(compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1).script)
     run = begin(remote)
     run.undoing = past(("0001", False))
-    run.undo()
+    undo_run(run)
     assert (run.errors, remote.connections, there(host)) == ([], 0, [])

@@ -88,3 +88,12 @@ def test_the_findings_json_is_the_contract() -> None:
         "control", "subject", "title", "severity", "state", "declared", "disk", "live", "reason", "impact",
         "references", "drift",
     }  # fmt: skip
+
+
+def test_a_control_that_raises_is_unknown_and_the_others_are_judged() -> None:
+    def raises(*_: Any) -> Any:
+        raise KeyError("seen on a host")
+
+    first, second = judge([control(raises), control()], EMPTY, Policy("p", {}))
+    assert (first.state, second.state) == (State.UNKNOWN, State.PASS)
+    assert "KeyError: 'seen on a host'" in first.verdict.reason

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.engine import terminal
+from deploys.engine import plan_view, terminal
 from deploys.engine.change import Activate, Blocked, Command, MergeJson, RemoveFile, Service, WriteFile
 from deploys.engine.control import Impact, State
 from deploys.engine.report import HostReport, build
@@ -83,7 +83,7 @@ CHANGES = [
 
 def test_plan() -> None:
     assert (
-        terminal.render_plan("web1", CHANGES, False, False)
+        plan_view.render_plan("web1", CHANGES, False, False)
         == """\
 web1: 5 changes
    1. kernel: write our sysctls
@@ -102,7 +102,7 @@ web1: 5 changes
 
 
 def test_plan_with_diff() -> None:
-    text = terminal.render_plan("web1", CHANGES[:1], False, True)
+    text = plan_view.render_plan("web1", CHANGES[:1], False, True)
     assert (
         text
         == """\
@@ -116,12 +116,12 @@ web1: 1 change
        b = 1
 """
     )
-    text = terminal.render_plan("web1", CHANGES[2:4], False, True)
+    text = plan_view.render_plan("web1", CHANGES[2:4], False, True)
     assert "--- /dev/null\n      +++ /etc/docker/daemon.json\n" in text
     assert '+  "icc": false' in text.replace("    ", "  ")
     assert "--- /etc/p.json\n      +++ /dev/null\n" in text
-    assert "\x1b[32m+a = 2" in terminal.render_plan("web1", CHANGES[:1], True, True)
+    assert "\x1b[32m+a = 2" in plan_view.render_plan("web1", CHANGES[:1], True, True)
 
 
 def test_plan_of_nothing() -> None:
-    assert terminal.render_plan("web1", [], False, True) == "web1: no changes\n"
+    assert plan_view.render_plan("web1", [], False, True) == "web1: no changes\n"
