@@ -2,7 +2,8 @@
 
     pyinfra INVENTORY deploys/drift.py -y
 
-Exit code: 0 all holds; 2 something does not hold; 1 a host could not be read, or there was none.
+Exit code: 0 all that is demanded holds; 2 something does not; 3 nothing is known to fail, but something could not be
+judged; 1 a host could not be read, there was none, or nothing was demanded.
 """
 
 import sys

@@ -73,7 +73,8 @@ def undo() -> Generator[FunctionCommand, None, None]:
 def _execute(state: State, host: Host, step: str) -> bool:
     session = current().sessions[host.name]
     for found in session.steps_named(step):
-        session.execute(found)
+        with session.keeping(step):
+            session.execute(found)
     return True  # other subjects go on; `confirm` fails the host if anything failed
 
 
@@ -84,7 +85,10 @@ def _reboot(state: State, host: Host) -> bool:
         session.errors.append(f"not rebooted, since {why}")
         return True
     run.rebooted.add(host.name)
-    if not all([session.reboot(step) for step in session.steps_named("reboot")]):
+    well = False
+    with session.keeping("reboot"):
+        well = all([session.reboot(step) for step in session.steps_named("reboot")])
+    if not well:
         run.stopped = f"{host.name} did not come back well"
     return True  # `confirm` surveys it once more, and fails it
 
@@ -103,5 +107,6 @@ def _plan_again(state: State, host: Host) -> bool:
 
 def _undo(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
-    undo_run(session)
+    with session.keeping("rollback"):
+        undo_run(session)
     return session.confirm()

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from deploys.engine.change import Change
 from deploys.engine.clean import clean, clean_text
-from deploys.engine.control import Finding, State
+from deploys.engine.control import Finding, State, some
 
 SCHEMA = 1
 
@@ -31,13 +31,16 @@ STATUSES: tuple[Status, ...] = ("ok", "unreachable", "error")
 
 @dataclass(frozen=True)
 class Run:
-    """`started` and `finished` are ISO 8601 with a zone."""
+    """`started` and `finished` are ISO 8601 with a zone. `dry`: it was to show what it would do, and no more.
+    `problem`: what is wrong with the run itself, an option say, and so with every host's end; "" where nothing is."""
 
     id: str
     kind: Kind
     started: str
     finished: str
     policy: str
+    dry: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def build(run: Run, hosts: Iterable[HostReport]) -> dict[str, Any]:
             "findings": _count(finding["state"] for part in parts.values() for finding in part["findings"]),
         },
     }
-    return {**report, "exit_code": exit_code(report, run.kind)}
+    return {**report, "exit_code": outcome(report).code}
 
 
 def _clean_host(host: HostReport) -> dict[str, Any]:
@@ -100,17 +103,74 @@ def _count(states: Iterable[str]) -> dict[str, int]:
     return {state.value: counts[state.value] for state in State}
 
 
-def exit_code(report: Mapping[str, Any], kind: Kind) -> int:
-    """1: no host, or one that was unreachable or in error. 2: drift with a finding that does not hold; any other run
-    with one that fails or is unknown (what is pending there waits for a restart that the run was not to make)."""
-    hosts = report["hosts"].values()
-    if not hosts or any(host["status"] != "ok" for host in hosts):
-        return 1
-    tolerated = {state for state in State if state.holds}
-    if kind != "drift":
-        tolerated |= {State.PENDING_RESTART, State.PENDING_REBOOT}
-    findings = [finding for host in hosts for finding in host["findings"]]
-    return 0 if all(State(finding["state"]) in tolerated for finding in findings) else 2
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: `code` is the process's exit code, `words` say why it is that one."""
+
+    code: int
+    words: str
+
+
+def outcome(report: Mapping[str, Any]) -> Outcome:
+    """1: the run did not reach its end on every host, or had nothing to judge. 2: something does not hold. 3: nothing
+    is known to fail, but something could not be judged. 0: all that is demanded was judged, and holds. A rollback is
+    judged by what it rolled back. What is pending counts in a drift run alone: any other was not to restart it."""
+    run, hosts = report["run"], report["hosts"]
+    if why := _not_ended(run, hosts):
+        return Outcome(1, why)
+    if run["kind"] == "rollback":
+        return Outcome(0, _rolled_back(run, hosts))
+    counts = report["summary"]["findings"]
+    pending = counts[State.PENDING_RESTART] + counts[State.PENDING_REBOOT]
+    if counts[State.FAIL] or (pending and run["kind"] == "drift"):
+        return Outcome(2, "something does not hold")
+    if counts[State.UNKNOWN]:
+        return Outcome(3, f"nothing is known to fail, but {_findings(counts[State.UNKNOWN])} could not be judged")
+    if pending:
+        return Outcome(0, f"everything else holds; {_findings(pending)} will hold after a restart or reboot")
+    return Outcome(0, "everything holds")
+
+
+def _findings(count: int) -> str:
+    return f"{count} finding{'' if count == 1 else 's'}"
+
+
+def _not_ended(run: Mapping[str, Any], hosts: Mapping[str, Any]) -> str:
+    """Why nothing can be said of all hosts; "" where all were judged."""
+    if run["problem"]:
+        return str(run["problem"])
+    if not hosts:
+        return "no host in the inventory, or none in --limit"
+    ends = (f"{words} {some(names, 3)}" for status, words in ENDS.items() if (names := _with(hosts, status)))
+    if ended := "; ".join(ends):
+        return ended
+    if run["kind"] == "rollback":
+        return ""
+    counts = {name: host["summary"] for name, host in hosts.items()}
+    if free := [name for name, count in counts.items() if demanded(count) == 0]:
+        return f"the policy demands nothing on {some(free, 3)}"
+    if blind := [name for name, count in counts.items() if demanded(count) == count[State.UNKNOWN]]:
+        return f"nothing could be judged on {some(blind, 3)}"
+    return ""
+
+
+# How hosts end that were not judged to the end.
+ENDS: dict[str, str] = {"unreachable": "no answer from", "error": "something went wrong on"}
+
+
+def _with(hosts: Mapping[str, Any], status: str) -> list[str]:
+    return [name for name, host in hosts.items() if host["status"] == status]
+
+
+def demanded(counts: Mapping[str, int]) -> int:
+    """How many controls the policy asks for, of findings counted by state."""
+    return sum(count for state, count in counts.items() if state != State.NOT_APPLICABLE)
+
+
+def _rolled_back(run: Mapping[str, Any], hosts: Mapping[str, Any]) -> str:
+    if run["dry"]:
+        return "nothing was rolled back, since this run only showed what it would do"
+    return "rolled back" if any(host["changes"] for host in hosts.values()) else "there was nothing to roll back"
 
 
 @cache
@@ -120,23 +180,30 @@ def version() -> str:
     return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
 
 
-def write(directory: Path, report: Mapping[str, Any]) -> Path:
-    """Writes report.json, and its other forms beside it; each is whole or absent, never half. Returns report.json."""
+def write(directory: Path, report: Mapping[str, Any]) -> list[str]:
+    """Write report.json, and its other forms beside it; each is whole or absent, never half, and the operator's alone.
+    Returns a sentence for each that could not be written."""
     from deploys.engine import formats
 
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / "report.json"
-    _write_whole(path, json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    for name, render in formats.FORMATS.items():
-        _write_whole(directory / name, render(report))
-    return path
+    problems = []
+    for name, render in {"report.json": as_json, **formats.FORMATS}.items():
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write_whole(directory / name, render(report))
+        except Exception as error:  # one form's trouble costs neither the others nor the table on the screen
+            problems.append(f"{directory / name} could not be written: {error}")
+    return problems
+
+
+def as_json(report: Mapping[str, Any]) -> str:
+    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _write_whole(path: Path, text: str) -> None:
     """Beside it, synced, renamed, and the folder synced."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "w", encoding="utf-8") as file:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -8,27 +8,39 @@ from __future__ import annotations
 
 import atexit
 import datetime
+import io
+import logging
 import os
 import secrets
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
+from paramiko.ssh_exception import NoValidConnectionsError
+from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
-from deploys.engine import plan_view, report, terminal
+from deploys.engine import options, plan_view, report, terminal
 from deploys.engine.change import Blocked
-from deploys.engine.clean import clean
+from deploys.engine.clean import clean, clean_text
 from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
 from deploys.engine.policy_tree import PolicyError
 from deploys.engine.reboot import BATCH, CANARY, batches
-from deploys.engine.session import Session
+from deploys.engine.session import Reached, Session
 from deploys.subjects import SUBJECTS
 
-KINDS: tuple[report.Kind, ...] = ("drift", "harden", "provision", "rollback")
+# The entry points, and what kind of run each is.
+KINDS: dict[str, report.Kind] = {
+    "drift": "drift",
+    "picture": "drift",
+    "harden": "harden",
+    "provision": "provision",
+    "rollback": "rollback",
+}
 ROOT = Path(__file__).resolve().parents[2]
 
 _run: Run | None = None
@@ -42,11 +54,16 @@ class Run:
         self.kind = kind
         self.id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
         self.started = f"{now:%Y-%m-%dT%H:%M:%SZ}"
+        asked = command_line()
+        # pyinfra's --json without -y shows what it would do, and ends
+        self.dry = bool(asked.get("dry") or (asked.get("json_output") and not asked.get("yes")))
+        self.reads_only = kind == "drift" or self.dry
         self.sessions: dict[str, Session] = {}
-        self.error: str | None = None
-        self.policies: dict[str, Policy] = {}
-        given = dict(pair.partition("=")[::2] for pair in command_line().get("data") or ())
-        self.directory = Path(given.get("report", "reports"))
+        self.problem = ""  # what is wrong with the run itself
+        self.policies: dict[str, Policy | str] = {}
+        self.heard = Heard()
+        given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
+        self.directory = Path(given.get("report") or "reports")
         self.stopped = ""  # why nobody reboots any more
         self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
@@ -59,19 +76,40 @@ class Run:
         """The session of the host at hand: its policy is loaded, nothing has been executed yet."""
         host: Host = ctx_host.get()  # the host itself: pyinfra.host changes with the context
         self.directory = Path(str(host.data.get("report", self.directory)))
-        try:
-            policy = self.policy(str(host.data.get("policy", "baseline")), names(host.data.get("accept")))
-        except PolicyError as error:
-            self.error = str(error)
-            raise
-        self.sessions[host.name] = Session(host, policy, SUBJECTS, self.meta(policy.name))
-        return self.sessions[host.name]
+        name = str(host.data.get("policy", "baseline"))
+        policy = self.policy(name, names(host.data.get("accept")))
+        wrong = [policy] if isinstance(policy, str) else []
+        wrong += options.wrong_in_data(host.data.dict())
+        session = Session(host, Policy(name, {}) if isinstance(policy, str) else policy, SUBJECTS, self.meta(name))
+        if wrong:
+            session.refuse("; ".join(wrong))
+        self.sessions[host.name] = session
+        return session
 
-    def policy(self, name: str, accept: tuple[str, ...]) -> Policy:
+    def policy(self, name: str, accept: tuple[str, ...]) -> Policy | str:
+        """The policy, loaded once; or what is wrong with it, shown once, for the hosts that it is wrong for."""
         key = f"{name} {accept}"
         if key not in self.policies:
-            self.policies[key] = load_policy(name, SUBJECTS, extra_accept=accept)
+            try:
+                self.policies[key] = load_policy(name, SUBJECTS, extra_accept=accept)
+            except PolicyError as error:
+                self.policies[key] = "; ".join(error.problems)
+                print(error.message, file=sys.stderr, flush=True)
         return self.policies[key]
+
+    def check_options(self) -> None:
+        """Raises PyinfraError, before any host is connected where that can be, if the command line makes no sense."""
+        asked = command_line()
+        alone = all(_entry_point(word) for word in asked.get("operations") or ())
+        wrong = options.wrong_on_command_line(asked.get("data") or (), alone)
+        if not self.reads_only and not asked.get("yes") and not _can_ask():
+            wrong.append(
+                f"{self.kind} asks before it changes anything, and there is no terminal to ask on: "
+                "add -y to go ahead without the question, or --dry to see the plan"
+            )
+        if wrong:
+            self.problem = "; ".join(wrong)
+            raise PyinfraError(self.problem)
 
     def batches(self) -> list[list[str]]:
         """Who may reboot when: `--data batch=3` or `batch=25%`, group `canary` first."""
@@ -111,23 +149,59 @@ class Run:
     def _host_report(self, host: Host, state: Any) -> report.HostReport:
         session = self.sessions.get(host.name)
         if session is not None:
-            return session.report()
-        if host not in state.activated_hosts:
+            return session.report(Reached.SURVEY if self.reads_only else Reached.END)
+        if self.problem:
+            return report.HostReport(host.name, "error", self.problem)
+        if host not in state.activated_hosts and (why := self.heard.of(host.name)):
+            return report.HostReport(host.name, "unreachable", why)
+        if host in state.failed_hosts:
             return report.HostReport(host.name, "unreachable", "no connection could be made")
-        return report.HostReport(host.name, "error", self.error or "the run ended before this host was read")
+        return report.HostReport(host.name, "error", "the run ended before this host was read")
 
     def finish(self) -> int:
         """Write the report, show the table; the exit code."""
         now = datetime.datetime.now(datetime.UTC)
         policies = sorted({session.policy.name for session in self.sessions.values()})
-        about = report.Run(self.id, self.kind, self.started, f"{now:%Y-%m-%dT%H:%M:%SZ}", ", ".join(policies))
+        about = report.Run(
+            id=self.id,
+            kind=self.kind,
+            started=self.started,
+            finished=f"{now:%Y-%m-%dT%H:%M:%SZ}",
+            policy=", ".join(policies),
+            dry=self.dry,
+            problem=self.problem,
+        )
         result = report.build(about, self.host_reports())
         for step in self.after:
             step(result)
-        report.write(self.directory, result)
+        problems = report.write(self.directory, result)
         show(terminal.render_table(result, color=terminal.wants_color(_output()), width=terminal_width()))
-        show(f"report: {self.directory / 'report.json'}")
-        return int(result["exit_code"])
+        for problem in problems:
+            print(f"hullproof: {problem}", file=sys.stderr)
+        if not problems:
+            show(f"report: {self.directory / 'report.json'}")
+        return 1 if problems else int(result["exit_code"])
+
+
+class Heard(logging.Handler):
+    """What pyinfra says of hosts that it cannot connect to: it logs the reason, and keeps it nowhere."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.said: list[str] = []
+        logging.getLogger("pyinfra").addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]  # pyinfra logs while it handles it; paramiko keeps "refused" out of its own words
+        cause = error.__context__ if error else None
+        each = cause.errors.values() if isinstance(cause, NoValidConnectionsError) else ()
+        reasons = dict.fromkeys(str(getattr(why, "strerror", None) or why) for why in each)
+        self.said.append(clean_text(": ".join([record.getMessage(), *filter(None, ["; ".join(reasons)])])))
+
+    def of(self, host: str) -> str:
+        """The first word on the host; "" where there is none."""
+        mark = f"[{clean_text(host)}]"
+        return next((text.removeprefix(mark).strip() for text in self.said if text.startswith(mark)), "")
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -160,7 +234,22 @@ def begin(kind: report.Kind) -> Run:
     if _run is None:
         _run = Run(kind)
         atexit.register(_end)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:  # nohup(1) has it ignored
+                signal.signal(number, _exit)
+        if _run.reads_only and not _can_ask():
+            sys.stdin = io.StringIO("\n" * 1000)  # pyinfra asks before it goes on: nothing is changed, so it may
+        _run.check_options()
     return _run
+
+
+def _can_ask() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _exit(number: int, frame: Any) -> None:
+    """End as Ctrl-C does: pyinfra disconnects, and the run reports what was done."""
+    sys.exit(1)
 
 
 def current() -> Run:
@@ -172,20 +261,27 @@ def current() -> Run:
 def begin_from_command_line() -> None:
     """Begin before any host is connected, where the command line names one of our entry points: a run in which no
     host can be reached, or whose inventory or limit is empty, gets its report and its exit code too."""
-    asked = [Path(word).resolve() for word in command_line().get("operations") or ()]
-    for kind in KINDS:
-        if ROOT / "deploys" / f"{kind}.py" in asked:
+    for word in command_line().get("operations") or ():
+        if kind := _entry_point(word):
             begin(kind)
+
+
+def _entry_point(word: str) -> report.Kind | None:
+    """The kind of run that an operation of pyinfra's command line begins; None where it is no entry point of ours."""
+    path = Path(word).resolve()
+    return KINDS.get(path.stem) if path == ROOT / "deploys" / f"{path.stem}.py" else None
 
 
 def _end() -> None:
     """At exit: the report, then the process ends with our code (an atexit handler cannot set it otherwise)."""
     assert _run is not None
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: None)  # the end is short; proofs that run in it get the signal themselves
+    code = 1
     try:
         code = _run.finish()
-    except Exception as error:
-        print(f"hullproof: the report could not be written: {error}", file=sys.stderr)
-        code = 1
+    except BaseException as error:
+        print(f"hullproof: the run could not be reported ({type(error).__name__}: {error})", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -193,7 +289,9 @@ def _end() -> None:
 
 def show_plan(session: Session) -> None:
     """The host's plan in plain words, with pyinfra's --diff the files too. Says nothing where nothing is wanted."""
-    if session.changes:
+    if not session.changes:
+        return
+    with session.keeping("the plan cannot be shown"):
         diff = bool(session.host.state.config.DIFF)
         color = terminal.wants_color(_output())
         show(plan_view.render_plan(session.host.name, session.changes, color=color, diff=diff))
@@ -202,7 +300,8 @@ def show_plan(session: Session) -> None:
 def show_undo(session: Session) -> None:
     """What a rollback will take back on the host."""
     if session.undoing is None:
-        show(f"{session.host.name}: there is no run to undo")
+        if not session.errors and not session.lost:
+            show(f"{session.host.name}: there is no run to undo")
         return
     lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
     left = [entry for entry in reversed(session.undoing.entries) if not entry.undone]

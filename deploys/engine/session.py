@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from enum import IntEnum
 from typing import Any
 
 from pyinfra.api.host import Host
@@ -12,7 +13,7 @@ from deploys.engine import baseline, journal, transport
 from deploys.engine.arrange import PACKAGES, Step, arrange
 from deploys.engine.change import Change, Context, Install, Service, Subject
 from deploys.engine.confirm import await_revert, confirmed
-from deploys.engine.control import Finding, State, judge
+from deploys.engine.control import Finding, State, judge, some
 from deploys.engine.logins import logins
 from deploys.engine.policy import Policy
 from deploys.engine.reboot import Reboot, wait
@@ -25,6 +26,17 @@ from facts.system import System, SystemReading
 
 SURVEY_SECONDS = 180
 STEP_SECONDS = 1800  # an installation on a slow host
+ERROR = 300  # characters of an exception's words
+
+
+class Reached(IntEnum):
+    """How far a run came on a host."""
+
+    NOTHING = 0
+    SURVEY = 1  # judged
+    PLAN = 2  # there is something to do
+    CHANGE = 3  # it was begun: what the survey said is no longer so
+    END = 4  # surveyed again, or nothing was to be done
 
 
 class Session:
@@ -44,6 +56,9 @@ class Session:
         self.lost = False
         self.entries = 0
         self.undoing: Journal | None = None
+        self.reached = Reached.NOTHING
+        self.refused = False
+        self.begun: list[Step] = []
 
     @property
     def facts(self) -> list[type[SectionFact[Any]]]:
@@ -51,8 +66,15 @@ class Session:
         asked = [fact for subject in self.subjects for fact in subject.facts]
         return list(dict.fromkeys([System, Record, *asked]))
 
+    def refuse(self, why: str) -> None:
+        """Leave the host alone: what was asked for it makes no sense."""
+        self.errors.append(why)
+        self.refused = True
+
     def look(self) -> None:
         """Survey the host (one execution) and judge what it says. A host that does not answer is lost, not judged."""
+        if self.refused:
+            return
         transport.tune(self.host)
         try:
             lines = transport.execute(self.host, survey_script(self.facts), SURVEY_SECONDS)
@@ -61,23 +83,27 @@ class Session:
             self.errors.append(str(error))
             return
         self.lost = False
-        self.survey = Survey.parse(self.facts, lines)
-        controls = [control for subject in self.subjects for control in subject.controls]
-        findings = judge(controls, self.survey, self.policy)
-        # What this run itself has moved is no drift.
-        self.findings = findings if self.done else baseline.with_drift(findings, self.survey)
+        with self.keeping("survey"):
+            self.survey = Survey.parse(self.facts, lines)
+            controls = [control for subject in self.subjects for control in subject.controls]
+            findings = judge(controls, self.survey, self.policy)
+            # What this run itself has moved is no drift.
+            self.findings = findings if self.done else baseline.with_drift(findings, self.survey)
+            self.reached = max(self.reached, Reached.SURVEY)
 
     def plan(self) -> None:
         """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""
-        if self.survey is None or not self.may_change(self.survey):
-            return
-        context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
-        self._arrange([change for subject in self.subjects for change in self._planned(subject, context)])
+        if self.survey is not None and self.may_change(self.survey):
+            context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
+            self._arrange([change for subject in self.subjects for change in self._planned(subject, context)])
+        if self.reached < Reached.CHANGE:
+            self.reached = Reached.PLAN if self.steps else Reached.END
 
     def begin_with(self, changes: Sequence[Change]) -> None:
         """A plan of these changes alone: the rest can only be planned when they are done."""
         if self.survey is not None and self.may_change(self.survey):
             self._arrange(changes)
+            self.reached = Reached.PLAN
 
     def _arrange(self, changes: Iterable[Change]) -> None:
         self.changes = list(changes)
@@ -106,15 +132,25 @@ class Session:
             self.errors.append(f"{subject.name}: cannot be planned, {error}")
             return []
         except Exception as error:  # as in `judge`: one host's nonsense is that host's error
-            self.errors.append(f"{subject.name}: cannot be planned ({type(error).__name__}: {error})"[:300])
+            self.errors.append(f"{subject.name}: cannot be planned ({type(error).__name__}: {error})"[:ERROR])
             return []
 
     def steps_named(self, name: str) -> list[Step]:
         """The subject's step, or with `services` every service's; none where there is nothing to do."""
         return [step for step in self.steps if ("services" if step.service else step.name) == name]
 
+    @contextlib.contextmanager
+    def keeping(self, what: str) -> Iterator[None]:
+        """An exception in here is this host's error, so that the host is surveyed again all the same."""
+        try:
+            yield
+        except Exception as error:
+            self.errors.append(f"{what}: {type(error).__name__}: {error}"[:ERROR])
+
     def execute(self, step: Step) -> bool:
         """Execute one step; whether all of it was done. What failed is kept in `errors`, other subjects may go on."""
+        self.reached = Reached.CHANGE
+        self.begun.append(step)
         made = self._execute(step)
         if not made and not step.service:
             self._leave(step)
@@ -211,16 +247,36 @@ class Session:
                 transport.execute(self.host, kept, SURVEY_SECONDS)
             except transport.Unreachable as error:
                 self.errors.append(f"the baseline could not be kept: {error}")
+            self.reached = Reached.END
         return not self.errors
 
-    def report(self) -> HostReport:
-        """How this host ended."""
-        status: Status = "unreachable" if self.lost else "error" if self.errors or self.survey is None else "ok"
+    def report(self, wanted: Reached) -> HostReport:
+        """How this host ended, in a run that was to come as far as `wanted`. What was read before a change is no word
+        on the host as it is after it, so it is left out where no survey followed."""
+        untold = self.reached is Reached.CHANGE or not self.errors  # else an error says why it went no further
+        errors = [*self.errors, self._cut_off()] if self.reached < wanted and untold and not self.lost else self.errors
+        status: Status = "unreachable" if self.lost else "error" if errors else "ok"
         system, kernel = self._identity()
-        return HostReport(
-            self.host.name, status, "; ".join(self.errors) or None, system, kernel,
-            self.findings, self.done,
-        )  # fmt: skip
+        findings = () if self.reached is Reached.CHANGE else self.findings
+        return HostReport(self.host.name, status, "; ".join(errors) or None, system, kernel, findings, self.done)
+
+    def _cut_off(self) -> str:
+        """What a run that ended before its time did here, and what it did not."""
+        match self.reached:
+            case Reached.NOTHING:
+                return "the run ended before this host was read"
+            case Reached.SURVEY:
+                return "the run ended before its plan was made: nothing was changed"
+            case Reached.PLAN:
+                return "the run ended before its plan was carried out: nothing was changed"
+        left = [step for step in self.steps if step not in self.begun]
+        changes = sum(len(step.changes) + bool(step.service) for step in left)
+        last = self.undoing.run if self.undoing else self.begun[-1].name
+        names = f" ({some(step.name for step in left)})" if left else ""
+        return (
+            f"the run was cut off: {len(self.done)} changes are known to be made, {changes} were not begun{names}; "
+            f"what was begun last ({last}) may still go on on the host. Run drift to see how the host is now"
+        )
 
     def _identity(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.survey is None:

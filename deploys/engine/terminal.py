@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from deploys.engine.control import Impact, Severity, State
+from deploys.engine.report import outcome
 
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = 31, 32, 33, 35, 36, 1
 COLORS = {"fail": RED, "pending-restart": YELLOW, "pending-reboot": YELLOW, "unknown": MAGENTA}
 STATES = [state.value for state in State]
+COUNTED = (State.PASS, State.FAIL, State.UNKNOWN, State.PENDING_RESTART, State.PENDING_REBOOT, State.WAIVED)
 SEVERITIES = [severity.value for severity in Severity]
-OUTCOMES = {0: "everything holds", 1: "a host could not be judged", 2: "something does not hold"}
 COLUMN = max(map(len, STATES)) + 4
 
 
@@ -54,9 +55,10 @@ def _about(part: Mapping[str, Any]) -> str:
 
 
 def _counts(summary: Mapping[str, int]) -> str:
-    holding = sum(summary[state.value] for state in State if state.holds)
-    others = [f"{summary[state.value]} {state.value}" for state in State if not state.holds and summary[state.value]]
-    return ", ".join([f"{holding} hold", *others])
+    """`61 pass, 3 fail, 1 waived (49 not applicable)`: what was judged; what was not demanded stands apart."""
+    judged = [f"{summary[state]} {state}" for state in COUNTED if summary[state] or state is State.PASS]
+    apart = f" ({summary[State.NOT_APPLICABLE]} not applicable)" if summary[State.NOT_APPLICABLE] else ""
+    return ", ".join(judged) + apart
 
 
 def _problems(part: Mapping[str, Any], color: bool, width: int) -> list[str]:
@@ -93,11 +95,10 @@ def _entry(label: str, text: str, code: int, color: bool, width: int) -> list[st
 
 
 def _sum(report: Mapping[str, Any], color: bool, width: int) -> str:
-    run, code = report["run"], report["exit_code"]
+    run, end = report["run"], outcome(report)
+    code = report["exit_code"]  # proofs that failed after the report was made raise it
     hosts = ", ".join(f"{count} {status}" for status, count in report["summary"]["hosts"].items() if count)
     counts = _counts(report["summary"]["findings"])
-    meaning = OUTCOMES[code] if report["hosts"] else "no host in the inventory, or none in --limit"
-    if code == 0 and "pending" in counts:
-        meaning = "done; what is pending waits for a restart or reboot"
+    meaning = end.words if code == end.code else "a proof failed"
     text = f"{run['kind']}, policy {run['policy']}: {hosts or 'no hosts'}; {counts}. Exit code {code}: {meaning}."
     return paint(textwrap.fill(text, width), RED if code else GREEN, color)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from deploys.engine import journal, transport
 from deploys.engine.clean import clean
 from deploys.engine.confirm import await_revert, confirmed
 from deploys.engine.logins import logins
+from deploys.engine.session import Reached, Session
 from facts.reading import UnknownReading
 from facts.record import Journal, Record
-
-if TYPE_CHECKING:
-    from deploys.engine.session import Session
 
 UNDO_SECONDS = 1800  # removing packages on a slow host
 
 
 def choose(session: Session, wanted: str | None) -> None:
     """The run to undo: `wanted`, or the newest one that still stands."""
+    _choose(session, wanted)
+    session.reached = Reached.PLAN if session.undoing else Reached.END
+
+
+def _choose(session: Session, wanted: str | None) -> None:
     if session.survey is None or not session.may_change(session.survey):
         return
     try:
@@ -37,6 +38,7 @@ def choose(session: Session, wanted: str | None) -> None:
 def undo(session: Session) -> None:
     """Undo the chosen run on the host, last change first."""
     assert session.undoing is not None
+    session.reached = Reached.CHANGE
     said = _undone(session, session.undoing)
     for entry in reversed(session.undoing.entries):
         if entry.undone:

@@ -15,10 +15,11 @@ import pytest
 from deploys.engine import formats, report, terminal
 from deploys.engine.change import WriteFile
 from deploys.engine.control import Control, Finding, Impact, Severity, State, Verdict
-from deploys.engine.report import HostReport, Kind, Run, build, clean, exit_code
+from deploys.engine.report import HostReport, Kind, Run, build, clean, outcome
 
 OS = {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)"}
 KERNEL = {"release": "6.1.0-13-amd64", "build": "#1 SMP Debian 6.1.55-1"}
+KINDS: tuple[Kind, ...] = ("drift", "harden", "provision", "rollback")
 NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31mred\x00</script><b>&\"'\\ \u202egnp\u200b\ud800\ufffe\ufeff]]>\r\n\tend"
 
 
@@ -52,6 +53,8 @@ def test_the_object() -> None:
             "started": "2026-01-02T03:04:05+00:00",
             "finished": "2026-01-02T03:04:09+00:00",
             "policy": "baseline",
+            "dry": False,
+            "problem": "",
         },
         "hosts": {
             "web1": {
@@ -98,16 +101,45 @@ def test_the_object() -> None:
         (State.PENDING_RESTART, 2, 0),
         (State.PENDING_REBOOT, 2, 0),
         (State.FAIL, 2, 2),
-        (State.UNKNOWN, 2, 2),
+        (State.UNKNOWN, 3, 3),
     ],
 )
 def test_exit_codes(state: State, drift: int, harden: int) -> None:
-    made = a_report(finding(State.PASS), finding(state))
-    assert made["exit_code"] == exit_code(made, "drift") == drift
-    assert [exit_code(made, kind) for kind in ("harden", "provision", "rollback")] == [harden] * 3
+    codes = {kind: a_report(finding(State.PASS), finding(state), kind=kind)["exit_code"] for kind in KINDS}
+    assert codes == {"drift": drift, "harden": harden, "provision": harden, "rollback": 0}
 
 
-@pytest.mark.parametrize("kind", ["drift", "harden", "provision", "rollback"])
+@pytest.mark.parametrize(
+    ("states", "code", "words"),
+    [
+        ([State.PASS, State.NOT_APPLICABLE], 0, "everything holds"),
+        ([State.WAIVED], 0, "everything holds"),
+        ([State.PASS, State.UNKNOWN, State.FAIL], 2, "something does not hold"),
+        ([State.PASS, State.UNKNOWN], 3, "nothing is known to fail, but 1 finding could not be judged"),
+        ([State.NOT_APPLICABLE, State.NOT_APPLICABLE], 1, "the policy demands nothing on web1"),
+        ([], 1, "the policy demands nothing on web1"),
+        ([State.UNKNOWN, State.NOT_APPLICABLE], 1, "nothing could be judged on web1"),
+    ],
+)
+def test_absence_is_never_success(states: list[State], code: int, words: str) -> None:
+    made = a_report(*(finding(state, f"boat.{number}") for number, state in enumerate(states)))
+    assert (made["exit_code"], outcome(made).words) == (code, words)
+
+
+def test_one_host_on_which_nothing_is_demanded_spoils_the_run() -> None:
+    good, free = HostReport("a", "ok", findings=[finding(State.PASS)]), HostReport("b", "ok")
+    assert outcome(build(a_run(), [good, free])).words == "the policy demands nothing on b"
+
+
+def test_a_rollback_is_judged_by_what_it_rolled_back() -> None:
+    row = {"subject": "boat", "what": "undone: it", "journal": "1"}
+    assert outcome(a_report(finding(State.FAIL), kind="rollback", changes=[row])).words == "rolled back"
+    assert outcome(a_report(kind="rollback")).words == "there was nothing to roll back"
+    broken = build(a_run("rollback"), [HostReport("a", "error", "undo of it: no", changes=[row])])
+    assert outcome(broken) == report.Outcome(1, "something went wrong on a")
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_could_not_be_judged_wins(kind: Kind) -> None:
     failing = HostReport("a", "ok", findings=[finding(State.FAIL)])
     assert build(a_run(kind), [])["exit_code"] == 1
@@ -195,7 +227,9 @@ def test_no_form_lets_anything_through(nasty: dict[str, Any], tmp_path: Path) ->
 
 def test_written_whole(nasty: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    assert report.write(folder, nasty) == folder / "report.json"
+    assert report.write(folder, nasty) == []
+    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+    assert folder.stat().st_mode & 0o777 == 0o700
     (folder / "old").hardlink_to(folder / "report.json")
     report.write(folder, a_report())
     assert json.loads((folder / "old").read_text()) == nasty  # whoever reads it meanwhile has a whole one
@@ -216,8 +250,9 @@ def test_a_failed_write_leaves_the_old_report(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(report.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        report.write(tmp_path, nasty)
+    problems = report.write(tmp_path, nasty)
+    assert problems[0] == f"{tmp_path}/report.json could not be written: [Errno 28] No space left on device"
+    assert len(problems) == 5
     assert (tmp_path / "report.json").read_text() == before
     assert not list(tmp_path.glob(".*"))
 

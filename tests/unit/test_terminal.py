@@ -15,6 +15,7 @@ def test_table() -> None:
     same = [
         finding(State.PASS),
         finding(State.WAIVED),
+        finding(State.NOT_APPLICABLE),
         finding(State.UNKNOWN, "boat.b", "docker: no answer in time"),
         finding(State.FAIL, "boat.z", "z is set by somebody in /etc/docker/daemon.json", impact=Impact.RESTART),
         finding(State.UNKNOWN, "boat.a", "docker: no answer in time"),
@@ -27,8 +28,8 @@ def test_table() -> None:
     assert (
         text
         == """\
-2 hosts (Debian GNU/Linux 12 (bookworm), kernel 6.1.0-13-amd64): 2 hold, 1 fail,
-  1 pending-reboot, 2 unknown
+2 hosts (Debian GNU/Linux 12 (bookworm), kernel 6.1.0-13-amd64): 1 pass, 1 fail,
+  2 unknown, 1 pending-reboot, 1 waived (1 not applicable)
   web1, web2
   fail             boat.z: z is set by somebody in /etc/docker/daemon.json
                    [takes a restart]
@@ -38,10 +39,10 @@ def test_table() -> None:
 web3: UNREACHABLE
   unreachable      connection refused
 
-web4 (Debian GNU/Linux 12 (bookworm), kernel 6.1.0-13-amd64): 1 hold
+web4 (Debian GNU/Linux 12 (bookworm), kernel 6.1.0-13-amd64): 1 pass
 
-drift, policy baseline: 3 ok, 1 unreachable; 5 hold, 2 fail, 2 pending-reboot, 4
-unknown. Exit code 1: a host could not be judged.
+drift, policy baseline: 3 ok, 1 unreachable; 3 pass, 2 fail, 4 unknown, 2
+pending-reboot, 2 waived (2 not applicable). Exit code 1: no answer from web3.
 """
     )
 
@@ -52,7 +53,8 @@ def test_table_of_no_host() -> None:
 
 def test_table_of_a_run_that_leaves_a_reboot() -> None:
     made = a_report(finding(State.PENDING_REBOOT), kind="harden")
-    assert "Exit code 0: done; what is pending waits" in terminal.render_table(made, False, 200)
+    words = "Exit code 0: everything else holds; 1 finding will hold after a restart or reboot."
+    assert words in terminal.render_table(made, False, 200)
 
 
 def test_color_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
