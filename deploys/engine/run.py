@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import datetime
 import io
-import logging
 import os
 import secrets
 import signal
@@ -17,20 +16,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from paramiko.ssh_exception import NoValidConnectionsError
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
 from deploys.engine import options, plan_view, report, terminal
 from deploys.engine.change import Blocked
-from deploys.engine.clean import clean, clean_text
+from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
 from deploys.engine.policy_tree import PolicyError
 from deploys.engine.reboot import BATCH, CANARY, batches
 from deploys.engine.session import Reached, Session
+from deploys.engine.unreachable import Reasons
 from deploys.subjects import SUBJECTS
 
 # The entry points, and what kind of run each is.
@@ -61,7 +60,7 @@ class Run:
         self.sessions: dict[str, Session] = {}
         self.problem = ""  # what is wrong with the run itself
         self.policies: dict[str, Policy | str] = {}
-        self.heard = Heard()
+        self.reasons = Reasons()
         given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
         self.directory = Path(given.get("report") or "reports")
         self.stopped = ""  # why nobody reboots any more
@@ -152,10 +151,8 @@ class Run:
             return session.report(Reached.SURVEY if self.reads_only else Reached.END)
         if self.problem:
             return report.HostReport(host.name, "error", self.problem)
-        if host not in state.activated_hosts and (why := self.heard.of(host.name)):
-            return report.HostReport(host.name, "unreachable", why)
-        if host in state.failed_hosts:
-            return report.HostReport(host.name, "unreachable", "no connection could be made")
+        if host in state.failed_hosts and host not in state.activated_hosts:
+            return report.HostReport(host.name, "unreachable", self.reasons.of(host))
         return report.HostReport(host.name, "error", "the run ended before this host was read")
 
     def finish(self) -> int:
@@ -181,27 +178,6 @@ class Run:
         if not problems:
             show(f"report: {self.directory / 'report.json'}")
         return 1 if problems else int(result["exit_code"])
-
-
-class Heard(logging.Handler):
-    """What pyinfra says of hosts that it cannot connect to: it logs the reason, and keeps it nowhere."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.said: list[str] = []
-        logging.getLogger("pyinfra").addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]  # pyinfra logs while it handles it; paramiko keeps "refused" out of its own words
-        cause = error.__context__ if error else None
-        each = cause.errors.values() if isinstance(cause, NoValidConnectionsError) else ()
-        reasons = dict.fromkeys(str(getattr(why, "strerror", None) or why) for why in each)
-        self.said.append(clean_text(": ".join([record.getMessage(), *filter(None, ["; ".join(reasons)])])))
-
-    def of(self, host: str) -> str:
-        """The first word on the host; "" where there is none."""
-        mark = f"[{clean_text(host)}]"
-        return next((text.removeprefix(mark).strip() for text in self.said if text.startswith(mark)), "")
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -240,6 +216,9 @@ def begin(kind: report.Kind) -> Run:
         if _run.reads_only and not _can_ask():
             sys.stdin = io.StringIO("\n" * 1000)  # pyinfra asks before it goes on: nothing is changed, so it may
         _run.check_options()
+        if ctx_host.isset():  # called by a deploy, so hosts are connected already
+            state = ctx_state.get()
+            _run.reasons.ask_again(state.failed_hosts - state.activated_hosts)
     return _run
 
 

@@ -27,28 +27,29 @@ DEPLOY = """
 import sys
 sys.path.insert(0, {root!r})
 from pyinfra.context import host
-from deploys.engine.arrange import Step
-from deploys.engine.operations import reboot
+from deploys.engine import baseline
+from deploys.engine.operations import confirm, reboot
 from deploys.engine.reboot import Reboot
 from deploys.engine.run import begin
 
+baseline.PATH = f"{folder}/baseline.{{host.name}}"
 run = begin("harden")
 session = run.session()
 session.look()
 arm = f"sh {folder}/down {{host.name}} $PPID"
-session.steps = [Step("reboot", (Reboot("kernel", "boot it", script=arm, undo="",
-    settled=f"cat {folder}/settled.{{host.name}}", seconds={seconds}),))]
+session.begin_with([Reboot("kernel", "boot it", script=arm, undo="",
+    settled=f"cat {folder}/settled.{{host.name}}", seconds={seconds})])
 for batch in host.loop(run.batches()):
     if host.name in batch:
         reboot(name="Reboot")
+confirm(name="Confirm")
 """
 
 # Its connection stays open and says nothing any more, as with a cable that was pulled.
 SILENT = """
 import sys
 sys.path.insert(0, {root!r})
-from deploys.engine import transport
-from deploys.engine.arrange import Step
+from deploys.engine import baseline, transport
 from deploys.engine.change import Command
 from deploys.engine.operations import confirm, enforce
 from deploys.engine.run import begin
@@ -56,10 +57,10 @@ from deploys.engine.run import begin
 transport.KEEPALIVE_SECONDS, transport.SILENT_SECONDS = 1, 4
 run = begin("harden")
 session = run.session()
+baseline.PATH = f"{folder}/baseline.{{session.host.name}}"
 session.look()
-if session.host.name == "b":
-    change = Command("networks", "fall silent", script="sh {folder}/silent b $PPID", undo="")
-    session.steps = [Step("networks", (change,))]
+words = "silent b $PPID" if session.host.name == "b" else "/dev/null"
+session.begin_with([Command("networks", "fall silent", script=f"cd {folder}; sh {{words}}", undo="")])
 enforce(name="Enforce", step="networks")
 confirm(name="Confirm")
 """
@@ -138,6 +139,20 @@ def test_a_host_that_never_returns_is_given_up_by_its_deadline_and_nobody_follow
     assert f"did not come back within {SECONDS} s" in hosts["b"]["error"]
     assert hosts["c"]["error"] == "not rebooted, since b did not come back well"
     assert not (fleet.folder / "journal.c").exists(), "nothing was begun there"
+
+
+def test_a_host_whose_key_changed_is_reported_as_that(fleet: Fleet) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(fleet.folder / "other_key")], check=True)
+    words = (fleet.folder / "hosts.py").read_text().replace("'no'", "'accept-new'")
+    (fleet.folder / "hosts.py").write_text(words)
+    port = words.split("'ssh_port': ")[1].split(",")[0]
+    other = " ".join((fleet.folder / "other_key.pub").read_text().split()[:2])
+    (fleet.folder / "known").write_text(f"[127.0.0.1]:{port} {other}\n")
+    code, hosts = fleet.run(str(ROOT / "deploys" / "drift.py"))
+    assert code == 1
+    assert hosts["a"] == {**hosts["a"], "status": "unreachable", "findings": []}
+    assert "SSH host key error" in hosts["a"]["error"]
+    assert "does not match" in hosts["a"]["error"]
 
 
 def test_a_host_that_falls_silent_is_told_from_one_that_works(fleet: Fleet) -> None:
