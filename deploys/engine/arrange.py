@@ -21,11 +21,17 @@ PACKAGES = "packages"  # the step that comes first
 
 @dataclass(frozen=True)
 class Step:
-    """What one script does on one host: a subject's own changes, or a service's files and its activation."""
+    """What one script does on one host: a subject's own changes, or a service's files and its activation, and what
+    else that is for."""
 
     name: str
     changes: tuple[Change, ...]
     service: Service | None = None
+    activates: tuple[Activate, ...] = ()
+
+    @property
+    def controls(self) -> tuple[str, ...]:
+        return _controls((*self.changes, *self.activates))
 
     @property
     def armed(self) -> bool:
@@ -48,29 +54,35 @@ def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
     for change in wanted:
         if service := _service(change):
             services.setdefault(service.name, service)
-    return steps + [Step(name, _files(wanted, name), service) for name, service in services.items()] + reboots
+    return steps + [_service_step(wanted, service) for service in services.values()] + reboots
 
 
 def _service(change: Change) -> Service | None:
     return change.service if isinstance(change, (WriteFile, MergeJson, Activate)) else None
 
 
-def _files(changes: Iterable[Change], service: str) -> tuple[Change, ...]:
+def _service_step(changes: Iterable[Change], service: Service) -> Step:
     """The files of a service, with all merges of one path made into one write; those last, for they may name the
     others, and their validation then looks for them."""
-    mine = [change for change in changes if (found := _service(change)) and found.name == service]
+    mine = [change for change in changes if (found := _service(change)) and found.name == service.name]
     merges: dict[str, list[MergeJson]] = {}
     for change in mine:
         if isinstance(change, MergeJson):
             merges.setdefault(change.path, []).append(change)
     files = [change for change in mine if isinstance(change, WriteFile)]
-    return tuple(files + [merged(group) for group in merges.values()])
+    activates = tuple(change for change in mine if isinstance(change, Activate))
+    return Step(service.name, (*files, *(merged(group) for group in merges.values())), service, activates)
+
+
+def _controls(changes: Iterable[Change]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(control for change in changes for control in change.controls))
 
 
 def joined(installs: Sequence[Install]) -> Install:
     """One installation out of several."""
     packages = dict.fromkeys(package for install in installs for package in install.packages)
-    return Install(PACKAGES, "; ".join(dict.fromkeys(install.what for install in installs)), packages=tuple(packages))
+    what = "; ".join(dict.fromkeys(install.what for install in installs))
+    return Install(PACKAGES, what, packages=tuple(packages), controls=_controls(installs))
 
 
 def merged(merges: Sequence[MergeJson]) -> WriteFile:
@@ -93,6 +105,7 @@ def merged(merges: Sequence[MergeJson]) -> WriteFile:
         owner="" if first.before is not None else "root:root",
         validate=next((merge.validate for merge in merges if merge.validate), ""),
         service=replace(first.service) if first.service else None,
+        controls=_controls(merges),
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from pyinfra.api.host import Host
 
-from deploys.engine import baseline, journal, transport
-from deploys.engine.arrange import PACKAGES, Step, arrange
-from deploys.engine.change import Change, Context, Install, Service, Subject
+from deploys.engine import baseline, journal, planning, transport, waivers
+from deploys.engine.arrange import PACKAGES, Step
+from deploys.engine.change import Blocked, Change, Context, Install, Service, Subject
 from deploys.engine.confirm import await_revert, confirmed
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.logins import logins
@@ -71,20 +72,31 @@ class Session:
         """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""
         if self.survey is None or not self.may_change(self.survey):
             return
-        context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
-        self._arrange([change for subject in self.subjects for change in self._planned(subject, context)])
+        self._take(planning.make(self.subjects, self._context(self.survey)))
 
     def begin_with(self, changes: Sequence[Change]) -> None:
         """A plan of these changes alone: the rest can only be planned when they are done."""
         if self.survey is not None and self.may_change(self.survey):
             self._arrange(changes)
 
+    def _context(self, survey: Survey) -> Context:
+        return Context(survey, self.policy, {finding.control.id: finding for finding in self.findings})
+
     def _arrange(self, changes: Iterable[Change]) -> None:
-        self.changes = list(changes)
-        try:
-            self.steps = arrange(self.changes, ["engine", *(subject.name for subject in self.subjects)])
-        except ValueError as error:  # the policy wants two values of one key
-            self.errors.append(f"cannot be planned: {error}")
+        self._take(planning.arranged(changes, [subject.name for subject in self.subjects]))
+
+    def _take(self, plan: planning.Plan) -> None:
+        self.changes, self.steps = list(plan.changes), list(plan.steps)
+        self.errors += plan.errors
+
+    @property
+    def blocked(self) -> list[Blocked]:
+        return [change for change in self.changes if isinstance(change, Blocked)]
+
+    @property
+    def unknown(self) -> list[str]:
+        """The controls of which nothing is known here, so that nothing is planned for them."""
+        return [finding.control.id for finding in self.findings if finding.state is State.UNKNOWN]
 
     def may_change(self, survey: Survey) -> bool:
         try:
@@ -95,19 +107,6 @@ class Session:
         if not root:
             self.errors.append("not root here, and sudo is missing or asks for a password: nothing can be changed")
         return root
-
-    def _planned(self, subject: Subject, context: Context) -> Iterable[Change]:
-        wrong = [f for f in self.findings if f.control.subject == subject.name and not f.state.holds]
-        if all(finding.state is State.UNKNOWN for finding in wrong):
-            return []
-        try:
-            return list(subject.plan(context))
-        except UnknownReading as error:
-            self.errors.append(f"{subject.name}: cannot be planned, {error}")
-            return []
-        except Exception as error:  # as in `judge`: one host's nonsense is that host's error
-            self.errors.append(f"{subject.name}: cannot be planned ({type(error).__name__}: {error})"[:300])
-            return []
 
     def steps_named(self, name: str) -> list[Step]:
         """The subject's step, or with `services` every service's; none where there is nothing to do."""
@@ -219,8 +218,16 @@ class Session:
         system, kernel = self._identity()
         return HostReport(
             self.host.name, status, "; ".join(self.errors) or None, system, kernel,
-            self.findings, self.done,
+            self._with_next(), self.done, waivers.of_host(self.policy, self.findings),
         )  # fmt: skip
+
+    def _with_next(self) -> list[Finding]:
+        """The findings, each that does not hold with what is to be done next: by what harden would plan now."""
+        if self.survey is None:
+            return self.findings
+        context = self._context(self.survey)
+        steps = planning.next_steps(planning.make(self.subjects, context), context)
+        return [replace(finding, next=steps.get(finding.control.id)) for finding in self.findings]
 
     def _identity(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.survey is None:
