@@ -340,7 +340,7 @@ CONTROLS = (
     Control(CONFINED, "Every running container is confined by a profile", Severity.HIGH,
             "Docker's report says that the kernel has AppArmor, not that a container's process has a profile",
             containers_confined, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART,
-            by_hand="whoever started the container makes it anew without --privileged and without "
+            by_hand="whoever started the container recreates it without --privileged and without "
             "--security-opt apparmor=unconfined or a profile that only complains"),
     Control("apparmor.container-profile", "A profile stricter than Docker's own is there for containers", Severity.LOW,
             "Docker's own profile lets containers forge packets, trace, and use every capability they are given",

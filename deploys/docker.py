@@ -126,7 +126,7 @@ CONTROLS = (
     Control(
         "docker.no-new-privileges", NO_NEW_PRIVILEGES.title, NO_NEW_PRIVILEGES.severity, NO_NEW_PRIVILEGES.why,
         no_new_privileges, NO_NEW_PRIVILEGES.references, Impact.RESTART,
-        by_hand="whoever made these containers makes them anew: Docker gives the setting to a container as it is made",
+        by_hand="whoever made these containers recreates them: Docker gives the setting to a container as it is made",
     ),
     Control(
         "docker.insecure-registries", "Images come over TLS", Severity.HIGH,

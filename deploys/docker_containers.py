@@ -107,7 +107,7 @@ def capability_names(mask: int) -> frozenset[str]:
     return frozenset(named.get(bit, str(bit)) for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 
-AGAIN = "whoever started the container makes it anew without, or the policy names it in"
+AGAIN = "whoever started the container recreates it without, or the policy names it in"
 
 FINDERS = (
     Finder(
@@ -132,7 +132,7 @@ FINDERS = (
         "capabilities", "Containers hold no more capabilities than they need", Severity.MEDIUM,
         "Each one beyond Docker's default widens what a taken-over process can do to the host.",
         ("CIS-Docker-5.4", "NIST-800-190-4.4.3"), lambda rules: rules.allowed_capabilities, _capabilities,
-        "whoever started the container makes it anew without them (--cap-drop), or the policy names them in "
+        "whoever started the container recreates it without them (--cap-drop), or the policy names them in "
         "docker.allowed_capabilities",
     ),
 )  # fmt: skip

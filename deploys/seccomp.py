@@ -270,7 +270,7 @@ SUBJECT = Subject(
         Control(FILTERED, "Every running container has a filter", Severity.HIGH,
                 "a filter is given when a container starts, the daemon's setting says nothing of it",
                 containers_filtered, ("CIS-Docker-5.22", "NIST-800-190-4.4.3"), Impact.RESTART,
-                by_hand="whoever started the container makes it anew without --privileged and without "
+                by_hand="whoever started the container recreates it without --privileged and without "
                 "--security-opt seccomp=unconfined or a weak profile of its own"),
     ),
     plan=plan,

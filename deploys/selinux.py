@@ -172,7 +172,7 @@ CONTROLS = (
     Control(CONFINED, "Every container runs in a container domain with its own category",
             Severity.HIGH, "the category is what keeps one container from another's files", containers_confined,
             ("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
-            by_hand="whoever started the container makes it anew, with a label of its own (not --privileged, not "
+            by_hand="whoever started the container recreates it, with a label of its own (not --privileged, not "
             "--security-opt label=disable, not another one's label=level:…)"),
 )  # fmt: skip
 

@@ -139,7 +139,7 @@ CONTROLS = (
         check=_check_remap,
         references=("CIS-Docker-2.9", "CIS-Docker-5.31", "NIST-800-190-4.4.3"),
         impact=Impact.RESTART,
-        by_hand="whoever started these containers makes them anew without --userns=host",
+        by_hand="whoever started these containers recreates them without --userns=host",
     ),
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deploys.engine.arrange import Step
-from deploys.engine.change import Blocked, Change, RemoveFile, WriteFile
+from deploys.engine.change import Activate, Blocked, Change, RemoveFile, WriteFile
 from deploys.engine.clean import clean_text
 from deploys.engine.terminal import BOLD, CYAN, GREEN, RED, YELLOW, fill, paint
 
@@ -48,7 +48,7 @@ class PlanView:
             below += [f"{INDENT}{self._paint(line)}" for line in _diff(change)] if self.diff else []
             yield _titled(f"{change.subject}: {change.what}", change.controls), below
         if step.service:
-            what = "; ".join(dict.fromkeys(change.what for change in step.activates))
+            what = "; ".join(dict.fromkeys(change.what for change in step.planned if isinstance(change, Activate)))
             said = f"{step.service.name} takes up its settings" + (f": {what}" if what else "")
             yield _titled(said, step.controls), self._interrupts(stops)
 

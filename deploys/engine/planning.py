@@ -67,8 +67,7 @@ def _blocked(change: Change, why: str) -> Blocked:
 
 def _of(subject: Subject, context: Context, failing: tuple[str, ...]) -> tuple[list[Change], str]:
     """What one subject plans, and why it cannot, which blocks all that fails of it."""
-    own = [finding for finding in context.findings.values() if finding.control.subject == subject.name]
-    if all(finding.state is State.UNKNOWN for finding in own if not finding.state.holds):
+    if not failing:
         return [], ""
     try:
         return list(subject.plan(context)), ""
@@ -76,7 +75,7 @@ def _of(subject: Subject, context: Context, failing: tuple[str, ...]) -> tuple[l
         why = f"cannot be planned, {error}"
     except Exception as error:  # as in `judge`: one host's nonsense is that host's error
         why = f"cannot be planned ({type(error).__name__}: {error})"[:300]
-    return [Blocked(subject.name, "mend what fails", why=why, controls=failing)] if failing else [], why
+    return [Blocked(subject.name, "mend what fails", why=why, controls=failing)], why
 
 
 def _left(planned: Iterable[Change], context: Context) -> Iterable[Blocked]:

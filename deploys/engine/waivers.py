@@ -52,14 +52,15 @@ def summary(hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def sentences(waivers: Mapping[str, Any]) -> Iterator[str]:
     """The summary in words."""
+    idle = waivers["unneeded"]  # it does not matter when these end
     if count := waivers["findings"]:
         yield f"{count} finding{' is' if count == 1 else 's are'} waived."
-    for row in waivers["expiring"]:
+    for row in (row for row in waivers["expiring"] if row not in idle):
         left = {0: "today", 1: "in 1 day"}.get(row["days"], f"in {row['days']} days")
         yield f"The waiver of {row['control']} ends {left}, with {row['until']} (owner: {row['owner']})."
-    for row in waivers["past"]:
+    for row in (row for row in waivers["past"] if row not in idle):
         yield f"The waiver of {row['control']} ended with {row['until']} and waives nothing (owner: {row['owner']})."
-    for row in waivers["unneeded"]:
+    for row in idle:
         yield (
             f"The waiver of {row['control']} is needed by no host of this run: the control holds without it, or does "
             f"not apply (owner: {row['owner']}, until {row['until']})."

@@ -253,7 +253,7 @@ def test_running_containers_are_not_stopped_unasked() -> None:
 def test_what_owners_asked_for_is_theirs() -> None:
     (blocked,) = changes(context(host=docker((PRIVILEGED, ASKED))))
     assert isinstance(blocked, Blocked)
-    assert blocked.by_hand.startswith("whoever started the container makes it anew")
+    assert blocked.by_hand.startswith("whoever started the container recreates it")
     assert [type(change) for change in changes(context(accept=RESTART, host=docker((ASKED,))))] == [Blocked]
     late, blocked = changes(context(accept=RESTART, host=docker((PRIVILEGED, LATE))))
     assert isinstance(late, Activate)

@@ -54,8 +54,8 @@ web1: 6 changes
    4. seccomp: take away the profile
    5. docker: write /etc/docker/daemon.json: set icc; map users [docker.icc,
       userns.docker-remap]
-   6. docker takes up its settings: take up what is on disk [docker.icc,
-      userns.docker-remap, seccomp.default-profile]
+   6. docker takes up its settings: take up what is on disk
+      [seccomp.default-profile, docker.icc, userns.docker-remap]
       ! interrupts: Docker restarts: web, db stop
   Blocked, and how to allow it:
     - userns: map container users away from root [userns.docker-remap]

@@ -178,7 +178,7 @@ def test_what_is_joined_is_for_the_controls_of_all() -> None:
     packages, service = arrange([*installs, merge(1, "boat.keel"), activate, merge(1, "boat.mast")], ["boat"])
     assert packages.changes[0].controls == ("a.one", "a.two", "b.one")
     assert [change.controls for change in service.changes] == [("boat.keel", "boat.mast")]
-    assert service.controls == ("boat.keel", "boat.mast", "boat.sail")
+    assert service.controls == ("boat.keel", "boat.sail", "boat.mast")
 
 
 def test_the_hosts_words_in_a_change_are_made_printable_where_it_is_made() -> None:

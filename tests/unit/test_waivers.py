@@ -71,6 +71,14 @@ def test_a_waiver_is_needed_by_nothing_where_every_host_was_judged_and_holds(
     assert ("is needed by no host of this run" in terminal.render_table(made, False, 80)) is unneeded
 
 
+def test_when_a_waiver_ends_that_nothing_needs_does_not_matter() -> None:
+    made = report((waiver("boat.a", 3), waiver("boat.b", -3)),
+                  h=[finding(State.PASS, "boat.a"), finding(State.NOT_APPLICABLE, "boat.b")])  # fmt: skip
+    assert [said.partition(" is needed")[0] for said in waivers.sentences(made["summary"]["waivers"])] == [
+        "The waiver of boat.a", "The waiver of boat.b",
+    ]  # fmt: skip
+
+
 def test_of_two_for_one_control_the_latest_counts() -> None:
     made = report((waiver("boat.a", -9, "old"), waiver("boat.a", 9)), a=[finding(State.WAIVED, "boat.a")])
     assert (of(made, "past"), of(made, "expiring")) == ([], ["boat.a"])
