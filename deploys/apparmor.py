@@ -11,7 +11,7 @@ from pydantic import Field
 from deploys import apparmor_plan, apparmor_profile, lsm
 from deploys.apparmor_profile import CONTAINER, DEFAULT, Stage
 from deploys.containers import options, unknown_process
-from deploys.engine.change import Change, Context, Subject
+from deploys.engine.change import Change, Context, Subject, by_hand, mending
 from deploys.engine.control import (
     Against,
     Check,
@@ -41,6 +41,7 @@ from facts.survey import Survey
 from facts.system import AT_BOOT, System
 
 DOCKER_DEFAULT = "docker-default"
+CONFINED = "apparmor.containers-confined"
 
 
 class AppArmorRules(Rules):
@@ -265,19 +266,40 @@ def plan(context: Context) -> Iterator[Change]:
     if reading is None:
         return
     if context.failing("apparmor.installed"):
-        yield apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
+        change = apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
+        yield from mending(["apparmor.installed"], [change])
     if context.failing("apparmor.enabled"):
-        yield from apparmor_plan.enable(context.survey[Kernel].boot, barred(context.survey))
+        enabling = apparmor_plan.enable(context.survey[Kernel].boot, barred(context.survey))
+        yield from mending(_by_boot(context), enabling)
     if context.failing("apparmor.profiles-loaded") and reading.enabled is True:
-        yield apparmor_plan.load(reading.not_loaded)
+        yield from mending(["apparmor.profiles-loaded"], [apparmor_plan.load(reading.not_loaded)])
     if context.failing("apparmor.profiles-enforced"):
-        for name in context.policy[AppArmorRules].profiles or []:
-            if name not in reading.by_design:
-                yield from apparmor_plan.enforce(reading, name, on_disk(reading, name))
+        yield from mending(["apparmor.profiles-enforced"], _plan_enforced(context, reading))
     yield from _plan_profiles(context, reading)
-    if context.failing("apparmor.docker-profile", "apparmor.containers-confined") and reading.enabled is True:
+    if context.failing("apparmor.docker-profile", CONFINED) and reading.enabled is True:
         late = [container for container in known(context.survey[Docker].containers) if by_age(container)]
-        yield from apparmor_plan.confine(context, late, _able(context.survey))
+        confined = (CONFINED,) * bool(late and context.failing(CONFINED))
+        changes = apparmor_plan.confine(context, late, _able(context.survey), CONFINED)
+        yield from mending((*context.which("apparmor.docker-profile"), *confined), changes)
+    if context.failing(CONFINED) and any(by_owner(c) for c in known(context.survey[Docker].containers)):
+        yield by_hand(context.findings[CONFINED])
+
+
+def _by_boot(context: Context) -> Iterator[str]:
+    """What a boot mends too: it loads every profile, and so gives those that containers start with."""
+    yield from context.which("lsm.module", "apparmor.enabled", "apparmor.profiles-loaded", "apparmor.docker-profile")
+    containers = context.survey[Docker].containers
+    if isinstance(containers, tuple) and not any(by_owner(container) for container in containers):
+        yield from context.which(CONFINED)
+
+
+def _plan_enforced(context: Context, reading: AppArmorReading) -> Iterator[Change]:
+    names = context.policy[AppArmorRules].profiles or []
+    for name in names:
+        if name not in reading.by_design:
+            yield from apparmor_plan.enforce(reading, name, on_disk(reading, name))
+    if any(name in reading.by_design for name in names):
+        yield by_hand(context.findings["apparmor.profiles-enforced"])
 
 
 def _plan_profiles(context: Context, reading: AppArmorReading) -> Iterator[Change]:
@@ -286,37 +308,48 @@ def _plan_profiles(context: Context, reading: AppArmorReading) -> Iterator[Chang
         return
     for name, control in ((CONTAINER, "apparmor.container-profile"), (DEFAULT, "apparmor.container-default")):
         if context.failing(control):
-            yield from apparmor_profile.plan(context, reading, name, stage(context.survey, context.policy, name))
+            now = stage(context.survey, context.policy, name)
+            yield from mending([control], apparmor_profile.plan(context, reading, name, now))
     if context.failing("apparmor.container-default"):
-        yield from apparmor_profile.keep_after_start(context, reading)
+        yield from mending(["apparmor.container-default"], apparmor_profile.keep_after_start(context, reading))
 
 
 CONTROLS = (
     Control("apparmor.installed", "AppArmor's parser is installed and loads profiles at boot", Severity.HIGH,
             "without the parser no profile gets loaded: Docker 23 and later runs containers unconfined, silently",
-            installed, ("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500")),
+            installed, ("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500"),
+            by_hand="install package apparmor and enable apparmor.service"),
     Control("apparmor.enabled", "The kernel runs with AppArmor, now and after the next boot", Severity.HIGH,
             "a container that gets past its namespaces is stopped by nothing else on most Debian and Ubuntu hosts",
-            enabled, ("CIS-Debian12-1.3.1.2", "STIG-UBTU-22-431015", "STIG-UBTU-24-100510"), Impact.REBOOT),
+            enabled, ("CIS-Debian12-1.3.1.2", "STIG-UBTU-22-431015", "STIG-UBTU-24-100510"), Impact.REBOOT,
+            by_hand="put apparmor=1 last on the kernel's command line, where that is given, and reboot the host"),
     Control("apparmor.profiles-loaded", "The profiles in /etc/apparmor.d are loaded, unless disabled", Severity.MEDIUM,
             "what takes profiles away (aa-teardown, a stopped service, an upgrade) leaves the programs unconfined "
             "until the next boot, with the files and the service as they should be",
-            profiles_loaded, ("CIS-Debian12-1.3.1.3",)),
+            profiles_loaded, ("CIS-Debian12-1.3.1.3",),
+            by_hand="enable AppArmor (apparmor.enabled) and reboot the host: a boot loads them"),
     Control("apparmor.docker-profile", "Docker's AppArmor profile is loaded and enforced", Severity.HIGH,
             "it is on no disk: what unloads profiles (aa-remove-unknown) takes it away until Docker loads it again",
-            docker_profile, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART),
+            docker_profile, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART,
+            by_hand="enable AppArmor (apparmor.enabled) and reboot the host: Docker loads its profile when it starts"),
     Control("apparmor.profiles-enforced", "The profiles that the policy names are enforced", Severity.MEDIUM,
             "a profile in complain only logs; one that names a program and is unconfined by design must stay so",
-            profiles_enforced, ("CIS-Debian12-1.3.1.4",)),
-    Control("apparmor.containers-confined", "Every running container is confined by a profile", Severity.HIGH,
+            profiles_enforced, ("CIS-Debian12-1.3.1.4",),
+            by_hand="take from the policy's apparmor.profiles what is unconfined by design or on no disk, and mend the "
+            "files of the others"),
+    Control(CONFINED, "Every running container is confined by a profile", Severity.HIGH,
             "Docker's report says that the kernel has AppArmor, not that a container's process has a profile",
-            containers_confined, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART),
+            containers_confined, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART,
+            by_hand="whoever started the container recreates it without --privileged and without "
+            "--security-opt apparmor=unconfined or a profile that only complains"),
     Control("apparmor.container-profile", "A profile stricter than Docker's own is there for containers", Severity.LOW,
             "Docker's own profile lets containers forge packets, trace, and use every capability they are given",
-            container_profile, ("CIS-Docker-5.2",)),
+            container_profile, ("CIS-Docker-5.2",),
+            by_hand="enable AppArmor (apparmor.enabled) and reboot the host, then run harden again"),
     Control("apparmor.container-default", "Containers that ask for no profile get the stricter one", Severity.MEDIUM,
             "a profile that has to be asked for confines what its owner thought of; Docker has no setting for this",
-            container_default, ("CIS-Docker-5.2", "NIST-800-190-4.4.3")),
+            container_default, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
+            by_hand="enable AppArmor (apparmor.enabled) and reboot the host, then run harden again"),
 )  # fmt: skip
 
 SUBJECT = Subject(

@@ -112,8 +112,8 @@ def without_complain(text: str, name: str) -> str:
     return header.sub(put, text)
 
 
-def confine(context: Context, late: Sequence[Container], able: bool) -> Iterator[Change]:
+def confine(context: Context, late: Sequence[Container], able: bool, control: str) -> Iterator[Change]:
     """Docker loads docker-default when it starts, and looks for the parser only then."""
     if known(context.survey[Docker].running):
         why = "containers started before there was a profile get theirs" if able else "it loads its AppArmor profile"
-        yield from start_anew(context, SUBJECT, why, late, daemon=not able)
+        yield from start_anew(context, SUBJECT, why, control, late, daemon=not able)

@@ -136,6 +136,8 @@ def plan(context: Context, reading: AppArmorReading, name: str, now: Stage) -> I
                         interrupts=f"{', '.join(running)} come under it at once" if running else "")  # fmt: skip
     elif not _is_live(reading, name, now):
         yield Command(SUBJECT, f"load the profile {name} from {OURS[name]}", script=load(name), undo="")
+    elif now.since is not None:
+        yield Blocked(SUBJECT, f"enforce the profile {name}", why=_observing(name, now))
 
 
 def _is_live(reading: AppArmorReading, name: str, now: Stage) -> bool:

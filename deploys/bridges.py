@@ -16,6 +16,7 @@ from deploys.bridges_plan import (
     FILTER,
     FORWARDING,
     RETRY,
+    REVERTED,
     SWITCH,
     files_of,
     flows_of,
@@ -115,6 +116,7 @@ CONTROLS = (
         check=_check_declared,
         references=("NIST-800-190-4.4.2", "NIST-800-190-4.3.3"),
         lockout=True,
+        by_hand="give the host back what the finding names, or change the policy's bridges to what is there",
     ),
     Control(
         id=FILTER,
@@ -124,6 +126,7 @@ CONTROLS = (
         check=_check_filter,
         references=("NIST-800-190-4.4.2",),
         lockout=True,
+        by_hand=f"enable {UNIT} and restart it: it loads {RULES_FILE}",
     ),
     Control(
         id=SWITCH,
@@ -133,6 +136,7 @@ CONTROLS = (
         check=check_switch,
         references=("NIST-800-190-4.4.2",),
         lockout=True,
+        by_hand="start Open vSwitch, and restart hullproof-openvswitch.service, which loads the flows",
     ),
     Control(
         id=FORWARDING,
@@ -140,6 +144,7 @@ CONTROLS = (
         severity=Severity.LOW,
         why="An allowed flow that does not pass makes people open more than they need.",
         check=check_forwarding,
+        by_hand="have the firewall that the finding names let pass what the policy's bridges.allow names",
     ),
     Control(
         id="bridges.meeting",
@@ -149,6 +154,8 @@ CONTROLS = (
         "What is allowed there for one protocol or port is no excuse: it would pass on the rest too.",
         check=check_meeting,
         references=("NIST-800-190-4.4.2",),
+        by_hand="whoever looks after the container takes it off one of the networks, or the policy lets all of it pass "
+        "between them (bridges.allow)",
     ),
     Control(
         id="bridges.undeclared",
@@ -156,13 +163,15 @@ CONTROLS = (
         severity=Severity.MEDIUM,
         why="A bridge that no file makes is gone after a reboot, and until then joins what nobody declared.",
         check=check_hand_made,
+        by_hand="declare the bridge under bridges.networks, have a file make it, or remove it with ip link del",
     ),
     Control(
-        id="bridges.reverted",
+        id=REVERTED,
         title="No network change of ours was taken back by the host",
         severity=Severity.HIGH,
         why="A change that cut us off was undone by the host itself: the policy does not hold, and would cut again.",
         check=check_reverted,
+        by_hand=f"find out why the host could not be reached, then accept {RETRY}",
     ),
 )
 

@@ -14,7 +14,7 @@ from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
 from deploys.bridges_ovs import install_switch, lacks_switch, plan_switches, switch_moves
 from deploys.bridges_rules import BridgesRules, engine_prefixes, guards
-from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending
 from deploys.isolation import SERVICES, to_host
 from facts.bridges import (
     IFUPDOWN,
@@ -40,6 +40,7 @@ from facts.reverted import UNDO
 from facts.system import System
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
+REVERTED = "bridges.reverted"
 ACCEPT = "network-isolation"
 RETRY = "reverted-network"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "bridges"
@@ -107,29 +108,36 @@ def _moved(loaded: tuple[str, ...], listed: tuple[str, ...]) -> Iterator[str]:
 
 def plan(context: Context) -> Iterable[Change]:
     """All of it is armed: a network that cuts us off is taken back. Not so installations, which take their time."""
-    if context.failing(DECLARED, FILTER, SWITCH, FORWARDING):
-        for change in _planned(context):
-            yield change if isinstance(change, (Blocked, Install)) else replace(change, armed=True)
-    elif (reverted := known(context.survey[Bridges].reverted)) and context.accepts(RETRY):
+    again = context.accepts(RETRY)
+    changes = list(_planned(context)) if context.failing(DECLARED, FILTER, SWITCH, FORWARDING) else []
+    for change in changes:
+        # Once it is confirmed, the mark of what the host took back is gone.
+        controls = (*change.controls, *context.which(REVERTED)) if again else change.controls
+        yield replace(change, armed=not isinstance(change, (Blocked, Install)), controls=controls)
+    if again and not changes and (reverted := known(context.survey[Bridges].reverted)):
         # Nothing is left to be tried again, so no confirmation takes the mark away.
         what = f"forget what the host did by itself with run {reverted.run}"
-        yield Command("bridges", what, script=f"rm -f {REVERTED_FILE}", undo="")
+        yield Command("bridges", what, script=f"rm -f {REVERTED_FILE}", undo="", controls=(REVERTED,))
+    if context.failing(REVERTED) and not again and not any(REVERTED in change.controls for change in changes):
+        why = f"find out why the host could not be reached any more, then allow it with accept={RETRY}"
+        yield Blocked("bridges", "forget what the host took back by itself", why=why, controls=(REVERTED,))
 
 
 def _planned(context: Context) -> Iterable[Change]:
     rules, reading = context.policy[BridgesRules], context.survey[Bridges]
     if why := "; ".join(_obstacles(context)):
-        yield Blocked("bridges", "make the declared networks", why=why)
+        every = [DECLARED, FILTER, SWITCH, FORWARDING] + [REVERTED] * bool(_tried_in_vain(context))
+        yield Blocked("bridges", "make the declared networks", why=why, controls=context.which(*every))
         yield from _mended(context, rules, reading)
         return
-    yield from install_switch(rules, reading)
-    yield from _filter(rules, reading)
+    yield from mending(context.which(DECLARED, SWITCH), install_switch(rules, reading))
+    yield from mending(context.which(FILTER), _filter(rules, reading))
     if context.failing(FORWARDING):
-        yield from plan_forwarding(rules, reading, context.survey[Networks])
+        yield from mending([FORWARDING], plan_forwarding(rules, reading, context.survey[Networks]))
     if context.failing(DECLARED):
-        yield from _devices(context, rules, reading)
+        yield from mending([DECLARED], _devices(context, rules, reading))
     if context.failing(SWITCH):
-        yield from plan_switches(rules, reading)
+        yield from mending([SWITCH], plan_switches(rules, reading))
 
 
 def _mended(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
@@ -137,9 +145,10 @@ def _mended(context: Context, rules: BridgesRules, reading: BridgesReading) -> I
     that the kernel keeps apart. Nothing is made or attached for it."""
     if not made_before(rules, reading):
         return
-    yield from _filter(rules, reading)
+    yield from mending(context.which(FILTER), _filter(rules, reading))
     if steps := [move for move in moves(rules, reading, context.survey[Networks]) if move.mends]:
-        yield Command("bridges", _words(steps, []), script=_script(steps), undo=_undo(steps, ":"))
+        what, controls = _words(steps, []), context.which(DECLARED)
+        yield Command("bridges", what, script=_script(steps), undo=_undo(steps, ":"), controls=controls)
 
 
 def _obstacles(context: Context) -> Iterator[str]:
@@ -150,12 +159,8 @@ def _obstacles(context: Context) -> Iterator[str]:
         yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"
     if (family := context.survey[System].family) != "debian" and lacks_switch(rules, reading):
         yield f"Open vSwitch comes with none of {family}'s own repositories: install and start it, then run again"
-    reverted = known(reading.reverted)
-    if reverted and reverted.why != UNDO and not context.accepts(RETRY):
-        yield (
-            f"run {reverted.run} tried, and the host undid it at {reverted.time} since nobody could reach it any more; "
-            f"find out why, then try again with `--data accept={RETRY}`"
-        )
+    if why := _tried_in_vain(context):
+        yield why
     if (parted := list(_parted(rules, reading))) and not context.accepts(ACCEPT):
         yield (
             f"these are on the bridges now and could no longer reach each other: {'; '.join(parted)}; allow it with "
@@ -166,6 +171,16 @@ def _obstacles(context: Context) -> Iterator[str]:
             f"these may use services of the host that guarded_engines does not name: {'; '.join(served)}; allow it "
             f"with `--data accept={SERVICES}` or `accept: [{SERVICES}]` in the policy"
         )
+
+
+def _tried_in_vain(context: Context) -> str:
+    reverted = known(context.survey[Bridges].reverted)
+    if not reverted or reverted.why == UNDO or context.accepts(RETRY):
+        return ""
+    return (
+        f"run {reverted.run} tried, and the host undid it at {reverted.time} since nobody could reach it any more; "
+        f"find out why, then try again with `--data accept={RETRY}`"
+    )
 
 
 def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:

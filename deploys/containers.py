@@ -11,19 +11,21 @@ from facts.reading import Unknown, UnknownReading
 
 
 def start_anew(
-    context: Context, subject: str, why: str, containers: Sequence[Container] = (), daemon: bool = False
+    context: Context, subject: str, why: str, control: str, containers: Sequence[Container] = (), daemon: bool = False
 ) -> Iterator[Change]:
-    """Restart Docker if `daemon`, or where that starts `containers` anew, which has to be accepted by name."""
+    """Restart Docker if `daemon`, or where that starts `containers` anew, which has to be accepted by name and is what
+    the control wants."""
     obstacle = restart_obstacle(context, {})
     if daemon and obstacle:
         yield Blocked(subject, f"restart Docker: {why}", why=obstacle)
         return
-    if daemon or context.accepts(RESTART):
+    if daemon or (containers and context.accepts(RESTART)):
         service = docker_service(context)
         yield Activate(subject, f"restart Docker: {why}", service=service, interrupts=service.interrupts)
     if containers and not context.accepts(RESTART):
         listed = ", ".join(container.name for container in containers)
-        yield Blocked(subject, f"start {listed} anew: {why}", why=f"allow that with accept={RESTART}")
+        what, allow = f"start {listed} anew: {why}", f"allow that with accept={RESTART}"
+        yield Blocked(subject, what, why=allow, controls=(control,))
 
 
 def options(container: Container, kind: str) -> tuple[str, ...]:

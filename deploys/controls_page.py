@@ -42,6 +42,8 @@ def _control(control: Control) -> Iterator[str]:
     yield f"{_text(control.title)}\n"
     yield f"{' · '.join(marks)}\n"
     yield f"{_text(control.why)}\n"
+    if control.by_hand:
+        yield f"Where harden may not do it: {_text(control.by_hand)}.\n"
 
 
 def _index(subjects: Sequence[Subject]) -> Iterator[str]:

@@ -22,7 +22,7 @@ from deploys.docker_keys import (
     plan_insecure_registries,
 )
 from deploys.docker_rules import DockerRules
-from deploys.engine.change import Blocked, Change, Command, Context, Subject
+from deploys.engine.change import Blocked, Change, Command, Context, Subject, mending
 from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from facts.docker import Docker, DockerReading
@@ -76,18 +76,14 @@ def storage_driver(survey: Survey, policy: Policy) -> Verdict:
 
 
 def plan(context: Context) -> Iterable[Change]:
-    yield from _plan_running(context)
+    yield from mending(context.which("docker.daemon-json", "docker.running"), _plan_running(context))
     for key in (*KEYS, NO_NEW_PRIVILEGES):
-        yield from key.plan(context) if key is not NO_NEW_PRIVILEGES else _plan_no_new_privileges(context)
-    yield from plan_insecure_registries(context)
-    yield from plan_no_tcp(context)
-    yield from plan_file_modes(context)
-    yield from plan_group_members(context)
-    for finder in FINDERS:
-        yield from finder.plan(context)
-    if context.failing("docker.storage-driver"):
-        reason = context.findings["docker.storage-driver"].verdict.reason
-        yield Blocked("docker", "change the storage driver", why=reason)
+        changes = key.plan(context) if key is not NO_NEW_PRIVILEGES else _plan_no_new_privileges(context)
+        yield from mending([f"docker.{key.control}"], changes)
+    yield from mending(["docker.insecure-registries"], plan_insecure_registries(context))
+    yield from mending(["docker.no-tcp"], plan_no_tcp(context))
+    yield from mending(["docker.file-modes"], plan_file_modes(context))
+    yield from mending(["docker.group-members"], plan_group_members(context))
 
 
 def _plan_running(context: Context) -> Iterable[Change]:
@@ -111,9 +107,7 @@ def _plan_no_new_privileges(context: Context) -> Iterable[Change]:
     if not context.failing("docker.no-new-privileges"):
         return
     verdict = context.findings["docker.no-new-privileges"].verdict
-    if verdict.disk == verdict.declared and isinstance(verdict.live, dict):
-        yield Blocked("docker", NO_NEW_PRIVILEGES.title, why=verdict.reason)
-    else:
+    if not (verdict.disk == verdict.declared and isinstance(verdict.live, dict)):
         yield from NO_NEW_PRIVILEGES.plan(context)
 
 
@@ -121,41 +115,48 @@ CONTROLS = (
     Control(
         "docker.running", "Docker is there and answers", Severity.HIGH,
         "A daemon that does not answer starts nothing, and what holds for it cannot be told.", running,
+        by_hand="install and start Docker; journalctl -u docker says why it does not start",
     ),
     Control(
         "docker.daemon-json", "The daemon's file can be read", Severity.HIGH,
         "dockerd does not start with a file that it cannot read: the next restart or boot is without containers.",
-        daemon_file,
+        daemon_file, by_hand="mend /etc/docker/daemon.json or move it away, then run harden again",
     ),
     *(key.row() for key in KEYS),
     Control(
         "docker.no-new-privileges", NO_NEW_PRIVILEGES.title, NO_NEW_PRIVILEGES.severity, NO_NEW_PRIVILEGES.why,
         no_new_privileges, NO_NEW_PRIVILEGES.references, Impact.RESTART,
+        by_hand="whoever made these containers recreates them: Docker gives the setting to a container as it is made",
     ),
     Control(
         "docker.insecure-registries", "Images come over TLS", Severity.HIGH,
         "Whoever stands on the way to a registry without TLS decides what runs here.", insecure_registries,
         ("CIS-Docker-2.5", "NIST-800-190-4.2.1"), Impact.RESTART,
+        by_hand="take these registries out of insecure-registries and restart Docker, or name them in the policy's "
+        "docker.insecure_registries",
     ),
     Control(
         "docker.no-tcp", "The daemon cannot be reached without a certificate", Severity.HIGH,
         "The API has no password: whoever reaches it is root on this host.", no_tcp,
         ("CIS-Docker-2.7", "NIST-800-190-4.5.1"), Impact.RESTART,
+        by_hand="take every tcp:// out of dockerd's command line and of daemon.json, then restart Docker",
     ),
     Control(
         "docker.storage-driver", "The storage driver is maintained", Severity.MEDIUM,
         "aufs and devicemapper are out of the kernel or of Docker, and get no fixes.", storage_driver,
-        ("CIS-Docker-2.6",),
+        ("CIS-Docker-2.6",), by_hand="save the images, set storage-driver to overlay2, restart Docker, load them",
     ),
     Control(
         "docker.file-modes", "Docker's files and sockets are root's", Severity.HIGH,
         "Who can write them, or speak to the socket, is root on this host.", file_modes,
         (*(f"CIS-Docker-3.{number}" for number in range(1, 25)),),
+        by_hand="give these files to root with chown, and take the bits away with chmod that are too much",
     ),
     Control(
         "docker.group-members", "Only trusted users are in group docker", Severity.HIGH,
         "Each member can start a container with the host's root folder in it.", group_members,
         ("CIS-Docker-1.1.2",),
+        by_hand="take these users out of group docker (gpasswd -d USER docker), or name them in docker.trusted_users",
     ),
     *(finder.row() for finder in FINDERS),
 )  # fmt: skip

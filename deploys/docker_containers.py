@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from deploys.docker_rules import CAPABILITIES, DEFAULT_CAPABILITIES, DockerRules
-from deploys.engine.change import Blocked, Change, Context
 from deploys.engine.control import Control, Severity, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from facts.docker import Container, Docker, DockerReading
@@ -52,12 +51,10 @@ class Finder:
         return passed("no running container does", allowed, None, {})
 
     def row(self) -> Control:
-        return Control(f"docker.{self.control}", self.title, self.severity, self.why, self.check, self.references)
-
-    def plan(self, context: Context) -> Iterable[Change]:
-        if context.failing(f"docker.{self.control}"):
-            verdict = context.findings[f"docker.{self.control}"].verdict
-            yield Blocked("docker", self.title, why=f"{verdict.reason}. {self.remedy}")
+        return Control(
+            f"docker.{self.control}", self.title, self.severity, self.why, self.check, self.references,
+            by_hand=self.remedy,
+        )  # fmt: skip
 
 
 def _privileged(container: Container, docker: DockerReading, allowed: list[str]) -> str:
@@ -110,7 +107,7 @@ def capability_names(mask: int) -> frozenset[str]:
     return frozenset(named.get(bit, str(bit)) for bit in range(mask.bit_length()) if mask >> bit & 1)
 
 
-AGAIN = "Start it anew without, or name it in the policy's"
+AGAIN = "whoever started the container recreates it without, or the policy names it in"
 
 FINDERS = (
     Finder(
@@ -135,6 +132,7 @@ FINDERS = (
         "capabilities", "Containers hold no more capabilities than they need", Severity.MEDIUM,
         "Each one beyond Docker's default widens what a taken-over process can do to the host.",
         ("CIS-Docker-5.4", "NIST-800-190-4.4.3"), lambda rules: rules.allowed_capabilities, _capabilities,
-        "Start it anew without them (--cap-drop), or name them in the policy's docker.allowed_capabilities",
+        "whoever started the container recreates it without them (--cap-drop), or the policy names them in "
+        "docker.allowed_capabilities",
     ),
 )  # fmt: skip

@@ -12,7 +12,7 @@ from deploys.docker_rules import DockerRules
 from deploys.engine.change import Change, Context
 from deploys.engine.control import Control, Impact, Severity, State, Verdict, agree, failed, not_applicable, passed
 from deploys.engine.policy import Policy
-from facts.docker import Docker, DockerReading
+from facts.docker import DAEMON_JSON, Docker, DockerReading
 from facts.reading import Unknown, known
 from facts.survey import Survey
 
@@ -56,8 +56,9 @@ class Key:
 
     def row(self) -> Control:
         return Control(
-            f"docker.{self.control}", self.title, self.severity, self.why, self.check, self.references, Impact.RESTART
-        )
+            f"docker.{self.control}", self.title, self.severity, self.why, self.check, self.references, Impact.RESTART,
+            by_hand=f"set {self.name} in {DAEMON_JSON} and restart Docker",
+        )  # fmt: skip
 
     def plan(self, context: Context) -> Iterable[Change]:
         if not context.failing(f"docker.{self.control}"):

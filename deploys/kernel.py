@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploys import kernel_boot, kernel_roll, kernel_sysctls, kernel_update
-from deploys.engine.change import Blocked, Change, Context, Subject
+from deploys.engine.change import Change, Context, Subject, mending
 from deploys.engine.control import (
     Check,
     Control,
@@ -158,52 +158,60 @@ def rp_filter(survey: Survey, policy: Policy) -> Verdict:
 
 
 CONTROLS: tuple[Control, ...] = (
-    *(Control(f"kernel.sysctl.{row.key}", row.title, row.severity, row.why, sysctl_check(row), row.references)
+    *(Control(f"kernel.sysctl.{row.key}", row.title, row.severity, row.why, sysctl_check(row), row.references,
+              by_hand=f"set {row.key} with sysctl -w, and in the file of /etc/sysctl.d that is read last")
       for row in kernel_sysctls.ROWS),
     *(Control(boot_id(row.name), row.title, row.severity, row.why, boot_check(row),
-              row.references, Impact.REBOOT)
+              row.references, Impact.REBOOT,
+              by_hand=f"put {row.name} on the kernel's command line where that is given, and reboot the host")
       for row in kernel_boot.ROWS),
     Control("kernel.forwarding", "Forwarding stays on for containers", Severity.HIGH,
             "benchmarks for hosts without containers turn it off, and cut every container on a bridge off",
-            on_own_kernel(forwarding), ("CIS-Debian12-3.3.1", "STIG-RHEL9-253075")),
+            on_own_kernel(forwarding), ("CIS-Debian12-3.3.1", "STIG-RHEL9-253075"),
+            by_hand=f"take {FORWARD}=0 out of the file that the finding names, and set it to 1 with sysctl -w"),
     Control("kernel.overlay", "The overlay file system can be used", Severity.HIGH,
             "benchmarks for hosts without containers block the module that Docker's storage needs",
-            on_own_kernel(overlay), ("CIS-Debian12-1.1.1.6",)),
+            on_own_kernel(overlay), ("CIS-Debian12-1.1.1.6",),
+            by_hand="take away the line of modprobe.d that the finding names"),
     Control("kernel.user-namespaces", "User namespaces are there for containers", Severity.HIGH,
             "benchmarks turn off what keeps root in a container from being root on the host",
-            on_own_kernel(user_namespaces), ("STIG-RHEL9-213105",)),
+            on_own_kernel(user_namespaces), ("STIG-RHEL9-213105",),
+            by_hand="boot a kernel that was built with CONFIG_USER_NS, and set no limit of 0 in /etc/sysctl.d"),
     Control("kernel.rp-filter", "Packets come from where their answers go", Severity.MEDIUM,
             "a packet with a forged source must not be taken; strict filtering breaks overlay networks",
-            on_own_kernel(rp_filter), ("CIS-Debian12-3.3.7", "STIG-RHEL9-253035")),
+            on_own_kernel(rp_filter), ("CIS-Debian12-3.3.7", "STIG-RHEL9-253035"),
+            by_hand="set net.ipv4.conf.all.rp_filter with sysctl -w, and in the last file of /etc/sysctl.d"),
     Control("kernel.reboot-needed", "The newest installed kernel is the one that runs", Severity.HIGH,
             "a fixed kernel protects nobody before the host has booted it",
-            on_own_kernel(kernel_update.running), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT),
+            on_own_kernel(kernel_update.running), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT,
+            by_hand="reboot the host into its newest kernel, with a console at hand"),
     Control("kernel.update", "The newest kernel on offer is installed", Severity.HIGH,
             "a fix that the distribution has published is known to attackers too",
-            on_own_kernel(kernel_update.update), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT),
+            on_own_kernel(kernel_update.update), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT,
+            by_hand="refresh the package lists and install the newest kernel, whatever holds or pins it"),
     Control("kernel.old-kernels", "Only as many kernels stay installed as are kept on purpose", Severity.LOW,
             "an old kernel can be booted with its flaws, and fills /boot until an update fails halfway",
-            on_own_kernel(kernel_update.old_kernels), ("STIG-RHEL9-211015",)),
+            on_own_kernel(kernel_update.old_kernels), ("STIG-RHEL9-211015",),
+            by_hand="remove the oldest kernels with the package manager, but not the one that runs"),
 )  # fmt: skip
 
 
 def plan(context: Context) -> Iterable[Change]:
-    """Sysctls at boot and live, boot parameters, then kernels. What only a person can decide is told, not done."""
-    finding = context.findings.get("kernel.overlay")
-    if context.failing("kernel.overlay") and finding:
-        yield Blocked("kernel", "let the overlay module load", why=f"{finding.verdict.disk}: take that line away")
+    """Sysctls at boot and live, boot parameters, then kernels."""
     yield from plan_sysctls(context)
     rules = context.policy[KernelRules]
     words = rules.boot_parameters or ()
     wanted = [word for word in words if context.failing(boot_id(kernel_boot.name_of(word)))]
-    standing = [word for word in words if _holds(context, boot_id(kernel_boot.name_of(word)))]
+    standing = [word for word in words if _state(context, boot_id(kernel_boot.name_of(word))) is State.PASS]
     if wanted:
-        yield from kernel_boot.plan(context, [word for word in words if word in wanted or word in standing])
+        failing = [id_ for word in wanted if _state(context, id_ := boot_id(kernel_boot.name_of(word))) is State.FAIL]
+        changes = kernel_boot.plan(context, [word for word in words if word in wanted or word in standing])
+        yield from mending(failing, changes)
     yield from kernel_roll.plan(context)
 
 
-def _holds(context: Context, id_: str) -> bool:
-    return id_ in context.findings and context.findings[id_].state is State.PASS
+def _state(context: Context, id_: str) -> State | None:
+    return context.findings[id_].state if id_ in context.findings else None
 
 
 SUBJECT = Subject(

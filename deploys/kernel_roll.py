@@ -7,7 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from deploys.docker_daemon import running_names
-from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Context, WriteFile, mending
 from deploys.engine.control import Impact, State
 from deploys.engine.reboot import Reboot as HostReboot
 from deploys.kernel_rules import KernelRules
@@ -27,7 +27,7 @@ GATE = "hullproof-boot-gate.service"
 ROOM_KB = 8192  # in /boot, besides a fifth more than the running kernel takes
 # Two boots, should the new kernel not pass, and what shutting down and starting containers again takes.
 BOOT_SECONDS = 1200
-OURS = ("kernel.update", "kernel.reboot-needed", "kernel.old-kernels")
+OURS = UPDATE, RUNNING, OLD = ("kernel.update", "kernel.reboot-needed", "kernel.old-kernels")
 
 ENABLE = f"""\
 systemctl daemon-reload
@@ -50,17 +50,18 @@ def plan(context: Context) -> Iterable[Change]:
     why_not = _obstacle(context, installs) if installs or pending else ""
     boots = (installs or pending) and not why_not
     if boots:
-        yield from _way_back(kernel)
-    yield from _pruning(context)
-    yield from coming
+        yield from mending(context.which(UPDATE, RUNNING), _way_back(kernel))
+    yield from mending([OLD], _pruning(context))
+    yield from mending([UPDATE], coming)
     if installs:
-        yield from _pruning_after(context)
+        yield from mending([OLD], _pruning_after(context))
     if boots:
-        yield _reboot(context)
+        yield from mending([*context.which(UPDATE, RUNNING), *_waiting(context)], [_reboot(context)])
     elif pending or (installs and context.policy[KernelRules].reboot in ("window", "now")):
-        yield Blocked("kernel", "reboot into the newest installed kernel", why=why_not, warns=_was_rejected(kernel))
-    elif context.failing("kernel.reboot-needed"):
-        yield _default(context)
+        what, warns = "reboot into the newest installed kernel", _was_rejected(kernel)
+        yield Blocked("kernel", what, why=why_not, warns=warns, controls=(RUNNING,))
+    elif context.failing(RUNNING):
+        yield from mending([RUNNING], [_default(context)])
 
 
 def _default(context: Context) -> Change:
@@ -107,7 +108,7 @@ def _left_alone(context: Context) -> Iterable[Blocked]:
 
 
 def _installation(context: Context) -> Iterable[Change]:
-    if not context.failing("kernel.update"):
+    if not context.failing(UPDATE):
         return
     blocked = list(_left_alone(context))
     yield from blocked
@@ -318,6 +319,11 @@ def _because(context: Context) -> str:
     if isinstance(reboot, Reboot) and reboot.needed:
         return f"because {reboot.why}"
     return f"because {due[0].candidate} is to be installed" if due else "if there is a newer kernel"
+
+
+def _waiting(context: Context) -> list[str]:
+    """What the reboot mends too."""
+    return [id_ for id_, found in context.findings.items() if found.state is State.PENDING_REBOOT and id_ not in OURS]
 
 
 def _serves(context: Context) -> str:

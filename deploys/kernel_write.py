@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from shlex import quote
 
-from deploys.engine.change import Blocked, Change, Command, Context, RemoveFile, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Context, RemoveFile, WriteFile, mending
 from deploys.engine.control import State
 from deploys.engine.templates import render
 from deploys.kernel_rules import KernelRules
@@ -31,6 +31,7 @@ class Want:
     key: str
     value: str
     holds: bool  # whether the live value satisfies already
+    control: str
     final: bool = False
 
 
@@ -53,25 +54,34 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     wants.sort(key=lambda want: want.final)  # one-way settings last; the order is kept otherwise
     settings = {want.key: want.value for want in wants}
     if path := _last_path(others, settings):
-        yield from _files(path, own, settings)
-        yield from _live(sysctls, [want for want in wants if not want.holds])
+        now = [want for want in wants if not want.holds]
+        yield from mending(_failing(context, wants), _files(path, own, settings))
+        yield from mending(_failing(context, now), _live(sysctls, now))
     else:
         rival = others.files[-1].path
         why = f"{rival} is read after any name of ours and sets one of these keys otherwise: rename it"
-        yield Blocked("kernel", f"set {len(settings)} sysctls at boot", why=why)
+        what, controls = f"set {len(settings)} sysctls at boot", tuple(_failing(context, wants))
+        yield Blocked("kernel", what, why=why, controls=controls)
+
+
+def _failing(context: Context, wants: Iterable[Want]) -> Iterable[str]:
+    """What these mend. A setting that has no way back is pending where disk is right: that takes a boot."""
+    ids = dict.fromkeys(want.control for want in wants)
+    return [id_ for id_ in ids if context.findings[id_].state is State.FAIL]
 
 
 def _declared(context: Context, others: Sysctls) -> Iterable[Want]:
     """What the policy declares and this kernel has. Where somebody else's file is stricter, its value is ours too."""
     rules, live = context.policy[KernelRules], context.survey[Kernel].sysctls
     for row in ROWS:
-        declared, finding = rules.value(row.key), context.findings.get(f"kernel.sysctl.{row.key}")
+        control = f"kernel.sysctl.{row.key}"
+        declared, finding = rules.value(row.key), context.findings.get(control)
         if declared is None or finding is None or finding.state not in (State.PASS, State.FAIL, State.PENDING_REBOOT):
             continue
         stored, now = others.stored(row.key), str(known(live.value(row.key)))
         theirs = stored.value if isinstance(stored, Setting) else None
         value = theirs if theirs and row.holds(theirs, declared) else declared
-        yield Want(row.key, value, row.holds(now, declared) or now in row.one_way, value in row.one_way)
+        yield Want(row.key, value, row.holds(now, declared) or now in row.one_way, control, value in row.one_way)
 
 
 def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
@@ -96,9 +106,9 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
         holds = context.findings.get(control)
         if context.failing(control) and (ours is None or ours in wrong):
             if live in wrong or (stored and stored.value in wrong) or control == "kernel.rp-filter":
-                yield Want(key, value, live not in wrong)
+                yield Want(key, value, live not in wrong, control)
         elif ours is not None and holds and holds.state in (State.PASS, State.FAIL):
-            yield Want(key, ours, live not in wrong)
+            yield Want(key, ours, live not in wrong, control)
 
 
 def _enough_namespaces(kernel: KernelReading) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from deploys import forwarding, networks_host, networks_ports
 from deploys.docker_daemon import configured, daemon_json
-from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, Subject, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, Subject, WriteFile, mending
 from deploys.engine.control import (
     Control,
     Impact,
@@ -59,6 +59,7 @@ from facts.reading import known
 from facts.survey import Survey
 
 ACCEPT = "network-isolation"  # accepting it: running containers of a network no longer reach each other
+ICC, HOST, SPOOF = "networks.icc", "networks.host-services", "networks.antispoof"  # what our own tables do
 NF_CALL_KEYS = ("net.bridge.bridge-nf-call-iptables", "net.bridge.bridge-nf-call-ip6tables")
 SWITCHES = "\n".join(["# Written by hullproof: frames within a bridge meet the firewall.",
                       *(f"{key} = 1" for key in NF_CALL_KEYS), ""])  # fmt: skip
@@ -121,29 +122,32 @@ def _check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
 
 CONTROLS = (
     Control(
-        id="networks.icc",
+        id=ICC,
         title="Containers on one bridge network do not reach each other",
         severity=Severity.MEDIUM,
         why="One container taken over is a way to every other on its network; a setting in a file stops no packet.",
         check=_check_icc,
         references=("CIS-Docker-2.2", "CIS-Docker-5.30", "NIST-800-190-4.4.2"),
         impact=Impact.RESTART,
+        by_hand=f"set icc to false in daemon.json, restart Docker, and make other networks with {ENABLE_ICC}=false",
     ),
     Control(
-        id="networks.host-services",
+        id=HOST,
         title="Containers reach no service of the host's own but those that are named",
         severity=Severity.MEDIUM,
         why="What listens on the host for its own network listens to every container too, behind its firewall's back.",
         check=networks_host.check_host_services,
         references=("NIST-800-190-4.4.2",),
+        by_hand="have the host's own firewall refuse what comes from containers' bridges to the host itself",
     ),
     Control(
-        id="networks.antispoof",
+        id=SPOOF,
         title="Containers send from their own MAC and IP addresses alone",
         severity=Severity.LOW,
         why="CAP_NET_RAW, which Docker gives, forges any address: a container hears what is for others, and hides.",
         check=networks_host.check_antispoof,
         references=("NIST-800-190-4.4.2", "CIS-Debian12-3.3.7"),
+        by_hand="start the containers with --cap-drop NET_RAW, without which they cannot forge an address",
     ),
     Control(
         id="networks.br-netfilter",
@@ -152,6 +156,8 @@ CONTROLS = (
         why="Without br_netfilter the engine's rules between containers exist and are never asked.",
         check=_check_br_netfilter,
         references=("CIS-Docker-2.2",),
+        by_hand="take away what sets bridge-nf-call-iptables to 0 or blocks br_netfilter (the finding names the file), "
+        "then run harden again",
     ),
     Control(
         id="networks.forwarding",
@@ -161,6 +167,7 @@ CONTROLS = (
         check=check_forwarding,
         references=("CIS-Debian12-3.3.1", "CIS-Docker-2.4"),
         impact=Impact.RESTART,
+        by_hand="restart Docker, which writes its own rules again, then set iptables -P FORWARD DROP",
     ),
 )
 
@@ -170,11 +177,11 @@ CONTROLS = (
 
 def plan(context: Context) -> Iterable[Change]:
     if context.failing("networks.br-netfilter"):
-        yield from _switches(context)
+        yield from mending(["networks.br-netfilter"], _switches(context))
     if context.failing("networks.forwarding"):
-        yield from guard_forwarding(context)
-    if context.failing("networks.icc", "networks.host-services", "networks.antispoof"):
-        yield from _guard(context)
+        yield from mending(["networks.forwarding"], guard_forwarding(context))
+    if tables := context.which(ICC, HOST, SPOOF):
+        yield from mending(tables, _guard(context))
 
 
 def _switches(context: Context) -> Iterator[Change]:
@@ -224,14 +231,16 @@ def _guard(context: Context) -> Iterator[Change]:
         [] if context.accepts(ACCEPT) or rules.icc is not False else [n for n in networks if _cuts(n, docker, reading)]
     )
     for network in held:
-        yield Blocked("networks", f"keep containers on network {network.name} apart", why=_why_blocked(network))
+        what = f"keep containers on network {network.name} apart"
+        yield Blocked("networks", what, why=_why_blocked(network), controls=(ICC,))
     using = networks_host.using(networks, rules, docker, reading)
     served = [] if context.accepts(SERVICES) else using
     for network in served:
         what = f"close the host's own services to network {network.name}"
-        yield Blocked("networks", what, why=networks_host.why_served(network, rules, docker, reading))
+        why = networks_host.why_served(network, rules, docker, reading)
+        yield Blocked("networks", what, why=why, controls=(HOST,))
     if rules.icc is False:
-        yield from _daemon(context, rules, docker, networks)
+        yield from mending([ICC], _daemon(context, rules, docker, networks))
     bridges = {network.bridge for network in networks}
     if strange := sorted(bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)):
         yield Blocked("networks", f"keep containers on {_list(strange)} apart", why="a rule cannot hold such a name")
@@ -248,10 +257,10 @@ def _guard(context: Context) -> Iterator[Change]:
         _spared(rules, docker),
     )
     awry = any(networks_host.awry(network, rules, reading, served=network in served) for network in networks)
-    yield from networks_ports.plan_files(rules, reading)
+    yield from mending([SPOOF], networks_ports.plan_files(rules, reading))
     yield from _tables(reading, text, rules.cover == "all", awry, "; ".join(filter(None, told)))
     if rules.antispoof:
-        yield from networks_ports.plan_reading(networks, reading)
+        yield from mending([SPOOF], networks_ports.plan_reading(networks, reading))
 
 
 def _spared(rules: NetworksRules, docker: DockerReading) -> list[str]:

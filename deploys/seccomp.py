@@ -10,17 +10,18 @@ from pydantic import Field
 
 from deploys.containers import options, start_anew, unknown_process
 from deploys.docker_daemon import configured, daemon_json, docker_service, given_flags
-from deploys.engine.change import Blocked, Change, Context, Subject, WriteFile
+from deploys.engine.change import Blocked, Change, Context, Subject, WriteFile, by_hand, mending
 from deploys.engine.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy, Rules
 from deploys.seccomp_profile import GUARDED, HARDENED, TEXT, lint, weaknesses
-from facts.docker import Container, Docker, DockerReading
+from facts.docker import DAEMON_JSON, Container, Docker, DockerReading
 from facts.reading import Unknown, UnknownReading, known
 from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 from facts.survey import Survey
 
 KEY = "seccomp-profile"
 BUILTIN = "builtin"
+FILTERED = "seccomp.containers-filtered"
 NO_FILE = ProfileFile(None, None)
 NOT_READ = ProfileFile(Unknown("the profile that the daemon gives is not the one that its configuration names"), None)
 
@@ -204,15 +205,21 @@ def _weak_filter(reading: SeccompReading, container: Container, calls: Iterable[
 
 
 def plan(context: Context) -> Iterator[Change]:
-    default = context.failing("seccomp.default-profile", "seccomp.profile-lint")
+    default = context.which("seccomp.default-profile", "seccomp.profile-lint")
     changes = list(_plan_default(context)) if default else []
-    yield from changes
-    if context.failing("seccomp.containers-filtered") and not any(isinstance(change, Blocked) for change in changes):
-        reading = context.survey[Seccomp]
-        declared = declared_profile(context.policy) or BUILTIN
-        running = known(context.survey[Docker].containers)
-        if late := [container for container in running if by_age(reading, declared, container)]:
-            yield from start_anew(context, "seccomp", "some containers' filters are older than the daemon's", late)
+    if not context.failing(FILTERED):
+        yield from mending(default, changes)
+        return
+    reading, declared = context.survey[Seccomp], declared_profile(context.policy) or BUILTIN
+    running = known(context.survey[Docker].containers)
+    late = [container for container in running if by_age(reading, declared, container)]
+    blocked = any(isinstance(change, Blocked) for change in changes)
+    yield from mending((*default, FILTERED) if late and blocked else default, changes)
+    if late and not blocked:
+        why = "some containers' filters are older than the daemon's"
+        yield from mending([FILTERED], start_anew(context, "seccomp", why, FILTERED, late))
+    if any(by_owner(reading, container) for container in running):
+        yield by_hand(context.findings[FILTERED])
 
 
 def _plan_default(context: Context) -> Iterator[Change]:
@@ -229,7 +236,7 @@ def _plan_default(context: Context) -> Iterator[Change]:
         return
     keys = known(docker.daemon_json.keys)
     if builtin and KEY not in keys:
-        yield from start_anew(context, "seccomp", f"it is to {what}", daemon=True)
+        yield from start_anew(context, "seccomp", f"it is to {what}", FILTERED, daemon=True)
         return
     change = daemon_json(context, "seccomp", what, {} if builtin else {KEY: OURS}, (KEY,) if builtin else ())
     if not builtin and not isinstance(change, Blocked):
@@ -250,16 +257,21 @@ SUBJECT = Subject(
     controls=(
         Control("seccomp.kernel", "The kernel can filter system calls", Severity.HIGH,
                 "without CONFIG_SECCOMP_FILTER Docker runs containers unfiltered, with a line in its log at most",
-                kernel, ("NIST-800-190-4.4.3",)),
+                kernel, ("NIST-800-190-4.4.3",),
+                by_hand="boot a kernel that was built with CONFIG_SECCOMP_FILTER, such as the distribution's own"),
         Control("seccomp.default-profile", "Containers get a seccomp profile that refuses what they do not need",
                 Severity.HIGH, "a file that allows everything is as good as no filter, though it has a name",
-                default_profile, ("CIS-Docker-2.17", "NIST-800-190-4.4.3"), Impact.RESTART),
+                default_profile, ("CIS-Docker-2.17", "NIST-800-190-4.4.3"), Impact.RESTART,
+                by_hand=f"take {KEY} out of {DAEMON_JSON} and of dockerd's command line, and restart Docker"),
         Control("seccomp.profile-lint", "The profile in use is sound on this architecture and kernel", Severity.MEDIUM,
                 "what is misspelt or made for another architecture does not do what it seems to",
-                profile_lint, ("CIS-Docker-2.17",), Impact.RESTART),
-        Control("seccomp.containers-filtered", "Every running container has a filter", Severity.HIGH,
+                profile_lint, ("CIS-Docker-2.17",), Impact.RESTART,
+                by_hand=f"mend the profile's file, or take {KEY} out of {DAEMON_JSON}, and restart Docker"),
+        Control(FILTERED, "Every running container has a filter", Severity.HIGH,
                 "a filter is given when a container starts, the daemon's setting says nothing of it",
-                containers_filtered, ("CIS-Docker-5.22", "NIST-800-190-4.4.3"), Impact.RESTART),
+                containers_filtered, ("CIS-Docker-5.22", "NIST-800-190-4.4.3"), Impact.RESTART,
+                by_hand="whoever started the container recreates it without --privileged and without "
+                "--security-opt seccomp=unconfined or a weak profile of its own"),
     ),
     plan=plan,
     facts=(Seccomp, Docker),

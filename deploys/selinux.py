@@ -10,7 +10,7 @@ from pydantic import Field
 from deploys import lsm, selinux_plan
 from deploys.containers import unknown_process
 from deploys.docker_daemon import configured
-from deploys.engine.change import Change, Context, Subject
+from deploys.engine.change import Change, Context, Subject, mending
 from deploys.engine.control import (
     Check,
     Control,
@@ -27,7 +27,7 @@ from deploys.engine.control import (
 )
 from deploys.engine.policy import Policy, Rules
 from deploys.kernel_boot import given, next_words
-from deploys.selinux_plan import ACCEPT, RETRY, level, shared, unlabelled
+from deploys.selinux_plan import ACCEPT, CONFINED, LABELS, RETRY, level, shared, unlabelled
 from facts.denials import Denials
 from facts.docker import Docker
 from facts.kernel import Kernel
@@ -152,21 +152,28 @@ def plan(context: Context) -> Iterator[Change]:
     survey = context.survey
     if context.failing("selinux.enforcing"):
         now = stage(survey, context.policy)
-        yield from selinux_plan.step(context, survey[SELinux], survey[Kernel].boot, now)
-    if context.failing("selinux.docker-labels", "selinux.containers-confined"):
+        controls = context.which("selinux.enforcing", "lsm.module")
+        yield from mending(controls, selinux_plan.step(context, survey[SELinux], survey[Kernel].boot, now))
+    if context.failing(LABELS, CONFINED):
         yield from selinux_plan.label_containers(context, survey[SELinux])
 
 
 CONTROLS = (
     Control("selinux.enforcing", "SELinux enforces, now and after the next boot", Severity.HIGH,
             "five readings can each switch it off; permissive only logs what an escaped container does", enforcing,
-            ("STIG-RHEL9-431010", "STIG-RHEL9-431015", "NIST-800-190-4.4.3"), Impact.REBOOT, lockout=True),
-    Control("selinux.docker-labels", "Docker labels its containers", Severity.HIGH,
+            ("STIG-RHEL9-431010", "STIG-RHEL9-431015", "NIST-800-190-4.4.3"), Impact.REBOOT, lockout=True,
+            by_hand="mend what the finding names (/etc/selinux/config, the command line, the labels of the files: "
+            "touch /.autorelabel) and reboot the host"),
+    Control(LABELS, "Docker labels its containers", Severity.HIGH,
             "without selinux-enabled containers run in the daemon's own domain, which may do almost anything",
-            docker_labels, ("CIS-Docker-5.3",), Impact.RESTART),
-    Control("selinux.containers-confined", "Every container runs in a container domain with its own category",
+            docker_labels, ("CIS-Docker-5.3",), Impact.RESTART,
+            by_hand="set selinux-enabled in /etc/docker/daemon.json, once SELinux runs with a policy for containers, "
+            "and restart Docker"),
+    Control(CONFINED, "Every container runs in a container domain with its own category",
             Severity.HIGH, "the category is what keeps one container from another's files", containers_confined,
-            ("CIS-Docker-5.3", "NIST-800-190-4.4.3")),
+            ("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
+            by_hand="whoever started the container recreates it, with a label of its own (not --privileged, not "
+            "--security-opt label=disable, not another one's label=level:…)"),
 )  # fmt: skip
 
 SUBJECT = Subject(

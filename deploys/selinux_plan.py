@@ -19,8 +19,8 @@ from shlex import quote
 
 from deploys.containers import options
 from deploys.denials import explain, list_kinds, unknown_before, way_out
-from deploys.docker_daemon import configured, daemon_json
-from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.docker_daemon import daemon_json
+from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile, mending
 from deploys.engine.control import some
 from deploys.grub import MENU, drop_in
 from deploys.kernel_boot import given
@@ -34,6 +34,7 @@ from facts.selinux import CONFIG, OBSERVED, Labelled, SELinuxReading
 from facts.system import System
 
 SUBJECT = "selinux"
+LABELS, CONFINED = "selinux.docker-labels", "selinux.containers-confined"
 ACCEPT = "selinux-denials"
 RETRY = "reverted-selinux"
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "selinux"
@@ -157,7 +158,7 @@ def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> I
                       script=script, undo=f"rm -f {OBSERVED}")  # fmt: skip
     elif now.name == "enforce" and all(context.accepts(name) for name in now.needs):
         yield _enforce(reading)
-    elif now.name == "enforce":
+    elif now.name in ("wait", "enforce"):
         yield Blocked(SUBJECT, "enforce SELinux", why=now.say())
     elif now.name == "keep":
         yield from _keep(reading, boot, family)
@@ -251,19 +252,14 @@ def _gate() -> Command:
 
 def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Change]:
     docker = context.survey[Docker]
+    if known(reading.mode) == "disabled":
+        why = "SELinux has to run first (selinux.enforcing)"
+        yield Blocked(SUBJECT, "label containers", why=why, controls=context.which(LABELS, CONFINED))
     if not docker.installed or known(reading.mode) == "disabled" or not known(reading.container_domains):
         return
-    if context.failing("selinux.docker-labels"):
+    if context.failing(LABELS):
         what = "containers get a label of their own, and those made from now on do not start without SELinux"
-        yield daemon_json(context, SUBJECT, what, {"selinux-enabled": True})
-    elif configured(docker, "selinux-enabled") is True:
-        late = [container for container in known(docker.containers) if unlabelled(container)]
-        late = [container for container in late if not container.privileged]
-        if late:  # seen: a restart leaves one that was made before as it was
-            names = some(container.name for container in late)
-            yield Blocked(
-                SUBJECT, f"give {names} a label", why="Docker gives it when a container is made: make it anew"
-            )
+        yield from mending([LABELS], [daemon_json(context, SUBJECT, what, {"selinux-enabled": True})])
 
 
 def unlabelled(container: Container) -> str | None:

@@ -9,7 +9,18 @@ from typing import Literal
 from pydantic import Field
 
 from deploys.docker_daemon import REMAP, configured, daemon_json
-from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject, WriteFile
+from deploys.engine.change import (
+    Activate,
+    Blocked,
+    Change,
+    Command,
+    Context,
+    MergeJson,
+    Service,
+    Subject,
+    WriteFile,
+    mending,
+)
 from deploys.engine.control import Control, Impact, Severity, Verdict, agree, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy, Rules
 from deploys.ranges import NoRange, own_start, plan_range, with_row
@@ -108,6 +119,7 @@ CONTROLS = (
         severity=Severity.LOW,
         why="Every container with its own ids takes one; at the limit the next does not start.",
         check=_check_limits,
+        by_hand=f"set {LIMIT} with sysctl -w, and in the file of /etc/sysctl.d that is read last",
     ),
     Control(
         id="userns.ranges",
@@ -116,6 +128,8 @@ CONTROLS = (
         why="Two owners of one id can read each other's files and end each other's processes.",
         check=_check_ranges,
         references=("NIST-800-190-4.4.3",),
+        by_hand=f"give one of the two owners another range in {SUBUID} and {SUBGID}, and its files the new ids: only "
+        "you can tell which files those are",
     ),
     Control(
         id="userns.docker-remap",
@@ -125,6 +139,7 @@ CONTROLS = (
         check=_check_remap,
         references=("CIS-Docker-2.9", "CIS-Docker-5.31", "NIST-800-190-4.4.3"),
         impact=Impact.RESTART,
+        by_hand="whoever started these containers recreates them without --userns=host",
     ),
 )
 
@@ -134,9 +149,9 @@ CONTROLS = (
 
 def plan(context: Context) -> Iterable[Change]:
     if context.failing("userns.limits"):
-        yield from _raise_limit(context)
+        yield from mending(["userns.limits"], _raise_limit(context))
     if context.failing("userns.docker-remap"):
-        yield from _remap(context)
+        yield from mending(["userns.docker-remap"], _remap(context))
 
 
 def _raise_limit(context: Context) -> Iterator[Change]:

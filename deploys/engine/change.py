@@ -6,10 +6,12 @@ A subject's `plan` yields them, only for findings that do not hold. The engine o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from deploys.engine.clean import clean_text
 from deploys.engine.control import Control, Finding, State
 from deploys.engine.policy import Policy, Rules
 from facts.reading import SectionFact
@@ -20,12 +22,22 @@ from facts.survey import Survey
 class Change:
     """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing.
     `armed`: it could cut us off, so the host takes it, and what its step does after it, back by itself unless that is
-    confirmed over a fresh connection."""
+    confirmed over a fresh connection. `controls`: the ids of those that it mends, or that are blocked with it.
+
+    Words of the host's own get into these, so they are made printable here, once for every log, plan and journal."""
 
     subject: str
     what: str
     interrupts: str = field(default="", kw_only=True)
     armed: bool = field(default=False, kw_only=True)
+    controls: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in self._said():
+            object.__setattr__(self, name, clean_text(getattr(self, name)))
+
+    def _said(self) -> tuple[str, ...]:
+        return ("what", "interrupts")
 
 
 @dataclass(frozen=True)
@@ -111,11 +123,45 @@ class Activate(Change):
 
 @dataclass(frozen=True)
 class Blocked(Change):
-    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed. `warns`: it was
-    done here and went wrong, so where this host is a canary, others do not follow it."""
+    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed. `why` names what
+    would allow it as `accept=NAME`. `by_hand`: what the operator has to do, where `why` says more than that. `warns`:
+    it was done here and went wrong, so where this host is a canary, others do not follow it."""
 
     why: str = ""
     warns: bool = False
+    by_hand: str = ""
+
+    def _said(self) -> tuple[str, ...]:
+        return (*super()._said(), "why", "by_hand")
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        """What has to be accepted by name first."""
+        return () if self.by_hand else tuple(dict.fromkeys(ACCEPT.findall(self.why)))
+
+    @property
+    def next(self) -> str:
+        """What the operator does about it, in one sentence."""
+        if names := self.accepts:
+            return f"accept {' and '.join(names)} first: harden --data accept={','.join(names)}"
+        return self.by_hand or self.why
+
+
+ACCEPT = re.compile(r"\baccept=([a-z][a-z-]*[a-z])")
+
+
+def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Change]:
+    """The changes, for these controls; one that names its own keeps them."""
+    ids = tuple(controls)
+    for change in changes:
+        yield change if change.controls else replace(change, controls=ids)
+
+
+def by_hand(finding: Finding) -> Blocked:
+    """What harden may not mend: what is wrong, and what the operator has to do."""
+    control, reason = finding.control, finding.verdict.reason
+    todo = f". {control.by_hand[:1].upper()}{control.by_hand[1:]}" if control.by_hand else ""
+    return Blocked(control.subject, control.title, why=reason + todo, by_hand=control.by_hand, controls=(control.id,))
 
 
 @dataclass(frozen=True)
@@ -126,10 +172,13 @@ class Context:
     policy: Policy
     findings: Mapping[str, Finding]
 
-    def failing(self, *ids: str) -> bool:
-        """Whether any of these controls is in `fail` or pending: something to put right. Unknown is not."""
+    def which(self, *ids: str) -> tuple[str, ...]:
+        """Those of these controls that are in `fail` or pending: something to mend. Unknown is not."""
         wanted = (State.FAIL, State.PENDING_RESTART, State.PENDING_REBOOT)
-        return any(self.findings[i].state in wanted for i in ids if i in self.findings)
+        return tuple(i for i in ids if i in self.findings and self.findings[i].state in wanted)
+
+    def failing(self, *ids: str) -> bool:
+        return bool(self.which(*ids))
 
     def accepts(self, name: str) -> bool:
         return name in self.policy.accept

@@ -145,7 +145,8 @@ class Control:
     """One thing that must hold, as a row of knowledge.
 
     id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
-    lockout: whether putting it right could cut us off. A malformed row raises ValueError at import.
+    lockout: whether putting it right could cut us off; by_hand: who mends it, and how, where harden may not, as a
+    sentence in small letters. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -156,6 +157,7 @@ class Control:
     references: tuple[str, ...] = ()
     impact: Impact = Impact.NONE
     lockout: bool = False
+    by_hand: str = ""
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):
@@ -178,6 +180,7 @@ class Finding:
     control: Control
     verdict: Verdict
     drift: dict[str, Any] | None = field(default=None, compare=False)  # what moved since the baseline, if anything
+    next: str | None = field(default=None, compare=False)  # what is to be done about it, where it does not hold
 
     @property
     def state(self) -> State:
@@ -195,6 +198,7 @@ class Finding:
             "disk": verdict.disk,
             "live": verdict.live,
             "reason": verdict.reason,
+            "next": self.next,
             "impact": control.impact.value,
             "references": list(control.references),
             "drift": self.drift,

@@ -4,7 +4,8 @@ state                          SARIF                    JUnit
 pass                           -                        passed
 fail, pending-*                result, level by severity  failure
 unknown                        result, level by severity  error: never green, and not a failure either
-not-applicable, waived         -                        skipped, with the reason
+waived                         result, suppressed       skipped, with the reason
+not-applicable                 -                        skipped, with the reason
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 
+from deploys.engine import waivers
 from deploys.engine.control import State
 
 Report = Mapping[str, Any]
@@ -44,6 +46,7 @@ def _findings(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
 def _templates() -> Environment:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.tests["holding"] = holds
+    environment.filters["sentences"] = waivers.sentences
     return environment
 
 
@@ -53,7 +56,8 @@ def html(report: Report) -> str:
 
 
 def sarif(report: Report) -> str:
-    """SARIF 2.1.0: what does not hold. The host is the artifact (code scanning demands one) and a logical location."""
+    """SARIF 2.1.0: what does not hold, and what is waived. The host is the artifact (code scanning demands one) and a
+    logical location."""
     rules = {finding["control"]: finding for _, finding in _findings(report)}
     order = {control: number for number, control in enumerate(rules)}
     run = {
@@ -72,9 +76,9 @@ def sarif(report: Report) -> str:
             }
         ],
         "results": [
-            _result(host, finding, order[finding["control"]])
+            _result(host, finding, order[finding["control"]]) | _suppressed(report["hosts"][host], finding)
             for host, finding in _findings(report)
-            if not holds(finding)
+            if not holds(finding) or finding["state"] == State.WAIVED
         ],
     }
     whole = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
@@ -109,6 +113,15 @@ def _result(host: str, finding: Mapping[str, Any], rule: int) -> dict[str, Any]:
         "partialFingerprints": {"hullproof/v1": key},
         "properties": {key: finding[key] for key in ("state", "declared", "disk", "live", "impact")},
     }
+
+
+def _suppressed(host: Mapping[str, Any], finding: Mapping[str, Any]) -> dict[str, Any]:
+    """That a finding is waived, by whom, until when and why."""
+    if finding["state"] != State.WAIVED:
+        return {}
+    waiver = next((row for row in host["waivers"] if row["control"] == finding["control"]), None)
+    why = f"{waiver['owner']}, until {waiver['until']}: {waiver['reason']}" if waiver else finding["reason"]
+    return {"suppressions": [{"kind": "external", "status": "accepted", "justification": why}]}
 
 
 def _utc(time: str) -> str:

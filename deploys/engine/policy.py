@@ -28,8 +28,13 @@ class Waiver(BaseModel):
     until: datetime.date = Field(description="The last day it is accepted (UTC); past it the finding fails again.")
 
     @property
+    def days(self) -> int:
+        """How many days it still holds after today; below 0 it is past."""
+        return (self.until - datetime.datetime.now(datetime.UTC).date()).days
+
+    @property
     def expired(self) -> bool:
-        return datetime.datetime.now(datetime.UTC).date() > self.until
+        return self.days < 0
 
 
 class Policy:

@@ -33,7 +33,7 @@ class PolicyFile(BaseModel):
     )
     waivers: tuple[Waiver, ...] = Field((), description="Findings accepted by name until a day.")
     accept: tuple[str, ...] = Field(
-        (), description="Consequences accepted by the name that a plan gives under 'not done, and how to allow it'."
+        (), description="Consequences accepted by the name that a plan gives under 'Blocked, and how to allow it'."
     )
 
 

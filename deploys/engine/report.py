@@ -18,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from deploys.engine import waivers
 from deploys.engine.change import Change
 from deploys.engine.clean import clean, clean_text
 from deploys.engine.control import Finding, State, some
@@ -54,6 +55,7 @@ class HostReport:
     kernel: Mapping[str, str] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     changes: Sequence[Mapping[str, Any]] = ()
+    waivers: Sequence[Mapping[str, Any]] = ()
 
     def to_json(self) -> dict[str, Any]:
         findings = [finding.to_json() for finding in self.findings]
@@ -64,6 +66,7 @@ class HostReport:
             "kernel": dict(self.kernel),
             "findings": findings,
             "changes": [dict(change) for change in self.changes],
+            "waivers": [dict(waiver) for waiver in self.waivers],
             "summary": _count(finding["state"] for finding in findings),
         }
 
@@ -85,6 +88,7 @@ def build(run: Run, hosts: Iterable[HostReport]) -> dict[str, Any]:
         "summary": {
             "hosts": {status: sum(part["status"] == status for part in parts.values()) for status in STATUSES},
             "findings": _count(finding["state"] for part in parts.values() for finding in part["findings"]),
+            "waivers": waivers.summary(parts.values()),
         },
     }
     return {**report, "exit_code": outcome(report).code}
@@ -93,7 +97,7 @@ def build(run: Run, hosts: Iterable[HostReport]) -> dict[str, Any]:
 def _clean_host(host: HostReport) -> dict[str, Any]:
     """Each finding and each change on its own, so that the limits bound a host's words and not our rows."""
     part = host.to_json()
-    rows = {key: [clean(row) for row in part.pop(key)] for key in ("findings", "changes")}
+    rows = {key: [clean(row) for row in part.pop(key)] for key in ("findings", "changes", "waivers")}
     cleaned: dict[str, Any] = {**clean(part), **rows}
     return cleaned
 

@@ -268,12 +268,12 @@ def _end() -> None:
 
 def show_plan(session: Session) -> None:
     """The host's plan in plain words, with pyinfra's --diff the files too. Says nothing where nothing is wanted."""
-    if not session.changes:
+    if not session.changes and not session.unknown:
         return
     with session.keeping("the plan cannot be shown"):
         diff = bool(session.host.state.config.DIFF)
-        color = terminal.wants_color(_output())
-        show(plan_view.render_plan(session.host.name, session.changes, color=color, diff=diff))
+        view = plan_view.PlanView(terminal.wants_color(_output()), diff, terminal_width())
+        show(view.render(session.host.name, session.steps, session.blocked, session.unknown))
 
 
 def show_undo(session: Session) -> None:

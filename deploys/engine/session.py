@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
 from pyinfra.api.host import Host
 
-from deploys.engine import baseline, journal, transport
-from deploys.engine.arrange import PACKAGES, Step, arrange
-from deploys.engine.change import Change, Context, Install, Service, Subject
+from deploys.engine import baseline, journal, planning, transport, waivers
+from deploys.engine.arrange import PACKAGES, Step
+from deploys.engine.change import Blocked, Change, Context, Install, Service, Subject
 from deploys.engine.confirm import await_revert, confirmed
 from deploys.engine.control import Finding, State, judge, some
 from deploys.engine.logins import logins
@@ -94,8 +95,7 @@ class Session:
     def plan(self) -> None:
         """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""
         if self.survey is not None and self.may_change(self.survey):
-            context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
-            self._arrange([change for subject in self.subjects for change in self._planned(subject, context)])
+            self._take(planning.make(self.subjects, self._context(self.survey)))
         if self.reached < Reached.CHANGE:
             self.reached = Reached.PLAN if self.steps else Reached.END
 
@@ -105,12 +105,24 @@ class Session:
             self._arrange(changes)
             self.reached = Reached.PLAN
 
+    def _context(self, survey: Survey) -> Context:
+        return Context(survey, self.policy, {finding.control.id: finding for finding in self.findings})
+
     def _arrange(self, changes: Iterable[Change]) -> None:
-        self.changes = list(changes)
-        try:
-            self.steps = arrange(self.changes, ["engine", *(subject.name for subject in self.subjects)])
-        except ValueError as error:  # the policy wants two values of one key
-            self.errors.append(f"cannot be planned: {error}")
+        self._take(planning.arranged(changes, [subject.name for subject in self.subjects]))
+
+    def _take(self, plan: planning.Plan) -> None:
+        self.changes, self.steps = list(plan.changes), list(plan.steps)
+        self.errors += plan.errors
+
+    @property
+    def blocked(self) -> list[Blocked]:
+        return [change for change in self.changes if isinstance(change, Blocked)]
+
+    @property
+    def unknown(self) -> list[str]:
+        """The controls of which nothing is known here, so that nothing is planned for them."""
+        return [finding.control.id for finding in self.findings if finding.state is State.UNKNOWN]
 
     def may_change(self, survey: Survey) -> bool:
         try:
@@ -121,19 +133,6 @@ class Session:
         if not root:
             self.errors.append("not root here, and sudo is missing or asks for a password: nothing can be changed")
         return root
-
-    def _planned(self, subject: Subject, context: Context) -> Iterable[Change]:
-        wrong = [f for f in self.findings if f.control.subject == subject.name and not f.state.holds]
-        if all(finding.state is State.UNKNOWN for finding in wrong):
-            return []
-        try:
-            return list(subject.plan(context))
-        except UnknownReading as error:
-            self.errors.append(f"{subject.name}: cannot be planned, {error}")
-            return []
-        except Exception as error:  # as in `judge`: one host's nonsense is that host's error
-            self.errors.append(f"{subject.name}: cannot be planned ({type(error).__name__}: {error})"[:ERROR])
-            return []
 
     def steps_named(self, name: str) -> list[Step]:
         """The subject's step, or with `services` every service's; none where there is nothing to do."""
@@ -257,8 +256,11 @@ class Session:
         errors = [*self.errors, self._cut_off()] if self.reached < wanted and untold and not self.lost else self.errors
         status: Status = "unreachable" if self.lost else "error" if errors else "ok"
         system, kernel = self._identity()
-        findings = () if self.reached is Reached.CHANGE else self.findings
-        return HostReport(self.host.name, status, "; ".join(errors) or None, system, kernel, findings, self.done)
+        findings = [] if self.reached is Reached.CHANGE else self._with_next()
+        return HostReport(
+            self.host.name, status, "; ".join(errors) or None, system, kernel,
+            findings, self.done, waivers.of_host(self.policy, findings),
+        )  # fmt: skip
 
     def _cut_off(self) -> str:
         """What a run that ended before its time did here, and what it did not."""
@@ -277,6 +279,14 @@ class Session:
             f"the run was cut off: {len(self.done)} changes are known to be made, {changes} were not begun{names}; "
             f"what was begun last ({last}) may still go on on the host. Run drift to see how the host is now"
         )
+
+    def _with_next(self) -> list[Finding]:
+        """The findings, each that does not hold with what is to be done next: by what harden would plan now."""
+        if self.survey is None:
+            return self.findings
+        context = self._context(self.survey)
+        steps = planning.next_steps(planning.make(self.subjects, context), context)
+        return [replace(finding, next=steps.get(finding.control.id)) for finding in self.findings]
 
     def _identity(self) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.survey is None:

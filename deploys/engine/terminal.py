@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, TextIO
 
+from deploys.engine import waivers
 from deploys.engine.control import Impact, Severity, State
+from deploys.engine.planning import DOES_IT
 from deploys.engine.report import outcome
 
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = 31, 32, 33, 35, 36, 1
@@ -16,6 +19,7 @@ STATES = [state.value for state in State]
 COUNTED = (State.PASS, State.FAIL, State.UNKNOWN, State.PENDING_RESTART, State.PENDING_REBOOT, State.WAIVED)
 SEVERITIES = [severity.value for severity in Severity]
 COLUMN = max(map(len, STATES)) + 4
+fill = partial(textwrap.fill, break_on_hyphens=False, break_long_words=False)  # a control's id is copied as a whole
 
 
 def wants_color(stream: TextIO) -> bool:
@@ -35,13 +39,14 @@ def render_table(report: Mapping[str, Any], color: bool, width: int) -> str:
         said = "\n".join([_about(part), *_problems(part, color, width)])
         groups.setdefault(said, []).append(host)
     blocks = [_group(hosts, *said.split("\n", 1), color=color, width=width) for said, hosts in groups.items()]
-    return "\n\n".join([*blocks, _sum(report, color, width)]) + "\n"
+    told = [fill(each, width, subsequent_indent="  ") for each in waivers.sentences(report["summary"]["waivers"])]
+    return "\n\n".join(filter(None, [*blocks, "\n".join(told), _sum(report, color, width)])) + "\n"
 
 
 def _group(hosts: Sequence[str], about: str, problems: str = "", *, color: bool, width: int) -> str:
     many = len(hosts) > 1
-    head = textwrap.fill(f"{f'{len(hosts)} hosts' if many else hosts[0]}{about}", width, subsequent_indent="  ")
-    names = textwrap.fill(", ".join(hosts), width, initial_indent="  ", subsequent_indent="  ") if many else ""
+    head = fill(f"{f'{len(hosts)} hosts' if many else hosts[0]}{about}", width, subsequent_indent="  ")
+    names = fill(", ".join(hosts), width, initial_indent="  ", subsequent_indent="  ") if many else ""
     return "\n".join(filter(None, [paint(head, BOLD, color), names, problems]))
 
 
@@ -81,13 +86,15 @@ def _note(finding: Mapping[str, Any]) -> str:
         notes.append(f"waits for a {finding['state'].removeprefix('pending-')}")
     elif finding["state"] == State.FAIL and finding["impact"] != Impact.NONE:
         notes.append(f"takes a {finding['impact']}")
+    if (todo := finding["next"]) and todo != DOES_IT:
+        notes.append(f"next: {todo}")
     if finding.get("drift"):
         notes.append("moved since the baseline")
     return f" [{'; '.join(notes)}]" if notes else ""
 
 
 def _entry(label: str, text: str, code: int, color: bool, width: int) -> list[str]:
-    first, *rest = textwrap.wrap(text, width - COLUMN) or [""]
+    first, *rest = fill(text, width - COLUMN).split("\n")
     return [
         f"  {paint(label.ljust(COLUMN - 2), code, color)}{first}",
         *(f"{' ' * COLUMN}{line}" for line in rest),
@@ -101,4 +108,4 @@ def _sum(report: Mapping[str, Any], color: bool, width: int) -> str:
     counts = _counts(report["summary"]["findings"])
     meaning = end.words if code == end.code else "a proof failed"
     text = f"{run['kind']}, policy {run['policy']}: {hosts or 'no hosts'}; {counts}. Exit code {code}: {meaning}."
-    return paint(textwrap.fill(text, width), RED if code else GREEN, color)
+    return paint(fill(text, width), RED if code else GREEN, color)

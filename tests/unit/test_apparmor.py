@@ -251,7 +251,13 @@ def test_running_containers_are_not_stopped_unasked() -> None:
 
 
 def test_what_owners_asked_for_is_theirs() -> None:
-    assert changes(context(host=docker((PRIVILEGED, ASKED)))) == []
+    (blocked,) = changes(context(host=docker((PRIVILEGED, ASKED))))
+    assert isinstance(blocked, Blocked)
+    assert blocked.by_hand.startswith("whoever started the container recreates it")
+    assert [type(change) for change in changes(context(accept=RESTART, host=docker((ASKED,))))] == [Blocked]
+    late, blocked = changes(context(accept=RESTART, host=docker((PRIVILEGED, LATE))))
+    assert isinstance(late, Activate)
+    assert isinstance(blocked, Blocked), "a restart mends the others alone"
 
 
 def test_a_kernel_without_apparmor_gets_it_with_the_next_boot() -> None:

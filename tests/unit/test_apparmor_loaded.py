@@ -76,7 +76,9 @@ def test_a_profile_is_loaded_and_put_back(reading: AppArmorReading, script: str,
 
 
 def test_by_design_and_undeclared_profiles_are_left_alone() -> None:
-    assert changes(context(apparmor(("unconfined",), "unconfined"))) == []
+    (change,) = changes(context(apparmor(("unconfined",), "unconfined")))
+    assert isinstance(change, Blocked)
+    assert "take from the policy's apparmor.profiles what is unconfined by design" in change.by_hand
     (change,) = changes(context(apparmor(declared=())))
     assert isinstance(change, Blocked)
 

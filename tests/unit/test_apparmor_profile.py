@@ -85,7 +85,10 @@ def test_while_observed_it_says_what_it_would_refuse() -> None:
     assert found.state is State.FAIL
     assert "AppArmor's hullproof-container would have refused ping" in found.verdict.reason
     assert "1970-01-13 12:46 UTC" in found.verdict.reason, "until when"
-    assert changes(where) == []
+    (blocked,) = changes(where)
+    assert isinstance(blocked, Blocked)
+    assert blocked.why == found.verdict.reason
+    assert blocked.accepts == ()
     assert "nothing was seen" in finding(context(ours(BEGUN), rules=OBSERVED), "container-profile").verdict.reason
 
 
@@ -101,7 +104,7 @@ def test_observed_without_denials_it_is_enforced() -> None:
 def test_records_that_were_lost_have_it_observed_longer() -> None:
     gap = Gap(CLOCK - 3600, "the kernel dropped records")
     where = context(ours(OVER), rules=OBSERVED, gaps=(gap,))
-    assert changes(where) == []
+    assert [type(change) for change in changes(where)] == [Blocked]
     assert (
         "is not wholly known: the kernel dropped records, and enforced"
         in finding(where, "container-profile").verdict.reason
@@ -112,7 +115,9 @@ def test_records_that_were_lost_have_it_observed_longer() -> None:
 def test_denials_hold_it_back_until_they_are_accepted() -> None:
     held = context(ours(OVER), rules=OBSERVED, denials=(PING,))
     assert "would have been in the way" in finding(held, "container-profile").verdict.reason
-    assert changes(held) == []
+    (blocked,) = changes(held)
+    assert isinstance(blocked, Blocked)
+    assert blocked.accepts == (ACCEPT,)
     (write,) = changes(context(ours(OVER), accept=ACCEPT, rules=OBSERVED, denials=(PING,)))
     assert isinstance(write, WriteFile)
     assert write.text == render(CONTAINER, None)
@@ -155,7 +160,7 @@ def test_the_default_is_observed_without_taking_dockers_own_protection_away() ->
     assert "  audit network inet raw," in begin.text
     held = context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, denials=(FORGED,), host=host)
     assert "docker-default noted ping" in finding(held, "container-default").verdict.reason
-    assert defaults(held) == []
+    assert [type(change) for change in defaults(held)] == [Blocked]
     (enforce,) = defaults(context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, host=host))
     assert isinstance(enforce, WriteFile), "nothing was in the way of what runs"
 

@@ -85,8 +85,8 @@ def test_a_malformed_row_fails_at_import(row: dict[str, Any]) -> None:
 def test_the_findings_json_is_the_contract() -> None:
     (finding,) = judge([control()], EMPTY, Policy("p", {}))
     assert set(finding.to_json()) == {
-        "control", "subject", "title", "severity", "state", "declared", "disk", "live", "reason", "impact",
-        "references", "drift",
+        "control", "subject", "title", "severity", "state", "declared", "disk", "live", "reason", "next",
+        "impact", "references", "drift",
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import pytest
 from deploys.docker import SUBJECT
 from deploys.docker_daemon import configured, daemon_json
 from deploys.docker_rules import DockerRules
+from deploys.engine import planning
 from deploys.engine.arrange import merge_text
 from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson
 from deploys.engine.control import Finding, State, judge
@@ -73,7 +74,7 @@ def reason(control: str, reading: DockerReading, **rules: Any) -> str:
 
 
 def plan(reading: DockerReading, *accept: str, **rules: Any) -> list[Change]:
-    return list(SUBJECT.plan(findings(reading, *accept, **rules)[0]))
+    return list(planning.make([SUBJECT], findings(reading, *accept, **rules)[0]).changes)
 
 
 ULIMITS = {"nofile": {"soft": 1024, "hard": 4096}}

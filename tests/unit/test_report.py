@@ -73,6 +73,7 @@ def test_the_object() -> None:
                         "disk": False,
                         "live": False,
                         "reason": "icc is true",
+                        "next": None,
                         "impact": "none",
                         "references": ["CIS-1"],
                         "drift": None,
@@ -81,12 +82,14 @@ def test_the_object() -> None:
                 "changes": [
                     {"subject": "boat", "what": "write it", "path": "/etc/x", "journal": "/var/lib/j/1"},
                 ],
+                "waivers": [],
                 "summary": {state.value: int(state is State.PASS) for state in State},
             }
         },
         "summary": {
             "hosts": {"ok": 1, "unreachable": 0, "error": 0},
             "findings": {state.value: int(state is State.PASS) for state in State},
+            "waivers": {"findings": 0, "expiring": [], "past": [], "unneeded": []},
         },
         "exit_code": 0,
     }
@@ -289,7 +292,9 @@ def test_sarif(nasty: dict[str, Any]) -> None:
     assert whole["version"] == "2.1.0"
     assert {control: result["level"] for control, result in results.items()} == {
         "boat.fail": "warning", "boat.pending-restart": "note", "boat.pending-reboot": "error", "boat.unknown": "note",
+        "boat.waived": "note",
     }  # fmt: skip
+    assert [control for control, result in results.items() if "suppressions" in result] == ["boat.waived"]
     assert all(rules[result["ruleIndex"]] == control for control, result in results.items())
     assert run["invocations"][0]["executionSuccessful"] is False
     assert len(run["invocations"][0]["toolExecutionNotifications"]) == 2

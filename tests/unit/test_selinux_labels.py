@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from deploys.docker_daemon import RESTART
+from deploys.engine import planning
 from deploys.engine.change import Blocked, MergeJson
 from deploys.engine.control import State
+from deploys.selinux import SUBJECT as subject
 from facts.docker import DaemonJson
 from facts.selinux import Labelled, SELinuxReading
 from tests.unit.test_apparmor import container, docker
@@ -93,7 +95,7 @@ def test_docker_is_told_to_label_and_what_it_made_before_has_to_be_made_anew() -
     assert merge.put == {"selinux-enabled": True}
     old = labelled("system_u:system_r:dockerd_t:s0")
     for accept in ("", RESTART):  # a restart would not give it one, and would be planned again each time
-        (blocked,) = changes(context(host=old, accept=accept))
+        (blocked,) = planning.make([subject], context(host=old, accept=accept)).changes
         assert isinstance(blocked, Blocked)
         assert "make it anew" in blocked.why
     no_domain = selinux("enforcing", "enforcing", modules=("virt",))

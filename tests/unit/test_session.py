@@ -82,3 +82,13 @@ def test_without_packages_the_others_go_on(go: Any) -> None:
     done, errors = go(changes, "install")
     assert done == ["set"]
     assert errors == ["packages: install: no", "selinux: nothing was changed, for want of packages"]
+
+
+def test_pyinfras_log_gets_no_escape_sequence_of_the_hosts(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Remote, "log", lambda _, text: said.append(text))
+    monkeypatch.setattr(Remote, "log_styled", lambda _, text, **__: said.append(text))
+    done, errors = go([Command("kernel", "set \x1b[2J\x1b]0;x\x07it", script="", undo=""),
+                       Command("selinux", "label\x1b[31m", script="", undo="")], "label")  # fmt: skip
+    assert (done, errors) == (["set ]0;xit"], ["selinux: label: no"])
+    assert said == ["done: set ]0;xit", "failed: label: no"]

@@ -1,11 +1,12 @@
-"""What an operator reads: the table of findings and the plan."""
+"""What an operator reads: the table of findings."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from deploys.engine import plan_view, terminal
-from deploys.engine.change import Activate, Blocked, Command, MergeJson, RemoveFile, Service, WriteFile
+from deploys.engine import terminal
 from deploys.engine.control import Impact, State
 from deploys.engine.report import HostReport, build
 from tests.unit.test_report import KERNEL, OS, a_report, a_run, finding
@@ -41,10 +42,30 @@ web3: UNREACHABLE
 
 web4 (Debian GNU/Linux 12 (bookworm), kernel 6.1.0-13-amd64): 1 pass
 
+2 findings are waived.
+
 drift, policy baseline: 3 ok, 1 unreachable; 3 pass, 2 fail, 4 unknown, 2
 pending-reboot, 2 waived (2 not applicable). Exit code 1: no answer from web3.
 """
     )
+
+
+def test_an_id_is_never_broken() -> None:
+    """It is copied from the table, by hand and by double click."""
+    ids = [f"kernel.sysctl.net.ipv4.conf.all.{name}-and-the-rest" for name in ("one", "two", "three")]
+    reason = "it is /etc/sysctl.d/99-a-name-with-many-hyphens.conf"
+    made = a_report(*(finding(State.FAIL, name, reason) for name in ids))
+    words = terminal.render_table(made, False, 50).split()
+    assert {*(f"{name}," for name in sorted(ids)[:2]), f"{sorted(ids)[2]}:"} <= {*words}
+    assert "/etc/sysctl.d/99-a-name-with-many-hyphens.conf" in words
+
+
+def test_what_comes_next_is_said_where_harden_does_not_do_it() -> None:
+    made = a_report(replace(finding(State.FAIL, "boat.a"), next="accept storm first: harden --data accept=storm"),
+                    replace(finding(State.FAIL, "boat.b"), next="harden does it"))  # fmt: skip
+    text = terminal.render_table(made, False, 200)
+    assert "boat.a: icc is true [next: accept storm first: harden --data accept=storm]\n" in text
+    assert "boat.b: icc is true\n" in text
 
 
 def test_table_of_no_host() -> None:
@@ -70,60 +91,3 @@ def test_color_only_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     assert terminal.wants_color(Screen())  # type: ignore[arg-type]
     monkeypatch.setenv("NO_COLOR", "1")
     assert not terminal.wants_color(Screen())  # type: ignore[arg-type]
-
-
-DOCKER = Service("docker", "systemctl restart docker", "docker info", "", interrupts="Docker restarts: web, db stop")
-CHANGES = [
-    WriteFile("kernel", "write our sysctls", path="/etc/x", text="a = 2\nb = 1\n", before="a = 1\x1b[2J\nb = 1\n"),
-    Blocked("userns", "map container users away from root", why="3 images\x1b would vanish: accept userns-remap"),
-    MergeJson("docker", "set icc", path="/etc/docker/daemon.json", before=None, put={"icc": False}, service=DOCKER),
-    RemoveFile("seccomp", "take away the profile", path="/etc/p.json", before="{}\n"),
-    Command("kernel", "load it", script="sysctl -p", undo="", interrupts="nothing much"),
-    Activate("docker", "take up what is on disk", service=DOCKER),
-]
-
-
-def test_plan() -> None:
-    assert (
-        plan_view.render_plan("web1", CHANGES, False, False)
-        == """\
-web1: 5 changes
-   1. kernel: write our sysctls
-   2. docker: set icc
-      ! interrupts: Docker restarts: web, db stop
-   3. seccomp: take away the profile
-   4. kernel: load it
-      ! interrupts: nothing much
-   5. docker: take up what is on disk
-      ! interrupts: Docker restarts: web, db stop
-  not done, and how to allow it:
-    - userns: map container users away from root
-      3 images would vanish: accept userns-remap
-"""
-    )
-
-
-def test_plan_with_diff() -> None:
-    text = plan_view.render_plan("web1", CHANGES[:1], False, True)
-    assert (
-        text
-        == """\
-web1: 1 change
-   1. kernel: write our sysctls
-      --- /etc/x
-      +++ /etc/x
-      @@ -1,2 +1,2 @@
-      -a = 1
-      +a = 2
-       b = 1
-"""
-    )
-    text = plan_view.render_plan("web1", CHANGES[2:4], False, True)
-    assert "--- /dev/null\n      +++ /etc/docker/daemon.json\n" in text
-    assert '+  "icc": false' in text.replace("    ", "  ")
-    assert "--- /etc/p.json\n      +++ /dev/null\n" in text
-    assert "\x1b[32m+a = 2" in plan_view.render_plan("web1", CHANGES[:1], True, True)
-
-
-def test_plan_of_nothing() -> None:
-    assert plan_view.render_plan("web1", [], False, True) == "web1: no changes\n"

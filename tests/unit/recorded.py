@@ -1,0 +1,59 @@
+"""Whole hosts out of the data cases in tests/facts: of each distribution one, each of its facts in turn as in every
+other case of that distribution, or of none by name."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from deploys.subjects import SUBJECTS
+from facts.reading import SectionFact
+from facts.record import Record
+from facts.survey import Survey
+from facts.system import System
+
+CASES = Path(__file__).resolve().parents[1] / "facts"
+DISTRIBUTIONS = ("debian12", "debian13", "rhel9", "ubuntu2404")
+
+Fact = type[SectionFact[Any]]
+FACTS: tuple[Fact, ...] = tuple(dict.fromkeys((System, Record, *(f for subject in SUBJECTS for f in subject.facts))))
+
+
+@cache
+def readings(fact: Fact) -> dict[str, Any]:
+    """What the fact makes of each of its cases, by the case's name."""
+    folder = CASES / f"{fact.__module__.rpartition('.')[2]}.{fact.__name__}"
+    outputs = {path.stem: json.loads(path.read_text())["output"] for path in sorted(folder.glob("*.json"))}
+    return {name: Survey.parse([fact], output).readings[fact] for name, output in outputs.items()}
+
+
+def distribution(case: str) -> str | None:
+    found = re.match(r"(debian|rhel|ubuntu)-?([\d.]+)", case)
+    return found and found[1] + found[2].replace(".", "")
+
+
+def hosts(kind: str) -> Iterator[tuple[str, Survey]]:
+    """Hosts that are `stock` or `hardened`, each with a name that says what is particular about it."""
+    for name in DISTRIBUTIONS:
+        base = {fact: _case(fact, name, kind) for fact in FACTS}
+        for fact in FACTS:
+            for case in readings(fact):
+                if distribution(case) in (None, name):
+                    chosen = {**base, fact: case}
+                    yield (
+                        f"{kind} {name}, {fact.key} as in {case}",
+                        Survey({each: readings(each)[chosen[each]] for each in FACTS}),
+                    )
+
+
+def _case(fact: Fact, name: str, kind: str) -> str:
+    """The nearest: of this distribution, of this kind, seen rather than made up, known rather than not."""
+
+    def far(case: str) -> tuple[bool, bool, bool, bool, str]:
+        return "unknown" in case, distribution(case) != name, kind not in case, "form" in case, case
+
+    return min(readings(fact), key=far)
