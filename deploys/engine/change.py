@@ -147,7 +147,7 @@ class Blocked(Change):
         return self.by_hand or self.why
 
 
-ACCEPT = re.compile(r"\baccept=([a-z][a-z-]*[a-z])")
+ACCEPT = re.compile(r"\baccept=([a-z0-9]+(?:-[a-z0-9]+)*)")
 
 
 def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Change]:

@@ -145,8 +145,8 @@ class Control:
     """One thing that must hold, as a row of knowledge.
 
     id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
-    lockout: whether putting it right could cut us off; by_hand: who mends it, and how, where harden may not, as a
-    sentence in small letters. A malformed row raises ValueError at import.
+    lockout: whether putting it right could cut us off; by_hand: who mends it, and how, where harden may not: a
+    sentence without capital and full stop. A malformed row raises ValueError at import.
     """
 
     id: str

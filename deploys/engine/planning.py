@@ -56,7 +56,7 @@ def arranged(changes: Iterable[Change], subjects: Iterable[str]) -> Plan:
         return Plan(changes, arrange(changes, ["engine", *subjects]))
     except Exception as error:  # the text of a host's file is in it
         why = f"cannot be planned: {error}"
-    return Plan([_blocked(change, why) for change in changes], (), [why])
+    return Plan([_blocked(change, f"it {why}") for change in changes], (), [why])
 
 
 def _blocked(change: Change, why: str) -> Blocked:
@@ -75,7 +75,7 @@ def _of(subject: Subject, context: Context, failing: tuple[str, ...]) -> tuple[l
         why = f"cannot be planned, {error}"
     except Exception as error:  # as in `judge`: one host's nonsense is that host's error
         why = f"cannot be planned ({type(error).__name__}: {error})"[:300]
-    return [Blocked(subject.name, "mend what fails", why=why, controls=failing)], why
+    return [Blocked(subject.name, "mend what fails", why=f"it {why}", controls=failing)], why
 
 
 def _left(planned: Iterable[Change], context: Context) -> Iterable[Blocked]:

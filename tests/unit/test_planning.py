@@ -56,6 +56,7 @@ def test_every_finding_that_fails_is_in_the_plan_of_every_recorded_host(
         failing = {*context.which(*context.findings)}
         assert {control for change in plan.changes for control in change.controls} == failing, host
         assert not [change for change in plan.changes if not change.controls], f"{host}: for which control?"
+        assert {accepted for change in plan.blocked for accepted in change.accepts} <= {*EVERYTHING}, host
         steps = planning.next_steps(plan, context)
         assert {c for c, todo in steps.items() if todo} == {c for c, f in context.findings.items()
                                                            if not f.state.holds}, host  # fmt: skip
@@ -150,8 +151,8 @@ def test_what_has_to_be_accepted_is_said_with_the_words_of_the_command_line() ->
 def test_a_plan_that_raises_blocks_what_fails(error: Exception, said: str) -> None:
     plan, steps = made(boat(command("boat.keel"), error=error, keel=State.FAIL, mast=State.PASS))
     assert (plan.errors, plan.steps) == ([f"boat: {said}"], [])
-    assert [(change.why, change.controls) for change in plan.blocked] == [(said, ("boat.keel",))]
-    assert steps == {"boat.keel": said}
+    assert [(change.why, change.controls) for change in plan.blocked] == [(f"it {said}", ("boat.keel",))]
+    assert steps == {"boat.keel": f"it {said}"}
 
 
 DOCKER = Service("docker", activate="a", healthy="h", explain="e")
@@ -168,7 +169,7 @@ def test_changes_that_contradict_each_other_are_all_blocked() -> None:
     plan, steps = made(boat(*changes, keel=State.FAIL, mast=State.FAIL))
     assert (list(plan.steps), len(plan.blocked), len(plan.changes)) == ([], 3, 3)
     assert plan.errors == ["cannot be planned: /d.json: icc is wanted as True and as False"]
-    assert steps["boat.keel"] == plan.errors[0]
+    assert steps["boat.keel"] == f"it {plan.errors[0]}"
 
 
 def test_what_is_joined_is_for_the_controls_of_all() -> None:
@@ -214,7 +215,7 @@ def test_a_drift_run_says_what_comes_next_and_plans_nothing() -> None:
 
 def test_in_a_drift_run_a_plan_that_raises_costs_what_comes_next_alone() -> None:
     one = drift(boat(error=RuntimeError("nonsense"), keel=State.FAIL))
-    assert reported(one) == {"boat.keel": "cannot be planned (RuntimeError: nonsense)"}
+    assert reported(one) == {"boat.keel": "it cannot be planned (RuntimeError: nonsense)"}
     assert one.report(session.Reached.NOTHING).status == "ok"
     assert one.report(session.Reached.NOTHING).error is None
 
