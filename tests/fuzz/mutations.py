@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import strategies as st
@@ -163,40 +166,57 @@ def _nodes(value: Any) -> list[tuple[Any, Any]]:
     return [(value, key) for key in keys] + [row for key in keys for row in _nodes(value[key])]
 
 
-def _documents(piece: Piece) -> list[tuple[int, int]]:
-    """Where JSON objects and lists are: the whole text, or lines of it."""
-    lines = piece.text.splitlines()
-    spans = [(0, len(lines)), *((number, number + 1) for number in range(len(lines)))]
-    return [span for span in spans if "\n".join(lines[slice(*span)]).strip()[:1] in tuple("{[")]
+@dataclass
+class Document:
+    """A JSON object or list, where a block holds one: its whole text, or a line of it."""
+
+    piece: Piece
+    lines: slice
+    content: Any
+
+    def put_back(self) -> None:
+        lines = self.piece.text.split("\n")
+        lines[self.lines] = [json.dumps(self.content)]
+        self.piece.text = "\n".join(lines)
 
 
-def _json_spots(survey: Pieces) -> list[tuple[Piece, int, int, Any]]:
-    found = []
-    for blocks in survey.values():
-        for piece in blocks:
-            for start, end in _documents(piece):
-                try:
-                    found.append((piece, start, end, json.loads("\n".join(piece.text.splitlines()[start:end]))))
-                except (ValueError, RecursionError):
-                    continue
-    return found
+def documents(survey: Pieces) -> list[Document]:
+    return [found for blocks in survey.values() for piece in blocks for found in _documents(piece)]
 
 
-def other_json(survey: Pieces, place: int, value: int, kind: int) -> None:
-    """One value of one document: another one, none at all, or under another key."""
-    spots = [(spot, nodes) for spot in _json_spots(survey) if (nodes := _nodes(spot[3]))]
-    if not spots:
-        return
-    (piece, start, end, whole), nodes = spots[place % len(spots)]
-    container, key = nodes[value % len(nodes)]
-    if kind < len(VALUES):
-        container[key] = VALUES[kind]
-    else:
-        old = container.pop(key)
-        if kind == len(VALUES) and isinstance(container, dict):
-            container[WORDS[value % len(WORDS)]] = old
-    lines = piece.text.splitlines()
-    piece.text = "\n".join([*lines[:start], json.dumps(whole), *lines[end:]])
+def _documents(piece: Piece) -> Iterator[Document]:
+    lines = piece.text.split("\n")
+    whole = [(slice(0, len(lines)), piece.text)]
+    for rows in (whole, [(slice(number, number + 1), line) for number, line in enumerate(lines)]):
+        found = [Document(piece, at, content) for at, text in rows if (content := _content(text))]
+        yield from found
+        if found:
+            return
+
+
+def _content(text: str) -> Any:
+    if text.lstrip()[:1] not in ("{", "["):
+        return None
+    with contextlib.suppress(ValueError, RecursionError):
+        return json.loads(text)
+
+
+def mutate_json(survey: Pieces, others: Iterable[tuple[int, int, int]]) -> None:
+    """In each case one value of one document: another one, none at all, or under another key."""
+    found = documents(survey)
+    for place, value, kind in others if found else ():
+        nodes = _nodes(found[place % len(found)].content)
+        if not nodes:
+            continue
+        container, key = nodes[value % len(nodes)]
+        if kind < len(VALUES):
+            container[key] = copy.deepcopy(VALUES[kind])
+        else:
+            old = container.pop(key)
+            if kind == len(VALUES) and isinstance(container, dict):
+                container[WORDS[value % len(WORDS)]] = old
+    for document in found:
+        document.put_back()
 
 
 BLOCK_MUTATIONS: tuple[Mutation, ...] = (

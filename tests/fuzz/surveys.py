@@ -42,9 +42,6 @@ class Recorded:
 
     cases: tuple[Path, ...]
 
-    def __repr__(self) -> str:
-        return f"Recorded({', '.join(f'{case.parent.name}/{case.stem}' for case in self.cases)})"
-
     def pieces(self) -> Pieces:
         found = dict(map(_pieces, self.cases))
         return {key: [Piece(*block) for block in blocks] for key, blocks in found.items()}

@@ -32,7 +32,7 @@ def survive(answer: str | bytes, name: str) -> None:
     run(survey, policy(name))
 
 
-@given(surveys(), st.lists(mutations.BYTES, min_size=1, max_size=5), POLICY)
+@given(surveys(), st.lists(mutations.BYTES, min_size=3, max_size=20), POLICY)
 def test_other_bytes(survey: Recorded, others: list[tuple[str, int, int]], name: str) -> None:
     frame = render(survey.pieces()).encode()
     for other in others:
@@ -40,7 +40,7 @@ def test_other_bytes(survey: Recorded, others: list[tuple[str, int, int]], name:
     survive(frame, name)
 
 
-@given(surveys(), st.lists(mutations.STRUCTURE, min_size=1, max_size=6), POLICY)
+@given(surveys(), st.lists(mutations.STRUCTURE, min_size=5, max_size=30), POLICY)
 def test_other_blocks(survey: Recorded, others: list[tuple[mutations.Mutation, int, int]], name: str) -> None:
     pieces = survey.pieces()
     for mutate, place, value in others:
@@ -49,11 +49,10 @@ def test_other_blocks(survey: Recorded, others: list[tuple[mutations.Mutation, i
     survive(render(pieces), name)
 
 
-@given(surveys(), st.lists(mutations.JSON, min_size=1, max_size=6), POLICY)
+@given(surveys(), st.lists(mutations.JSON, min_size=5, max_size=30), POLICY)
 def test_other_json(survey: Recorded, others: list[tuple[int, int, int]], name: str) -> None:
     pieces = survey.pieces()
-    for place, value, kind in others:
-        mutations.other_json(pieces, place, value, kind)
+    mutations.mutate_json(pieces, others)
     survive(render(pieces), name)
 
 

@@ -15,7 +15,7 @@ from tests.fuzz.whole_run import POLICIES, became_other_than_unknown, policy, ru
 
 POLICY = st.sampled_from(POLICIES)
 NUMBER = st.integers(0, 2**16)
-SPOTS = st.lists(st.tuples(st.sampled_from(FACTS), NUMBER, NUMBER), min_size=1, max_size=5)
+SPOTS = st.lists(st.tuples(st.sampled_from(FACTS), NUMBER, NUMBER), min_size=3, max_size=20)
 
 
 def with_other(survey: Survey, spots: list[tuple[Any, int, int]], unknown: bool) -> Survey:
