@@ -1,4 +1,5 @@
 # make check: the fast one, before each commit.   make test: it and the main job on real hosts, from a clean machine.
+# make fuzz: whole runs over broken and hostile answers, for many minutes.   make drills: what takes many reboots.
 # make demo: a real host hardened and proved before your eyes.   make bench: what a run costs.
 VENV ?= .venv
 BIN = $(VENV)/bin
@@ -10,7 +11,7 @@ LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server b
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: check lint processes shells unit test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
+.PHONY: check lint processes shells unit fuzz-briefly fuzz test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
 
 $(VENV)/.ready: requirements.lock
 	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
@@ -18,7 +19,7 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 check: $(VENV)/.ready
-	$(MAKE) -j2 lint processes unit
+	$(MAKE) -j2 lint processes unit fuzz-briefly
 
 lint:
 	$(BIN)/ruff check -q .
@@ -39,8 +40,16 @@ shells:
 unit:
 	$(BIN)/pytest -q tests/unit $(addprefix --ignore=,$(PROCESSES) $(SHELLS))
 
+# The same few examples each time; `fuzz` tries others each time.
+fuzz-briefly:
+	$(BIN)/pytest -q tests/fuzz
+
+fuzz: $(VENV)/.ready
+	$(BIN)/pytest -q tests/fuzz --hypothesis-profile=long
+
+# The lab installs from the mirror of this machine's apt, which knows it once it has package lists.
 lab-packages:
-	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
+	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 && ls /var/lib/apt/lists/*Release >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
 	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
 
 test: lab-packages check shells
@@ -55,8 +64,10 @@ lab-debian12: VARIANTS = stock weak owned
 lab-debian13: VARIANTS = stock weak bare
 
 # Kernel updates, SELinux from nothing, AppArmor profiles, auditd, declared networks: many reboots, so on their own.
+# Debian 14 is still in the making: the lab itself and the main job alone are tried there.
 drills: lab-packages $(VENV)/.ready
 	$(BIN)/pytest -v tests/lab -m drill
+	$(BIN)/pytest -v $(patsubst %,tests/lab/test_%.py,lab stock weak) --distribution debian14
 
 bench: lab-packages $(VENV)/.ready
 	$(BIN)/python -m tests.bench

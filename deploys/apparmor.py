@@ -83,7 +83,7 @@ def _another(key: str) -> Against:
 
 
 def _not_built(survey: Survey, policy: Policy) -> str | None:
-    return "this kernel was built without AppArmor" if survey[AppArmor].enabled is None else None
+    return "this kernel was built without AppArmor" if known(survey[AppArmor].enabled) is None else None
 
 
 @on_apparmor("enabled")

@@ -11,7 +11,6 @@ own profile denies; it stays enforced, and what ours denies beyond that is allow
 from __future__ import annotations
 
 import base64
-import datetime
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from deploys.engine.control import Verdict, failed, passed
 from facts.apparmor import LOADED, OURS, UNIT_DROP_IN, AppArmorReading
 from facts.denials import Denial, Gap
 from facts.docker import Docker
-from facts.reading import Unknown, known
+from facts.reading import Unknown, known, utc
 
 SUBJECT = "apparmor"
 ACCEPT = "container-profile"
@@ -102,7 +101,7 @@ def judge(reading: AppArmorReading, name: str, now: Stage) -> Verdict:
 
 def _observing(name: str, now: Stage) -> str:
     said = list_kinds([explain(denial) for denial in now.denials])
-    until = datetime.datetime.fromtimestamp(now.until, datetime.UTC)
+    until = utc(now.until)
     if now.held:
         return (
             f"{name} has been observed until {until:%Y-%m-%d %H:%M} UTC and stays so, since enforced it would have "

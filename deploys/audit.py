@@ -55,7 +55,10 @@ def on_audit(key: str) -> Callable[[Check], Check]:
 
 
 def _not_built(survey: Survey, policy: Policy) -> str | None:
-    return "this kernel was built without auditing" if survey[Audit].enabled is None else None
+    """auditctl says it. Where that is not installed nothing does, and its absence is then what is wrong."""
+    reading = survey[Audit]
+    enabled = reading.enabled if known(reading.auditctl) is None else known(reading.enabled)
+    return "this kernel was built without auditing" if enabled is None else None
 
 
 @on_audit("enabled")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import re
 from collections.abc import Collection, Sequence
 
 from facts.denials import SAME, Denial, Gap
+from facts.reading import utc
 
 SHOWN = 8  # kinds of denials in one sentence
 MODES = {"refused": "refused", "allowed": "would have refused", "noted": "noted"}
@@ -43,7 +43,7 @@ def list_kinds(rows: Sequence[str]) -> str:
 
 def unknown_before(gap: Gap) -> str:
     """That what was refused is not wholly known, until when, and why."""
-    until = datetime.datetime.fromtimestamp(gap.until, datetime.UTC)
+    until = utc(gap.until)
     return f"what was refused before {until:%Y-%m-%d %H:%M} UTC is not wholly known: {gap.why}"
 
 

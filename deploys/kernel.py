@@ -27,7 +27,7 @@ from deploys.kernel_sysctls import SysctlRow
 from deploys.kernel_write import CLONE, FORWARD, NAMESPACES, RP_FILTERS, accepted_filters, plan_sysctls
 from facts.docker import Docker
 from facts.kernel import Kernel
-from facts.reading import Unknown, known
+from facts.reading import UnknownReading, known, whole_number
 from facts.survey import Survey
 from facts.sysctls import Setting
 from facts.system import System
@@ -68,7 +68,7 @@ def boot_check(row: BootRow) -> Check:
         if declared is None:
             return not_applicable(f"the policy does not ask for the boot parameter {row.name}")
         kernel = survey[Kernel]
-        if row.needs and not isinstance(kernel.config, Unknown) and kernel.config.get(row.needs, "n") == "n":
+        if row.needs and known(kernel.config).get(row.needs, "n") == "n":
             return not_applicable(f"this kernel was built without CONFIG_{row.needs}")
         live = effective(kernel, row, known(kernel.cmdline))
         disk = effective(kernel, row, known(kernel.boot.configured))
@@ -139,18 +139,26 @@ def user_namespaces(survey: Survey, policy: Policy) -> Verdict:
                   disk, live)  # fmt: skip
 
 
+def _filter(key: str, value: str, file: str) -> int:
+    number = whole_number(value)
+    if number is None:
+        raise UnknownReading(f"{file} gives {key} the value {value!r}, which is no number")
+    return number
+
+
 def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     """The kernel takes the greater of `all` and the interface's own value, which starts as `default`."""
     declared = policy[KernelRules].rp_filter
     if declared is None:
         return not_applicable("the policy does not speak of the reverse path filter")
     kernel = survey[Kernel]
-    live = max(int(known(kernel.sysctls.value(key)) or 0) for key in RP_FILTERS)
-    stored = [setting for key in RP_FILTERS if (setting := known(kernel.sysctls.stored(key))) and setting.value]
-    disk = max((int(setting.value or 0) for setting in stored), default=None)
+    live = max(_filter(key, known(kernel.sysctls.value(key)) or "0", "the kernel") for key in RP_FILTERS)
+    found = ((key, known(kernel.sysctls.stored(key))) for key in RP_FILTERS)
+    stored = [(key, setting.value, setting.file) for key, setting in found if setting and setting.value]
+    disk = max((_filter(*row) for row in stored), default=None)
     vxlan = known(kernel.has_module("vxlan"))
     accepted = accepted_filters(declared, vxlan)
-    files = " and ".join(sorted({setting.file for setting in stored}))
+    files = " and ".join(sorted({file for _, _, file in stored}))
     note = "overlay networks are here, so loose" if vxlan else "reverse path filter"
     if disk is not None and disk not in accepted:
         return failed(f"{note}: {files} sets it to {disk} at boot", str(declared), disk, live)

@@ -102,9 +102,9 @@ def next_words(kernel: KernelReading) -> Sequence[str]:
 def effective(kernel: KernelReading, row: BootRow, words: Sequence[str]) -> str | None:
     """What the kernel makes of a command line: the word given, else what it was built to do by default."""
     word = given(words, row.name)
-    if word is None and row.built_in and not isinstance(kernel.config, Unknown):
+    if word is None and row.built_in:
         option, value = row.built_in
-        return row.words[0] if kernel.config.get(option) == value else None
+        return row.words[0] if known(kernel.config).get(option) == value else None
     return word
 
 

@@ -48,7 +48,7 @@ class SysctlRow:
 
 def _number(text: str) -> int | None:
     """A number as sysctl.d(5) files have it: decimal, 0x1b6 or 0660."""
-    if not re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|\d+)", text):
+    if not re.fullmatch(r"-?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})", text):
         return None
     octal = re.fullmatch(r"0[0-7]+", text)
     return int(text, 8) if octal else int(text, 16 if "x" in text.lower() else 10)

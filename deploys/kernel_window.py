@@ -6,6 +6,8 @@ import datetime
 import re
 from dataclasses import dataclass
 
+from facts.reading import utc
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DAY = 24 * 60
 
@@ -35,7 +37,7 @@ class Window:
 
     def end(self, clock: int) -> int | None:
         """When the window that `clock` lies in ends (epoch); None outside of any."""
-        midnight = datetime.datetime.fromtimestamp(clock, datetime.UTC).replace(hour=0, minute=0, second=0)
+        midnight = utc(clock).replace(hour=0, minute=0, second=0)
         for day in (midnight, midnight - datetime.timedelta(days=1)):
             begins = int(day.timestamp()) + self.start * 60
             if day.weekday() in self.days and begins <= clock < begins + self.minutes * 60:

@@ -12,7 +12,7 @@ from deploys.engine.templates import render
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import ROWS
 from facts.kernel import Kernel, KernelReading
-from facts.reading import Unknown, known
+from facts.reading import Unknown, known, whole_number
 from facts.sysctls import Setting, Sysctls, assignments
 
 # Where somebody's file sorts after the first and sets one of our keys otherwise, the next is taken.
@@ -114,7 +114,7 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
 def _enough_namespaces(kernel: KernelReading) -> str:
     """The kernel's own default: half of the threads that it allows."""
     threads = kernel.sysctls.live.get("kernel.threads-max", "")
-    return str(int(threads) // 2) if threads.isdigit() else "15000"
+    return str((whole_number(threads) or 30_000) // 2)
 
 
 def _last_path(others: Sysctls, settings: Mapping[str, str]) -> str | None:

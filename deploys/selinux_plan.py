@@ -10,7 +10,6 @@ was made under it.
 from __future__ import annotations
 
 import base64
-import datetime
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from deploys.lsm import barred
 from facts.boot import DROP_INS, Boot
 from facts.denials import Denial, DenialsReading, Gap
 from facts.docker import Container, Docker
-from facts.reading import Unknown, known
+from facts.reading import Unknown, known, utc
 from facts.reverted import Reverted
 from facts.selinux import CONFIG, OBSERVED, Labelled, SELinuxReading
 from facts.system import System
@@ -100,7 +99,7 @@ class Stage:
         return list_kinds([f"{explain(denial)}: {way_out(denial, self.booleans)}" for denial in self.denials])
 
     def _next(self) -> str:
-        until = datetime.datetime.fromtimestamp(self.until, datetime.UTC)
+        until = utc(self.until)
         rows = self._rows() or "there are none"
         return {
             "packages": "Next: the policy is installed, all files are labelled, so that one reboot is enough, and the "

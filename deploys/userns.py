@@ -26,7 +26,7 @@ from deploys.engine.policy import Policy, Rules
 from deploys.ranges import NoRange, own_start, plan_range, with_row
 from facts.docker import Container, Docker, DockerReading, Network
 from facts.kernel import Kernel
-from facts.reading import Unknown, UnknownReading, known
+from facts.reading import Unknown, UnknownReading, known, whole_number
 from facts.survey import Survey
 from facts.userns import DOCKER_USER, LIMIT_FILE, SUBGID, SUBUID, Userns, UsernsReading
 
@@ -59,7 +59,8 @@ def _check_limits(survey: Survey, policy: Policy) -> Verdict:
         return NOT_ASKED
     live, stored = known(survey[Userns].max_user_namespaces), known(survey[Kernel].sysctls.stored(LIMIT))
     written = (stored.value if stored else None) or ""
-    disk = int(written) if written.isdigit() else live  # else the kernel's own default
+    number = whole_number(written)
+    disk = live if number is None else number  # else the kernel's own default
     return agree(least, disk, live, Impact.NONE, lambda value: value is not None and value >= least, LIMIT)
 
 

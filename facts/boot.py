@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from facts.reading import Block, Jsonable, Section, Unknown
+from facts.reading import Block, Jsonable, Section, Unknown, whole_number
 from facts.versions import version_key
 
 DEFAULTS = "/etc/default/grub"
@@ -155,8 +155,9 @@ def _choose(menu: Menu, way: list[str]) -> Entry | None:
     if not menu.items:
         return None
     name = way[0] if way else "0"
-    if name.isdigit():
-        item = menu.items[int(name)] if int(name) < len(menu.items) else None
+    number = whole_number(name)
+    if number is not None:
+        item = menu.items[number] if number < len(menu.items) else None
     else:
         item = next((item for item in menu.items if name in (item.id, item.title)), None)
     return _choose(item, way[1:]) if isinstance(item, Menu) else item
@@ -225,7 +226,8 @@ def _bls_default(entries: list[Entry] | Unknown, variables: Mapping[str, str]) -
     if isinstance(entries, Unknown):
         return entries
     saved = variables.get("saved_entry", "")
-    if saved.isdigit():
-        return entries[int(saved)] if int(saved) < len(entries) else Unknown(f"no boot entry number {saved}")
+    number = whole_number(saved)
+    if number is not None:
+        return entries[number] if number < len(entries) else Unknown(f"no boot entry number {saved}")
     named = [entry for entry in entries if saved in (entry.id, entry.title)]
     return named[0] if named else entries[0]

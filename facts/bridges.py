@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from facts import connection, engine_subnets, openvswitch
 from facts.openvswitch import Switch, read_switches
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known, whole_number
 from facts.reverted import FILE, Reverted, read_reverted
 
 TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is told from ours by its name
@@ -238,8 +238,8 @@ def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
     peers: dict[int, tuple[str, int | None]] = {}
     spaces = section.json("spaces")
     for row in spaces.get("namespaces", []) if isinstance(spaces, dict) else []:
-        if str(row.get("netnsid", "")).isdigit():
-            peers[int(row["netnsid"])] = (f"process {row['pid']} ({row.get('command')})", int(row["pid"]))
+        if (space := whole_number(str(row.get("netnsid", "")))) is not None:
+            peers[space] = (f"process {row['pid']} ({row.get('command')})", int(row["pid"]))
     named = section.json("named")
     for row in named if isinstance(named, list) else []:
         if "name" in row and int(row["nsid"]) >= 0:

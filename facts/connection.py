@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address, ip_interface
 
-from facts.reading import Section, Unknown, known
+from facts.reading import Section, Unknown, known, whole_number
 
 Addresses = Mapping[str, tuple[str, ...]] | Unknown  # device -> addresses with prefix
 
@@ -84,4 +84,4 @@ def _words(section: Section) -> list[str] | Unknown | None:
     words = block.text.strip().partition("=")[2].split()
     if block.status and not words:
         return None
-    return words if len(words) == 4 and words[3].isdigit() else Unknown("SSH_CONNECTION makes no sense")
+    return words if len(words) == 4 and whole_number(words[3]) is not None else Unknown("SSH_CONNECTION makes no sense")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from facts.docker_shapes import Container, Mount, Network, Process, Stored
-from facts.reading import Block, Section, Unknown, known
+from facts.reading import Block, Section, Unknown, known, whole_number
 
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
 
@@ -141,7 +141,7 @@ def _images(section: Section) -> tuple[tuple[str, ...], int]:
         repositories = known(section.json("images"))["Repositories"]
         tags = (tag for repository in repositories.values() for tag in repository if "@" not in tag)
         layers = section.blocks["layers"].text.split()
-        return tuple(sorted(tags)), sum(int(layer) for layer in layers if layer.isdigit())
+        return tuple(sorted(tags)), sum(whole_number(layer) or 0 for layer in layers)
     rows = [line.split() for line in known(section.text("images.listed")).splitlines() if " " in line]
     sizes = (re.fullmatch(r"([0-9.]+)([kMGT]?B)", row[1]) for row in rows)
     total = sum(round(float(size[1]) * _UNITS[size[2]]) for size in sizes if size)

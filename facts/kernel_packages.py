@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from facts.reading import Jsonable, Section, Unknown
+from facts.reading import Jsonable, Section, Unknown, whole_number
 from facts.versions import compare_versions, version_key
 
 # The package manager's indexes only, never the network: `apt-cache`, `dnf -C`. needs-restarting(1) takes long and
@@ -240,4 +240,4 @@ def _installed_since_boot(section: Section) -> list[str]:
     found = re.search(r"btime (\d+)", boot.text) if boot else None
     if not found:
         return []
-    return sorted({row[0] for row in _rpm_rows(section) if row[3].isdigit() and int(row[3]) > int(found[1])})
+    return sorted({row[0] for row in _rpm_rows(section) if (whole_number(row[3]) or 0) > int(found[1])})

@@ -179,7 +179,7 @@ def _table(text: str, ours: dict[str, bool]) -> Offer | None:
 
 
 def _is_security(source: str) -> bool:
-    """`http://deb.debian.org/debian-security bookworm-security/main`, `http://…/ubuntu noble-security/main`."""
+    """`http://mirror.example/debian-security bookworm-security/main`, `http://…/ubuntu noble-security/main`."""
     return source.split()[-1].partition("/")[0].endswith("-security")
 
 

@@ -12,10 +12,11 @@ for a frame. See `facts.survey` for how sections are put together and run.
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 from pyinfra.api.facts import FactBase
 from typing_extensions import override
@@ -59,6 +60,22 @@ def known(value: T | Unknown) -> T:
     if isinstance(value, Unknown):
         raise UnknownReading(value.unknown)
     return value
+
+
+def whole_number(text: str) -> int | None:
+    """The number that `text` is in ASCII digits; None where it is anything else, or too long for the kernel's 64 bits.
+
+    For int() "²" is an error though it is a digit, "٣" is 3, and 5,000 digits are an error again.
+    """
+    return int(text) if re.fullmatch(r"\s*[0-9]{1,20}\s*", text) else None
+
+
+LAST_SECOND = int(datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC).timestamp())
+
+
+def utc(seconds: int) -> datetime.datetime:
+    """The time that a host gave in seconds since 1970. Its clock may say anything: no later than a calendar goes."""
+    return datetime.datetime.fromtimestamp(min(max(seconds, 0), LAST_SECOND), datetime.UTC)
 
 
 @dataclass(frozen=True)
@@ -139,15 +156,23 @@ class SectionFact(FactBase[T | Unknown], Generic[T]):
 
     @staticmethod
     def parse(section: Section) -> Any:
-        """The section's readings. Pure; whatever it raises makes this fact, and no other, unknown."""
+        """The section's readings. Pure; whatever it raises makes this fact, and no other, unknown. So does a value of a
+        type that its annotation does not have, or it becomes unknown itself where the annotation has Unknown."""
         raise NotImplementedError
 
     @classmethod
+    def reading(cls) -> Any:
+        """The class of its reading: Words of SectionFact[Words]."""
+        return next(get_args(base)[0] for base in cls.__dict__["__orig_bases__"] if get_origin(base) is SectionFact)
+
+    @classmethod
     def read(cls, section: Section | Unknown) -> T | Unknown:
+        from facts.shape import shaped
+
         if isinstance(section, Unknown):
             return section
         try:
-            return cast(T, cls.parse(section))
+            return cast(T, shaped(cls.parse(section), cls.reading(), cls.key))
         except UnknownReading as error:
             return Unknown(str(error))
         except Exception as error:  # the host is untrusted: nonsense from it must not end the run

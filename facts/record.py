@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 
 from facts.reading import Jsonable, Section, SectionFact, Unknown
 
+# `2026-11-22 20:29:43 install iptables:amd64 <none> 1.8.11-2`
+PACKAGE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S.*$", re.MULTILINE)
+
 
 @dataclass(frozen=True)
 class JournalEntry(Jsonable):
@@ -108,7 +111,7 @@ fi
                 if block.status == 0 and not _stillborn(block.text)
             ),
             watched=tuple(_watched(section)),
-            packages=tuple(packages.text.strip().splitlines()) if packages else (),
+            packages=tuple(PACKAGE.findall(packages.text)) if packages else (),
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown
+from facts.reading import Jsonable, Section, SectionFact, Unknown, whole_number
 from facts.reverted import FILE, Reverted, read_reverted
 
 FS = "/sys/fs/selinux"
@@ -168,7 +168,8 @@ def _policy_version(section: Section) -> int | Unknown | None:
     text = section.file(f"{FS}/policyvers")
     if not isinstance(text, str):
         return text
-    return int(text) if text.strip().isdigit() else Unknown(f"{FS}/policyvers holds no number")
+    version = whole_number(text)
+    return Unknown(f"{FS}/policyvers holds no number") if version is None else version
 
 
 def _modules(section: Section) -> set[str] | Unknown:
@@ -243,4 +244,5 @@ def _observed_since(section: Section) -> int | Unknown | None:
     text = section.text(OBSERVED)
     if isinstance(text, Unknown):
         return text
-    return int(text) if text.strip().isdigit() else Unknown(f"{OBSERVED} holds no time")
+    began = whole_number(text)
+    return Unknown(f"{OBSERVED} holds no time") if began is None else began

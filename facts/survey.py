@@ -25,7 +25,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from facts.reading import Block, Section, SectionFact, Unknown, known
+from facts.reading import Block, Section, SectionFact, Unknown, known, whole_number
 
 T = TypeVar("T")
 
@@ -104,8 +104,8 @@ def _read_section(key: str, text: str, mark: str) -> Section | Unknown:
     for part in ("\n" + content).split(f"\n{mark}block ")[1:]:
         name, _, rest = part.partition("\n")
         body, _, code = rest.rpartition(f"\n{mark}status ")
-        code = code.strip()
-        blocks[name] = Block(int(code) if code.isdigit() else 1, body)
+        status_code = whole_number(code)
+        blocks[name] = Block(1 if status_code is None else status_code, body)
     return Section(blocks)
 
 

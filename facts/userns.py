@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from facts.lines import Lines
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, whole_number
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 LIMIT_FILE = "/etc/sysctl.d/99-zz-hullproof-userns.conf"
@@ -136,8 +136,9 @@ def _rows(subuid: str | Unknown | None, subgid: str | Unknown | None) -> tuple[R
         for line in str(text or "").splitlines():
             owner, _, numbers = line.partition(":")
             start, _, count = numbers.partition(":")
-            if start.strip().isdigit() and count.strip().isdigit():
-                rows.append(Range(kind, int(start), int(count), owner.strip(), path))
+            first, length = whole_number(start), whole_number(count)
+            if first is not None and length is not None:
+                rows.append(Range(kind, first, length, owner.strip(), path))
     return tuple(rows)
 
 
@@ -146,7 +147,7 @@ def _names(text: str | Unknown, always: str) -> dict[str, int] | Unknown:
     if isinstance(text, Unknown):
         return text
     pairs = (line.partition(":") for line in text.splitlines())
-    names = {name: int(number) for name, _, number in pairs if number.isdigit()}
+    names = {name: found for name, _, number in pairs if (found := whole_number(number)) is not None}
     return names if always in names else Unknown(f"getent: {text.strip()[:120] or 'no answer'}")
 
 
@@ -159,9 +160,9 @@ def _machines(block: Block | Unknown) -> tuple[Range, ...] | Unknown:
     ranges: list[Range] = []
     for line in block.text.splitlines():
         words = line.split(" ", 2)
-        if len(words) == 3 and words[0].isdigit() and words[1].isdigit():
-            for kind, start in (("u", int(words[0])), ("g", int(words[1]))):
-                if start >= 65536:
+        if len(words) == 3:
+            for kind, start in (("u", whole_number(words[0])), ("g", whole_number(words[1]))):
+                if start is not None and start >= 65536:
                     ranges.append(Range(kind, start & ~0xFFFF, 65536, words[2].rpartition("/")[2], "/var/lib/machines"))
     return tuple(ranges)
 
@@ -204,7 +205,7 @@ def _mapped(section: Section) -> tuple[Range, ...] | Unknown:
 
 def _parents(block: Block | None) -> dict[str, str]:
     pairs = (line.partition(" ") for line in block.text.splitlines()) if block else ()
-    return {path: mode for mode, _, path in pairs if mode.isdigit() and path.startswith("/")}
+    return {path: mode for mode, _, path in pairs if re.fullmatch("[0-7]{1,4}", mode) and path.startswith("/")}
 
 
 def _overlaps(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import json
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import Any
 
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding
-from facts.reading import UnknownReading
+from facts.reading import UnknownReading, utc
 from facts.record import Record, RecordReading, Watched
 from facts.survey import Survey
 
@@ -66,12 +65,12 @@ def _cause(moved: list[str], kept: dict[str, Any], record: RecordReading) -> str
     since = str(kept.get("time", "")).replace("T", " ").rstrip("Z")
     packages = [line for line in record.packages if line[: len(since)] > since]
     causes = [_say(file) for file in record.watched if file.digest != file.written]
-    causes += [f"package {line.split(' ', 2)[2]} at {line[:19]}" for line in packages[-2:]]
+    causes += [f"package {line[20:]} at {line[:19]}" for line in packages[-2:]]
     return "; ".join(causes) or "by nothing that the host keeps a record of"
 
 
 def _say(file: Watched) -> str:
     if file.digest == "absent":
         return f"{file.path} is gone"
-    when = datetime.datetime.fromtimestamp(file.modified, datetime.UTC)
+    when = utc(file.modified)
     return f"{file.path} was changed {when:%Y-%m-%d %H:%M} UTC (owner {file.owner}), not by hullproof"

@@ -1,7 +1,8 @@
 """Real hosts for the tests: `pytest tests/lab --distribution debian12` on one distribution, without it on both.
 
 `@pytest.mark.on("debian12")` runs a drill on that distribution alone, where what it tries does not differ between
-them: an emulated host is slow. Without the mark a test runs on both.
+them: an emulated host is slow. Without the mark a test runs on both. Debian 14 is not released yet, and runs only what
+is named with `--distribution debian14`, all of it.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from tests.lab import Vm, up
 from tests.lab.drive import count_executions
 
 DISTRIBUTIONS = ("debian12", "debian13")
+NEXT = "debian14"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--distribution", choices=DISTRIBUTIONS, help="run on this distribution of the lab alone")
+    parser.addoption("--distribution", choices=(*DISTRIBUTIONS, NEXT), help="run on this distribution of the lab alone")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -26,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         marks = [mark.args for mark in metafunc.definition.iter_markers("on")]
         wanted = marks[0] if marks else DISTRIBUTIONS
         asked = metafunc.config.getoption("--distribution")
-        rows = [name for name in wanted if asked in (None, name)]
+        rows = [NEXT] if asked == NEXT else [name for name in wanted if asked in (None, name)]
         metafunc.parametrize("distribution", rows, scope="session")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 GUEST = Path(__file__).with_name("guest")
-DEFAULT_MIRROR = "http://deb.debian.org/debian"
+MIRROR = "HULLPROOF_LAB_MIRROR"  # the variable that names a mirror of Debian, where this machine's apt has none
 DISK_SIZE = "8G"
 BASE_VARIANTS = ("bare", "stock")
 BUILD_SCRIPTS = ("essential", "bare", "disk", "stock")
@@ -49,6 +49,7 @@ DISTRIBUTIONS = {
     "debian12": Distribution("debian12", "bookworm", "docker.io"),
     # trixie moved the client out of docker.io, and the sysctl defaults out of procps.
     "debian13": Distribution("debian13", "trixie", "docker.io docker-cli", ("linux-sysctl-defaults",)),
+    "debian14": Distribution("debian14", "forky", "docker.io docker-cli", ("linux-sysctl-defaults",)),
 }
 
 
@@ -232,16 +233,38 @@ def mmdebstrap_argv(dist: Distribution, work: Path, debs: Path) -> list[str]:
 
 
 def mirror() -> str:
-    """The mirror that this machine's own apt uses for Debian, or Debian's usual one."""
-    if own := os.environ.get("HULLPROOF_LAB_MIRROR"):
-        return own
-    filters = ["Created-By: Packages", "Origin: Debian", "Label: Debian"]
+    """The mirror of Debian that the lab installs from."""
+    own = os.environ.get(MIRROR, "").rstrip("/")
+    return own or apt_mirror("Debian")
+
+
+def security_mirror() -> str:
+    """The mirror of Debian's security updates: beside a mirror that was named, as Debian lays both out."""
+    own = os.environ.get(MIRROR, "").rstrip("/")
+    return f"{own}-security" if own else apt_mirror("Debian-Security")
+
+
+def apt_mirror(label: str) -> str:
+    """The mirror of what `label` names that this machine's own apt uses. apt knows labels once it has fetched lists."""
+    filters = ["Created-By: Packages", "Origin: Debian", f"Label: {label}"]
     try:
-        lines = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", *filters]).splitlines()
-    except LabError:
-        lines = []
-    found = [line.rstrip("/") for line in lines]
-    return found[0] if found else DEFAULT_MIRROR
+        found = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", *filters]).split()
+    except LabError:  # no apt here
+        found = []
+    addresses = [address.rstrip("/") for uri in found for address in _addresses(uri)]
+    for address in addresses:
+        if address.startswith(("http://", "https://")):
+            return address
+    raise LabError(
+        f"the apt of this machine has no package lists of a mirror of {label}. Run `apt-get update`, or on a machine"
+        f" that is not Debian set {MIRROR} to the address of a Debian mirror, such as http://mirror.example/debian"
+    )
+
+
+def _addresses(uri: str) -> list[str]:
+    """Where apt's entry leads: to itself, or to what a list of mirrors names, as Debian's cloud images have one."""
+    path = Path(uri.partition("mirror+file:")[2].rstrip("/") or "/")
+    return path.read_text().split() if path.is_file() else [uri]
 
 
 def apt_options() -> list[str]:

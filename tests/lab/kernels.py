@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 from tests.lab import LabError, Vm
-from tests.lab.image import apt_options, cache_dir, distribution, lock, mirror, run
+from tests.lab.image import apt_options, cache_dir, distribution, lock, run, security_mirror
 
 META = "linux-image-cloud-amd64"
 THERE = "/var/lib/lab-security"
@@ -30,7 +30,7 @@ def fetch(suite: str, folder: Path) -> None:
     state = folder / "apt"
     for part in ("lists/partial", "cache/archives/partial"):
         (state / part).mkdir(parents=True)
-    (state / "sources.list").write_text(f"deb [trusted=yes] {mirror().rstrip('/')}-security {suite} main\n")
+    (state / "sources.list").write_text(f"deb [trusted=yes] {security_mirror()} {suite} main\n")
     options = [
         f"Dir::State::lists={state}/lists", f"Dir::Cache={state}/cache", f"Dir::Etc::sourcelist={state}/sources.list",
         "Dir::Etc::sourceparts=/dev/null", "Dir::State::status=/dev/null", "APT::Sandbox::User=root", *apt_options(),

@@ -95,6 +95,11 @@ def changes(where: Context) -> list[Change]:
     return list(subject.plan(where))
 
 
+def test_whether_this_kernel_has_apparmor_can_be_unknown() -> None:
+    where = context(apparmor(enabled=Unknown("Permission denied")), rules=EVERY)
+    assert {f.state for f in where.findings.values()} == {State.UNKNOWN}
+
+
 @pytest.mark.parametrize(
     ("where", "says"),
     [

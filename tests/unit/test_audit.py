@@ -79,6 +79,13 @@ def changes(where: Context) -> list[Change]:
     return list(subject.plan(where))
 
 
+def test_whether_this_kernel_audits_can_be_unknown() -> None:
+    """Only where auditctl is there and gave no answer; that it is missing is wrong by itself."""
+    assert {f.state for f in context(audit(enabled=DENIED)).findings.values()} == {State.NOT_APPLICABLE, State.UNKNOWN}
+    assert finding(context(audit(enabled=DENIED)), "denials").state is State.UNKNOWN
+    assert finding(context(BARE), "running").state is State.FAIL
+
+
 def carried_out(reading: AuditReading, planned: list[Change]) -> AuditReading:
     """The host after the changes: files as written, and the kernel with our rules."""
     files = {**reading.files, **{c.path: c.text for c in planned if isinstance(c, WriteFile)}}

@@ -41,6 +41,10 @@ BOOT = {
     "not in this kernel": ("lockdown=integrity", "ro", "ro", {"SECURITY_LOCKDOWN_LSM": "n"}, State.NOT_APPLICABLE),
     "not known what is configured": ("slab_nomerge", None, "slab_nomerge", {}, State.UNKNOWN),
     "not known what runs": ("slab_nomerge", "slab_nomerge", None, {}, State.UNKNOWN),
+    "not known what is built in": ("slab_nomerge", "ro", "ro", Unknown("no config"), State.UNKNOWN),
+    "not known what is built in, and given": ("slab_nomerge", "slab_nomerge", "slab_nomerge", Unknown("no config"),
+                                              State.PASS),
+    "not known whether this kernel has it": ("lockdown=integrity", "ro", "ro", Unknown("no config"), State.UNKNOWN),
 }  # fmt: skip
 
 

@@ -282,11 +282,11 @@ linux-image-cloud-amd64:
   Package pin: 6.1.192-2
   Version table:
      6.1.199-1 -1
-        500 http://deb.debian.org/debian bookworm-proposed-updates/main amd64 Packages
+        500 http://mirror.example/debian bookworm-proposed-updates/main amd64 Packages
      6.1.192-2 990
-        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+        500 http://mirror.example/debian-security bookworm-security/main amd64 Packages
  *** 6.1.176-1 500
-        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        500 http://mirror.example/debian bookworm/main amd64 Packages
         100 /var/lib/dpkg/status
 linux-image-amd64:
   Installed: 6.1.176-1
