@@ -24,6 +24,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from deploys.engine import waivers
 from deploys.engine.control import State
+from deploys.engine.report import outcome
 
 Report = Mapping[str, Any]
 
@@ -47,6 +48,7 @@ def _templates() -> Environment:
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.tests["holding"] = holds
     environment.filters["sentences"] = waivers.sentences
+    environment.filters["outcome"] = lambda report: outcome(report).words
     return environment
 
 

@@ -20,7 +20,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
-from deploys.engine import options, plan_view, report, terminal
+from deploys.engine import options, plan_view, report, report_files, terminal
 from deploys.engine.change import Blocked
 from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
@@ -171,7 +171,7 @@ class Run:
         result = report.build(about, self.host_reports())
         for step in self.after:
             step(result)
-        problems = report.write(self.directory, result)
+        problems = report_files.write(self.directory, result)
         show(terminal.render_table(result, color=terminal.wants_color(_output()), width=terminal_width()))
         for problem in problems:
             print(f"hullproof: {problem}", file=sys.stderr)

@@ -17,7 +17,7 @@ from deploys.engine.change import Context
 from deploys.engine.control import State, Verdict, judge
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
-from deploys.engine.session import Session
+from deploys.engine.session import Reached, Session
 from deploys.subjects import SUBJECTS
 from facts.reading import UnknownReading
 from facts.survey import Survey
@@ -91,9 +91,10 @@ def run(survey: Survey, rules: Policy) -> dict[str, Any]:
     session.plan()
     for number, step in enumerate(session.steps):
         journal.compile_step(step, RUN, number + 1).script.encode()
-    assert_printable(plan_view.render_plan("web1", session.changes, color=False, diff=True))
+    view = plan_view.PlanView(color=False, diff=True, width=80)
+    assert_printable(view.render("web1", session.steps, session.blocked, session.unknown))
     session.errors.clear()  # a host whose plan could not be made is in error: what would its findings alone come to?
-    built = report.build(ABOUT, [session.report()])
+    built = report.build(ABOUT, [session.report(Reached.NOTHING)])
     _assert_reported(built)
     _assert_not_green_by_absence(built)
     return built

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import formats, report, terminal
+from deploys.engine import formats, report, report_files, terminal
 from deploys.engine.change import WriteFile
 from deploys.engine.control import Control, Finding, Impact, Severity, State, Verdict
 from deploys.engine.report import HostReport, Kind, Run, build, clean, outcome
@@ -220,7 +220,7 @@ def nasty() -> dict[str, Any]:
 
 
 def test_no_form_lets_anything_through(nasty: dict[str, Any], tmp_path: Path) -> None:
-    report.write(tmp_path, nasty)
+    report_files.write(tmp_path, nasty)
     for path in tmp_path.iterdir():
         text = path.read_text(encoding="utf-8")
         assert all(letter.isprintable() or letter == "\n" for letter in text), path.name
@@ -230,11 +230,11 @@ def test_no_form_lets_anything_through(nasty: dict[str, Any], tmp_path: Path) ->
 
 def test_written_whole(nasty: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
-    assert report.write(folder, nasty) == []
+    assert report_files.write(folder, nasty) == []
     assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert folder.stat().st_mode & 0o777 == 0o700
     (folder / "old").hardlink_to(folder / "report.json")
-    report.write(folder, a_report())
+    report_files.write(folder, a_report())
     assert json.loads((folder / "old").read_text()) == nasty  # whoever reads it meanwhile has a whole one
     (folder / "old").unlink()
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -246,14 +246,14 @@ def test_written_whole(nasty: dict[str, Any], tmp_path: Path) -> None:
 def test_a_failed_write_leaves_the_old_report(
     nasty: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    report.write(tmp_path, a_report())
+    report_files.write(tmp_path, a_report())
     before = (tmp_path / "report.json").read_text()
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.os, "fsync", full)
-    problems = report.write(tmp_path, nasty)
+    monkeypatch.setattr(report_files.os, "fsync", full)
+    problems = report_files.write(tmp_path, nasty)
     assert problems[0] == f"{tmp_path}/report.json could not be written: [Errno 28] No space left on device"
     assert len(problems) == 5
     assert (tmp_path / "report.json").read_text() == before
