@@ -79,11 +79,11 @@ def unpack(lines: Sequence[str]) -> str:
 
 def read_frame(lines: Sequence[str]) -> dict[str, Section | Unknown]:
     """The sections in what the host printed, each whole or unknown with the reason."""
-    text = unpack(lines)
-    if not text.startswith("@hullproof "):
+    header, _, body = unpack(lines).partition("\n")
+    nonce = header.removeprefix("@hullproof ").strip()
+    if not header.startswith("@hullproof ") or not nonce:
         return {}
-    header, _, body = text.partition("\n")
-    mark = f"@{header.split()[1]} "
+    mark = f"@{nonce} "
     sections: dict[str, Section | Unknown] = {}
     for part in body.split(f"{mark}section ")[1:]:
         key, _, rest = part.partition("\n")

@@ -78,7 +78,19 @@ def test_bytes_that_are_no_text_and_forged_frames_stay_inside_their_block() -> N
     assert survey[GOOD] == Words("hello\n")
 
 
-@pytest.mark.parametrize("lines", [[], [""], ["garbage"], ["@hullproof"], ["QUJD"], ["\x1b[2J" * 50]])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [""],
+        ["garbage"],
+        ["@hullproof"],
+        ["@hullproof "],
+        ["@hullproof  \t", "@ section good"],
+        ["QUJD"],
+        ["\x1b[2J" * 50],
+    ],
+)
 def test_nonsense_from_a_host_makes_everything_unknown(lines: list[str]) -> None:
     assert "no answer" in reason(Survey.parse([GOOD], lines), GOOD)
 
