@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploys.engine.change import Activate, Blocked, Change, Install, MergeJson, Service, WriteFile
@@ -21,11 +21,17 @@ PACKAGES = "packages"  # the step that comes first
 
 @dataclass(frozen=True)
 class Step:
-    """What one script does on one host: a subject's own changes, or a service's files and its activation."""
+    """What one script does on one host: a subject's own changes, or a service's files and its activation. `planned`:
+    the changes of the plan that it makes, where it joins several."""
 
     name: str
     changes: tuple[Change, ...]
     service: Service | None = None
+    planned: tuple[Change, ...] = field(default=(), compare=False)
+
+    @property
+    def makes(self) -> tuple[Change, ...]:
+        return self.planned or self.changes
 
     @property
     def armed(self) -> bool:
@@ -38,7 +44,7 @@ def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
     installs = [change for change in wanted if isinstance(change, Install)]
     reboots = [Step("reboot", (change,)) for change in wanted if isinstance(change, Reboot)]
     wanted = [change for change in wanted if not isinstance(change, (Install, Reboot))]
-    steps = [Step(PACKAGES, (joined(installs),))] if installs else []
+    steps = [Step(PACKAGES, (joined(installs),), planned=tuple(installs))] if installs else []
     steps += [
         Step(name, own)
         for name in order
@@ -48,17 +54,19 @@ def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
     for change in wanted:
         if service := _service(change):
             services.setdefault(service.name, service)
-    return steps + [Step(name, _files(wanted, name), service) for name, service in services.items()] + reboots
+    for name, service in services.items():
+        mine = [change for change in wanted if (found := _service(change)) and found.name == name]
+        steps.append(Step(name, _files(mine), service, tuple(mine)))
+    return steps + reboots
 
 
 def _service(change: Change) -> Service | None:
     return change.service if isinstance(change, (WriteFile, MergeJson, Activate)) else None
 
 
-def _files(changes: Iterable[Change], service: str) -> tuple[Change, ...]:
+def _files(mine: Iterable[Change]) -> tuple[Change, ...]:
     """The files of a service, with all merges of one path made into one write; those last, for they may name the
     others, and their validation then looks for them."""
-    mine = [change for change in changes if (found := _service(change)) and found.name == service]
     merges: dict[str, list[MergeJson]] = {}
     for change in mine:
         if isinstance(change, MergeJson):

@@ -15,15 +15,18 @@ from deploys.engine.policy import Policy, Rules
 from facts.reading import SectionFact
 from facts.survey import Survey
 
+RETRY = "retry"  # accepting it: what a run did on the host in vain is done once more
+
 
 @dataclass(frozen=True)
 class Change:
     """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing.
     `armed`: it could cut us off, so the host takes it, and what its step does after it, back by itself unless that is
-    confirmed over a fresh connection."""
+    confirmed over a fresh connection. `controls`: the ids of those that it is for."""
 
     subject: str
     what: str
+    controls: tuple[str, ...] = field(default=(), kw_only=True)
     interrupts: str = field(default="", kw_only=True)
     armed: bool = field(default=False, kw_only=True)
 

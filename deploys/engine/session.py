@@ -8,9 +8,10 @@ from typing import Any
 
 from pyinfra.api.host import Host
 
-from deploys.engine import baseline, journal, transport
+from deploys.engine import again, baseline, journal, transport
 from deploys.engine.arrange import PACKAGES, Step, arrange
 from deploys.engine.change import Change, Context, Install, Service, Subject
+from deploys.engine.clean import clean
 from deploys.engine.confirm import await_revert, confirmed
 from deploys.engine.control import Finding, State, judge
 from deploys.engine.logins import logins
@@ -40,6 +41,9 @@ class Session:
         self.changes: list[Change] = []
         self.steps: list[Step] = []
         self.done: list[dict[str, Any]] = []
+        self.made: list[Change] = []  # what of the plan was made, all of its step with it
+        self.unmade: set[str] = set()  # the subjects of which something was not
+        self.wrong: set[str] = set()  # the controls that did not hold when the plan was made
         self.errors: list[str] = []
         self.lost = False
         self.entries = 0
@@ -71,8 +75,13 @@ class Session:
         """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""
         if self.survey is None or not self.may_change(self.survey):
             return
-        context = Context(self.survey, self.policy, {finding.control.id: finding for finding in self.findings})
-        self._arrange([change for subject in self.subjects for change in self._planned(subject, context)])
+        context = self._context(self.survey)
+        self.wrong |= {id_ for id_ in context.findings if context.failing(id_)}
+        changes = [change for subject in self.subjects for change in self._planned(subject, context)]
+        self._arrange(again.held_back(changes, again.kept(self.survey), context))
+
+    def _context(self, survey: Survey) -> Context:
+        return Context(survey, self.policy, {finding.control.id: finding for finding in self.findings})
 
     def begin_with(self, changes: Sequence[Change]) -> None:
         """A plan of these changes alone: the rest can only be planned when they are done."""
@@ -116,6 +125,10 @@ class Session:
     def execute(self, step: Step) -> bool:
         """Execute one step; whether all of it was done. What failed is kept in `errors`, other subjects may go on."""
         made = self._execute(step)
+        if made:
+            self.made += step.makes
+        else:
+            self.unmade |= {change.subject for change in step.makes}
         if not made and not step.service:
             self._leave(step)
         return made
@@ -185,6 +198,7 @@ class Session:
                 well, said = wait(self, change)
                 self.host.log_styled(f"{'back' if well else 'failed'}: {said}", fg="green" if well else "red")
                 if not well:
+                    self.unmade.add(change.subject)
                     self.errors.append(f"reboot: {said}")
         return well
 
@@ -206,12 +220,28 @@ class Session:
                 self.reconnect()
                 self.look()
         if not self.lost:
-            kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings))
+            kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings, self._in_vain()))
             try:
                 transport.execute(self.host, kept, SURVEY_SECONDS)
             except transport.Unreachable as error:
                 self.errors.append(f"the baseline could not be kept: {error}")
         return not self.errors
+
+    def _in_vain(self) -> list[again.Vain]:
+        """What was changed in this run and would be changed again; the findings that it was for say so."""
+        if self.survey is None or self.undoing:
+            return []
+        context, errors = self._context(self.survey), list(self.errors)
+        wanted = [change for subject in self.subjects for change in self._planned(subject, context)]
+        self.errors = errors  # of a plan that is not to be executed
+        made = [change for change in self.made if change.subject not in self.unmade]
+        vain = again.in_vain(made, wanted, context, self.run["id"], again.kept(self.survey))
+        told = again.told(self.findings, made, self.wrong, wanted, vain, self.run["kind"])
+        for was, now in zip(self.findings, told, strict=True):
+            if now is not was:
+                self.host.log_styled(clean(f"{now.control.id}: {now.verdict.reason}"), fg="red")
+        self.findings = told
+        return vain
 
     def report(self) -> HostReport:
         """How this host ended."""
