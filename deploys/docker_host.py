@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from shlex import quote
-from typing import Any
 
 from deploys.docker_daemon import configured, daemon_json, docker_service, restart_obstacle
+from deploys.docker_listeners import api_listeners, tcp
 from deploys.docker_rules import DockerRules
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Impact, Verdict, agree, failed, not_applicable, passed
@@ -19,7 +19,7 @@ from facts.reading import known
 from facts.survey import Survey
 
 SOCKET = "/run/docker.sock"
-SWARM_PORTS = ("2377", "7946")  # cluster management and gossip, both with certificates of their own
+DOCKER_SOCKET = "docker.socket"  # systemd's, which listens for dockerd where that has -H fd://
 
 
 # --- TCP listeners
@@ -32,7 +32,7 @@ def no_tcp(survey: Survey, policy: Policy) -> Verdict:
     if rule is None:
         return not_applicable("the policy does not declare TCP listeners")
     disk = {where: hosts for where, hosts in _tcp_on_disk(docker).items() if hosts}
-    live = _api_listeners(docker)
+    live = api_listeners(docker)
     if rule == "tls" and configured(docker, "tlsverify") is True and (disk or live):
         return passed("TCP clients must show a certificate", rule, disk, live)
     where = "; ".join(f"{', '.join(hosts)} in {place}" for place, hosts in disk.items())
@@ -46,27 +46,16 @@ def _tcp_on_disk(docker: DockerReading) -> dict[str, list[str]]:
     """tcp:// addresses by the file that gives them."""
     unit = docker.unit
     return {
-        DAEMON_JSON: _tcp(known(docker.daemon_json.keys).get("hosts") or ()),
-        unit.exec_source or "docker.service": _tcp(read_flags(unit.exec_start.split()[1:]).get("host", "").split()),
-        unit.options_source: _tcp(_options(docker).get("host", "").split()),
+        DOCKER_SOCKET: list(unit.socket_listens),
+        DAEMON_JSON: tcp(known(docker.daemon_json.keys).get("hosts") or ()),
+        unit.exec_source or "docker.service": tcp(read_flags(unit.exec_start.split()[1:]).get("host", "").split()),
+        unit.options_source: tcp(_options(docker).get("host", "").split()),
     }
 
 
 def _options(docker: DockerReading) -> dict[str, str]:
     """The environment file's options, where the command line takes them up."""
     return read_flags(docker.unit.options.split()) if _VARIABLE.search(docker.unit.exec_start) else {}
-
-
-def _tcp(hosts: Any) -> list[str]:
-    return [host for host in hosts if isinstance(host, str) and host.startswith(("tcp://", ":"))]
-
-
-def _api_listeners(docker: DockerReading) -> list[str]:
-    """Where dockerd listens by TCP, but for its metrics and a swarm's own ports."""
-    swarm = (known(docker.info).get("Swarm") or {}).get("LocalNodeState") == "active"
-    metrics = str(configured(docker, "metrics-addr") or "").rpartition(":")[2]
-    not_api = {metrics, *(SWARM_PORTS if swarm else ())}
-    return [address for address in known(docker.listeners) if address.rpartition(":")[2] not in not_api]
 
 
 _VARIABLE = re.compile(r"\$\{?(DOCKER_OPTS|OPTIONS)\}?")
@@ -78,16 +67,29 @@ def plan_no_tcp(context: Context) -> Iterable[Change]:
         return
     docker = context.survey[Docker]
     what = "stop listening on TCP"
+    if docker.unit.socket_listens:
+        yield _socket_unit(docker, what)
     hosts = known(docker.daemon_json.keys).get("hosts") or []
-    kept = [host for host in hosts if host not in _tcp(hosts)]
-    in_unit = _tcp([host for place, found in _tcp_on_disk(docker).items() if place != DAEMON_JSON for host in found])
+    kept = [host for host in hosts if host not in tcp(hosts)]
+    elsewhere = [found for place, found in _tcp_on_disk(docker).items() if place not in (DAEMON_JSON, DOCKER_SOCKET)]
+    in_unit = [host for found in elsewhere for host in found]
     if in_unit:
         yield _override(context, what)
     if kept:
         yield daemon_json(context, "docker", what, {"hosts": kept})
-    elif hosts or not in_unit:
+    elif hosts or not (in_unit or docker.unit.socket_listens):
         # Without the key and without -H, dockerd listens on its own unix socket.
         yield daemon_json(context, "docker", what, {}, ("hosts",))
+
+
+def _socket_unit(docker: DockerReading, what: str) -> Blocked:
+    """systemd's list of its own: taking an address out means to stop the socket that Docker answers on."""
+    listens = ", ".join(docker.unit.socket_listens)
+    why = (
+        f"docker.socket listens on {listens}: take that ListenStream= out of it (systemctl cat docker.socket shows the "
+        "file), then restart docker.socket and docker.service"
+    )
+    return Blocked("docker", what, why=why)
 
 
 def _override(context: Context, what: str) -> Change:
@@ -116,9 +118,9 @@ def without_tcp(words: list[str]) -> list[str]:
     """A command line without its tcp:// hosts."""
     kept: list[str] = []
     for word in words:
-        if kept and kept[-1] in ("-H", "--host") and _tcp([word]):
+        if kept and kept[-1] in ("-H", "--host") and tcp([word]):
             kept.pop()
-        elif not (word.startswith(("-H", "--host=")) and _tcp([re.sub(r"^(-H=?|--host=)", "", word)])):
+        elif not (word.startswith(("-H", "--host=")) and tcp([re.sub(r"^(-H=?|--host=)", "", word)])):
             kept.append(word)
     return kept
 

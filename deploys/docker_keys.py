@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploys.docker_daemon import configured, daemon_json
+from deploys.docker_limits import beyond
 from deploys.docker_rules import DockerRules
-from deploys.engine.change import Change, Context
+from deploys.engine.change import Blocked, Change, Context
 from deploys.engine.control import Control, Impact, Severity, State, Verdict, agree, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from facts.docker import DAEMON_JSON, Docker, DockerReading
@@ -36,6 +37,7 @@ class Key:
     exempt: Callable[[DockerReading], str] = lambda docker: ""  # why the key cannot be had here
     put: Callable[[DockerReading, Any], Mapping[str, Any]] | None = None  # default: the key with the declared value
     drop: Callable[[DockerReading, Any], tuple[str, ...]] = lambda docker, declared: ()
+    harms: Callable[[DockerReading, Any], str] = lambda docker, value: ""  # what goes wrong here with such a value
 
     def check(self, survey: Survey, policy: Policy) -> Verdict:
         declared_by = policy[DockerRules]
@@ -52,6 +54,8 @@ class Key:
         disk = configured(docker, self.name)
         disk = self.default if disk is None else disk
         live = self.live(docker)
+        if why := self.harms(docker, disk) or self.harms(docker, live):
+            return failed(why, declared, disk, live)
         return agree(declared, disk, live, Impact.RESTART, lambda value: self.holds(value, declared), self.name)
 
     def row(self) -> Control:
@@ -68,6 +72,9 @@ class Key:
         put = self.put(docker, declared) if self.put else {self.name: declared}
         drop = self.drop(docker, declared)
         said = [f"set {name} to {_say(value)}" for name, value in put.items()] + [f"take out {name}" for name in drop]
+        if why := self.harms(docker, put.get(self.name)):
+            yield Blocked("docker", ", ".join(said), why=why)
+            return
         yield daemon_json(context, "docker", ", ".join(said), put, drop)
 
 
@@ -195,6 +202,7 @@ KEYS = (
         "default-ulimits", "default-ulimits", "Containers start with resource limits", MEDIUM,
         "One container must not use up the host's file handles.",
         ("CIS-Docker-2.8",), _ulimits, untold("default-ulimits", {}), {}, _contains, put=_join("default-ulimits"),
+        harms=beyond,
     ),
     Key(
         "default-address-pools", "default-address-pools", "Docker's networks stay in ranges meant for them", LOW,

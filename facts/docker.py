@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from facts.docker_containers import read_containers, read_inspected, read_networks, read_stored
@@ -20,9 +21,12 @@ from facts.docker_shapes import FileMode as FileMode
 from facts.docker_shapes import Mount as Mount
 from facts.docker_shapes import Network as Network
 from facts.docker_shapes import Process as Process
+from facts.docker_shapes import Starter as Starter
 from facts.docker_shapes import Stored as Stored
 from facts.docker_shapes import Unit as Unit
-from facts.reading import Section, SectionFact, Unknown, known
+from facts.reading import Block, Section, SectionFact, Unknown, known
+
+CAP_SYS_RESOURCE = 24  # capabilities(7)
 
 
 class Docker(SectionFact[DockerReading]):
@@ -48,9 +52,10 @@ run target readlink -f /etc/docker/daemon.json
 show /etc/docker/daemon.json /etc/systemd/system/docker.service.d/zz-hullproof.conf
 show /etc/systemd/system/docker.socket.d/zz-hullproof.conf
 run group getent group docker
-properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,SocketMode
-have systemctl && units=$(systemctl show --timestamp=unix -p $properties docker.service docker.socket 2>/dev/null ||
-  systemctl show -p $properties docker.service docker.socket 2>/dev/null) && run units kept "$units" 0
+properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,SocketMode,Listen
+services="docker.service docker.socket containerd.service"
+have systemctl && units=$(systemctl show --timestamp=unix -p $properties $services 2>/dev/null ||
+  systemctl show -p $properties $services 2>/dev/null) && run units kept "$units" 0
 run exec grep -sH '^ExecStart=' /usr/lib/systemd/system/docker.service /etc/systemd/system/docker.service \
   /usr/lib/systemd/system/docker.service.d/*.conf /run/systemd/system/docker.service.d/*.conf \
   /etc/systemd/system/docker.service.d/*.conf
@@ -70,7 +75,11 @@ if [ -z "$pid" ]; then
   exit 0
 fi
 show /proc/$pid/cmdline
-have ss && run listeners ss -Hltnp
+starter=; case "$units" in *MainPID=*MainPID=*) starter=${units##*MainPID=}; starter=${starter%%[!0-9]*};; esac
+[ "${starter:-0}" != 0 ] || starter=$pid
+run starter grep -hE '^(Name|CapEff):|^Max |^[0-9]+$|^ +0 +[0-9]+ +[0-9]+$' /proc/$starter/status \
+  /proc/$starter/limits /proc/$starter/uid_map /proc/sys/fs/nr_open
+have ss && { listeners=$(ss -Hltnp 2>&1); run listeners kept "$listeners" $?; }
 info=$(ask info --format '{{json .}}' 2>&1); run info kept "$info" $?
 root=${info#*\"DockerRootDir\":\"}; root=${root%%\"*}
 [ "$root" = "$info" ] && exit 0
@@ -86,8 +95,11 @@ inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"I
 '{{json .HostConfig.NetworkMode}},"pid_mode":{{json .HostConfig.PidMode}},"ipc_mode":{{json .HostConfig.IpcMode}},'\
 '"uts_mode":{{json .HostConfig.UTSMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\
 '{{json .HostConfig.SecurityOpt}},"cap_add":{{json .HostConfig.CapAdd}},"devices":{{json .HostConfig.Devices}}},'\
-'"mounts":{{json .Mounts}},"networks":{{json .NetworkSettings.Networks}}}{{end}}' $ids $networks 2>&1)
+'"mounts":{{json .Mounts}},"ports":{{json .NetworkSettings.Ports}},'\
+'"networks":{{json .NetworkSettings.Networks}}}{{end}}' $ids $networks 2>&1)
 run inspect kept "$inspected" $?
+# Those of a container that has ended by now are nobody's any more.
+case "$listeners" in *'"dockerd"'*) run listening ss -Hltn;; esac
 pids=$(printf '%s\n' "$inspected" | sed -n 's/^{"pid":\([1-9][0-9]*\),.*/\1/p')
 if [ -n "$pids" ]; then
   status=; label=; ns=
@@ -134,6 +146,8 @@ run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
             files=_files(section),
             group_members=_members(section),
             listeners=_listeners(section, running),
+            handed=_handed(section),
+            starter=_starter(section),
             proxies=_proxies(section),
             log=_log(section),
             unit=_unit(section),
@@ -258,8 +272,43 @@ def _listeners(section: Section, running: bool | Unknown) -> tuple[str, ...] | U
         return Unknown("which TCP listeners are dockerd's is only shown to root")
     if block.status != 0:
         return Unknown(f"ss: {block.complaint}")
-    rows = (line.split() for line in block.text.splitlines() if '"dockerd"' in line)
-    return tuple(sorted(row[3] for row in rows if len(row) > 3))
+    still = section.blocks.get("listening")
+    lasting = {address for address, _ in _addresses(still)} if still and still.status == 0 else None
+    found = (address for address, line in _addresses(block) if '"dockerd"' in line)
+    return tuple(sorted(address for address in found if lasting is None or address in lasting))
+
+
+def _addresses(block: Block) -> Iterator[tuple[str, str]]:
+    """The local address of each of the lines of ss(8), and the line."""
+    for line in block.text.splitlines():
+        words = line.split()
+        if len(words) > 3:
+            yield words[3], line
+
+
+def _handed(section: Section) -> tuple[str, ...]:
+    """A socket that systemd has opened for docker.service is held by both."""
+    rows = _addresses(section.blocks.get("listeners") or Block(0, ""))
+    return tuple(sorted(address for address, line in rows if '"dockerd"' in line and '"systemd"' in line))
+
+
+def _starter(section: Section) -> Starter | Unknown | None:
+    block = section.blocks.get("starter")
+    if block is None:
+        return None
+    values = dict(re.findall(r"^(Name|CapEff):\s*(\S+)$", block.text, re.M))
+    rows = re.findall(r"^(Max [a-z ]+?) {2,}\S+ +(\d+|unlimited)\b", block.text, re.M)
+    if len(values) < 2 or not rows:
+        return Unknown(f"the limits of what starts containers are not known: {block.complaint}")
+    nr_open = re.search(r"^(\d+)$", block.text, re.M)
+    # Capabilities of another user namespace than the host's do not count.
+    own_ids = re.search(r"^ +0 +0 +4294967295$", block.text, re.M)
+    return Starter(
+        program=values["Name"],
+        hard={name: -1 if hard == "unlimited" else int(hard) for name, hard in rows},
+        sys_resource=bool(own_ids and int(values["CapEff"], 16) >> CAP_SYS_RESOURCE & 1),
+        nr_open=int(nr_open[1]) if nr_open else None,
+    )
 
 
 def _proxies(section: Section) -> int | Unknown:
@@ -274,18 +323,25 @@ def _log(section: Section) -> tuple[str, ...]:
     return tuple(line for line in block.text.splitlines() if line) if block and block.status == 0 else ()
 
 
-def _unit(section: Section) -> Unit:
+def _paragraph(section: Section, unit: str) -> str:
+    """What systemctl(1) shows of one of the units; "" where it shows nothing."""
     block = section.blocks.get("units")
-    paragraphs = (block.text if block else "").split("\n\n")
-    units = [dict(line.split("=", 1) for line in part.splitlines() if "=" in line) for part in paragraphs]
-    by_id = {unit.get("Id", ""): unit for unit in units}
-    service, socket = by_id.get("docker.service", {}), by_id.get("docker.socket", {})
+    return next((part for part in (block.text if block else "").split("\n\n") if f"Id={unit}\n" in f"{part}\n"), "")
+
+
+def _properties(paragraph: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in paragraph.splitlines() if "=" in line)
+
+
+def _unit(section: Section) -> Unit:
+    service, socket = (_properties(_paragraph(section, name)) for name in ("docker.service", "docker.socket"))
     command = re.search(r"argv\[\]=(.*?) ;", service.get("ExecStart", ""))
     drop_ins = tuple(service.get("DropInPaths", "").split())
     sources = [path for path, value in _grepped(section, "exec") if value.strip()]
     named = [path for path in (service.get("FragmentPath", ""), *drop_ins) if _usr(path) in sources]
     options = _grepped(section, "options")
     override, socket_override = section.file(OVERRIDE), section.file(SOCKET_OVERRIDE)
+    listens = re.findall(r"^Listen=([^/@\s]\S*) \(Stream\)$", _paragraph(section, "docker.socket"), re.M)
     return Unit(
         exec_start=command[1] if command else "",
         exec_source=named[-1] if named else "",
@@ -295,12 +351,13 @@ def _unit(section: Section) -> Unit:
         override=override if isinstance(override, str) else None,
         socket_mode=socket.get("SocketMode", ""),
         socket_override=socket_override if isinstance(socket_override, str) else None,
+        socket_listens=tuple(listens),
     )
 
 
 def _stale(section: Section) -> bool | Unknown:
-    units, files = section.blocks.get("units"), section.blocks.get("files")
-    started = re.search(r"^ExecMainStartTimestamp=@(\d+)$", units.text if units else "", re.M)
+    files = section.blocks.get("files")
+    started = re.search(r"^ExecMainStartTimestamp=@(\d+)$", _paragraph(section, "docker.service"), re.M)
     written = re.search(rf" (\d+) [^|]*\|{re.escape(DAEMON_JSON)}$", files.text if files else "", re.M)
     if started is None:
         return Unknown("systemd does not say when the Docker daemon started")

@@ -55,7 +55,16 @@ def _container(row: dict[str, Any], processes: dict[int, Process]) -> Container:
         ),
         networks=tuple(sorted(row["networks"] or {})),
         process=processes.get(row["pid"], Unknown(f"process {row['pid']} could not be read, or is gone")),
+        published=tuple(sorted(_published(row.get("ports")))),
     )
+
+
+def _published(ports: Any) -> Iterator[str]:
+    """From `{"80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}], "53/udp": null}`."""
+    for port, bindings in (ports or {}).items():
+        for binding in (bindings or ()) if port.endswith("/tcp") else ():
+            host = binding.get("HostIp", "")
+            yield f"{f'[{host}]' if ':' in host else host}:{binding.get('HostPort', '')}"
 
 
 def _per_process(block: Block | None) -> Iterator[tuple[int, str, str]]:

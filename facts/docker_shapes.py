@@ -66,6 +66,7 @@ class Container(Jsonable):
     mounts: tuple[Mount, ...]
     networks: tuple[str, ...]
     process: Process | Unknown
+    published: tuple[str, ...] = ()  # "0.0.0.0:8080", "[::]:8080": where its TCP ports are published
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,17 @@ class Unit(Jsonable):
     override: str | None = None  # the text of our own drop-in for docker.service
     socket_mode: str = ""  # SocketMode= of docker.socket: "0660"
     socket_override: str | None = None  # the text of our own drop-in for docker.socket
+    socket_listens: tuple[str, ...] = ()  # TCP addresses on which docker.socket listens for dockerd
+
+
+@dataclass(frozen=True)
+class Starter(Jsonable):
+    """What containers' limits are raised by: containerd where it runs as a service, else dockerd."""
+
+    program: str
+    hard: dict[str, int]  # the rows of /proc/PID/limits -> its hard limit; -1 for none
+    sys_resource: bool  # CAP_SYS_RESOURCE is in its effective set: it may go beyond them
+    nr_open: int | None  # fs.nr_open, beyond which nobody may go
 
 
 @dataclass(frozen=True)
@@ -134,6 +146,8 @@ class DockerReading(Jsonable):
     log: tuple[str, ...]  # the unit's last log lines, only where the daemon does not run
     unit: Unit = Unit()
     stale: bool | Unknown = False  # daemon.json was written after the daemon started
+    handed: tuple[str, ...] = ()  # those of `listeners` that systemd opened for it
+    starter: Starter | Unknown | None = None  # None: the daemon does not run
 
     @property
     def flag_keys(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from deploys.engine.again import Vain, to_json
 from deploys.engine.clean import clean
 from deploys.engine.control import Finding
 from facts.reading import UnknownReading, utc
@@ -17,10 +18,10 @@ from facts.survey import Survey
 PATH = "/var/lib/hullproof/baseline.json"
 
 
-def baseline_of(run: dict[str, Any], findings: Iterable[Finding]) -> dict[str, Any]:
-    """What is kept on the host: each control's state with its disk and live readings."""
+def baseline_of(run: dict[str, Any], findings: Iterable[Finding], vain: Iterable[Vain] = ()) -> dict[str, Any]:
+    """What is kept on the host: each control's state with its disk and live readings, and what was done in vain."""
     rows = {f.control.id: {"state": f.state.value, "disk": f.verdict.disk, "live": f.verdict.live} for f in findings}
-    return {"run": run["id"], "time": run["started"], "policy": run["policy"], "findings": rows}
+    return {"run": run["id"], "time": run["started"], "policy": run["policy"], "findings": rows} | to_json(vain)
 
 
 def keep_script(baseline: dict[str, Any]) -> str:

@@ -17,6 +17,8 @@ from deploys.engine.policy import Policy, Rules
 from facts.reading import SectionFact
 from facts.survey import Survey
 
+RETRY = "retry"  # accepting it: what a run did on the host in vain is done once more
+
 
 @dataclass(frozen=True)
 class Change:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from deploys.engine import again
 from deploys.engine.arrange import Step, arrange
 from deploys.engine.change import Blocked, Change, Context, Subject, by_hand
 from deploys.engine.control import State
@@ -37,6 +38,19 @@ class Plan:
 
 def make(subjects: Sequence[Subject], context: Context) -> Plan:
     """What the subjects plan, and what is left of the findings."""
+    planned, errors = _all(subjects, context)
+    planned = again.held_back(planned, again.kept(context.survey), context)
+    made = arranged([*planned, *_left(planned, context)], [subject.name for subject in subjects])
+    return Plan(made.changes, made.steps, [*errors, *made.errors])
+
+
+def wanted(subjects: Sequence[Subject], context: Context) -> list[Change]:
+    """What would be changed, whether or not it was done in vain before."""
+    return _all(subjects, context)[0]
+
+
+def _all(subjects: Sequence[Subject], context: Context) -> tuple[list[Change], list[str]]:
+    """What the subjects plan, and why some cannot."""
     planned: list[Change] = []
     errors: list[str] = []
     for subject in subjects:
@@ -45,8 +59,7 @@ def make(subjects: Sequence[Subject], context: Context) -> Plan:
         planned += changes
         if error:
             errors.append(f"{subject.name}: {error}")
-    made = arranged([*planned, *_left(planned, context)], [subject.name for subject in subjects])
-    return Plan(made.changes, made.steps, [*errors, *made.errors])
+    return planned, errors
 
 
 def arranged(changes: Iterable[Change], subjects: Iterable[str]) -> Plan:

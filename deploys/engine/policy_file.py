@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from deploys.engine.change import Subject
+from deploys.engine.change import RETRY, Subject
 from deploys.engine.policy import Policy, Waiver
 from deploys.engine.policy_tree import Place, PolicyError, Steps, Tree, name, read_tree, say
 
@@ -48,7 +48,7 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
     path. Raises PolicyError with every problem found."""
     tree = _load(_locate(name_or_path, Path()), ())
     model = policy_model(subjects)
-    names = sorted({name for subject in subjects for name in subject.accepts})
+    names = sorted({RETRY, *(name for subject in subjects for name in subject.accepts)})
     problems = [
         *tree.problems,
         *_unknown_controls(tree, [c.id for s in subjects for c in s.controls]),

@@ -10,9 +10,10 @@ from typing import Any
 
 from pyinfra.api.host import Host
 
-from deploys.engine import baseline, journal, planning, transport, waivers
+from deploys.engine import again, baseline, journal, planning, transport, waivers
 from deploys.engine.arrange import PACKAGES, Step
 from deploys.engine.change import Blocked, Change, Context, Install, Service, Subject
+from deploys.engine.clean import clean
 from deploys.engine.confirm import await_revert, confirmed
 from deploys.engine.control import Finding, State, judge, some
 from deploys.engine.logins import logins
@@ -53,6 +54,9 @@ class Session:
         self.changes: list[Change] = []
         self.steps: list[Step] = []
         self.done: list[dict[str, Any]] = []
+        self.made: list[Change] = []  # what of the plan was made, all of its step with it
+        self.unmade: set[str] = set()  # the subjects of which something was not
+        self.wrong: set[str] = set()  # the controls that did not hold when the plan was made
         self.errors: list[str] = []
         self.lost = False
         self.entries = 0
@@ -95,7 +99,9 @@ class Session:
     def plan(self) -> None:
         """What to change, from the findings: `changes` to show and `steps` to execute. Executes nothing."""
         if self.survey is not None and self.may_change(self.survey):
-            self._take(planning.make(self.subjects, self._context(self.survey)))
+            context = self._context(self.survey)
+            self.wrong |= set(context.which(*context.findings))
+            self._take(planning.make(self.subjects, context))
         if self.reached < Reached.CHANGE:
             self.reached = Reached.PLAN if self.steps else Reached.END
 
@@ -151,6 +157,10 @@ class Session:
         self.reached = Reached.CHANGE
         self.begun.append(step)
         made = self._execute(step)
+        if made:
+            self.made += step.makes
+        else:
+            self.unmade |= {change.subject for change in step.makes}
         if not made and not step.service:
             self._leave(step)
         return made
@@ -220,6 +230,7 @@ class Session:
                 well, said = wait(self, change)
                 self.host.log_styled(f"{'back' if well else 'failed'}: {said}", fg="green" if well else "red")
                 if not well:
+                    self.unmade.add(change.subject)
                     self.errors.append(f"reboot: {said}")
         return well
 
@@ -241,13 +252,28 @@ class Session:
                 self.reconnect()
                 self.look()
         if not self.lost:
-            kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings))
+            kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings, self._in_vain()))
             try:
                 transport.execute(self.host, kept, SURVEY_SECONDS)
             except transport.Unreachable as error:
                 self.errors.append(f"the baseline could not be kept: {error}")
             self.reached = Reached.END
         return not self.errors
+
+    def _in_vain(self) -> list[again.Vain]:
+        """What was changed in this run and would be changed again; the findings that it was for say so."""
+        if self.survey is None or self.undoing:
+            return []
+        context = self._context(self.survey)
+        wanted = planning.wanted(self.subjects, context)
+        made = [change for change in self.made if change.subject not in self.unmade]
+        vain = again.in_vain(made, wanted, context, self.run["id"], again.kept(self.survey))
+        told = again.told(self.findings, made, self.wrong, wanted, vain, self.run["kind"])
+        for was, now in zip(self.findings, told, strict=True):
+            if now is not was:
+                self.host.log_styled(clean(f"{now.control.id}: {now.verdict.reason}"), fg="red")
+        self.findings = told
+        return vain
 
     def report(self, wanted: Reached) -> HostReport:
         """How this host ended, in a run that was to come as far as `wanted`. What was read before a change is no word

@@ -10,6 +10,8 @@ from deploys.docker_host import without_tcp
 from deploys.engine.change import Blocked, Command, MergeJson, WriteFile
 from deploys.engine.control import State
 from facts.docker import FileMode, Unit, read_flags
+from facts.reading import Unknown
+from tests.unit.hosts import container
 from tests.unit.test_docker import FILE, START, docker, plan, reason, state
 
 WEAK = {"hosts": ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2375"]}
@@ -42,6 +44,56 @@ def test_tcp_that_is_no_api() -> None:
     swarm = {"Swarm": {"LocalNodeState": "active"}}
     reading = docker({"metrics-addr": "127.0.0.1:9323"}, swarm, listeners=("127.0.0.1:9323", "*:2377", "*:7946"))
     assert state("no-tcp", reading, tcp="none") is State.PASS
+
+
+WEB = container("web", published=("0.0.0.0:8080", "127.0.0.1:8081", "[::]:8080"))
+PUBLISHED = {"containers": (WEB,), "listeners": ("*:8080", "0.0.0.0:8080", "127.0.0.1:8081", "[::]:8080")}
+
+
+def test_a_published_port_is_not_the_api() -> None:
+    """With `userland-proxy: false` dockerd itself holds it: nothing fails, and no restart is planned for it."""
+    for stale in (False, True):
+        reading = docker({"userland-proxy": False}, **PUBLISHED, stale=stale)
+        assert state("no-tcp", reading, tcp="none") is State.PASS, reason("no-tcp", reading, tcp="none")
+        assert plan(reading, tcp="none") == []
+    other = docker(containers=(WEB,), listeners=("10.0.0.1:8081",))
+    assert state("no-tcp", other, tcp="none") is State.PENDING_RESTART, "published on another address"
+
+
+def test_the_api_beside_published_ports() -> None:
+    given = docker({"hosts": ["fd://", "tcp://127.0.0.1:2375"]}, flags={}, unit=BARE, containers=(WEB,),
+                   listeners=("0.0.0.0:8080", "127.0.0.1:2375"))  # fmt: skip
+    assert state("no-tcp", given, tcp="none") is State.FAIL
+    assert "8080" not in reason("no-tcp", given, tcp="none")
+    taken_out = docker({}, flags={}, unit=BARE, stale=True, containers=(WEB,),
+                       listeners=("0.0.0.0:8080", "127.0.0.1:2375"))  # fmt: skip
+    assert state("no-tcp", taken_out, tcp="none") is State.PENDING_RESTART
+    assert "8080" not in reason("no-tcp", taken_out, tcp="none")
+    nothing = Unknown("no sudo")
+    assert state("no-tcp", docker(containers=nothing, listeners=("0.0.0.0:8080",)), tcp="none") is State.UNKNOWN
+
+
+def test_the_ports_of_a_swarms_services() -> None:
+    swarm = {"Swarm": {"LocalNodeState": "active"}}
+    assert state("no-tcp", docker({}, swarm, listeners=("*:8095",)), tcp="none") is State.PASS
+    given = docker({"hosts": ["tcp://10.0.0.1"]}, swarm, flags={}, unit=BARE, listeners=("*:8095", "10.0.0.1:2375"))
+    assert state("no-tcp", given, tcp="none") is State.FAIL
+    for untold in (docker({}, swarm, listeners=("*:8095",), stale=True),
+                   docker({}, swarm, listeners=("*:8095",), stale=Unknown("no systemd")),
+                   docker({}, swarm, listeners=("*:8095",), flags={"config-file": "/srv/daemon.json"})):  # fmt: skip
+        assert state("no-tcp", untold, tcp="none") is State.UNKNOWN, reason("no-tcp", untold, tcp="none")
+        assert plan(untold, tcp="none") == []
+
+
+def test_a_socket_that_systemd_hands_to_dockerd() -> None:
+    unit = dataclasses.replace(BARE, exec_start="/usr/sbin/dockerd -H fd://", socket_listens=("0.0.0.0:2375",))
+    handed = {"listeners": ("0.0.0.0:2375",), "handed": ("0.0.0.0:2375",)}
+    reading = docker({}, unit=unit, **handed)
+    assert state("no-tcp", reading, tcp="none") is State.FAIL
+    assert "docker.socket" in reason("no-tcp", reading, tcp="none")
+    (change,) = plan(reading, tcp="none")
+    assert isinstance(change, Blocked), "no restart of Docker takes it away"
+    assert "ListenStream=" in change.why
 
 
 def test_tcp_in_somebodys_drop_in_and_options() -> None:

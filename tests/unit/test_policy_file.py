@@ -257,7 +257,7 @@ def test_a_name_to_accept_that_no_plan_gives_is_refused(write: Callable[..., Non
     with pytest.raises(PolicyError) as caught:
         load_policy("q.yml", [BOAT], ["zzz"])
     assert str(caught.value) == (
-        '--data accept: nothing to accept is called "zzz"; there are: boat-remap, boat-restart, deck-swap'
+        '--data accept: nothing to accept is called "zzz"; there are: boat-remap, boat-restart, deck-swap, retry'
     )
 
 
