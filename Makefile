@@ -27,7 +27,7 @@ lint:
 	$(BIN)/mypy
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
-PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial entry_points run_ends)
+PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial kernel_words entry_points run_ends)
 # Dozens of processes for each case: too long for the fast one.
 SHELLS = tests/unit/test_kernel_checks.py
 

@@ -35,6 +35,7 @@ from deploys.engine.policy import Policy
 from deploys.isolation import SERVICES
 from facts.bridges import NETWORKD, NETWORKD_FILES, RULES_FILE, UNIT, UNIT_FILE, Bridges, BridgesReading
 from facts.docker import Docker
+from facts.kernel import Kernel
 from facts.networks import Networks
 from facts.reading import known
 from facts.survey import Survey
@@ -177,5 +178,5 @@ CONTROLS = (
 
 
 SUBJECT = Subject(
-    "bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker, System), (ACCEPT, SERVICES, RETRY)
+    "bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker, Kernel, System), (ACCEPT, SERVICES, RETRY)
 )

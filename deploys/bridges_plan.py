@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from deploys import nft
 from deploys.bridges_devices import Move, WantedBridge, moves, wanted
 from deploys.bridges_files import files_for, forget_for, reload_for
 from deploys.bridges_filter import SERVED, filter_text
@@ -154,6 +155,8 @@ def _mended(context: Context, rules: BridgesRules, reading: BridgesReading) -> I
 def _obstacles(context: Context) -> Iterator[str]:
     rules, reading, networks = context.policy[BridgesRules], context.survey[Bridges], context.survey[Networks]
     yield from conflicts(rules, reading, networks, context.survey[Docker])
+    if wants_filter(rules) and (why := nft.lacking(filter_text(rules), context.survey)):
+        yield why
     if wanted(rules) and manager_of(reading, networks) is None:
         found = _list(known(networks.managers)) or "none"
         yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from deploys import kernel_boot, kernel_roll, kernel_sysctls, kernel_update
-from deploys.engine.change import Change, Context, Subject, mending
+from deploys import kernel_boot, kernel_roll, kernel_sysctls, kernel_update, kernel_words
+from deploys.engine.change import Change, Context, Subject, WriteFile, mending
 from deploys.engine.control import (
     Check,
     Control,
@@ -24,7 +24,7 @@ from deploys.engine.policy import Policy
 from deploys.kernel_boot import BootRow, effective
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import SysctlRow
-from deploys.kernel_write import CLONE, FORWARD, NAMESPACES, RP_FILTERS, accepted_filters, plan_sysctls
+from deploys.kernel_write import CLONE, FORWARD, NAMESPACES, ROOTLESS, RP_FILTERS, accepted_filters, plan_sysctls
 from facts.docker import Docker
 from facts.kernel import Kernel
 from facts.reading import UnknownReading, known, whole_number
@@ -72,6 +72,10 @@ def boot_check(row: BootRow) -> Check:
             return not_applicable(f"this kernel was built without CONFIG_{row.needs}")
         live = effective(kernel, row, known(kernel.cmdline))
         disk = effective(kernel, row, known(kernel.boot.configured))
+        if row.risky and not row.holds(disk, declared):
+            verdict = kernel_words.on_trial(kernel, row, declared, live)
+            if verdict:
+                return verdict
         if row.holds(disk, declared) and not row.holds(live, declared):
             reason = f"{declared} is on the next boot's command line, and not on the running kernel's"
             return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
@@ -212,10 +216,22 @@ def plan(context: Context) -> Iterable[Change]:
     wanted = [word for word in words if context.failing(boot_id(kernel_boot.name_of(word)))]
     standing = [word for word in words if _state(context, boot_id(kernel_boot.name_of(word))) is State.PASS]
     if wanted:
-        failing = [id_ for word in wanted if _state(context, id_ := boot_id(kernel_boot.name_of(word))) is State.FAIL]
-        changes = kernel_boot.plan(context, [word for word in words if word in wanted or word in standing])
-        yield from mending(failing, changes)
-    yield from kernel_roll.plan(context)
+        lasting = [word for word in words if word in standing or (word in wanted and not kernel_words.is_risky(word))]
+        failing = [id_ for word in lasting if _state(context, id_ := boot_id(kernel_boot.name_of(word))) is State.FAIL]
+        yield from mending(failing, kernel_boot.plan(context, lasting))
+    risky = [word for word in wanted if kernel_words.is_risky(word)]
+    tried = context.which(*(boot_id(kernel_boot.name_of(word)) for word in risky))
+    once = mending(tried, kernel_words.plan(context, risky)) if risky else ()
+    yield from _each_file_once([*once, *kernel_roll.plan(context)])
+
+
+def _each_file_once(changes: Iterable[Change]) -> Iterable[Change]:
+    """Kernels and boot parameters on trial are checked by the same files."""
+    seen: set[str] = set()
+    for change in changes:
+        if not isinstance(change, WriteFile) or change.path not in seen:
+            seen |= {change.path} if isinstance(change, WriteFile) else set()
+            yield change
 
 
 def _state(context: Context, id_: str) -> State | None:
@@ -228,5 +244,5 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(System, Kernel, Docker),
-    accepts=(kernel_update.RETRY,),
+    accepts=(kernel_update.RETRY, ROOTLESS),
 )

@@ -21,7 +21,9 @@ DROP_IN = f"{DROP_INS}99-hullproof.cfg"
 @dataclass(frozen=True)
 class BootRow:
     """`values`: what a policy may give it, the strictest last; "" for a bare word. `built_in`: the kernel
-    configuration that makes the first value the default. `needs`: the one without which the parameter is ignored."""
+    configuration that makes the first value the default. `needs`: the one without which the parameter is ignored.
+    `risky`: it may keep a kernel from booting, so it lasts only once the host was found well with it. `signed`: with it
+    the kernel refuses modules without a signature that it accepts."""
 
     name: str
     values: tuple[str, ...]
@@ -31,6 +33,8 @@ class BootRow:
     references: tuple[str, ...]
     built_in: tuple[str, str] | None = None
     needs: str = ""
+    risky: bool = False
+    signed: bool = False
 
     def __post_init__(self) -> None:
         if not (self.name and self.values and self.title.strip() and self.why.strip() and self.references):
@@ -67,14 +71,14 @@ ROWS: tuple[BootRow, ...] = (
             "what is used after it was freed must be seen", ("STIG-RHEL9-212040",)),
     BootRow("lockdown", ("integrity", "confidentiality"), "Not even root alters the running kernel", HIGH,
             "root, also one escaped from a container, must not load unsigned code or write kernel memory",
-            ("KSPP",), needs="SECURITY_LOCKDOWN_LSM"),
+            ("KSPP",), needs="SECURITY_LOCKDOWN_LSM", risky=True, signed=True),
     BootRow("module.sig_enforce", ("1",), "Only signed modules are loaded", HIGH,
             "a module is the kernel; modules built on the host need a key of their own", ("KSPP",),
-            ("MODULE_SIG_FORCE", "y"), needs="MODULE_SIG"),
+            ("MODULE_SIG_FORCE", "y"), needs="MODULE_SIG", risky=True, signed=True),
     BootRow("debugfs", ("no-mount", "off"), "The kernel's debugging files are off", LOW,
             "they were never meant to be safe; some tracing tools need them", ("KSPP",)),
     BootRow("iommu", ("force",), "Devices reach only the memory given to them", MEDIUM,
-            "a device must not read or write all of memory; needs hardware for it", ("KSPP",)),
+            "a device must not read or write all of memory; needs hardware for it", ("KSPP",), risky=True),
     BootRow("mitigations", ("auto", "auto,nosmt"), "The processor's known flaws are mitigated", HIGH,
             "containers of different owners share processors", ("KSPP",)),
 )  # fmt: skip
@@ -113,8 +117,8 @@ def plan(context: Context, wanted: Sequence[str]) -> Iterable[Change]:
     kernel = context.survey[Kernel]
     if isinstance(kernel.boot.configured, Unknown):
         return
-    missing = [word for word in wanted if _missing(kernel, kernel.boot.configured, word)]
-    if not missing:
+    missing = [word for word in wanted if is_missing(kernel, word)]
+    if not missing and not [word for word in untried(kernel) if word not in wanted]:
         return
     if kernel.boot.loader == "grub":
         yield from _grub(kernel.boot, wanted, missing)
@@ -122,9 +126,22 @@ def plan(context: Context, wanted: Sequence[str]) -> Iterable[Change]:
         yield _grubby(kernel.boot.configured, missing)
 
 
-def _missing(kernel: KernelReading, configured: Sequence[str], word: str) -> bool:
+def is_missing(kernel: KernelReading, word: str) -> bool:
+    """Whether the configured command line lacks it."""
     row = BY_NAME[name_of(word)]
-    return not row.holds(effective(kernel, row, configured), word)
+    return not row.holds(effective(kernel, row, known(kernel.boot.configured)), word)
+
+
+def runs(kernel: KernelReading, word: str) -> bool:
+    """Whether the running kernel was booted with it."""
+    row = BY_NAME[name_of(word)]
+    return row.holds(effective(kernel, row, known(kernel.cmdline)), word)
+
+
+def untried(kernel: KernelReading) -> list[str]:
+    """What is risky in our own drop-in, which is on every entry, though the host has not booted with it."""
+    ours = [] if isinstance(kernel.cmdline, Unknown) else [w for w in drop_in_words(kernel.boot) if w in WORDS]
+    return [word for word in ours if BY_NAME[name_of(word)].risky and not runs(kernel, word)]
 
 
 def drop_in_words(boot: Boot) -> tuple[str, ...]:
@@ -143,7 +160,10 @@ def _grub(boot: Boot, wanted: Sequence[str], missing: Sequence[str]) -> Iterable
         return
     ours = drop_in_words(boot)
     words = [word for word in wanted if word in ours or word in missing]
+    taken = [word for word in ours if word not in words]
     what = f"add {' '.join(missing)} to the boot parameters (from the next reboot on)"
+    if taken:
+        what = f"take {' '.join(taken)} off the boot parameters of every entry{'; ' + what if missing else ''}"
     if tuple(words) != ours:
         yield WriteFile("kernel", what, path=DROP_IN, text=drop_in(" ".join(words), "GRUB_CMDLINE_LINUX"),
                         before=before, service=MENU)  # fmt: skip

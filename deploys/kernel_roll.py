@@ -36,7 +36,10 @@ if [ -e {GATE_UNIT} ]; then systemctl enable -q {GATE}; else rm -f {GATE_WANTED}
 
 
 def library(*names: str) -> str:
-    return "".join((TEMPLATES / f"{name}.sh").read_text() for name in ("trial", "checks", *names)) + connection.FIND
+    return (
+        "".join((TEMPLATES / f"{name}.sh").read_text() for name in ("trial", "checks", "words", *names))
+        + connection.FIND
+    )
 
 
 def plan(context: Context) -> Iterable[Change]:
@@ -277,15 +280,20 @@ def _keep(kernel: KernelReading) -> Command:
 
 def _way_back(kernel: KernelReading) -> Iterable[Change]:
     yield _keep(kernel)
+    yield from gate_files(kernel)
+    if kernel.boot.loader == "bls":
+        yield from _new_kernels_are_no_default(kernel)
+
+
+def gate_files(kernel: KernelReading) -> Iterable[Change]:
+    """What checks a boot on trial, at that boot, with no controller."""
     files = {GATE_SCRIPT: f"{library()}\ngate\n", GATE_UNIT: (TEMPLATES / GATE).read_text()}
     for path, text in files.items():
         before = known(kernel.updates.gate.get(path))
         enabled = kernel.updates.gate.get(GATE_WANTED) is not None
         if before != text or (path == GATE_UNIT and not enabled):
-            yield WriteFile("kernel", f"have each boot of a new kernel checked by the host itself ({path})", path=path,
+            yield WriteFile("kernel", f"have each boot on trial checked by the host itself ({path})", path=path,
                             text=text, before=before, activate=ENABLE if path == GATE_UNIT else "")  # fmt: skip
-    if kernel.boot.loader == "bls":
-        yield from _new_kernels_are_no_default(kernel)
 
 
 def _new_kernels_are_no_default(kernel: KernelReading) -> Iterable[Change]:

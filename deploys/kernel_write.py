@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from shlex import quote
 
 from deploys.engine.change import Blocked, Change, Command, Context, RemoveFile, WriteFile, mending
-from deploys.engine.control import State
+from deploys.engine.control import State, some
 from deploys.engine.templates import render
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import ROWS
@@ -21,6 +21,9 @@ PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz
 FORWARD = "net.ipv4.ip_forward"
 NAMESPACES = "user.max_user_namespaces"
 CLONE = "kernel.unprivileged_userns_clone"
+ROOTLESS = "rootless-containers"  # accepting it: what users run in user namespaces of their own does not start any more
+# With these, no user makes a user namespace; but for AppArmor's, with a profile that lets it.
+CLOSING = {CLONE: "0", "kernel.apparmor_restrict_unprivileged_userns": "1"}
 RP_FILTERS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
 
 
@@ -50,7 +53,13 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     sysctls = context.survey[Kernel].sysctls
     own = {path: text for path in PATHS if isinstance(text := sysctls.text(path), str)}
     others = sysctls.without(*PATHS)
-    wants = [*_resolved(context, own), *_declared(context, others)]
+    held = {key: why for key in CLOSING if (why := _in_use(context, key))}
+    for key, why in held.items():
+        yield Blocked("kernel", f"set {key}={CLOSING[key]}", why=why, controls=(f"kernel.sysctl.{key}",))
+    declared = (_held(want, own) if want.key in held else want for want in _declared(context, others))
+    wants = [*_resolved(context, own), *filter(None, declared)]
+    if not wants:
+        return
     wants.sort(key=lambda want: want.final)  # one-way settings last; the order is kept otherwise
     settings = {want.key: want.value for want in wants}
     if path := _last_path(others, settings):
@@ -68,6 +77,28 @@ def _failing(context: Context, wants: Iterable[Want]) -> Iterable[str]:
     """What these mend. A setting that has no way back is pending where disk is right: that takes a boot."""
     ids = dict.fromkeys(want.control for want in wants)
     return [id_ for id_ in ids if context.findings[id_].state is State.FAIL]
+
+
+def _in_use(context: Context, key: str) -> str:
+    """Why nobody's user namespaces are closed now; "" where they may be, or are."""
+    finding, rootless = context.findings.get(f"kernel.sysctl.{key}"), context.survey[Kernel].rootless
+    closes = context.policy[KernelRules].value(key) == CLOSING[key]
+    if not closes or finding is None or finding.state is not State.FAIL or context.accepts(ROOTLESS) or not rootless:
+        return ""
+    allow = f"allow it with accept={ROOTLESS}"
+    if isinstance(rootless, Unknown):
+        return f"{rootless.unknown}, and what uses them would not start any more; {allow}"
+    users = some(f"{user} ({some(names)})" for user, names in rootless.items())
+    return (
+        f"these use user namespaces without root, and what they start so would not start any more: {users}. Take {key} "
+        f"out of the policy for this host (and say rootless: true for engines), or {allow}"
+    )
+
+
+def _held(want: Want, own: Mapping[str, str]) -> Want | None:
+    """What is not to be set now stays where it is written already."""
+    written = any(want.key in dict(assignments(text)) for text in own.values())
+    return replace(want, holds=True) if written else None
 
 
 def _declared(context: Context, others: Sysctls) -> Iterable[Want]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from deploys import forwarding, networks_host, networks_ports
+from deploys import forwarding, networks_host, networks_ports, nft
 from deploys.docker_daemon import configured, daemon_json
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, Subject, WriteFile, mending
 from deploys.engine.control import (
@@ -256,6 +256,9 @@ def _guard(context: Context) -> Iterator[Change]:
         {network.bridge: network not in served for network in networks if network.bridge in sound},
         _spared(rules, docker),
     )
+    if why := nft.lacking(text, context.survey):
+        yield Blocked("networks", "; ".join(_said(in_rules(text), chains(text))) or f"write {RULES_FILE}", why=why)
+        return
     awry = any(networks_host.awry(network, rules, reading, served=network in served) for network in networks)
     yield from mending([SPOOF], networks_ports.plan_files(rules, reading))
     yield from _tables(reading, text, rules.cover == "all", awry, "; ".join(filter(None, told)))

@@ -14,6 +14,7 @@ DEFAULTS = "/etc/default/grub"
 DROP_INS = "/etc/default/grub.d/"
 ENTRIES = "/boot/loader/entries/"
 KERNEL_DEFAULTS = "/etc/sysconfig/kernel"
+OWN_ENTRY = "hullproof-words"  # of the Boot Loader: boot parameters on trial
 NOT_ASKED = Unknown("not asked")
 
 SCRIPT = f"""
@@ -44,6 +45,7 @@ class Boot(Jsonable):
     next_entry: str = ""  # what the next boot takes, once
     once: str | Unknown = NOT_ASKED
     kernel_defaults: str | Unknown | None = None  # /etc/sysconfig/kernel
+    once_words: tuple[str, ...] = ()  # what the next boot has besides, once: `hullproof_once` in grubenv
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,15 @@ def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mappin
         next_entry=variables.get("next_entry", ""),
         once=_once(section),
         kernel_defaults=section.file(KERNEL_DEFAULTS) if KERNEL_DEFAULTS in section.blocks else None,
+        once_words=_once_words(variables, bls_entries),
     )
+
+
+def _once_words(variables: Mapping[str, str], entries: list[Entry] | Unknown) -> tuple[str, ...]:
+    """Given by our line in GRUB's menu; or on an entry of their own that GRUB boots once."""
+    own = [] if isinstance(entries, Unknown) or variables.get("next_entry") != OWN_ENTRY else entries
+    return (*variables.get("hullproof_once", "").split(), *(word for entry in own if entry.id == OWN_ENTRY
+                                                            for word in entry.words))  # fmt: skip
 
 
 def _entries(menu: Menu) -> list[Entry]:
@@ -113,8 +123,8 @@ def _variables(grubenv: Block | None) -> dict[str, str]:
 
 
 def _expand(words: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, ...] | Unknown:
-    """`$kernelopts` and the like, whose values stand in grubenv; `$tuned_params` is empty where it is not set."""
-    known_empty = {"tuned_params": "", "early_initrd": "", "kernelopts": None}
+    """`$kernelopts` and the like, whose values stand in grubenv; some are empty where they are not set."""
+    known_empty = {"tuned_params": "", "early_initrd": "", "hullproof": "", "kernelopts": None}
     out: list[str] = []
     for word in words:
         if not (name := re.fullmatch(r"\$\{?(\w+)\}?", word)):

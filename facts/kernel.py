@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from facts import boot, kernel_packages, kernel_updates, sysctls
+from facts import boot, boot_words, kernel_packages, kernel_updates, nftables, rootless, sysctls
+from facts import modules as loaded
 from facts.boot import Boot
+from facts.boot_words import BootWords
 from facts.kernel_packages import Package, Reboot
 from facts.kernel_updates import Updates
+from facts.modules import Modules
+from facts.nftables import Nftables
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 from facts.sysctls import Sysctls
 
 # Modules that containers, bridges and VLANs need; what else is built in is nobody's question.
 ASKED = ("overlay", "br_netfilter", "bridge", "veth", "vxlan", "8021q", "macvlan", "ipvlan", "dummy", "nf_tables",
-         "nf_conntrack", "nf_nat", "ip_tables", "xt_[A-Za-z_]*", "erofs", "fuse")  # fmt: skip
+         "nft_meta_bridge", "nft_ct", "nft_fib_inet", "nft_masq", "nf_conntrack", "nf_nat", "ip_tables",
+         "xt_[A-Za-z_]*", "erofs", "fuse")  # fmt: skip
 
 # What a boot parameter would switch on may be built in already.
 CONFIGS = ("INIT_ON_ALLOC_DEFAULT_ON", "INIT_ON_FREE_DEFAULT_ON", "SHUFFLE_PAGE_ALLOCATOR", "SLAB_MERGE_DEFAULT",
@@ -28,7 +33,6 @@ MODPROBE_DIRECTORIES = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 
 MODULES = f"""
 release=$(uname -r)
-run modules cut -d ' ' -f 1 /proc/modules
 run builtin grep -oE '/({"|".join(ASKED)})\\.ko' /lib/modules/$release/modules.builtin
 run modprobe grep -HE '^[[:space:]]*(blacklist|install)[[:space:]]' \
  {" ".join(f"{folder}/modprobe.d/*.conf" for folder in MODPROBE_DIRECTORIES)}
@@ -59,6 +63,10 @@ class KernelReading(Jsonable):
     livepatch_tools: tuple[str, ...]
     config: Mapping[str, str] | Unknown  # y, m, n or a value, of CONFIGS
     updates: Updates = kernel_updates.NONE
+    found: Modules = loaded.NOT_ASKED  # of the loaded modules, what taints the kernel and what the root needs
+    words: BootWords = boot_words.NONE  # boot parameters on trial
+    rootless: Mapping[str, tuple[str, ...]] | Unknown = field(default_factory=dict)  # user -> what runs in namespaces
+    nft: Nftables = nftables.NOT_ASKED
 
     def has_module(self, name: str) -> bool | Unknown:
         """Whether the module is loaded or built in."""
@@ -74,9 +82,10 @@ class Kernel(SectionFact[KernelReading]):
 
     key: ClassVar[str] = "kernel"
     timeout: ClassVar[int] = 30  # a cold package index takes seconds to read
-    script: ClassVar[str] = (
-        sysctls.SCRIPT + boot.SCRIPT + MODULES + kernel_packages.SCRIPT + kernel_updates.SCRIPT + ":"
-    )
+    script: ClassVar[str] = "".join(
+        [sysctls.SCRIPT, boot.SCRIPT, boot_words.SCRIPT, loaded.SCRIPT, rootless.SCRIPT, nftables.SCRIPT, MODULES,
+         kernel_packages.SCRIPT, kernel_updates.SCRIPT, ":"]
+    )  # fmt: skip
 
     @staticmethod
     def parse(section: Section) -> KernelReading:
@@ -97,7 +106,7 @@ class Kernel(SectionFact[KernelReading]):
             reboot=kernel_packages.reboot(section, now, packages),
             cmdline=cmdline if isinstance(cmdline, Unknown) else tuple(cmdline.split()),
             boot=boot.parse(section),
-            modules=_words(section.text("modules")),
+            modules=_names(section.text("modules")),
             builtin=_builtin(section),
             blocked=_blocked(section, cmdline if isinstance(cmdline, str) else ""),
             sysctls=values,
@@ -105,11 +114,17 @@ class Kernel(SectionFact[KernelReading]):
             livepatch_tools=_tools(section.blocks.get("livepatch-tools")),
             config=_config(section),
             updates=kernel_updates.parse(section, now.release),
+            found=loaded.parse(section),
+            words=boot_words.parse(section),
+            rootless=rootless.parse(section),
+            nft=nftables.parse(section),
         )
 
 
-def _words(text: str | Unknown) -> tuple[str, ...] | Unknown:
-    return text if isinstance(text, Unknown) else tuple(sorted(text.split()))
+def _names(text: str | Unknown) -> tuple[str, ...] | Unknown:
+    if isinstance(text, Unknown):
+        return text
+    return tuple(sorted(line.split()[0] for line in text.splitlines() if line.split()))
 
 
 def _images(section: Section) -> tuple[str, ...] | Unknown:
@@ -170,7 +185,7 @@ def _loads_nothing(command: list[str]) -> bool:
 
 def _livepatches(section: Section) -> dict[str, bool] | Unknown:
     """The kernel's own, which kpatch and Canonical's service load; Ksplice's are modules, and on while loaded."""
-    lines, modules = _lines(section, "livepatch"), _words(section.text("modules"))
+    lines, modules = _lines(section, "livepatch"), _names(section.text("modules"))
     if isinstance(lines, Unknown):
         return lines
     if isinstance(modules, Unknown):

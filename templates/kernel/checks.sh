@@ -1,6 +1,7 @@
 # What has to be under a new kernel as it was under the old one (hullproof): noted before the reboot, checked after it.
 # Stands after trial.sh in one script.
 
+CHECKS="disk engine containers lsm network ssh"
 SETTLE=30 # seconds for which all has to be well. What was not so under the old kernel tells nothing of the new one.
 
 # One start of a container, which each further start differs from
@@ -158,7 +159,7 @@ check_ssh() {
 }
 
 unwell() { # the first check that does not pass, and what it says, in $failing and $why; false where all pass
-  for check in disk engine containers lsm network ssh; do
+  for check in $CHECKS; do
     said=$("check_$check" 2>&1) || { failing=$check why=$said; return 0; }
   done
   return 1

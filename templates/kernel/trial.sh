@@ -2,7 +2,7 @@
 #
 #   keep               the kernel that runs is GRUB's default; any other is booted once only
 #   arm                notes what runs here, has GRUB boot the newest installed kernel once, and reboots
-#   gate               at boot: confirms the kernel on trial, or goes back to the one before
+#   gate               at boot: confirms the kernel on trial, or goes back to the one before; then words.sh's part
 #   settled BOOT_ID    how the trial that was armed in that boot has ended
 #   restore RELEASE    that kernel is the default again, and none is on trial; `prefer`: even where newer ones are
 #
@@ -69,7 +69,7 @@ check_image() { # RELEASE: whether what it boots from is there and can be read
 
 entry_of() { # RELEASE: its entry's id, SUBMENU>ENTRY; never an entry that boots whatever is newest
   if bls; then
-    file=$(grep -lE "^linux[[:space:]]+.*vmlinuz-$1\$" "$R"/boot/loader/entries/*.conf | head -n 1)
+    file=$(grep -lE "^linux[[:space:]]+.*vmlinuz-$1\$" "$R"/boot/loader/entries/*.conf | grep -v "/$OWN.conf\$" | head -n 1)
     [ -z "$file" ] || basename "$file" .conf
     return 0
   fi
@@ -205,8 +205,12 @@ uptime() { cut -d. -f1 "$R/proc/uptime"; }
 mounted() { [ -d "$S" ] && [ -e "$G/grubenv" ]; }
 
 gate() {
-  [ -d "$T" ] || exit 0
-  [ "$(cat "$T/boot_id")" != "$(cat "$R/proc/sys/kernel/random/boot_id")" ] || exit 0 # not rebooted yet
+  [ ! -d "$T" ] || kernel_gate
+  [ -d "$T" ] || [ ! -d "$W" ] || words_gate # a kernel that is not settled is left by a reboot
+}
+
+kernel_gate() {
+  [ "$(cat "$T/boot_id")" != "$(cat "$R/proc/sys/kernel/random/boot_id")" ] || return 0 # not rebooted yet
   if [ "$(uname -r)" != "$(cat "$T/release")" ]; then
     returned
   elif [ -e "$T/failed" ]; then
@@ -230,7 +234,8 @@ go_back() { # CHECK WHY. A host that reboots for ever would be worse than one th
   [ -d "$T" ] || return 0 # an undo has ended the trial
   set_default "$old"; environment unset next_entry
   if booted_again; then remain "$1" "$2; GRUB would boot it again"; return; fi
-  put "$T/failed" "$1 $(printf '%s' "$2" | tr '\n\t' '; ' | cut -c 1-500)"
+  put "$T/failed" "$1 $(one_line "$2")"
+  [ ! -d "$W" ] || put "$W/failed" "kernel the kernel on trial at the same boot did not pass ($1)"
   sync
   systemctl reboot || systemctl reboot --force
 }

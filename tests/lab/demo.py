@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lab import LabError, Vm, up
-from tests.lab.drive import ROOT, prove, tool
+from tests.lab.drive import ROOT, prove, settle_boot, tool
 from tests.lab.vm import names
 
 NAME = "hullproof-demo"
@@ -93,6 +93,7 @@ def reboot_and_attack(vm: Vm, before: Rows, report: Path) -> int:
     say("the same attempts after hardening")
     after = prove(vm, *POLICY)
     print(count(after))
+    settle_boot(vm)
     say("what does not hold now")
     code = pyinfra(vm, "drift.py", report, *ACCEPT)
     say("attempted escapes, before and after")

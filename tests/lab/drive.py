@@ -107,6 +107,11 @@ def executions(vm: Vm) -> int:
     return int(vm.ssh("journalctl -q -u ssh -o cat | grep -c 'Starting session: command' || :").stdout) - 1
 
 
+def settle_boot(vm: Vm) -> None:
+    """Wait until the host itself has found well, or not, what it has booted on trial."""
+    vm.ssh("timeout 700 sh -c 'while [ -e /etc/hullproof/words ]; do sleep 1; done'", timeout=720)
+
+
 def fingerprint(vm: Vm) -> list[str]:
     """What a run that changes nothing must leave as it is: configuration, record, Docker, live settings. Not what ss(8)
     has the kernel load to answer it (inet_diag, tcp_diag)."""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.lab import Vm
 from tests.lab.drive import Result, executions, fingerprint, finish, start
-from tests.lab.kernels import THERE, offer
+from tests.lab.kernels import THERE, early, offer
 
 VARIANT = "stock"
 STATE = "/var/lib/hullproof/boot"
@@ -193,16 +193,6 @@ def assert_went_back(vm: Vm, path: Path, old: str, gate: str) -> None:
     assert_on(vm, old)
     assert done.states()["kernel.reboot-needed"] == "fail"
     assert f"did not pass ({gate}" in done.reason("kernel.reboot-needed")
-
-
-def early(vm: Vm, release: str, script: str) -> None:
-    """Have the initial RAM disk of a kernel run this before it looks for drivers: a second archive before its own, as
-    microcode comes in. To make it anew takes minutes on an emulated processor."""
-    vm.ssh(
-        "cd $(mktemp -d) && mkdir -p conf/conf.d && cat >conf/conf.d/drill && find conf | cpio -o -H newc >early"
-        f" && cat early /boot/initrd.img-{release} >both && cp both /boot/initrd.img-{release} && sync",
-        input=script,
-    )
 
 
 def test_a_kernel_whose_initial_ram_disk_lacks_a_driver_comes_back(installed: Vm, new: str, tmp_path: Path) -> None:

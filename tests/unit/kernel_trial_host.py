@@ -17,7 +17,7 @@ OLD_ENTRY, NEW_ENTRY = (f"{ADVANCED}>gnulinux-{release}-advanced-{DISK}" for rel
 
 # Of this machine's own tools only these: the host that is made up here has no others.
 TOOLS = ("sh", "cat", "sed", "awk", "grep", "sort", "head", "tail", "tr", "cut", "mkdir", "rm", "mv", "ls", "sync",
-         "date", "timeout", "basename", "dirname", "touch", "df", "du")  # fmt: skip
+         "date", "timeout", "basename", "dirname", "touch", "df", "du", "chmod")  # fmt: skip
 
 STUBS = {
     "uname": 'cat "$ROOT/uname"',
@@ -32,9 +32,12 @@ unset) grep -v "^$3=" "$f" >"$f.n"; cat "$f.n" >"$f"; rm "$f.n" ;;
 esac; :""",
     "grub-probe": 'case $1 in *abstraction) cat "$ROOT/abstraction" ;; *) echo ext2 ;; esac',
     "update-grub": """\
-d=0 words=
+d=0 words= menu=$ROOT/boot/grub/grub.cfg
 if [ -e "$ROOT/etc/default/grub.d/98-hullproof-boot.cfg" ]; then d='${saved_entry}' words=' panic=30'; fi
-sed -i "s/set default=.*/set default=\\"$d\\"/; s/ panic=30$//; /linux/s/$/$words/" "$ROOT/boot/grub/grub.cfg\"""",
+sed -i "s/set default=.*/set default=\\"$d\\"/; s/ [$]hullproof$//; s/ panic=30$//; /linux/s/$/$words/" "$menu"
+[ ! -e "$ROOT/etc/default/grub.d/97-hullproof-words.cfg" ] || [ -e "$ROOT/theirs" ] ||
+  sed -i '/linux.* single/!{/linux/s/$/ $hullproof/}' "$menu\"""",
+    "dmesg": 'cat "$ROOT/dmesg"',
     "lsinitramfs": 'cat "$1"',
     "systemctl": 'echo "$*" >>"$ROOT/systemctl"; case $* in *docker*) cat "$ROOT/active" ;; *MainPID*) echo 1 ;; esac',
     "systemd-run": 'echo "run $*" >>"$ROOT/systemctl"',
@@ -114,7 +117,7 @@ class Host:
             (bin_ / name).write_text(f"#!/bin/sh\n{body}\n")
             (bin_ / name).chmod(0o755)
         files = {
-            "uname": OLD, "abstraction": "", "active": "active", "docker-up": "",
+            "uname": OLD, "abstraction": "", "active": "active", "docker-up": "", "dmesg": "",
             "listens": "LISTEN", "route": "default via 10.0.2.2 dev ens3 proto static", "systemctl": "", "started": "",
             "packages": f"installed linux-image-{OLD} {OLD_VERSION}\ninstalled linux-image-{NEW} {NEW_VERSION}\n"
             f"installed linux-image-cloud-amd64 {NEW_VERSION}\ninstalled linux-image-7.0.0-1-amd64 7.0.1-1\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploys.kernel_roll import GATE, TEMPLATES
+from facts.boot_words import WORDS
 from facts.kernel_updates import TRIAL
 from tests.unit.kernel_trial_host import NEW, NEW_ENTRY, NEW_VERSION, OLD, OLD_ENTRY, OLD_VERSION, Host, menu
 
@@ -249,7 +250,9 @@ def reboots(host: Host) -> int:
 
 def test_the_gate_needs_nothing_but_the_root() -> None:
     unit = (TEMPLATES / GATE).read_text().splitlines()
-    assert f"ConditionPathExists={TRIAL}" in unit
+    assert [f"ConditionPathExists=|{path}" for path in (TRIAL, WORDS)] == [
+        line for line in unit if line.startswith("Condition")
+    ], "either of them"
     assert not [line for line in unit if line.startswith(("Requires", "BindsTo", "Requisite"))]
 
 
