@@ -66,7 +66,7 @@ def _cause(moved: list[str], kept: dict[str, Any], record: RecordReading) -> str
     since = str(kept.get("time", "")).replace("T", " ").rstrip("Z")
     packages = [line for line in record.packages if line[: len(since)] > since]
     causes = [_say(file) for file in record.watched if file.digest != file.written]
-    causes += [f"package {line.split(' ', 2)[2]} at {line[:19]}" for line in packages[-2:]]
+    causes += [f"package {' '.join(line.split(' ')[2:])} at {line[:19]}" for line in packages[-2:]]
     return "; ".join(causes) or "by nothing that the host keeps a record of"
 
 
