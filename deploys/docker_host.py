@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from shlex import quote
 from typing import Any
 
-from deploys.docker_daemon import configured, daemon_json, docker_service, restart_obstacle
+from deploys.docker_daemon import configured, daemon_json, docker_service, in_daemon_json, restart_obstacle
 from deploys.docker_rules import DockerRules
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
 from deploys.engine.control import Impact, Verdict, agree, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from deploys.engine.templates import render
 from facts.docker import DAEMON_JSON, OVERRIDE, SOCKET_OVERRIDE, Docker, DockerReading, FileMode, read_flags
-from facts.reading import known
+from facts.reading import UnknownReading, known
 from facts.survey import Survey
 
 SOCKET = "/run/docker.sock"
@@ -46,7 +46,7 @@ def _tcp_on_disk(docker: DockerReading) -> dict[str, list[str]]:
     """tcp:// addresses by the file that gives them."""
     unit = docker.unit
     return {
-        DAEMON_JSON: _tcp(known(docker.daemon_json.keys).get("hosts") or ()),
+        DAEMON_JSON: _tcp(in_daemon_json(docker, "hosts") or ()),
         unit.exec_source or "docker.service": _tcp(read_flags(unit.exec_start.split()[1:]).get("host", "").split()),
         unit.options_source: _tcp(_options(docker).get("host", "").split()),
     }
@@ -63,7 +63,7 @@ def _tcp(hosts: Any) -> list[str]:
 
 def _api_listeners(docker: DockerReading) -> list[str]:
     """Where dockerd listens by TCP, but for its metrics and a swarm's own ports."""
-    swarm = (known(docker.info).get("Swarm") or {}).get("LocalNodeState") == "active"
+    swarm = docker.in_swarm
     metrics = str(configured(docker, "metrics-addr") or "").rpartition(":")[2]
     not_api = {metrics, *(SWARM_PORTS if swarm else ())}
     return [address for address in known(docker.listeners) if address.rpartition(":")[2] not in not_api]
@@ -78,7 +78,7 @@ def plan_no_tcp(context: Context) -> Iterable[Change]:
         return
     docker = context.survey[Docker]
     what = "stop listening on TCP"
-    hosts = known(docker.daemon_json.keys).get("hosts") or []
+    hosts = in_daemon_json(docker, "hosts") or []
     kept = [host for host in hosts if host not in _tcp(hosts)]
     in_unit = _tcp([host for place, found in _tcp_on_disk(docker).items() if place != DAEMON_JSON for host in found])
     if in_unit:
@@ -186,7 +186,10 @@ def loose_files(docker: DockerReading) -> list[Loose]:
 
 def _loose_socket_unit(docker: DockerReading) -> bool:
     """Whether docker.socket would make the socket too open again at the next boot."""
-    return bool(docker.unit.socket_mode) and bool(int(docker.unit.socket_mode, 8) & ~0o660)
+    mode = docker.unit.socket_mode
+    if not re.fullmatch(r"[0-7]{0,4}", mode):
+        raise UnknownReading(f"docker.socket has SocketMode={mode[:40]}, which is no mode")
+    return bool(int(mode or "0", 8) & ~0o660)
 
 
 def file_modes(survey: Survey, policy: Policy) -> Verdict:

@@ -13,7 +13,7 @@ from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import ROWS
 from facts.kernel import Kernel, KernelReading
 from facts.reading import Unknown, known
-from facts.sysctls import Setting, Sysctls, assignments
+from facts.sysctls import Setting, Sysctls, as_number, assignments
 
 # Where somebody's file sorts after the first and sets one of our keys otherwise, the next is taken.
 PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz", "zzzzzz"))
@@ -95,7 +95,8 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
         ours = written.get(key)
         holds = context.findings.get(control)
         if context.failing(control) and (ours is None or ours in wrong):
-            if live in wrong or (stored and stored.value in wrong) or control == "kernel.rp-filter":
+            refused = stored and as_number(stored.value) is None
+            if live in wrong or refused or (stored and stored.value in wrong) or control == "kernel.rp-filter":
                 yield Want(key, value, live not in wrong)
         elif ours is not None and holds and holds.state in (State.PASS, State.FAIL):
             yield Want(key, ours, live not in wrong)
