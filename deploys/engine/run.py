@@ -17,7 +17,7 @@ from typing import Any
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
-from deploys.engine import plan_view, report, terminal
+from deploys.engine import incoming, plan_view, report, terminal
 from deploys.engine.change import Blocked
 from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
@@ -158,6 +158,7 @@ def begin(kind: report.Kind) -> Run:
     """The run of this process; it ends when the process does."""
     global _run
     if _run is None:
+        incoming.install()
         _run = Run(kind)
         atexit.register(_end)
     return _run
@@ -184,7 +185,7 @@ def _end() -> None:
     try:
         code = _run.finish()
     except Exception as error:
-        print(f"hullproof: the report could not be written: {error}", file=sys.stderr)
+        print(f"hullproof: the report could not be written: {clean(str(error))}", file=sys.stderr)
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
@@ -202,7 +203,7 @@ def show_plan(session: Session) -> None:
 def show_undo(session: Session) -> None:
     """What a rollback will take back on the host."""
     if session.undoing is None:
-        show(f"{session.host.name}: there is no run to undo")
+        show(clean(f"{session.host.name}: there is no run to undo"))
         return
     lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
     left = [entry for entry in reversed(session.undoing.entries) if not entry.undone]

@@ -57,7 +57,7 @@ class Session:
         try:
             lines = transport.execute(self.host, survey_script(self.facts), SURVEY_SECONDS)
         except transport.Unreachable as error:
-            self.lost = True
+            self.lost = not isinstance(error, transport.Overflow)
             self.errors.append(str(error))
             return
         self.lost = False
@@ -101,7 +101,7 @@ class Session:
         if all(finding.state is State.UNKNOWN for finding in wrong):
             return []
         try:
-            return list(subject.plan(context))
+            return context.survey.budget.spend(lambda: list(subject.plan(context)))
         except UnknownReading as error:
             self.errors.append(f"{subject.name}: cannot be planned, {error}")
             return []
