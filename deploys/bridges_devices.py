@@ -134,8 +134,8 @@ def _port(port: WantedPort, device: Device) -> Iterator[Move]:
 def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksReading, bridge: Device | None,
           here: bool) -> Iterator[Move]:  # fmt: skip
     """VLAN memberships; a device that is not on the bridge yet has none."""
-    found = {vlan: row for row in known(networks.memberships) if row.device == device and here
-             for vlan in range(row.id, row.last + 1)}  # fmt: skip
+    rows = networks.member_of(device)
+    found = {vlan: row for row in rows if here for vlan in range(row.id, row.last + 1)}
     for tag in want:
         row = found.pop(tag.id, None)
         if row is None or (row.pvid, row.untagged) != (tag.untagged, tag.untagged):

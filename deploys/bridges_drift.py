@@ -82,11 +82,10 @@ def check_hand_made(survey: Survey, policy: Policy) -> Verdict:
     if rules.undeclared is None:
         return not_applicable("the policy does not ask for it")
     reading, docker = survey[Bridges], survey[Docker]
-    declared = {net.bridge for net in rules.networks.values()}
-    engines = {network.bridge for network in docker.networks} if isinstance(docker.networks, tuple) else set()
+    told = {*(net.bridge for net in rules.networks.values()), *reading.interfaces}
+    told |= {network.bridge for network in docker.networks} if isinstance(docker.networks, tuple) else set()
     strange = [device for device in known(reading.devices) if device.kind == "bridge" and not device.managed
-               and device.name not in declared | engines | set(reading.interfaces)
-               and not ENGINES.fullmatch(device.name)]  # fmt: skip
+               and device.name not in told and not ENGINES.fullmatch(device.name)]  # fmt: skip
     if not strange:
         return passed("every bridge is declared, made by a file, or an engine's", [], None, [])
     says = [f"{device.name} was made by hand ({_with(device, reading)})" for device in strange]

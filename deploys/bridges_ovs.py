@@ -105,8 +105,9 @@ def moved_flows(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
         if loaded is None or flows is None:
             yield f"the flows of {net.bridge} were not loaded by {SWITCH_UNIT}"
             continue
-        yield from (f"somebody put a flow into {net.bridge}: {flow}" for flow in flows if flow not in loaded)
-        gone = [flow for flow in loaded if flow not in flows]
+        ours, now = set(loaded), set(flows)
+        yield from (f"somebody put a flow into {net.bridge}: {flow}" for flow in flows if flow not in ours)
+        gone = [flow for flow in loaded if flow not in now]
         if len(gone) > 3:
             yield f"{len(gone)} of our {len(loaded)} flows are gone from {net.bridge}"
         else:

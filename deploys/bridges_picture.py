@@ -79,9 +79,9 @@ def _others(rules: BridgesRules, survey: Survey) -> dict[str, str]:
 
 
 def _apart_there(port: Device, bridge: str, reading: BridgesReading, networks: NetworksReading) -> bool:
-    guards = re.findall(r'ibrname "([^"]+)\*" drop', "\n".join(known(reading.listed)))
+    guards = re.findall(r'ibrname "([^"\n]+)\*" drop', "\n".join(known(reading.listed)))
     guarded = bridge.startswith(tuple(guards)) and not _joining(bridge, reading)
-    return guarded or bridge in known(networks.dropped) or bool(port.port and port.port.isolated)
+    return guarded or networks.drops(bridge) or bool(port.port and port.port.isolated)
 
 
 def _apart(ports: list[Device], segment: Segment, rules: BridgesRules, reading: BridgesReading) -> bool:
@@ -209,14 +209,15 @@ def _label(text: str) -> str:
 
 def show_picture(session: Session, folder: Path) -> None:
     """On the terminal, and as a file beside the report."""
-    if session.survey is None:
+    survey, rules = session.survey, session.policy[BridgesRules]
+    if survey is None:
         return
     try:
-        seen = picture(session.policy[BridgesRules], session.survey)
+        seen = survey.budget.spend(lambda: picture(rules, survey))
     except UnknownReading as error:
-        show(f"{session.host.name}: its networks cannot be drawn: {clean_text(str(error))}")
+        show(clean_text(f"{session.host.name}: its networks cannot be drawn: {error}"))
         return
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{re.sub(r'[^A-Za-z0-9.-]', '_', session.host.name)}.mmd"
     path.write_text(render_mermaid(seen), encoding="utf-8")
-    show(f"{session.host.name}: its networks ({path})\n{render_text(seen) or '  the policy declares none'}")
+    show(f"{clean_text(session.host.name)}: its networks ({path})\n{render_text(seen) or '  the policy declares none'}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,15 +93,29 @@ def moved_rules(reading: BridgesReading) -> Iterator[str]:
 
 
 def _moved(loaded: tuple[str, ...], listed: tuple[str, ...]) -> Iterator[str]:
-    chain = ""
-    for line in difflib.ndiff(loaded, listed):
-        mark, text = line[:1], line[2:].strip()
-        if mark == " " and text.startswith(("chain ", "table ")):
-            chain = text.rstrip(" {")
-        elif mark == "+":
-            yield f"somebody put a rule into our {chain or 'tables'}: {text}"
-        elif mark == "-":
-            yield f"a rule is gone from our {chain or 'tables'}: {text}"
+    was, now = _by_chain(loaded), _by_chain(listed)
+    for place in dict.fromkeys([*was, *now]):
+        before, after = was.get(place, []), now.get(place, [])
+        put, gone = Counter(after) - Counter(before), Counter(before) - Counter(after)
+        yield from (f"somebody put a rule into our {place[1]}: {text}" for text in put.elements())
+        yield from (f"a rule is gone from our {place[1]}: {text}" for text in gone.elements())
+        if not put and not gone and before != after:
+            yield f"the rules of our {place[1]} are in another order"
+
+
+def _by_chain(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """The lines within each chain (or set) of each table; a chain's own head is within its table."""
+    found: dict[tuple[str, str], list[str]] = {}
+    table, place = "", "tables"
+    for text in map(str.strip, lines):
+        found.setdefault((table, place), []).append(text)
+        if text.startswith("table "):
+            table = place = text.rstrip(" {")
+        elif text.startswith(("chain ", "set ", "map ")):
+            place = text.rstrip(" {")
+        elif text == "}":
+            table, place = ("", "tables") if place == table else (table, table)
+    return found
 
 
 # ------------------------------------------------------------------------------------------------ remediation

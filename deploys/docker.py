@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploys.docker_containers import FINDERS
-from deploys.docker_daemon import RESTART
+from deploys.docker_daemon import RESTART, misfits
 from deploys.docker_host import (
     file_modes,
     group_members,
@@ -23,7 +23,7 @@ from deploys.docker_keys import (
 )
 from deploys.docker_rules import DockerRules
 from deploys.engine.change import Blocked, Change, Command, Context, Subject, mending
-from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
+from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy
 from facts.docker import Docker, DockerReading
 from facts.reading import Unknown, known
@@ -58,6 +58,8 @@ def daemon_file(survey: Survey, policy: Policy) -> Verdict:
         if "is not JSON" in file.keys.unknown or "is JSON but" in file.keys.unknown or "directory" in file.keys.unknown:
             return failed(f"{file.keys.unknown}: dockerd will not start with it", "a JSON object", file.keys.unknown)
         known(file.keys)
+    if wrong := misfits(docker):
+        return failed(f"{file.path}: {some(wrong)}: dockerd will not start with it", "values that dockerd takes", wrong)
     if file.duplicates:
         return failed(f"{file.path} gives {', '.join(file.duplicates)} more than once", "a JSON object", file.keys)
     return passed(f"{file.path} can be read" if file.text else f"there is no {file.path}", "a JSON object")
@@ -69,7 +71,7 @@ def storage_driver(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("Docker is not installed")
     if refused is None:
         return not_applicable("the policy refuses no storage driver")
-    live = known(docker.info).get("Driver")
+    live = docker.told("Driver", str)
     if live in refused:
         return failed(f"the storage driver is {live}; images must be moved to another one by hand", refused, None, live)
     return passed(f"the storage driver is {live}", refused, None, live)

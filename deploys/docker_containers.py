@@ -65,7 +65,7 @@ def _host_namespaces(container: Container, docker: DockerReading, allowed: list[
     """Of the kernel's own namespaces; the user namespace counts only where the daemon would give another."""
     if container.name in allowed:
         return ""
-    remapped = "name=userns" in (known(docker.info).get("SecurityOptions") or ())
+    remapped = "name=userns" in docker.security
     counted = {"mnt", "pid", "net", "ipc", "uts"} | ({"user"} if remapped else set())
     shared = [name for name in known(container.process).host_namespaces if name in counted]
     return f"shares the host's {', '.join(shared)} namespace{'s' * (len(shared) > 1)}" if shared else ""
@@ -75,7 +75,7 @@ def _sensitive_mounts(container: Container, docker: DockerReading, allowed: list
     """An engine's socket, even read-only, is root on the host; a host folder is when it can be written."""
     if container.name in allowed:
         return ""
-    root = str(known(docker.info).get("DockerRootDir", "/var/lib/docker"))
+    root = docker.told("DockerRootDir", str) or "/var/lib/docker"
     found = []
     for mount in container.mounts:
         source = _normal(mount.source)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from deploys.engine.change import Activate, Blocked, Change, Context, MergeJson, Service
-from facts.docker import DAEMON_JSON, Docker, DockerReading, config_key, read_flags
-from facts.reading import Unknown, known
+from deploys.engine.control import some
+from facts.docker import DAEMON_JSON, Docker, DockerReading, config_key, misfit, read_flags
+from facts.reading import Unknown, UnknownReading, known
 
 RESTART = "container-restart"  # accepting it: running containers may be stopped and started again
 # While a container runs, dockerd keeps its default bridge as it is, whatever daemon.json says (moby:
@@ -22,17 +23,34 @@ TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "docker"
 
 def given_flags(docker: DockerReading) -> dict[str, str]:
     """Options on the daemon's command line, as it runs and as its unit would start it, by their daemon.json keys."""
+    return docker.remember("flags", lambda: _given_flags(docker))
+
+
+def _given_flags(docker: DockerReading) -> dict[str, str]:
     unit = read_flags(docker.unit.exec_start.split()[1:] + docker.unit.options.split())
     return {config_key(option): value for option, value in {**unit, **docker.flags}.items()}
 
 
 def configured(docker: DockerReading, key: str) -> Any:
     """What the command line or daemon.json gives for a key (JSON value); None where neither does. UnknownReading
-    where daemon.json cannot be read."""
+    where daemon.json cannot be read, or dockerd would not start with the value."""
     flags = given_flags(docker)
     if key not in flags:
-        return known(docker.daemon_json.keys).get(key)
+        return in_daemon_json(docker, key)
     return {"true": True, "false": False}.get(flags[key], flags[key])
+
+
+def in_daemon_json(docker: DockerReading, key: str) -> Any:
+    """The same of the file alone."""
+    value = known(docker.daemon_json.keys).get(key)
+    if why := misfit(key, value):
+        raise UnknownReading(f"{docker.daemon_json.path}: {why}, and dockerd does not start with it")
+    return value
+
+
+def misfits(docker: DockerReading) -> list[str]:
+    """What in daemon.json keeps dockerd from starting."""
+    return [why for key, value in known(docker.daemon_json.keys).items() if (why := misfit(key, value))]
 
 
 def daemon_json(
@@ -67,6 +85,8 @@ def _obstacle(docker: DockerReading, put: Mapping[str, Any]) -> str:
     file = docker.daemon_json
     if isinstance(file.keys, Unknown):
         return f"{file.keys.unknown}: put it right or move it away, then run again"
+    if wrong := misfits(docker):
+        return f"{file.path}: {some(wrong)}, and dockerd does not start with it: put it right, then run again"
     if file.duplicates:
         return f"{file.path} gives {', '.join(file.duplicates)} more than once: leave one of each, then run again"
     if clash := sorted(set(put) & set(given_flags(docker))):
@@ -95,8 +115,7 @@ def _remaps(context: Context) -> bool:
 def _switches_mapping(docker: DockerReading, put: Mapping[str, Any]) -> bool:
     """Whether the daemon comes back with other ids for its containers: with `put`, or with what is on disk already."""
     wanted = put.get(REMAP, configured(docker, REMAP)) not in (None, "", "root")
-    options = known(docker.info).get("SecurityOptions") or []
-    return wanted != ("name=userns" in options)
+    return wanted != ("name=userns" in docker.security)
 
 
 def _survives(context: Context) -> bool:

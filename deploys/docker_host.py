@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from shlex import quote
 
-from deploys.docker_daemon import configured, daemon_json, docker_service, restart_obstacle
+from deploys.docker_daemon import configured, daemon_json, docker_service, in_daemon_json, restart_obstacle
 from deploys.docker_listeners import api_listeners, tcp
 from deploys.docker_rules import DockerRules
 from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
@@ -15,7 +15,7 @@ from deploys.engine.control import Impact, Verdict, agree, failed, not_applicabl
 from deploys.engine.policy import Policy
 from deploys.engine.templates import render
 from facts.docker import DAEMON_JSON, OVERRIDE, SOCKET_OVERRIDE, Docker, DockerReading, FileMode, read_flags
-from facts.reading import known
+from facts.reading import UnknownReading
 from facts.survey import Survey
 
 SOCKET = "/run/docker.sock"
@@ -47,7 +47,7 @@ def _tcp_on_disk(docker: DockerReading) -> dict[str, list[str]]:
     unit = docker.unit
     return {
         DOCKER_SOCKET: list(unit.socket_listens),
-        DAEMON_JSON: tcp(known(docker.daemon_json.keys).get("hosts") or ()),
+        DAEMON_JSON: tcp(in_daemon_json(docker, "hosts") or ()),
         unit.exec_source or "docker.service": tcp(read_flags(unit.exec_start.split()[1:]).get("host", "").split()),
         unit.options_source: tcp(_options(docker).get("host", "").split()),
     }
@@ -69,7 +69,7 @@ def plan_no_tcp(context: Context) -> Iterable[Change]:
     what = "stop listening on TCP"
     if docker.unit.socket_listens:
         yield _socket_unit(docker, what)
-    hosts = known(docker.daemon_json.keys).get("hosts") or []
+    hosts = in_daemon_json(docker, "hosts") or []
     kept = [host for host in hosts if host not in tcp(hosts)]
     elsewhere = [found for place, found in _tcp_on_disk(docker).items() if place not in (DAEMON_JSON, DOCKER_SOCKET)]
     in_unit = [host for found in elsewhere for host in found]
@@ -188,7 +188,10 @@ def loose_files(docker: DockerReading) -> list[Loose]:
 
 def _loose_socket_unit(docker: DockerReading) -> bool:
     """Whether docker.socket would make the socket too open again at the next boot."""
-    return bool(docker.unit.socket_mode) and bool(int(docker.unit.socket_mode, 8) & ~0o660)
+    mode = docker.unit.socket_mode
+    if not re.fullmatch(r"[0-7]{0,4}", mode):
+        raise UnknownReading(f"docker.socket has SocketMode={mode[:40]}, which is no mode")
+    return bool(int(mode or "0", 8) & ~0o660)
 
 
 def file_modes(survey: Survey, policy: Policy) -> Verdict:

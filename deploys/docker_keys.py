@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from deploys.engine.change import Blocked, Change, Context
 from deploys.engine.control import Control, Impact, Severity, State, Verdict, agree, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from facts.docker import DAEMON_JSON, Docker, DockerReading
-from facts.reading import Unknown, known
+from facts.reading import Unknown, UnknownReading, known
 from facts.survey import Survey
 
 NOT_TAKEN_UP = "daemon.json was written after the daemon started"
@@ -82,9 +82,9 @@ def _say(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def told(name: str) -> Callable[[DockerReading], Any]:
+def told(name: str, kind: type[Any]) -> Callable[[DockerReading], Any]:
     """What `docker info` tells."""
-    return lambda docker: known(docker.info).get(name)
+    return lambda docker: docker.told(name, kind)
 
 
 def untold(name: str, default: Any) -> Callable[[DockerReading], Any]:
@@ -101,13 +101,12 @@ def untold(name: str, default: Any) -> Callable[[DockerReading], Any]:
 
 
 def _swarm(docker: DockerReading) -> str:
-    active = (known(docker.info).get("Swarm") or {}).get("LocalNodeState") == "active"
-    return "this host is in a swarm, with which dockerd refuses live-restore" if active else ""
+    return "this host is in a swarm, with which dockerd refuses live-restore" if docker.in_swarm else ""
 
 
 def _new_privileges(docker: DockerReading) -> Any:
     """docker info tells it only from some versions on, and then only where it is set."""
-    if "name=no-new-privileges" in (known(docker.info).get("SecurityOptions") or ()):
+    if "name=no-new-privileges" in docker.security:
         return True
     return untold("no-new-privileges", False)(docker)
 
@@ -131,8 +130,8 @@ def _pools(rules: DockerRules, docker: DockerReading) -> Any:
 
 
 def _live_pools(docker: DockerReading) -> Any:
-    pools = known(docker.info).get("DefaultAddressPools") or []
-    return [{"base": pool["Base"], "size": pool["Size"]} for pool in pools]
+    pools = docker.told("DefaultAddressPools", list) or []
+    return [{"base": pool.get("Base"), "size": pool.get("Size")} for pool in pools if isinstance(pool, dict)]
 
 
 def _driver(rules: DockerRules, docker: DockerReading) -> str:
@@ -174,7 +173,7 @@ KEYS = (
     Key(
         "live-restore", "live-restore", "Containers outlive a restart of the daemon", MEDIUM,
         "Without it each update and each new setting of Docker stops every container, so updates are put off.",
-        ("CIS-Docker-2.15",), lambda rules, docker: rules.live_restore, told("LiveRestoreEnabled"), False,
+        ("CIS-Docker-2.15",), lambda rules, docker: rules.live_restore, told("LiveRestoreEnabled", bool), False,
         exempt=_swarm,
     ),
     Key(
@@ -185,7 +184,7 @@ KEYS = (
     Key(
         "log-driver", "log-driver", "Containers' output goes where the policy says", LOW,
         "Logs that only lie in a container's folder are lost with it, or read by whoever removed it.",
-        ("CIS-Docker-2.13",), lambda rules, docker: rules.log_driver, told("LoggingDriver"), "json-file",
+        ("CIS-Docker-2.13",), lambda rules, docker: rules.log_driver, told("LoggingDriver", str), "json-file",
         drop=_other_drivers_opts,
     ),
     Key(
@@ -217,7 +216,7 @@ KEYS = (
     Key(
         "experimental", "experimental", "The daemon's experimental features are off", LOW,
         "They have had less review than what is released.",
-        ("CIS-Docker-2.18",), lambda rules, docker: rules.experimental, told("ExperimentalBuild"), False,
+        ("CIS-Docker-2.18",), lambda rules, docker: rules.experimental, told("ExperimentalBuild", bool), False,
     ),
 )  # fmt: skip
 
@@ -246,6 +245,18 @@ def no_new_privileges(survey: Survey, policy: Policy) -> Verdict:
     return verdict
 
 
+def _asked_without_tls(config: dict[str, Any]) -> Iterator[str]:
+    """Of docker info's RegistryConfig."""
+    indexes, nets = config.get("IndexConfigs") or {}, config.get("InsecureRegistryCIDRs") or []
+    if not isinstance(indexes, dict) or not isinstance(nets, list):
+        raise UnknownReading("docker info: its RegistryConfig makes no sense")
+    secure = {name: index.get("Secure", True) if isinstance(index, dict) else None for name, index in indexes.items()}
+    if strange := [name for name, value in secure.items() if not isinstance(value, bool)]:
+        raise UnknownReading(f"docker info: whether {strange[0][:100]} is asked by TLS makes no sense")
+    yield from (name for name, value in secure.items() if not value)
+    yield from (str(net) for net in nets if net not in ("127.0.0.0/8", "::1/128"))
+
+
 def insecure_registries(survey: Survey, policy: Policy) -> Verdict:
     """CIS 2.5. Docker itself always adds 127.0.0.0/8 and ::1/128."""
     docker, allowed = survey[Docker], policy[DockerRules].insecure_registries
@@ -255,10 +266,7 @@ def insecure_registries(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("the policy does not declare insecure registries")
     disk = configured(docker, "insecure-registries") or []
     disk = disk.split() if isinstance(disk, str) else disk
-    registries = known(docker.info).get("RegistryConfig") or {}
-    named = (registries.get("IndexConfigs") or {}).items()
-    live = [name for name, index in named if not index.get("Secure", True)]
-    live += [net for net in registries.get("InsecureRegistryCIDRs") or () if net not in ("127.0.0.0/8", "::1/128")]
+    live = list(_asked_without_tls(docker.told("RegistryConfig", dict) or {}))
     beyond = [name for name in (*disk, *live) if name not in allowed]
     if not beyond:
         return passed("every registry is asked by TLS, but for those that the policy allows", allowed, disk, live)

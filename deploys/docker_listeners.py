@@ -24,7 +24,7 @@ def tcp(hosts: Any) -> list[str]:
 def api_listeners(docker: DockerReading) -> list[str]:
     """Where dockerd takes API calls by TCP. UnknownReading where a listener may be that or the port of a service."""
     metrics = _port(str(configured(docker, "metrics-addr") or ""))
-    swarm = (known(docker.info).get("Swarm") or {}).get("LocalNodeState") == "active"
+    swarm = docker.in_swarm
     not_api = {metrics, *(SWARM_PORTS if swarm else ())}
     found = [address for address in known(docker.listeners) if _port(address) not in not_api]
     return [address for address in found if _is_api(address, docker, swarm)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -98,23 +99,29 @@ def off(value: Any) -> bool:
 
 def in_rules(text: str | Unknown | None) -> tuple[str, ...]:
     """The bridges that our rules file keeps apart."""
-    return tuple(re.findall(r'^\s*meta ibrname "([^"]+)" drop$', known(text) or "", re.MULTILINE))
+    return tuple(re.findall(r'^[ \t]*meta ibrname "([^"\n]+)" drop$', known(text) or "", re.MULTILINE))
+
+
+def _spared(text: str | Unknown | None) -> tuple[str, ...]:
+    """Those that it leaves alone."""
+    return tuple(re.findall(r'ibrname "([^"\n]+)" accept', known(text) or ""))
 
 
 def lasting(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
     """Whether the isolation is written where a restart finds it."""
-    rules = reading.files.get(RULES_FILE)
-    if reading.unit_enabled and (network.bridge in in_rules(rules) or made_later(network, rules, reading)):
+    closed = reading.remember("closed", lambda: frozenset(in_rules(reading.files.get(RULES_FILE))))
+    if reading.unit_enabled and (network.bridge in closed or made_later(network, reading)):
         return True
     if off(configured(docker, "iptables")):
         return False
     return off(configured(docker, "icc")) if network.name == "bridge" else not network.icc
 
 
-def made_later(network: Network, rules: str | Unknown | None, reading: NetworksReading) -> bool:
+def made_later(network: Network, reading: NetworksReading) -> bool:
     """Whether udev closes the network as it comes up, since our rules do not say otherwise."""
-    spared = f'ibrname "{network.bridge}" accept' in (known(rules) or "")
-    return bool(LATER_BRIDGE.fullmatch(network.bridge)) and closes_later(reading) and not spared
+    spared = reading.remember("spared", lambda: frozenset(_spared(reading.files.get(RULES_FILE))))
+    later = bool(LATER_BRIDGE.fullmatch(network.bridge)) and closes_later(reading)
+    return later and network.bridge not in spared
 
 
 def closes_later(reading: NetworksReading) -> bool:
@@ -126,20 +133,21 @@ def closes_unasked(rules: NetworksRules, reading: NetworksReading) -> bool:
     return rules.cover != "all" and known(reading.files.get(LATER_FILE)) is not None
 
 
+@cache
 def later_rule() -> str:
     return (TEMPLATES / "later.rules").read_text()
 
 
 def open_by(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
     """Why containers on `network` still reach each other, as the kernel has it; "" where they do not."""
-    if network.bridge in known(reading.dropped):
+    if reading.drops(network.bridge):
         return ""
     return open_to_ip(network, docker, reading) or RAW
 
 
 def open_to_ip(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
     """The same for IP alone, which is what containers talk unless they attack."""
-    if network.bridge in known(reading.dropped):
+    if reading.drops(network.bridge):
         return ""
     found = _open_to(4, network, reading)
     if not found and any(":" in subnet for subnet in network.subnets):

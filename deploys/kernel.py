@@ -27,9 +27,9 @@ from deploys.kernel_sysctls import SysctlRow
 from deploys.kernel_write import CLONE, FORWARD, NAMESPACES, ROOTLESS, RP_FILTERS, accepted_filters, plan_sysctls
 from facts.docker import Docker
 from facts.kernel import Kernel
-from facts.reading import UnknownReading, known, whole_number
+from facts.reading import UnknownReading, known
 from facts.survey import Survey
-from facts.sysctls import Setting
+from facts.sysctls import Setting, as_number
 from facts.system import System
 
 on_own_kernel = only_where(in_container)
@@ -58,7 +58,9 @@ def judge_sysctl(row: SysctlRow, declared: str, stored: Setting | None, live: st
         return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
     if stored and not disk_ok:
         now = "holds now" if live_ok else f"is {live} now"
-        return failed(f"{row.key} {now}, and {stored.file} sets it to {disk} at boot", declared, disk, live)
+        refused = as_number(declared) is not None and as_number(disk) is None
+        so = ", which is no number: the kernel refuses it, and keeps its own default" if refused else ""
+        return failed(f"{row.key} {now}, and {stored.file} sets it to {disk} at boot{so}", declared, disk, live)
     return agree(declared, disk, live, Impact.NONE, lambda value: row.holds(value, declared), row.key)
 
 
@@ -100,7 +102,11 @@ def forwarding(survey: Survey, policy: Policy) -> Verdict:
     live = known(sysctls.value(FORWARD))
     stored = known(sysctls.stored(FORWARD))
     disk = stored.value if stored else None
-    if stored and disk != "1":
+    if stored and as_number(disk) is None:
+        return failed(
+            f"{stored.file} sets {FORWARD}={disk}, which is no number: the kernel refuses it", "1", disk, live
+        )
+    if stored and as_number(disk) == 0:
         return failed(f"{stored.file} sets {FORWARD}={disk}: containers on bridges lose their network when it is read",
                       "1", disk, live)  # fmt: skip
     if live == "1":
@@ -136,18 +142,18 @@ def user_namespaces(survey: Survey, policy: Policy) -> Verdict:
     for key in (CLONE, NAMESPACES) if rules.rootless else (NAMESPACES,):
         live, stored = known(sysctls.value(key)), known(sysctls.stored(key))
         disk = stored.value if stored else None
-        if live is not None and "0" in (live, disk):
-            where = f"{stored.file} sets {key}=0" if stored and disk == "0" else f"{key} is 0"
+        if live is not None and 0 in (as_number(live), as_number(disk)):
+            where = f"{stored.file} sets {key}=0" if stored and as_number(disk) == 0 else f"{key} is 0"
             return failed(f"{where}: containers that need a user namespace do not start", "above 0", disk, live)
     return passed("user namespaces are allowed, as containers need them (against STIG RHEL-09-213105)", "above 0",
                   disk, live)  # fmt: skip
 
 
-def _filter(key: str, value: str, file: str) -> int:
-    number = whole_number(value)
-    if number is None:
-        raise UnknownReading(f"{file} gives {key} the value {value!r}, which is no number")
-    return number
+def _number(key: str, live: str) -> int:
+    found = as_number(live)
+    if found is None:
+        raise UnknownReading(f"{key} is {live[:40]}, which is no number")
+    return found
 
 
 def rp_filter(survey: Survey, policy: Policy) -> Verdict:
@@ -156,14 +162,16 @@ def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     if declared is None:
         return not_applicable("the policy does not speak of the reverse path filter")
     kernel = survey[Kernel]
-    live = max(_filter(key, known(kernel.sysctls.value(key)) or "0", "the kernel") for key in RP_FILTERS)
-    found = ((key, known(kernel.sysctls.stored(key))) for key in RP_FILTERS)
-    stored = [(key, setting.value, setting.file) for key, setting in found if setting and setting.value]
-    disk = max((_filter(*row) for row in stored), default=None)
+    live = max(_number(key, known(kernel.sysctls.value(key)) or "0") for key in RP_FILTERS)
+    stored = [setting for key in RP_FILTERS if (setting := known(kernel.sysctls.stored(key))) and setting.value]
     vxlan = known(kernel.has_module("vxlan"))
     accepted = accepted_filters(declared, vxlan)
-    files = " and ".join(sorted({file for _, _, file in stored}))
+    files = " and ".join(sorted({setting.file for setting in stored}))
     note = "overlay networks are here, so loose" if vxlan else "reverse path filter"
+    if refused := next((setting for setting in stored if as_number(setting.value) is None), None):
+        reason = f"{note}: {refused.file} sets it to {refused.value}, which is no number: the kernel refuses it at boot"
+        return failed(reason, str(declared), refused.value, live)
+    disk = max((as_number(setting.value) or 0 for setting in stored), default=None)
     if disk is not None and disk not in accepted:
         return failed(f"{note}: {files} sets it to {disk} at boot", str(declared), disk, live)
     return agree(declared, disk, live, Impact.NONE, lambda value: value in accepted, f"{note}: net.ipv4.conf rp_filter")

@@ -100,9 +100,9 @@ def _offers(context: Context) -> tuple[Offer, ...]:
 
 def _left_alone(context: Context) -> Iterable[Blocked]:
     """What is wanted, and somebody else has decided against."""
-    due, declared = _due(context), context.policy[KernelRules].update
+    declared = context.policy[KernelRules].update
     for offer in _offers(context):
-        if offer in due and offer.held:
+        if offer.held and offer.newer and wanted(offer, declared):
             why = f"it is held: `apt-mark unhold {offer.package}`, or take the lock of dnf away"
             yield Blocked("kernel", f"upgrade {offer.package} to {offer.candidate}", why=why)
         elif offer.pinned and wanted(offer, declared):

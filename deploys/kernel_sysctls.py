@@ -6,11 +6,11 @@ are resolved by controls of their own (`RESOLVED`).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from deploys.engine.control import Severity
+from facts.sysctls import as_number
 
 HIGH, MEDIUM, LOW = Severity.HIGH, Severity.MEDIUM, Severity.LOW
 
@@ -39,19 +39,11 @@ class SysctlRow:
         """Whether `value` is what is declared, or stricter."""
         if value is None:
             return False
-        number, least = _number(value), _number(declared)
-        if number is None or least is None:
+        found, least = as_number(value), as_number(declared)
+        if found is None or least is None:
             return value == declared
-        alike = declared in self.alike and str(number) in self.alike
-        return number == least or alike or (self.at_least and number > least)
-
-
-def _number(text: str) -> int | None:
-    """A number as sysctl.d(5) files have it: decimal, 0x1b6 or 0660."""
-    if not re.fullmatch(r"-?(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})", text):
-        return None
-    octal = re.fullmatch(r"0[0-7]+", text)
-    return int(text, 8) if octal else int(text, 16 if "x" in text.lower() else 10)
+        alike = declared in self.alike and str(found) in self.alike
+        return found == least or alike or (self.at_least and found > least)
 
 
 def _pair(

@@ -132,7 +132,8 @@ def surplus(kernel: KernelReading, keep: int, coming: int) -> list[str]:
     packages = alike(kernel)
     spared = {kernel.release, kernel.boot.release, *_held(kernel), *(package.release for package in packages[-1:])}
     # One that did not pass is nothing to go back to, so it goes before those that may be.
-    ordered = sorted(packages, key=lambda package: not rejected(kernel, package))
+    tried = set(kernel.updates.rejected)
+    ordered = sorted(packages, key=lambda package: f"{package.release} {package.version}" not in tried)
     many = len(packages) + coming - keep
     return [package.release for package in ordered if package.release not in spared][: max(0, many)]
 

@@ -12,8 +12,8 @@ from deploys.engine.templates import render
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import ROWS
 from facts.kernel import Kernel, KernelReading
-from facts.reading import Unknown, known, whole_number
-from facts.sysctls import Setting, Sysctls, assignments
+from facts.reading import Unknown, known
+from facts.sysctls import Setting, Sysctls, as_number, assignments
 
 # Where somebody's file sorts after the first and sets one of our keys otherwise, the next is taken.
 PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz", "zzzzzz"))
@@ -136,7 +136,8 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
         ours = written.get(key)
         holds = context.findings.get(control)
         if context.failing(control) and (ours is None or ours in wrong):
-            if live in wrong or (stored and stored.value in wrong) or control == "kernel.rp-filter":
+            refused = stored and as_number(stored.value) is None
+            if live in wrong or refused or (stored and stored.value in wrong) or control == "kernel.rp-filter":
                 yield Want(key, value, live not in wrong, control)
         elif ours is not None and holds and holds.state in (State.PASS, State.FAIL):
             yield Want(key, ours, live not in wrong, control)
@@ -145,7 +146,7 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
 def _enough_namespaces(kernel: KernelReading) -> str:
     """The kernel's own default: half of the threads that it allows."""
     threads = kernel.sysctls.live.get("kernel.threads-max", "")
-    return str((whole_number(threads) or 30_000) // 2)
+    return str((as_number(threads) or 30_000) // 2)
 
 
 def _last_path(others: Sysctls, settings: Mapping[str, str]) -> str | None:

@@ -57,6 +57,7 @@ from facts.networks import (
 )
 from facts.reading import known
 from facts.survey import Survey
+from facts.sysctls import as_number
 
 ACCEPT = "network-isolation"  # accepting it: running containers of a network no longer reach each other
 ICC, HOST, SPOOF = "networks.icc", "networks.host-services", "networks.antispoof"  # what our own tables do
@@ -105,7 +106,7 @@ def _check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("the policy does not ask for it")
     reading, sysctls = survey[Networks], survey[Kernel].sysctls
     stored = [(key, setting) for key in NF_CALL_KEYS if (setting := known(sysctls.stored(key)))]
-    against = [f"{setting.file} sets {key}=0" for key, setting in stored if setting.value == "0"]
+    against = [f"{setting.file} sets {key}=0" for key, setting in stored if as_number(setting.value) == 0]
     disk = bool(known(reading.modules_load)) and not known(reading.modules_blocked) and not against
     loaded = known(reading.br_netfilter)
     live = loaded and all(known(reading.nf_call.get(name, 0)) == 1 for name in ("iptables", "ip6tables"))

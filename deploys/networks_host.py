@@ -4,7 +4,7 @@ kernel has them."""
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -29,7 +29,29 @@ from facts.networks import RULES_FILE, Networks, NetworksReading, chains
 from facts.reading import Unknown, known
 from facts.survey import Survey
 
-Table = Mapping[str, Sequence[str]]  # the rules of each chain, as nft prints them
+Rows = Mapping[str, Sequence[str]]  # the rules of each chain, as nft prints them
+
+
+class Table:
+    """Them, to look rules up in, and what has been found in them: the host may have any number of networks."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self.sets: dict[str, frozenset[str]] = {}
+        self.against: dict[tuple[str, ...], str] = {}
+
+    def has(self, chain: str, row: str) -> bool:
+        if chain not in self.sets:
+            self.sets[chain] = frozenset(self.rows.get(chain, ()))
+        return row in self.sets[chain]
+
+
+def live(reading: NetworksReading) -> Table:
+    return reading.remember("live", lambda: Table(known(reading.own)))
+
+
+def on_disk(reading: NetworksReading) -> Table:
+    return reading.remember("disk", lambda: Table(chains(known(reading.files.get(RULES_FILE)) or "")))
 
 
 @dataclass(frozen=True)
@@ -66,24 +88,31 @@ class Way:
     def _goto(self) -> str:
         return f"iifname @known goto {self.chain}" if self.by_port else f"goto {self.chain}"
 
-    def led(self, table: Table) -> list[str]:
+    def led(self, rows: Rows) -> list[str]:
         """The bridges from where the base chain leads to it."""
-        names = (re.search('"(.+)"', row) for row in table.get(self.base, ()) if self._goto in row)
+        names = (re.search('"(.+)"', row) for row in rows.get(self.base, ()) if self._goto in row)
         return [name[1] for name in names if name]
 
-    def leads(self, table: Table, bridge: str, later: Iterable[str]) -> bool:
-        found = table.get(self.base, ())
-        made_later = bridge in later and self.leading_later in found
-        return self.sparing(bridge) not in found and (self.leading(bridge) in found or made_later)
+    def leads(self, table: Table, bridge: str, later: Collection[str]) -> bool:
+        made_later = bridge in later and table.has(self.base, self.leading_later)
+        spared = table.has(self.base, self.sparing(bridge))
+        return not spared and (table.has(self.base, self.leading(bridge)) or made_later)
 
     def against(self, table: Table, rules: NetworksRules) -> str:
         """What keeps our chains from being what the policy asks for, whatever the bridge; "" for nothing."""
-        if self.chain not in table:
+        wanted = self.rows(rules)
+        key = (self.chain, *wanted)
+        if key not in table.against:
+            table.against[key] = self._against(table.rows, wanted)
+        return table.against[key]
+
+    def _against(self, rows: Rows, wanted: list[str]) -> str:
+        if self.chain not in rows:
             return "no rule of ours asks"
-        if strange := [row for row in table.get(self.base, ()) if not self._ours(row)]:
+        if strange := [row for row in rows.get(self.base, ()) if not self._ours(row)]:
             return f"the rule `{strange[0]}` in our table is not ours"
-        if list(table[self.chain]) != self.rows(rules):
-            return f"our rules are not as the policy says: {'; '.join(table[self.chain]) or 'there are none'}"
+        if list(rows[self.chain]) != wanted:
+            return f"our rules are not as the policy says: {'; '.join(rows[self.chain]) or 'there are none'}"
         return ""
 
     def _ours(self, row: str) -> bool:
@@ -131,23 +160,22 @@ def open_by(way: Way, network: Network, rules: NetworksRules, reading: NetworksR
 
 
 def _not_asked(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> str:
-    table = known(reading.own)
+    table = live(reading)
     if why := way.against(table, rules):
         return why
-    return "" if way.leads(table, network.bridge, known(reading.later)) else "no rule of ours asks"
+    return "" if way.leads(table, network.bridge, reading.named_later()) else "no rule of ours asks"
 
 
 def lasts(way: Way, network: Network, rules: NetworksRules, reading: NetworksReading) -> bool:
-    text = known(reading.files.get(RULES_FILE))
-    table = chains(text or "")
-    led = way.leads(table, network.bridge, _later(network, text, reading))
+    table = on_disk(reading)
+    led = way.leads(table, network.bridge, _later(network, reading))
     there = not way.by_port or not lacking(reading)
     return reading.unit_enabled and not way.against(table, rules) and led and there
 
 
-def _later(network: Network, text: str | None, reading: NetworksReading) -> tuple[str, ...]:
+def _later(network: Network, reading: NetworksReading) -> tuple[str, ...]:
     """The bridge, where udev names it in the table of our file."""
-    return (network.bridge,) if made_later(network, text, reading) else ()
+    return (network.bridge,) if made_later(network, reading) else ()
 
 
 def check_host_services(survey: Survey, policy: Policy) -> Verdict:
@@ -196,21 +224,21 @@ def _beyond(way: Way, rules: NetworksRules, docker: DockerReading, reading: Netw
     if closes_unasked(rules, reading):
         yield "networks made from now on are closed, though the policy does not cover them"
     spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
-    table = known(reading.own)
-    by_udev = known(reading.later) if way.leading_later in table.get(way.base, ()) else ()
-    for bridge in dict.fromkeys([*way.led(table), *by_udev]):
-        if bridge in spared and way.sparing(bridge) not in table.get(way.base, ()):
+    table = live(reading)
+    by_udev = known(reading.later) if table.has(way.base, way.leading_later) else ()
+    for bridge in dict.fromkeys([*way.led(table.rows), *by_udev]):
+        if bridge in spared and not table.has(way.base, way.sparing(bridge)):
             yield f"network {spared[bridge]} is closed by our own table, though the policy leaves it alone"
 
 
 def awry(network: Network, rules: NetworksRules, reading: NetworksReading, served: bool) -> bool:
     """Whether the kernel has not the rules that the policy asks for, or more. Where the host is still to serve a
     network, it is none of that."""
-    table = known(reading.own)
+    chains_there = live(reading).rows
     return any(
         bool(_not_asked(way, network, rules, reading)) and not (served and way.cuts)
         if way.asked(rules)
-        else way.chain in table
+        else way.chain in chains_there
         for way in WAYS
     )
 
@@ -221,15 +249,14 @@ def using(
     """Those whose containers may well be using what our file closes to them for the first time."""
     if not HOST.asked(rules):
         return []
-    text = known(reading.files.get(RULES_FILE)) or ""
-    table, asked = chains(text), bool(own_resolver(rules, docker, reading))
+    table, asked = on_disk(reading), bool(own_resolver(rules, docker, reading))
     return [network for network in networks if (network.containers or asked)
-            and not HOST.leads(table, network.bridge, _later(network, text, reading))]  # fmt: skip
+            and not HOST.leads(table, network.bridge, _later(network, reading))]  # fmt: skip
 
 
 def losing(networks: Sequence[Network], rules: NetworksRules, reading: NetworksReading) -> list[Network]:
     """Those that the policy names less to than our file does."""
-    named = set(chains(known(reading.files.get(RULES_FILE)) or "").get(HOST.chain, ()))
+    named = set(on_disk(reading).rows.get(HOST.chain, ()))
     return [] if not HOST.asked(rules) or named <= set(HOST.rows(rules)) else list(networks)
 
 
@@ -256,7 +283,7 @@ def own_resolver(rules: NetworksRules, docker: DockerReading, reading: NetworksR
     them; "" for none."""
     addresses = {address.partition("/")[0] for found in known(reading.addresses).values() for address in found}
     given = configured(docker, "dns") or reading.resolvers
-    names = [str(name) for name in ([given] if isinstance(given, str) else given)]
+    names = [str(name) for name in (given.split() if isinstance(given, str) else given)]
     own = [name for name in names if name in addresses and not ip_address(name).is_loopback]
     return own[0] if own and "udp/53" not in (rules.host_services or ()) else ""
 

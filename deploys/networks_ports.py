@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import cache
 
 from deploys.engine.change import Change, Command, RemoveFile, WriteFile
 from deploys.isolation import TEMPLATES, NetworksRules, covered
@@ -23,9 +24,10 @@ MOVES = {"NET_ADMIN", "CAP_NET_ADMIN", "ALL", "CAP_ALL"}
 def unknown_ports(network: Network, reading: NetworksReading) -> list[str]:
     """Ports of the network's bridge of which nobody has read whose they are."""
     ports = [name for name in reading.ports_of(network.bridge) if re.fullmatch(r"veth[\w.-]+", name)]
-    return [port for port in ports if port not in known(reading.ports)]
+    return [port for port in ports if not reading.knows(port)]
 
 
+@cache
 def text_of(path: str) -> str:
     return (TEMPLATES / FILES[path][0]).read_text()
 

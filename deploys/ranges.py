@@ -38,15 +38,33 @@ def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USE
     What is in the way: every other owner's row in /etc/subuid and /etc/subgid (podman's `containers` among them),
     ids in passwd and group, nspawn's machines, LXC's idmaps, and what running processes have mapped.
     """
+    rows = [row for row in known(reading.ranges) if row.owner == owner]
     taken = [*others(known(reading.ranges), owner), *known(reading.machines), *known(reading.lxc)]
-    taken += [mapped for mapped in known(reading.mapped) if not _own(mapped, reading, owner)]
-    taken += [Range("u", uid, 1, name, "passwd") for name, uid in known(reading.passwd).items()]
-    taken += [Range("g", gid, 1, name, "group") for name, gid in known(reading.group).items()]
+    taken += [mapped for mapped in known(reading.mapped) if not _within(mapped, rows)]
+    taken += people(reading)
+    ordered = sorted(taken, key=lambda row: row.start)
     for first, end in WINDOWS:
-        for start in range(first, end - size + 1, SIZE):
-            if not any(start < other.end and other.start < start + size for other in taken):
-                return start
+        start = _first_free(ordered, first, size)
+        if start + size <= end:
+            return start
     raise NoRange(f"no {size} ids are free in {_windows()}; in the way: {'; '.join(map(str, taken[:5]))} …")
+
+
+def _first_free(taken: Iterable[Range], first: int, size: int) -> int:
+    """From `first` on; `taken` by where they start."""
+    start = first
+    for row in taken:
+        if row.start >= start + size:
+            break
+        if row.end > start:
+            start = max(first, -(-row.end // SIZE) * SIZE)
+    return start
+
+
+def people(reading: UsernsReading) -> list[Range]:
+    """The ids of users and groups."""
+    users = [Range("u", uid, 1, name, "passwd") for name, uid in known(reading.passwd).items()]
+    return users + [Range("g", gid, 1, name, "group") for name, gid in known(reading.group).items()]
 
 
 def others(ranges: Iterable[Range], owner: str) -> list[Range]:
@@ -62,8 +80,9 @@ def own_start(reading: UsernsReading, owner: str = DOCKER_USER) -> int | None:
     start = rows[0].start
     if any((row.start, row.count) != (start, SIZE) for row in rows) or start % SIZE:
         return None
-    clash = any(owner in (overlap.first.owner, overlap.second.owner) for overlap in known(reading.overlaps))
-    return None if clash else start
+    theirs = others([*known(reading.ranges), *people(reading)], owner)
+    twin = {Range(row.kind, start, SIZE, "root", row.source) for row in rows}  # no clash: see facts.userns
+    return None if any(row.overlaps(own) and row not in twin for own in rows for row in theirs) else start
 
 
 def with_row(text: str | Unknown | None, start: int, owner: str = DOCKER_USER) -> str:
@@ -72,9 +91,8 @@ def with_row(text: str | Unknown | None, start: int, owner: str = DOCKER_USER) -
     return "\n".join([*lines, f"{owner}:{start}:{SIZE}", ""])
 
 
-def _own(mapped: Range, reading: UsernsReading, owner: str) -> bool:
-    """Whether processes use a range because the owner's row gives it to them."""
-    rows = [row for row in known(reading.ranges) if row.owner == owner]
+def _within(mapped: Range, rows: Iterable[Range]) -> bool:
+    """Whether processes use a range because one of these rows gives it to them."""
     return any(row.kind == mapped.kind and row.start <= mapped.start and mapped.end <= row.end for row in rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from deploys.engine.control import Control, Impact, Severity, State, Verdict, fa
 from deploys.engine.policy import Policy, Rules
 from deploys.seccomp_profile import GUARDED, HARDENED, TEXT, lint, weaknesses
 from facts.docker import DAEMON_JSON, Container, Docker, DockerReading
+from facts.json_text import load
 from facts.reading import Unknown, UnknownReading, known
 from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 from facts.survey import Survey
@@ -58,9 +58,8 @@ def disk_profile(docker: DockerReading) -> str:
 
 def live_profile(docker: DockerReading) -> str:
     """What the running daemon says that it uses; `unconfined` where it has no seccomp at all."""
-    listed = known(docker.info).get("SecurityOptions")
-    for option in listed if isinstance(listed, list) else ():
-        fields = str(option).split(",profile=", 1)
+    for option in docker.security:
+        fields = option.split(",profile=", 1)
         if fields[0] == "name=seccomp":
             return _named(fields[1] if len(fields) > 1 else None)
     return "unconfined"
@@ -90,7 +89,7 @@ def complaint(reading: SeccompReading, declared: str, name: str) -> str | None:
 
 def _profile(name: str, text: str) -> Any:
     try:
-        return json.loads(text)
+        return load(text)
     except ValueError as error:
         raise UnknownReading(f"{name} is not JSON ({error})") from error
 
@@ -201,7 +200,9 @@ def _weak_filter(reading: SeccompReading, container: Container, calls: Iterable[
     """By the filter in the container's bundle; nothing is said where there is no bundle to read."""
     if container.id not in reading.filters:
         return ()
-    return _weak(reading, known(reading.filters[container.id]), calls, container.cap_add)
+    own, asked = known(reading.filters[container.id]), tuple(calls)
+    # One filter serves many containers, and is judged once.
+    return reading.remember((id(own), asked, container.cap_add), lambda: _weak(reading, own, asked, container.cap_add))
 
 
 def plan(context: Context) -> Iterator[Change]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from deploys.engine.control import some
+from facts.json_text import load
 from facts.seccomp import CAPABILITIES
 
 FOLDER = Path(__file__).resolve().parents[1] / "templates" / "seccomp"
@@ -86,9 +88,14 @@ def weaknesses(
     caps = DEFAULT_CAPS | {_cap(name) for name in extra}
     if "CAP_ALL" in caps:
         caps = frozenset(words(" ".join(CAPABILITIES), "CAP_"))
-    ours = is_open(OURS, machine, release, caps)
+    ours = _ours_opens(machine, release, caps)
     theirs = is_open(profile or {}, machine, release, caps)
     return tuple(sorted(name for name in calls if theirs(name) and not ours(name)))
+
+
+@lru_cache(maxsize=100)
+def _ours_opens(machine: str, release: str, caps: frozenset[str]) -> Callable[[str], bool]:
+    return is_open(OURS, machine, release, caps)
 
 
 def _cap(name: str) -> str:
@@ -119,7 +126,7 @@ def _applies(rule: Mapping[str, Any], arch: str, kernel: tuple[int, int], caps: 
 def lint(text: str, machine: str, release: str) -> tuple[str, ...]:
     """What is wrong with a profile for Docker on this architecture and kernel; () where it is sound."""
     try:
-        profile = json.loads(text)
+        profile = load(text)
     except ValueError as error:
         return (f"it is not JSON: {error}",)
     if not isinstance(profile, dict):

@@ -121,7 +121,7 @@ def docker_labels(survey: Survey, policy: Policy) -> Verdict:
     if not known(reading.container_domains):
         return failed("the policy has no domain for containers: Docker could not start one", True, None, False)
     disk = configured(docker, "selinux-enabled") is True
-    live = "name=selinux" in (known(docker.info).get("SecurityOptions") or [])
+    live = "name=selinux" in docker.security
     if disk and live:
         return passed("Docker labels its containers", True, disk, live)
     if disk:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import re
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,7 @@ SAME = {"packages": "prepare", "wait": "observe"}
 GATE = "/etc/hullproof/selinux-gate.sh"
 TYPES = {"debian": "default", "rhel": "targeted"}
 UNLABELLED = ("unlabeled_t", "default_t", "file_t")
+MOST_JOINED = 20  # containers that each join another one
 DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
 
 
@@ -273,26 +275,41 @@ def unlabelled(container: Container) -> str | None:
 def shared(containers: Sequence[Container], podman: Sequence[Labelled]) -> list[str]:
     """Who shares a category with whom. A pod's containers do, and those that share their processes or memory."""
     users: dict[str, dict[str, str]] = {}
+    leader = _leaders(containers)
     for container in containers:
         if not isinstance(container.process, Unknown) and (own := level(container.process.label)):
             given = any(option.startswith("level:") for option in options(container, "label"))
             name = f"{container.name} (started with label=level:…)" if given else container.name
-            users.setdefault(own, {}).setdefault(_leader(container, containers), name)
+            users.setdefault(own, {}).setdefault(leader[container.id], name)
     for row in podman:
         if own := level(row.label):
             users.setdefault(own, {}).setdefault(row.pod or row.container, f"Podman's {row.container}")
     return [f"{' and '.join(who.values())} share the category {own}" for own, who in users.items() if len(who) > 1]
 
 
-def _leader(container: Container, containers: Sequence[Container]) -> str:
-    """The id of the container whose processes or memory it was started to share: Docker gives both one label."""
-    for _ in containers:
-        modes = [mode.partition("container:")[2] for mode in (container.pid_mode, container.ipc_mode)]
-        joined = [c for c in containers for mode in modes if mode and (c.name == mode or c.id.startswith(mode))]
-        if not joined:
-            break
-        container = joined[0]
-    return container.id
+def _leaders(containers: Sequence[Container]) -> dict[str, str]:
+    """By container, the one whose processes or memory it was started to share: Docker gives both one label."""
+    named = {name: container.id for container in reversed(containers) for name in (container.id, container.name)}
+    ids = sorted(container.id for container in containers)
+    joins = {container.id: _joined(container, named, ids) for container in containers}
+    found: dict[str, str] = {}
+    for own in joins:
+        way = [own]
+        while (following := found.get(way[-1]) or joins[way[-1]]) and following not in way and len(way) < MOST_JOINED:
+            way.append(following)
+        found |= dict.fromkeys(way, way[-1])
+    return found
+
+
+def _joined(container: Container, named: dict[str, str], ids: Sequence[str]) -> str:
+    """The id that `container:NAME` or the beginning of an id means; "" where it shares nobody's."""
+    for mode in (container.pid_mode, container.ipc_mode):
+        if other := mode.partition("container:")[2]:
+            place = bisect_left(ids, other)
+            beginning = ids[place] if place < len(ids) and ids[place].startswith(other) else ""
+            if found := named.get(other, beginning):
+                return found
+    return ""
 
 
 def level(label: str) -> str:

@@ -26,8 +26,9 @@ from deploys.engine.policy import Policy, Rules
 from deploys.ranges import NoRange, own_start, plan_range, with_row
 from facts.docker import Container, Docker, DockerReading, Network
 from facts.kernel import Kernel
-from facts.reading import Unknown, UnknownReading, known, whole_number
+from facts.reading import Unknown, UnknownReading, known
 from facts.survey import Survey
+from facts.sysctls import as_number
 from facts.userns import DOCKER_USER, LIMIT_FILE, SUBGID, SUBUID, Userns, UsernsReading
 
 LIMIT = "user.max_user_namespaces"
@@ -58,9 +59,8 @@ def _check_limits(survey: Survey, policy: Policy) -> Verdict:
     if least is None:
         return NOT_ASKED
     live, stored = known(survey[Userns].max_user_namespaces), known(survey[Kernel].sysctls.stored(LIMIT))
-    written = (stored.value if stored else None) or ""
-    number = whole_number(written)
-    disk = live if number is None else number  # else the kernel's own default
+    written = as_number(stored.value) if stored else None
+    disk = live if written is None else written  # the kernel refuses what is no number, and keeps its own default
     return agree(least, disk, live, Impact.NONE, lambda value: value is not None and value >= least, LIMIT)
 
 
@@ -86,8 +86,7 @@ def remap_live(docker: DockerReading) -> bool:
 
 
 def _option(docker: DockerReading, name: str) -> bool:
-    options = known(docker.info).get("SecurityOptions") or []
-    return any(f"name={name}" in str(option).split(",") for option in options)
+    return any(f"name={name}" in option.split(",") for option in docker.security)
 
 
 def _on_host_ids(container: Container) -> bool:
@@ -209,7 +208,7 @@ def _remap(context: Context) -> Iterator[Change]:
 
 def _containerd_store(docker: DockerReading) -> bool:
     """Docker 29 and later where it was installed afresh; before, where somebody asked for it."""
-    status = {} if isinstance(docker.info, Unknown) else docker.info.get("DriverStatus") or []
+    status = () if isinstance(docker.info, Unknown) else docker.told("DriverStatus", list) or ()
     return any("io.containerd.snapshotter" in str(pair) for pair in status)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
+from facts.json_text import load
 from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
 from facts.selinux import parameters
 
@@ -185,7 +185,7 @@ def _headers(text: str) -> Iterator[Profile]:
             name = f"{parents[file]}//{name}"
         else:
             parents[file] = name
-        flags = re.search(r"flags=\(([^)]*)\)", header)
+        flags = re.search(r"flags=\(([^()]*)\)", header)
         yield Profile(name, file, tuple(re.split(r"[,\s]+", flags[1].strip())) if flags else ())
 
 
@@ -195,7 +195,7 @@ def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
     if block is None:
         return Unknown("aa-status is not installed: which processes run without their profile cannot be told")
     try:
-        running = json.loads(block.text)["processes"]
+        running = load(block.text)["processes"]
         rows = [(executable, row) for executable, found in running.items() for row in found]
         found = {Running(executable, row["profile"]) for executable, row in rows if row["status"] == "unconfined"}
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -206,13 +206,13 @@ def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
 def _files(section: Section) -> dict[str, str | Unknown]:
     """Files shown whole, and those that grep(1) read in one go: each line after its file's name."""
     found = {path: section.text(path) for path in section.blocks if path.startswith((f"{FOLDER}/", UNIT_DROP_IN))}
-    texts: dict[str, str] = {}
+    texts: dict[str, list[str]] = {}
     block = section.blocks.get("complain")
-    for line in re.findall(r"[^\n]*\n", block.text) if block else ():
+    for line in block.text.split("\n")[:-1] if block else ():
         path, colon, rest = line.partition(":")
         if colon and path.startswith(f"{FOLDER}/"):
-            texts[path] = texts.get(path, "") + rest
-    return {**texts, **found}
+            texts.setdefault(path, []).append(f"{rest}\n")
+    return {**{path: "".join(lines) for path, lines in texts.items()}, **found}
 
 
 def _current(block: Block) -> bool | Unknown:

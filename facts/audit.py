@@ -56,6 +56,9 @@ class AuditReading(Jsonable):
     @property
     def disk(self) -> tuple[Watch, ...] | Unknown:
         """The watches that the next boot loads."""
+        return self.remember("disk", self._disk)
+
+    def _disk(self) -> tuple[Watch, ...] | Unknown:
         texts = [text for path, text in self.files.items() if path.startswith(f"{FOLDER}/")]
         unread = next((text for text in texts if isinstance(text, Unknown)), None)
         return unread or tuple(watch for text in texts if isinstance(text, str) for watch in watches(text.splitlines()))
@@ -156,7 +159,7 @@ def watches(lines: Iterable[str]) -> Iterator[Watch]:
         if not _rule(line):
             continue
         try:
-            words = shlex.split(line)
+            words = shlex.split(line) if re.search(r"[\"'\\#]", line) else line.split()
         except ValueError:
             continue
         if found := _watch(words):
@@ -191,5 +194,5 @@ def _immutable(files: dict[str, str | Unknown]) -> bool | Unknown:
         if isinstance(text, Unknown):
             return text
         if path != TMPFILES:
-            last = (re.findall(r"^\s*-e\s*(\d)", text, re.MULTILINE) or [last])[-1]
+            last = (re.findall(r"^[ \t]*-e[ \t]*(\d)", text, re.MULTILINE) or [last])[-1]
     return last == "2"

@@ -70,7 +70,7 @@ def parse(section: Section) -> Boot:
 
 def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mapping[str, str | Unknown]) -> Boot:
     variables = _variables(grubenv)
-    bls = "blscfg" in menu.text or not re.search(r"^\s*menuentry", menu.text, re.MULTILINE)
+    bls = "blscfg" in menu.text or not re.search(r"^[ \t]*menuentry", menu.text, re.MULTILINE)
     loader = "bls" if bls and section.matching(ENTRIES) else "grub"
     if menu.status != 0:
         return Boot(loader, "", Unknown(f"grub.cfg: {menu.complaint}"), defaults)
@@ -141,7 +141,7 @@ def _menu_default(text: str, variables: Mapping[str, str]) -> Entry | Unknown:
     menu = read_menu(text)
     if menu.direct and not menu.items:
         return Entry("without a menu", "", menu.direct)
-    found = [value for value in re.findall(r'^\s*set default="?([^"\n]*)"?', text, re.MULTILINE)
+    found = [value for value in re.findall(r'^[ \t]*set default="?([^"\n]*)"?', text, re.MULTILINE)
              if value != "${next_entry}"]  # fmt: skip
     wanted = found[-1] if found else "0"
     if wanted == "${saved_entry}":

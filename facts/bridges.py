@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from facts import connection, engine_subnets, openvswitch
+from facts.json_text import load
 from facts.openvswitch import Switch, read_switches
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known, whole_number
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, attempt, known, whole_number
 from facts.reverted import FILE, Reverted, read_reverted
 
 TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is told from ours by its name
@@ -83,14 +84,20 @@ class BridgesReading(Jsonable):
     subnets: tuple[tuple[str, str], ...]  # of engines' networks, up or not, with the file that says so
 
     def device(self, name: str) -> Device | None:
-        return next((device for device in known(self.devices) if device.name == name), None)
+        return self.remember("by name", lambda: {row.name: row for row in reversed(known(self.devices))}).get(name)
 
     def switch(self, bridge: str) -> Switch | None:
         """The bridge in Open vSwitch's database."""
         return next((switch for switch in known(self.switches) or () if switch.name == bridge), None)
 
     def ports(self, bridge: str) -> list[Device]:
-        return [device for device in known(self.devices) if device.master == bridge]
+        return list(self.remember("ports", self._by_master).get(bridge, ()))
+
+    def _by_master(self) -> dict[str, list[Device]]:
+        found: dict[str, list[Device]] = {}
+        for device in known(self.devices):
+            found.setdefault(device.master or "", []).append(device)
+        return found
 
 
 class Bridges(SectionFact[BridgesReading]):
@@ -133,7 +140,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
     def parse(section: Section) -> BridgesReading:
         ours = section.blocks.get("ours")
         loaded = section.file(LOADED_FILE)
-        switches = read_switches(section)
+        switches = attempt("ovs-vsctl", lambda: read_switches(section))
         return BridgesReading(
             devices=_devices(section, switches if isinstance(switches, tuple) else ()),
             client=connection.client(section),
@@ -162,9 +169,10 @@ def _zones(section: Section) -> tuple[str, ...] | Unknown | None:
     text = section.text("firewalld")
     if isinstance(text, Unknown):
         return text
-    open_ = re.search(rf"chain filter_IN_{ZONE} \{{[^}}]*^\s*accept$", text, re.MULTILINE)
-    end = f"(?:accept|goto filter_IN_{ZONE})" if open_ else "accept"
-    return tuple(re.findall(rf'^\s*iifname "([^"]+)" {end}$', text, re.MULTILINE))
+    ours = text.partition(f"chain filter_IN_{ZONE} {{")[2].partition("}")[0]
+    opened = any(line.strip() == "accept" for line in ours.splitlines())
+    end = f"(?:accept|goto filter_IN_{ZONE})" if opened else "accept"
+    return tuple(re.findall(rf'^[ \t]*iifname "([^"\n]+)" {end}$', text, re.MULTILINE))
 
 
 def _ufw(section: Section) -> tuple[str, ...] | Unknown | None:
@@ -186,7 +194,7 @@ def _written(section: Section) -> list[str]:
 
 
 def _interfaces(section: Section) -> list[str]:
-    rows = re.findall(r"^(/[^:]+):\s*iface\s+(\S+)", _said(section, "interfaces"), re.MULTILINE)
+    rows = re.findall(r"^(/[^:\n]+):[ \t]*iface[ \t]+(\S+)", _said(section, "interfaces"), re.MULTILINE)
     return list(dict.fromkeys(name for path, name in rows if not path.startswith(IFUPDOWN_FILES)))
 
 
@@ -252,20 +260,23 @@ def _devices(section: Section, switches: tuple[Switch, ...]) -> tuple[Device, ..
     if isinstance(text, Unknown):
         return text
     try:
-        rows = json.loads(text)
+        rows = load(text)
     except ValueError as error:
         return Unknown(f"ip link: not JSON ({error})")
-    around = _around(section)
-    found = (_device(row, around) for row in rows if row.get("ifname"))
-    return tuple(_switched(device, switches) for device in found)
+    return attempt("ip link", lambda: tuple(_read_devices(rows, _around(section), switches)))
 
 
-def _switched(device: Device, switches: tuple[Switch, ...]) -> Device:
+def _read_devices(rows: list[dict[str, Any]], around: _Around, switches: tuple[Switch, ...]) -> Iterator[Device]:
     """To the kernel all ports of Open vSwitch belong to one device; here to the bridge that they are on."""
-    for switch in switches:
-        if port := switch.port(device.name):
-            return replace(device, master=switch.name, port=BridgePort(port.protected, False, True, False))
-    return device
+    on = {port.name: (switch.name, port) for switch in reversed(switches) for port in reversed(switch.ports)}
+    for row in rows:
+        if not row.get("ifname"):
+            continue
+        device = _device(row, around)
+        if device.name in on:
+            name, port = on[device.name]
+            device = replace(device, master=name, port=BridgePort(port.protected, False, True, False))
+        yield device
 
 
 def _device(row: dict[str, Any], around: _Around) -> Device:

@@ -124,8 +124,9 @@ def _recorded(section: Section) -> None:
     auditing, auditd = (block.text if (block := section.blocks.get(name)) else "" for name in ("auditing", "auditd"))
     if "audit=0" in auditing:
         raise UnknownReading("the kernel booted with audit=0, and records no refusal")
-    if match := re.search(r"^-a \S*exclude\S* .*\b(AVC|1400|SECCOMP|1326)\b.*$", auditing, re.MULTILINE):
-        raise UnknownReading(f"a rule has refusals go unrecorded: auditctl {match[0]}")
+    rules = (line for line in auditing.splitlines() if line.startswith("-a ") and "exclude" in line.split(" ")[1])
+    if rule := next((line for line in rules if re.search(r"\b(AVC|1400|SECCOMP|1326)\b", line)), None):
+        raise UnknownReading(f"a rule has refusals go unrecorded: auditctl {rule[:200]}")
     if not re.search(r"^pid [1-9]", auditing, re.MULTILINE):
         return
     said = dict(re.findall(r"^ *(log_file|log_format|write_logs) *= *(\S+)", auditd.lower(), re.MULTILINE))
@@ -231,7 +232,7 @@ def _fields(line: str) -> dict[str, str]:
     """`name="text"`, `name=word`, and names that hold blanks in hexadecimal. What auditd adds after the separator
     0x1d are translations of numbers."""
     found: dict[str, str] = {}
-    for name, quoted, plain in re.findall(r"(\w+)=(?:\"([^\"]*)\"|([^\s\"']+))", line.partition("\x1d")[0]):
+    for name, quoted, plain in re.findall(r"\b(\w++)=(?:\"([^\"]*)\"|([^\s\"']+))", line.partition("\x1d")[0]):
         if plain and name in ("name", "comm", "exe", "profile", "peer") and re.fullmatch(r"([0-9A-F]{2}){2,}", plain):
             plain = binascii.unhexlify(plain).decode("utf-8", "replace")
         found.setdefault(name, quoted or plain)

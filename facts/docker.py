@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections import Counter
 from collections.abc import Iterator
+from json import JSONDecodeError
 from typing import Any, ClassVar
 
 from facts.docker_containers import read_containers, read_inspected, read_networks, read_stored
 from facts.docker_options import config_key as config_key
 from facts.docker_options import known_keys, read_release
+from facts.docker_options import misfit as misfit
 from facts.docker_options import read_flags as read_flags
 from facts.docker_shapes import DAEMON_JSON as DAEMON_JSON
 from facts.docker_shapes import OVERRIDE as OVERRIDE
@@ -24,6 +26,7 @@ from facts.docker_shapes import Process as Process
 from facts.docker_shapes import Starter as Starter
 from facts.docker_shapes import Stored as Stored
 from facts.docker_shapes import Unit as Unit
+from facts.json_text import load
 from facts.reading import Block, Section, SectionFact, Unknown, known
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
@@ -169,13 +172,13 @@ def _info(section: Section) -> dict[str, Any] | Unknown:
         return Unknown("docker info: the daemon gave no answer in 15 seconds")
     start = block.text.find("{")  # warnings of the client may stand before it
     try:
-        info = json.loads(block.text[start:]) if start >= 0 else None
+        info = load(block.text[start:]) if start >= 0 else None
     except ValueError:
         info = None
     if not isinstance(info, dict):
         return Unknown(f"docker info: {block.complaint}")
-    if info.get("ServerErrors"):
-        return Unknown(f"docker info: {str(info['ServerErrors'][0])[:200]}")
+    if errors := info.get("ServerErrors"):
+        return Unknown(f"docker info: {str(errors[0] if isinstance(errors, list) else errors)[:200]}")
     info.pop("ClientInfo", None)
     return info
 
@@ -225,15 +228,16 @@ def read_daemon_json(path: str, text: str | Unknown | None) -> DaemonJson:
         return dict(found)
 
     try:
-        keys = json.loads(text, object_pairs_hook=keep)
-    except json.JSONDecodeError as error:
+        keys = load(text, keep)
+    except JSONDecodeError as error:
         reason = f"{path} is not JSON: {error.msg}, line {error.lineno} column {error.colno}"
         return DaemonJson(path, text, Unknown(reason))
+    except ValueError as error:
+        return DaemonJson(path, text, Unknown(f"{path} is not JSON: {error}"))
     if not isinstance(keys, dict):
         return DaemonJson(path, text, Unknown(f"{path} is JSON but not an object"))
-    names = [name for name, _ in pairs]
-    twice = tuple(name for name in keys if names.count(name) > 1)
-    return DaemonJson(path, text, keys, twice)
+    counts = Counter(name for name, _ in pairs)
+    return DaemonJson(path, text, keys, tuple(name for name in keys if counts[name] > 1))
 
 
 def _flags(section: Section) -> dict[str, str]:
@@ -244,6 +248,9 @@ def _flags(section: Section) -> dict[str, str]:
     return read_flags(unit.exec_start.split()[1:] + unit.options.split())
 
 
+_STAT = re.compile(
+    r"(?P<mode>[0-7]{1,4}) (?P<owner>\S++) (?P<group>\S++) (?P<time>[0-9]{1,18}) (?P<kind>\w++)[^|]*+\|(?P<path>/.*)"
+)
 _KINDS = {"regular": "file", "directory": "directory", "socket": "socket", "symbolic": "link"}
 
 
@@ -252,9 +259,9 @@ def _files(section: Section) -> tuple[FileMode, ...]:
     block = section.blocks.get("files")
     found = {}
     for line in block.text.splitlines() if block else ():
-        if match := re.match(r"([0-7]{1,4}) (\S+) (\S+) \d+ (\w+)[^|]*\|(/.*)", line):
-            kind = _KINDS.get(match[4], match[4])
-            found[match[5]] = FileMode(match[5], match[1].zfill(4), match[2], match[3], kind)
+        if match := _STAT.fullmatch(line):
+            kind = _KINDS.get(match["kind"], match["kind"])
+            found[match["path"]] = FileMode(match["path"], match["mode"].zfill(4), match["owner"], match["group"], kind)
     return tuple(found[path] for path in sorted(found))
 
 
@@ -335,7 +342,7 @@ def _properties(paragraph: str) -> dict[str, str]:
 
 def _unit(section: Section) -> Unit:
     service, socket = (_properties(_paragraph(section, name)) for name in ("docker.service", "docker.socket"))
-    command = re.search(r"argv\[\]=(.*?) ;", service.get("ExecStart", ""))
+    command = service.get("ExecStart", "").partition("argv[]=")[2].partition(" ;")
     drop_ins = tuple(service.get("DropInPaths", "").split())
     sources = [path for path, value in _grepped(section, "exec") if value.strip()]
     named = [path for path in (service.get("FragmentPath", ""), *drop_ins) if _usr(path) in sources]
@@ -343,7 +350,7 @@ def _unit(section: Section) -> Unit:
     override, socket_override = section.file(OVERRIDE), section.file(SOCKET_OVERRIDE)
     listens = re.findall(r"^Listen=([^/@\s]\S*) \(Stream\)$", _paragraph(section, "docker.socket"), re.M)
     return Unit(
-        exec_start=command[1] if command else "",
+        exec_start=command[0] if command[1] else "",
         exec_source=named[-1] if named else "",
         drop_ins=drop_ins,
         options_source=options[0][0] if options else "",
@@ -357,11 +364,13 @@ def _unit(section: Section) -> Unit:
 
 def _stale(section: Section) -> bool | Unknown:
     files = section.blocks.get("files")
-    started = re.search(r"^ExecMainStartTimestamp=@(\d+)$", _paragraph(section, "docker.service"), re.M)
-    written = re.search(rf" (\d+) [^|]*\|{re.escape(DAEMON_JSON)}$", files.text if files else "", re.M)
+    started = re.search(r"^ExecMainStartTimestamp=@([0-9]{1,18})$", _paragraph(section, "docker.service"), re.M)
+    lines = files.text.splitlines() if files else ()
+    rows = (row for line in lines if line.endswith(f"|{DAEMON_JSON}") and (row := _STAT.fullmatch(line)))
+    written = next((int(row["time"]) for row in rows), None)
     if started is None:
         return Unknown("systemd does not say when the Docker daemon started")
-    return bool(written and int(written[1]) > int(started[1]))
+    return written is not None and written > int(started[1])
 
 
 def _usr(path: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from facts.docker_shapes import Container, Mount, Network, Process, Stored
-from facts.reading import Block, Section, Unknown, known, whole_number
+from facts.json_text import load
+from facts.reading import Block, Section, Unknown, attempt, known, whole_number
 
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
 
@@ -25,13 +26,17 @@ def read_inspected(section: Section) -> list[dict[str, Any]] | Unknown:
         line and not line.startswith("{") and "No such" not in line for line in block.text.splitlines()
     ):
         return Unknown(f"docker inspect: {block.complaint}")
-    return [json.loads(line) for line in block.text.splitlines() if line.startswith("{")]
+    lines = (line for line in block.text.splitlines() if line.startswith("{"))
+    return attempt("docker inspect", lambda: [load(line) for line in lines])
 
 
 def read_containers(section: Section, rows: list[dict[str, Any]] | Unknown) -> tuple[Container, ...] | Unknown:
     if isinstance(rows, Unknown):
         return rows
-    processes = _processes(section)
+    return attempt("docker inspect", lambda: _containers(rows, _processes(section)))
+
+
+def _containers(rows: list[dict[str, Any]], processes: dict[int, Process]) -> tuple[Container, ...]:
     found = (_container(row, processes) for row in rows if row.get("pid"))
     return tuple(sorted(found, key=lambda container: container.name))
 
@@ -70,8 +75,11 @@ def _published(ports: Any) -> Iterator[str]:
 def _per_process(block: Block | None) -> Iterator[tuple[int, str, str]]:
     """(pid, file, text) of lines such as `/proc/812/status:Seccomp: 2` or `/proc/812/ns/pid pid:[4026531836]`."""
     for line in block.text.splitlines() if block else ():
-        if match := re.match(r"/proc/(\d+)/([a-z/_]+)[: ](.*)", line):
+        if match := re.match(r"/proc/([0-9]{1,10})/([a-z/_]+)[: ](.*)", line):
             yield int(match[1]), match[2], match[3]
+
+
+_STATUS = {"Seccomp": "[0-9]", "NoNewPrivs": "[01]", "CapEff": "[0-9a-f]{1,16}"}
 
 
 def _processes(section: Section) -> dict[int, Process]:
@@ -79,8 +87,8 @@ def _processes(section: Section) -> dict[int, Process]:
     maps: dict[int, list[tuple[int, int, int]]] = {}
     for pid, file, text in _per_process(section.blocks.get("processes.status")):
         if file == "uid_map":
-            inside, outside, count = map(int, text.split())
-            maps.setdefault(pid, []).append((inside, outside, count))
+            if row := re.fullmatch(r" *([0-9]{1,10}) +([0-9]{1,10}) +([0-9]{1,10})", text):
+                maps.setdefault(pid, []).append((int(row[1]), int(row[2]), int(row[3])))
         else:
             name, _, value = text.partition(":")
             status.setdefault(pid, {})[name] = value.strip()
@@ -101,7 +109,7 @@ def _processes(section: Section) -> dict[int, Process]:
             host_namespaces=tuple(name for name in NAMESPACES if spaces[pid][name] == host[name]),
         )
         for pid, values in status.items()
-        if {"Seccomp", "NoNewPrivs", "CapEff"} <= set(values)
+        if all(re.fullmatch(pattern, values.get(name, "")) for name, pattern in _STATUS.items())
         and pid in maps
         and {*NAMESPACES} <= set(spaces.get(pid, {})) & set(host)
     }
@@ -110,6 +118,10 @@ def _processes(section: Section) -> dict[int, Process]:
 def read_networks(rows: list[dict[str, Any]] | Unknown) -> tuple[Network, ...] | Unknown:
     if isinstance(rows, Unknown):
         return rows
+    return attempt("docker inspect", lambda: _networks(rows))
+
+
+def _networks(rows: list[dict[str, Any]]) -> tuple[Network, ...]:
     return tuple(sorted((_network(row) for row in rows if "Driver" in row), key=lambda network: network.name))
 
 
@@ -124,9 +136,15 @@ def _network(row: dict[str, Any]) -> Network:
         bridge=options.get("com.docker.network.bridge.name", default),
         internal=bool(row["Internal"]),
         icc=icc not in ("false", "f", "0"),
-        subnets=tuple(pool["Subnet"] for pool in pools if pool.get("Subnet")),
+        subnets=tuple(_subnet(pool["Subnet"]) for pool in pools if pool.get("Subnet")),
         containers=tuple(sorted(item["Name"] for item in (row.get("Containers") or {}).values())),
     )
+
+
+def _subnet(text: str) -> str:
+    """As Docker has it; ValueError where it is none."""
+    ipaddress.ip_network(text, strict=False)
+    return text
 
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
@@ -135,6 +153,10 @@ _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 def read_stored(section: Section, rows: list[dict[str, Any]] | Unknown) -> Stored | Unknown:
     if isinstance(rows, Unknown):
         return rows
+    return attempt("what Docker holds", lambda: _stored(section, rows))
+
+
+def _stored(section: Section, rows: list[dict[str, Any]]) -> Stored:
     images, size = _images(section)
     return Stored(
         images=images,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 from facts.reading import Unknown
 
@@ -55,6 +57,61 @@ _SINCE: dict[Release, str] = {
     (28, 0): "allow-direct-routing bridge-accept-fwmark bip6 feature ip-forward-no-drop",
     (29, 0): "firewall-backend",
 }
+
+
+# What a value in daemon.json has to be, or dockerd does not start (tried with `dockerd --validate` of 26.1; null is as
+# good as nothing).
+_TEXT = """
+    api-cors-header bip bip6 bridge bridge-accept-fwmark cgroup-parent containerd containerd-namespace
+    containerd-plugins-namespace data-root default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
+    default-runtime default-shm-size exec-root firewall-backend fixed-cidr fixed-cidr-v6 group host-gateway-ip
+    http-proxy https-proxy init-path ip log-driver log-format log-level metrics-addr no-proxy pidfile seccomp-profile
+    storage-driver swarm-default-advertise-addr tlscacert tlscert tlskey userland-proxy-path userns-remap
+"""
+_SWITCH = """
+    allow-direct-routing debug experimental icc init ip-forward ip-forward-no-drop ip-masq ip6tables iptables ipv6
+    live-restore no-new-privileges raw-logs selinux-enabled tls tlsverify userland-proxy
+"""
+_LIST = """
+    allow-nondistributable-artifacts authorization-plugins cdi-spec-dirs dns dns-opts dns-search exec-opts hosts
+    insecure-registries labels node-generic-resources registry-mirrors storage-opts
+"""
+_NUMBER = """
+    cpu-rt-period cpu-rt-runtime max-concurrent-downloads max-concurrent-uploads max-download-attempts mtu
+    network-control-plane-mtu shutdown-timeout
+"""
+
+
+def _is(kind: type[Any]) -> Callable[[Any], bool]:
+    return lambda value: type(value) is kind
+
+
+def _holds(kind: type[Any], of: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """A list or an object of such values."""
+    return lambda value: type(value) is kind and all(map(of, value.values() if kind is dict else value))
+
+
+_TEXTS = _holds(dict, _is(str))
+_WANTED: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(_TEXT.split(), ("a text", _is(str))),
+    **dict.fromkeys(_SWITCH.split(), ("true or false", _is(bool))),
+    **dict.fromkeys(_LIST.split(), ("a list of texts", _holds(list, _is(str)))),
+    **dict.fromkeys(_NUMBER.split(), ("a whole number", _is(int))),
+    "builder": ("an object", _is(dict)),
+    "default-address-pools": ("a list of objects", _holds(list, _is(dict))),
+    "default-network-opts": ("an object of objects of texts", _holds(dict, _TEXTS)),
+    "default-ulimits": ("an object of objects", _holds(dict, _is(dict))),
+    "features": ("an object of switches, true or false", _holds(dict, _is(bool))),
+    "log-opts": ("an object of texts", _TEXTS),
+    "proxies": ("an object", _is(dict)),
+    "runtimes": ("an object of objects", _holds(dict, _is(dict))),
+}
+
+
+def misfit(key: str, value: Any) -> str:
+    """What is wrong with a value of daemon.json; "" for nothing that is known here."""
+    what, fits = _WANTED.get(key, ("", lambda _: True))
+    return "" if value is None or fits(value) else f"{key} is not {what}"
 
 
 def read_release(version: str | None) -> Release | None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from facts.docker_options import config_key
-from facts.reading import Jsonable, Unknown
+from facts.reading import Jsonable, Unknown, UnknownReading, known
 
+V = TypeVar("V")
+
+KINDS: dict[type[Any], str] = {list: "list", dict: "object", str: "text", bool: "switch"}
 DAEMON_JSON = "/etc/docker/daemon.json"
 OVERRIDE = "/etc/systemd/system/docker.service.d/zz-hullproof.conf"
 SOCKET_OVERRIDE = "/etc/systemd/system/docker.socket.d/zz-hullproof.conf"
@@ -148,6 +151,22 @@ class DockerReading(Jsonable):
     stale: bool | Unknown = False  # daemon.json was written after the daemon started
     handed: tuple[str, ...] = ()  # those of `listeners` that systemd opened for it
     starter: Starter | Unknown | None = None  # None: the daemon does not run
+
+    def told(self, name: str, kind: type[V]) -> V | None:
+        """What docker info says of something; None where it says nothing. UnknownReading where that makes no sense."""
+        value = known(self.info).get(name)
+        if value is None or isinstance(value, kind):
+            return value
+        raise UnknownReading(f"docker info: {name} is no {KINDS[kind]}")
+
+    @property
+    def security(self) -> tuple[str, ...]:
+        """Its SecurityOptions, such as name=seccomp,profile=builtin."""
+        return tuple(map(str, self.told("SecurityOptions", list) or ()))
+
+    @property
+    def in_swarm(self) -> bool:
+        return (self.told("Swarm", dict) or {}).get("LocalNodeState") == "active"
 
     @property
     def flag_keys(self) -> dict[str, str]:

@@ -31,7 +31,7 @@ def read_subnets(section: Section) -> tuple[tuple[str, str], ...]:
 
 def _subnets(row: str) -> Iterator[str]:
     """Of a line of JSON; of libvirt's XML: <ip address='192.168.122.1' netmask='255.255.255.0'>, or prefix='24'."""
-    given = dict(re.findall(r"(\w+)='([^']*)'", row))
+    given = dict(re.findall(r"\b(\w++)='([^']*)'", row))
     texts = re.findall(r'"subnet"\s*:\s*"([^"]+)"', row)
     for text in texts or [f"{given.get('address')}/{given.get('netmask') or given.get('prefix')}"]:
         with contextlib.suppress(ValueError):

@@ -9,10 +9,14 @@ from __future__ import annotations
 import ipaddress
 import re
 import shlex
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from heapq import merge
 
-from facts.reading import Jsonable
+from facts.reading import Jsonable, UnknownReading
 
+DEEPEST = 50  # chains within chains that are followed
 DROPS = ("DROP", "REJECT")
 # Options that do not narrow what a rule matches.
 NEUTRAL = ("-m", "--comment", "--reject-with", "--log-prefix", "--log-level")
@@ -39,6 +43,37 @@ class Packet:
 
 
 @dataclass(frozen=True)
+class _Rule:
+    """`target`: None where the rule cannot be read. `tests`: (negated, option, its values)."""
+
+    number: int
+    text: str
+    target: str | None
+    tests: tuple[tuple[bool, str, str], ...] = ()
+
+    @property
+    def device(self) -> tuple[str, str] | None:
+        """The one device that it is about at most, as ("-i", "docker0"); None where it may be about more."""
+        named = [(option, value) for negated, option, value in self.tests
+                 if option in ("-i", "-o") and not negated and not value.endswith("+")]  # fmt: skip
+        return named[0] if named else None
+
+
+class _Chain:
+    """A chain's rules by device: engines write some for each of their networks, and a packet meets those of its own."""
+
+    def __init__(self, rules: Iterable[_Rule]) -> None:
+        self.of: dict[tuple[str, str] | None, list[_Rule]] = {}
+        for rule in rules:
+            self.of.setdefault(rule.device, []).append(rule)
+
+    def about(self, packet: Packet) -> Iterator[_Rule]:
+        """In order, all those that may match."""
+        keys = (None, ("-i", packet.comes), ("-o", packet.goes))
+        return merge(*(self.of.get(key, ()) for key in keys), key=lambda rule: rule.number)
+
+
+@dataclass(frozen=True)
 class Filter(Jsonable):
     """The filter table as far as FORWARD and INPUT reach: their policies, and rules in order."""
 
@@ -47,15 +82,31 @@ class Filter(Jsonable):
     rules: tuple[str, ...]  # "-A CHAIN …"
 
     def chains(self) -> frozenset[str]:
-        return frozenset(rule.split(" ", 2)[1] for rule in self.rules) | frozenset(_targets(self.rules))
+        return frozenset(self._by_chain) | frozenset(_targets(self.rules))
+
+    @cached_property
+    def _by_chain(self) -> dict[str, list[str]]:
+        return _by_chain(self.rules)
+
+    @cached_property
+    def _read(self) -> dict[str, _Chain]:
+        return {}
+
+    def chain(self, name: str) -> _Chain:
+        """Read when a packet first comes to it."""
+        if name not in self._read:
+            rules = enumerate(rule for rule in self._by_chain.get(name, ()) if not _published(rule))
+            self._read[name] = _Chain(_rule(number, text) for number, text in rules)
+        return self._read[name]
 
     def between_ports(self, bridge: str, subnets: tuple[str, ...]) -> Verdict:
         """What happens to a new connection that comes in by `bridge` and goes out by it."""
         return self.verdict(Packet(bridge, bridge, subnets, subnets))
 
     def verdict(self, packet: Packet) -> Verdict:
+        """UnknownReading where a rule that the packet comes to cannot be read."""
         name, policy = ("FORWARD", self.policy) if packet.goes else ("INPUT", self.input)
-        return _Walk(self.rules, packet).chain(name, 0) or Verdict(policy in DROPS, f"{name} policy {policy}")
+        return _Walk(self, packet).chain(name, 0) or Verdict(policy in DROPS, f"{name} policy {policy}")
 
 
 def read_filter(text: str) -> Filter | None:
@@ -65,19 +116,27 @@ def read_filter(text: str) -> Filter | None:
         # An iptables that has never been used has no table to print, and lets everything pass.
         return None if text.strip() and "*filter" in text else Filter("ACCEPT", "ACCEPT", ())
     rules = [line for line in text.splitlines() if line.startswith("-A ")]
+    chains = _by_chain(rules)
     reached, todo = {"FORWARD", "INPUT"}, ["FORWARD", "INPUT"]
     while todo:
-        name = todo.pop()
-        for target in _targets(tuple(rule for rule in rules if rule.startswith(f"-A {name} "))):
-            if target not in reached:
-                reached.add(target)
-                todo.append(target)
-    return Filter(
-        policies["FORWARD"], policies["INPUT"], tuple(rule for rule in rules if rule.split(" ", 2)[1] in reached)
-    )
+        new = set(_targets(chains.get(todo.pop(), ()))) - reached
+        reached |= new
+        todo += new
+    return Filter(policies["FORWARD"], policies["INPUT"], tuple(rule for rule in rules if _chain_of(rule) in reached))
 
 
-def _targets(rules: tuple[str, ...]) -> list[str]:
+def _chain_of(rule: str) -> str:
+    return rule.split(" ", 2)[1]
+
+
+def _by_chain(rules: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for rule in rules:
+        found.setdefault(_chain_of(rule), []).append(rule)
+    return found
+
+
+def _targets(rules: Iterable[str]) -> list[str]:
     found = (re.search(r" (?:-j|-g) (\S+)", rule) for rule in rules)
     return [match[1] for match in found if match]
 
@@ -91,22 +150,31 @@ class _Match:
 
 
 class _Walk:
-    def __init__(self, rules: tuple[str, ...], packet: Packet) -> None:
-        self.rules = rules
+    """One packet's way. What becomes of it in a chain is found once, however many rules lead there."""
+
+    def __init__(self, table: Filter, packet: Packet) -> None:
+        self.table = table
         self.packet = packet
+        self.found: dict[str, Verdict | None] = {}
 
     def chain(self, name: str, depth: int) -> Verdict | None:
         """The verdict that ends the walk in this chain; None where it comes back to the caller, or may do so."""
+        if depth > DEEPEST:
+            raise UnknownReading(f"iptables' chains lead to each other more than {DEEPEST} deep")
+        if name not in self.found:
+            self.found[name] = None  # where it leads to itself, which iptables makes of no chain
+            self.found[name] = self.walk(name, depth)
+        return self.found[name]
+
+    def walk(self, name: str, depth: int) -> Verdict | None:
         returned = False
-        for rule in self.rules if depth < 20 else ():
-            if not rule.startswith(f"-A {name} ") or _published(rule):
-                continue
+        for rule in self.table.chain(name).about(self.packet):
             match = self.match(rule)
             if match and match.target == "RETURN":
                 if match.sure:
                     return None
                 returned = True
-            elif match and (found := self.end(rule, match, depth)):
+            elif match and (found := self.end(rule.text, match, depth)):
                 return None if found.drop and returned else found
         return None
 
@@ -119,18 +187,17 @@ class _Walk:
         found = self.chain(match.target, depth + 1)
         return found if found and (match.sure or not found.drop) else None
 
-    def match(self, rule: str) -> _Match | None:
+    def match(self, rule: _Rule) -> _Match | None:
         """None where the rule cannot match."""
-        target, sure = "", True
-        for negated, option, values in _options(rule):
-            if option in ("-j", "-g"):
-                target = values[0]
-                continue
-            answer = self.test(option, " ".join(values))
+        if rule.target is None:
+            raise UnknownReading(f"what this rule of iptables does cannot be told: {rule.text[:200]}")
+        sure = True
+        for negated, option, value in rule.tests:
+            answer = self.test(option, value)
             if answer is negated:
                 return None
             sure = sure and answer is not None
-        return _Match(target, sure)
+        return _Match(rule.target, sure)
 
     def test(self, option: str, value: str) -> bool | None:
         """Whether one option matches: True always, False never, None sometimes (or we do not know)."""
@@ -148,29 +215,49 @@ class _Walk:
         return True if option in NEUTRAL else None
 
 
-def _address(value: str, subnets: tuple[str, ...]) -> bool | None:
+@lru_cache(maxsize=10_000)
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
-        network = ipaddress.ip_network(value, strict=False)
+        return ipaddress.ip_network(text, strict=False)
     except ValueError:
         return None
-    found = [ipaddress.ip_network(subnet, strict=False) for subnet in subnets]
-    same = [own for own in found if own.version == network.version]
+
+
+def _address(value: str, subnets: tuple[str, ...]) -> bool | None:
+    network = _network(value)
+    found = [_network(subnet) for subnet in subnets]
+    if network is None or None in found:
+        return None
+    same = [own for own in found if own and own.version == network.version]
     if same and all(str(network) == str(own) or own.subnet_of(network) for own in same):  # type: ignore[arg-type]
         return True
     return None if not same or any(network.overlaps(own) for own in same) else False
 
 
-def _port(value: str, port: int) -> bool:
+def _port(value: str, port: int) -> bool | None:
     """`--dport 53`, `--dport 1024:2048`, `--dports 53,67,1024:2048`."""
-    ranges = (part.partition(":") for part in value.split(","))
-    return any(int(low) <= port <= int(high or low) for low, _, high in ranges)
+    ranges = [re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?", part) for part in value.split(",")]
+    if None in ranges:
+        return None
+    return any(int(found[1]) <= port <= int(found[2] or found[1]) for found in ranges if found)
 
 
-def _options(rule: str) -> list[tuple[bool, str, list[str]]]:
+def _rule(number: int, text: str) -> _Rule:
+    try:
+        words = shlex.split(text) if re.search(r"[\"'\\]", text) else text.split()
+        options = _options(words[2:])
+        targets = [values[0] for _, option, values in options if option in ("-j", "-g")]
+    except (ValueError, IndexError):
+        return _Rule(number, text, None)
+    tests = ((negated, option, " ".join(values)) for negated, option, values in options if option not in ("-j", "-g"))
+    return _Rule(number, text, targets[-1] if targets else "", tuple(tests))
+
+
+def _options(words: Iterable[str]) -> list[tuple[bool, str, list[str]]]:
     """(negated, option, its values), in order."""
     options: list[tuple[bool, str, list[str]]] = []
     negated = False
-    for word in shlex.split(rule)[2:]:
+    for word in words:
         if word == "!":
             negated = True
         elif word.startswith("-"):

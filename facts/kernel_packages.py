@@ -182,7 +182,7 @@ def _apt_images(text: str, wanted: str) -> Iterable[Image]:
 
 def _image_dependency(name: str, version: str, depends: str, wanted: str) -> Iterable[Image]:
     """Debian names the version, `linux-image-6.1.0-51-amd64 (= 6.1.193-1)`; Ubuntu's meta package has the image's."""
-    for package, exact in re.findall(r"(linux-image-\d[^\s,]*)(?: \(= ([^)]+)\))?", depends):
+    for package, exact in re.findall(r"(linux-image-\d[^\s,]*)(?: \(= ([^)\s]+)\))?", depends):
         if flavour(release := release_of(package)) == wanted:
             yield Image(name, version, release, exact or version)
 
@@ -195,8 +195,8 @@ def brought(section: Section, kind: str) -> dict[tuple[str, str], str]:
 
 
 def _newest(versions: Iterable[str]) -> str | Unknown:
-    found = sorted(versions, key=version_key)
-    return found[-1] if found else Unknown("no kernel of this flavour is in the package manager's indexes")
+    newest = max(versions, key=version_key, default=None)
+    return newest or Unknown("no kernel of this flavour is in the package manager's indexes")
 
 
 def reboot(section: Section, now: Running | Unknown, packages: tuple[Package, ...] | Unknown) -> Reboot | Unknown:

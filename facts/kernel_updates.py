@@ -169,7 +169,7 @@ def _table(text: str, ours: dict[str, bool]) -> Offer | None:
     for line in lines:
         if found := re.match(r" (?:\*\*\*|   ) (\S+) -?\d+$", line):
             version = found[1]
-        elif (found := re.match(r" {8,} *-?\d+ (\S+ \S+)", line)) and version:
+        elif (found := re.match(r" {8,}+-?\d+ (\S+ \S+)", line)) and version:
             sources.setdefault(version, []).append(found[1])
     installed = fields["Installed"]
     newer = [found for found in sources if compare_versions(found, installed) > 0]

@@ -15,9 +15,9 @@ class Lines:
 
     def __init__(self, block: Block | Unknown) -> None:
         self._why: Unknown | None = block if isinstance(block, Unknown) else None
-        self._text = "" if isinstance(block, Unknown) else block.text
+        self._lines = [] if isinstance(block, Unknown) else block.text.splitlines()
         self.found: dict[str, list[str]] = {}
-        for line in self._text.splitlines():
+        for line in self._lines:
             path, colon, rest = line.partition(":")
             if colon and path.startswith("/"):
                 self.found.setdefault(path, []).append(rest)
@@ -26,7 +26,7 @@ class Lines:
         """The file's lines; None where the host says that there is no such file."""
         if path in self.found:
             return self.found[path]
-        for line in self._text.splitlines():
+        for line in self._lines:
             if line.endswith(f"{path}: No such file or directory"):
                 return None
             if f" {path}: " in line:
@@ -48,5 +48,5 @@ class Lines:
 
     def complaint(self, word: str) -> Unknown | None:
         """The first line in which the command said `word` (such as `Permission denied`), if any."""
-        said = (line for line in self._text.splitlines() if word in line and not line.startswith("/"))
+        said = (line for line in self._lines if word in line and not line.startswith("/"))
         return self._why or next((Unknown(line.strip()[:200]) for line in said), None)

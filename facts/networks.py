@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from facts import connection
+from facts import connection, nft
 from facts.forward import Filter, read_filter
+from facts.json_text import load
 from facts.lines import Lines
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+from facts.nft import chains as chains
+from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, attempt, known
 
 BLOCKS = r"\s*(install|blacklist)\s+"
 NF_CALL = ("iptables", "ip6tables", "arptables")
@@ -115,7 +116,28 @@ class NetworksReading(Jsonable):
 
     def bridge(self, name: str) -> Bridge | None:
         """UnknownReading where the devices are unknown."""
-        return next((bridge for bridge in known(self.bridges) if bridge.name == name), None)
+        return self.remember("by name", lambda: {row.name: row for row in reversed(known(self.bridges))}).get(name)
+
+    def drops(self, bridge: str) -> bool:
+        """Whether our table keeps its ports apart."""
+        return bridge in self.remember("dropped", lambda: frozenset(known(self.dropped)))
+
+    def knows(self, port: str) -> bool:
+        """Whether our table knows as whom it may send."""
+        return port in self.remember("ports", lambda: frozenset(known(self.ports)))
+
+    def named_later(self) -> frozenset[str]:
+        return self.remember("later", lambda: frozenset(known(self.later)))
+
+    def member_of(self, device: str) -> list[Membership]:
+        """The device's VLANs."""
+        return self.remember("memberships", self._by_device).get(device, [])
+
+    def _by_device(self) -> dict[str, list[Membership]]:
+        found: dict[str, list[Membership]] = {}
+        for row in known(self.memberships):
+            found.setdefault(row.device, []).append(row)
+        return found
 
     def ports_of(self, name: str) -> tuple[str, ...]:
         bridge = self.bridge(name)
@@ -176,13 +198,13 @@ run netplan ls -d /etc/netplan/*.yaml
         denied = settings.complaint("Permission denied")
         nf_call = {name: switches.number(f"/proc/sys/net/bridge/bridge-nf-call-{name}") for name in NF_CALL}
         loaded = nf_call["iptables"]
-        addresses = devices if isinstance(devices, Unknown) else _addresses(devices)
+        addresses = attempt("ip address", lambda: _addresses(known(devices)))
         return NetworksReading(
-            bridges=devices if isinstance(devices, Unknown) else _bridges(devices),
-            vlans=devices if isinstance(devices, Unknown) else _vlans(devices),
-            memberships=_memberships(_json(section, "vlan")),
+            bridges=attempt("ip address", lambda: _bridges(known(devices))),
+            vlans=attempt("ip address", lambda: _vlans(known(devices))),
+            memberships=attempt("bridge vlan", lambda: _memberships(known(_json(section, "vlan")))),
             addresses=addresses,
-            routes=_routes(_json(section, "route4"), _json(section, "route6")),
+            routes=attempt("ip route", lambda: _routes(_json(section, "route4"), _json(section, "route6"))),
             connection=connection.device(section, addresses),
             doors=connection.doors(section, addresses),
             ssh_port=connection.port(section),
@@ -199,7 +221,7 @@ run netplan ls -d /etc/netplan/*.yaml
             guards=_guards(section.block("tables")),
             dropped=_dropped(section),
             own=own if isinstance(own := _own(section), Unknown) else chains(own),
-            ports=own if isinstance(own, Unknown) else _elements(own, "known"),
+            ports=own if isinstance(own, Unknown) else nft.elements(own, "known"),
             later=own if isinstance(own, Unknown) else tuple(re.findall(r'"([^"]+)" \. "\1"', own)),
             resolvers=_resolvers(section.file(RESOLVERS)),
             files={path: section.file(path) for path in FILES},
@@ -215,7 +237,7 @@ def _json(section: Section, name: str) -> list[dict[str, Any]] | Unknown:
     if isinstance(text, Unknown):
         return text
     try:
-        found = json.loads(text) if text.strip() else []
+        found = load(text) if text.strip() else []
     except ValueError as error:
         return Unknown(f"{name}: not JSON ({error})")
     if not isinstance(found, list):
@@ -238,10 +260,13 @@ def _info(device: dict[str, Any], what: str) -> dict[str, Any]:
 
 def _bridges(devices: list[dict[str, Any]]) -> tuple[Bridge, ...]:
     bridges: list[Bridge] = []
+    by_master: dict[Any, list[dict[str, Any]]] = {}
+    for device in devices:
+        by_master.setdefault(device.get("master"), []).append(device)
     for device in devices:
         if device.get("linkinfo", {}).get("info_kind") == "bridge":
             name, data = device["ifname"], _info(device, "info_data")
-            ports = [other for other in devices if other.get("master") == name]
+            ports = by_master.get(name, [])
             bridges.append(
                 Bridge(
                     name=name,
@@ -263,15 +288,15 @@ def _vlans(devices: list[dict[str, Any]]) -> tuple[Vlan, ...]:
     )
 
 
-def _memberships(ports: list[dict[str, Any]] | Unknown) -> tuple[Membership, ...] | Unknown:
-    if isinstance(ports, Unknown):
-        return ports
+def _memberships(ports: list[dict[str, Any]]) -> tuple[Membership, ...]:
     found: list[Membership] = []
     for port in ports:
         for vlan in port.get("vlans", []):
             flags = [str(flag) for flag in vlan.get("flags", [])]
             first = int(vlan["vlan"])
             last = int(vlan.get("vlanEnd", first))
+            if not 0 <= first <= last < 4096:
+                raise ValueError(f"there are no VLANs {first} to {last}"[:80])
             found.append(Membership(port["ifname"], first, last, "PVID" in flags, "Egress Untagged" in flags))
     return tuple(found)
 
@@ -316,31 +341,16 @@ def _guards(block: Block | Unknown) -> tuple[Guard, ...] | Unknown | None:
     tables = _tables(block)
     if not isinstance(tables, tuple) or isinstance(block, Unknown):
         return tables if isinstance(tables, Unknown) else None
-    found: list[Guard] = []
-    for part in re.split(r"^table ", block.text, flags=re.MULTILINE)[1:]:
-        table = " ".join(part.split()[:2])
-        chains = re.findall(r"chain (\S+) \{\s*type filter hook (input|forward) priority [^;]*; policy drop;", part)
-        found += [Guard(hook, table, chain) for chain, hook in chains]
-    return tuple(found)
+    return tuple(Guard(*row) for row in nft.guards(block.text))
 
 
 def _dropped(section: Section) -> tuple[str, ...] | Unknown:
-    """The bridges of the rules `ibrname "NAME" … drop` in our table, and those of its set for networks made later;
-    none where there is no such table."""
+    """The bridges whose ports our table keeps apart; none where there is no such table."""
     if "ours" not in section.blocks:
         tables = _tables(section.block("tables"))
         return tables if isinstance(tables, Unknown) else ()
     text = section.text("ours")
-    if isinstance(text, Unknown):
-        return text
-    named = re.findall(r'^\s*(?:meta )?ibrname "([^"]+)" .*\bdrop$', text, re.MULTILINE)
-    return (*named, *(_elements(text, "later") if "@later drop" in text else ()))
-
-
-def _elements(text: str, name: str) -> tuple[str, ...]:
-    """Of a set of device names in a listing of nft's."""
-    found = re.search(rf"\tset {name} \{{\n\s*type ifname\n(?:\s*elements = \{{([^}}]*)\}}\n)?\s*\}}", text)
-    return tuple(re.findall(r'"([^"]+)"', found[1] or "")) if found else ()
+    return text if isinstance(text, Unknown) else nft.dropped(text)
 
 
 def _resolvers(text: str | Unknown | None) -> tuple[str, ...]:
@@ -356,16 +366,6 @@ def _own(section: Section) -> str | Unknown:
         return tables if isinstance(tables, Unknown) else ""
     unknown = next((text for text in found if isinstance(text, Unknown)), None)
     return unknown or "".join(text for text in found if isinstance(text, str))
-
-
-def chains(text: str) -> dict[str, tuple[str, ...]]:
-    """The rules of our tables by chain, in order; of a name that both have, the inet one's."""
-    text = text.replace("icmpv6 taddr", "@th,64,128")  # nft 1.1 has a name for the place, 1.0.6 has not
-    found = re.findall(r"^\tchain (\S+) \{\n(.*?)^\t\}", text, re.MULTILINE | re.DOTALL)
-    rules = {name: [line.strip() for line in body.splitlines()] for name, body in found}
-    return {
-        name: tuple(line for line in lines if line and not line.startswith("type ")) for name, lines in rules.items()
-    }
 
 
 def _active(block: Block | Unknown, names: tuple[str, ...]) -> tuple[str, ...] | Unknown:

@@ -3,12 +3,12 @@ ovs-ofctl(8), ovs-vswitchd.conf.db(5). A part of the section that `facts.bridges
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from facts.json_text import load
 from facts.reading import Block, Jsonable, Section, Unknown
 
 SWITCH_FILE = "/etc/hullproof/openvswitch.sh"
@@ -92,7 +92,7 @@ def enabled(section: Section) -> bool:
 
 
 def _rows(line: str) -> Iterator[dict[str, Any]]:
-    table = json.loads(line)
+    table = load(line)
     for row in table["data"]:
         yield {heading: _value(value) for heading, value in zip(table["headings"], row, strict=True)}
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import re
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, cast, get_args, get_origin
 
 from pyinfra.api.facts import FactBase
 from typing_extensions import override
+
+from facts.json_text import load
 
 T = TypeVar("T")
 
@@ -42,6 +44,14 @@ class Jsonable:
 
     def to_json(self) -> Any:
         return jsonable(self)
+
+    def remember(self, what: Hashable, make: Callable[[], T]) -> T:
+        """`make()`, and from then on what it gave: a reading never changes, and may be asked the same for each of ten
+        thousand rows."""
+        kept: dict[Hashable, T] = self.__dict__.setdefault("_remembered", {})
+        if what not in kept:
+            kept[what] = make()
+        return kept[what]
 
 
 @dataclass(frozen=True)
@@ -135,13 +145,23 @@ class Section:
         if isinstance(text, Unknown):
             return text
         try:
-            return json.loads(text)
+            return load(text)
         except ValueError as error:
             return Unknown(f"{name}: not JSON ({error})")
 
     def matching(self, prefix: str) -> dict[str, Block]:
         """Blocks whose name starts with `prefix`, keyed by the rest of the name."""
         return {name[len(prefix) :]: block for name, block in self.blocks.items() if name.startswith(prefix)}
+
+
+def attempt(what: str, read: Callable[[], T | Unknown]) -> T | Unknown:
+    """`read()`; unknown where it raises. The host is untrusted: nonsense in one part of its answer costs that part."""
+    try:
+        return read()
+    except UnknownReading as error:
+        return Unknown(str(error))
+    except Exception as error:
+        return Unknown(f"{what}: the host's answer makes no sense ({type(error).__name__}: {error})"[:300])
 
 
 class SectionFact(FactBase[T | Unknown], Generic[T]):
@@ -171,12 +191,7 @@ class SectionFact(FactBase[T | Unknown], Generic[T]):
 
         if isinstance(section, Unknown):
             return section
-        try:
-            return cast(T, shaped(cls.parse(section), cls.reading(), cls.key))
-        except UnknownReading as error:
-            return Unknown(str(error))
-        except Exception as error:  # the host is untrusted: nonsense from it must not end the run
-            return Unknown(f"{cls.key}: the host's answer makes no sense ({type(error).__name__}: {error})"[:300])
+        return attempt(cls.key, lambda: cast(T, shaped(cls.parse(section), cls.reading(), cls.key)))
 
     @override
     def command(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from facts.json_text import load
 from facts.reading import Jsonable, Section, SectionFact, Unknown
 
 # `2026-11-22 20:29:43 install iptables:amd64 <none> 1.8.11-2`
@@ -122,14 +122,14 @@ def _stillborn(text: str) -> bool:
 
 def _journal(run: str, text: str) -> Journal:
     head, state, *lines = text.strip().splitlines()
-    meta = json.loads(head)
+    meta = load(head)
     return Journal(run, meta["kind"], meta["started"], state == "undone", tuple(_entry(line) for line in lines))
 
 
 def _entry(line: str) -> JournalEntry:
     words, path, armed, *_ = f"{line}\t\t".split("\t")
     number, done, undone, text = words.split(" ", 3)
-    meta = json.loads(text)
+    meta = load(text)
     return JournalEntry(
         number, meta["subject"], meta["what"], path or None, done == "1", undone == "1", armed == "armed"
     )
@@ -148,5 +148,5 @@ def _watched(section: Section) -> Iterator[Watched]:
 def _by_path(section: Section, name: str) -> dict[str, str]:
     """Lines `WORDS PATH` by their path, the last of each."""
     block = section.blocks.get(name)
-    lines = re.finditer(r"^([0-9a-f]{64}|absent|\d+ \S+) +(/.*)$", block.text if block else "", re.MULTILINE)
+    lines = re.finditer(r"^([0-9a-f]{64}|absent|[0-9]{1,11} \S+) +(/.*)$", block.text if block else "", re.MULTILINE)
     return {line[2]: line[1] for line in lines}

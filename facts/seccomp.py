@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from facts.json_text import load_first
 from facts.reading import Jsonable, Section, SectionFact, Unknown, known
 
 OURS = "/etc/docker/hullproof-seccomp.json"
@@ -129,7 +129,7 @@ def _filters(section: Section) -> dict[str, Any]:
         if not re.fullmatch(r"[0-9a-f]{64}", container):
             continue
         try:
-            found[container] = found[rest] if rest in found else json.JSONDecoder().raw_decode(rest)[0]
+            found[container] = found[rest] if rest in found else load_first(rest)
         except ValueError:
             found[container] = Unknown(f"the filter of container {container[:12]} is not JSON")
     return found

@@ -25,12 +25,13 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
-from facts.reading import Block, Section, SectionFact, Unknown, known, whole_number
+from facts.budget import Budget
+from facts.reading import Block, Section, SectionFact, Unknown, UnknownReading, known, whole_number
 
 T = TypeVar("T")
 
 SECTION_BYTES = 2_000_000
-SURVEY_BYTES = 32_000_000
+SURVEY_BYTES = 8_000_000  # unpacked; a host with twenty containers gives 300,000
 
 PRELUDE = r"""
 run() { printf '@%s block %s\n' "$N" "$1"; shift; "$@" 2>&1 </dev/null; printf '\n@%s status %s\n' "$N" "$?"; }
@@ -57,7 +58,7 @@ def survey_script(facts: Iterable[type[SectionFact[Any]]]) -> str:
     nonce = secrets.token_hex(8)
     return (
         f"N={nonce}; LIMIT={SECTION_BYTES}; P={shlex.quote(PRELUDE)}\n{HEAD.strip()}\n"
-        f"{{ echo '@hullproof '\"$N\"\n{sections}\nprintf '@%s done\\n' \"$N\"; }} | pack\n"
+        f"{{ echo '@hullproof '\"$N\"\n{sections}\nprintf '@%s done\\n' \"$N\"; }} | head -c {SURVEY_BYTES} | pack\n"
     )
 
 
@@ -67,7 +68,7 @@ def unpack(lines: Sequence[str]) -> str:
         if line.startswith("@hullproof "):
             return "\n".join(lines[number:])
     # A login banner or a shell's complaint may stand before the packed line, which is the longest by far.
-    packed = max(lines, key=len, default="")
+    packed = max(lines, key=len, default="").strip()
     try:
         raw = base64.b64decode(packed, validate=True)
         if raw[:2] == b"\x1f\x8b":
@@ -94,12 +95,15 @@ def read_frame(lines: Sequence[str]) -> dict[str, Section | Unknown]:
 def _read_section(key: str, text: str, mark: str) -> Section | Unknown:
     content, end, tail = text.rpartition(f"\n{mark}end {key} ")
     if not end:
-        return Unknown(f"{key}: the answer was cut short (over {SECTION_BYTES:,} bytes, or the connection was lost)")
+        return Unknown(
+            f"{key}: the answer was cut short (over {SECTION_BYTES:,} bytes, the whole over {SURVEY_BYTES:,}, or the "
+            "connection was lost)"
+        )
     status = tail.split("\n", 1)[0].strip()
     if status in ("124", "137"):
         return Unknown(f"{key}: no answer in time")
     if status != "0":
-        return Unknown(f"{key}: the section ended with status {status}")
+        return Unknown(f"{key}: the section ended with status {status[:20]}")
     blocks: dict[str, Block] = {}
     for part in ("\n" + content).split(f"\n{mark}block ")[1:]:
         name, _, rest = part.partition("\n")
@@ -110,10 +114,12 @@ def _read_section(key: str, text: str, mark: str) -> Section | Unknown:
 
 
 class Survey:
-    """Everything read from one host in one execution. `survey[Kernel]` is the fact, or UnknownReading is raised."""
+    """Everything read from one host in one execution. `survey[Kernel]` is the fact, or UnknownReading is raised.
+    Whatever is made of it is paid from the `budget`."""
 
     def __init__(self, readings: dict[type[SectionFact[Any]], Any]) -> None:
         self.readings = readings
+        self.budget = Budget()
 
     def __getitem__(self, fact: type[SectionFact[T]]) -> T:
         value: T | Unknown = self.readings.get(fact, Unknown(f"{fact.key} was not surveyed"))
@@ -122,5 +128,15 @@ class Survey:
     @classmethod
     def parse(cls, facts: Iterable[type[SectionFact[Any]]], lines: Sequence[str]) -> Survey:
         sections = read_frame(lines)
-        missing = "the host gave no answer" if not sections else "no answer"
-        return cls({fact: fact.read(sections.get(fact.key, Unknown(f"{fact.key}: {missing}"))) for fact in facts})
+        missing = "no answer: what the host said ended before it" if sections else "the host gave no answer"
+        survey = cls({})
+        for fact in facts:
+            section = sections.get(fact.key, Unknown(f"{fact.key}: {missing}"))
+            survey.readings[fact] = survey._read(fact, section)
+        return survey
+
+    def _read(self, fact: type[SectionFact[Any]], section: Section | Unknown) -> Any:
+        try:
+            return self.budget.spend(lambda: fact.read(section))
+        except UnknownReading as error:
+            return Unknown(f"{fact.key}: {error}")

@@ -30,6 +30,8 @@ _LIVE_DIRECTORIES = (
     "net/ipv4/conf/all", "net/ipv4/conf/default", "net/ipv6/conf/all", "net/ipv6/conf/default", "net/bridge",
 )  # fmt: skip
 
+NUMBER = r"-?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})"
+GLOB = re.compile(r"[*?[]")
 _LIVE = [f"/proc/sys/{folder}/{'[!b]*' if folder == 'fs' else '*'}" for folder in _LIVE_DIRECTORIES]
 
 SCRIPT = f"""
@@ -76,8 +78,7 @@ class Sysctls(Jsonable):
 
     def stored(self, key: str) -> Setting | Unknown | None:
         """What a boot will set `key` to, and the file that does it; None where no file sets it."""
-        unread = [f"{file.path}: {file.text.unknown}" for file in self.files if isinstance(file.text, Unknown)]
-        return Unknown(unread[0]) if unread else effective(self._settings, key)
+        return self._unread or effective(self._settings, key, self._globs)
 
     def text(self, path: str) -> str | Unknown | None:
         """The text of one of the files; None where it is not there."""
@@ -90,6 +91,18 @@ class Sysctls(Jsonable):
     @cached_property
     def _settings(self) -> dict[str, Setting]:
         return settings(self.files)
+
+    @cached_property
+    def _globs(self) -> list[Glob]:
+        return globs(self._settings)
+
+    @cached_property
+    def _unread(self) -> Unknown | None:
+        found = ((file.path, file.text) for file in self.files)
+        return next((Unknown(f"{path}: {text.unknown}") for path, text in found if isinstance(text, Unknown)), None)
+
+
+Glob = tuple[list[str], Setting]  # the parts of a pattern
 
 
 def dotted(name: str) -> str:
@@ -108,7 +121,7 @@ def assignments(text: str) -> Iterable[tuple[str, str | None]]:
         name, equals, value = line.partition("=")
         name = name.strip()
         if equals:
-            yield dotted(name.removeprefix("-")), squeeze(value)
+            yield dotted(name.removeprefix("-")), taken(squeeze(value))
         elif name.startswith("-"):
             yield dotted(name[1:]), None
 
@@ -116,6 +129,22 @@ def assignments(text: str) -> Iterable[tuple[str, str | None]]:
 def squeeze(value: str) -> str:
     """A value as written to or read from /proc/sys, blanks made single."""
     return " ".join(value.split())
+
+
+def taken(value: str) -> str:
+    """What the kernel takes of a value. systemd-sysctl and sysctl(8) write all that stands behind the `=`, and of
+    `1  # strict` the kernel takes the 1: it ends at the first word that is no number (seen on Linux 6.12)."""
+    numbers = re.match(rf"(?:{NUMBER}(?: |$))+", value)
+    return numbers[0].strip() if numbers else value
+
+
+def as_number(value: str | None) -> int | None:
+    """The value of a sysctl that is one number; None where the kernel would refuse it."""
+    found = re.match(rf"{NUMBER}(?= |$)", value or "")
+    if not found:
+        return None
+    octal = re.fullmatch(r"-?0[0-7]+", found[0])
+    return int(found[0], 8 if octal else 16 if "x" in found[0].lower() else 10)
 
 
 def settings(files: Iterable[SysctlFile]) -> dict[str, Setting]:
@@ -133,22 +162,27 @@ def settings(files: Iterable[SysctlFile]) -> dict[str, Setting]:
     return kept
 
 
-def effective(kept: Mapping[str, Setting], key: str) -> Setting | None:
+def globs(kept: Mapping[str, Setting]) -> list[Glob]:
+    """Those whose names are patterns, the last first."""
+    found = [(name.split("."), setting) for name, setting in kept.items() if GLOB.search(name)]
+    return [row for row in reversed(found) if row[1].value is not None]
+
+
+def effective(kept: Mapping[str, Setting], key: str, patterns: Iterable[Glob]) -> Setting | None:
     """An explicit assignment wins over every glob, wherever it stands; of globs, the last one wins."""
     explicit = kept.get(key)
     if explicit is not None:
         return explicit if explicit.value is not None else None
     path = key.split(".")
-    found = [setting for name, setting in kept.items() if _glob(name, path) and setting.value is not None]
-    return found[-1] if found else None
+    return next((setting for parts, setting in patterns if _matches(parts, path)), None)
 
 
-def _glob(pattern: str, path: list[str]) -> bool:
-    """Whether a glob in a sysctl's name matches; like glob(3), `*` does not cross a separator."""
-    if not re.search(r"[*?[]", pattern):
+def _matches(parts: list[str], path: list[str]) -> bool:
+    """Like glob(3), `*` does not cross a separator."""
+    if len(parts) != len(path):
         return False
-    parts = pattern.split(".")
-    return len(parts) == len(path) and all(fnmatchcase(part, want) for part, want in zip(path, parts, strict=True))
+    pairs = [(part, want) for part, want in zip(path, parts, strict=True) if part != want]
+    return all(GLOB.search(want) for _, want in pairs) and all(fnmatchcase(part, want) for part, want in pairs)
 
 
 def parse(section: Section) -> Sysctls:
@@ -170,14 +204,13 @@ def applied(section: Section) -> tuple[SysctlFile, ...]:
 
 def _live(block: Block) -> tuple[dict[str, str], dict[str, str]]:
     """`grep -H ''` over /proc/sys: "PATH:VALUE" per line, and "grep: PATH: WHY" for what cannot be read."""
-    live: dict[str, str] = {}
+    live: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}
     for line in block.text.splitlines():
         if found := re.fullmatch(r"/proc/sys/([^:]+):(.*)", line):
-            key, value = dotted(found[1]), squeeze(found[2])
-            live[key] = f"{live[key]} {value}" if key in live else value
+            live.setdefault(dotted(found[1]), []).append(squeeze(found[2]))
         elif found := re.fullmatch(r"grep: /proc/sys/([^:]+): (?!Is a directory|No such file)(.*)", line):
             unreadable[dotted(found[1])] = found[2]
     if not live:
         unreadable.setdefault("", block.complaint)
-    return live, unreadable
+    return {key: " ".join(values) for key, values in live.items()}, unreadable

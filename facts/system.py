@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from facts.reading import Jsonable, Section, SectionFact, Unknown, known
 
+NAMES = ("ID", "ID_LIKE", "VERSION_ID", "PRETTY_NAME")  # of os-release those that are read
 AT_BOOT = ("enabled", "static", "alias", "generated")  # systemctl(1) is-enabled: what a boot starts
 
 
@@ -68,7 +69,15 @@ have systemd-detect-virt && run container systemd-detect-virt --container
 def _os_release(text: str) -> dict[str, str]:
     """os-release(5): shell-like assignments, quoted or not."""
     pairs = (line.partition("=") for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    return {name.strip(): " ".join(shlex.split(value)) for name, _, value in pairs}
+    return {name.strip(): _unquoted(value.strip()) for name, _, value in pairs if name.strip() in NAMES}
+
+
+def _unquoted(text: str) -> str:
+    if text[:1] not in ('"', "'"):
+        return text
+    if len(text) < 2 or text[0] != text[-1]:
+        raise ValueError("No closing quotation")
+    return re.sub(r"\\([\"'$`\\])", r"\1", text[1:-1])
 
 
 def needs_root(system: SystemReading) -> Unknown | None:

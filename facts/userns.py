@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -211,7 +212,8 @@ def _parents(block: Block | None) -> dict[str, str]:
 def _overlaps(
     ranges: tuple[Range, ...] | Unknown, passwd: dict[str, int] | Unknown, group: dict[str, int] | Unknown
 ) -> tuple[Overlap, ...] | Unknown:
-    """Ranges of different owners that share ids, and ranges that hold the id of somebody else on the host.
+    """Ranges of different owners that share ids, and ranges that hold the id of somebody else on the host: of each one
+    overlap, with a range that begins no later.
 
     A row of root's that equals another's is no clash: LXD's packages write `root:N:M` beside `lxd:N:M`, and root may
     use any id as it is.
@@ -220,10 +222,29 @@ def _overlaps(
         return next(r for r in (ranges, passwd, group) if isinstance(r, Unknown))
     people = [Range("u", uid, 1, name, "passwd") for name, uid in passwd.items()]
     people += [Range("g", gid, 1, name, "group") for name, gid in group.items()]
-    overlaps: list[Overlap] = []
-    for index, first in enumerate(ranges):
-        for second in (*ranges[index + 1 :], *people):
-            twin = "root" in (first.owner, second.owner) and (first.start, first.count) == (second.start, second.count)
-            if first.owner != second.owner and first.overlaps(second) and not twin:
-                overlaps.append(Overlap(first, second))
-    return tuple(overlaps)
+    of_others = {(row.kind, row.start, row.count) for row in (*ranges, *people) if row.owner != "root"}
+    rows = [row for row in ranges if row.owner != "root" or (row.kind, row.start, row.count) not in of_others]
+    place = {id(row): number for number, row in enumerate([*rows, *people])}
+    pairs = (sorted(pair, key=lambda row: place[id(row)]) for pair in _clashes(rows, people))
+    found = sorted(pairs, key=lambda pair: [place[id(row)] for row in pair])
+    return tuple(Overlap(first, second) for first, second in found)
+
+
+def _clashes(rows: list[Range], people: list[Range]) -> Iterator[tuple[Range, Range]]:
+    """From the lowest id up. Of the rows that have begun, two are enough to find one that clashes: the one that ends
+    last, and of the other owners' the one that does."""
+    persons = {id(row) for row in people}
+    last: Range | None = None
+    other: Range | None = None
+    for row in sorted([*rows, *people], key=lambda row: (row.kind, row.start, id(row) in persons)):
+        if last is None or last.kind != row.kind:
+            last = other = None
+        before = other if last and last.owner == row.owner else last
+        if before and before.overlaps(row):
+            yield before, row
+        if id(row) in persons:
+            continue
+        if last is None or row.end > last.end:
+            last, other = row, last if last and last.owner != row.owner else other
+        elif row.owner != last.owner and (other is None or row.end > other.end):
+            other = row

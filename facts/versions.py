@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import re
-from functools import cmp_to_key
-from itertools import zip_longest
+from functools import lru_cache
 from typing import Any
+
+Piece = tuple[list[int], int]
+END: Piece = ([0], 0)
 
 
 def compare_versions(one: str, other: str) -> int:
     """Below, above or equal to 0 as `one` is older than, newer than or the same version as `other`."""
-    for a, b in zip(_parts(one), _parts(other), strict=True):
-        if difference := _compare(a, b):
-            return difference
-    return 0
+    a, b = version_key(one), version_key(other)
+    return int(a > b) - int(a < b)
 
 
-version_key: Any = cmp_to_key(compare_versions)
-
-
-def _parts(version: str) -> tuple[str, str, str]:
-    """Epoch, upstream version, revision: deb-version(7)."""
+@lru_cache(maxsize=10_000)
+def version_key(version: str) -> Any:
+    """What sorts versions: of epoch, upstream version and revision their pieces, deb-version(7)."""
     epoch, colon, rest = version.partition(":")
     if not colon:
         epoch, rest = "0", version
     upstream, _, revision = rest.rpartition("-")
-    return (epoch, upstream or revision, revision if upstream else "0")
+    return _pieces(epoch), _pieces(upstream or revision), _pieces(revision if upstream else "0")
 
 
-def _compare(one: str, other: str) -> int:
-    """Runs of non-digits and of digits in turn."""
-    pieces = zip_longest(re.findall(r"(\D*)(\d*)", one), re.findall(r"(\D*)(\d*)", other), fillvalue=("", ""))
-    for (text, number), (text2, number2) in pieces:
-        weights, weights2 = _weights(text), _weights(text2)
-        if weights != weights2:
-            return -1 if weights < weights2 else 1
-        if int(number or 0) != int(number2 or 0):
-            return int(number or 0) - int(number2 or 0)
-    return 0
+def _pieces(text: str) -> list[Piece]:
+    """Runs of non-digits and of digits in turn. What is not there equals the end, so ends are not counted."""
+    found = [(_weights(letters), int(digits or 0)) for letters, digits in re.findall(r"(\D*)(\d*)", text)]
+    while len(found) > 1 and found[-1] == END:
+        found.pop()
+    return [*found, END]
 
 
 def _weights(text: str) -> list[int]:

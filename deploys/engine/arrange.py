@@ -15,6 +15,7 @@ from typing import Any
 
 from deploys.engine.change import Activate, Blocked, Change, Install, MergeJson, Service, WriteFile
 from deploys.engine.reboot import Reboot
+from facts.json_text import load
 
 PACKAGES = "packages"  # the step that comes first
 
@@ -117,7 +118,7 @@ def merged(merges: Sequence[MergeJson]) -> WriteFile:
 def merge_text(before: str | None, put: dict[str, Any], drop: Iterable[str] = ()) -> str:
     """JSON text with top-level keys set and unset; the order, indentation and last newline of `before` are kept."""
     text = before or ""
-    content: dict[str, Any] = json.loads(text) if text.strip() else {}
+    content: dict[str, Any] = load(text) if text.strip() else {}
     for key in drop:
         content.pop(key, None)
     content.update(put)

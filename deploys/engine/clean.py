@@ -1,4 +1,8 @@
-"""Making untrusted values safe to print and to keep: what a host says, and what a policy file holds."""
+"""Making untrusted values safe to print and to keep: what a host says, and what a policy file holds.
+
+Everything that is shown, reported or logged comes through here, so here too secrets are left out: by the names of keys,
+and of addresses the part that logs in.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,35 @@ import math
 import re
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 
 TEXT = 2_000  # characters of one string
 ITEMS = 500  # of one list or mapping
 DEPTH = 12
+AGAIN = 200  # characters up to which what came of a string is kept
 
 # A whole CSI sequence: colours, cursor movement, erasing. Longer ones (titles, links) are not matched as a whole, for
 # what has no end would take our own words after it along; they lose their control characters and stay as text.
 CSI = re.compile(r"(?:\x1b\[|\x9b)[0-9;:?<=>]{0,32}[@-~]")
 
+HIDDEN = "(not shown)"
+# Keys whose values nobody is to read: daemon.json's proxies, the logins of registries and log drivers, environments.
+SECRET = re.compile(
+    r"passw(?:or)?d|passphrase|secret|token|credential|(?:api|private)[-_]?key|registry[-_]?auth"
+    r"|(?<![a-z])(?:auths?|env|environment|(?:https?|ftp|all)[-_]?prox(?:y|ies))(?![a-z])|^proxies$",
+    re.IGNORECASE,
+)
+HINTS = ("pass", "secret", "token", "credential", "key", "auth", "env", "prox")  # one of these is in each, and is quick
+LOGIN = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]{0,30}://)[^\s/\"'<>]*@")
+# `"key": ` or `key=`. A colon behind a bare word makes no key of it: `/etc/passwd: Permission denied`.
+KEY = re.compile(r"""(?<![\w./-])(?:(["'])([\w.-]++)\1\s{0,3}[:=]\s{0,3}|([\w.-]++)=)""")
+VALUE = re.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s,;}\]\[{"']*+""")
+
 
 def clean(value: Any, depth: int = 0) -> Any:
     """`value` as JSON that is safe to print: strings cleaned and bounded, lists and mappings bounded in size and depth,
-    dataclasses and sets made plain, anything else turned into text."""
+    dataclasses and sets made plain, anything else turned into text; secrets left out."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -46,17 +65,67 @@ def _clean_many(value: Any, depth: int) -> Any:
     more = len(value) - ITEMS
     if isinstance(value, Mapping):
         rows = list(value.items())[:ITEMS] + ([("…", f"{more:,} more")] if more > 0 else [])
-        return {clean_text(str(key)): clean(item, depth + 1) for key, item in rows}
+        return {clean_text(str(key)): _item(str(key), item, depth + 1) for key, item in rows}
     items = [clean(item, depth + 1) for item in value[:ITEMS]]
     return [*items, f"… {more:,} more"] if more > 0 else items
 
 
+def _item(key: str, value: Any, depth: int) -> Any:
+    """The value of a key. What only says whether there is something is no secret."""
+    if value in (None, "", True, False) or not SECRET.search(key):
+        return clean(value, depth)
+    return HIDDEN
+
+
 def clean_text(text: str) -> str:
-    """One line without control characters (C0, C1), escape sequences, text direction or zero-width marks."""
+    """One line without control characters (C0, C1), escape sequences, text direction or zero-width marks, and without
+    secrets."""
+    return _clean_again(text) if len(text) <= AGAIN else _clean_text(text[: 10 * TEXT])
+
+
+def _clean_text(text: str) -> str:
     if not text.isprintable():
-        text = CSI.sub("", text[: 10 * TEXT])
+        text = CSI.sub("", text)
         text = "".join(letter if letter.isprintable() else _instead(letter) for letter in text)
+    text = without_secrets(text)
     return text if len(text) <= TEXT else text[: TEXT - 1] + "…"
+
+
+@lru_cache(maxsize=10_000)
+def _clean_again(text: str) -> str:
+    """Titles, ids and most reasons are the same on every host."""
+    return _clean_text(text)
+
+
+def without_secrets(text: str) -> str:
+    if "://" in text and "@" in text:
+        text = LOGIN.sub(rf"\1{HIDDEN}@", text)
+    low = text.lower()
+    if not any(hint in low for hint in HINTS) or not SECRET.search(text):
+        return text
+    parts, place = [], 0
+    for key in KEY.finditer(text):
+        end = _value_end(text, key.end()) if key.start() >= place and SECRET.search(key[2] or key[3]) else 0
+        if text[key.end() : end].strip("\"'") not in ("", "true", "false", "null", "None", "True", "False"):
+            parts += [text[place : key.end()], HIDDEN]
+            place = end
+    return "".join([*parts, text[place:]])
+
+
+def _value_end(text: str, start: int) -> int:
+    """Where a value ends: a list or an object with its last bracket."""
+    depth, place = 0, start
+    while place < len(text):
+        if text[place] in "[{":
+            depth += 1
+        elif text[place] in "]}":
+            depth -= 1
+        elif found := VALUE.match(text, place):
+            place = max(place, found.end() - 1)
+        if depth <= 0:
+            return place + 1
+        place += 1
+    return len(text)
 
 
 def _instead(letter: str) -> str:

@@ -212,7 +212,7 @@ def judge(controls: Iterable[Control], survey: Survey, policy: Policy) -> list[F
 
 def _check(control: Control, survey: Survey, policy: Policy) -> Verdict:
     try:
-        return control.check(survey, policy)
+        return survey.budget.spend(lambda: control.check(survey, policy))
     except UnknownReading as error:
         return Verdict(State.UNKNOWN, str(error))
     except Exception as error:  # a reading of a form that nothing here foresaw costs this finding, never the run

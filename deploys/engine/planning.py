@@ -83,7 +83,7 @@ def _of(subject: Subject, context: Context, failing: tuple[str, ...]) -> tuple[l
     if not failing:
         return [], ""
     try:
-        return list(subject.plan(context)), ""
+        return context.survey.budget.spend(lambda: list(subject.plan(context))), ""
     except UnknownReading as error:
         why = f"cannot be planned, {error}"
     except Exception as error:  # as in `judge`: one host's nonsense is that host's error

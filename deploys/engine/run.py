@@ -20,7 +20,7 @@ from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.host import Host
 from pyinfra.context import ctx_host, ctx_state
 
-from deploys.engine import options, plan_view, report, report_files, terminal
+from deploys.engine import incoming, options, plan_view, report, report_files, terminal
 from deploys.engine.change import Blocked
 from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
@@ -208,6 +208,7 @@ def begin(kind: report.Kind) -> Run:
     """The run of this process; it ends when the process does."""
     global _run
     if _run is None:
+        incoming.install()
         _run = Run(kind)
         atexit.register(_end)
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -260,7 +261,8 @@ def _end() -> None:
     try:
         code = _run.finish()
     except BaseException as error:
-        print(f"hullproof: the run could not be reported ({type(error).__name__}: {error})", file=sys.stderr)
+        said = clean(f"{type(error).__name__}: {error}")
+        print(f"hullproof: the run could not be reported ({said})", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
@@ -280,7 +282,7 @@ def show_undo(session: Session) -> None:
     """What a rollback will take back on the host."""
     if session.undoing is None:
         if not session.errors and not session.lost:
-            show(f"{session.host.name}: there is no run to undo")
+            show(clean(f"{session.host.name}: there is no run to undo"))
         return
     lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
     left = [entry for entry in reversed(session.undoing.entries) if not entry.undone]

@@ -84,7 +84,7 @@ class Session:
         try:
             lines = transport.execute(self.host, survey_script(self.facts), SURVEY_SECONDS)
         except transport.Unreachable as error:
-            self.lost = True
+            self.lost = not isinstance(error, transport.Overflow)
             self.errors.append(str(error))
             return
         self.lost = False

@@ -1,4 +1,4 @@
-"""How we reach a host: one script per execution, sent on stdin, bounded in time; answers are untrusted lines."""
+"""How we reach a host: one script per execution, sent on stdin, bounded in time and size; its answer is untrusted."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.command import StringCommand
 from pyinfra.api.host import Host
 
+from deploys.engine import incoming
+
 CHANNEL_SECONDS = 30  # to open a channel; paramiko's own default is an hour
 KEEPALIVE_SECONDS = 15
 SILENT_SECONDS = 90  # without an answer to that, the connection is given up: a pulled cable says nothing
@@ -28,6 +30,10 @@ BECOME = (
 
 class Unreachable(Exception):
     """The host did not answer, or the connection was lost: one sentence why."""
+
+
+class Overflow(Unreachable):
+    """It answered, and went on and on: nothing that it says is believed."""
 
 
 def tune(host: Host) -> None:
@@ -93,6 +99,9 @@ def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
         raise Unreachable(f"no answer within {seconds} s") from None
     except (OSError, SSHException, EOFError, AttributeError) as error:  # the last: paramiko without a connection
         raise Unreachable(f"connection lost: {error or type(error).__name__}") from error
+    if any(line.buffer_name == incoming.CUT_OFF for line in output):
+        most = f"{incoming.BYTES // 1_000_000} MB"
+        raise Overflow(f"the host answered with more than {most}, and was cut off: something prints without end there")
     if not output.stdout_lines:
         raise Unreachable(f"the host gave no answer{': ' if output.stderr else ''}{output.stderr[-200:]}")
     lines: Sequence[str] = output.stdout_lines

@@ -23,7 +23,8 @@ REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 
 # The controller may be gone (ignored SIGPIPE): what was begun is finished all the same.
 ok() { printf '@%s ok %s\n' "$N" "$1" || :; }
-fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printf '%s' "$*" | tr '\n\t' '; ' | tail -c 1500)" || :; }
+# Whatever a tool said, in whichever encoding, arrives: a `?` for each byte that is no printable ASCII.
+fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printf '%s' "$*" | tr '\n\t\001-\010\013-\037\177-\377' '; [?*]' | tail -c 1500)" || :; }
 # Processes are dear on a slow host: what the shell can do itself it does, and answers come in variables.
 digest() { digest=absent; if [ -e "$1" ]; then digest=$(sha256sum <"$1") && digest=${digest%% *}; fi; }
 beside() { folder=${1%/*}; new=$folder/.${1##*/}.hullproof-new; } # PATH, absolute

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from deploys.engine.clean import clean_text
 from tests.verify.probe import CannotTell, NotProved, Outcome
 from tests.verify.verdict import Verdict, denied
 
@@ -48,7 +49,7 @@ class Proof:
 
     def _end(self, end: Verdict | NotProved) -> None:
         __tracebackhide__ = True
-        evidence = end.evidence if isinstance(end, Verdict) else str(end)
+        evidence = clean_text(end.evidence if isinstance(end, Verdict) else str(end))
         self.told.append(("evidence", evidence))
         if isinstance(end, NotProved):
             pytest.fail(f"{self.host}: {self.control} is not proved ({self.title}): {evidence}", pytrace=False)

@@ -1,0 +1,138 @@
+"""A host with ten thousand of anything is read, judged and planned within its share of the controller's time, and one
+that says nonsense at length is read within it too."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from deploys.engine.change import Context
+from deploys.engine.control import judge
+from deploys.engine.policy import Policy
+from deploys.engine.policy_file import load_policy
+from deploys.subjects import SUBJECTS
+from facts import budget
+from facts.budget import SPENT
+from facts.reading import Block, Section, Unknown, UnknownReading, jsonable
+from facts.record import Record
+from facts.survey import Survey, read_frame
+from facts.system import System
+from tests.unit.large import LARGE, ROWS, SELINUX, Sections
+
+CASES = Path(__file__).resolve().parents[1] / "facts"
+POLICY = """\
+extends: strict
+accept: [network-isolation, host-services, container-restart, userns-remap, forward-drop]
+audit: {immutable: true}
+apparmor: {profiles: [p5], container_profile: loaded}
+lsm: {module: MODULE}
+userns: {max_user_namespaces: 1000}
+bridges:
+  isolated_engines: [libvirt]
+  networks:
+    tenants: {bridge: br-tenants, subnets: [10.80.0.0/24], ports: {t-a: {}}}
+    web: {bridge: br-web, vlans: [{id: 10, subnets: [10.81.1.0/24]}], ports: {web-a: {vlan: 10}}}
+  allow: [{from: tenants, to: host, proto: udp, port: 53}, {from: web.10, to: world}]
+"""
+HOST = {
+    "apparmor.AppArmor": "debian-13-form",
+    "audit.Audit": "debian-13-hardened",
+    "bridges.Bridges": "debian12-hardened",
+    "denials.Denials": "both-logs-form",
+    "docker.Docker": "debian13-containers",
+    "kernel.Kernel": "debian13",
+    "lsm.Lsm": "debian-13-hardened",
+    "networks.Networks": "debian13-guarded",
+    "record.Record": "debian13-hardened",
+    "seccomp.Seccomp": "debian-13-hardened",
+    "selinux.SELinux": "debian-13-stock",
+    "system.System": "debian13",
+    "userns.Userns": "debian13-hardened",
+}
+WITH_SELINUX = {"selinux.SELinux": "debian-13-enforcing-podman", "lsm.Lsm": "rhel-9-form"}
+FACTS = list(dict.fromkeys([System, Record, *(fact for subject in SUBJECTS for fact in subject.facts)]))
+CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
+
+
+def frame(large: Sections, host: Mapping[str, str] = HOST) -> Iterator[str]:
+    """The recorded host, with these blocks in the place of its own."""
+    yield "@hullproof n"
+    for fact, case in host.items():
+        output = json.loads((CASES / fact / f"{case}.json").read_text())["output"]
+        for key, section in read_frame(output).items():
+            assert isinstance(section, Section)
+            blocks = {name: (block.status, block.text) for name, block in section.blocks.items()}
+            blocks |= {name: (0, text) for name, text in large.get(key, {}).items()}
+            yield f"@n section {key}"
+            for name, (status, text) in blocks.items():
+                yield from (f"@n block {name}", *text.split("\n"), f"@n status {status}")
+            yield from ("", f"@n end {key} 0", "")
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
+    folder = tmp_path_factory.mktemp("policies")
+    for module in ("apparmor", "selinux"):
+        (folder / f"{module}.yml").write_text(POLICY.replace("MODULE", module))
+    return {path.stem: load_policy(str(path), SUBJECTS) for path in folder.iterdir()}
+
+
+def said_of(survey: Survey, policy: Policy) -> list[str]:
+    """The reasons of all findings, and why what could not be planned could not, as a session comes to them."""
+    findings = judge(CONTROLS, survey, policy)
+    assert len(findings) == len(CONTROLS)
+    context = Context(survey, policy, {finding.control.id: finding for finding in findings})
+    said = [finding.verdict.reason for finding in findings]
+    for subject in SUBJECTS:
+        try:
+            survey.budget.spend(lambda subject=subject: list(subject.plan(context)))
+        except UnknownReading as error:
+            said.append(str(error))
+    return said
+
+
+@pytest.mark.parametrize("what", [*LARGE, *SELINUX])
+def test_ten_thousand_are_read_judged_and_planned(
+    what: str, policies: dict[str, Policy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "SECONDS", 15)  # on any machine; what is quadratic takes minutes
+    large = LARGE.get(what) or SELINUX[what]
+    host, policy = (HOST, "apparmor") if what in LARGE else (HOST | WITH_SELINUX, "selinux")
+    survey = Survey.parse(FACTS, list(frame(large, host)))
+    assert [reading.unknown for reading in survey.readings.values() if isinstance(reading, Unknown)] == []
+    said = said_of(survey, policies[policy])
+    assert [text for text in said if SPENT in text] == []
+    read = json.dumps([jsonable(reading) for fact, reading in survey.readings.items() if fact.key in large])
+    assert "makes no sense" not in read
+    assert len(read) > 5 * ROWS, "the rows are not in the reading"
+
+
+# What a careless pattern goes over again and again: at each line's beginning, at each letter of a word.
+RUNS = "".join(letter * 20_000 for letter in ("\n", " ", "a", '"', "'", "=", "/", "1 ", "{", "\\"))
+
+
+@pytest.mark.parametrize("folder", sorted(path.name for path in CASES.iterdir() if path.is_dir()))
+def test_nonsense_of_any_length_is_read_in_time(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "SECONDS", 3)
+    module, _, name = folder.partition(".")
+    fact = getattr(importlib.import_module(f"facts.{module}"), name)
+    tried: set[str] = set()
+    for case in sorted((CASES / folder).glob("*.json")):
+        section = read_frame(json.loads(case.read_text())["output"]).get(fact.key)
+        blocks = section.blocks if isinstance(section, Section) else {}
+        for block in blocks.keys() - tried:
+            lines = dict.fromkeys(line[: len(line) * part // 3] for line in blocks[block].text.split("\n")[:12]
+                                  for part in (1, 2, 3))  # fmt: skip
+            text = RUNS + "".join(line * 300 + f"{line}\n" * 300 for line in lines)
+            grown = Section({**blocks, block: Block(0, text)})
+            share = budget.Budget()
+            with contextlib.suppress(Exception):  # it makes no sense: that is what it is
+                share.spend(lambda grown=grown: fact.parse(grown))
+            assert share.left > 0, block
+            tried.add(block)
+    assert tried
