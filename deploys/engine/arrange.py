@@ -93,6 +93,7 @@ def merged(merges: Sequence[MergeJson]) -> WriteFile:
         owner="" if first.before is not None else "root:root",
         validate=next((merge.validate for merge in merges if merge.validate), ""),
         service=replace(first.service) if first.service else None,
+        shared="json",
     )
 
 

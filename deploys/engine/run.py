@@ -19,13 +19,13 @@ from pyinfra.context import ctx_host, ctx_state
 
 from deploys.engine import plan_view, report, terminal
 from deploys.engine.change import Blocked
-from deploys.engine.clean import clean
 from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
 from deploys.engine.policy_tree import PolicyError
 from deploys.engine.reboot import BATCH, CANARY, batches
 from deploys.engine.session import Session
+from deploys.engine.undo_view import render_undo
 from deploys.subjects import SUBJECTS
 
 KINDS: tuple[report.Kind, ...] = ("drift", "harden", "provision", "rollback")
@@ -201,10 +201,4 @@ def show_plan(session: Session) -> None:
 
 def show_undo(session: Session) -> None:
     """What a rollback will take back on the host."""
-    if session.undoing is None:
-        show(f"{session.host.name}: there is no run to undo")
-        return
-    lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
-    left = [entry for entry in reversed(session.undoing.entries) if not entry.undone]
-    lines += [f"  - {entry.what}" + " (put back unless confirmed)" * entry.armed for entry in left]
-    show("\n".join(clean(line) for line in lines))
+    show(render_undo(session.host.name, session.undoing, session.errors))

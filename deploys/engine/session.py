@@ -17,14 +17,16 @@ from deploys.engine.logins import logins
 from deploys.engine.policy import Policy
 from deploys.engine.reboot import Reboot, wait
 from deploys.engine.report import HostReport, Status, change_json
+from deploys.engine.undo_plan import UndoPlan
 from facts.kernel import Kernel, KernelReading
 from facts.reading import SectionFact, UnknownReading
-from facts.record import Journal, Record
+from facts.record import Record, RecordReading
 from facts.survey import Survey, survey_script
 from facts.system import System, SystemReading
 
 SURVEY_SECONDS = 180
 STEP_SECONDS = 1800  # an installation on a slow host
+FOLLOWS = (journal.NOT_REACHED, journal.PUT_BACK)  # from what failed in the same step
 
 
 class Session:
@@ -43,7 +45,7 @@ class Session:
         self.errors: list[str] = []
         self.lost = False
         self.entries = 0
-        self.undoing: Journal | None = None
+        self.undoing: UndoPlan | None = None
 
     @property
     def facts(self) -> list[type[SectionFact[Any]]]:
@@ -115,7 +117,12 @@ class Session:
 
     def execute(self, step: Step) -> bool:
         """Execute one step; whether all of it was done. What failed is kept in `errors`, other subjects may go on."""
-        made = self._execute(step)
+        try:
+            made = self._execute(step)
+        except journal.Refused as error:  # nor would the host let any other step change it
+            self.errors.append(str(error))
+            self._arrange(())
+            return False
         if not made and not step.service:
             self._leave(step)
         return made
@@ -140,7 +147,7 @@ class Session:
                 await_revert(self, self.run["id"], step.name)
             return False
         outcomes = compiled.outcomes(lines)
-        told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
+        told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error in FOLLOWS)
         made = all([self._note(step, entry, compiled.entries[entry], outcomes[entry].error) for entry in told_first])
         if not step.armed:
             return made
@@ -158,7 +165,7 @@ class Session:
 
     def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
         what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
-        if error == journal.NOT_REACHED and any(each.startswith(f"{step.name}: ") for each in self.errors):
+        if error in FOLLOWS and any(each.startswith(f"{step.name}: ") for each in self.errors):
             return False  # what stopped the step has been told
         if error:
             self.errors.append(f"{step.name}: {what}: {error}")
@@ -206,12 +213,18 @@ class Session:
                 self.reconnect()
                 self.look()
         if not self.lost:
-            kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings))
             try:
-                transport.execute(self.host, kept, SURVEY_SECONDS)
+                transport.execute(self.host, self._keep_script(), SURVEY_SECONDS)
             except transport.Unreachable as error:
                 self.errors.append(f"the baseline could not be kept: {error}")
         return not self.errors
+
+    def _keep_script(self) -> str:
+        """sh that ends the run on the host: what holds now is the baseline, while anything that we changed is there."""
+        record = self.survey.readings.get(Record) if self.survey else None
+        changed = not isinstance(record, RecordReading) or record.journals or record.unread
+        rows = baseline.baseline_of(self.run, self.findings)
+        return journal.ended_script(self.run["id"]) + (baseline.keep_script(rows) if changed else baseline.DROP)
 
     def report(self) -> HostReport:
         """How this host ended."""
