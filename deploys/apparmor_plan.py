@@ -87,7 +87,7 @@ def enforce(reading: AppArmorReading, name: str, disk: str) -> Iterator[Change]:
     if "complain" in profile.flags:
         before = known(reading.files[profile.file])
         yield WriteFile(SUBJECT, f"{what}: take complain out of {profile.file}", path=profile.file, mode="", owner="",
-                        before=before, text=without_complain(before, profile.name),
+                        before=before, text=without_complain(before, profile.name), shared="lines",
                         activate=f"{REPLACE} {quote(profile.file)}")  # fmt: skip
 
 

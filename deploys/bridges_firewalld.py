@@ -86,7 +86,8 @@ def plan_firewalld(rules: BridgesRules, reading: BridgesReading, networks: Netwo
             yield Blocked("bridges", what, why="the file does not end as firewalld.direct(5) says")
         else:
             yield WriteFile("bridges", what, path=path, text=text, before=known(reading.files.get(path)),
-                            activate=RELOAD, interrupts=anew)  # fmt: skip
+                            activate=RELOAD, interrupts=anew,
+                            shared="lines" if path == FIREWALLD_DIRECT else "")  # fmt: skip
     if not files:
         yield Command("bridges", "have firewalld load its rules anew", script=RELOAD, undo="", interrupts=anew)
 
@@ -98,4 +99,4 @@ def without_ours(text: str) -> Change:
         return RemoveFile("bridges", what, path=FIREWALLD_DIRECT, before=text, activate=RELOAD)
     if rest is None:
         return Blocked("bridges", what, why="the file does not end as firewalld.direct(5) says")
-    return WriteFile("bridges", what, path=FIREWALLD_DIRECT, text=rest, before=text, activate=RELOAD)
+    return WriteFile("bridges", what, path=FIREWALLD_DIRECT, text=rest, before=text, activate=RELOAD, shared="lines")

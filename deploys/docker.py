@@ -22,6 +22,7 @@ from deploys.docker_keys import (
     plan_insecure_registries,
 )
 from deploys.docker_rules import DockerRules
+from deploys.docker_undo import REMOVE, STARTED, remarks, stop_script
 from deploys.engine.change import Blocked, Change, Command, Context, Subject, mending
 from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy
@@ -98,7 +99,7 @@ def _plan_running(context: Context) -> Iterable[Change]:
             yield Blocked("docker", "have Docker on this host", why="install it with deploys/provision.py")
         elif context.policy[DockerRules].required:
             start = "systemctl reset-failed docker.service 2>/dev/null; timeout 120 systemctl start docker.service"
-            yield Command("docker", "start Docker", script=start, undo="systemctl stop docker.service")
+            yield Command("docker", STARTED, script=start, undo=stop_script(engine=False))
         else:
             why = "the policy does not say that it must (docker.required): start it, or see journalctl -u docker"
             yield Blocked("docker", "start Docker", why=why)
@@ -163,4 +164,4 @@ CONTROLS = (
     *(finder.row() for finder in FINDERS),
 )  # fmt: skip
 
-SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker,), (RESTART,))
+SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker,), (RESTART, REMOVE), undoing=remarks)

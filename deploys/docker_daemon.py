@@ -150,12 +150,13 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
 
 def _vanishing(context: Context) -> str:
     """Why running containers may not be stopped though somebody accepted that; "" where they may."""
-    gone = [container.name for container in known(context.survey[Docker].containers) if container.auto_remove]
-    return (
-        f"started with --rm, so deleted when stopped: {', '.join(gone)}; stop them yourself, then run again"
-        if gone
-        else ""
-    )
+    gone = auto_removed(context.survey[Docker])
+    return f"started with --rm, so deleted when stopped: {gone}; stop them yourself, then run again" if gone else ""
+
+
+def auto_removed(docker: DockerReading) -> str:
+    """Names of running containers that Docker deletes when they stop; "" where there are none."""
+    return ", ".join(container.name for container in known(docker.containers) if container.auto_remove)
 
 
 def running_names(context: Context) -> tuple[str, ...] | Unknown:
@@ -173,12 +174,19 @@ def docker_service(context: Context) -> Service:
     stop = _stops(context)
     return Service(
         "docker",
-        activate=f"STOP={int(stop)}\n{(TEMPLATES / 'activate.sh').read_text()}",
+        activate=take_up_script(stop),
+        undo=take_up_script(stop, undo=True),
         healthy=(TEMPLATES / "healthy.sh").read_text(),
         explain="journalctl -q -u docker.service -n 8 --no-pager -o cat",
         seconds=120,
         interrupts=_interrupts(running_names(context), stop, context.accepts(REMAP) and _remaps(context)),
     )
+
+
+def take_up_script(stop: bool, undo: bool = False) -> str:
+    """sh that has Docker take up its files: with `stop`, running containers are stopped meanwhile; with `undo`, they
+    are those of before."""
+    return f"STOP={int(stop)}\nUNDO={int(undo)}\n{(TEMPLATES / 'activate.sh').read_text()}"
 
 
 def _interrupts(names: tuple[str, ...] | Unknown, stop: bool, remap: bool) -> str:

@@ -303,7 +303,7 @@ def _new_kernels_are_no_default(kernel: KernelReading) -> Iterable[Change]:
     if "UPDATEDEFAULT=no" not in lines:
         text = "\n".join([*kept, "UPDATEDEFAULT=no", ""])
         yield WriteFile("kernel", "have the installation of a kernel not make it the default", path=KERNEL_DEFAULTS,
-                        text=text, before=before)  # fmt: skip
+                        text=text, before=before, shared="lines")  # fmt: skip
 
 
 def _reboot(context: Context) -> HostReboot:

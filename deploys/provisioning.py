@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from deploys.docker_undo import STARTED, stop_script
 from deploys.engine.change import Blocked, Change, Command, Install
 from facts.docker import Docker
 from facts.reading import UnknownReading
@@ -27,7 +28,7 @@ def engine_for(survey: Survey | None) -> list[Change]:
     return [
         Install("engine", "install Docker from the distribution's packages", packages=_packages(system)),
         # A policy-rc.d, as images made in a chroot have it, keeps packages from starting what they bring.
-        Command("engine", "start Docker, now and at boot", script=START, undo="systemctl disable --now docker || :"),
+        Command("engine", f"{STARTED}, now and at boot", script=START, undo=stop_script(engine=True)),
     ]
 
 

@@ -1,6 +1,8 @@
 """Undo the last run on these hosts (or --data run=ID): files and live state, last change first.
 
-pyinfra INVENTORY deploys/rollback.py [--data run=ID]
+    pyinfra INVENTORY deploys/rollback.py [--data run=ID] [--data skip=ID/0003,ID/0005] [--data accept=NAME]
+
+`skip` names changes that stay as they are for good: what cannot be undone, or is not to be.
 """
 
 import sys
@@ -11,12 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pyinfra.context import host
 
 from deploys.engine.operations import undo
-from deploys.engine.run import begin, show_undo
+from deploys.engine.run import begin, names, show_undo
 from deploys.engine.undo import choose
 
 session = begin("rollback").session()
 session.look()
-choose(session, host.data.get("run"))
+choose(session, host.data.get("run"), names(host.data.get("skip")))
 show_undo(session)
 
 undo(name="Undo the run, last change first")

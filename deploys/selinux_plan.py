@@ -220,7 +220,7 @@ def _config(reading: SELinuxReading, mode: str, kind: str) -> WriteFile:
     text = line.sub(f"SELINUX={mode}", text) if line.search(text) else f"{text}SELINUX={mode}\n"
     mode_, owner = ("", "") if before is not None else ("0644", "root:root")
     return WriteFile(SUBJECT, f"have the next boot be {mode} ({CONFIG})", path=CONFIG, text=text, before=before,
-                     mode=mode_, owner=owner)  # fmt: skip
+                     mode=mode_, owner=owner, shared="lines")  # fmt: skip
 
 
 def _enforce(reading: SELinuxReading) -> Command:

@@ -279,7 +279,7 @@ def _rows(reading: UsernsReading, start: int | None, service: Service) -> Iterat
         what = f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}" if start is not None else f"keep {path}"
         if text != old or path == SUBGID:
             yield WriteFile("userns", what, path=path, text=text, before=old, mode=mode, owner=owner,
-                            validate=NO_RM if path == SUBGID else "", service=service)  # fmt: skip
+                            validate=NO_RM if path == SUBGID else "", service=service, shared="lines")  # fmt: skip
 
 
 def _open_parents(reading: UsernsReading) -> Iterator[Change]:
@@ -309,10 +309,11 @@ NO_RM = """set -- $(docker ps -q 2>/dev/null)
 gone=$(docker inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' "$@" | grep .)
 [ -z "$gone" ] || { echo "started with --rm, so stopping deletes them; stop them yourself first:" $gone; exit 1; }
 """
-START = """failed=
-for n in 1 2 3 4 5 6 7 8 9 10 11 12; do docker version >/dev/null 2>&1 && break; sleep 5; done
-for c in {ids}; do docker start "$c" >/dev/null || failed=1; done
-[ -z "$failed" ]
+# What was removed since, or does not start, is named: it must not keep the rest from being undone.
+START = """up=
+for n in 1 2 3 4 5 6 7 8 9 10 11 12; do docker version >/dev/null 2>&1 && up=1 && break; sleep 5; done
+[ -n "$up" ] || {{ echo "Docker does not answer"; exit 1; }}
+for c in {ids}; do why=$(docker start "$c" 2>&1 >/dev/null) || echo "not started again: $c: $why" >>"$NOTE"; done
 """
 
 SUBJECT = Subject("userns", UsernsRules, CONTROLS, plan, (Userns, Docker, Kernel), (REMAP,))

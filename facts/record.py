@@ -16,6 +16,8 @@ PACKAGE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S.*$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class JournalEntry(Jsonable):
+    """One change. `undone`: it was taken back, or an operator has it stay."""
+
     id: str
     subject: str
     what: str
@@ -23,6 +25,12 @@ class JournalEntry(Jsonable):
     done: bool
     undone: bool
     armed: bool = False  # it could have cut us off, and so can its undo
+    kind: str = ""  # file, removal, command, packages, service
+    shared: str = ""  # how a file is merged that others own too: json, lines
+    live: bool = False  # a command whose undo changes something
+    service: str = ""  # the entry of the service that takes the file up
+    packages: tuple[str, ...] = ()  # what an installation added
+    interrupts: str = ""  # what the change was said to interrupt when it was made
 
 
 @dataclass(frozen=True)
@@ -32,12 +40,16 @@ class Journal(Jsonable):
     run: str
     kind: str
     started: str
-    undone: bool
     entries: tuple[JournalEntry, ...]
 
     @property
-    def unfinished(self) -> bool:
-        return any(not entry.done and not entry.undone for entry in self.entries)
+    def left(self) -> tuple[JournalEntry, ...]:
+        """What is still to be undone, last change first."""
+        return tuple(entry for entry in reversed(self.entries) if not entry.undone)
+
+    @property
+    def name(self) -> str:
+        return f"{self.run} ({self.kind}, {self.started})"
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,9 @@ class Watched(Jsonable):
 @dataclass(frozen=True)
 class RecordReading(Jsonable):
     baseline: dict[str, Any] | Unknown | None  # None: no run has ended well here yet
-    journals: tuple[Journal, ...]  # newest last
+    journals: tuple[Journal, ...]  # of the runs of which something is left to undo, newest last
+    spent: tuple[str, ...]  # the runs of which nothing is left
+    unread: tuple[str, ...]  # older runs of which something is left; they were more than can be read at once
     watched: tuple[Watched, ...]
     packages: tuple[str, ...]  # the package manager's last installs, upgrades and removals, as it logged them
 
@@ -69,26 +83,39 @@ log=/var/log/dpkg.log
 [ -d /var/lib/hullproof ] || exit 0
 cd /var/lib/hullproof || exit 1
 [ -r baseline.json ] && run baseline cat baseline.json
-runs=$(ls journal 2>/dev/null | tail -n 10)
+left() { [ -e "$1/entry.json" ] && ! [ -e "$1/undone" ] && ! [ -e "$1/skipped" ]; }
+stands() {
+  [ -e "journal/$1/undone" ] && return 1
+  for e in "journal/$1"/[0-9][0-9][0-9][0-9]; do left "$e" && return; done
+  return 1
+}
 entries() {
   cat "journal/$1/run.json" || return
-  if [ -e "journal/$1/undone" ]; then echo undone; else echo standing; fi
   for e in "journal/$1"/[0-9][0-9][0-9][0-9]; do [ -e "$e/entry.json" ] || continue
-    d=0; u=0; [ -e "$e/done" ] && d=1; [ -e "$e/undone" ] && u=1
+    d=0; u=1; [ -e "$e/done" ] && d=1; left "$e" && u=0
     read -r j <"$e/entry.json"; p=; [ -e "$e/path" ] && read -r p <"$e/path"
     a=; [ -e "$e/armed" ] && a=armed
-    printf '%s %s %s %s\t%s\t%s\n' "${e##*/}" "$d" "$u" "$j" "$p" "$a"
+    l=; [ -e "$e/undo" ] && read -r l <"$e/undo"; s=; [ -e "$e/service" ] && read -r s <"$e/service"
+    k=; [ -e "$e/packages" ] && k=$(cat "$e/packages" | tr '\n' ' ')
+    printf '%s %s %s %s\t%s\t%s\t%s\t%s\t%s\n' "${e##*/}" "$d" "$u" "$j" "$p" "$a" "${l:+live}" "$s" "$k"
   done
 }
-written=; set --
-for r in $runs; do
-  run "journal $r" entries "$r"
+written=; spent=; unread=; bytes=0; set --
+for r in $(ls -r journal 2>/dev/null); do
+  case $r in [0-9]*) ;; *) continue ;; esac
+  stands "$r" || { spent="$spent$r "; continue; }
+  [ $bytes -lt 500000 ] || { unread="$unread$r "; continue; }
+  text=$(entries "$r" 2>&1); run "journal $r" kept "$text" $?
+  bytes=$((bytes + ${#text}))
+  wrote=
   for e in "journal/$r"/[0-9][0-9][0-9][0-9]; do
-    [ -e "$e/written" ] && [ ! -e "$e/undone" ] && read -r p <"$e/path" && read -r w <"$e/written" &&
-      written="$written$w $p
+    [ -e "$e/written" ] && left "$e" && read -r p <"$e/path" && read -r w <"$e/written" && wrote="$wrote$w $p
 " && set -- "$@" "$p"
   done
+  written="$wrote$written" # the newest of each path comes last
 done
+run spent printf %s "$spent"
+run unread printf %s "$unread"
 if [ $# -gt 0 ]; then
   run written printf %s "$written"
   run digests sha256sum -- "$@"
@@ -106,33 +133,42 @@ fi
         return RecordReading(
             baseline=baseline,
             journals=tuple(
-                _journal(run, block.text)
-                for run, block in section.matching("journal ").items()
-                if block.status == 0 and not _stillborn(block.text)
+                sorted(
+                    (
+                        _journal(run, block.text)
+                        for run, block in section.matching("journal ").items()
+                        if block.status == 0
+                    ),
+                    key=lambda journal: journal.run,
+                )
             ),
+            spent=_words(section, "spent"),
+            unread=_words(section, "unread"),
             watched=tuple(_watched(section)),
             packages=tuple(PACKAGE.findall(packages.text)) if packages else (),
         )
 
 
-def _stillborn(text: str) -> bool:
-    """Power was lost as the journal was opened: no head yet, and so no change either."""
-    return text.strip() == "standing"
+def _words(section: Section, name: str) -> tuple[str, ...]:
+    block = section.blocks.get(name)
+    return tuple(block.text.split()) if block else ()
 
 
 def _journal(run: str, text: str) -> Journal:
-    head, state, *lines = text.strip().splitlines()
+    head, *lines = text.strip().splitlines()
     meta = load(head)
-    return Journal(run, meta["kind"], meta["started"], state == "undone", tuple(_entry(line) for line in lines))
+    return Journal(run, meta["kind"], meta["started"], tuple(_entry(line) for line in lines))
 
 
 def _entry(line: str) -> JournalEntry:
-    words, path, armed, *_ = f"{line}\t\t".split("\t")
+    words, path, armed, live, service, packages, *_ = f"{line}\t\t\t\t\t".split("\t")
     number, done, undone, text = words.split(" ", 3)
     meta = load(text)
     return JournalEntry(
-        number, meta["subject"], meta["what"], path or None, done == "1", undone == "1", armed == "armed"
-    )
+        number, meta["subject"], meta["what"], path or None, done == "1", undone == "1", armed == "armed",
+        kind=meta.get("kind", ""), shared=meta.get("shared", ""), live=live == "live", service=service,
+        packages=tuple(packages.split()), interrupts=meta.get("interrupts", ""),
+    )  # fmt: skip
 
 
 def _watched(section: Section) -> Iterator[Watched]:

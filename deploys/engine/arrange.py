@@ -112,6 +112,7 @@ def merged(merges: Sequence[MergeJson]) -> WriteFile:
         validate=next((merge.validate for merge in merges if merge.validate), ""),
         service=replace(first.service) if first.service else None,
         controls=_controls(merges),
+        shared="json",
     )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from deploys.engine.clean import clean_text
 from deploys.engine.control import Control, Finding, State
 from deploys.engine.policy import Policy, Rules
 from facts.reading import SectionFact
+from facts.record import JournalEntry
 from facts.survey import Survey
 
 RETRY = "retry"  # accepting it: what a run did on the host in vain is done once more
@@ -47,7 +48,11 @@ class Service:
     """A daemon that has to take up new settings: how, and how we know that it is well again.
 
     `activate` and `healthy` are sh; if `healthy` does not succeed within `seconds`, every file written for the
-    service in this run is put back and `activate` runs again. `explain` prints why it failed (its last log lines).
+    service in this run is put back and `undo` runs, unless `activate` ended with status 3: it did nothing. `explain`
+    prints why it failed (its last log lines).
+
+    `undo` (sh) has it take up the files that were there before and waits until it is well, in a rollback too; what is
+    to be known of that it writes to the file $NOTE. "": as `activate` and `healthy` do.
     """
 
     name: str
@@ -56,6 +61,7 @@ class Service:
     explain: str
     seconds: int = 60
     interrupts: str = ""
+    undo: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,7 +70,8 @@ class WriteFile(Change):
     if the file is no longer that. `validate` is an sh command with `{}` for the new file's path; `activate` is an
     sh command that makes it live; it runs again, after the old file is back, when the change is undone. With a
     `service`, the file is written in the service's own step and goes back if the service does not come up.
-    `mode` and `owner` "": as the old file's."""
+    `mode` and `owner` "": as the old file's. `shared`: others own it too, so that an undo takes out of it what this
+    change put there, by top-level keys of JSON or by lines, and keeps what others wrote since."""
 
     path: str
     text: str
@@ -74,6 +81,7 @@ class WriteFile(Change):
     validate: str = ""
     activate: str = ""
     service: Service | None = None
+    shared: Literal["", "json", "lines"] = ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +195,33 @@ class Context:
 
 
 @dataclass(frozen=True)
+class Undoing:
+    """What a rollback is about to undo on a host: the entries that are left of a run, last change first. `files`: by
+    path, the text that is there (None: no file) and the one that will be; a file that could not be read is not here."""
+
+    context: Context
+    entries: tuple[JournalEntry, ...]
+    files: Mapping[str, tuple[str | None, str | None]]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a subject says of the undo of one entry. `refused`: why nothing of its run may be undone now; `stays`: why
+    this entry alone is left for now; `interrupts`: what stops or restarts; `script`: sh that undoes it, in place of
+    the journal's own, which an older version may have written. Names that were accepted are in its $ACCEPT."""
+
+    entry: str
+    refused: str = ""
+    stays: str = ""
+    interrupts: str = ""
+    script: str = ""
+
+
+def _no_remarks(undoing: Undoing) -> Iterable[Remark]:
+    return ()
+
+
+@dataclass(frozen=True)
 class Subject:
     """One subject: its facts, its part of the policy, its controls and its remediation."""
 
@@ -196,6 +231,7 @@ class Subject:
     plan: Callable[[Context], Iterable[Change]]
     facts: tuple[type[SectionFact[Any]], ...]
     accepts: tuple[str, ...] = ()  # the consequences of its changes that wait until somebody accepts them by name
+    undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
 
     def __post_init__(self) -> None:
         strangers = [c.id for c in self.controls if c.subject != self.name]

@@ -7,12 +7,16 @@ the file, synced and renamed, so a run that is killed at any point leaves old or
 from __future__ import annotations
 
 import base64
+import getpass
 import hashlib
 import json
+import os
 import re
 import secrets
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -21,12 +25,13 @@ from deploys.engine.arrange import Step
 from deploys.engine.change import Change, Command, Install, RemoveFile, Service, WriteFile
 from deploys.engine.clean import clean
 
-LIBRARY = Path(__file__).resolve().parents[2] / "templates" / "engine" / "journal.sh"
-
+TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "engine"
+PARTS = ("journal.sh", "packages.sh", "undo.sh", "armed.sh")
 
 ARMED_SECONDS = 120  # after which the host takes back what nobody confirmed
 
 NOT_REACHED = "not reached: a change before it failed, or the connection was lost"
+PUT_BACK = "put back"  # it was made, and taken back in the same script
 
 # What the host says of the whole, beside its entries (0001, 0002 ...).
 UNOPENED, CONFIRMED, WAITS = "0", "1", "2"  # no journal; what was armed lasts; what was armed waits for that
@@ -34,10 +39,15 @@ UNOPENED, CONFIRMED, WAITS = "0", "1", "2"  # no journal; what was armed lasts; 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one change: `error` is "" where it was made."""
+    """What became of one change: `error` is "" where it was made, and `note` what is to be known of that."""
 
     entry: str
     error: str
+    note: str = ""
+
+
+class Refused(Exception):
+    """The host does not let this run change anything: no journal can be kept, or another run has its turn."""
 
 
 @dataclass(frozen=True)
@@ -52,35 +62,98 @@ class Compiled:
         """The outcome per entry; an entry that the host said nothing of failed with that as the reason."""
         said = parse_answer(lines, self.nonce)
         if UNOPENED in said:
-            return {entry: Outcome(entry, said[UNOPENED].error) for entry in self.entries}
+            raise Refused(said[UNOPENED].error)
         return {entry: said.get(entry, Outcome(entry, NOT_REACHED)) for entry in self.entries}
 
 
 def parse_answer(lines: Iterable[str], nonce: str) -> dict[str, Outcome]:
     answer = re.compile(rf"@{nonce} (ok|fail) (\d+) ?(.*)")
     found = (answer.match(line) for line in lines)
-    return {m[2]: Outcome(m[2], clean(m[3]).strip() or "failed" if m[1] == "fail" else "") for m in found if m}
+    return {m[2]: _outcome(m[2], m[1] == "fail", clean(m[3]).strip()) for m in found if m}
+
+
+def _outcome(entry: str, failed: bool, words: str) -> Outcome:
+    return Outcome(entry, words or "failed") if failed else Outcome(entry, "", words)
+
+
+@cache
+def library() -> str:
+    """The host's half."""
+    return "\n".join((TEMPLATES / part).read_text() for part in PARTS)
 
 
 def whole_script(nonce: str, lines: Iterable[str]) -> str:
     """The library and `lines`, as one function: a script that is cut off on its way to the host does not begin."""
     body = "\n".join(lines)
-    return f"N={nonce}\nmain() {{\n{LIBRARY.read_text()}\n{body}\n}}\nmain\n"
+    return f"N={nonce}\nmain() {{\n{library()}\n{body}\n}}\nmain\n"
 
 
-def undo_script(run: str, confirm: bool = False) -> tuple[str, str]:
-    """The script that undoes a whole run, last change first, and its nonce. The host says WAITS where it ended behind
-    changes that could cut us off: to `confirm` these over a fresh connection undoes the rest."""
-    nonce = secrets.token_hex(8)
+@dataclass(frozen=True)
+class Orders:
+    """How a run is undone. `skip` are entries that stay for good, `leave` those that stay for now. `amended` are texts
+    that the host's journal lacks, by entry and name in it. `newest` is the newest run that the survey saw."""
+
+    run: str
+    skip: Sequence[str] = ()
+    leave: Sequence[str] = ()
+    amended: Mapping[tuple[str, str], bytes] = field(default_factory=dict)
+    accept: Iterable[str] = ()
+    newest: str = ""
+
+
+def undo_script(orders: Orders, by: Mapping[str, Any], confirm: bool = False) -> tuple[str, str]:
+    """The script by which the run `by` undoes a whole run, last change first, and its nonce. The host says WAITS where
+    it ended behind changes that could cut us off: to `confirm` these over a fresh connection undoes the rest."""
+    nonce, run = secrets.token_hex(8), orders.run
     arm = _arm(run, '"$1"', '"$2"')
-    lines = [f"open_journal {_words(run, json.dumps({'id': run}))}", f"arm_undo() {{ {arm}; }}", "undo_run"]
-    return whole_script(nonce, [f"confirm_armed {quote(run)} || exit 1", *lines] if confirm else lines), nonce
+    lines = [f"confirm_armed {quote(run)} || exit 1"] if confirm else []
+    lines.append(_open(run, {"id": run}, by))
+    if orders.newest and not confirm:
+        lines.append(f"unseen {quote(orders.newest)}")
+    lines += [
+        f"printf %s {base64.b64encode(text).decode()} | amend {_words(entry, name)} || exit 1"
+        for (entry, name), text in orders.amended.items()
+    ]
+    lines += [
+        f"ACCEPT={quote(' '.join(sorted(orders.accept)))}; export ACCEPT",
+        f"SKIP={quote(' '.join(orders.skip))} LEAVE={quote(' '.join(orders.leave))}",
+        f"arm_undo() {{ {arm}; }}",
+        "undo_run",
+    ]
+    return whole_script(nonce, lines), nonce
+
+
+def files_script(run: str, entries: Iterable[str]) -> tuple[str, str]:
+    """The script that tells the files of a run's entries as they were, as they were written and as they are; and its
+    nonce. It changes nothing."""
+    nonce = secrets.token_hex(8)
+    return whole_script(nonce, [f"tell {_words(run, *entries)}"]), nonce
+
+
+def ended_script(run: str) -> str:
+    """sh that notes on the host that the run has ended: the next one need not wait to see whether it goes on."""
+    lock = "${HULLPROOF_JOURNAL:-/var/lib/hullproof/journal}/lock"
+    return f'[ ! -f "{lock}" ] || {{ read -r run _ <"{lock}"; [ "$run" != {quote(run)} ] || echo ended >>"{lock}"; }}\n'
+
+
+def _open(run: str, head: Mapping[str, Any], by: Mapping[str, Any]) -> str:
+    """Open the journal of `run`, in the turn of the run `by`."""
+    return f"open_journal {_words(run, json.dumps(head), by['id'], _who(by.get('kind', 'run')))}"
+
+
+def _who(kind: str) -> str:
+    """What another controller is told of us."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # an id without a name
+        user = f"uid {os.getuid()}"
+    return f"{kind} by {user} on {socket.gethostname()}"
 
 
 def revert_script(run: str, first: str = "") -> str:
     """What the host runs by itself unless somebody confirmed: undo the run's entries from `first` on, or redo what was
     undone."""
-    return f"{LIBRARY.read_text()}\nrevert {_words(run, first)}\n"
+    return f"{library()}\nrevert {_words(run, first)}\n"
 
 
 def confirm_script(run: str) -> tuple[str, str]:
@@ -100,7 +173,7 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
     journal. In a subject's step a failing change ends the step; other steps go on."""
     nonce = secrets.token_hex(8)
     entries: dict[str, Change | Service] = {}
-    lines = [f"open_journal {quote(run['id'])} {quote(json.dumps(run))}"]
+    lines = [_open(run["id"], run, run)]
     number = first
     files: list[str] = []
     if step.service:
@@ -128,8 +201,11 @@ def _words(*values: str) -> str:
     return " ".join(quote(value) for value in values)
 
 
-def _entry_json(change: Change, kind: str) -> str:
-    return json.dumps({"subject": change.subject, "what": change.what, "kind": kind})
+def _entry_json(change: Change, kind: str, **more: str) -> str:
+    words = {"subject": change.subject, "what": change.what, "kind": kind, **more}
+    if getattr(change, "service", None) is None:  # what a service interrupts is asked anew when it is undone
+        words["interrupts"] = change.interrupts
+    return json.dumps({name: value for name, value in words.items() if value})
 
 
 def _digest(text: str | None) -> str:
@@ -142,8 +218,8 @@ def _call(entry: str, change: Change) -> str:
         case WriteFile():
             validate = change.validate.replace("{}", '"$NEW"')
             call = _words(
-                "write_file", entry, _entry_json(change, "file"), change.path, change.mode, change.owner,
-                _digest(change.before), validate, change.activate,
+                "write_file", entry, _entry_json(change, "file", shared=change.shared), change.path, change.mode,
+                change.owner, _digest(change.before), validate, change.activate, change.shared,
             )  # fmt: skip
             return f"printf %s {base64.b64encode(change.text.encode()).decode()} | {call}"
         case RemoveFile():
@@ -167,7 +243,15 @@ def _begin_service(entry: str, step: Step) -> str:
     service = step.service
     assert service is not None
     meta = json.dumps({"subject": service.name, "what": f"have {service.name} take up its settings", "kind": "service"})
-    return _words("begin_service", entry, meta, service.activate, service.healthy, str(service.seconds)) + " || exit 1"
+    return _words("begin_service", entry, meta, service.undo or _undo(service)) + " || exit 1"
+
+
+def _undo(service: Service) -> str:
+    """sh that has the service take up the files that are there, and waits until it is well."""
+    return (
+        f"({service.activate}) && deadline=$(($(date +%s) + {service.seconds}))"
+        f" && until ({service.healthy}) >/dev/null 2>&1; do [ $(date +%s) -lt $deadline ] || exit 1; sleep 1; done"
+    )
 
 
 def _activate_service(entry: str, service: Service, files: Sequence[str]) -> str:

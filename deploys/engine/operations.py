@@ -63,8 +63,9 @@ def undo() -> Generator[FunctionCommand, None, None]:
     """
     Undo the run that the host's session chose, last change first.
     """
-    if current().sessions[host.name].undoing is None:
-        host.noop("there is no run to undo")
+    plan = current().sessions[host.name].undoing
+    if plan is None or plan.refused:
+        host.noop("nothing is undone")
         return
     yield FunctionCommand(_undo, (), {})
 

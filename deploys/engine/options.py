@@ -9,7 +9,7 @@ from pyinfra.api.connectors import get_all_connectors
 
 from deploys.engine.clean import clean_text
 
-KEYS = ("accept", "batch", "policy", "report", "run")
+KEYS = ("accept", "batch", "policy", "report", "run", "skip")
 ALIKE = 0.82  # what difflib gives `polcy` and `polices` for `policy`, and does not give `port` for `report`
 
 

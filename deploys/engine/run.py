@@ -22,13 +22,14 @@ from pyinfra.context import ctx_host, ctx_state
 
 from deploys.engine import incoming, options, plan_view, report, report_files, terminal
 from deploys.engine.change import Blocked
-from deploys.engine.clean import clean
+from deploys.engine.clean import clean_text
 from deploys.engine.command_line import command_line
 from deploys.engine.policy import Policy
 from deploys.engine.policy_file import load_policy
 from deploys.engine.policy_tree import PolicyError
 from deploys.engine.reboot import BATCH, CANARY, batches
 from deploys.engine.session import Reached, Session
+from deploys.engine.undo_view import render_undo
 from deploys.engine.unreachable import Reasons
 from deploys.subjects import SUBJECTS
 
@@ -261,7 +262,7 @@ def _end() -> None:
     try:
         code = _run.finish()
     except BaseException as error:
-        said = clean(f"{type(error).__name__}: {error}")
+        said = clean_text(f"{type(error).__name__}: {error}")
         print(f"hullproof: the run could not be reported ({said})", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -280,11 +281,5 @@ def show_plan(session: Session) -> None:
 
 def show_undo(session: Session) -> None:
     """What a rollback will take back on the host."""
-    if session.undoing is None:
-        if not session.errors and not session.lost:
-            show(clean(f"{session.host.name}: there is no run to undo"))
-        return
-    lines = [f"{session.host.name}: undoes run {session.undoing.run} ({session.undoing.kind}), last change first:"]
-    left = [entry for entry in reversed(session.undoing.entries) if not entry.undone]
-    lines += [f"  - {entry.what}" + " (put back unless confirmed)" * entry.armed for entry in left]
-    show("\n".join(clean(line) for line in lines))
+    with session.keeping("what would be rolled back cannot be shown"):
+        show(render_undo(session.host.name, session.undoing, session.errors))

@@ -20,15 +20,17 @@ from deploys.engine.logins import logins
 from deploys.engine.policy import Policy
 from deploys.engine.reboot import Reboot, wait
 from deploys.engine.report import HostReport, Status, change_json
+from deploys.engine.undo_plan import UndoPlan
 from facts.kernel import Kernel, KernelReading
 from facts.reading import SectionFact, UnknownReading
-from facts.record import Journal, Record
+from facts.record import Record, RecordReading
 from facts.survey import Survey, survey_script
 from facts.system import System, SystemReading
 
 SURVEY_SECONDS = 180
 STEP_SECONDS = 1800  # an installation on a slow host
 ERROR = 300  # characters of an exception's words
+FOLLOWS = (journal.NOT_REACHED, journal.PUT_BACK)  # from what failed in the same step
 
 
 class Reached(IntEnum):
@@ -60,7 +62,7 @@ class Session:
         self.errors: list[str] = []
         self.lost = False
         self.entries = 0
-        self.undoing: Journal | None = None
+        self.undoing: UndoPlan | None = None
         self.reached = Reached.NOTHING
         self.refused = False
         self.begun: list[Step] = []
@@ -156,7 +158,12 @@ class Session:
         """Execute one step; whether all of it was done. What failed is kept in `errors`, other subjects may go on."""
         self.reached = Reached.CHANGE
         self.begun.append(step)
-        made = self._execute(step)
+        try:
+            made = self._execute(step)
+        except journal.Refused as error:  # nor would the host let any other step change it
+            self.errors.append(str(error))
+            self._arrange(())
+            return False
         if made:
             self.made += step.makes
         else:
@@ -185,7 +192,7 @@ class Session:
                 await_revert(self, self.run["id"], step.name)
             return False
         outcomes = compiled.outcomes(lines)
-        told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error == journal.NOT_REACHED)
+        told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error in FOLLOWS)
         made = all([self._note(step, entry, compiled.entries[entry], outcomes[entry].error) for entry in told_first])
         if not step.armed:
             return made
@@ -203,7 +210,7 @@ class Session:
 
     def _note(self, step: Step, entry: str, change: Change | Service, error: str) -> bool:
         what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
-        if error == journal.NOT_REACHED and any(each.startswith(f"{step.name}: ") for each in self.errors):
+        if error in FOLLOWS and any(each.startswith(f"{step.name}: ") for each in self.errors):
             return False  # what stopped the step has been told
         if error:
             self.errors.append(f"{step.name}: {what}: {error}")
@@ -252,13 +259,19 @@ class Session:
                 self.reconnect()
                 self.look()
         if not self.lost:
-            kept = baseline.keep_script(baseline.baseline_of(self.run, self.findings, self._in_vain()))
             try:
-                transport.execute(self.host, kept, SURVEY_SECONDS)
+                transport.execute(self.host, self._keep_script(), SURVEY_SECONDS)
             except transport.Unreachable as error:
                 self.errors.append(f"the baseline could not be kept: {error}")
             self.reached = Reached.END
         return not self.errors
+
+    def _keep_script(self) -> str:
+        """sh that ends the run on the host: what holds now is the baseline, while anything that we changed is there."""
+        record = self.survey.readings.get(Record) if self.survey else None
+        changed = not isinstance(record, RecordReading) or record.journals or record.unread
+        rows = baseline.baseline_of(self.run, self.findings, self._in_vain())
+        return journal.ended_script(self.run["id"]) + (baseline.keep_script(rows) if changed else baseline.DROP)
 
     def _in_vain(self) -> list[again.Vain]:
         """What was changed in this run and would be changed again; the findings that it was for say so."""
@@ -299,7 +312,7 @@ class Session:
                 return "the run ended before its plan was carried out: nothing was changed"
         left = [step for step in self.steps if step not in self.begun]
         changes = sum(len(step.changes) + bool(step.service) for step in left)
-        last = self.undoing.run if self.undoing else self.begun[-1].name
+        last = self.undoing.past.run if self.undoing else self.begun[-1].name
         names = f" ({some(step.name for step in left)})" if left else ""
         return (
             f"the run was cut off: {len(self.done)} changes are known to be made, {changes} were not begun{names}; "

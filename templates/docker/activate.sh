@@ -1,46 +1,113 @@
-# Has Docker take up its files. STOP=1: running containers are stopped for it and started again.
-# Otherwise they keep running, by live-restore; where that cannot be, Docker is not restarted at all.
+# Has Docker take up its files. STOP=1: running containers are stopped for it and started again, but not where one would be
+# deleted by that. Otherwise they keep running, by live-restore; where that cannot be, Docker is not restarted at all.
 # What has to run again is kept until Docker is found well, also over a second attempt with the old files.
+# UNDO=1: these are the old files. Where they do not give live-restore, it is taken away last, by a reload, so that no
+# container stops; and one that does not start again is named in $NOTE, for it must not keep the old files from coming back.
 ran=${HULLPROOF_RUN:-/run}/hullproof-docker-ran
+conf=${HULLPROOF_DAEMON_JSON:-/etc/docker/daemon.json}
+conf=$(readlink -f "$conf" || echo "$conf")
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
 ask() { timeout 20 docker "$@"; }
 lives() { [ "$(ask info -f '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ]; }
+refuse() { [ "$UNDO" != 1 ] || last; echo "$1; Docker was not restarted"; exit "${2:-1}"; }
+
+become() { # true|false: what live-restore is by the file becomes live
+  systemctl reload docker.service
+  tries=0
+  until if lives; then [ "$1" = true ]; else [ "$1" = false ]; fi; do
+    tries=$((tries + 1))
+    [ $tries -le 15 ] || return 1
+    sleep 1
+  done
+}
+
+given() { # whether Docker, when it starts, has live-restore
+  grep -Eqs '"live-restore"[[:space:]]*:[[:space:]]*true' "$conf" && return
+  { systemctl show -p ExecStart docker.service
+    grep -shE '^ *(DOCKER_OPTS|OPTIONS)=' /etc/default/docker /etc/sysconfig/docker; } | grep -Eq -- '--live-restore(=true|[^=]|$)'
+}
+
+# daemon.json while Docker restarts: as it is to be, which is $ENTRY/kept meanwhile, but with live-restore. `none`: there is
+# to be no such file, nor, where that says so, its folder.
+with() { # true|false: its text with live-restore so. Where lines end is nothing to JSON
+  text=$(tr '\n\t\r' '   ' <"$ENTRY/kept")
+  case $text in
+    *'"live-restore"'*) printf '%s\n' "$text" | sed -E "s/(\"live-restore\" *: *)(true|false)/\1$1/" ;;
+    *\{*[!\ \}]*) printf '%s\n' "$text" | sed "s/{/{\"live-restore\": $1, /" ;;
+    *) echo "{\"live-restore\": $1}" ;;
+  esac
+}
+put() { cp -a -- "$ENTRY/kept" "$conf.hullproof-new" && cat >"$conf.hullproof-new" && sync "$conf.hullproof-new" && mv -f -- "$conf.hullproof-new" "$conf"; }
+hold() {
+  rm -f "$ENTRY/none"
+  if [ -e "$conf" ]; then cp -a -- "$conf" "$ENTRY/kept.new"
+  else
+    { [ -d "${conf%/*}" ] || { mkdir -m 755 "${conf%/*}" && echo made; }; } >"$ENTRY/none" && : >"$ENTRY/kept.new"
+  fi && sync "$ENTRY/kept.new" && mv -f -- "$ENTRY/kept.new" "$ENTRY/kept" && with true | put
+}
+last() { # the file as it is to be; not where somebody has changed it meanwhile
+  [ -e "$ENTRY/kept" ] || return 0
+  if with true | cmp -s - "$conf" || with false | cmp -s - "$conf"; then
+    if [ ! -e "$ENTRY/none" ]; then put <"$ENTRY/kept"; else rm -f -- "$conf" && { [ ! -s "$ENTRY/none" ] || rmdir "${conf%/*}"; }; fi
+  fi
+  rm -f "$ENTRY/kept" "$ENTRY/none"
+}
 
 systemctl daemon-reload
 state=$(systemctl is-active docker.service)
-[ "$state" = inactive ] && exit 0
-if ! running=$(ask ps -q --no-trunc 2>/dev/null) && [ "$state" = active ] && [ ! -e "$ran" ]; then
-  echo "Docker does not say which containers run; it was not restarted"
-  exit 1
+[ "$state" = inactive ] && { [ "$UNDO" != 1 ] || [ ! -e "$ran" ]; } && exit 0
+[ "$UNDO" != 1 ] || last # an attempt before this one was cut off
+if [ "$UNDO" = 1 ] && [ "$state" != active ] && [ -e "$ran" ]; then running= # to ask its socket would start it
+elif ! running=$(ask ps -q --no-trunc 2>/dev/null) && [ "$state" = active ] && [ ! -e "$ran" ]; then
+  refuse "Docker does not say which containers run"
+fi
+if [ "$STOP" = 1 ] && [ -n "$running" ]; then
+  gone=$(ask inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' $running 2>/dev/null | grep . | tr '\n' ' ')
+  [ -z "$gone" ] || refuse "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)" 3
+elif [ "$STOP" != 1 ] && { [ -n "$running" ] || [ -e "$ran" ]; }; then
+  if ! given; then
+    { [ "$UNDO" = 1 ] && { [ -e "$ran" ] || lives; }; } || refuse "without live-restore a restart would stop containers"
+    hold || refuse "daemon.json cannot be written"
+  fi
+  if [ "$state" = active ] && ! lives && ! become true; then
+    rm -f "$ran"
+    refuse "Docker did not take up live-restore, so a restart would stop containers"
+  fi
 fi
 [ -z "$running" ] || printf '%s\n' "$running" >>"$ran"
-if [ -n "$running" ] && [ "$STOP" = 1 ]; then
-  timeout 180 docker stop $running >/dev/null || exit 1
-elif [ -n "$running" ] && ! lives; then
-  systemctl reload docker.service
-  tries=0
-  until lives; do
-    tries=$((tries + 1))
-    if [ $tries -gt 15 ]; then
-      rm -f "$ran"
-      echo "Docker did not take up live-restore, so a restart would stop containers; it was not restarted"
-      exit 1
-    fi
-    sleep 1
+if [ "$STOP" = 1 ] && [ -n "$running" ]; then timeout 180 docker stop $running >/dev/null || exit 1; fi
+systemctl reset-failed docker.service 2>/dev/null
+if ! timeout 300 systemctl restart docker.service; then
+  if [ "$UNDO" = 1 ]; then last
+  elif [ "$STOP" != 1 ] && [ -e "$ran" ]; then
+    # Its containers run on. systemd, or whoever asks its socket, would start it with the old file, which may not keep them.
+    systemctl stop docker.socket docker.service
+  fi
+  exit 1
+fi
+if [ -e "$ran" ]; then
+  for round in 1 2; do  # twice: one container may need another's network
+    lost=
+    for id in $(sort -u "$ran"); do
+      case $(ask container inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$id" 2>/dev/null) in
+        'false 0') [ "$STOP" != 1 ] && lives && continue ;;  # nobody stopped it: it ended by itself
+        false*) ;;
+        *) continue ;;
+      esac
+      timeout 60 docker start "$id" >/dev/null || lost="$lost $(ask container inspect -f '{{.Name}}' "$id")"
+    done
   done
 fi
-systemctl reset-failed docker.service 2>/dev/null
-timeout 300 systemctl restart docker.service || exit 1
-[ -e "$ran" ] || exit 0
-for round in 1 2; do  # twice: one container may need another's network
-  lost=
-  for id in $(sort -u "$ran"); do
-    case $(ask container inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$id" 2>/dev/null) in
-      'false 0') [ "$STOP" != 1 ] && lives && continue ;;  # nobody stopped it: it ended by itself
-      false*) ;;
-      *) continue ;;
-    esac
-    timeout 60 docker start "$id" >/dev/null || lost="$lost $id"
-  done
-done
-[ -z "$lost" ] || { echo "these containers did not start again:$lost"; exit 1; }
+if [ "$UNDO" = 1 ]; then
+  ask ps -q >/dev/null || { last; echo "Docker does not answer"; exit 1; }
+  [ -z "$lost" ] || echo "these containers did not start again:$lost" >>"$NOTE"
+  if [ -e "$ENTRY/kept" ]; then
+    with false | put
+    become false || echo "live-restore stays on until Docker restarts" >>"$NOTE"
+    last
+  fi
+  rm -f "$ran"
+elif [ -n "$lost" ]; then
+  echo "these containers did not start again:$lost"
+  exit 1
+fi

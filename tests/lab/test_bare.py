@@ -28,3 +28,20 @@ def test_provisioning_installs_hardens_and_proves(vm: Vm) -> None:
     assert provision.report["proved"] is True, provision.out[-4000:]
     assert provision.code == 0
     assert run(vm, "drift.py").not_holding() == left
+
+
+def test_a_rollback_keeps_an_engine_that_holds_data(vm: Vm) -> None:
+    vm.ssh("docker import /var/lib/lab/busybox.tar lab/busybox:1; docker volume create ledger", timeout=240)
+    vm.ssh("docker run --name db -v ledger:/data lab/busybox:1 sh -c 'echo 4711 >/data/ledger'", timeout=240)
+    undone = run(vm, "rollback.py")
+    assert "accept=remove-engine" in str(undone.host()["error"]), undone.out + undone.err
+    assert undone.states()["docker.live-restore"] == "fail", "all else of the run was undone"
+    assert vm.ssh("docker ps -aq -f name=db; cat /var/lib/docker/volumes/ledger/_data/ledger").stdout.endswith("4711\n")
+
+
+def test_an_engine_that_is_removed_leaves_its_data(vm: Vm) -> None:
+    undone = run(vm, "rollback.py", "--data", "accept=remove-engine")
+    assert undone.host()["status"] == "ok", undone.out + undone.err
+    assert vm.ssh("command -v dockerd", check=False).stdout == ""
+    assert vm.ssh("cat /var/lib/docker/volumes/ledger/_data/ledger").stdout == "4711\n"
+    assert undone.states()["docker.live-restore"] == "not-applicable"

@@ -153,7 +153,7 @@ def begin_late(vm: Vm) -> tuple[Path, subprocess.Popen[str], Path]:
 
 def assert_taken_back_soon(vm: Vm, late: Path) -> None:
     vm.ssh("timeout 300 sh -c 'while [ -e /sys/class/net/br-late ]; do sleep 0.2; done'", timeout=320)
-    vm.ssh("flock -w 60 /run/lock/hullproof true")
+    vm.ssh("flock -w 60 /var/lib/hullproof/journal/lock true")
     assert_taken_back(vm, run(vm, "drift.py", "--data", f"policy={late}"))
     assert_apart(script(vm, "try"))
 

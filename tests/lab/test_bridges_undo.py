@@ -77,7 +77,7 @@ def test_a_controller_killed_before_it_confirms_leaves_all_as_it_was(vm: Vm, sto
     process.kill()
     process.communicate()
     vm.ssh("timeout 300 sh -c 'until [ -e /sys/class/net/br-late ]; do sleep 0.2; done'", timeout=320)
-    vm.ssh("flock -w 60 /run/lock/hullproof true")
+    vm.ssh("flock -w 60 /var/lib/hullproof/journal/lock true")
     assert_put_back(vm)
 
 

@@ -34,7 +34,7 @@ def wait_for(vm: Vm, sign: str, seconds: int = 400) -> None:
 
 def settle(vm: Vm) -> None:
     """What was begun on the host goes on without its controller: wait until the lock on changes is free."""
-    vm.ssh("flock -w 300 /run/lock/hullproof true", timeout=320)
+    vm.ssh("flock -w 300 /var/lib/hullproof/journal/lock true", timeout=320)
 
 
 def settings(vm: Vm) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -121,8 +122,16 @@ def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
 
 
 def test_rollback_brings_the_findings_of_before_back(vm: Vm, distribution: str, story: dict[str, Any]) -> None:
+    vm.ssh("sed -i '0,/{/s//{ \"max-concurrent-downloads\": 2,/' /etc/docker/daemon.json")
+    vm.ssh("echo deploy:3000000000:65536 | tee -a /etc/subuid >>/etc/subgid")
     undone = run(vm, "rollback.py", *STRICT)
     assert undone.host()["status"] == "ok", undone.out + undone.err
+    assert json.loads(vm.ssh("cat /etc/docker/daemon.json").stdout)["max-concurrent-downloads"] == 2
+    assert [vm.ssh(f"cat /etc/{file}").stdout.splitlines()[-1] for file in ("subuid", "subgid")] == [
+        "deploy:3000000000:65536",
+        "deploy:3000000000:65536",
+    ]
+    assert "dockremap" not in vm.ssh("cat /etc/subuid").stdout
     if distribution == "debian12":
         vm.reboot()
         assert moved(run(vm, "drift.py", *STRICT), story["before"]) == {}

@@ -14,7 +14,7 @@ from deploys.engine import again, session, transport
 from deploys.engine.change import RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
 from deploys.engine.control import Control, Finding, Severity, State, Verdict
 from deploys.engine.policy import Policy, Rules
-from facts.record import Record, RecordReading
+from facts.record import Journal, Record, RecordReading
 from facts.survey import Survey
 from facts.system import System
 from tests.unit.test_journal import RUN
@@ -56,7 +56,8 @@ class World:
         self.said.append(text)
 
     def _look(self, one: session.Session) -> None:
-        record = RecordReading(self.kept, (), (), ())
+        past = (Journal("20260101T000000Z-abcdef", "harden", "2026-01-01T00:00:00Z", ()),)
+        record = RecordReading(self.kept, journals=past, spent=(), unread=(), watched=(), packages=())
         system = type("Root", (), {"uid": 0})()
         one.survey = Survey({Record: record, System: system})
         one.findings = [Finding(control, Verdict(self.states[control.id], f"it is {self.states[control.id]}"))

@@ -14,6 +14,7 @@ from deploys.engine import confirm, journal, session, transport
 from deploys.engine.arrange import Step, arrange
 from deploys.engine.change import Change, Command, Install, WriteFile
 from deploys.engine.journal import NOT_REACHED, compile_step, parse_answer
+from deploys.engine.policy import Policy
 from tests.unit.test_journal import RUN
 
 ID = RUN["id"]
@@ -220,8 +221,7 @@ def remote(host: Host, monkeypatch: pytest.MonkeyPatch) -> Remote:
 
 
 def begin(remote: Any) -> session.Session:
-    policy: Any = None
-    return session.Session(remote, policy, (), RUN)
+    return session.Session(remote, Policy("test", {}), (), RUN)
 
 
 def test_the_controller_confirms_over_a_fresh_connection(host: Host, remote: Remote) -> None:

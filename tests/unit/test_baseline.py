@@ -18,7 +18,8 @@ KEPT = {"time": "2026-09-01T00:00:00Z", "run": "r", "findings": {"boat.icc": {"s
 
 
 def cause(**more: Any) -> str:
-    values: dict[str, Any] = {"baseline": KEPT, "journals": (), "watched": (FILE,), "packages": ()}
+    values: dict[str, Any] = {"baseline": KEPT, "watched": (FILE,)}
+    values |= dict.fromkeys(("journals", "spent", "unread", "packages"), ())
     survey = Survey({Record: RecordReading(**{**values, **more})})
     [found] = with_drift([Finding(CONTROL, failed("no", 1, 2, 2))], survey)
     return str((found.drift or {}).get("cause"))

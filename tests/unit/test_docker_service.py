@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
+GIVES, LACKS = '{"live-restore": true}', '{"log-level": "info"}'
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "docker"
 
-# State lies in files: `active`, `live` (live-restore), `reloads` (what a reload makes of it), and one per container.
+# State lies in files: `active`, `live` (live-restore), daemon.json, and one per container. As dockerd does it: a reload
+# changes live-restore only where the file names it; containers outlive a restart where it is on before and after.
 STUBS = {
     "systemctl": r"""
 echo "systemctl $*" >>log
 case "$1" in
   is-active) cat active ;;
-  reload) cp reloads live ;;
-  restart) echo active >active; if [ "$(cat live)" != true ]; then for c in c.*; do echo 'false 143' >"$c"; done; fi
-    cp file live; [ ! -e breaks ] ;;
+  stop) echo inactive >active ;;
+  reload) cat daemon.json >>reloaded; [ -e deaf ] || case $(cat daemon.json) in
+      *'"live-restore": true'*) echo true >live ;;
+      *'"live-restore": false'*) echo false >live ;;
+    esac ;;
+  restart) after=false; ! grep -qs '"live-restore": true' daemon.json || after=true
+    [ "$(cat live) $after" = 'true true' ] || for c in c.*; do [ ! -e "$c" ] || echo 'false 143' >"$c"; done
+    echo active >active; echo $after >live; [ ! -e breaks ] || { echo failed >active; exit 1; } ;;
 esac
 """,
     "docker": r"""
 case "$1 $2" in
   'info -f') cat live ;;
+  'inspect -f') shift 3; for id; do [ ! -e "rm.$id" ] || echo "/$id"; done ;;
   'ps -q') [ "$(cat active)" = active ] && [ ! -e hangs ] || exit 1; grep -l '^true' c.* 2>/dev/null | sed 's/^c\.//' ;;
-  'container inspect') for id; do :; done; cat "c.$id" 2>/dev/null ;;
+  'container inspect') for id; do :; done; case $4 in *Name*) echo "/$id" ;; *) cat "c.$id" 2>/dev/null ;; esac ;;
   start\ *) echo "start $2" >>log; [ ! -e "refuses.$2" ] && echo 'true 0' >"c.$2" ;;
   stop\ *) shift; echo "stop $*" >>log; for id; do echo 'false 0' >"c.$id"; done ;;
 esac
@@ -40,21 +49,32 @@ def host(tmp_path: Path) -> Path:
     for name, body in STUBS.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
-    files = {"active": "active", "live": "false", "reloads": "true", "file": "true", "log": ""}
+    files = {"active": "active", "live": "false", "daemon.json": GIVES, "log": "", "entry/note": ""}
+    (tmp_path / "entry").mkdir()
     for name, text in files.items():
         (tmp_path / name).write_text(f"{text}\n" if text else "")
     return tmp_path
 
 
-def sh(host: Path, script: str, stop: int = 0) -> int:
-    environment = {"PATH": f"{host}:{os.environ['PATH']}", "HULLPROOF_RUN": str(host)}
-    text = f"STOP={stop}\n{(TEMPLATES / script).read_text()}"
-    return subprocess.run(["sh", "-c", text], cwd=host, env=environment, check=False).returncode
+def run(host: Path, script: str, stop: int = 0, undo: int = 0, accept: str = "") -> tuple[int, str]:
+    entry = host / "entry"
+    environment = {
+        "PATH": f"{host}:{os.environ['PATH']}", "HULLPROOF_RUN": str(host), "ACCEPT": accept,
+        "HULLPROOF_DAEMON_JSON": f"{host}/daemon.json", "HULLPROOF_DOCKER_ROOT": f"{host}/root",
+        "ENTRY": str(entry), "NOTE": f"{entry}/note",
+    }  # fmt: skip
+    text = f"STOP={stop} UNDO={undo}\n{(TEMPLATES / script).read_text()}"
+    done = subprocess.run(["sh", "-c", text], cwd=host, env=environment, check=False, capture_output=True, text=True)
+    return done.returncode, done.stdout
+
+
+def sh(host: Path, script: str, stop: int = 0, undo: int = 0) -> int:
+    return run(host, script, stop, undo)[0]
 
 
 def said(host: Path) -> list[str]:
     """What was done, without the questions."""
-    asked = ("systemctl is-active", "systemctl daemon-reload", "systemctl reset-failed")
+    asked = ("systemctl is-active", "systemctl daemon-reload", "systemctl reset-failed", "systemctl show")
     return [line for line in (host / "log").read_text().splitlines() if not line.startswith(asked)]
 
 
@@ -79,7 +99,7 @@ def test_live_restore_comes_first_and_containers_live_on(host: Path) -> None:
 
 def test_without_live_restore_nothing_is_stopped(host: Path) -> None:
     contain(host, "a")
-    (host / "reloads").write_text("false\n")
+    (host / "deaf").touch()
     assert sh(host, "activate.sh") == 1
     assert said(host) == ["systemctl reload docker.service"]
     assert (host / "c.a").read_text() == "true 0\n"
@@ -100,13 +120,103 @@ def test_a_container_that_does_not_come_back_is_a_failure(host: Path) -> None:
     assert (host / "c.b").read_text() == "true 0\n", "the others are started all the same"
 
 
-def test_undone_live_restore_starts_again_what_it_stopped(host: Path) -> None:
+@pytest.mark.parametrize(
+    "text", [LACKS, '{"live-restore": false, "a": 1}', "{}", " \n", '{\n\t"a": {}\n}', None, "{ }"]
+)
+def test_undone_live_restore_is_taken_away_last_and_stops_nothing(host: Path, text: str | None) -> None:
     contain(host, "a")
     (host / "live").write_text("true\n")
-    (host / "file").write_text("false\n")
-    (host / "systemctl").write_text((host / "systemctl").read_text().replace('"$(cat live)"', '"$(cat file)"'))
-    assert sh(host, "activate.sh") == 0
-    assert said(host) == ["systemctl restart docker.service", "start a"]
+    file = host / "daemon.json"
+    if text is None:
+        file.unlink()
+    else:
+        file.write_text(text)
+        file.chmod(0o640)
+    assert sh(host, "activate.sh", undo=1) == 0
+    assert said(host) == ["systemctl restart docker.service", "systemctl reload docker.service"]
+    assert (host / "c.a").read_text() == "true 0\n"
+    assert (host / "live").read_text() == "false\n"
+    assert json.loads((host / "reloaded").read_text())["live-restore"] is False
+    assert (file.read_text() if file.exists() else None) == text
+    assert text is None or file.stat().st_mode & 0o777 == 0o640
+    assert sorted(path.name for path in (host / "entry").iterdir()) == ["note"]
+    assert not list(host.glob("*.hullproof-new"))
+
+
+@pytest.mark.parametrize("text", [LACKS, None])
+def test_an_undo_that_was_cut_off_goes_on_with_the_file_as_it_is_to_be(host: Path, text: str | None) -> None:
+    contain(host, "a")
+    (host / "live").write_text("true\n")
+    file = host / "daemon.json"
+    file.unlink()
+    if text:
+        file.write_text(text)
+    (host / "systemctl").write_text((host / "systemctl").read_text().replace("restart)", "restart) kill -9 $PPID;"))
+    assert sh(host, "activate.sh", undo=1) != 0
+    assert '"live-restore": true' in file.read_text()
+    (host / "systemctl").write_text((host / "systemctl").read_text().replace("restart) kill -9 $PPID;", "restart)"))
+    assert sh(host, "activate.sh", undo=1) == 0
+    assert (file.read_text() if file.exists() else None) == text
+    assert (host / "c.a").read_text() == "true 0\n"
+
+
+def test_an_undo_that_was_cut_off_leaves_what_somebody_wrote_since(host: Path) -> None:
+    (host / "entry" / "kept").write_text(LACKS)
+    (host / "daemon.json").write_text('{"live-restore": true, "dns": ["10.0.0.1"]}')
+    assert sh(host, "activate.sh", undo=1) == 0
+    assert "dns" in (host / "daemon.json").read_text()
+
+
+def test_an_undo_without_live_restore_does_not_restart_under_containers(host: Path) -> None:
+    contain(host, "a")
+    (host / "daemon.json").write_text(LACKS)
+    status, words = run(host, "activate.sh", undo=1)
+    assert (status, said(host)) == (1, [])
+    assert "without live-restore a restart would stop containers" in words
+
+
+def test_files_that_lack_live_restore_are_not_taken_up_under_containers(host: Path) -> None:
+    contain(host, "a")
+    (host / "live").write_text("true\n")
+    (host / "daemon.json").write_text(LACKS)
+    assert sh(host, "activate.sh") == 1
+    assert said(host) == []
+
+
+@pytest.mark.parametrize("undo", [0, 1])
+def test_what_was_started_with_rm_is_looked_at_when_it_happens(host: Path, undo: int) -> None:
+    contain(host, "a", "b")
+    (host / "rm.b").touch()
+    status, words = run(host, "activate.sh", stop=1, undo=undo)
+    assert (status, said(host)) == (3, [])
+    assert "/b" in words
+    assert not (host / "hullproof-docker-ran").exists()
+
+
+def test_a_container_that_does_not_start_again_does_not_hold_up_an_undo(host: Path) -> None:
+    contain(host, "a", "b")
+    (host / "refuses.a").touch()
+    assert sh(host, "activate.sh", stop=1, undo=1) == 0
+    assert (host / "c.b").read_text() == "true 0\n"
+    assert (host / "entry" / "note").read_text() == "these containers did not start again: /a\n"
+    assert not (host / "hullproof-docker-ran").exists()
+
+
+def test_a_daemon_that_does_not_come_up_with_new_files_gets_the_old_ones_back_and_no_container_stops(
+    host: Path,
+) -> None:
+    """The plan's word is that containers keep running: so they do where the old file lacks live-restore."""
+    contain(host, "a")
+    (host / "breaks").touch()
+    assert sh(host, "activate.sh") == 1
+    assert said(host)[-1] == "systemctl stop docker.socket docker.service", "or systemd starts it, with the wrong file"
+    assert (host / "c.a").read_text() == "true 0\n"
+    (host / "breaks").unlink()
+    (host / "daemon.json").write_text(LACKS)
+    assert sh(host, "activate.sh", undo=1) == 0
+    assert (host / "c.a").read_text() == "true 0\n"
+    assert (host / "daemon.json").read_text() == LACKS
+    assert (host / "live").read_text() == "false\n"
 
 
 def test_what_ended_by_itself_meanwhile_stays_ended(host: Path) -> None:
@@ -125,7 +235,7 @@ def test_a_second_attempt_remembers_what_ran(host: Path) -> None:
     (host / "breaks").touch()
     assert sh(host, "activate.sh", stop=1) == 1
     (host / "breaks").unlink()
-    assert sh(host, "activate.sh", stop=1) == 0
+    assert sh(host, "activate.sh", stop=1, undo=1) == 0
     assert said(host)[-1] == "start a"
 
 
@@ -142,7 +252,8 @@ def test_a_docker_that_does_not_answer_is_not_restarted(host: Path) -> None:
     assert sh(host, "activate.sh") == 1
     assert said(host) == []
     (host / "hullproof-docker-ran").write_text("a\n")
-    sh(host, "activate.sh")
+    (host / "active").write_text("failed\n")
+    sh(host, "activate.sh", undo=1)
     assert "systemctl restart docker.service" in said(host), "a second attempt has to"
 
 
@@ -151,3 +262,44 @@ def test_a_docker_that_nobody_started_stays_so(host: Path) -> None:
     assert sh(host, "activate.sh") == 0
     assert said(host) == []
     assert sh(host, "healthy.sh") == 0
+
+
+def test_docker_that_was_started_is_stopped_again(host: Path) -> None:
+    assert run(host, "stop.sh")[0] == 0
+    assert said(host) == ["systemctl stop docker.service"]
+
+
+def test_docker_is_not_stopped_under_containers_unasked(host: Path) -> None:
+    contain(host, "a")
+    status, words = run(host, "stop.sh")
+    assert (status, said(host)) == (1, [])
+    assert "accept=container-restart" in words
+    (host / "rm.a").touch()
+    assert run(host, "stop.sh", accept="container-restart")[0] == 1
+    (host / "rm.a").unlink()
+    assert run(host, "stop.sh", accept="container-restart")[0] == 0
+    assert said(host) == ["stop a", "systemctl stop docker.service"]
+
+
+@pytest.mark.parametrize(
+    "held",
+    ["volumes/data", "containers/abc", "image/overlay2/imagedb/content/sha256/abc", "100000.100000/volumes/data"],
+)
+def test_an_engine_that_holds_anything_stays_unless_that_was_accepted(host: Path, held: str) -> None:
+    (host / "root" / held).mkdir(parents=True)
+    engine = (TEMPLATES / "stop.sh").read_text()
+    (host / "engine.sh").write_text(f"ENGINE=1\n{engine}")
+    status, words = run(host, str(host / "engine.sh"))
+    assert (status, said(host)) == (1, [])
+    assert "accept=remove-engine" in words
+    assert run(host, str(host / "engine.sh"), accept="remove-engine")[0] == 0
+    assert said(host) == ["systemctl disable --now docker.socket docker.service"]
+    assert (host / "root" / held).exists()
+
+
+def test_an_engine_that_holds_nothing_goes(host: Path) -> None:
+    for folder in ("volumes", "containers", "image/overlay2/imagedb/content/sha256", "network/files"):
+        (host / "root" / folder).mkdir(parents=True)
+    (host / "root" / "volumes" / "metadata.db").touch()
+    (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
+    assert run(host, str(host / "engine.sh"))[0] == 0

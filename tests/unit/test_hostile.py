@@ -15,7 +15,7 @@ import pytest
 
 from deploys.engine import baseline
 from deploys.engine.control import Finding, State, failed
-from deploys.engine.journal import LIBRARY, parse_answer
+from deploys.engine.journal import library, parse_answer
 from deploys.networks import SUBJECT as NETWORKS
 from deploys.networks import NetworksRules
 from deploys.selinux_plan import shared
@@ -163,8 +163,9 @@ def test_a_seccomp_filter_nested_without_end() -> None:
 
 def test_what_hullproof_kept_and_somebody_else_wrote() -> None:
     watched = Watched("/etc/x", "absent", "0" * 64, 99_999_999_999, "\x1b[2Jroot")
-    record = RecordReading({"time": ["x"], "run": 5, "findings": {"test.one": {"state": "pass"}}}, (),
-                           (watched, replace(watched, digest="1")), ("~", "~~ short", ""))  # fmt: skip
+    kept = {"time": ["x"], "run": 5, "findings": {"test.one": {"state": "pass"}}}
+    files = (watched, replace(watched, digest="1"))
+    record = RecordReading(kept, journals=(), spent=(), unread=(), watched=files, packages=("~", "~~ short", ""))
     before = Finding(control(), failed("not as it was", 1, 2, 3))
     (found,) = baseline.with_drift([before], Survey({Record: record}))
     assert found.drift is not None
@@ -173,9 +174,11 @@ def test_what_hullproof_kept_and_somebody_else_wrote() -> None:
 
 def test_a_failure_is_told_in_letters_that_arrive() -> None:
     """`tail -c` had cut a letter in two, and pyinfra then lost all that came after."""
-    library = "\n".join(line for line in LIBRARY.read_text().splitlines() if line.startswith(("LC_ALL", "fail()")))
+    first = [line for line in library().splitlines() if line.startswith(("LC_ALL", "printable()", "fail()"))]
     said = "é" * 1000 + "\x1b[2J\x07 tab\there\nline ü"
-    done = subprocess.run(["sh", "-s"], input=f"N=n\n{library}\nfail 0001 '{said}'\n", text=True, capture_output=True)
+    done = subprocess.run(
+        ["sh", "-s"], input=f"N=n\n{chr(10).join(first)}\nfail 0001 '{said}'\n", text=True, capture_output=True
+    )
     assert done.stdout.isascii()
     assert all(letter.isprintable() or letter == "\n" for letter in done.stdout)
     assert parse_answer(done.stdout.splitlines(), "n")["0001"].error.endswith("?[2J? tab here;line ??")

@@ -12,7 +12,7 @@ import pytest
 
 from deploys.engine.arrange import Step, arrange
 from deploys.engine.change import Change, Command, Install, MergeJson, RemoveFile, Service, WriteFile
-from deploys.engine.journal import Outcome, compile_step, parse_answer, undo_script
+from deploys.engine.journal import Orders, Outcome, Refused, compile_step, parse_answer, undo_script
 
 RUN = {"id": "20260101T000000Z-abcdef", "kind": "harden", "started": "2026-01-01T00:00:00Z", "policy": "baseline"}
 
@@ -35,11 +35,14 @@ class Host:
         for step in arrange(changes, ["test"]):
             compiled = compile_step(step, RUN, first)
             first += len(compiled.entries)
-            errors += [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
+            try:
+                errors += [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
+            except Refused as error:
+                errors += [str(error)] * len(compiled.entries)
         return errors
 
     def undo(self) -> dict[str, Outcome]:
-        script, nonce = undo_script(RUN["id"])
+        script, nonce = undo_script(Orders(RUN["id"]), RUN)
         return parse_answer(self.sh(script), nonce)
 
     def files(self) -> dict[str, str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from deploys.engine import journal
 from deploys.engine.change import Install
 from tests.unit.test_armed import ID, Host
+from tests.unit.test_journal import RUN
 
 NFT = Install("test", "install nft", packages=("nftables", "there"))
 APT = """\
@@ -16,7 +20,8 @@ echo apt "$@" >>ROOT/asked
 [ ! -e ROOT/half ] || { echo 'E: dpkg was interrupted'; exit 100; }
 case "$*" in
 *"install "*) printf 'libnft\\nnftables\\n' >>ROOT/db ;;
-*"purge "*) for name; do sed -i "/^$name\\$/d" ROOT/db; done ;;
+*"-s remove "*) for name; do grep -qx "$name" ROOT/db && echo "Remv $name [1]"; done; cat ROOT/along 2>/dev/null || : ;;
+*"remove "*) for name; do sed -i "/^$name\\$/d" ROOT/db; done ;;
 esac"""
 
 
@@ -31,7 +36,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def undo(host: Host) -> list[str]:
-    script, nonce = journal.undo_script(ID)
+    script, nonce = journal.undo_script(journal.Orders(ID), RUN)
     return [outcome.error for outcome in journal.parse_answer(host.sh(script), nonce).values()]
 
 
@@ -40,6 +45,73 @@ def test_what_came_with_it_goes_with_it(host: Host) -> None:
     assert "nftables" in (host.root / "db").read_text()
     assert undo(host) == [""]
     assert (host.root / "db").read_text() == "there\n"
+
+
+def test_nothing_is_purged(host: Host) -> None:
+    host.apply(NFT)
+    undo(host)
+    assert "purge" not in (host.root / "asked").read_text()
+
+
+@pytest.mark.parametrize("line", ["Remv ufw [0.36]", "Remv ufw:amd64 [0.36]", "Inst other (1 Debian)"])
+def test_what_would_take_others_along_stays_and_says_so(host: Host, line: str) -> None:
+    host.apply(NFT)
+    (host.root / "along").write_text(f"{line}\n")
+    (error,) = undo(host)
+    assert line.split()[1].partition(":")[0] in error
+    assert "nftables" in error
+    assert "nftables" in (host.root / "db").read_text().split()
+
+
+def test_the_same_holds_where_an_installation_failed(host: Host) -> None:
+    apt = (host.root / "bin" / "apt-get").read_text()
+    (host.root / "bin" / "apt-get").write_text(apt.replace("/db ;;", "/db; echo E: no room; exit 100 ;;", 1))
+    (host.root / "along").write_text("Remv ufw [0.36]\n")
+    (error,) = host.apply(NFT)
+    assert "no room" in error
+    assert "Taking it back failed: the packages stay" in error
+    (host.root / "along").unlink()
+    assert undo(host) == [""]
+    assert (host.root / "db").read_text() == "there\n"
+
+
+def test_what_is_gone_already_is_not_asked_for(host: Host) -> None:
+    host.apply(NFT)
+    (host.root / "db").write_text("there\n")
+    assert undo(host) == [""]
+    assert "remove" not in (host.root / "asked").read_text()
+
+
+def test_rpm_is_asked_first_too(host: Host) -> None:
+    for name in ("apt-get", "dpkg-query"):
+        (host.root / "bin" / name).unlink()
+    root = host.root
+    host.tool(
+        "rpm",
+        f'case "$1" in -qa) cat {root}/db ;; *) echo rpm "$@" >>{root}/asked; cat {root}/needed 2>/dev/null ;; esac',
+    )
+    host.tool("dnf", f'echo dnf "$@" >>{root}/asked; case "$*" in *install*) echo nftables >>{root}/db ;; esac')
+    path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    tools = root / "tools"
+    tools.mkdir()
+    for name in ("sh", "cat", "sed", "sort", "comm", "mkdir", "mv", "rm", "sync", "tr", "tail", "date", "stat", "touch",
+                 "chmod", "ls", "grep", "flock", "base64"):  # fmt: skip
+        (tools / name).symlink_to(str(shutil.which(name)))
+
+    def sh(script: str) -> list[str]:
+        script = script.replace(path, f"PATH={root}/bin:{tools}")
+        env = {"HULLPROOF_JOURNAL": str(host.journal), "PATH": os.environ["PATH"]}
+        done = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, env=env, timeout=60)
+        return done.stdout.splitlines()
+
+    host.sh = sh  # type: ignore[method-assign]
+    assert host.apply(NFT) == [""]
+    (root / "needed").write_text("nftables is needed by (installed) firewalld-1.2\n")
+    (error,) = undo(host)
+    assert "firewalld" in error
+    (root / "needed").unlink()
+    assert undo(host) == [""]
+    assert "clean_requirements_on_remove=False remove nftables" in (root / "asked").read_text()
 
 
 def test_a_package_manager_that_was_cut_off_before_is_put_right_first(host: Host) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from deploys.engine.options import KEYS
 from tests.unit.test_entry_points import PYINFRA, ROOT, report
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="changes want root")
@@ -201,7 +202,10 @@ def test_one_hosts_wrong_policy_and_mistyped_data_are_its_error_alone(tmp_path: 
     ("given", "said"),
     [
         ("polcy=strict", "--data polcy: there is no such option; did you mean policy?"),
-        ("profile=strict", "--data profile: there is no such option; there are accept, batch, policy, report, run"),
+        (
+            "profile=strict",
+            f"--data profile: there is no such option; there are {', '.join(KEYS)}",
+        ),
         ("policy", "--data policy: want KEY=VALUE"),
         ("policy=", "--data policy=: the value is missing"),
     ],

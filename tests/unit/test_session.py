@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,11 +28,23 @@ class Remote:
     def log_styled(self, text: str, **_: Any) -> None: ...
 
     def answer(self, compiled: Any) -> list[str]:
+        if "another run" in self.broken:
+            yield f"@{compiled.nonce} fail 0 another run is changing this host"
+            return
+        if "menu" in self.broken and isinstance(next(iter(compiled.entries.values())), Service):
+            yield from self.put_back(compiled)
+            return
         for entry, change in compiled.entries.items():
             failed = getattr(change, "what", "") in self.broken
             yield f"@{compiled.nonce} {'fail' if failed else 'ok'} {entry} {'no' if failed else ''}"
             if failed:
                 return
+
+    def put_back(self, compiled: Any) -> Iterator[str]:
+        service, *files = compiled.entries
+        yield from (f"@{compiled.nonce} ok {file} " for file in files)
+        yield from (f"@{compiled.nonce} fail {file} put back" for file in files)
+        yield f"@{compiled.nonce} fail {service} menu did not come up"
 
 
 @pytest.fixture
@@ -92,3 +105,13 @@ def test_pyinfras_log_gets_no_escape_sequence_of_the_hosts(go: Any, monkeypatch:
                        Command("selinux", "label\x1b[31m", script="", undo="")], "label")  # fmt: skip
     assert (done, errors) == (["set ]0;xit"], ["selinux: label: no"])
     assert said == ["done: set ]0;xit", "failed: label: no"]
+
+
+def test_what_was_put_back_is_not_reported_as_done(go: Any) -> None:
+    done, errors = go([LABEL, boot("selinux"), boot("kernel")], "menu")
+    assert done == ["label"]
+    assert errors == ["menu: menu takes up its settings: menu did not come up"]
+
+
+def test_a_host_that_another_run_changes_is_left_and_that_is_said_once(go: Any) -> None:
+    assert go([LABEL, boot("selinux"), boot("kernel")], "another run") == ([], ["another run is changing this host"])

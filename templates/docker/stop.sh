@@ -1,0 +1,33 @@
+# Takes back that Docker was started: it did not run before. ENGINE=1: nor was it installed, and its packages go next.
+# What runs is stopped only where that was accepted; and an engine that holds anything stays, unless that was accepted.
+# Nothing that it holds is deleted.
+unset DOCKER_HOST; export DOCKER_CONTEXT=default
+ask() { timeout 20 docker "$@"; }
+accepted() { case " $ACCEPT " in *" $1 "*) ;; *) false ;; esac; }
+held() { # of what Docker holds, under other id mappings too: those lie in folders of their own
+  root=${HULLPROOF_DOCKER_ROOT:-$(ask info -f '{{.DockerRootDir}}' 2>/dev/null)}
+  root=${root:-/var/lib/docker}
+  case ${root##*/} in *[!0-9.]*) ;; [0-9]*.[0-9]*) root=${root%/*} ;; esac
+  for at in "$root" "$root"/[0-9]*.[0-9]*; do
+    for one in "$at"/containers/*/ "$at"/volumes/*/ "$at"/image/*/imagedb/content/sha256/*; do
+      if [ -e "$one" ]; then echo "$one"; return; fi
+    done
+  done
+  ask image ls -q 2>/dev/null | head -n 1
+}
+
+units=docker.service; name=container-restart
+[ "$ENGINE" != 1 ] || { units="docker.socket docker.service"; name=remove-engine; }
+if [ "$ENGINE" = 1 ] && ! accepted "$name" && what=$(held) && [ -n "$what" ]; then
+  echo "Docker holds containers, volumes or images ($what), so it stays; to remove it and leave its data: accept=$name"
+  exit 1
+fi
+running=$(ask ps -q --no-trunc 2>/dev/null)
+if [ -n "$running" ]; then
+  names=$(ask inspect -f '{{.Name}}' $running 2>/dev/null | tr '\n' ' ')
+  accepted "$name" || { echo "that would stop ${names}: stop them yourself, or accept=$name"; exit 1; }
+  gone=$(ask inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' $running 2>/dev/null | grep . | tr '\n' ' ')
+  [ -z "$gone" ] || { echo "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)"; exit 1; }
+  timeout 180 docker stop $running >/dev/null || exit 1
+fi
+if [ "$ENGINE" = 1 ]; then systemctl disable --now $units; else systemctl stop $units; fi

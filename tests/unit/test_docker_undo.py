@@ -1,0 +1,116 @@
+"""What a rollback says of Docker before it begins, and what it does not do unasked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from deploys import docker as subject
+from deploys.docker_rules import DockerRules
+from deploys.docker_undo import remarks
+from deploys.engine.change import Remark, Undoing
+from facts.docker import DAEMON_JSON, Docker, Stored
+from facts.reading import Unknown
+from facts.record import JournalEntry
+from tests.unit.hosts import container, docker, judged
+
+SERVICE = JournalEntry("0003", "docker", "have docker take up its settings", None, True, False, kind="service")
+PACKAGES = JournalEntry(
+    "0001", "packages", "install Docker", None, True, False, kind="packages", packages=("docker.io",)
+)
+STARTED = JournalEntry("0002", "engine", "start Docker, now and at boot", None, True, False, kind="command")
+LIVE = {"LiveRestoreEnabled": True, "SecurityOptions": []}
+LR = {"live-restore": True}
+
+
+def say(
+    entries: tuple[JournalEntry, ...] = (SERVICE,),
+    now: Mapping[str, Any] = LR,
+    after: Mapping[str, Any] | None = None,
+    accept: str = "",
+    **reading: Any,
+) -> list[Remark]:
+    values = {"info": LIVE, "containers": (container("web"), container("db"))} | reading
+    context = judged(subject.SUBJECT, DockerRules(), {Docker: docker(dict(now), **values)}, accept)
+    files = {DAEMON_JSON: (json.dumps(now), None if after is None else json.dumps(after))}
+    return list(remarks(Undoing(context, entries, files)))
+
+
+def test_containers_run_on_where_live_restore_is_on_even_if_it_goes() -> None:
+    (remark,) = say()
+    assert remark.refused == ""
+    assert "running containers (web, db) keep running" in remark.interrupts
+    assert remark.script.startswith("STOP=0\nUNDO=1\n"), "whatever the journal's own script would do"
+
+
+@pytest.mark.parametrize(
+    ("now", "after", "info", "words"),
+    [
+        (LR, {}, {"LiveRestoreEnabled": False}, "since live-restore is off"),
+        (LR | {"icc": False}, {}, LIVE, "Docker takes up icc only while no container runs"),
+        (LR | {"userns-remap": "dockremap"}, {}, LIVE | {"SecurityOptions": ["name=userns"]}, "with other ids"),
+    ],
+)
+def test_what_would_stop_containers_is_refused_until_it_is_accepted(
+    now: dict[str, Any], after: dict[str, Any], info: dict[str, Any], words: str
+) -> None:
+    (remark,) = say(now=now, after=after, info=info)
+    assert words in remark.refused
+    assert "web, db" in remark.refused
+    assert "accept=container-restart" in remark.refused
+    (remark,) = say(now=now, after=after, info=info, accept="container-restart")
+    assert remark.refused == ""
+    assert "stops web, db" in remark.interrupts
+    assert remark.script.startswith("STOP=1\nUNDO=1\n")
+    assert say(now=now, after=after, info=info, containers=())[0].refused == ""
+
+
+def test_what_was_started_with_rm_is_never_stopped() -> None:
+    containers = (container("web"), container("job", auto_remove=True))
+    assert "deleted when stopped: job" in say(containers=containers, accept="container-restart")[0].refused
+    assert say(containers=containers)[0].refused == "", "it runs on"
+
+
+def test_where_it_is_not_known_what_runs_nothing_is_restarted_unasked() -> None:
+    unread = Unknown("no answer")
+    (remark,) = say(containers=unread)
+    assert "is not known (no answer)" in remark.refused
+    assert say(containers=unread, accept="container-restart")[0].refused == ""
+
+
+HELD = Stored(("busybox",), 1, (), ("ledger",))
+
+
+@pytest.mark.parametrize(("stored", "words"), [(HELD, "1 images, 1 volumes"), (Unknown("no answer"), "is not known")])
+def test_an_engine_that_holds_anything_stays_and_runs(stored: Any, words: str) -> None:
+    started, packages = say((STARTED, PACKAGES), stored=stored)
+    assert (started.entry, packages.entry) == ("0002", "0001")
+    for remark in (started, packages):
+        assert words in remark.stays
+        assert "accept=remove-engine" in remark.stays
+    (started,) = say((STARTED, PACKAGES), stored=stored, accept="remove-engine")
+    assert started.stays == ""
+    assert started.script.startswith("ENGINE=1\n")
+    assert "stops Docker and web, db" in started.interrupts
+
+
+def test_an_engine_that_holds_nothing_goes() -> None:
+    (started,) = say((STARTED, PACKAGES), containers=(), stored=Stored((), 0, (), ()))
+    assert (started.stays, started.interrupts) == ("", "stops Docker")
+
+
+def test_docker_that_the_run_only_started_is_not_stopped_under_containers_unasked() -> None:
+    (remark,) = say((STARTED,))
+    assert "stop web, db" in remark.stays
+    (remark,) = say((STARTED,), accept="container-restart")
+    assert remark.stays == ""
+    assert remark.script.startswith("ENGINE=0\n")
+
+
+def test_a_run_without_docker_does_not_ask_for_it() -> None:
+    context = judged(subject.SUBJECT, DockerRules(), {})
+    entry = JournalEntry("0001", "kernel", "set", "/etc/x", True, False, kind="file")
+    assert list(remarks(Undoing(context, (entry,), {}))) == []
