@@ -34,7 +34,10 @@ REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 ok() { printf '@%s ok %s %s\n' "$N" "$1" "$(printf '%s' "${2-}" | tr '\n\t' '; ')" || :; }
 fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printf '%s' "$*" | tr '\n\t' '; ' | tail -c 1500)" || :; }
 # Processes are dear on a slow host: what the shell can do itself it does, and answers come in variables.
-digest() { digest=absent; if [ -e "$1" ]; then digest=$(sha256sum <"$1") && digest=${digest%% *}; fi; }
+digest() { # PATH
+  digest=absent
+  if [ -f "$1" ]; then digest=$(sha256sum <"$1") && digest=${digest%% *}; elif [ -e "$1" ]; then digest='no file'; fi
+}
 beside() { folder=${1%/*}; new=$folder/.${1##*/}.hullproof-new; } # PATH, absolute
 gone() { [ ! -e "$1" ] && [ ! -L "$1" ] || rm -rf -- "$1"; }
 
