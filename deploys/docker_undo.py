@@ -8,6 +8,7 @@ from typing import Any
 
 from deploys.docker_daemon import BRIDGE_KEYS, REMAP, RESTART, TEMPLATES, auto_removed, running_names, take_up_script
 from deploys.engine.change import Remark, Undoing
+from deploys.engine.control import some
 from facts.docker import Docker, DockerReading
 from facts.reading import Unknown, known
 from facts.record import JournalEntry
@@ -39,6 +40,9 @@ def _restart(undoing: Undoing, entry: JournalEntry) -> Remark:
     """Docker takes up its old files. Containers run on where live-restore is on, even if it goes, for it goes last."""
     docker, names = undoing.context.survey[Docker], running_names(undoing.context)
     remaps, why_stop = _stops_for(undoing, docker)
+    if remaps and not undoing.context.accepts(REMAP) and (lost := held(docker)):
+        why = f"Docker comes back with other ids, and no longer sees what it holds now ({lost}); that stays on the disk"
+        return Remark(entry.id, refused=f"{why}; allow that with --data accept={REMAP}")
     stop = undoing.context.accepts(RESTART) or (remaps and undoing.context.accepts(REMAP))
     script = take_up_script(stop, undo=True)
     allow = f"allow that with --data accept={RESTART}"
@@ -51,7 +55,8 @@ def _restart(undoing: Undoing, entry: JournalEntry) -> Remark:
     if not stop and why_stop:
         return Remark(entry.id, refused=f"{why_stop}: stop {listed}, or {allow}")
     if not stop:
-        kept = f"restarts Docker; running containers ({listed}) keep running (live-restore, which is taken away last)"
+        last = "" if _settings(undoing, docker)[1].get("live-restore") is True else ", which is taken away last"
+        kept = f"restarts Docker; running containers ({listed}) keep running (live-restore{last})"
         return Remark(entry.id, script=script, interrupts=kept)
     if gone := auto_removed(docker):
         return Remark(entry.id, refused=f"started with --rm, so deleted when stopped: {gone}; stop them yourself first")
@@ -113,10 +118,18 @@ def _holds(undoing: Undoing) -> str:
     """Why an engine stays; "" where it may go. What is on the disk is looked at once more when it happens."""
     if undoing.context.accepts(REMOVE):
         return ""
-    stored = undoing.context.survey[Docker].stored
     allow = f"allow its removal with --data accept={REMOVE}; what it holds stays on the disk"
-    if isinstance(stored, Unknown):
-        return f"what Docker holds is not known ({stored.unknown}): {allow}"
-    kinds = {"images": stored.images, "containers": stored.containers, "volumes": stored.volumes}
-    held = ", ".join(f"{len(names)} {kind}" for kind, names in kinds.items() if names)
-    return f"Docker holds {held}: {allow}" if held else ""
+    lost = held(undoing.context.survey[Docker])
+    return f"Docker holds {lost}: {allow}" if lost else ""
+
+
+def held(docker: DockerReading) -> str:
+    """What the daemon holds, in words; "" where it is nothing."""
+    if isinstance(docker.stored, Unknown):
+        return f"what is not known: {docker.stored.unknown}"
+    kinds = {"image": docker.stored.images, "container": docker.stored.containers, "volume": docker.stored.volumes}
+    return "; ".join(
+        f"{len(names)} {kind}{'s' * (len(names) > 1)}: {some(sorted(names), 6)}"
+        for kind, names in kinds.items()
+        if names
+    )

@@ -118,8 +118,9 @@ run spent printf %s "$spent"
 run unread printf %s "$unread"
 if [ $# -gt 0 ]; then
   run written printf %s "$written"
-  run digests sha256sum -- "$@"
   run owners stat -c '%Y %U %n' -- "$@"
+  for p; do shift; if [ -f "$p" ] || ! [ -e "$p" ]; then set -- "$@" "$p"; fi; done # others may have no end
+  run digests sha256sum -- "$@"
 fi
 :
 """

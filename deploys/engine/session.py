@@ -162,6 +162,7 @@ class Session:
             made = self._execute(step)
         except journal.Refused as error:  # nor would the host let any other step change it
             self.errors.append(str(error))
+            self.host.log_styled(f"failed: {error}", fg="red")
             self._arrange(())
             return False
         if made:

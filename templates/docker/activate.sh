@@ -23,8 +23,10 @@ become() { # true|false: what live-restore is by the file becomes live
 
 given() { # whether Docker, when it starts, has live-restore
   grep -Eqs '"live-restore"[[:space:]]*:[[:space:]]*true' "$conf" && return
+  pid=$(systemctl show -p MainPID --value docker.service)
   { systemctl show -p ExecStart docker.service
-    grep -shE '^ *(DOCKER_OPTS|OPTIONS)=' /etc/default/docker /etc/sysconfig/docker; } | grep -Eq -- '--live-restore(=true|[^=]|$)'
+    tr '\0' ' ' <"/proc/${pid:-0}/cmdline"
+    grep -hE '^ *(DOCKER_OPTS|OPTIONS)=' /etc/default/docker /etc/sysconfig/docker; } 2>/dev/null | grep -Eq -- '--live-restore(=true|[^=]|$)'
 }
 
 # daemon.json while Docker restarts: as it is to be, which is $ENTRY/kept meanwhile, but with live-restore. `none`: there is

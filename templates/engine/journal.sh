@@ -36,7 +36,10 @@ printable() { printf '%s' "$1" | tr '\n\t\001-\010\013-\037\177-\377' '; [?*]'; 
 ok() { printf '@%s ok %s %s\n' "$N" "$1" "${2:+$(printable "$2")}" || :; }
 fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printable "$*" | tail -c 1500)" || :; }
 # Processes are dear on a slow host: what the shell can do itself it does, and answers come in variables.
-digest() { digest=absent; if [ -e "$1" ]; then digest=$(sha256sum <"$1") && digest=${digest%% *}; fi; }
+digest() { # PATH
+  digest=absent
+  if [ -f "$1" ]; then digest=$(sha256sum <"$1") && digest=${digest%% *}; elif [ -e "$1" ]; then digest='no file'; fi
+}
 beside() { folder=${1%/*}; new=$folder/.${1##*/}.hullproof-new; } # PATH, absolute
 gone() { [ ! -e "$1" ] && [ ! -L "$1" ] || rm -rf -- "$1"; }
 

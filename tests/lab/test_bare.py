@@ -9,6 +9,7 @@ from tests.lab.drive import run
 
 VARIANT = "bare"
 STRICT = ("--data", "policy=strict")
+LEDGER = "find /var/lib/docker -path '*/volumes/ledger/_data/ledger' -exec cat {} +"
 
 pytestmark = [pytest.mark.lab, pytest.mark.on("debian13")]
 
@@ -33,15 +34,19 @@ def test_provisioning_installs_hardens_and_proves(vm: Vm) -> None:
 def test_a_rollback_keeps_an_engine_that_holds_data(vm: Vm) -> None:
     vm.ssh("docker import /var/lib/lab/busybox.tar lab/busybox:1; docker volume create ledger", timeout=240)
     vm.ssh("docker run --name db -v ledger:/data lab/busybox:1 sh -c 'echo 4711 >/data/ledger'", timeout=240)
-    undone = run(vm, "rollback.py")
+    refused = run(vm, "rollback.py")
+    assert "accept=userns-remap" in str(refused.host()["error"]), refused.out + refused.err
+    assert refused.host()["changes"] == []
+    assert vm.ssh("docker ps -aq -f name=db").stdout, "it would go out of sight"
+    undone = run(vm, "rollback.py", "--data", "accept=userns-remap")
     assert "accept=remove-engine" in str(undone.host()["error"]), undone.out + undone.err
     assert undone.states()["docker.live-restore"] == "fail", "all else of the run was undone"
-    assert vm.ssh("docker ps -aq -f name=db; cat /var/lib/docker/volumes/ledger/_data/ledger").stdout.endswith("4711\n")
+    assert vm.ssh(LEDGER).stdout == "4711\n"
 
 
 def test_an_engine_that_is_removed_leaves_its_data(vm: Vm) -> None:
     undone = run(vm, "rollback.py", "--data", "accept=remove-engine")
     assert undone.host()["status"] == "ok", undone.out + undone.err
     assert vm.ssh("command -v dockerd", check=False).stdout == ""
-    assert vm.ssh("cat /var/lib/docker/volumes/ledger/_data/ledger").stdout == "4711\n"
+    assert vm.ssh(LEDGER).stdout == "4711\n"
     assert undone.states()["docker.live-restore"] == "not-applicable"

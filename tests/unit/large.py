@@ -189,7 +189,7 @@ LARGE: Mapping[str, Sections] = {
         "subnets": rows('/etc/containers/networks/n#.json: "subnet": "10.9.0.0/16"')}},
     "Open vSwitch": {"bridges": {"links": listing(bridge_and_port), "switches": switch()}},
     "what hullproof left": {"record": {
-        "journal 1": '{"id":"1","kind":"harden","started":"x"}\nstanding\n'
+        "journal 1": '{"id":"1","kind":"harden","started":"x"}\n'
                      + rows('# 1 0 {"subject":"kernel","what":"x","kind":"file"}\t/etc/#\t'),
         "written": rows("^ /etc/#"), "digests": rows("^  /etc/#"), "owners": rows("1795387497 root /etc/#"),
         "packages": rows("2026-11-22 20:29:43 install p#:amd64 <none> 1")}},

@@ -34,6 +34,7 @@ def say(
     **reading: Any,
 ) -> list[Remark]:
     values = {"info": LIVE, "containers": (container("web"), container("db"))} | reading
+    values.setdefault("stored", Stored((), 0, (), ()))
     context = judged(subject.SUBJECT, DockerRules(), {Docker: docker(dict(now), **values)}, accept)
     files = {DAEMON_JSON: (json.dumps(now), None if after is None else json.dumps(after))}
     return list(remarks(Undoing(context, entries, files)))
@@ -43,7 +44,9 @@ def test_containers_run_on_where_live_restore_is_on_even_if_it_goes() -> None:
     (remark,) = say()
     assert remark.refused == ""
     assert "running containers (web, db) keep running" in remark.interrupts
+    assert "taken away last" in remark.interrupts
     assert remark.script.startswith("STOP=0\nUNDO=1\n"), "whatever the journal's own script would do"
+    assert "taken away" not in say(now=LR | {"log-level": "info"}, after=LR)[0].interrupts
 
 
 @pytest.mark.parametrize(
@@ -84,7 +87,19 @@ def test_where_it_is_not_known_what_runs_nothing_is_restarted_unasked() -> None:
 HELD = Stored(("busybox",), 1, (), ("ledger",))
 
 
-@pytest.mark.parametrize(("stored", "words"), [(HELD, "1 images, 1 volumes"), (Unknown("no answer"), "is not known")])
+def test_what_goes_out_of_sight_with_the_mapping_is_named_and_asked_for() -> None:
+    now, info = LR | {"userns-remap": "dockremap"}, LIVE | {"SecurityOptions": ["name=userns"]}
+    (remark,) = say(now=now, after={}, info=info, stored=HELD, containers=())
+    assert "1 image: busybox; 1 volume: ledger" in remark.refused
+    assert "accept=userns-remap" in remark.refused
+    (remark,) = say(now=now, after={}, info=info, stored=HELD, containers=(), accept="userns-remap")
+    assert remark.refused == ""
+    assert "accept=userns-remap" in say(now=now, after={}, info=info, stored=Unknown("?"), containers=())[0].refused
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"), [(HELD, "1 image: busybox; 1 volume: ledger"), (Unknown("no answer"), "is not known")]
+)
 def test_an_engine_that_holds_anything_stays_and_runs(stored: Any, words: str) -> None:
     started, packages = say((STARTED, PACKAGES), stored=stored)
     assert (started.entry, packages.entry) == ("0002", "0001")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -143,6 +144,14 @@ def test_a_link_in_the_place_of_our_file_is_theirs(host: Host) -> None:
     ((error, _),) = undo(host).values()
     assert "was changed" in error
     assert (host.root / "f").is_symlink()
+
+
+def test_what_is_no_file_in_the_place_of_ours_is_theirs(host: Host) -> None:
+    apply(host, write(host, "f", "ours\n", None))
+    (host.root / "f").unlink()
+    os.mkfifo(host.root / "f")
+    ((error, _),) = undo(host).values()
+    assert "was changed" in error
 
 
 def test_a_mode_that_was_given_since_is_kept(host: Host) -> None:
