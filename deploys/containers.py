@@ -14,11 +14,11 @@ def start_anew(
     context: Context, subject: str, why: str, containers: Sequence[Container] = (), daemon: bool = False
 ) -> Iterator[Change]:
     """Restart Docker if `daemon`, or where that starts `containers` anew, which has to be accepted by name."""
-    obstacle = restart_obstacle(context, {})
-    if daemon and obstacle:
+    restart = daemon or context.accepts(RESTART)
+    if restart and (obstacle := restart_obstacle(context, {})):
         yield Blocked(subject, f"restart Docker: {why}", why=obstacle)
         return
-    if daemon or context.accepts(RESTART):
+    if restart:
         service = docker_service(context)
         yield Activate(subject, f"restart Docker: {why}", service=service, interrupts=service.interrupts)
     if containers and not context.accepts(RESTART):

@@ -26,6 +26,7 @@ from deploys.engine.change import Blocked, Change, Command, Context, Subject
 from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
 from facts.docker import Docker, DockerReading
+from facts.networks import Networks
 from facts.reading import Unknown, known
 from facts.survey import Survey
 
@@ -160,4 +161,4 @@ CONTROLS = (
     *(finder.row() for finder in FINDERS),
 )  # fmt: skip
 
-SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker,), (RESTART,))
+SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker, Networks), (RESTART,))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploys.docker_daemon import configured, daemon_json
+from deploys.docker_daemon import configured, daemon_json, kept_for_undo
 from deploys.docker_rules import DockerRules
 from deploys.engine.change import Change, Context
 from deploys.engine.control import Control, Impact, Severity, State, Verdict, agree, failed, not_applicable, passed
@@ -67,7 +67,9 @@ class Key:
         put = self.put(docker, declared) if self.put else {self.name: declared}
         drop = self.drop(docker, declared)
         said = [f"set {name} to {_say(value)}" for name, value in put.items()] + [f"take out {name}" for name in drop]
-        yield daemon_json(context, "docker", ", ".join(said), put, drop)
+        change = daemon_json(context, "docker", ", ".join(said), put, drop)
+        yield from kept_for_undo(context, change, put)
+        yield change
 
 
 def _say(value: Any) -> str:
