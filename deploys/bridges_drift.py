@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from deploys.bridged import DOCKERS, ENGINES
 from deploys.bridges_rules import BridgesRules, Segment, segments
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
@@ -13,11 +12,6 @@ from facts.networks import Networks, NetworksReading
 from facts.reading import known
 from facts.reverted import UNDO
 from facts.survey import Survey
-
-# Bridges that engines name so: docker, podman and netavark, CNI, LXC, LXD, Incus, libvirt.
-ENGINES = re.compile(
-    r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}|podman\d+|cni\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+"
-)
 
 
 def check_meeting(survey: Survey, policy: Policy) -> Verdict:
@@ -85,7 +79,8 @@ def check_hand_made(survey: Survey, policy: Policy) -> Verdict:
     told = {*(net.bridge for net in rules.networks.values()), *reading.interfaces}
     told |= {network.bridge for network in docker.networks} if isinstance(docker.networks, tuple) else set()
     strange = [device for device in known(reading.devices) if device.kind == "bridge" and not device.managed
-               and device.name not in told and not ENGINES.fullmatch(device.name)]  # fmt: skip
+               and device.name not in told
+               and not DOCKERS.fullmatch(device.name) and not ENGINES.fullmatch(device.name)]  # fmt: skip
     if not strange:
         return passed("every bridge is declared, made by a file, or an engine's", [], None, [])
     says = [f"{device.name} was made by hand ({_with(device, reading)})" for device in strange]

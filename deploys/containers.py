@@ -15,11 +15,11 @@ def start_anew(
 ) -> Iterator[Change]:
     """Restart Docker if `daemon`, or where that starts `containers` anew, which has to be accepted by name and is what
     the control wants."""
-    obstacle = restart_obstacle(context, {})
-    if daemon and obstacle:
+    restart = daemon or (containers and context.accepts(RESTART))
+    if restart and (obstacle := restart_obstacle(context, {})):
         yield Blocked(subject, f"restart Docker: {why}", why=obstacle)
         return
-    if daemon or (containers and context.accepts(RESTART)):
+    if restart:
         service = docker_service(context)
         yield Activate(subject, f"restart Docker: {why}", service=service, interrupts=service.interrupts)
     if containers and not context.accepts(RESTART):

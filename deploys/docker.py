@@ -27,6 +27,7 @@ from deploys.engine.change import Blocked, Change, Command, Context, Subject, me
 from deploys.engine.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy
 from facts.docker import Docker, DockerReading
+from facts.networks import Networks
 from facts.reading import Unknown, known
 from facts.survey import Survey
 
@@ -164,4 +165,4 @@ CONTROLS = (
     *(finder.row() for finder in FINDERS),
 )  # fmt: skip
 
-SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker,), (RESTART, REMOVE), undoing=remarks)
+SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker, Networks), (RESTART, REMOVE), undoing=remarks)

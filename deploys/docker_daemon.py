@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deploys.engine.change import Activate, Blocked, Change, Context, MergeJson, Service
+from deploys import bridged
+from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson, Service
 from deploys.engine.control import some
 from facts.docker import DAEMON_JSON, Docker, DockerReading, config_key, misfit, read_flags
+from facts.docker_options import read_release
+from facts.networks import Networks
 from facts.reading import Unknown, UnknownReading, known
 
 RESTART = "container-restart"  # accepting it: running containers may be stopped and started again
@@ -18,6 +22,8 @@ BRIDGE_KEYS = frozenset(
     ("icc", "bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "ip", "ip-masq", "mtu")
 )
 REMAP = "userns-remap"  # accepting it: what Docker holds may go out of sight, and what runs is stopped for that
+NO_LOADING = (28, 0)  # the first Docker that loads br_netfilter only for what needs it
+PROXY_CALLS = (27, 0)  # the first that is taken to need it where no userland proxy runs: 26.1 does not, 28.5 does
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates" / "docker"
 
 
@@ -53,6 +59,10 @@ def misfits(docker: DockerReading) -> list[str]:
     return [why for key, value in known(docker.daemon_json.keys).items() if (why := misfit(key, value))]
 
 
+def off(value: Any) -> bool:
+    return value is False or str(value).lower() == "false"
+
+
 def daemon_json(
     context: Context, subject: str, what: str, put: Mapping[str, Any], drop: tuple[str, ...] = ()
 ) -> Change:
@@ -63,14 +73,15 @@ def daemon_json(
     if why := _obstacle(docker, put) or restart_obstacle(context, put):
         return Blocked(subject, what, why=why)
     service = docker_service(context)
+    interrupts = _joined(service.interrupts, _cuts_off(context, put))
     file = docker.daemon_json
     keys = known(file.keys)
     if all(name in keys and keys[name] == value for name, value in put.items()) and not set(drop) & set(keys):
-        return Activate(subject, f"have Docker take up: {what}", interrupts=service.interrupts, service=service)
+        return Activate(subject, f"have Docker take up: {what}", interrupts=interrupts, service=service)
     return MergeJson(
         subject,
         what,
-        interrupts=service.interrupts,
+        interrupts=interrupts,
         path=DAEMON_JSON,
         before=known(file.text) if file.text is not None else None,
         put=put,
@@ -131,6 +142,10 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
     names = running_names(context)
     if isinstance(names, Unknown):
         return f"whether a restart would stop containers is not known: {names.unknown}"
+    return _stopping(context, put, names) or bridged_obstacle(context, put)
+
+
+def _stopping(context: Context, put: Mapping[str, Any], names: tuple[str, ...]) -> str:
     if not names:
         return ""
     if _stops(context):
@@ -146,6 +161,81 @@ def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
     if put.get("live-restore") is False or not _survives(context):
         return f"the restart would stop {', '.join(names)}, since live-restore is off; {allow}"
     return ""
+
+
+def bridged_obstacle(context: Context, put: Mapping[str, Any]) -> str:
+    """Why Docker's start would cut guests off on bridges that are not its own; "" where it would not."""
+    try:
+        start = _start(context, put)
+    except UnknownReading as error:
+        return f"what a start of Docker does to bridges that are not its own is not known: {error}"
+    return bridged.obstacle(context, start.cause, called=start.called, drops=start.drops) if start.cause else ""
+
+
+def why_called(context: Context) -> str:
+    """Why Docker, as it is configured, has bridged frames meet iptables with each start; "" where it does not."""
+    start = _start(context, {})
+    return start.cause if start.called else ""
+
+
+def _cuts_off(context: Context, put: Mapping[str, Any]) -> str:
+    """Where that is accepted: which guests; "" for none."""
+    start = _start(context, put)
+    return bridged.told(context, called=start.called, drops=start.drops)
+
+
+def kept_for_undo(context: Context, change: Change, put: Mapping[str, Any]) -> Iterator[Change]:
+    """Before a change that has Docker lead bridged frames to iptables, as somebody accepted: Docker never takes that
+    back, so the undo does, once it has restarted Docker with the old settings."""
+    if not isinstance(change, Blocked) and _cuts_off(context, put):
+        off_now = [tool for tool in bridged.FAMILIES.values() if context.survey[Networks].nf_call.get(tool) != 1]
+        yield Command(change.subject, "keep for an undo that bridged frames do not meet iptables", script=":",
+                      undo="\n".join(f"sysctl -q -w {bridged.SWITCH}{tool}=0" for tool in off_now))  # fmt: skip
+
+
+def loads_br_netfilter(docker: DockerReading) -> bool:
+    """Whether it does so whenever it starts."""
+    release = read_release(docker.version)
+    return release is None or release < NO_LOADING
+
+
+def _needing(docker: DockerReading) -> tuple[str, ...]:
+    """The keys that this Docker, where they are false, has bridged frames meet iptables for."""
+    release = read_release(docker.version)
+    return ("icc", "userland-proxy") if release is None or release >= PROXY_CALLS else ("icc",)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a start of Docker does to the frames of every bridge: has them meet iptables of the families `called`, and
+    sets the FORWARD policy to DROP. As seen with Docker 26.1 and 28.5."""
+
+    cause: str = ""
+    called: tuple[int, ...] = ()
+    drops: bool = False
+
+
+def _start(context: Context, put: Mapping[str, Any]) -> _Start:
+    """With `put` in daemon.json. Nothing where there is no such bridge; Docker that is down is not started by a run."""
+    docker = context.survey[Docker]
+
+    def value(key: str) -> Any:
+        return put.get(key, configured(docker, key))
+
+    reading = context.survey[Networks]
+    if docker.running is False or off(value("iptables")) or not bridged.carrying(docker, reading):
+        return _Start()
+    asks = [f"{key}=false" for key in _needing(docker) if off(value(key))]
+    asks += [f"the network {network.name}, which was made with enable_icc=false" for network in known(docker.networks)
+             if network.driver == "bridge" and not network.icc and network.name != "bridge"]  # fmt: skip
+    loads = loads_br_netfilter(docker) and not known(reading.br_netfilter)
+    keeps = off(value("ip-forward")) or value("ip-forward-no-drop") is True
+    drops = known(reading.forwarding4) == 0 and not keeps
+    does = [f"has bridged frames meet iptables for {' and '.join(asks)}"] if asks else []
+    does += ["loads br_netfilter, with which bridged frames meet iptables"] if loads else []
+    does += ["turns forwarding on, and with it sets iptables' FORWARD policy to DROP"] if drops else []
+    called = (4, 6) if loads else (4,) if asks else ()
+    return _Start(f"when it starts, Docker {' and '.join(does)}" if does else "", called, drops)
 
 
 def _vanishing(context: Context) -> str:
@@ -179,7 +269,10 @@ def docker_service(context: Context) -> Service:
         healthy=(TEMPLATES / "healthy.sh").read_text(),
         explain="journalctl -q -u docker.service -n 8 --no-pager -o cat",
         seconds=120,
-        interrupts=_interrupts(running_names(context), stop, context.accepts(REMAP) and _remaps(context)),
+        interrupts=_joined(
+            _interrupts(running_names(context), stop, context.accepts(REMAP) and _remaps(context)),
+            _cuts_off(context, {}),
+        ),
     )
 
 
@@ -187,6 +280,10 @@ def take_up_script(stop: bool, undo: bool = False) -> str:
     """sh that has Docker take up its files: with `stop`, running containers are stopped meanwhile; with `undo`, they
     are those of before."""
     return f"STOP={int(stop)}\nUNDO={int(undo)}\n{(TEMPLATES / 'activate.sh').read_text()}"
+
+
+def _joined(interrupts: str, cut: str) -> str:
+    return interrupts if not cut or cut in interrupts else f"{interrupts}; {cut}"
 
 
 def _interrupts(names: tuple[str, ...] | Unknown, stop: bool, remap: bool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from deploys.docker_daemon import configured, daemon_json
+from deploys.docker_daemon import configured, daemon_json, kept_for_undo
 from deploys.docker_limits import beyond
 from deploys.docker_rules import DockerRules
 from deploys.engine.change import Blocked, Change, Context
@@ -75,7 +75,9 @@ class Key:
         if why := self.harms(docker, put.get(self.name)):
             yield Blocked("docker", ", ".join(said), why=why)
             return
-        yield daemon_json(context, "docker", ", ".join(said), put, drop)
+        change = daemon_json(context, "docker", ", ".join(said), put, drop)
+        yield from kept_for_undo(context, change, put)
+        yield change
 
 
 def _say(value: Any) -> str:

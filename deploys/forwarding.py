@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploys.docker_daemon import docker_service, restart_obstacle
+from deploys import bridged
+from deploys.docker_daemon import docker_service, loads_br_netfilter, restart_obstacle
 from deploys.engine.change import Activate, Blocked, Change, Context, WriteFile
 from deploys.engine.control import Verdict, failed, not_applicable, passed
 from deploys.engine.policy import Policy
@@ -17,6 +18,7 @@ from facts.reading import known
 from facts.survey import Survey
 
 ACCEPT = "forward-drop"  # accepting it: what this host forwards for others than containers is dropped
+BECOMES_DROP = "iptables' FORWARD policy becomes DROP"
 ENGINE_CHAINS = frozenset({"DOCKER-USER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-1"})
 # After Docker has written its own rules: containers are never without a way out.
 DROP_IN = """\
@@ -81,14 +83,29 @@ def guard_forwarding(context: Context) -> Iterator[Change]:
             return
     what = "drop what no rule lets through FORWARD, as Docker does where it turns forwarding on"
     policy = rules.policy if (rules := known(reading.filter4)) else "ACCEPT"
+    # Where it is DROP already and only to last, nobody loses anything.
     others = _others(context, reading) if policy != "DROP" else []
+    called = _after_boot(context, reading) if policy != "DROP" else None
     if len(others) > 1 and not context.accepts(ACCEPT):
         why = f"what this host forwards between {', '.join(others)} would stop; allow that with accept={ACCEPT}"
         yield Blocked("networks", what, why=why)
         return
-    told = f"forwarding between {', '.join(others)} ends" if len(others) > 1 else ""
-    yield WriteFile("networks", f"{what} ({FORWARD_FILE})", path=FORWARD_FILE, text=DROP_IN, interrupts=told,
-                    before=known(reading.files.get(FORWARD_FILE)), activate=SET_POLICY.format(was=policy))  # fmt: skip
+    if called is not None and (why := bridged.obstacle(context, BECOMES_DROP, called=called, drops=True)):
+        yield Blocked("networks", what, why=why)
+        return
+    told = [f"forwarding between {', '.join(others)} ends" if len(others) > 1 else "",
+            "" if called is None else bridged.told(context, called=called, drops=True)]  # fmt: skip
+    yield WriteFile("networks", f"{what} ({FORWARD_FILE})", path=FORWARD_FILE, text=DROP_IN,
+                    interrupts="; ".join(filter(None, told)), before=known(reading.files.get(FORWARD_FILE)),
+                    activate=SET_POLICY.format(was=policy))  # fmt: skip
+
+
+def _after_boot(context: Context, reading: NetworksReading) -> tuple[int, ...]:
+    """4 where frames that bridges pass on meet iptables at the latest after the next boot: br_netfilter is loaded then,
+    and no file says 0."""
+    loaded = known(reading.br_netfilter) or known(reading.modules_load) or loads_br_netfilter(context.survey[Docker])
+    stored = known(context.survey[Kernel].sysctls.stored(f"{bridged.SWITCH}iptables"))
+    return (4,) if loaded and not (stored and stored.value == "0") else ()
 
 
 def _rules_again(context: Context) -> Change:

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
 
-from deploys.docker_daemon import configured
+from deploys import bridged
+from deploys.docker_daemon import configured, off
 from deploys.engine.policy import Rules
 from facts.docker import DockerReading, Network
 from facts.networks import LATER_FILE, RULES_FILE, NetworksReading
@@ -75,7 +76,14 @@ class NetworksRules(Rules):
     antispoof: Literal[True] | None = Field(
         None, description="true: what a container sends from a MAC or IP address that is not its own is dropped"
     )
-    br_netfilter: bool | None = Field(None, description="true: bridged frames meet iptables, now and after a reboot")
+    br_netfilter: bool | None = Field(
+        None,
+        description="true: bridged frames meet iptables, now and after a reboot, where that is what keeps containers "
+        "apart; with icc: false hullproof's own table does, and needs it not",
+    )
+    bridged_guests: Literal[True] | None = Field(
+        None, description="true: iptables does not drop what bridges that are not Docker's pass on between their ports"
+    )
     guarded_forwarding: Literal[True] | None = Field(
         None, description="true: what the engine's rules leave over is not forwarded: a FORWARD policy of DROP"
     )
@@ -91,10 +99,6 @@ def covers(rules: NetworksRules, network: Network) -> bool:
 
 def covered(rules: NetworksRules, docker: DockerReading) -> list[Network]:
     return [network for network in known(docker.networks) if covers(rules, network)]
-
-
-def off(value: Any) -> bool:
-    return value is False or str(value).lower() == "false"
 
 
 def in_rules(text: str | Unknown | None) -> tuple[str, ...]:
@@ -191,8 +195,11 @@ def judge(network: Network, docker: DockerReading, reading: NetworksReading) -> 
 
 
 def open_later(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> bool:
-    """Whether networks to come should be closed, and something of what sees to it is missing."""
-    return rules.cover == "all" and (not closes_later(reading) or lacks_default(docker))
+    """Whether networks to come should be closed, and something of what sees to it is missing. The udev rule does it;
+    Docker, which can by iptables, is asked too where that cuts nobody off."""
+    if rules.cover != "all":
+        return False
+    return not closes_later(reading) or (lacks_default(docker) and not bridged.stopped_by(docker, reading, called=(4,)))
 
 
 def lacks_default(docker: DockerReading) -> bool:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from deploys import forwarding, networks_host, networks_ports, nft
-from deploys.docker_daemon import configured, daemon_json
+from deploys import bridged, forwarding, networks_host, networks_ports, nft
+from deploys.docker_daemon import configured, daemon_json, off
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, Subject, WriteFile, mending
 from deploys.engine.control import (
     Control,
@@ -36,19 +36,22 @@ from deploys.isolation import (
     lacks_default,
     lasting,
     later_rule,
-    off,
     open_by,
     open_later,
     open_to_ip,
+)
+from deploys.networks_bridged import (
+    check_br_netfilter,
+    check_bridged_guests,
+    plan_br_netfilter,
+    plan_bridged_guests,
 )
 from facts.docker import Docker, DockerReading, Network
 from facts.kernel import Kernel
 from facts.networks import (
     LATER_FILE,
-    MODULES_FILE,
     PORTS_FILE,
     RULES_FILE,
-    SYSCTL_FILE,
     UNIT,
     UNIT_FILE,
     Networks,
@@ -57,7 +60,6 @@ from facts.networks import (
 )
 from facts.reading import known
 from facts.survey import Survey
-from facts.sysctls import as_number
 
 ACCEPT = "network-isolation"  # accepting it: running containers of a network no longer reach each other
 ICC, HOST, SPOOF = "networks.icc", "networks.host-services", "networks.antispoof"  # what our own tables do
@@ -98,29 +100,6 @@ def _beyond(rules: NetworksRules, docker: DockerReading, reading: NetworksReadin
         yield f"network {spared[bridge]} is kept apart by our own table, though the policy leaves it alone"
 
 
-# ------------------------------------------------------------------------------------------------ the switches
-
-
-def _check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
-    if not policy[NetworksRules].br_netfilter:
-        return not_applicable("the policy does not ask for it")
-    reading, sysctls = survey[Networks], survey[Kernel].sysctls
-    stored = [(key, setting) for key in NF_CALL_KEYS if (setting := known(sysctls.stored(key)))]
-    against = [f"{setting.file} sets {key}=0" for key, setting in stored if as_number(setting.value) == 0]
-    disk = bool(known(reading.modules_load)) and not known(reading.modules_blocked) and not against
-    loaded = known(reading.br_netfilter)
-    live = loaded and all(known(reading.nf_call.get(name, 0)) == 1 for name in ("iptables", "ip6tables"))
-    if live and disk:
-        return passed("bridged frames meet iptables, now and after a reboot", True, disk, live)
-    reasons = [*against, *(f"blocked by {line}" for line in known(reading.modules_blocked))]
-    if not known(reading.modules_load):
-        reasons.append("nothing in modules-load.d loads br_netfilter at boot")
-    if not live:
-        values = ", ".join(f"bridge-nf-call-{name}={value}" for name, value in reading.nf_call.items())
-        reasons.append(f"live {values} (want 1)" if loaded else "br_netfilter is not loaded")
-    return failed("; ".join(reasons), True, disk, live)
-
-
 CONTROLS = (
     Control(
         id=ICC,
@@ -155,10 +134,19 @@ CONTROLS = (
         title="Frames within a bridge meet the firewall",
         severity=Severity.MEDIUM,
         why="Without br_netfilter the engine's rules between containers exist and are never asked.",
-        check=_check_br_netfilter,
+        check=check_br_netfilter,
         references=("CIS-Docker-2.2",),
         by_hand="take away what sets bridge-nf-call-iptables to 0 or blocks br_netfilter (the finding names the file), "
         "then run harden again",
+    ),
+    Control(
+        id="networks.bridged-guests",
+        title="Guests on bridges that are not Docker's reach each other",
+        severity=Severity.HIGH,
+        why="With br_netfilter a FORWARD policy of DROP, which Docker sets, cuts virtual machines off on every bridge.",
+        check=check_bridged_guests,
+        by_hand="have iptables pass what stays within the bridge that the finding names (-m physdev --physdev-is-bridged "
+        "-j ACCEPT), or set net.bridge.bridge-nf-call-iptables to 0",
     ),
     Control(
         id="networks.forwarding",
@@ -178,44 +166,13 @@ CONTROLS = (
 
 def plan(context: Context) -> Iterable[Change]:
     if context.failing("networks.br-netfilter"):
-        yield from mending(["networks.br-netfilter"], _switches(context))
+        yield from mending(["networks.br-netfilter"], plan_br_netfilter(context))
+    if context.failing("networks.bridged-guests"):
+        yield from mending(["networks.bridged-guests"], plan_bridged_guests(context))
     if context.failing("networks.forwarding"):
         yield from mending(["networks.forwarding"], guard_forwarding(context))
     if tables := context.which(ICC, HOST, SPOOF):
         yield from mending(tables, _guard(context))
-
-
-def _switches(context: Context) -> Iterator[Change]:
-    reading = context.survey[Networks]
-    yield from _load_module(reading)
-    if blocked := known(reading.modules_blocked):
-        yield Blocked("networks", "load br_netfilter", why=f"somebody blocks it: {'; '.join(blocked)}")
-        return
-    values = {key: reading.nf_call.get(key.rpartition("-")[2]) for key in NF_CALL_KEYS}
-    if wrong := {key: value for key, value in values.items() if value != 1}:
-        was = {key: value for key, value in wrong.items() if isinstance(value, int)}
-        yield Command("networks", "have bridged frames meet iptables and ip6tables",
-                      script="\n".join(f"sysctl -q -w {key}=1 || exit 1" for key in wrong),
-                      undo="\n".join(f"sysctl -q -w {key}={value}" for key, value in was.items()))  # fmt: skip
-    before = known(reading.files.get(SYSCTL_FILE))
-    if before != SWITCHES:
-        yield WriteFile("networks", f"keep that after a reboot ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCHES,
-                        before=before)  # fmt: skip
-
-
-def _load_module(reading: NetworksReading) -> Iterator[Change]:
-    if known(reading.modules_blocked):
-        return
-    if not known(reading.modules_load):
-        yield WriteFile("networks", f"load br_netfilter at boot ({MODULES_FILE})", path=MODULES_FILE,
-                        text="# Written by hullproof: frames within a bridge meet the firewall.\nbr_netfilter\n",
-                        before=known(reading.files.get(MODULES_FILE)))  # fmt: skip
-    if not known(reading.br_netfilter):
-        own = re.compile(r"docker\d+|br-[0-9a-f]{12}")
-        others = [b.name for b in known(reading.bridges) if b.ports and not own.fullmatch(b.name)]
-        touched = f"traffic within {_list(others)} meets iptables from now on" if others else ""
-        yield Command("networks", "load br_netfilter", script="modprobe br_netfilter",
-                      undo="modprobe -r br_netfilter 2>/dev/null || :", interrupts=touched)  # fmt: skip
 
 
 def _guard(context: Context) -> Iterator[Change]:
@@ -292,6 +249,8 @@ def _who(networks: list[Network]) -> str:
 
 
 def _daemon(context: Context, rules: NetworksRules, docker: DockerReading, networks: list[Network]) -> Iterator[Change]:
+    if bridged.stopped_by(docker, context.survey[Networks], called=(4,)):
+        return  # with these keys Docker has bridged frames meet iptables, and our own table does without
     if any(network.name == "bridge" for network in networks) and not off(configured(docker, "icc")):
         yield daemon_json(context, "networks", "containers on the default bridge do not talk", {"icc": False})
     if rules.cover == "all" and lacks_default(docker):
@@ -381,5 +340,5 @@ SUBJECT = Subject(
     CONTROLS,
     plan,
     (Networks, Docker, Kernel),
-    (ACCEPT, SERVICES, forwarding.ACCEPT),
+    (ACCEPT, SERVICES, forwarding.ACCEPT, bridged.ACCEPT),
 )

@@ -8,8 +8,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from deploys import bridged
 from deploys.docker_daemon import configured
-from deploys.engine.control import Verdict, failed, not_applicable, passed
+from deploys.engine.control import Verdict, failed, not_applicable, passed, some
 from deploys.engine.policy import Policy
 from deploys.isolation import (
     AS_ITSELF,
@@ -274,8 +275,10 @@ def on_a_lan(network: Network, reading: NetworksReading) -> str:
     """Why others than containers are on its bridge, whom closing it would cut off; "" where they are not."""
     if network.bridge in reading.default_devices:
         return f"the host's default route goes by {network.bridge}"
-    others = (port for port in reading.ports_of(network.bridge) if not port.startswith("veth"))
-    return next((f"{port} is on {network.bridge}, and who is behind it" for port in others), "")
+    others = bridged.strangers(network.bridge, reading.ports_of(network.bridge), len(network.containers))
+    if others and others[0].startswith("veth"):
+        return f"{network.bridge} has more ports ({some(others)}) than the network has containers"
+    return f"{others[0]} is on {network.bridge}, and who is behind it" if others else ""
 
 
 def own_resolver(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:

@@ -23,7 +23,7 @@ run = begin("provision")
 prove_after(run)
 session = run.session()
 session.look()
-session.begin_with(engine_for(session.survey))
+session.begin_with(engine_for(session.survey, session.policy.accept))
 show_plan(session)
 
 for step in host.loop(["packages", "engine"]):

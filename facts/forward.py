@@ -1,7 +1,8 @@
 """What iptables does with a new connection that the host forwards or is asked for: FORWARD and INPUT, walked.
 
 Only rules that `iptables-save -t filter` prints and that can be reached from these two are kept. The walk is careful in
-one direction: it says `drop` only where nothing before the drop could let any such packet through.
+one direction: `verdict` says `drop` only where nothing before the drop could let any such packet through, and `passes`
+says `pass` only where nothing before the accept could stop one.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NEUTRAL = ("-m", "--comment", "--reject-with", "--log-prefix", "--log-level")
 
 @dataclass(frozen=True)
 class Verdict(Jsonable):
-    """`drop`, or `pass` with the rule (or policy) that lets at least some of the packets through."""
+    """`drop`, or not; by which rule (or policy). What it does not do to all of the packets, it does to some."""
 
     drop: bool
     by: str
@@ -40,6 +41,7 @@ class Packet:
     destination: tuple[str, ...] = ()
     proto: str = ""  # tcp, udp, icmp; "": any
     port: int | None = None  # where it goes to; None: any
+    bridged: bool = False  # it stays within a bridge, and is here by br_netfilter; else that is not known
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,16 @@ class Filter(Jsonable):
         return self.verdict(Packet(bridge, bridge, subnets, subnets))
 
     def verdict(self, packet: Packet) -> Verdict:
-        """UnknownReading where a rule that the packet comes to cannot be read."""
+        """`drop` where all such packets are dropped. UnknownReading where a rule that they come to cannot be read."""
+        return self._walk(packet, drop=True)
+
+    def passes(self, packet: Packet) -> Verdict:
+        """No `drop` where all such packets pass. UnknownReading as above."""
+        return self._walk(packet, drop=False)
+
+    def _walk(self, packet: Packet, drop: bool) -> Verdict:
         name, policy = ("FORWARD", self.policy) if packet.goes else ("INPUT", self.input)
-        return _Walk(self, packet).chain(name, 0) or Verdict(policy in DROPS, f"{name} policy {policy}")
+        return _Walk(self, packet, drop).chain(name, 0) or Verdict(policy in DROPS, f"{name} policy {policy}")
 
 
 def read_filter(text: str) -> Filter | None:
@@ -150,11 +159,13 @@ class _Match:
 
 
 class _Walk:
-    """One packet's way. What becomes of it in a chain is found once, however many rules lead there."""
+    """One packet's way. What becomes of it in a chain is found once, however many rules lead there. `careful` of one of
+    the two, drop (True) or pass: it is said only where it is so for all of the packets."""
 
-    def __init__(self, table: Filter, packet: Packet) -> None:
+    def __init__(self, table: Filter, packet: Packet, careful: bool) -> None:
         self.table = table
         self.packet = packet
+        self.careful = careful
         self.found: dict[str, Verdict | None] = {}
 
     def chain(self, name: str, depth: int) -> Verdict | None:
@@ -175,17 +186,16 @@ class _Walk:
                     return None
                 returned = True
             elif match and (found := self.end(rule.text, match, depth)):
-                return None if found.drop and returned else found
+                return None if found.drop is self.careful and returned else found
         return None
 
     def end(self, rule: str, match: _Match, depth: int) -> Verdict | None:
-        """A drop ends the walk only where the rule matches always; an accept ends it where it may match at all."""
-        if match.target in DROPS:
-            return Verdict(True, rule) if match.sure else None
-        if match.target == "ACCEPT":
-            return Verdict(False, rule)
-        found = self.chain(match.target, depth + 1)
-        return found if found and (match.sure or not found.drop) else None
+        """What it is careful of ends the walk only where the rule matches always; the other, where it may match."""
+        if match.target in (*DROPS, "ACCEPT"):
+            found: Verdict | None = Verdict(match.target != "ACCEPT", rule)
+        else:
+            found = self.chain(match.target, depth + 1)
+        return found if found and (match.sure or found.drop is not self.careful) else None
 
     def match(self, rule: _Rule) -> _Match | None:
         """None where the rule cannot match."""
@@ -212,6 +222,8 @@ class _Walk:
             return _port(value, packet.port) if packet.port else None
         if option in ("--ctstate", "--state") and "NEW" not in value:
             return False
+        if option == "--physdev-is-bridged" and packet.bridged:
+            return True
         return True if option in NEUTRAL else None
 
 

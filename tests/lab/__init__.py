@@ -6,7 +6,8 @@
         print(vm.ssh("docker info").stdout)
 
 The variants: `bare` (no Docker), `stock` (what installing docker.io gives, containers unconfined by AppArmor
-included), `weak` (somebody's bad configuration), `owned` (other people's settings and running containers).
+included), `weak` (somebody's bad configuration), `owned` (other people's settings and running containers), `guests` (a
+bridge of the operator's own with guests on it, as KVM hosts have it).
 """
 
 from tests.lab.image import LabError

@@ -11,6 +11,8 @@ from deploys.engine.change import Context, Subject
 from deploys.engine.control import judge
 from deploys.engine.policy import Policy, Rules
 from facts.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
+from facts.forward import Filter
+from facts.networks import Networks, NetworksReading
 from facts.survey import Survey
 
 DEFAULT_MASK = 0xA80425FB  # the capabilities that Docker leaves a container
@@ -47,9 +49,20 @@ def docker(keys: dict[str, Any] | None = None, **more: Any) -> DockerReading:
     return DockerReading(**{**values, **more})
 
 
+def networks(**more: Any) -> NetworksReading:
+    """A host with no bridge, on which bridged frames meet iptables, as Docker 26 leaves it."""
+    values: dict[str, Any] = {
+        **dict.fromkeys(("br_netfilter", "unit_enabled"), True),
+        **{key: {} for key in ("own", "files", "addresses")},
+        **{"nf_call": {"iptables": 1, "ip6tables": 1}, "connection": "ens3", "forwarding4": 1, "forwarding6": 0},
+        **dict.fromkeys(("filter4", "filter6"), Filter("DROP", "ACCEPT", ())),
+    }
+    return NetworksReading(**{**dict.fromkeys(NetworksReading.__dataclass_fields__, ()), **values, **more})
+
+
 def judged(subject: Subject, rules: Rules, readings: Mapping[Any, Any], accept: str = "", *others: Rules) -> Context:
     """What a subject plans from: its own controls judged on these readings. `accept` are names, with blanks
     between; `others` are rules of other subjects that its controls look at."""
-    survey = Survey(dict(readings))
+    survey = Survey({Networks: networks(), **readings})
     policy = Policy("test", {type(part): part for part in (rules, *others)}, accept=frozenset(accept.split()))
     return Context(survey, policy, {f.control.id: f for f in judge(subject.controls, survey, policy)})

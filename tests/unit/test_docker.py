@@ -24,10 +24,11 @@ from facts.docker import (
     read_daemon_json,
 )
 from facts.docker_options import known_keys, read_release
+from facts.networks import Networks
 from facts.reading import Unknown
 from facts.survey import Survey
 from tests.unit import hosts
-from tests.unit.hosts import FREE, container
+from tests.unit.hosts import FREE, container, networks
 
 FILE = "/etc/docker/daemon.json"
 START = "/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS"
@@ -56,7 +57,7 @@ def docker(text: Any = None, info: dict[str, Any] | None = None, **more: Any) ->
 
 
 def survey(reading: DockerReading | Unknown) -> Survey:
-    return Survey({Docker: reading})
+    return Survey({Docker: reading, Networks: networks()})
 
 
 def findings(reading: DockerReading | Unknown, *accept: str, **rules: Any) -> tuple[Context, dict[str, Finding]]:

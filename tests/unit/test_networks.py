@@ -25,6 +25,7 @@ from facts.networks import (
     Bridge,
     Networks,
     NetworksReading,
+    Port,
     _dropped,
 )
 from facts.reading import Block, Section, Unknown
@@ -90,6 +91,7 @@ NO_RULES = Filter("ACCEPT", "ACCEPT", ())
 ACCEPTS = table(DOCKER_26.replace(":FORWARD DROP", ":FORWARD ACCEPT"))
 DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
 ALL = NetworksRules(icc=False, cover="all")
+SWITCHED = NetworksRules(br_netfilter=True)  # asked for by itself, not for icc
 
 
 def context(
@@ -217,7 +219,7 @@ def test_icc_on_other_networks(rules: Any, nets: Any, host: Any, want: State, sa
     ],
 )  # fmt: skip
 def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
-    found = context(nets)
+    found = context(nets, rules=SWITCHED)
     assert state(found, "br-netfilter") is want
     assert says in reason(found, "br-netfilter")
 
@@ -312,7 +314,8 @@ def test_a_name_that_no_rule_can_hold_is_never_rendered() -> None:
 
 
 def test_switches_are_set_live_and_lasting_and_put_back_as_they_were() -> None:
-    found = changes(context(reading(modules_load=(), nf_call={"iptables": 0, "ip6tables": 0})))
+    nets = reading(modules_load=(), nf_call={"iptables": 0, "ip6tables": 0})
+    found = changes(context(nets, rules=SWITCHED))
     switches = [c for c in found if c.what.startswith(("load br", "have bridged", "keep that"))]
     assert [type(c).__name__ for c in switches] == ["WriteFile", "Command", "WriteFile"]
     (live,) = [c for c in found if isinstance(c, Command)]
@@ -321,33 +324,31 @@ def test_switches_are_set_live_and_lasting_and_put_back_as_they_were() -> None:
 
 def test_br_netfilter_is_loaded_and_its_reach_is_told() -> None:
     bridges = (Bridge("virbr0", (), False, False, False, ()), *reading().bridges)
-    vms = Bridge("br-lan", (subject_port(),), False, False, False, ())
-    found = changes(context(reading(br_netfilter=False, nf_call={}, modules_load=(), bridges=(*bridges, vms))))
+    vms = Bridge("br-lan", (Port("vnet0", False), Port("vnet1", False)), False, False, False, ())
+    nets = reading(br_netfilter=False, nf_call={}, modules_load=(), bridges=(*bridges, vms))
+    (blocked,) = changes(context(nets, rules=SWITCHED))
+    assert isinstance(blocked, Blocked)
+    assert "br-lan (vnet0, vnet1)" in blocked.why
+    found = changes(context(nets, rules=SWITCHED, accept="bridged-guests"))
     (load,) = [c for c in found if isinstance(c, Command) and "modprobe br_netfilter" in c.script]
-    assert "br-lan" in load.interrupts
+    assert "br-lan (vnet0, vnet1)" in load.interrupts
     assert "virbr0" not in load.interrupts  # nothing hangs on it
-
-
-def subject_port() -> Any:
-    from facts.networks import Port
-
-    return Port("vnet0", False)
 
 
 def test_a_blocked_module_is_left_to_who_blocks_it() -> None:
     line = "/etc/modprobe.d/x.conf: install br_netfilter /bin/false"
-    found = changes(context(reading(br_netfilter=False, nf_call={}, modules_load=(), modules_blocked=(line,),
-                                    dropped=("docker0",))))  # fmt: skip
+    nets = reading(br_netfilter=False, nf_call={}, modules_load=(), modules_blocked=(line,))
+    found = changes(context(nets, rules=SWITCHED))
     assert [c for c in found if isinstance(c, Blocked) and line in c.why]
     assert not [c for c in found if isinstance(c, Command)]
 
 
 def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
-    found = context(APART, files=(VMS,))
+    found = context(APART, rules=SWITCHED, files=(VMS,))
     assert state(found, "br-netfilter") is State.FAIL
     assert "/etc/sysctl.d/v.conf sets net.bridge.bridge-nf-call-iptables=0" in reason(found, "br-netfilter")
     (file,) = changes(found)
     assert isinstance(file, WriteFile)
-    after = context(replace(APART, files={**OURS_ALONE, SYSCTL_FILE: file.text}),
+    after = context(replace(APART, files={**OURS_ALONE, SYSCTL_FILE: file.text}), rules=SWITCHED,
                     files=(VMS, SysctlFile(SYSCTL_FILE, file.text)))  # fmt: skip
     assert state(after, "br-netfilter") is State.PASS

@@ -196,6 +196,19 @@ def test_a_bridge_that_is_the_lans_is_left_alone(more: Any, why: str) -> None:
     assert why in blocked.why, "it is not closed, so nobody who comes in by it is cut off"
 
 
+@pytest.mark.parametrize("name", ["br0", "br-0123456789ab"])
+def test_guests_of_others_on_a_bridge_that_was_there_before_its_network(name: str) -> None:
+    """LXC names its guests' ports as Docker does."""
+    ports = tuple(Port(port, False) for port in ("veth1", "veth2", "veth3"))
+    own = Network("own", "bridge", name, False, True, ("10.90.0.0/24",), ("web",))
+    nets = reading(bridges=(Bridge(name, ports, False, False, False, ()),))
+    found = changes(context(nets, docker(networks=(own,)), NetworksRules(icc=False, cover=["own"])))
+    blocked = [change.why for change in found if isinstance(change, Blocked)]
+    assert ["more ports (veth1, veth2, veth3) than the network has containers" in why for why in blocked] == (
+        [True] if name == "br0" else []
+    )
+
+
 def test_what_may_be_made_anew_keeps_the_hosts_services_too() -> None:
     """`docker compose down; up`: the same network, and a bridge of another name."""
     text = subject.rules_text(GUARD, {"docker0": True}, {"docker0": False})

@@ -22,11 +22,13 @@ from facts.denials import Denial, Denials, DenialsReading, Gap
 from facts.docker import Docker
 from facts.kernel import Kernel
 from facts.lsm import Lsm, LsmReading
+from facts.networks import Networks
 from facts.reading import Unknown
 from facts.reverted import Reverted
 from facts.selinux import CONFIG, Labelled, SELinux, SELinuxReading
 from facts.survey import Survey
 from facts.system import System, SystemReading
+from tests.unit.hosts import networks
 from tests.unit.test_apparmor import docker, kernel
 
 RULES = SELinuxRules(enforcing=True, containers=True, observe_hours=24)
@@ -77,6 +79,7 @@ def context(reading: Any = ENFORCING, boot: Any = SELINUX_BOOT, accept: str = ""
             Denials: DenialsReading(BOOTED, ("auditd's log",), more.get("gaps", ()), more.get("denials", ())),
             Docker: more.get("host") or docker(installed=False),
             Kernel: boot,
+            Networks: networks(),
             Lsm: LsmReading((more.get("live", "selinux"),), 1, "none", False, False),
             System: SystemReading(more.get("family", "debian"), (), "", "", "", "", 0, CLOCK, True, more.get("inside")),
         }

@@ -1,0 +1,48 @@
+"""Provision: a host whose guests Docker would cut off is not given it unasked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploys.engine.change import Blocked, Install
+from deploys.provisioning import engine_for
+from facts.docker import Docker
+from facts.networks import Networks
+from facts.reading import Unknown
+from facts.survey import Survey
+from facts.system import System, SystemReading
+from tests.unit.test_bridged import kvm
+from tests.unit.test_networks import docker, reading
+
+
+def bare(nets: Any, version: str) -> Survey:
+    debian = SystemReading("debian", (), version, f"Debian {version}", "", "", 0, 0, True, None)
+    nothing = docker(installed=False, running=False, networks=Unknown("no daemon"), version=None)
+    return Survey({System: debian, Docker: nothing, Networks: nets})
+
+
+NO_IPTABLES: dict[str, Any] = {"filter4": None, "filter6": None, "tables": None, "guards": None}
+NOT_LOADED: dict[str, Any] = {**NO_IPTABLES, "br_netfilter": False, "nf_call": {}}
+MET: dict[str, Any] = {**NO_IPTABLES, "nf_call": {"iptables": 1}}
+
+
+@pytest.mark.parametrize(
+    ("nets", "version", "says"),
+    [
+        (reading(**NO_IPTABLES), "13", ""),
+        (kvm(**NO_IPTABLES), "13", ""),  # br_netfilter is loaded, and hands nothing over
+        (kvm(**NOT_LOADED), "13", "Docker loads br_netfilter"),
+        (kvm(**NOT_LOADED), "14", ""),  # whose Docker does not
+        (kvm(**MET), "14", "sets iptables' FORWARD policy to DROP"),
+        (kvm(bridges=Unknown("no ip")), "13", "not known: no ip"),
+    ],
+)
+def test_docker_is_not_brought_to_a_host_whose_guests_it_would_cut_off(nets: Any, version: str, says: str) -> None:
+    first = engine_for(bare(nets, version), ())[0]
+    assert isinstance(first, Blocked if says else Install)
+    if isinstance(first, Blocked):
+        assert says in first.why
+        assert "br0 (vnet0, vnet1)" in first.why or "not known" in first.why
+    assert isinstance(engine_for(bare(nets, version), {"bridged-guests"})[0], Install)
