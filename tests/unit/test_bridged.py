@@ -217,10 +217,19 @@ def test_nor_for_what_containers_take_up_at_a_start(daemon: bool) -> None:
     web = container()
     host = told({"userland-proxy": False}, containers=(web,))
     accept = "container-restart"
-    (blocked,) = start_anew(context(host=host, accept=accept), "seccomp", "why", "seccomp.containers-filtered", (web,), daemon)
+    (blocked,) = start_anew(
+        context(host=host, accept=accept), "seccomp", "why", "seccomp.containers-filtered", (web,), daemon
+    )
     assert isinstance(blocked, Blocked)
     assert "br0" in blocked.why
-    (restart,) = start_anew(context(host=host, accept=f"{accept} bridged-guests"), "seccomp", "why", "seccomp.containers-filtered", (web,), daemon)
+    (restart,) = start_anew(
+        context(host=host, accept=f"{accept} bridged-guests"),
+        "seccomp",
+        "why",
+        "seccomp.containers-filtered",
+        (web,),
+        daemon,
+    )
     assert isinstance(restart, Activate)
     assert "br0" in restart.interrupts
 
