@@ -145,8 +145,8 @@ CONTROLS = (
         severity=Severity.HIGH,
         why="With br_netfilter a FORWARD policy of DROP, which Docker sets, cuts virtual machines off on every bridge.",
         check=check_bridged_guests,
-        by_hand="have iptables pass what stays within the bridge that the finding names (-m physdev --physdev-is-bridged "
-        "-j ACCEPT), or set net.bridge.bridge-nf-call-iptables to 0",
+        by_hand="have iptables pass what stays within the bridge that the finding names (-m physdev "
+        "--physdev-is-bridged -j ACCEPT), or set net.bridge.bridge-nf-call-iptables to 0",
     ),
     Control(
         id="networks.forwarding",
