@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def prove_after(run: Run) -> None:
     """Have the proofs run when the report is ready; a proof that fails raises the exit code to 2."""
-    if _prove not in run.after and not command_line().get("dry"):
+    if _prove not in run.after and not run.dry:
         run.after.append(_prove)
 
 
@@ -29,7 +29,8 @@ def _prove(report: dict[str, Any]) -> None:
     asked = command_line()
     data = [word for pair in asked["data"] or () for word in ("--data", pair)]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "verify")]
-    done = subprocess.run([*command, "--inventory", asked["inventory"], *limits, *data])
+    output = sys.stderr if asked.get("json_output") else None  # pyinfra's --json owns stdout
+    done = subprocess.run([*command, "--inventory", asked["inventory"], *limits, *data], stdout=output)
     report["proved"] = done.returncode == 0
     if done.returncode and report["exit_code"] != 1:
         report["exit_code"] = 2

@@ -58,6 +58,7 @@ class Run:
         # pyinfra's --json without -y shows what it would do, and ends
         self.dry = bool(asked.get("dry") or (asked.get("json_output") and not asked.get("yes")))
         self.reads_only = kind == "drift" or self.dry
+        self.alone = all(_entry_point(word) for word in asked.get("operations") or ())  # no deploy but ours runs
         self.sessions: dict[str, Session] = {}
         self.problem = ""  # what is wrong with the run itself
         self.policies: dict[str, Policy | str] = {}
@@ -100,8 +101,9 @@ class Run:
     def check_options(self) -> None:
         """Raises PyinfraError, before any host is connected where that can be, if the command line makes no sense."""
         asked = command_line()
-        alone = all(_entry_point(word) for word in asked.get("operations") or ())
-        wrong = options.wrong_on_command_line(asked.get("data") or (), alone)
+        wrong = options.wrong_on_command_line(asked.get("data") or (), self.alone)
+        if asked.get("no_wait") and not self.reads_only:
+            wrong.append("--no-wait would change all hosts at once, and reboot them without turns: leave it out")
         if not self.reads_only and not asked.get("yes") and not _can_ask():
             wrong.append(
                 f"{self.kind} asks before it changes anything, and there is no terminal to ask on: "
@@ -172,13 +174,13 @@ class Run:
         result = report.build(about, self.host_reports())
         for step in self.after:
             step(result)
-        problems = report_files.write(self.directory, result)
+        if problems := report_files.write(self.directory, result):
+            result["run"]["problem"], result["exit_code"] = clean_text("; ".join(problems)), 1
+            report_files.write(self.directory, result)  # what can be written says the same
         show(terminal.render_table(result, color=terminal.wants_color(_output()), width=terminal_width()))
-        for problem in problems:
-            print(f"hullproof: {problem}", file=sys.stderr)
         if not problems:
             show(f"report: {self.directory / 'report.json'}")
-        return 1 if problems else int(result["exit_code"])
+        return int(result["exit_code"])
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -215,12 +217,15 @@ def begin(kind: report.Kind) -> Run:
         for number in (signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is signal.SIG_DFL:  # nohup(1) has it ignored
                 signal.signal(number, _exit)
-        if _run.reads_only and not _can_ask():
+        if _run.reads_only and (_run.dry or _run.alone) and not _can_ask():
             sys.stdin = io.StringIO("\n" * 1000)  # pyinfra asks before it goes on: nothing is changed, so it may
         _run.check_options()
         if ctx_host.isset():  # called by a deploy, so hosts are connected already
             state = ctx_state.get()
             _run.reasons.ask_again(state.failed_hosts - state.activated_hosts)
+    if _run.kind != kind:
+        _run.problem = f"{_run.kind} and {kind} cannot be one run: start one after the other"
+        raise PyinfraError(_run.problem)
     return _run
 
 

@@ -91,11 +91,12 @@ class Session:
             return
         self.lost = False
         with self.keeping("survey"):
-            self.survey = Survey.parse(self.facts, lines)
+            survey = Survey.parse(self.facts, lines)
             controls = [control for subject in self.subjects for control in subject.controls]
-            findings = judge(controls, self.survey, self.policy)
+            findings = judge(controls, survey, self.policy)
             # What this run itself has moved is no drift.
-            self.findings = findings if self.done else baseline.with_drift(findings, self.survey)
+            self.findings = findings if self.done else baseline.with_drift(findings, survey)
+            self.survey = survey
             self.reached = max(self.reached, Reached.SURVEY)
 
     def plan(self) -> None:
@@ -111,6 +112,7 @@ class Session:
         """A plan of these changes alone: the rest can only be planned when they are done."""
         if self.survey is not None and self.may_change(self.survey):
             self._arrange(changes)
+            self.errors += [f"{blocked.what}: {blocked.why}" for blocked in self.blocked]  # what the run is for
             self.reached = Reached.PLAN
 
     def _context(self, survey: Survey) -> Context:
@@ -253,18 +255,22 @@ class Session:
             raise transport.Unreachable("no connection could be made")
 
     def confirm(self) -> bool:
-        """Survey again after the changes; keep the baseline. Whether the host answers and nothing failed."""
+        """Survey again after the changes; keep the baseline. Whether the host answers and nothing failed. Without a new
+        survey nothing is known of the host as it is now, and nothing is kept."""
+        before = self.survey
         self.look()
         if self.lost:
             with contextlib.suppress(transport.Unreachable):
                 self.reconnect()
                 self.look()
         if not self.lost:
+            read = self.survey is not before
+            script = self._keep_script() if read else journal.ended_script(self.run["id"])
             try:
-                transport.execute(self.host, self._keep_script(), SURVEY_SECONDS)
+                transport.execute(self.host, script, SURVEY_SECONDS)
             except transport.Unreachable as error:
                 self.errors.append(f"the baseline could not be kept: {error}")
-            self.reached = Reached.END
+            self.reached = Reached.END if read else self.reached
         return not self.errors
 
     def _keep_script(self) -> str:

@@ -47,7 +47,8 @@ def tune(host: Host) -> None:
         return
     transport.channel_timeout = CHANNEL_SECONDS
     with contextlib.suppress(OSError):  # a connection that is gone says so at the next execution
-        if transport.sock.family in (socket.AF_INET, socket.AF_INET6):
+        # Behind ProxyJump or ProxyCommand it is no socket, and has no family.
+        if getattr(transport.sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
             transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 

@@ -161,8 +161,8 @@ def test_a_report_that_cannot_be_written_costs_the_report_alone(boat: Boat) -> N
     process = boat.begin("harden")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "1 pass. Exit code 0: everything holds." in " ".join(out.split())
-    assert f"{boat.folder}/report.json could not be written: " in err
+    table = " ".join(out.split())
+    assert f"1 pass. Exit code 1: {boat.folder}/report.json could not be written" in table, err
     assert (boat.folder / "junit.xml").exists()
 
 
@@ -182,7 +182,7 @@ def test_one_hosts_wrong_policy_and_mistyped_data_are_its_error_alone(tmp_path: 
         ("@fake/typo", {"policy": "strickt"}),
         ("@fake/good", {}),
         ("@fake/key", {"polcy": "strict"}),
-        ("@fake/own", {"port": 22, "role": "web"}),
+        ("@fake/own", {"port": 22, "role": "web", "runc": "1.2", "export": "nfs", "reports": 1, "match": "x"}),
     ]
     rows = [(name, {"fake_delay": 0, "fake_delay_jitter": 0, "fake_responses": FRAME} | data) for name, data in hosts]
     (tmp_path / "hosts.py").write_text(f"hosts = {rows!r}")
@@ -233,3 +233,26 @@ def test_out_of_reach_is_reported_with_its_reason(tmp_path: Path) -> None:
     assert ends["closed"].startswith("Could not connect (")
     assert ends["closed"].endswith(": Connection refused")
     assert ends["no-such-name.invalid"].startswith("Could not resolve hostname")
+
+
+def test_a_foreign_deploy_is_not_answered_for_and_two_kinds_are_no_run(tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text(
+        f"from pyinfra.operations import server\nserver.shell(commands='touch {tmp_path}/made')\n"
+    )
+    words = ["@local", str(ROOT / "deploys" / "drift.py"), "--data", f"report={tmp_path}"]
+    asked = [[*words[:2], str(tmp_path / "other.py"), *words[2:]], ["-y", *words[:2], "deploys/harden.py", *words[2:]]]
+    ends = [
+        subprocess.run(
+            [PYINFRA, *each], cwd=ROOT, text=True, capture_output=True, stdin=subprocess.DEVNULL, timeout=120
+        )
+        for each in asked
+    ]
+    assert not (tmp_path / "made").exists()
+    assert ends[1].returncode == 1
+    assert "drift and harden cannot be one run" in ends[1].stderr
+
+
+def test_no_wait_would_reboot_all_hosts_at_once(boat: Boat) -> None:
+    code, host, _ = boat.end(boat.begin("harden", "-y", "--no-wait"))
+    assert (code, host["changes"]) == (1, [])
+    assert "--no-wait" in host["error"]

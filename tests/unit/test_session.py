@@ -10,6 +10,8 @@ import pytest
 from deploys.engine import session, transport
 from deploys.engine.arrange import PACKAGES
 from deploys.engine.change import Change, Command, Install, Service, WriteFile
+from deploys.engine.policy import Policy
+from facts.survey import Survey
 from tests.unit.test_journal import RUN
 
 MENU = Service("menu", activate="make it", healthy="true", explain="")
@@ -115,3 +117,32 @@ def test_what_was_put_back_is_not_reported_as_done(go: Any) -> None:
 
 def test_a_host_that_another_run_changes_is_left_and_that_is_said_once(go: Any) -> None:
     assert go([LABEL, boot("selinux"), boot("kernel")], "another run") == ([], ["another run is changing this host"])
+
+
+def test_without_a_new_survey_nothing_is_known_or_kept_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def execute(_: Any, script: str, __: int) -> list[str]:
+        sent.append(script)
+        if "hullproof" in script and len(sent) == 1:
+            raise transport.Overflow("the host answered with more than 12 MB")
+        return ["kept"]
+
+    monkeypatch.setattr(transport, "execute", execute)
+    monkeypatch.setattr(transport, "tune", lambda _: None)
+    remote: Any = Remote()
+    one = session.Session(remote, Policy("p", {}), (), RUN)
+    one.survey, one.reached = Survey({}), session.Reached.CHANGE
+    assert not one.confirm()
+    assert "baseline" not in sent[-1]
+    reported = one.report(session.Reached.END)
+    assert (reported.status, list(reported.findings)) == ("error", [])
+
+
+def test_a_connection_that_is_no_socket_is_left_as_it_is() -> None:
+    """Behind ProxyJump or ProxyCommand."""
+    opened: Any = type("Transport", (), {"sock": object(), "channel_timeout": 0})()
+    client = type("Client", (), {"get_transport": lambda _: opened})()
+    host: Any = type("Host", (), {"connector": type("Connector", (), {"client": client})()})()
+    transport.tune(host)
+    assert opened.channel_timeout == transport.CHANNEL_SECONDS
