@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deploys.engine import session, transport
-from deploys.engine.arrange import PACKAGES
+from deploys.engine.arrange import PACKAGES, Step
 from deploys.engine.change import Change, Command, Install, Service, WriteFile
 from deploys.engine.policy import Policy
 from facts.survey import Survey
@@ -132,7 +132,7 @@ def test_without_a_new_survey_nothing_is_known_or_kept_after_a_change(monkeypatc
     monkeypatch.setattr(transport, "tune", lambda _: None)
     remote: Any = Remote()
     one = session.Session(remote, Policy("p", {}), (), RUN)
-    one.survey, one.reached = Survey({}), session.Reached.CHANGE
+    one.survey, one.reached, one.begun = Survey({}), session.Reached.CHANGE, [Step("boat", ())]
     assert not one.confirm()
     assert "baseline" not in sent[-1]
     reported = one.report(session.Reached.END)
