@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -136,15 +135,9 @@ def _network(row: dict[str, Any]) -> Network:
         bridge=options.get("com.docker.network.bridge.name", default),
         internal=bool(row["Internal"]),
         icc=icc not in ("false", "f", "0"),
-        subnets=tuple(_subnet(pool["Subnet"]) for pool in pools if pool.get("Subnet")),
+        subnets=tuple(pool["Subnet"] for pool in pools if pool.get("Subnet")),
         containers=tuple(sorted(item["Name"] for item in (row.get("Containers") or {}).values())),
     )
-
-
-def _subnet(text: str) -> str:
-    """As Docker has it; ValueError where it is none."""
-    ipaddress.ip_network(text, strict=False)
-    return text
 
 
 _UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
