@@ -9,6 +9,8 @@ from deploys.bridges_drift import check_hand_made, check_meeting, check_reverted
 from deploys.bridges_filter import filter_text
 from deploys.bridges_forward import check_forwarding
 from deploys.bridges_host import conflicts
+from deploys.bridges_metadata import ACCEPT as METADATA
+from deploys.bridges_metadata import without
 from deploys.bridges_ovs import check_switch, switch_moves
 from deploys.bridges_plan import (
     ACCEPT,
@@ -97,8 +99,13 @@ def _check_filter(survey: Survey, policy: Policy) -> Verdict:
 
 def _on_disk(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
     text = known(reading.files.get(RULES_FILE))
+    open_ = without(rules)
+    if rules.metadata and text == (filter_text(open_) if wants_filter(open_) else None):
+        yield "the metadata address is not closed to bridges"
+        rules = open_
     if text is None:
-        yield "nothing keeps the networks apart yet: there is no filter"
+        if wants_filter(rules):
+            yield "nothing keeps the networks apart yet: there is no filter"
         return
     if text != filter_text(rules):
         yield f"{RULES_FILE} is not what the policy makes"
@@ -178,5 +185,10 @@ CONTROLS = (
 
 
 SUBJECT = Subject(
-    "bridges", BridgesRules, CONTROLS, plan, (Bridges, Networks, Docker, Kernel, System), (ACCEPT, SERVICES, RETRY)
+    name="bridges",
+    rules=BridgesRules,
+    controls=CONTROLS,
+    plan=plan,
+    facts=(Bridges, Networks, Docker, Kernel, System),
+    accepts=(ACCEPT, SERVICES, RETRY, METADATA),
 )

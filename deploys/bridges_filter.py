@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from deploys.bridges_rules import (
     HOST,
+    METADATA,
     WORLD,
     Allow,
     BridgeNetwork,
@@ -44,6 +45,7 @@ def filter_text(rules: BridgesRules) -> str:
             if network.switch == "linux"
         ],
         metadata=list(_on_bridges(all_segments)) if rules.metadata else [],
+        clouds=[f"{'ip6' if ':' in address else 'ip'} daddr {address}" for address in METADATA],
         devices=devices,
         inside=_names(dict.fromkeys(name for each in all_segments for name in (each.bridge, each.device))),
         hidden=list(_hidden(rules, all_segments)),

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from deploys.bridges_devices import put_address
 from deploys.bridges_filter import NOBODY4, NOBODY6, Bound
-from deploys.bridges_rules import BridgeNetwork, BridgesRules, Port, Segment, segments
+from deploys.bridges_rules import METADATA, BridgeNetwork, BridgesRules, Port, Segment, segments
 from facts.openvswitch import LOADED
 
 HEAD = "# Written by hullproof from the policy's `bridges`: what Open vSwitch's own database does not keep.\n"
@@ -35,6 +35,7 @@ LEARN = (
     "learn(table=4,priority=10,idle_timeout=300,NXM_NX_REG0[],NXM_OF_ETH_DST[]=NXM_OF_ETH_SRC[],"
     "load:NXM_OF_IN_PORT[]->NXM_NX_REG1[0..15])"
 )
+OUT = f"{LEARN},resubmit(,4),resubmit(,5)"
 NUMBERS = range(1024, 65000)  # OpenFlow's for ports, clear of those that the switch gives by itself
 LINK_LOCAL = "fe80::/10"
 
@@ -70,15 +71,14 @@ def switch_text(rules: BridgesRules) -> str:
 
 
 def flows(net: BridgeNetwork, own: list[Segment], closed: bool) -> Iterator[str]:
-    """`closed`: nothing on it reaches the metadata addresses."""
+    """`closed`: nothing on it reaches the metadata addresses, but to ask for names."""
     yield f"table=0,priority=50,dl_src={GROUPS},actions=drop"
     for number, segment in enumerate(own, 1):
         yield from _entries(net, segment, f"load:{number}->NXM_NX_REG0[]")
         yield from _exits(net, segment, number)
     for name in net.ports if closed else ():
-        for match in ("ip,nw_dst=169.254.169.254", "ipv6,ipv6_dst=fd00:ec2::254"):
-            yield f"table=0,priority=45,in_port={numbers(net)[name]},{match},actions=drop"
-    yield f"table=3,priority=0,actions={LEARN},resubmit(,4),resubmit(,5)"
+        yield from _metadata(numbers(net)[name])
+    yield f"table=3,priority=0,actions={OUT}"
     yield from (f"table={table},priority=0,actions=drop" for table in (0, 4, 5))
     if net.antispoof:
         yield from _never(own)
@@ -88,6 +88,14 @@ def flows(net: BridgeNetwork, own: list[Segment], closed: bool) -> Iterator[str]
             for name in segment.ports:
                 yield from _sources(name, net.ports[name], segment, numbers(net)[name])
         yield "table=2,priority=0,actions=drop"
+
+
+def _metadata(number: int) -> Iterator[str]:
+    for address in METADATA:
+        six, to = ("6", f"ipv6_dst={address}") if ":" in address else ("", f"nw_dst={address}")
+        for proto in ("udp", "tcp"):
+            yield f"table=3,priority=20,in_port={number},{proto}{six},{to},tp_dst=53,actions={OUT}"
+        yield f"table=3,priority=10,in_port={number},{'ipv6' if six else 'ip'},{to},actions=drop"
 
 
 def _entries(net: BridgeNetwork, segment: Segment, mark: str) -> Iterator[str]:

@@ -13,6 +13,7 @@ from deploys.bridges_files import files_for, forget_for, reload_for
 from deploys.bridges_filter import SERVED, filter_text
 from deploys.bridges_forward import plan_forwarding
 from deploys.bridges_host import conflicts
+from deploys.bridges_metadata import for_now, losing, plan_metadata, without
 from deploys.bridges_ovs import install_switch, lacks_switch, plan_switches, switch_moves
 from deploys.bridges_rules import BridgesRules, engine_prefixes, guards
 from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending
@@ -72,7 +73,7 @@ def wants_filter(rules: BridgesRules) -> bool:
 
 def made_before(rules: BridgesRules, reading: BridgesReading) -> bool:
     """Whether the networks were made here from these very rules, whatever has moved since."""
-    return known(reading.files.get(RULES_FILE)) == filter_text(rules)
+    return known(reading.files.get(RULES_FILE)) in (filter_text(rules), filter_text(without(rules)))
 
 
 def flows_of(rules: BridgesRules) -> list[str]:
@@ -139,14 +140,15 @@ def plan(context: Context) -> Iterable[Change]:
 
 
 def _planned(context: Context) -> Iterable[Change]:
-    rules, reading = context.policy[BridgesRules], context.survey[Bridges]
+    rules, reading = for_now(context), context.survey[Bridges]
+    yield from mending(context.which(FILTER), plan_metadata(context))
     if why := "; ".join(_obstacles(context)):
         every = [DECLARED, FILTER, SWITCH, FORWARDING] + [REVERTED] * bool(_tried_in_vain(context))
         yield Blocked("bridges", "make the declared networks", why=why, controls=context.which(*every))
         yield from _mended(context, rules, reading)
         return
     yield from mending(context.which(DECLARED, SWITCH), install_switch(rules, reading))
-    yield from mending(context.which(FILTER), _filter(rules, reading))
+    yield from mending(context.which(FILTER), _filter(context, rules, reading))
     if context.failing(FORWARDING):
         yield from mending([FORWARDING], plan_forwarding(rules, reading, context.survey[Networks]))
     if context.failing(DECLARED):
@@ -160,7 +162,7 @@ def _mended(context: Context, rules: BridgesRules, reading: BridgesReading) -> I
     that the kernel keeps apart. Nothing is made or attached for it."""
     if not made_before(rules, reading):
         return
-    yield from mending(context.which(FILTER), _filter(rules, reading))
+    yield from mending(context.which(FILTER), _filter(context, rules, reading))
     if steps := [move for move in moves(rules, reading, context.survey[Networks]) if move.mends]:
         what, controls = _words(steps, []), context.which(DECLARED)
         yield Command("bridges", what, script=_script(steps), undo=_undo(steps, ":"), controls=controls)
@@ -244,7 +246,7 @@ def _who(bridge: str, ports: Iterable[Device]) -> str:
     return f"{bridge}: " + _list(sorted(device.peer or device.name for device in ports))
 
 
-def _filter(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
+def _filter(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
     """Our own tables first, so that nothing that is made afterwards is open for a moment."""
     before, unit_before = known(reading.files.get(RULES_FILE)), known(reading.files.get(UNIT_FILE))
     if not wants_filter(rules):
@@ -262,9 +264,9 @@ def _filter(rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
         yield Command("bridges", f"enable {UNIT}", script=ENABLE, undo=f"systemctl -q disable {UNIT}")
     text = filter_text(rules)
     if text != before:
-        losing = "; ".join(_losing(rules, reading))
+        lost = "; ".join([*_losing(rules, reading), *(losing(context) if rules.metadata else ())])
         yield WriteFile("bridges", _says(rules), path=RULES_FILE, text=text, before=before,
-                        validate="nft -c -f {}", activate=LOAD, interrupts=losing)  # fmt: skip
+                        validate="nft -c -f {}", activate=LOAD, interrupts=lost)  # fmt: skip
     elif list(moved_rules(reading)):
         yield Command("bridges", f"load {RULES_FILE} again: {'; '.join(moved_rules(reading))}", script=LOAD, undo="")
 

@@ -19,6 +19,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Loc = tuple[str | int, ...]
 
 HOST, WORLD = "host", "world"
+METADATA = ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254")  # of most clouds; by IPv6, of Amazon's and Google's
 # How engines name the bridges that they make themselves. Docker's are the business of `networks`.
 Engine = Literal["podman", "lxc", "lxd", "incus", "libvirt"]
 ENGINE_BRIDGES: dict[Engine, tuple[str, ...]] = {
@@ -187,7 +188,9 @@ class BridgesRules(Rules):
         "tcp/9100, besides names and addresses (DNS, DHCP); and nothing comes from addresses that are not theirs",
     )
     metadata: Literal["closed"] | None = Field(
-        None, description="closed: nothing on any bridge reaches 169.254.169.254 and fd00:ec2::254"
+        None,
+        description=f"closed: nothing on any bridge reaches {METADATA[0]}, {METADATA[1]} and {METADATA[2]}, but to ask "
+        "for names there (port 53), as instances of Google Cloud do",
     )
     undeclared: Literal["refused"] | None = Field(
         None, description="refused: a bridge that no file, no engine and no policy makes is a finding"

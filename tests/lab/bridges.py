@@ -14,7 +14,7 @@ from tests.lab.drive import Result
 HERE = Path(__file__).parent
 POLICY = HERE / "bridges.yml"
 USE = ("--data", f"policy={POLICY}")
-ACCEPT = ("--data", "accept=network-isolation")
+ACCEPT = ("--data", "accept=network-isolation,metadata")
 
 # What a container must not manage, by where it is seen; everything else that passes is listed in ALLOWED.
 SIBLINGS = {f"{to} {what}-{to}" for to in ("t-b", "t-x") for what in ("raw", "ip4", "ip6", "routed")}

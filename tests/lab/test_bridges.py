@@ -132,7 +132,7 @@ def test_a_change_that_cuts_us_off_is_taken_back_by_the_host(vm: Vm) -> None:
 def test_a_reboot_before_it_is_confirmed_takes_it_back_too(vm: Vm) -> None:
     """Long before the timer would be due."""
     late, boot = cut_off(vm, "systemd-run --on-active=20 systemctl reboot"), vm.boot_id()
-    run(vm, "harden.py", "--data", f"policy={late}", "--data", "accept=network-isolation,reverted-network")
+    run(vm, "harden.py", "--data", f"policy={late}", "--data", "accept=network-isolation,metadata,reverted-network")
     vm.wait_ssh()
     assert vm.boot_id() != boot
     # Its description goes with its file, which it removes itself.
@@ -145,7 +145,7 @@ def begin_late(vm: Vm) -> tuple[Path, subprocess.Popen[str], Path]:
     """A network change, armed and just made live: its policy, and the run that is to confirm it."""
     late = with_late(vm)
     uncut(vm)
-    accept = ("--data", "accept=network-isolation,reverted-network")
+    accept = ("--data", "accept=network-isolation,metadata,reverted-network")
     process, reports = start(vm.inventory(), "harden.py", "--data", f"policy={late}", *accept)
     vm.ssh("timeout 300 sh -c 'until [ -e /sys/class/net/br-late ]; do sleep 0.2; done'", timeout=320)
     return late, process, reports

@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.drill]
 def deploy(vm: Vm, name: str) -> Result:
     path: Path = vm.folder / "lxc.yml"
     path.write_text(POLICY)
-    return run(vm, name, "--data", f"policy={path}", "--data", "accept=network-isolation,host-services")
+    return run(vm, name, "--data", f"policy={path}", "--data", "accept=network-isolation,host-services,metadata")
 
 
 def reached(vm: Vm) -> set[str]:

@@ -29,7 +29,8 @@ def story() -> dict[str, Any]:
 def deploy(vm: Vm, name: str, *options: str) -> Result:
     path: Path = vm.folder / "podman.yml"
     path.write_text(POLICY)
-    return run(vm, name, "--data", f"policy={path}", "--data", "accept=network-isolation,host-services", *options)
+    accept = "accept=network-isolation,host-services,metadata"
+    return run(vm, name, "--data", f"policy={path}", "--data", accept, *options)
 
 
 def siblings(vm: Vm, network: str) -> bool:

@@ -118,10 +118,12 @@ def test_only_the_metadata_address() -> None:
     rules = BridgesRules(metadata="closed")
     text = filter_text(rules)
     bridged = chain(text, "prerouting")
-    assert bridged[1:] == ["ip daddr 169.254.169.254 drop", "ip6 daddr fd00:ec2::254 drop"], (
-        "on a link or an uplink too"
-    )
-    assert 'meta iifkind "bridge" ip daddr 169.254.169.254 drop' in text
+    clouds = ["ip daddr 169.254.169.254", "ip6 daddr fd00:ec2::254", "ip6 daddr fd20:ce::254"]
+    assert bridged[1:] == [f"{cloud} jump metadata" for cloud in clouds], "on a link or an uplink too"
+    but_names = "chain metadata {\n\t\tmeta l4proto { tcp, udp } th dport 53 return\n\t\tdrop\n\t}"
+    assert text.count(but_names) == 2
+    for cloud in clouds:
+        assert f'meta iifkind "bridge" {cloud} jump metadata' in text
     assert "hook input" not in text
     where = context(rules=rules)
     assert state(where, "declared") is State.NOT_APPLICABLE

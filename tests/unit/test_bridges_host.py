@@ -66,7 +66,7 @@ def test_a_guarded_engine_lets_in_whoever_hardens_by_it() -> None:
     ],
 )
 def test_what_guests_reach_no_more_is_told(before: tuple[str, ...] | None, told: bool) -> None:
-    rules = BridgesRules(guarded_engines={"lxc": ("tcp/9100",)}, metadata="closed")
+    rules = BridgesRules(guarded_engines={"lxc": ("tcp/9100",)}, isolated_engines=("podman",))
     guests = (device("lxcbr0", "bridge"), device("veth1", master="lxcbr0", peer="netns one"))
     old = None if before is None else filter_text(BridgesRules(guarded_engines={"lxc": before}))
     files = {**reading().files, RULES_FILE: old}

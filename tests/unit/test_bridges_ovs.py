@@ -61,7 +61,8 @@ MAC = "02:00:00:00:77:77"
 # What a keyword of ovs-fields(7) stands for.
 WORDS = {
     "arp": {"eth": "arp"}, "ip": {"eth": "ip"}, "ipv6": {"eth": "ipv6"}, "udp": {"eth": "ip", "l4": "udp"},
-    "udp6": {"eth": "ipv6", "l4": "udp"}, "icmp6": {"eth": "ipv6", "l4": "icmp6"},
+    "udp6": {"eth": "ipv6", "l4": "udp"}, "tcp": {"eth": "ip", "l4": "tcp"}, "tcp6": {"eth": "ipv6", "l4": "tcp"},
+    "icmp6": {"eth": "ipv6", "l4": "icmp6"},
 }  # fmt: skip
 
 
@@ -213,6 +214,10 @@ def test_the_metadata_address_is_reached_by_no_port_where_it_is_closed(closed: b
         assert bool(Played(TENANTS_S, closed).send("t-a", A, to=HOST, **frame)) is not closed
     assert Played(TENANTS_S, closed).send("t-a", A, to=HOST, **ip4("10.80.0.10", nw_dst="10.80.0.1")) == {"br-tenants"}
     assert Played(TENANTS_S, closed).send("br-tenants", MAC, **ip4("169.254.169.254")), "its answers come in"
+    for frame in (four, six):
+        for proto in ("udp", "tcp"):
+            asks = {**frame, "l4": proto, "tp_dst": "53"}
+            assert Played(TENANTS_S, closed).send("t-a", A, to=HOST, **asks) == {"br-tenants"}, "names are asked there"
 
 
 def test_vlans_meet_within_and_a_stranger_neither_speaks_nor_hears() -> None:
