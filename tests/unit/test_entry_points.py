@@ -36,7 +36,7 @@ def test_drift_runs_from_any_folder_past_packages_that_shadow_ours(tmp_path: Pat
         str(ROOT / "inventory"), str(ROOT / "deploys" / "drift.py"), "--data", f"report={tmp_path}/out",
         cwd=tmp_path, PYTHONPATH=str(tmp_path),
     )  # fmt: skip
-    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode in (0, 2, 3), done.stderr
     (host,) = report(tmp_path / "out")["hosts"].values()
     assert host["status"] == "ok"
     assert host["findings"]
@@ -86,7 +86,7 @@ def test_a_dry_harden_says_what_it_would_do_and_leaves_no_trace(tmp_path: Path) 
         [PYINFRA, "inventory", "deploys/harden.py", "--dry", "--data", f"report={tmp_path}"], cwd=ROOT, text=True,
         capture_output=True, stdin=subprocess.DEVNULL, timeout=120, env=os.environ | {"PYINFRA_PROGRESS": "off"},
     )  # fmt: skip
-    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode in (0, 2, 3), done.stderr
     assert report(tmp_path)["run"]["kind"] == "harden"
     (host,) = report(tmp_path)["hosts"].values()
     assert host["changes"] == []
