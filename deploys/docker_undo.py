@@ -105,12 +105,18 @@ def _stop(undoing: Undoing, entry: JournalEntry) -> Remark:
     installed = any(ENGINES & set(other.packages) for other in undoing.entries)
     if installed and (why := _holds(undoing)):
         return Remark(entry.id, stays=why)
-    names = running_names(undoing.context)
-    script = stop_script(installed)
-    listed = "" if isinstance(names, Unknown) else ", ".join(names)
+    names, script, accept = running_names(undoing.context), stop_script(installed), REMOVE if installed else RESTART
+    allow = f"allow that with --data accept={accept}"
+    if isinstance(names, Unknown):
+        if not undoing.context.accepts(accept):
+            why = f"whether Docker's stop would stop containers is not known ({names.unknown}); {allow}"
+            return Remark(entry.id, script=script, stays=why)
+        return Remark(entry.id, script=script, interrupts="stops Docker and every container that it runs")
+    listed = ", ".join(names)
     if listed and not installed and not undoing.context.accepts(RESTART):
-        why = f"to stop Docker would stop {listed}: stop them yourself, or allow that with --data accept={RESTART}"
-        return Remark(entry.id, script=script, stays=why)
+        return Remark(
+            entry.id, script=script, stays=f"to stop Docker would stop {listed}: stop them yourself, or {allow}"
+        )
     return Remark(entry.id, script=script, interrupts=f"stops Docker{f' and {listed}' if listed else ''}")
 
 

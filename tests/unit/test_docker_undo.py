@@ -125,6 +125,20 @@ def test_docker_that_the_run_only_started_is_not_stopped_under_containers_unaske
     assert remark.script.startswith("ENGINE=0\n")
 
 
+@pytest.mark.parametrize(
+    ("entries", "accept"), [((STARTED,), "container-restart"), ((STARTED, PACKAGES), "remove-engine")]
+)
+def test_where_it_is_not_known_what_runs_docker_is_not_stopped_unasked(
+    entries: tuple[JournalEntry, ...], accept: str
+) -> None:
+    started = say(entries, containers=Unknown("no answer"))[0]
+    assert "is not known (no answer)" in started.stays
+    assert f"accept={accept}" in started.stays
+    started = say(entries, containers=Unknown("no answer"), accept=accept)[0]
+    assert started.stays == ""
+    assert "every container" in started.interrupts
+
+
 def test_a_run_without_docker_does_not_ask_for_it() -> None:
     context = judged(subject.SUBJECT, DockerRules(), {})
     entry = JournalEntry("0001", "kernel", "set", "/etc/x", True, False, kind="file")

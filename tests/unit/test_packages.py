@@ -64,7 +64,7 @@ def test_nothing_makes_room_for_what_is_installed(host: Host) -> None:
     apt = (host.root / "bin" / "apt-get").read_text()
     refusal = (
         'case "$*" in *--no-remove*install*) printf "The following packages will be REMOVED:\\n  containerd.io\\n'
-        'The following NEW packages will be installed:\\n  docker.io\\n0 upgraded, 1 to remove.\\n'
+        "The following NEW packages will be installed:\\n  docker.io\\n0 upgraded, 1 to remove.\\n"
         'E: Packages need to be removed but remove is disabled.\\n"; exit 100 ;; esac\n'
     )
     (host.root / "bin" / "apt-get").write_text(apt.replace("case", f"{refusal}case", 1))
@@ -91,7 +91,9 @@ def test_what_would_take_others_along_stays_and_says_so(host: Host, line: str) -
 
 def test_the_same_holds_where_an_installation_failed(host: Host) -> None:
     apt = (host.root / "bin" / "apt-get").read_text()
-    (host.root / "bin" / "apt-get").write_text(apt.replace("(1.0) ...\\n' ;;", "(1.0) ...\\n'; echo E: no room; exit 100 ;;", 1))
+    (host.root / "bin" / "apt-get").write_text(
+        apt.replace("(1.0) ...\\n' ;;", "(1.0) ...\\n'; echo E: no room; exit 100 ;;", 1)
+    )
     (host.root / "along").write_text("Remv ufw [0.36]\n")
     (error,) = host.apply(NFT)
     assert "no room" in error
@@ -117,7 +119,11 @@ def test_rpm_is_asked_first_too(host: Host) -> None:
         f'case "$*" in "-qa"*TID*) sed "s/^/7 /; s/^7 theirs/8 theirs/" {root}/db ;; -q*TID*nftables*) echo "^7 " ;; '
         f'-qa*) cat {root}/db ;; *) echo rpm "$@" >>{root}/asked; cat {root}/needed 2>/dev/null ;; esac',
     )
-    host.tool("dnf", f'echo dnf "$@" >>{root}/asked; case "$*" in *install*) printf "libnft\\nnftables\\ntheirs\\n" >>{root}/db ;; esac')
+    host.tool(
+        "dnf",
+        f'echo dnf "$@" >>{root}/asked\n'
+        f'case "$*" in *install*) printf "libnft\\nnftables\\ntheirs\\n" >>{root}/db ;; esac',
+    )
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     tools = root / "tools"
     tools.mkdir()
