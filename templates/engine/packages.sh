@@ -6,7 +6,7 @@ packages() {
 }
 
 # needrestart(1) would restart daemons, Docker too, unasked: it lists them only.
-apt() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@"; }
+apt() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@" 9>&-; }
 apt_install() { apt --no-install-recommends --no-remove install "$@"; } # nothing that is there makes room for it
 
 install_packages() { # ID JSON NAME...: what was added, dependencies too, is what an undo removes
@@ -17,7 +17,7 @@ install_packages() { # ID JSON NAME...: what was added, dependencies too, is wha
   if command -v apt-get >/dev/null 2>&1; then
     why=$( { apt_install "$@" || { half_done; apt update && apt_install "$@"; }; } 2>&1 </dev/null)
   else
-    why=$(dnf -q -y --setopt=install_weak_deps=False install "$@" 2>&1 </dev/null)
+    why=$(dnf -q -y --setopt=install_weak_deps=False install "$@" 2>&1 </dev/null 9>&-)
   fi
   status=$?
   new_packages "$@" >"$J/$id/packages.new" && mv -f -- "$J/$id/packages.new" "$J/$id/packages"
@@ -41,7 +41,7 @@ new_packages() { # NAME...
   fi | sort -u | comm -12 "$J/$id/new" -
 }
 
-half_done() { DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a; } # apt refuses where power was lost midway
+half_done() { DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a 9>&-; } # apt refuses where power was lost midway
 
 remove_packages() { # FILE with their names
   names=$(packages | comm -12 "$1" -)
@@ -56,5 +56,5 @@ remove_packages() { # FILE with their names
     echo "the packages stay ("$names"): to remove them would touch what this run did not bring ("$more")"; return 1
   fi
   if command -v apt-get >/dev/null 2>&1; then apt remove $names
-  else dnf -q -y --setopt=clean_requirements_on_remove=False remove $names; fi </dev/null
+  else dnf -q -y --setopt=clean_requirements_on_remove=False remove $names; fi </dev/null 9>&-
 }

@@ -44,7 +44,7 @@ keep_now() { # ENTRY: what is there beside the original, so that an undo can be 
 }
 
 valid() { # ENTRY: the merged text, to the program that reads it
-  if ! why=$(NEW=$new sh "$1/validate" 2>&1 </dev/null); then rm -f -- "$new"; echo "$path would not be valid: $why"; return 1; fi
+  if ! why=$(NEW=$new sh "$1/validate" 2>&1 </dev/null 9>&-); then rm -f -- "$new"; echo "$path would not be valid: $why"; return 1; fi
 }
 
 as_now() { # ENTRY: who gave the file another mode or owner after us meant that
@@ -56,7 +56,7 @@ as_now() { # ENTRY: who gave the file another mode or owner after us meant that
 hooks() { # ENTRY NAME...
   at=$1; shift
   for hook; do
-    if [ -n "$(cat "$at/$hook" 2>/dev/null)" ]; then sh "$at/$hook" </dev/null || return 1; fi
+    if [ -n "$(cat "$at/$hook" 2>/dev/null)" ]; then sh "$at/$hook" </dev/null 9>&- || return 1; fi
   done
 }
 
@@ -128,5 +128,5 @@ new_again() { # ENTRY that could not be undone: its service gets the new files b
     [ "$s" = "$of" ] || continue
     redo "$J/$f"; fail "$f" "$PUT_BACK"; again='; what was undone of this step until then is put back'
   done
-  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null) || again="$again, but its service did not take that up: $said"
+  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null 9>&-) || again="$again, but its service did not take that up: $said"
 }

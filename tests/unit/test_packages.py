@@ -16,6 +16,7 @@ from tests.unit.test_journal import RUN
 
 NFT = Install("test", "install nft", packages=("nftables", "there"))
 APT = """\
+[ ! -e /proc/$$/fd/9 ] || { echo 'E: this holds the lock on the host'; exit 100; }
 echo apt "$@" >>ROOT/asked
 [ ! -e ROOT/half ] || { echo 'E: dpkg was interrupted'; exit 100; }
 case "$*" in
