@@ -27,10 +27,8 @@ def remarks(undoing: Undoing) -> Iterable[Remark]:
     for entry in undoing.entries:
         if entry.subject == "docker" and entry.kind == "service":
             yield _restart(undoing, entry)
-        elif entry.kind == "command" and entry.what.startswith(STARTED):
+        elif (entry.kind == "command" and entry.what.startswith(STARTED)) or ENGINES & set(entry.packages):
             yield _stop(undoing, entry)
-        elif ENGINES & set(entry.packages) and (why := _holds(undoing)):
-            yield Remark(entry.id, stays=why)
 
 
 # ------------------------------------------------------------------------------------------------ the restart
@@ -101,7 +99,7 @@ def _keys(text: str | None) -> dict[str, Any]:
 
 
 def _stop(undoing: Undoing, entry: JournalEntry) -> Remark:
-    """Docker was started by the run, and maybe installed by it; it stays where it holds something."""
+    """Docker was started by the run, or installed by it, which starts it too; it stays where it holds something."""
     installed = any(ENGINES & set(other.packages) for other in undoing.entries)
     if installed and (why := _holds(undoing)):
         return Remark(entry.id, stays=why)

@@ -38,4 +38,5 @@ if [ -n "$running" ]; then
   [ -z "$gone" ] || { echo "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)"; exit 1; }
   timeout 180 docker stop $running >/dev/null || exit 1
 fi
+if [ "$ENGINE" = 1 ] && ! systemctl cat docker.service >/dev/null 2>&1; then exit 0; fi # its installation was cut off
 if [ "$ENGINE" = 1 ]; then systemctl disable --now $units; else systemctl stop $units; fi

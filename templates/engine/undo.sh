@@ -12,8 +12,9 @@ undo() { # ENTRY. Its hooks say in the file $NOTE what is to be known, and may k
   fi
   # An installation that was cut off: what was asked for is known, what came with it is not, and stays.
   [ ! -e "$1/asked" ] || [ -e "$1/packages" ] || comm -13 "$1/before" "$1/asked" >"$1/packages"
+  hooks "$1" undo || return 1 # what must stop, or is in the way, before packages go
   if [ -e "$1/packages" ]; then remove_packages "$1/packages" || return 1; fi
-  hooks "$1" undo activate || return 1
+  hooks "$1" activate || return 1
   : >"$1/undone"; sync "$1"
 }
 

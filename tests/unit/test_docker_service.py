@@ -19,6 +19,7 @@ STUBS = {
 echo "systemctl $*" >>log
 case "$1" in
   is-active) cat active ;;
+  cat) [ ! -e unitless ] ;;
   stop) echo inactive >active ;;
   reload) cat daemon.json >>reloaded; [ -e deaf ] || case $(cat daemon.json) in
       *'"live-restore": true'*) echo true >live ;;
@@ -77,7 +78,13 @@ def sh(host: Path, script: str, stop: int = 0, undo: int = 0) -> int:
 
 def said(host: Path) -> list[str]:
     """What was done, without the questions."""
-    asked = ("systemctl is-active", "systemctl daemon-reload", "systemctl reset-failed", "systemctl show")
+    asked = (
+        "systemctl is-active",
+        "systemctl daemon-reload",
+        "systemctl reset-failed",
+        "systemctl show",
+        "systemctl cat",
+    )
     return [line for line in (host / "log").read_text().splitlines() if not line.startswith(asked)]
 
 
@@ -334,3 +341,12 @@ def test_what_an_engine_holds_is_looked_for_where_its_file_has_it(host: Path) ->
     status, words = run(host, str(host / "engine.sh"), root="")
     assert (status, said(host)) == (1, [])
     assert f"{host}/srv/volumes/data" in words
+
+
+def test_an_engine_whose_unit_was_never_unpacked_is_not_stopped(host: Path) -> None:
+    """Its installation was cut off."""
+    (host / "unitless").touch()
+    (host / "active").write_text("inactive\n")
+    (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
+    assert run(host, str(host / "engine.sh"))[0] == 0
+    assert said(host) == []

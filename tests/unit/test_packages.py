@@ -11,6 +11,8 @@ import pytest
 
 from deploys.engine import journal
 from deploys.engine.change import Install
+from facts.record import Record
+from facts.survey import Survey, survey_script
 from tests.unit.test_armed import ID, Host
 from tests.unit.test_journal import RUN
 
@@ -163,3 +165,17 @@ def test_power_lost_midway_is_undone_as_far_as_it_is_known(host: Host) -> None:
     assert undo(host) == [""]
     assert "nftables" not in (host.root / "db").read_text().split()
     assert "there" in (host.root / "db").read_text().split(), "it was there before"
+
+
+def test_power_lost_midway_is_known_to_the_plan_and_what_its_packages_need_stopped_stops_first(host: Host) -> None:
+    """Or an engine would go without a look at what it holds."""
+    entry = host.journal / ID / "0001"
+    assert host.apply(NFT) == [""]
+    (entry / "packages").unlink()
+    (entry / "done").unlink()
+    script = survey_script([Record]).replace("/var/lib/hullproof", str(host.journal.parent))
+    ((past,),) = (journal.entries for journal in Survey.parse([Record], host.sh(script))[Record].journals)
+    assert past.packages == ("nftables",)
+    (entry / "undo").write_text(f"echo it holds data; ! grep -q nftables {host.root}/db\n")
+    assert undo(host) == ["it holds data"]
+    assert "nftables" in (host.root / "db").read_text().split()
