@@ -22,9 +22,11 @@ old_file() { # ENTRY: $path as it was. What was written there since stays: with 
   digest "$path"; now=$digest; [ ! -L "$path" ] || now=link
   was=absent; [ ! -e "$1/original" ] || { digest "$1/original"; was=$digest; }
   wrote=absent; [ ! -e "$1/written" ] || read -r wrote <"$1/written"
-  of=; [ ! -e "$1/merged.of" ] || read -r of <"$1/merged.of"
+  of=; merge=; [ ! -e "$1/merged.of" ] || read -r of merge <"$1/merged.of"
   if [ "$now" = "$was" ]; then return 0
-  elif [ -n "$of" ] && [ "$now" = "$of" ]; then take=merged
+  elif [ -n "$of" ] && [ "$now" = "$of" ]; then
+    take=merged
+    [ "$merge" = absent ] || [ -e "$1/merged" ] || { echo "the journal lacks what is to become of $path: it stays as it is now"; return 1; }
   elif [ "$now" = "$wrote" ] || [ -n "$FORCE" ]; then take=original
   elif [ "$wrote" = absent ]; then note "$path was made again since: it stays as it is"; return 0
   else echo "$path was changed after this run had written it: it stays as it is now"; return 1
@@ -89,7 +91,8 @@ tell_one() { # NAME FILE: `-` where there is none, `?` where it is none that cou
   printf '@%s file %s %s %s\n' "$N" "$e" "$1" "$text"
 }
 
-amend() { # ENTRY NAME <base64: what the rollback knows better than the journal
+amend() { # ENTRY NAME <base64: what the rollback knows better than the journal, and than an earlier rollback did
+  [ "$2" != merged.of ] || rm -f -- "$J/$1/merged"
   base64 -d >"$J/$1/$2.new" && mv -f -- "$J/$1/$2.new" "$J/$1/$2" || { fail 0 "the journal cannot be written, so nothing was undone"; return 1; }
 }
 
