@@ -10,6 +10,7 @@
 #     service          the entry of the service that takes this file up
 #     done             the change was made; `undone`: it was taken back; `skipped`: an operator has it stay
 #     note             what is to be known of how it was taken back; `replaced`: what was there until then, `vacant`: nothing
+#     kept-TIME        what was written there after an undo that was itself taken back
 #     armed            it could have cut us off: its subject; `do` a live change, `replaced` a file, for an undo taken back
 #   $J/armed           these changes wait to be confirmed over a fresh connection, or the host takes them back: their
 #                      subject, and of an undo the entries, last first

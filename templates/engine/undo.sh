@@ -27,7 +27,10 @@ old_file() { # ENTRY: $path as it was. What was written there since stays: with 
   elif [ -n "$of" ] && [ "$now" = "$of" ]; then
     take=merged
     [ "$merge" = absent ] || [ -e "$1/merged" ] || { echo "the journal lacks what is to become of $path: it stays as it is now"; return 1; }
-  elif [ "$now" = "$wrote" ] || [ -n "$FORCE" ]; then take=original
+  elif [ "$now" = "$wrote" ]; then take=original
+  elif [ -n "$FORCE" ]; then
+    take=original
+    [ "$now" = absent ] || note "$path was changed after this run had written it: what was there is kept in $1/replaced"
   elif [ "$wrote" = absent ]; then note "$path was made again since: it stays as it is"; return 0
   else echo "$path was changed after this run had written it: it stays as it is now"; return 1
   fi
@@ -63,17 +66,33 @@ hooks() { # ENTRY NAME...
   done
 }
 
+keep_since() { # ENTRY: what was written to $path after its undo, before a redo writes there; $kept names the copy
+  kept=
+  [ -f "$path" ] && { [ -e "$1/replaced" ] || [ -e "$1/vacant" ]; } || return 0
+  digest "$path"; now=$digest
+  for one in original merged replaced; do
+    digest "$1/$one"
+    [ "$digest" != "$now" ] || return 0
+  done
+  kept=$1/kept-$(date -u +%Y%m%dT%H%M%SZ)
+  cp -a -- "$path" "$kept.new" && mv -f -- "$kept.new" "$kept"
+}
+
 redo() { # ENTRY: what its undo took away; the same once more where power was lost in the middle. It stands again also
   # where not all of it could be made live: at boot some of it is not there yet, and its files bring the rest.
+  kept=
   if [ -e "$1/path" ]; then
     IFS= read -r path <"$1/path"; beside "$path"
+    keep_since "$1" || return 1
     if [ -e "$1/replaced" ]; then
       mkdir -p -m 0755 -- "$folder" && gone "$new" && cp -a -- "$1/replaced" "$new" && sync "$new" && replace "$path"
     elif [ -e "$1/vacant" ]; then rm -f -- "$path"
     fi || return 1
   fi
   hooks "$1" do; hooks "$1" activate
-  rm -f "$1/undone" "$1/replaced" "$1/vacant" "$1/note"; sync "$1"
+  rm -f "$1/undone" "$1/replaced" "$1/vacant" "$1/note"
+  NOTE=$1/note; [ -z "$kept" ] || note "$path was changed after its undo: what was there is kept in $kept"
+  sync "$1"
 }
 
 tell() { # RUN ENTRY...: files as they were, as we wrote them and as they are, in lines "@NONCE file ENTRY NAME BASE64"

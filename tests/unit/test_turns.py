@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from deploys.engine import journal
-from deploys.engine.change import Change, Command, MergeJson
+from deploys.engine.change import Change, Command, MergeJson, RemoveFile
 from tests.unit.test_armed import Host as ArmedHost
 from tests.unit.test_armed import write as armed_write
 from tests.unit.test_journal import RUN, Host, host, service, write
@@ -202,3 +202,35 @@ def test_a_revert_takes_its_file_back_though_it_was_changed_meanwhile(tmp_path: 
     host.timer()
     assert not (host.root / "a").exists()
     assert (host.journal / RUN["id"] / "0001" / "replaced").read_text() == "an admin's\n"
+    assert "/0001/replaced" in (host.journal / RUN["id"] / "0001" / "note").read_text()
+
+
+@pytest.mark.parametrize("removal", [False, True])
+def test_what_was_written_after_an_undo_is_kept_where_the_host_takes_that_undo_back(
+    tmp_path: Path, removal: bool
+) -> None:
+    host, entry = ArmedHost(tmp_path), tmp_path / "state" / "journal" / RUN["id"] / "0001"
+    path = host.root / "a"
+    if removal:
+        path.write_text("old\n")
+    remove = RemoveFile("test", "remove", path=str(path), before="old\n", armed=True)
+    assert host.apply(remove if removal else armed_write(host, "a")) == [""]
+    host.confirm()
+    script, nonce = journal.undo_script(journal.Orders(RUN["id"]), RUN)
+    assert journal.parse_answer(host.sh(script), nonce)["0001"].error == ""
+    path.write_text("an admin's\n")
+    host.timer()
+    assert (path.read_text() if path.exists() else None) == (None if removal else "new\n")
+    (kept,) = entry.glob("kept-*")
+    assert kept.read_text() == "an admin's\n"
+    assert str(kept) in (entry / "note").read_text()
+
+
+def test_an_undo_that_is_taken_back_keeps_no_copy_of_what_nobody_wrote(tmp_path: Path) -> None:
+    host, entry = ArmedHost(tmp_path), tmp_path / "state" / "journal" / RUN["id"] / "0001"
+    host.apply(armed_write(host, "a"))
+    host.confirm()
+    host.sh(journal.undo_script(journal.Orders(RUN["id"]), RUN)[0])
+    host.timer()
+    assert (host.root / "a").read_text() == "new\n"
+    assert not list(entry.glob("kept-*"))
