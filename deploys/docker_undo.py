@@ -27,10 +27,8 @@ def remarks(undoing: Undoing) -> Iterable[Remark]:
     for entry in undoing.entries:
         if entry.subject == "docker" and entry.kind == "service":
             yield _restart(undoing, entry)
-        elif entry.kind == "command" and entry.what.startswith(STARTED):
+        elif (entry.kind == "command" and entry.what.startswith(STARTED)) or ENGINES & set(entry.packages):
             yield _stop(undoing, entry)
-        elif ENGINES & set(entry.packages) and (why := _holds(undoing)):
-            yield Remark(entry.id, stays=why)
 
 
 # ------------------------------------------------------------------------------------------------ the restart
@@ -101,16 +99,22 @@ def _keys(text: str | None) -> dict[str, Any]:
 
 
 def _stop(undoing: Undoing, entry: JournalEntry) -> Remark:
-    """Docker was started by the run, and maybe installed by it; it stays where it holds something."""
+    """Docker was started by the run, or installed by it, which starts it too; it stays where it holds something."""
     installed = any(ENGINES & set(other.packages) for other in undoing.entries)
     if installed and (why := _holds(undoing)):
         return Remark(entry.id, stays=why)
-    names = running_names(undoing.context)
-    script = stop_script(installed)
-    listed = "" if isinstance(names, Unknown) else ", ".join(names)
+    names, script, accept = running_names(undoing.context), stop_script(installed), REMOVE if installed else RESTART
+    allow = f"allow that with --data accept={accept}"
+    if isinstance(names, Unknown):
+        if not undoing.context.accepts(accept):
+            why = f"whether Docker's stop would stop containers is not known ({names.unknown}); {allow}"
+            return Remark(entry.id, script=script, stays=why)
+        return Remark(entry.id, script=script, interrupts="stops Docker and every container that it runs")
+    listed = ", ".join(names)
     if listed and not installed and not undoing.context.accepts(RESTART):
-        why = f"to stop Docker would stop {listed}: stop them yourself, or allow that with --data accept={RESTART}"
-        return Remark(entry.id, script=script, stays=why)
+        return Remark(
+            entry.id, script=script, stays=f"to stop Docker would stop {listed}: stop them yourself, or {allow}"
+        )
     return Remark(entry.id, script=script, interrupts=f"stops Docker{f' and {listed}' if listed else ''}")
 
 

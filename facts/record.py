@@ -29,7 +29,7 @@ class JournalEntry(Jsonable):
     shared: str = ""  # how a file is merged that others own too: json, lines
     live: bool = False  # a command whose undo changes something
     service: str = ""  # the entry of the service that takes the file up
-    packages: tuple[str, ...] = ()  # what an installation added
+    packages: tuple[str, ...] = ()  # what an installation added, or was to add where it was cut off
     interrupts: str = ""  # what the change was said to interrupt when it was made
 
 
@@ -96,7 +96,9 @@ entries() {
     read -r j <"$e/entry.json"; p=; [ -e "$e/path" ] && read -r p <"$e/path"
     a=; [ -e "$e/armed" ] && a=armed
     l=; [ -e "$e/undo" ] && read -r l <"$e/undo"; s=; [ -e "$e/service" ] && read -r s <"$e/service"
-    k=; [ -e "$e/packages" ] && k=$(cat "$e/packages" | tr '\n' ' ')
+    k= # of an installation that was cut off, what was asked for
+    if [ -e "$e/packages" ]; then k=$(cat "$e/packages" | tr '\n' ' ')
+    elif [ -e "$e/asked" ]; then k=$(LC_ALL=C comm -13 "$e/before" "$e/asked" | tr '\n' ' '); fi
     printf '%s %s %s %s\t%s\t%s\t%s\t%s\t%s\n' "${e##*/}" "$d" "$u" "$j" "$p" "$a" "${l:+live}" "$s" "$k"
   done
 }

@@ -133,8 +133,10 @@ def _note(session: Session, plan: UndoPlan, entry: JournalEntry, outcome: journa
         if outcome.error != journal.PUT_BACK:  # what failed says so
             session.errors.append(f"undo of {entry.what}: {outcome.error}{way_on}")
         return
-    verb = "left as it is" if entry.id in plan.skip else "undone"
-    what = f"{verb}: {entry.what}" + (f" ({outcome.note})" if outcome.note and verb == "undone" else "")
+    if entry.id in plan.skip:  # nothing was rolled back of it
+        session.host.log(clean(f"left as it is: {entry.what}"))
+        return
+    what = f"undone: {entry.what}" + (f" ({outcome.note})" if outcome.note else "")
     session.host.log(clean(what))
     row = {"subject": entry.subject, "what": what, "journal": f"{plan.past.run}/{entry.id}"}
     session.done.append(row | ({"path": entry.path} if entry.path else {}))

@@ -142,7 +142,8 @@ def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, now: bytes | No
             f"run wrote, or leave it for good with --data skip={plan.past.run}/{entry.id}"
         )
         return now
-    plan.amended[entry.id, "merged.of"] = f"{_digest(now)}\n".encode()
+    # First what the merge is of, for with it the host drops an earlier one. `absent`: the file goes.
+    plan.amended[entry.id, "merged.of"] = f"{_digest(now)} {'absent' if merged is None else 'text'}\n".encode()
     if merged is not None:
         plan.amended[entry.id, "merged"] = merged
     plan.notes.setdefault(entry.id, []).append(f"what others wrote to {entry.path} since stays in it")

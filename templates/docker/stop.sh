@@ -4,9 +4,14 @@
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
 ask() { timeout 20 docker "$@"; }
 accepted() { case " $ACCEPT " in *" $1 "*) ;; *) false ;; esac; }
+named_root() { # where Docker does not answer, its file says where its data lies
+  tr '\n' ' ' 2>/dev/null <"${HULLPROOF_DAEMON_JSON:-/etc/docker/daemon.json}" |
+    sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
+}
+runs() { case $(systemctl is-active docker.service 2>/dev/null) in inactive | failed | unknown | '') false ;; esac; }
 held() { # of what Docker holds, under other id mappings too: those lie in folders of their own
   root=${HULLPROOF_DOCKER_ROOT:-$(ask info -f '{{.DockerRootDir}}' 2>/dev/null)}
-  root=${root:-/var/lib/docker}
+  root=${root:-$(named_root)}; root=${root:-/var/lib/docker}
   case ${root##*/} in *[!0-9.]*) ;; [0-9]*.[0-9]*) root=${root%/*} ;; esac
   for at in "$root" "$root"/[0-9]*.[0-9]*; do
     for one in "$at"/containers/*/ "$at"/volumes/*/ "$at"/image/*/imagedb/content/sha256/*; do
@@ -22,7 +27,10 @@ if [ "$ENGINE" = 1 ] && ! accepted "$name" && what=$(held) && [ -n "$what" ]; th
   echo "Docker holds containers, volumes or images ($what), so it stays; to remove it and leave its data: accept=$name"
   exit 1
 fi
-running=$(ask ps -q --no-trunc 2>/dev/null)
+if ! running=$(ask ps -q --no-trunc 2>/dev/null) && runs && ! accepted "$name"; then
+  echo "Docker runs but does not answer, so which containers its stop would stop is not known: see why it does not answer, or accept=$name"
+  exit 1
+fi
 if [ -n "$running" ]; then
   names=$(ask inspect -f '{{.Name}}' $running 2>/dev/null | tr '\n' ' ')
   accepted "$name" || { echo "that would stop ${names}: stop them yourself, or accept=$name"; exit 1; }
@@ -30,4 +38,5 @@ if [ -n "$running" ]; then
   [ -z "$gone" ] || { echo "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)"; exit 1; }
   timeout 180 docker stop $running >/dev/null || exit 1
 fi
+if [ "$ENGINE" = 1 ] && ! systemctl cat docker.service >/dev/null 2>&1; then exit 0; fi # its installation was cut off
 if [ "$ENGINE" = 1 ]; then systemctl disable --now $units; else systemctl stop $units; fi

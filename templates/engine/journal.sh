@@ -10,6 +10,7 @@
 #     service          the entry of the service that takes this file up
 #     done             the change was made; `undone`: it was taken back; `skipped`: an operator has it stay
 #     note             what is to be known of how it was taken back; `replaced`: what was there until then, `vacant`: nothing
+#     kept-TIME        what was written there after an undo that was itself taken back
 #     armed            it could have cut us off: its subject; `do` a live change, `replaced` a file, for an undo taken back
 #   $J/armed           these changes wait to be confirmed over a fresh connection, or the host takes them back: their
 #                      subject, and of an undo the entries, last first
@@ -52,6 +53,7 @@ own_place() { # another user who may write there could keep us from working, or 
   why=$(chmod 700 "$STATE" "$BASE" 2>&1)
 }
 
+# Whatever is not of the journal runs without it (9>&-): a daemon that it leaves behind would hold it for ever.
 lock() { # SECONDS: the lock on changes, until this script ends; $why where there can be none
   why=
   command -v flock >/dev/null 2>&1 || return 0
@@ -60,11 +62,18 @@ lock() { # SECONDS: the lock on changes, until this script ends; $why where ther
   flock -w "$1" 9
 }
 
-busy() { # RUN: another run is at work here, though between two of its steps it does not hold the lock
+busy() { # RUN: another run is at work here ($turn says so), though between two of its steps it does not hold the lock
   holder=; since=; by=; ended=
   if [ -f "$LOCK" ]; then { read -r holder since by; read -r ended; } <"$LOCK"; fi
-  who="$holder, $by, since $since"
-  [ -n "$holder" ] && [ "$holder" != "$1" ] && [ -z "$ended" ] || return 1
+  who="$holder, $by, since $since"; turn="another run is changing this host: $who. Run again when it has ended"
+  [ "$holder" != "$1" ] || return 1
+  for at in "$BASE"/*/armed "$BASE"/*/taking; do # what the host may yet take back is no ground for another run to build on
+    [ -e "$at" ] || continue
+    at=${at%/*}
+    turn="changes of run ${at##*/} wait to be confirmed, or the host is taking them back: run again in two minutes. If they still wait then, \`sh $STATE/revert.sh\` on the host takes them back"
+    return 0
+  done
+  [ -n "$holder" ] && [ -z "$ended" ] || return 1
   age=$(($(date +%s) - $(stat -c %Y "$LOCK")))
   [ $age -ge 0 ] && [ $age -lt "$QUIET" ]
 }
@@ -72,10 +81,10 @@ busy() { # RUN: another run is at work here, though between two of its steps it 
 take_turn() { # RUN BY: it is ours to change this host until this script ends; $why where it is another run's
   until=$(($(date +%s) + QUIET))
   while :; do
-    if ! lock "$QUIET"; then busy "$1" || :; why=${why:-"another run is changing this host: $who. Run again when it has ended"}; return 1; fi
+    if ! lock "$QUIET"; then busy "$1" || :; why=${why:-$turn}; return 1; fi
     busy "$1" || break
     flock -u 9 2>/dev/null
-    if [ "$(date +%s)" -ge $until ]; then why="another run is changing this host: $who. Run again when it has ended"; return 1; fi
+    if [ "$(date +%s)" -ge $until ]; then why=$turn; return 1; fi
     sleep 1
   done
   if [ "$holder" != "$1" ]; then
@@ -147,7 +156,7 @@ write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE SHARED <base64
   [ -n "$there" ] || { command -v restorecon >/dev/null 2>&1 && chcon --reference="$folder/" "$new" 2>/dev/null; }
   [ -z "$mode" ] || chmod "$mode" "$new"
   [ -z "$5" ] || chown "$5" "$new"
-  if [ -n "$7" ] && ! why=$(NEW=$new sh -c "$7" 2>&1 </dev/null); then
+  if [ -n "$7" ] && ! why=$(NEW=$new sh -c "$7" 2>&1 </dev/null 9>&-); then
     rm -f -- "$new"; fail "$id" "$path: the new file was refused, the old one stays: $why"; return 1
   fi
   if ! why=$( { entry "$id" "$2" "" "$8" && keep "$path" && digest "$new" && echo "$digest" >"$E.new/written" &&
@@ -177,7 +186,7 @@ give_up() { # ENTRY WHY: its change failed, so that what was begun of it is take
 }
 
 finish() { # ID ACTIVATE: make a file live, or put the old one back
-  if [ -n "$2" ] && ! why=$(sh -c "$2" 2>&1 </dev/null); then
+  if [ -n "$2" ] && ! why=$(sh -c "$2" 2>&1 </dev/null 9>&-); then
     give_up "$1" "it could not be made live, so the old one is put back: $why"; return 1
   fi
   : >"$J/$1/done"; ok "$1"
@@ -187,7 +196,7 @@ run_command() { # ID JSON SCRIPT UNDO
   if ! why=$( { entry "$1" "$2" "$4" "" && printf '%s\n' "$3" >"$E.new/do" && seal; } 2>&1); then
     fail "$1" "the journal cannot be written, so nothing was done: $why"; return 1
   fi
-  if ! why=$(sh -c "$3" 2>&1 </dev/null); then
+  if ! why=$(sh -c "$3" 2>&1 </dev/null 9>&-); then
     give_up "$1" "$why"; return 1
   fi
   : >"$J/$1/done"; ok "$1"
@@ -195,7 +204,7 @@ run_command() { # ID JSON SCRIPT UNDO
 
 wait_healthy() { # HEALTHY SECONDS
   deadline=$(($(date +%s) + $2))
-  until sh -c "$1" >/dev/null 2>&1 </dev/null; do
+  until sh -c "$1" >/dev/null 2>&1 </dev/null 9>&-; do
     [ "$(date +%s)" -lt "$deadline" ] || return 1
     sleep 1
   done
@@ -218,9 +227,9 @@ put_back() { # FILE-ENTRY...: the files of a service as they were; $back names t
 
 activate_service() { # ID NAME ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...: files go back if it does not come up
   of=$1; name=$2; activate=$3; healthy=$4; explain=$5; seconds=$6; shift 6
-  said=$(sh -c "$activate" 2>&1 </dev/null); status=$?
+  said=$(sh -c "$activate" 2>&1 </dev/null 9>&-); status=$?
   if [ $status = 0 ] && wait_healthy "$healthy" "$seconds"; then : >"$J/$of/done"; ok "$of"; return 0; fi
-  [ $status = 3 ] || said="$said $(sh -c "$explain" 2>&1 </dev/null)"
+  [ $status = 3 ] || said="$said $(sh -c "$explain" 2>&1 </dev/null 9>&-)"
   put_back "$@"
   if [ $status = 3 ]; then now="$name was left alone"; else again "$of"; fi
   [ -z "$stays" ] || rm -f "$J/$of/undone"
@@ -231,6 +240,6 @@ activate_service() { # ID NAME ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...: f
 again() { # ENTRY of a service whose files are back: it takes them up; $now says how that went
   rm -f "$J/$1/undone"
   if why=$(undo "$J/$1" 2>&1); then now="$name runs as before $(cat "$J/$1/note" 2>/dev/null)"
-  elif sh -c "$healthy" >/dev/null 2>&1 </dev/null; then now="$name runs, but did not take up what was put back: $why"
+  elif sh -c "$healthy" >/dev/null 2>&1 </dev/null 9>&-; then now="$name runs, but did not take up what was put back: $why"
   else now="$name STILL DOES NOT RUN: $why"; fi
 }

@@ -6,7 +6,8 @@ packages() {
 }
 
 # needrestart(1) would restart daemons, Docker too, unasked: it lists them only.
-apt() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@"; }
+apt() { DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=120 "$@" 9>&-; }
+apt_install() { apt --no-install-recommends --no-remove install "$@"; } # nothing that is there makes room for it
 
 install_packages() { # ID JSON NAME...: what was added, dependencies too, is what an undo removes
   id=$1; json=$2; shift 2
@@ -14,17 +15,33 @@ install_packages() { # ID JSON NAME...: what was added, dependencies too, is wha
     fail "$id" "the journal cannot be written: $why"; return 1
   fi
   if command -v apt-get >/dev/null 2>&1; then
-    why=$( { apt --no-install-recommends install "$@" || { half_done; apt update && apt --no-install-recommends install "$@"; }; } 2>&1 </dev/null)
+    why=$( { apt_install "$@" || { half_done; apt update && apt_install "$@"; }; } 2>&1 </dev/null)
   else
-    why=$(dnf -q -y --setopt=install_weak_deps=False install "$@" 2>&1 </dev/null)
+    why=$(dnf -q -y --setopt=install_weak_deps=False install "$@" 2>&1 </dev/null 9>&-)
   fi
   status=$?
-  packages | comm -13 "$J/$id/before" - >"$J/$id/packages"
-  if [ $status != 0 ]; then give_up "$id" "could not install $*: $(printf '%s' "$why" | grep -v '^$' | tail -n 3)"; return 1; fi
+  new_packages "$@" >"$J/$id/packages.new" && mv -f -- "$J/$id/packages.new" "$J/$id/packages"
+  if [ $status != 0 ]; then
+    said=$(printf '%s\n' "$why" | grep -v '^$')
+    give_up "$id" "could not install $*: $(printf '%s\n' "$said" | grep -A 1 'REMOVED:$' | tail -n 2) $(printf '%s\n' "$said" | tail -n 3)"
+    return 1
+  fi
   : >"$J/$id/done"; ok "$id"
 }
 
-half_done() { DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a; } # apt refuses where power was lost midway
+# What is new and came with our own command. Others may install too while that waits for its turn: what theirs brought is
+# theirs. apt names what it unpacks ($why); rpm notes the transaction, and ours is the one that brought what was asked for.
+new_packages() { # NAME...
+  packages | comm -13 "$J/$id/before" - >"$J/$id/new" || return 1
+  if command -v dpkg-query >/dev/null 2>&1; then
+    printf '%s\n' "$why" | sed -n 's/^Unpacking \([^ :]*\)[^ ]* ([^ ]*) \.\.\..*/\1/p'
+  else
+    ours=$(rpm -q --whatprovides --qf '^%{INSTALLTID} \n' "$@" 2>/dev/null)
+    rpm -qa --qf '%{INSTALLTID} %{NAME}\n' | grep -e "${ours:-^ }" | sed 's/^[^ ]* //'
+  fi | sort -u | comm -12 "$J/$id/new" -
+}
+
+half_done() { DEBIAN_FRONTEND=noninteractive dpkg --force-confold --configure -a 9>&-; } # apt refuses where power was lost midway
 
 remove_packages() { # FILE with their names
   names=$(packages | comm -12 "$1" -)
@@ -39,5 +56,5 @@ remove_packages() { # FILE with their names
     echo "the packages stay ("$names"): to remove them would touch what this run did not bring ("$more")"; return 1
   fi
   if command -v apt-get >/dev/null 2>&1; then apt remove $names
-  else dnf -q -y --setopt=clean_requirements_on_remove=False remove $names; fi </dev/null
+  else dnf -q -y --setopt=clean_requirements_on_remove=False remove $names; fi </dev/null 9>&-
 }

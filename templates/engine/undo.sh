@@ -12,8 +12,9 @@ undo() { # ENTRY. Its hooks say in the file $NOTE what is to be known, and may k
   fi
   # An installation that was cut off: what was asked for is known, what came with it is not, and stays.
   [ ! -e "$1/asked" ] || [ -e "$1/packages" ] || comm -13 "$1/before" "$1/asked" >"$1/packages"
+  hooks "$1" undo || return 1 # what must stop, or is in the way, before packages go
   if [ -e "$1/packages" ]; then remove_packages "$1/packages" || return 1; fi
-  hooks "$1" undo activate || return 1
+  hooks "$1" activate || return 1
   : >"$1/undone"; sync "$1"
 }
 
@@ -21,10 +22,15 @@ old_file() { # ENTRY: $path as it was. What was written there since stays: with 
   digest "$path"; now=$digest; [ ! -L "$path" ] || now=link
   was=absent; [ ! -e "$1/original" ] || { digest "$1/original"; was=$digest; }
   wrote=absent; [ ! -e "$1/written" ] || read -r wrote <"$1/written"
-  of=; [ ! -e "$1/merged.of" ] || read -r of <"$1/merged.of"
+  of=; merge=; [ ! -e "$1/merged.of" ] || read -r of merge <"$1/merged.of"
   if [ "$now" = "$was" ]; then return 0
-  elif [ -n "$of" ] && [ "$now" = "$of" ]; then take=merged
-  elif [ "$now" = "$wrote" ] || [ -n "$FORCE" ]; then take=original
+  elif [ -n "$of" ] && [ "$now" = "$of" ]; then
+    take=merged
+    [ "$merge" = absent ] || [ -e "$1/merged" ] || { echo "the journal lacks what is to become of $path: it stays as it is now"; return 1; }
+  elif [ "$now" = "$wrote" ]; then take=original
+  elif [ -n "$FORCE" ]; then
+    take=original
+    [ "$now" = absent ] || note "$path was changed after this run had written it: what was there is kept in $1/replaced"
   elif [ "$wrote" = absent ]; then note "$path was made again since: it stays as it is"; return 0
   else echo "$path was changed after this run had written it: it stays as it is now"; return 1
   fi
@@ -44,7 +50,7 @@ keep_now() { # ENTRY: what is there beside the original, so that an undo can be 
 }
 
 valid() { # ENTRY: the merged text, to the program that reads it
-  if ! why=$(NEW=$new sh "$1/validate" 2>&1 </dev/null); then rm -f -- "$new"; echo "$path would not be valid: $why"; return 1; fi
+  if ! why=$(NEW=$new sh "$1/validate" 2>&1 </dev/null 9>&-); then rm -f -- "$new"; echo "$path would not be valid: $why"; return 1; fi
 }
 
 as_now() { # ENTRY: who gave the file another mode or owner after us meant that
@@ -56,21 +62,37 @@ as_now() { # ENTRY: who gave the file another mode or owner after us meant that
 hooks() { # ENTRY NAME...
   at=$1; shift
   for hook; do
-    if [ -n "$(cat "$at/$hook" 2>/dev/null)" ]; then sh "$at/$hook" </dev/null || return 1; fi
+    if [ -n "$(cat "$at/$hook" 2>/dev/null)" ]; then sh "$at/$hook" </dev/null 9>&- || return 1; fi
   done
+}
+
+keep_since() { # ENTRY: what was written to $path after its undo, before a redo writes there; $kept names the copy
+  kept=
+  [ -f "$path" ] && { [ -e "$1/replaced" ] || [ -e "$1/vacant" ]; } || return 0
+  digest "$path"; now=$digest
+  for one in original merged replaced; do
+    digest "$1/$one"
+    [ "$digest" != "$now" ] || return 0
+  done
+  kept=$1/kept-$(date -u +%Y%m%dT%H%M%SZ)
+  cp -a -- "$path" "$kept.new" && mv -f -- "$kept.new" "$kept"
 }
 
 redo() { # ENTRY: what its undo took away; the same once more where power was lost in the middle. It stands again also
   # where not all of it could be made live: at boot some of it is not there yet, and its files bring the rest.
+  kept=
   if [ -e "$1/path" ]; then
     IFS= read -r path <"$1/path"; beside "$path"
+    keep_since "$1" || return 1
     if [ -e "$1/replaced" ]; then
       mkdir -p -m 0755 -- "$folder" && gone "$new" && cp -a -- "$1/replaced" "$new" && sync "$new" && replace "$path"
     elif [ -e "$1/vacant" ]; then rm -f -- "$path"
     fi || return 1
   fi
   hooks "$1" do; hooks "$1" activate
-  rm -f "$1/undone" "$1/replaced" "$1/vacant" "$1/note"; sync "$1"
+  rm -f "$1/undone" "$1/replaced" "$1/vacant" "$1/note"
+  NOTE=$1/note; [ -z "$kept" ] || note "$path was changed after its undo: what was there is kept in $kept"
+  sync "$1"
 }
 
 tell() { # RUN ENTRY...: files as they were, as we wrote them and as they are, in lines "@NONCE file ENTRY NAME BASE64"
@@ -88,7 +110,8 @@ tell_one() { # NAME FILE: `-` where there is none, `?` where it is none that cou
   printf '@%s file %s %s %s\n' "$N" "$e" "$1" "$text"
 }
 
-amend() { # ENTRY NAME <base64: what the rollback knows better than the journal
+amend() { # ENTRY NAME <base64: what the rollback knows better than the journal, and than an earlier rollback did
+  [ "$2" != merged.of ] || rm -f -- "$J/$1/merged"
   base64 -d >"$J/$1/$2.new" && mv -f -- "$J/$1/$2.new" "$J/$1/$2" || { fail 0 "the journal cannot be written, so nothing was undone"; return 1; }
 }
 
@@ -128,5 +151,5 @@ new_again() { # ENTRY that could not be undone: its service gets the new files b
     [ "$s" = "$of" ] || continue
     redo "$J/$f"; fail "$f" "$PUT_BACK"; again='; what was undone of this step until then is put back'
   done
-  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null) || again="$again, but its service did not take that up: $said"
+  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null 9>&-) || again="$again, but its service did not take that up: $said"
 }

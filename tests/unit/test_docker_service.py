@@ -19,6 +19,7 @@ STUBS = {
 echo "systemctl $*" >>log
 case "$1" in
   is-active) cat active ;;
+  cat) [ ! -e unitless ] ;;
   stop) echo inactive >active ;;
   reload) cat daemon.json >>reloaded; [ -e deaf ] || case $(cat daemon.json) in
       *'"live-restore": true'*) echo true >live ;;
@@ -31,7 +32,7 @@ esac
 """,
     "docker": r"""
 case "$1 $2" in
-  'info -f') cat live ;;
+  'info -f') [ ! -e hangs ] || exit 1; cat live ;;
   'inspect -f') shift 3; for id; do [ ! -e "rm.$id" ] || echo "/$id"; done ;;
   'ps -q') [ "$(cat active)" = active ] && [ ! -e hangs ] || exit 1; grep -l '^true' c.* 2>/dev/null | sed 's/^c\.//' ;;
   'container inspect') for id; do :; done; case $4 in *Name*) echo "/$id" ;; *) cat "c.$id" 2>/dev/null ;; esac ;;
@@ -56,11 +57,14 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(host: Path, script: str, stop: int = 0, undo: int = 0, accept: str = "") -> tuple[int, str]:
+def run(
+    host: Path, script: str, stop: int = 0, undo: int = 0, accept: str = "", root: str | None = None
+) -> tuple[int, str]:
     entry = host / "entry"
     environment = {
         "PATH": f"{host}:{os.environ['PATH']}", "HULLPROOF_RUN": str(host), "ACCEPT": accept,
-        "HULLPROOF_DAEMON_JSON": f"{host}/daemon.json", "HULLPROOF_DOCKER_ROOT": f"{host}/root",
+        "HULLPROOF_DAEMON_JSON": f"{host}/daemon.json",
+        "HULLPROOF_DOCKER_ROOT": f"{host}/root" if root is None else root,
         "ENTRY": str(entry), "NOTE": f"{entry}/note",
     }  # fmt: skip
     text = f"STOP={stop} UNDO={undo}\n{(TEMPLATES / script).read_text()}"
@@ -74,7 +78,13 @@ def sh(host: Path, script: str, stop: int = 0, undo: int = 0) -> int:
 
 def said(host: Path) -> list[str]:
     """What was done, without the questions."""
-    asked = ("systemctl is-active", "systemctl daemon-reload", "systemctl reset-failed", "systemctl show")
+    asked = (
+        "systemctl is-active",
+        "systemctl daemon-reload",
+        "systemctl reset-failed",
+        "systemctl show",
+        "systemctl cat",
+    )
     return [line for line in (host / "log").read_text().splitlines() if not line.startswith(asked)]
 
 
@@ -303,3 +313,40 @@ def test_an_engine_that_holds_nothing_goes(host: Path) -> None:
     (host / "root" / "volumes" / "metadata.db").touch()
     (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
     assert run(host, str(host / "engine.sh"))[0] == 0
+
+
+@pytest.mark.parametrize("engine", [0, 1])
+def test_a_docker_that_does_not_answer_is_not_stopped_unasked(host: Path, engine: int) -> None:
+    contain(host, "a")
+    (host / "hangs").touch()
+    (host / "stops.sh").write_text(f"ENGINE={engine}\n{(TEMPLATES / 'stop.sh').read_text()}")
+    status, words = run(host, str(host / "stops.sh"))
+    assert (status, said(host)) == (1, [])
+    name = "remove-engine" if engine else "container-restart"
+    assert "does not answer" in words
+    assert f"accept={name}" in words
+    assert run(host, str(host / "stops.sh"), accept=name)[0] == 0
+    assert len(said(host)) == 1
+    (host / "active").write_text("inactive\n")
+    assert run(host, str(host / "stops.sh"))[0] == 0, "a Docker that does not run has no containers to answer for"
+
+
+def test_what_an_engine_holds_is_looked_for_where_its_file_has_it(host: Path) -> None:
+    """It does not answer, so that it cannot say where that is."""
+    (host / "srv" / "volumes" / "data").mkdir(parents=True)
+    (host / "hangs").touch()
+    (host / "active").write_text("inactive\n")
+    (host / "daemon.json").write_text(f'{{\n  "data-root":\n  "{host}/srv",\n  "icc": false\n}}\n')
+    (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
+    status, words = run(host, str(host / "engine.sh"), root="")
+    assert (status, said(host)) == (1, [])
+    assert f"{host}/srv/volumes/data" in words
+
+
+def test_an_engine_whose_unit_was_never_unpacked_is_not_stopped(host: Path) -> None:
+    """Its installation was cut off."""
+    (host / "unitless").touch()
+    (host / "active").write_text("inactive\n")
+    (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
+    assert run(host, str(host / "engine.sh"))[0] == 0
+    assert said(host) == []

@@ -106,15 +106,24 @@ def test_an_engine_that_holds_anything_stays_and_runs(stored: Any, words: str) -
     for remark in (started, packages):
         assert words in remark.stays
         assert "accept=remove-engine" in remark.stays
-    (started,) = say((STARTED, PACKAGES), stored=stored, accept="remove-engine")
-    assert started.stays == ""
-    assert started.script.startswith("ENGINE=1\n")
-    assert "stops Docker and web, db" in started.interrupts
+    for remark in say((STARTED, PACKAGES), stored=stored, accept="remove-engine"):
+        assert remark.stays == ""
+        assert remark.script.startswith("ENGINE=1\n")
+        assert "stops Docker and web, db" in remark.interrupts
+
+
+def test_an_engine_whose_start_was_not_recorded_any_more_is_looked_at_all_the_same() -> None:
+    """Power was lost during its installation, which had started it."""
+    (remark,) = say((PACKAGES,), containers=(), stored=Stored((), 0, (), ()))
+    assert (remark.entry, remark.stays, remark.interrupts) == ("0001", "", "stops Docker")
+    assert remark.script.startswith("ENGINE=1\n"), "the host looks once more at what it holds"
+    (remark,) = say((PACKAGES,), containers=Unknown("no answer"), stored=Stored((), 0, (), ()))
+    assert "is not known (no answer)" in remark.stays
 
 
 def test_an_engine_that_holds_nothing_goes() -> None:
-    (started,) = say((STARTED, PACKAGES), containers=(), stored=Stored((), 0, (), ()))
-    assert (started.stays, started.interrupts) == ("", "stops Docker")
+    for remark in say((STARTED, PACKAGES), containers=(), stored=Stored((), 0, (), ())):
+        assert (remark.stays, remark.interrupts) == ("", "stops Docker")
 
 
 def test_docker_that_the_run_only_started_is_not_stopped_under_containers_unasked() -> None:
@@ -123,6 +132,20 @@ def test_docker_that_the_run_only_started_is_not_stopped_under_containers_unaske
     (remark,) = say((STARTED,), accept="container-restart")
     assert remark.stays == ""
     assert remark.script.startswith("ENGINE=0\n")
+
+
+@pytest.mark.parametrize(
+    ("entries", "accept"), [((STARTED,), "container-restart"), ((STARTED, PACKAGES), "remove-engine")]
+)
+def test_where_it_is_not_known_what_runs_docker_is_not_stopped_unasked(
+    entries: tuple[JournalEntry, ...], accept: str
+) -> None:
+    for remark in say(entries, containers=Unknown("no answer")):
+        assert "is not known (no answer)" in remark.stays
+        assert f"accept={accept}" in remark.stays
+    started = say(entries, containers=Unknown("no answer"), accept=accept)[0]
+    assert started.stays == ""
+    assert "every container" in started.interrupts
 
 
 def test_a_run_without_docker_does_not_ask_for_it() -> None:

@@ -11,15 +11,21 @@ import pytest
 
 from deploys.engine import journal
 from deploys.engine.change import Install
+from facts.record import Record
+from facts.survey import Survey, survey_script
 from tests.unit.test_armed import ID, Host
 from tests.unit.test_journal import RUN
 
 NFT = Install("test", "install nft", packages=("nftables", "there"))
 APT = """\
+[ ! -e /proc/$$/fd/9 ] || { echo 'E: this holds the lock on the host'; exit 100; }
 echo apt "$@" >>ROOT/asked
 [ ! -e ROOT/half ] || { echo 'E: dpkg was interrupted'; exit 100; }
 case "$*" in
-*"install "*) printf 'libnft\\nnftables\\n' >>ROOT/db ;;
+*"install "*) cat ROOT/theirs >>ROOT/db 2>/dev/null
+  printf 'libnft\\nnftables\\n' >>ROOT/db
+  printf 'Unpacking libnft:amd64 (1.0) ...\\nUnpacking nftables (1.0) ...\\n'
+  printf 'Unpacking upgraded (2) over (1) ...\\nSetting up nftables (1.0) ...\\n' ;;
 *"-s remove "*) for name; do grep -qx "$name" ROOT/db && echo "Remv $name [1]"; done; cat ROOT/along 2>/dev/null || : ;;
 *"remove "*) for name; do sed -i "/^$name\\$/d" ROOT/db; done ;;
 esac"""
@@ -47,6 +53,29 @@ def test_what_came_with_it_goes_with_it(host: Host) -> None:
     assert (host.root / "db").read_text() == "there\n"
 
 
+def test_what_others_installed_meanwhile_stays(host: Host) -> None:
+    """apt waits for its turn behind theirs."""
+    (host.root / "theirs").write_text("nginx\nupgraded\n")
+    assert host.apply(NFT) == [""]
+    entry = host.journal / ID / "0001"
+    assert (entry / "packages").read_text() == "libnft\nnftables\n"
+    assert undo(host) == [""]
+    assert (host.root / "db").read_text() == "there\nnginx\nupgraded\n"
+
+
+def test_nothing_makes_room_for_what_is_installed(host: Host) -> None:
+    apt = (host.root / "bin" / "apt-get").read_text()
+    refusal = (
+        'case "$*" in *--no-remove*install*) printf "The following packages will be REMOVED:\\n  containerd.io\\n'
+        "The following NEW packages will be installed:\\n  docker.io\\n0 upgraded, 1 to remove.\\n"
+        'E: Packages need to be removed but remove is disabled.\\n"; exit 100 ;; esac\n'
+    )
+    (host.root / "bin" / "apt-get").write_text(apt.replace("case", f"{refusal}case", 1))
+    (error,) = host.apply(NFT)
+    assert "REMOVED:;  containerd.io" in error
+    assert "remove is disabled" in error
+
+
 def test_nothing_is_purged(host: Host) -> None:
     host.apply(NFT)
     undo(host)
@@ -65,7 +94,9 @@ def test_what_would_take_others_along_stays_and_says_so(host: Host, line: str) -
 
 def test_the_same_holds_where_an_installation_failed(host: Host) -> None:
     apt = (host.root / "bin" / "apt-get").read_text()
-    (host.root / "bin" / "apt-get").write_text(apt.replace("/db ;;", "/db; echo E: no room; exit 100 ;;", 1))
+    (host.root / "bin" / "apt-get").write_text(
+        apt.replace("(1.0) ...\\n' ;;", "(1.0) ...\\n'; echo E: no room; exit 100 ;;", 1)
+    )
     (host.root / "along").write_text("Remv ufw [0.36]\n")
     (error,) = host.apply(NFT)
     assert "no room" in error
@@ -79,7 +110,7 @@ def test_what_is_gone_already_is_not_asked_for(host: Host) -> None:
     host.apply(NFT)
     (host.root / "db").write_text("there\n")
     assert undo(host) == [""]
-    assert "remove" not in (host.root / "asked").read_text()
+    assert " remove " not in (host.root / "asked").read_text()
 
 
 def test_rpm_is_asked_first_too(host: Host) -> None:
@@ -88,9 +119,14 @@ def test_rpm_is_asked_first_too(host: Host) -> None:
     root = host.root
     host.tool(
         "rpm",
-        f'case "$1" in -qa) cat {root}/db ;; *) echo rpm "$@" >>{root}/asked; cat {root}/needed 2>/dev/null ;; esac',
+        f'case "$*" in "-qa"*TID*) sed "s/^/7 /; s/^7 theirs/8 theirs/" {root}/db ;; -q*TID*nftables*) echo "^7 " ;; '
+        f'-qa*) cat {root}/db ;; *) echo rpm "$@" >>{root}/asked; cat {root}/needed 2>/dev/null ;; esac',
     )
-    host.tool("dnf", f'echo dnf "$@" >>{root}/asked; case "$*" in *install*) echo nftables >>{root}/db ;; esac')
+    host.tool(
+        "dnf",
+        f'echo dnf "$@" >>{root}/asked\n'
+        f'case "$*" in *install*) printf "libnft\\nnftables\\ntheirs\\n" >>{root}/db ;; esac',
+    )
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     tools = root / "tools"
     tools.mkdir()
@@ -111,7 +147,7 @@ def test_rpm_is_asked_first_too(host: Host) -> None:
     assert "firewalld" in error
     (root / "needed").unlink()
     assert undo(host) == [""]
-    assert "clean_requirements_on_remove=False remove nftables" in (root / "asked").read_text()
+    assert "clean_requirements_on_remove=False remove libnft nftables\n" in (root / "asked").read_text()
 
 
 def test_a_package_manager_that_was_cut_off_before_is_put_right_first(host: Host) -> None:
@@ -129,3 +165,17 @@ def test_power_lost_midway_is_undone_as_far_as_it_is_known(host: Host) -> None:
     assert undo(host) == [""]
     assert "nftables" not in (host.root / "db").read_text().split()
     assert "there" in (host.root / "db").read_text().split(), "it was there before"
+
+
+def test_power_lost_midway_is_known_to_the_plan_and_what_its_packages_need_stopped_stops_first(host: Host) -> None:
+    """Or an engine would go without a look at what it holds."""
+    entry = host.journal / ID / "0001"
+    assert host.apply(NFT) == [""]
+    (entry / "packages").unlink()
+    (entry / "done").unlink()
+    script = survey_script([Record]).replace("/var/lib/hullproof", str(host.journal.parent))
+    ((past,),) = (journal.entries for journal in Survey.parse([Record], host.sh(script))[Record].journals)
+    assert past.packages == ("nftables",)
+    (entry / "undo").write_text(f"echo it holds data; ! grep -q nftables {host.root}/db\n")
+    assert undo(host) == ["it holds data"]
+    assert "nftables" in (host.root / "db").read_text().split()

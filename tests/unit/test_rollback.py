@@ -157,7 +157,18 @@ def test_what_fails_names_the_way_on(host: Host, monkeypatch: pytest.MonkeyPatch
     assert "not undone: 0002 go: stays for good" in shown(run)
     undo(run)
     assert run.errors == []
-    assert [row["what"] for row in run.done] == ["left as it is: go", "undone: write f"]
+    assert [row["what"] for row in run.done] == ["undone: write f"], "what was left as it is was not rolled back"
+
+
+def test_a_rollback_that_only_left_things_as_they_are_rolled_nothing_back(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply(host, write(host, "f", "x", None))
+    run = begin(host, monkeypatch)
+    choose(run, None, ["20260101T000000Z-abcdef/0001"])
+    undo(run)
+    assert (run.errors, run.done) == ([], [])
+    assert "stays for good" in shown(run)
 
 
 def test_where_nothing_of_ours_is_left_no_baseline_is_either(

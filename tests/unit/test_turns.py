@@ -8,15 +8,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from deploys.engine import journal
-from deploys.engine.change import Command
+from deploys.engine.change import Change, Command, MergeJson, RemoveFile
 from tests.unit.test_armed import Host as ArmedHost
 from tests.unit.test_armed import write as armed_write
-from tests.unit.test_journal import RUN, Host, host, write
+from tests.unit.test_journal import RUN, Host, host, service, write
 from tests.unit.test_undo import apply, other
 
 __all__ = ["host"]
@@ -104,6 +105,37 @@ def test_a_run_that_another_one_came_between_does_not_go_on(host: Host) -> None:
     assert set(host.files()) == {"f"}
 
 
+@pytest.mark.parametrize("taking", [False, True])
+def test_a_run_whose_changes_wait_to_be_confirmed_is_not_overtaken(tmp_path: Path, taking: bool) -> None:
+    host = ArmedHost(tmp_path)
+    assert host.apply(armed_write(host, "a")) == [""]
+    os.utime(host.journal / "lock", (time.time() - 60, time.time() - 60))
+    if taking:
+        (host.journal / RUN["id"] / "armed").rename(host.journal / RUN["id"] / "taking")
+    step = journal.compile_step(journal.Step("test", (armed_write(host, "b", armed=False),)), other(7), 1)
+    with pytest.raises(journal.Refused, match=f"changes of run {RUN['id']} wait to be confirmed"):
+        step.outcomes(host.sh(step.script))
+    assert not (host.root / "b").exists()
+    host.timer()
+    assert not (host.root / "a").exists()
+    assert [outcome.error for outcome in step.outcomes(host.sh(step.script)).values()] == [""]
+
+
+def test_what_a_step_leaves_running_does_not_keep_the_lock(host: Host) -> None:
+    free = "[ ! -e /proc/$$/fd/9 ]"
+    (host.root / "conf").write_text("{}\n")
+    daemon = service(host)
+    daemon = replace(daemon, activate=f"{free} && {daemon.activate}", healthy=f"{free} && {daemon.healthy}")
+    changes: list[Change] = [
+        write(host, "f", "x", None, validate=free, activate=free),
+        Command("test", "go", script=free, undo=free),
+        MergeJson("test", "set", path=str(host.root / "conf"), before="{}\n", put={"a": 1}, service=daemon),
+    ]
+    assert [error for error in apply(host, *changes) if error] == []
+    assert len(said := host.undo()) == 4
+    assert [outcome.error for outcome in said.values() if outcome.error] == []
+
+
 def test_a_rollback_takes_its_turn_under_its_own_name(host: Host) -> None:
     apply(host, write(host, "f", "x", None))
     with at_work(host):
@@ -170,3 +202,35 @@ def test_a_revert_takes_its_file_back_though_it_was_changed_meanwhile(tmp_path: 
     host.timer()
     assert not (host.root / "a").exists()
     assert (host.journal / RUN["id"] / "0001" / "replaced").read_text() == "an admin's\n"
+    assert "/0001/replaced" in (host.journal / RUN["id"] / "0001" / "note").read_text()
+
+
+@pytest.mark.parametrize("removal", [False, True])
+def test_what_was_written_after_an_undo_is_kept_where_the_host_takes_that_undo_back(
+    tmp_path: Path, removal: bool
+) -> None:
+    host, entry = ArmedHost(tmp_path), tmp_path / "state" / "journal" / RUN["id"] / "0001"
+    path = host.root / "a"
+    if removal:
+        path.write_text("old\n")
+    remove = RemoveFile("test", "remove", path=str(path), before="old\n", armed=True)
+    assert host.apply(remove if removal else armed_write(host, "a")) == [""]
+    host.confirm()
+    script, nonce = journal.undo_script(journal.Orders(RUN["id"]), RUN)
+    assert journal.parse_answer(host.sh(script), nonce)["0001"].error == ""
+    path.write_text("an admin's\n")
+    host.timer()
+    assert (path.read_text() if path.exists() else None) == (None if removal else "new\n")
+    (kept,) = entry.glob("kept-*")
+    assert kept.read_text() == "an admin's\n"
+    assert str(kept) in (entry / "note").read_text()
+
+
+def test_an_undo_that_is_taken_back_keeps_no_copy_of_what_nobody_wrote(tmp_path: Path) -> None:
+    host, entry = ArmedHost(tmp_path), tmp_path / "state" / "journal" / RUN["id"] / "0001"
+    host.apply(armed_write(host, "a"))
+    host.confirm()
+    host.sh(journal.undo_script(journal.Orders(RUN["id"]), RUN)[0])
+    host.timer()
+    assert (host.root / "a").read_text() == "new\n"
+    assert not list(entry.glob("kept-*"))

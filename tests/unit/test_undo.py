@@ -198,6 +198,26 @@ def test_two_writes_of_one_file_in_one_run_are_taken_out_one_after_the_other(hos
     assert host.files() == {"rows": "a\ntheirs\n"}
 
 
+def test_what_an_earlier_rollback_would_have_merged_does_not_come_back(host: Host) -> None:
+    keys = host.root / "keys"
+    apply(host, WriteFile("test", "w", path=str(keys), text='{"a": 1}', before=None, owner="", shared="json"))
+    keys.write_text('{\n  "a": 1\n}')
+    (host.journal / RUN["id"] / "0001" / "merged").write_text('{"theirs": "gone since"}')
+    assert [error for error, _ in undo(host).values()] == [""]
+    assert host.files() == {}
+
+
+def test_a_merge_that_did_not_reach_the_journal_removes_nothing(host: Host) -> None:
+    keys = host.root / "keys"
+    apply(host, WriteFile("test", "w", path=str(keys), text='{"a": 1}', before=None, owner="", shared="json"))
+    keys.write_text('{"a": 1, "theirs": 1}')
+    made = plan(host)
+    del made.amended["0001", "merged"]
+    script, nonce = journal.undo_script(made.orders(()), RUN)
+    assert "the journal lacks" in journal.parse_answer(host.sh(script), nonce)["0001"].error
+    assert host.files() == {"keys": '{"a": 1, "theirs": 1}'}
+
+
 def test_a_merge_that_its_validator_refuses_is_not_put_in_place(host: Host) -> None:
     (host.root / "conf").write_text("{}")
     change = merge(host, {"a": 1}, "{}")
