@@ -21,6 +21,7 @@ from deploys.engine.control import (
     passed,
 )
 from deploys.engine.policy import Policy
+from deploys.engine.reboot import Reboot as HostReboot
 from deploys.kernel_boot import BootRow, effective
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import SysctlRow
@@ -240,8 +241,10 @@ def plan(context: Context) -> Iterable[Change]:
         yield from mending(failing, kernel_boot.plan(context, lasting, tuple(stay.values())))
     risky = [word for word in wanted if kernel_words.is_risky(word)]
     tried = context.which(*(boot_id(kernel_boot.name_of(word)) for word in risky))
-    once = mending(tried, kernel_words.plan(context, risky)) if risky else ()
-    yield from _each_file_once([*once, *kernel_roll.plan(context)])
+    kernels = list(kernel_roll.plan(context))
+    boots = any(isinstance(change, HostReboot) for change in kernels)
+    once = mending(tried, kernel_words.plan(context, risky, boots)) if risky else ()
+    yield from _each_file_once([*once, *kernels])
 
 
 def _staying(context: Context, words: Iterable[str]) -> dict[str, str]:
