@@ -102,8 +102,10 @@ def _confirm(state: State, host: Host) -> bool:
 
 def _plan_again(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
+    missing = [f"{change.what}: {change.why}" for change in session.blocked]
     session.look()
     session.plan()
+    session.errors += missing  # without an engine, what is asked of one does not apply, and all the rest may hold
     show_plan(session)
     return not session.lost
 
