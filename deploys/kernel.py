@@ -21,10 +21,20 @@ from deploys.engine.control import (
     passed,
 )
 from deploys.engine.policy import Policy
+from deploys.engine.reboot import Reboot as HostReboot
 from deploys.kernel_boot import BootRow, effective
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import SysctlRow
-from deploys.kernel_write import CLONE, FORWARD, NAMESPACES, ROOTLESS, RP_FILTERS, accepted_filters, plan_sysctls
+from deploys.kernel_write import (
+    CLONE,
+    FORWARD,
+    NAMESPACES,
+    ROOTLESS,
+    RP_FILTERS,
+    UNDECIDED,
+    accepted_filters,
+    plan_sysctls,
+)
 from facts.docker import Docker
 from facts.kernel import Kernel
 from facts.reading import UnknownReading, known
@@ -224,13 +234,26 @@ def plan(context: Context) -> Iterable[Change]:
     wanted = [word for word in words if context.failing(boot_id(kernel_boot.name_of(word)))]
     standing = [word for word in words if _state(context, boot_id(kernel_boot.name_of(word))) is State.PASS]
     if wanted:
-        lasting = [word for word in words if word in standing or (word in wanted and not kernel_words.is_risky(word))]
+        stay = _staying(context, words)
+        added = [word for word in wanted if not kernel_words.is_risky(word)]
+        lasting = [stay.get(word, word) for word in words if word in (*standing, *stay, *added)]
         failing = [id_ for word in lasting if _state(context, id_ := boot_id(kernel_boot.name_of(word))) is State.FAIL]
-        yield from mending(failing, kernel_boot.plan(context, lasting))
+        yield from mending(failing, kernel_boot.plan(context, lasting, tuple(stay.values())))
     risky = [word for word in wanted if kernel_words.is_risky(word)]
     tried = context.which(*(boot_id(kernel_boot.name_of(word)) for word in risky))
-    once = mending(tried, kernel_words.plan(context, risky)) if risky else ()
-    yield from _each_file_once([*once, *kernel_roll.plan(context)])
+    kernels = list(kernel_roll.plan(context))
+    boots = any(isinstance(change, HostReboot) for change in kernels)
+    once = mending(tried, kernel_words.plan(context, risky, boots)) if risky else ()
+    yield from _each_file_once([*once, *kernels])
+
+
+def _staying(context: Context, words: Iterable[str]) -> dict[str, str]:
+    """What our drop-in has of the words that the policy asks for and of which nothing is known, or that are waived: it
+    is left as it is, but for what is risky and on every entry untried."""
+    kernel = context.survey[Kernel]
+    ours = [word for word in kernel_boot.drop_in_words(kernel.boot) if word not in kernel_boot.untried(kernel)]
+    left = [word for word in words if _state(context, boot_id(kernel_boot.name_of(word))) in UNDECIDED]
+    return {word: there for word in left if (there := kernel_boot.given(ours, kernel_boot.name_of(word)))}
 
 
 def _each_file_once(changes: Iterable[Change]) -> Iterable[Change]:

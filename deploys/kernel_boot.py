@@ -112,12 +112,13 @@ def effective(kernel: KernelReading, row: BootRow, words: Sequence[str]) -> str 
     return word
 
 
-def plan(context: Context, wanted: Sequence[str]) -> Iterable[Change]:
-    """Bring `wanted` on the configured command line. Never reboots."""
+def plan(context: Context, wanted: Sequence[str], stay: Sequence[str] = ()) -> Iterable[Change]:
+    """Bring `wanted` on the configured command line; `stay`: those of it that are not added, and not taken off where
+    our drop-in has them. Never reboots."""
     kernel = context.survey[Kernel]
     if isinstance(kernel.boot.configured, Unknown):
         return
-    missing = [word for word in wanted if is_missing(kernel, word)]
+    missing = [word for word in wanted if word not in stay and is_missing(kernel, word)]
     if not missing and not [word for word in untried(kernel) if word not in wanted]:
         return
     if kernel.boot.loader == "grub":

@@ -15,6 +15,9 @@ from facts.modules import Root
 from facts.reading import Unknown, known
 
 KEYS = "sign them with a key that this host accepts (mokutil --import enrols one; DKMS's own is /var/lib/dkms/mok.pub)"
+AFTER = (
+    "GRUB boots one entry once, and that is the new kernel's: it goes after the new kernel: run harden again after it"
+)
 
 
 def is_risky(word: str) -> bool:
@@ -58,8 +61,8 @@ def _proved(kernel: KernelReading, word: str) -> bool:
     return runs(kernel, word) and not refused and not kernel.words.on_trial
 
 
-def plan(context: Context, wanted: Sequence[str]) -> Iterable[Change]:
-    """What is done for risky words that do not hold."""
+def plan(context: Context, wanted: Sequence[str], boots: bool = False) -> Iterable[Change]:
+    """What is done for risky words that do not hold. `boots`: this run boots a new kernel on trial."""
     kernel = context.survey[Kernel]
     if isinstance(kernel.boot.configured, Unknown) or kernel.boot.loader not in ("grub", "bls"):
         return
@@ -67,14 +70,28 @@ def plan(context: Context, wanted: Sequence[str]) -> Iterable[Change]:
     refused = [word for word in words if BY_NAME[name_of(word)].signed]
     if refused and (why := _refusing(kernel, refused)):
         if [word for word in refused if _waits(kernel, word)]:
-            what = f"do not try {' '.join(refused)} at the next boot after all"
-            yield Command("kernel", what, script=_forget(refused), undo="")
+            yield _not_after_all(refused)
         yield Blocked("kernel", f"boot with {' '.join(refused)}", why=why)
         words = [word for word in words if word not in refused]
     if proved := [word for word in words if _proved(kernel, word)]:
         yield _keep(proved)
-    if left := [word for word in words if word not in proved]:
+    left = [word for word in words if word not in proved]
+    if left and kernel.boot.loader == "bls" and (boots or kernel.updates.on_trial):
+        yield from _after_the_kernel(kernel, left)
+    elif left:
         yield from _trial(context, left)
+
+
+def _after_the_kernel(kernel: KernelReading, words: Sequence[str]) -> Iterable[Change]:
+    """With Boot Loader entries either is an entry that GRUB boots once, and GRUB has room for one."""
+    if [word for word in words if _waits(kernel, word)]:
+        yield _not_after_all(words)
+    yield Blocked("kernel", f"try {' '.join(words)} at the next boot", why=AFTER)
+
+
+def _not_after_all(words: Sequence[str]) -> Command:
+    what = f"do not try {' '.join(words)} at the next boot after all"
+    return Command("kernel", what, script=_forget(words), undo="")
 
 
 def _refusing(kernel: KernelReading, words: Sequence[str]) -> str:

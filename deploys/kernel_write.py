@@ -26,6 +26,8 @@ ROOTLESS = "rootless-containers"  # accepting it: what users run in user namespa
 CLOSING = {CLONE: "0", "kernel.apparmor_restrict_unprivileged_userns": "1"}
 RP_FILTERS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
 
+UNDECIDED = (State.UNKNOWN, State.WAIVED)  # what we wrote for such a finding is left as it is
+
 
 @dataclass(frozen=True)
 class Want:
@@ -56,13 +58,17 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     held = {key: why for key in CLOSING if (why := _in_use(context, key))}
     for key, why in held.items():
         yield Blocked("kernel", f"set {key}={CLOSING[key]}", why=why, controls=(f"kernel.sysctl.{key}",))
-    declared = (_held(want, own) if want.key in held else want for want in _declared(context, others))
+    declared = (_held(want, own) if want.key in held else want for want in _declared(context, others, _written(own)))
     wants = [*_resolved(context, own), *filter(None, declared)]
     if not wants:
         return
     wants.sort(key=lambda want: want.final)  # one-way settings last; the order is kept otherwise
     settings = {want.key: want.value for want in wants}
-    if path := _last_path(others, settings):
+    left = {want.key for want in wants if context.findings[want.control].state in UNDECIDED}
+    path = _last_path(others, {key: value for key, value in settings.items() if key not in left})
+    if path and left:  # what is left as it is would not be with a name that is read earlier
+        path = max(path, *own, key=PATHS.index)
+    if path:
         now = [want for want in wants if not want.holds]
         yield from mending(_failing(context, wants), _files(path, own, settings))
         yield from mending(_failing(context, now), _live(sysctls, now))
@@ -95,18 +101,23 @@ def _in_use(context: Context, key: str) -> str:
     )
 
 
+def _written(own: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for text in own.values() for key, value in assignments(text) if value is not None}
+
+
 def _held(want: Want, own: Mapping[str, str]) -> Want | None:
     """What is not to be set now stays where it is written already."""
-    written = any(want.key in dict(assignments(text)) for text in own.values())
-    return replace(want, holds=True) if written else None
+    return replace(want, holds=True) if want.key in _written(own) else None
 
 
-def _declared(context: Context, others: Sysctls) -> Iterable[Want]:
+def _declared(context: Context, others: Sysctls, written: Mapping[str, str]) -> Iterable[Want]:
     """What the policy declares and this kernel has. Where somebody else's file is stricter, its value is ours too."""
     rules, live = context.policy[KernelRules], context.survey[Kernel].sysctls
     for row in ROWS:
         control = f"kernel.sysctl.{row.key}"
         declared, finding = rules.value(row.key), context.findings.get(control)
+        if declared is not None and finding and finding.state in UNDECIDED and row.key in written:
+            yield Want(row.key, written[row.key], True, control)
         if declared is None or finding is None or finding.state not in (State.PASS, State.FAIL, State.PENDING_REBOOT):
             continue
         stored, now = others.stored(row.key), str(known(live.value(row.key)))
@@ -118,7 +129,7 @@ def _declared(context: Context, others: Sysctls) -> Iterable[Want]:
 def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
     """What containers need against a benchmark. Forwarding comes first: the kernel resets redirects with it."""
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
-    written = dict(pair for text in own.values() for pair in assignments(text))
+    written = _written(own)
     rows: list[tuple[str, str, str, tuple[str, ...]]] = []  # control, key, value, live values that will not do
     rows.append(("kernel.forwarding", FORWARD, "1", ("0",)))
     rows.append(("kernel.user-namespaces", NAMESPACES, _enough_namespaces(kernel), ("0",)))
@@ -131,10 +142,12 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
         rows += [("kernel.rp-filter", key, str(target), wrong) for key in RP_FILTERS]
     for control, key, value, wrong in rows:
         live, stored = kernel.sysctls.value(key), kernel.sysctls.stored(key)
+        ours, holds = written.get(key), context.findings.get(control)
+        if ours is not None and holds and holds.state in UNDECIDED:
+            yield Want(key, ours, True, control)
+            continue
         if not isinstance(live, str) or isinstance(stored, Unknown):
             continue
-        ours = written.get(key)
-        holds = context.findings.get(control)
         if context.failing(control) and (ours is None or ours in wrong):
             refused = stored and as_number(stored.value) is None
             if live in wrong or refused or (stored and stored.value in wrong) or control == "kernel.rp-filter":

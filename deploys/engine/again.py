@@ -56,18 +56,38 @@ def to_json(vain: Iterable[Vain]) -> dict[str, Any]:
 
 def held_back(changes: Iterable[Change], vain: Sequence[Vain], context: Context) -> list[Change]:
     """The plan, with what was done in vain as Blocked, until somebody accepts that it is done once more."""
+    changes = list(changes)
     if context.accepts(RETRY):
-        return list(changes)
-    return [_held_back(change, vain, context) for change in changes]
+        return changes
+    again = [each for each in vain if not _mended(each, context.findings) and any(map(each.same, changes))]
+    return [_held_back(change, again, context) for change in changes]
+
+
+def outlived(survey: Survey | None, findings: Iterable[Finding]) -> bool:
+    """Whether the host's record has something as in vain of which all holds by now: what comes later is another
+    matter, so the record has to be written anew."""
+    by_id = {finding.control.id: finding for finding in findings}
+    return survey is not None and any(_mended(each, by_id) for each in kept(survey))
+
+
+def _mended(vain: Vain, findings: Mapping[str, Finding]) -> bool:
+    """Whether all that it was for is known to hold."""
+    return bool(vain.controls) and all(id_ in findings and findings[id_].state.holds for id_ in vain.controls)
 
 
 def _held_back(change: Change, vain: Sequence[Vain], context: Context) -> Change:
-    found = next((each for each in vain if each.same(change) or _part(change, each, context)), None)
-    if found is None or isinstance(change, Blocked):
+    """`vain`: what this very plan would do again. Another remedy for the same controls is none of it."""
+    if isinstance(change, Blocked):
+        return change
+    if found := next((each for each in vain if each.same(change)), None):
+        did = f"run {clean(found.run)} did it, and it did not help"
+    elif found := next((each for each in vain if _part(change, each, context)), None):
+        did = f"it goes with {clean(found.what)!r}, which run {clean(found.run)} did, and which did not help"
+    else:
         return change
     why = (
-        f"run {clean(found.run)} did it, and it did not help: {clean(found.why)}. See what undoes it or stands in its "
-        f"way; to have it done once more, accept {RETRY} (`--data accept={RETRY}`)"
+        f"{did}: {clean(found.why)}. See what undoes it or stands in its way; to have it done once more, accept "
+        f"{RETRY} (`--data accept={RETRY}`)"
     )
     return Blocked(change.subject, change.what, controls=change.controls or found.controls, why=why)
 
@@ -92,7 +112,7 @@ def in_vain(
             why = "; ".join(f"{id_}: {context.findings[id_].verdict.reason}" for id_ in controls)
             found.append(Vain(change.subject, change.what, controls, run, why[:500]))
         else:
-            found += [each for each in earlier if each.same(change)]
+            found += [each for each in earlier if each.same(change) and not _mended(each, context.findings)]
     return found
 
 

@@ -24,17 +24,35 @@ AGAIN = 200  # characters up to which what came of a string is kept
 CSI = re.compile(r"(?:\x1b\[|\x9b)[0-9;:?<=>]{0,32}[@-~]")
 
 HIDDEN = "(not shown)"
+MARK = "\0"  # stands for it meanwhile: one character, and no blank
 # Keys whose values nobody is to read: daemon.json's proxies, the logins of registries and log drivers, environments.
 SECRET = re.compile(
-    r"passw(?:or)?d|passphrase|secret|token|credential|(?:api|private)[-_]?key|registry[-_]?auth"
-    r"|(?<![a-z])(?:auths?|env|environment|(?:https?|ftp|all)[-_]?prox(?:y|ies))(?![a-z])|^proxies$",
+    r"passw(?:or)?d|passphrase|[_.-]pass(?![a-z])|secret|token|credential|(?:api|private)[-_]?key|registry[-_]?auth"
+    r"|(?<![a-z])(?:auths?|authorization(?!-plugins)|env|environment|(?:https?|ftp|all)[-_]?prox(?:y|ies))(?![a-z])"
+    r"|^proxies$",
     re.IGNORECASE,
 )
+# Of these a list or a mapping is hidden as a whole. Other keys may be names: a network called prod-env.
+WHOLE = frozenset(
+    ("auth", "auths", "credentials", "env", "environment", "password", "passwords", "proxies", "secret", "secrets",
+     "token", "tokens")
+)  # fmt: skip
 HINTS = ("pass", "secret", "token", "credential", "key", "auth", "env", "prox")  # one of these is in each, and is quick
-LOGIN = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]{0,30}://)[^\s/\"'<>]*@")
-# `"key": ` or `key=`. A colon behind a bare word makes no key of it: `/etc/passwd: Permission denied`.
-KEY = re.compile(r"""(?<![\w./-])(?:(["'])([\w.-]++)\1\s{0,3}[:=]\s{0,3}|([\w.-]++)=)""")
-VALUE = re.compile(r""""(?:[^"\\]|\\.)*+"|'(?:[^'\\]|\\.)*+'|[^\s,;}\]\[{"']*+""")
+SAYS_NOTHING = ("", MARK, "true", "false", "null", "None", "True", "False")
+UNBROKEN = re.compile(r"""[^\s"'<>]+""")
+SCHEME = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]{0,30}://)")
+# `"key": `, `key=` or `key = `. A colon behind a bare word makes no key of it: `/etc/passwd: Permission denied`.
+KEY = re.compile(
+    r"""(?<![\w./-])(?:(["'])([\w.-]++)\\{0,4}\1\s{0,3}[:=]\s{0,3}|([\w.-]++)\s{0,3}={1,2}\s{0,3}"""
+    r"""|((?i:(?:proxy-)?authorization)):\s{0,3}(?=(?i:bearer|basic|token)\s))"""
+)
+# What has lost its closing quote, since the text was cut, runs to the end.
+VALUE = re.compile(
+    r""""(?:[^"\\]|\\.)*+\\?"?|'(?:[^'\\]|\\.)*+\\?'?|\\{1,4}"[^"]*+"?|\\{1,4}'[^']*+'?"""
+    r"""|(?:(?i:bearer|basic|token)\s{1,3})?[^\s,;}\]\[{"']*+""",
+    re.DOTALL,
+)
+REST = re.compile(r"""[^\s,"']*+""")  # of a value behind `key=`
 
 
 def clean(value: Any, depth: int = 0) -> Any:
@@ -74,7 +92,11 @@ def _item(key: str, value: Any, depth: int) -> Any:
     """The value of a key. What only says whether there is something is no secret."""
     if value in (None, "", True, False) or not SECRET.search(key):
         return clean(value, depth)
-    return HIDDEN
+    return clean(value, depth) if _is_many(value) and key.lower() not in WHOLE else HIDDEN
+
+
+def _is_many(value: Any) -> bool:
+    return isinstance(value, (Mapping, list, tuple, set, frozenset)) or dataclasses.is_dataclass(value)
 
 
 def clean_text(text: str) -> str:
@@ -98,18 +120,49 @@ def _clean_again(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
+    text = text.replace(HIDDEN, MARK)  # what was cleaned before
     if "://" in text and "@" in text:
-        text = LOGIN.sub(rf"\1{HIDDEN}@", text)
+        text = UNBROKEN.sub(_without_logins, text)
     low = text.lower()
-    if not any(hint in low for hint in HINTS) or not SECRET.search(text):
-        return text
+    if any(hint in low for hint in HINTS):
+        text = _without_values(text)
+    return text.replace(MARK, HIDDEN)
+
+
+def _without_logins(found: re.Match[str]) -> str:
+    parts = SCHEME.split(found[0]) if "@" in found[0] else [found[0]]
+    parts[2::2] = map(_without_login, parts[2::2])
+    return "".join(parts)
+
+
+def _without_login(address: str) -> str:
+    """A password may have a slash in it: with a colon before the first, all up to the last @ may be the login."""
+    host = address.partition("/")[0]
+    login, at, _ = (address if ":" in host else host).rpartition("@")
+    return MARK + address[len(login) :] if at else address
+
+
+def _without_values(text: str) -> str:
     parts, place = [], 0
     for key in KEY.finditer(text):
-        end = _value_end(text, key.end()) if key.start() >= place and SECRET.search(key[2] or key[3]) else 0
-        if text[key.end() : end].strip("\"'") not in ("", "true", "false", "null", "None", "True", "False"):
-            parts += [text[place : key.end()], HIDDEN]
+        if key.start() >= place and (end := _secret_end(text, key)):
+            parts += [text[place : key.end()], MARK]
             place = end
     return "".join([*parts, text[place:]])
+
+
+def _secret_end(text: str, key: re.Match[str]) -> int:
+    """Where the secret ends that is the value of `key`; 0 where there is none."""
+    _, quoted, bare, header = key.groups()
+    name, start = quoted or bare or header, key.end()
+    if not SECRET.search(name) and (bare or "").lower() != "pass":
+        return 0
+    if quoted and text[start : start + 1] in ("[", "{") and quoted.lower() not in WHOLE:
+        return 0
+    end = _value_end(text, start)
+    if not quoted and start < end < len(text) and (rest := REST.match(text, end)):
+        end = rest.end()
+    return end if text[start:end].strip("\\\"'") not in SAYS_NOTHING else 0
 
 
 def _value_end(text: str, start: int) -> int:

@@ -9,6 +9,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import host
 
+from deploys.engine import again
 from deploys.engine.run import current, show_plan
 from deploys.engine.undo import undo as undo_run
 
@@ -44,7 +45,8 @@ def confirm() -> Generator[FunctionCommand, None, None]:
     Survey the host again after its changes, over a fresh connection where the old one is gone, and keep the baseline.
     """
     session = current().sessions[host.name]
-    if not (session.steps or session.entries):  # what failed may have left no step standing
+    changed = session.steps or session.entries  # what failed may have left no step standing
+    if not changed and not again.outlived(session.survey, session.findings):
         host.noop("nothing was changed")
         return
     yield FunctionCommand(_confirm, (), {})
@@ -100,8 +102,10 @@ def _confirm(state: State, host: Host) -> bool:
 
 def _plan_again(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
+    missing = [f"{change.what}: {change.why}" for change in session.blocked]
     session.look()
     session.plan()
+    session.errors += missing  # without an engine, what is asked of one does not apply, and all the rest may hold
     show_plan(session)
     return not session.lost
 

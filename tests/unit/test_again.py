@@ -83,7 +83,7 @@ class World:
         one.plan()
         for step in list(one.steps):
             one.execute(step)
-        if one.steps or one.entries:
+        if one.steps or one.entries or again.outlived(one.survey, one.findings):
             one.confirm()
         return one
 
@@ -199,6 +199,49 @@ def test_what_is_left_of_a_remedy_is_held_back_with_it(make: Make) -> None:
     assert set(blocked(second)) == {"pump it out", "open the drain"}
     assert done(second) == ["turn it over", "paint it"], "what has another purpose too goes on"
     assert "pump it out" in [row["what"] for row in world.kept[again.KEY]], "still held back the next time"
+
+
+def test_another_remedy_for_it_is_made(make: Make) -> None:
+    """A newer hullproof knows another one, or the policy asks for another value."""
+    world = make(remedies(PUMP))
+    world.states["boat.dry"] = State.FAIL
+    world.run()
+    drain = Command("boat", "open the drain", script="drain", undo="", controls=("boat.dry",))
+    world.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), remedies(drain), ())
+    second = world.run()
+    assert (done(second), blocked(second)) == (["open the drain"], {})
+
+
+def test_half_of_a_remedy_is_not_said_to_have_been_made(make: Make) -> None:
+    world = make(remedies(PUMP))
+    world.states["boat.dry"] = State.FAIL
+    world.run()
+    drain = Command("boat", "open the drain", script="drain", undo="", controls=("boat.dry",))
+    world.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), remedies(PUMP, drain), ())
+    why = blocked(world.run())["open the drain"]
+    assert "did it" not in why
+    assert f"goes with 'pump it out', which run {RUN['id']} did, and which did not help" in why
+
+
+def test_what_held_in_between_is_another_matter(make: Make) -> None:
+    world = make(remedies(PUMP))
+    world.states["boat.dry"] = State.FAIL
+    world.run()
+    world.states["boat.dry"] = State.PASS  # by hand, and a run finds nothing to do
+    assert done(world.run()) == []
+    assert world.kept[again.KEY] == []
+    world.states["boat.dry"] = State.FAIL
+    assert done(world.run()) == ["pump it out"]
+
+
+def test_what_was_in_vain_for_another_control_that_holds_now(make: Make) -> None:
+    scrub = Command("boat", "scrub it", script="scrub", undo="")
+    world = make(remedies(scrub))
+    world.states["boat.floats"] = State.FAIL
+    world.run()
+    world.states |= {"boat.floats": State.WAIVED, "boat.fast": State.FAIL}
+    assert done(world.run()) == ["scrub it"]
+    assert [row["controls"] for row in world.kept[again.KEY]] == [["boat.fast"]]
 
 
 def test_the_next_stage_is_not_the_same_once_more(make: Make) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from deploys import kernel_sysctls
-from deploys.engine.change import Blocked, Command
+from deploys.engine.change import Blocked, Command, Context
 from deploys.engine.control import Severity, State, judge
 from deploys.engine.policy import Policy, Waiver
 from deploys.engine.policy_file import load_policy
-from deploys.kernel import CONTROLS
+from deploys.kernel import CONTROLS, SUBJECT
 from deploys.kernel_boot import BootRow
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_sysctls import SysctlRow
@@ -290,6 +290,26 @@ def test_unknown_and_waived_are_no_reason_to_write() -> None:
     waiver = Waiver(control=f"kernel.sysctl.{DMESG}", reason="r", owner="o", until=date.max)
     waived = Policy("test", policy.rules, (waiver,))
     assert planned(survey_of(replace(KERNEL, sysctls=sysctls_of({DMESG: "0"}))), waived) == []
+
+
+@pytest.mark.parametrize("rival", [False, True])
+@pytest.mark.parametrize("state", [State.UNKNOWN, State.WAIVED])
+def test_what_is_unknown_or_waived_stays_as_it_is_written(state: State, rival: bool) -> None:
+    """Another key fails, and the file is written anew for it."""
+    ptrace, name = "kernel.yama.ptrace_scope", PATHS[1] if rival else OURS
+    files: dict[str, str | Unknown] = {name: f"{FORWARD} = 1\n{ptrace} = 1\n"}
+    if rival:  # which our file outdoes by its name
+        files["/etc/sysctl.d/99-zzzz.conf"] = f"{ptrace} = 0\n"
+    survey = survey_of(replace(KERNEL, sysctls=sysctls_of({DMESG: "0", ptrace: "0", FORWARD: "1"}, files)))
+    policy = policy_of(sysctls={DMESG: 1, ptrace: 2})
+    findings = {finding.control.id: finding for finding in judge(CONTROLS, survey, policy)}
+    for id_ in (f"kernel.sysctl.{ptrace}", "kernel.forwarding"):
+        findings[id_] = replace(findings[id_], verdict=replace(findings[id_].verdict, state=state))
+    changes = list(SUBJECT.plan(Context(survey, policy, findings)))
+    file = written(changes)
+    assert file.path == name
+    assert [f"{key} = 1" in file.text for key in (ptrace, FORWARD, DMESG)] == [True, True, True]
+    assert ptrace not in "".join(change.script for change in changes if isinstance(change, Command))
 
 
 def test_rows_are_refused_when_malformed() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from deploys import grub
 from deploys.engine.change import Activate, Blocked, Command
 from deploys.engine.control import State, judge
+from deploys.engine.policy import Policy, Waiver
 from deploys.kernel import CONTROLS
 from deploys.kernel_boot import DROP_IN
 from facts.boot import Boot
@@ -102,3 +104,24 @@ def test_boot_parameters_on_rhel_and_without_grub() -> None:
     assert "--args=init_on_alloc=0" in command.undo
     none = replace(KERNEL, boot=Boot("none", "", Unknown("no boot loader is there"), {}))
     assert planned(survey_of(none), policy) == []
+
+
+@pytest.mark.parametrize("waived", [False, True])
+def test_a_word_of_ours_that_cannot_be_judged_or_is_waived_stays(waived: bool) -> None:
+    """Another word fails: that is no reason to take this one off."""
+    word = "page_alloc.shuffle=1"
+    ours = grub.drop_in(word, "GRUB_CMDLINE_LINUX")
+    reading = replace(
+        KERNEL,
+        boot=replace(KERNEL.boot, configured=("ro",) if waived else ("ro", word), defaults={DROP_IN: ours}),
+        cmdline=("ro",) if waived else ("ro", word),
+        config=KERNEL.config if waived else Unknown("no config"),
+    )
+    waiver = Waiver(control="kernel.boot.page_alloc.shuffle", reason="r", owner="o", until=date.max)
+    policy = policy_of(boot_parameters=[word, "debugfs=off"])
+    policy = Policy("test", policy.rules, (waiver,) if waived else ())
+    write = written(planned(survey_of(reading), policy))
+    assert write.what == "add debugfs=off to the boot parameters (from the next reboot on)"
+    assert f'$GRUB_CMDLINE_LINUX {word} debugfs=off"' in write.text
+    bare = replace(reading, boot=replace(reading.boot, defaults={}))
+    assert word not in written(planned(survey_of(bare), policy)).text, "nor is it added"

@@ -16,10 +16,12 @@ from deploys.kernel_roll import TEMPLATES, library
 from deploys.kernel_rules import KernelRules
 from deploys.kernel_window import Window
 from facts.boot import KERNEL_DEFAULTS, Boot
+from facts.boot_words import BootWords
 from facts.docker import Docker
 from facts.kernel import Kernel, KernelReading
 from facts.kernel_packages import Package, Reboot
 from facts.kernel_updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Offer, Trial, Updates
+from facts.modules import Modules, Root
 from facts.reading import Unknown
 from facts.survey import Survey
 from facts.system import System
@@ -201,6 +203,38 @@ def test_one_reboot_serves_all_that_need_one() -> None:
     changes = plan(kernel(**PENDING), running="newest-installed", reboot="now", boot_parameters=words)
     (reboot,) = [change for change in changes if isinstance(change, HostReboot)]
     assert f"{NEW} is installed, and for other findings that need one (2); no container" in reboot.interrupts
+
+
+WORD = "lockdown=integrity"
+
+
+@pytest.mark.parametrize("loader", ["grub", "bls"])
+def test_words_on_trial_go_after_the_kernel_where_grub_boots_one_entry_once(loader: str) -> None:
+    host = kernel(**PENDING, loader=loader, found=Modules({}, Root("ext4", ("ext4",))))
+    changes = plan(host, running="newest-installed", reboot="now", boot_parameters=[WORD])
+    about = [change for change in changes if WORD in change.what]
+    assert isinstance(changes[-1], HostReboot)
+    assert [type(change) for change in about] == [Command if loader == "grub" else Blocked]
+    if loader == "bls":
+        assert "goes after the new kernel: run harden again after it" in about[0].why  # type: ignore[attr-defined]
+        assert about[0].controls == ("kernel.boot.lockdown",)
+        trying = plan(host, running="newest-installed", reboot="never", boot_parameters=[WORD])
+        assert [type(change) for change in trying if WORD in change.what] == [Command], "no new kernel is booted"
+        on_trial = replace(host, updates=replace(host.updates, on_trial=NEW))
+        still = plan(on_trial, running="newest-installed", reboot="now", boot_parameters=[WORD])
+        assert [type(change) for change in still if WORD in change.what] == [Blocked], "it has not been booted yet"
+
+
+def test_words_that_wait_for_the_boot_make_way_for_the_kernel() -> None:
+    host = kernel(**PENDING, loader="bls", found=Modules({}, Root("ext4", ("ext4",))))
+    armed = replace(
+        host,
+        words=BootWords((WORD,), str(host.boot_id)),
+        boot=replace(host.boot, once_words=(WORD,)),
+    )
+    changes = plan(armed, running="newest-installed", reboot="now", boot_parameters=[WORD])
+    dropped = [change for change in changes if isinstance(change, Command) and "after all" in change.what]
+    assert [change.script.splitlines()[-1] for change in dropped] == [f"forget_words {WORD}"]
 
 
 def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
 
+from deploys.engine import operations
 from deploys.engine.change import Blocked, Install
+from deploys.engine.policy import Policy
+from deploys.engine.session import Reached, Session
 from deploys.provisioning import engine_for
 from facts.docker import Docker
 from facts.networks import Networks
 from facts.reading import Unknown
+from facts.record import Record
 from facts.survey import Survey
 from facts.system import System, SystemReading
 from tests.unit.test_bridged import kvm
+from tests.unit.test_journal import RUN
 from tests.unit.test_networks import docker, reading
 
 
@@ -46,3 +52,22 @@ def test_docker_is_not_brought_to_a_host_whose_guests_it_would_cut_off(nets: Any
         assert says in first.why
         assert "br0 (vnet0, vnet1)" in first.why or "not known" in first.why
     assert isinstance(engine_for(bare(nets, version), {"bridged-guests"})[0], Install)
+
+
+@pytest.mark.parametrize("family", ["debian", "rhel"])
+def test_a_host_that_got_no_engine_is_no_success(monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    survey = bare(reading(**NO_IPTABLES), "13")
+    system = dataclasses.replace(survey[System], id=family, pretty_name=family)
+    survey = Survey({**survey.readings, System: system, Record: Unknown("none")})
+    host: Any = type("Host", (), {"name": "h"})()
+    session = Session(host, Policy("test", {}), [], {**RUN, "kind": "provision"})
+    session.survey, session.reached = survey, Reached.SURVEY
+    session.begin_with(engine_for(survey, ()))
+    monkeypatch.setattr(Session, "look", lambda self: None)
+    monkeypatch.setattr(operations, "current", lambda: type("Run", (), {"sessions": {"h": session}}))
+    monkeypatch.setattr(operations, "show_plan", lambda session: None)
+    state: Any = None
+    assert operations._plan_again(state, host)
+    report = session.report(Reached.END)
+    assert report.status == ("ok" if family == "debian" else "error")
+    assert ("install Docker: rhel packages no Docker of its own" in str(report.error)) is (family == "rhel")
