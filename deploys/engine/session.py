@@ -112,7 +112,6 @@ class Session:
         """A plan of these changes alone: the rest can only be planned when they are done."""
         if self.survey is not None and self.may_change(self.survey):
             self._arrange(changes)
-            self.errors += [f"{blocked.what}: {blocked.why}" for blocked in self.blocked]  # what the run is for
             self.reached = Reached.PLAN
 
     def _context(self, survey: Survey) -> Context:
