@@ -26,11 +26,10 @@ lint:
 	$(BIN)/ruff format -q --check .
 	$(BIN)/mypy
 
-# What starts pyinfra or a shell for each case waits for it: beside the rest that costs nothing, and leaves room for what
-# computes at length.
-PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial kernel_words entry_points run_ends large)
-# Dozens of processes for each case: too long for the fast one.
-SHELLS = tests/unit/test_kernel_checks.py
+# What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
+PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial kernel_words entry_points run_ends)
+# Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
+SHELLS = $(patsubst %,tests/unit/test_%.py,kernel_checks large)
 
 processes:
 	$(BIN)/pytest -q $(PROCESSES)
