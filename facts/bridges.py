@@ -246,7 +246,8 @@ def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
     peers: dict[int, tuple[str, int | None]] = {}
     spaces = section.json("spaces")
     for row in spaces.get("namespaces", []) if isinstance(spaces, dict) else []:
-        if (space := whole_number(str(row.get("netnsid", "")))) is not None:
+        space = whole_number(str(row.get("netnsid", "")))
+        if space is not None and row.get("pid"):  # util-linux 2.42 lists those in which no process is, too
             peers[space] = (f"process {row['pid']} ({row.get('command')})", int(row["pid"]))
     named = section.json("named")
     for row in named if isinstance(named, list) else []:
