@@ -9,7 +9,11 @@ conf=$(readlink -f "$conf" || echo "$conf")
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
 ask() { timeout 20 docker "$@"; }
 lives() { [ "$(ask info -f '{{.LiveRestoreEnabled}}' 2>/dev/null)" = true ]; }
-refuse() { [ "$UNDO" != 1 ] || last; echo "$1; Docker was not restarted"; exit "${2:-1}"; }
+refuse() { # WHY [STATUS]: 3 where nothing was done to Docker
+  [ "$UNDO" != 1 ] || last
+  echo "$1; Docker was not restarted"
+  exit "${2:-3}"
+}
 
 become() { # true|false: what live-restore is by the file becomes live
   systemctl reload docker.service
@@ -65,7 +69,7 @@ elif ! running=$(ask ps -q --no-trunc 2>/dev/null) && [ "$state" = active ] && [
 fi
 if [ "$STOP" = 1 ] && [ -n "$running" ]; then
   gone=$(ask inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' $running 2>/dev/null | grep . | tr '\n' ' ')
-  [ -z "$gone" ] || refuse "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)" 3
+  [ -z "$gone" ] || refuse "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)"
 elif [ "$STOP" != 1 ] && { [ -n "$running" ] || [ -e "$ran" ]; }; then
   if ! given; then
     { [ "$UNDO" = 1 ] && { [ -e "$ran" ] || lives; }; } || refuse "without live-restore a restart would stop containers"
@@ -73,7 +77,7 @@ elif [ "$STOP" != 1 ] && { [ -n "$running" ] || [ -e "$ran" ]; }; then
   fi
   if [ "$state" = active ] && ! lives && ! become true; then
     rm -f "$ran"
-    refuse "Docker did not take up live-restore, so a restart would stop containers"
+    refuse "Docker did not take up live-restore, so a restart would stop containers" 1
   fi
 fi
 [ -z "$running" ] || printf '%s\n' "$running" >>"$ran"

@@ -276,6 +276,16 @@ def test_a_service_step_that_failed_is_taken_back_in_report_and_journal(host: Ho
     assert record(host).journals == (), "the next rollback must not restart the daemon for nothing"
 
 
+def test_a_service_that_was_left_alone_is_not_activated_for_what_is_put_back(host: Host) -> None:
+    (host.root / "conf").write_text("{}\n")
+    change, daemon = merge(host, {"a": 1}, "{}\n"), service(host)
+    alone = type(daemon)(**{**daemon.__dict__, "activate": f"echo ran >>{host.root}/log; echo not now; exit 3"})
+    errors = apply(host, MergeJson(**{**change.__dict__, "service": alone}))
+    assert "daemon was left alone. It said: not now" in errors[0]
+    assert host.files() == {"conf": "{}\n", "log": "ran\n"}
+    assert record(host).journals == ()
+
+
 def test_a_service_file_that_somebody_changed_at_once_is_not_put_back_over_it(host: Host) -> None:
     (host.root / "conf").write_text("{}\n")
     change = merge(host, {"bad": 1}, "{}\n")
