@@ -54,7 +54,7 @@ hold() {
 last() { # the file as it is to be; not where somebody has changed it meanwhile
   [ -e "$ENTRY/kept" ] || return 0
   if with true | cmp -s - "$conf" || with false | cmp -s - "$conf"; then
-    if [ ! -e "$ENTRY/none" ]; then put <"$ENTRY/kept"; else rm -f -- "$conf" && { [ ! -s "$ENTRY/none" ] || rmdir "${conf%/*}"; }; fi
+    if [ ! -e "$ENTRY/none" ]; then put <"$ENTRY/kept" && touch -r "$ENTRY/kept" "$conf"; else rm -f -- "$conf" && { [ ! -s "$ENTRY/none" ] || rmdir "${conf%/*}"; }; fi
   fi
   rm -f "$ENTRY/kept" "$ENTRY/none"
 }
