@@ -40,15 +40,15 @@ def config_key(option: str) -> str:
 # rest of the reading.
 _SINCE_20_10 = """
     add-runtime allow-nondistributable-artifacts api-cors-header authorization-plugin bip bridge cgroup-parent
-    containerd containerd-namespace containerd-plugins-namespace cpu-rt-period cpu-rt-runtime cri-containerd data-
-    root debug default-address-pool default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
-    default-runtime default-shm-size default-ulimit dns dns-opt dns-search exec-opt exec-root experimental fixed-
-    cidr fixed-cidr-v6 group host host-gateway-ip icc init init-path insecure-registry ip ip-forward ip-masq
-    ip6tables iptables ipv6 label live-restore log-driver log-level log-opt max-concurrent-downloads max-
-    concurrent-uploads max-download-attempts metrics-addr mtu network-control-plane-mtu no-new-privileges node-
-    generic-resource oom-score-adjust pidfile raw-logs registry-mirror rootless seccomp-profile selinux-enabled
-    shutdown-timeout storage-driver storage-opt swarm-default-advertise-addr tls tlscacert tlscert tlskey
-    tlsverify tlsverify userland-proxy userland-proxy-path userns-remap builder features
+    containerd containerd-namespace containerd-plugins-namespace cpu-rt-period cpu-rt-runtime cri-containerd
+    data-root debug default-address-pool default-cgroupns-mode default-gateway default-gateway-v6 default-ipc-mode
+    default-runtime default-shm-size default-ulimit dns dns-opt dns-search exec-opt exec-root experimental
+    fixed-cidr fixed-cidr-v6 group host host-gateway-ip icc init init-path insecure-registry ip ip-forward ip-masq
+    ip6tables iptables ipv6 label live-restore log-driver log-level log-opt max-concurrent-downloads
+    max-concurrent-uploads max-download-attempts metrics-addr mtu network-control-plane-mtu no-new-privileges
+    node-generic-resource oom-score-adjust pidfile raw-logs registry-mirror rootless seccomp-profile selinux-enabled
+    shutdown-timeout storage-driver storage-opt swarm-default-advertise-addr tls tlscacert tlscert tlskey tlsverify
+    userland-proxy userland-proxy-path userns-remap builder features
 """
 _SINCE: dict[Release, str] = {
     (23, 0): "http-proxy https-proxy no-proxy proxies validate",

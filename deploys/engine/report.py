@@ -172,7 +172,7 @@ def demanded(counts: Mapping[str, int]) -> int:
 def _rolled_back(run: Mapping[str, Any], hosts: Mapping[str, Any]) -> str:
     if run["dry"]:
         return "nothing was rolled back, since this run only showed what it would do"
-    return "rolled back" if any(host["changes"] for host in hosts.values()) else "there was nothing to roll back"
+    return "rolled back" if any(host["changes"] for host in hosts.values()) else "nothing was rolled back"
 
 
 @cache

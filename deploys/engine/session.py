@@ -164,7 +164,7 @@ class Session:
         except journal.Refused as error:  # nor would the host let any other step change it
             self.errors.append(str(error))
             self.host.log_styled(f"failed: {error}", fg="red")
-            self._arrange(())
+            self._arrange(self.blocked)
             return False
         if made:
             self.made += step.makes
@@ -178,7 +178,7 @@ class Session:
         """A subject ends where one of its changes failed: what it wants of a service could stand on that one."""
         needed = {change.subject for change in self.changes if isinstance(change, Install)}
         ended = needed if step.name == PACKAGES else {step.name}
-        self._arrange(change for change in self.changes if change.subject not in ended)
+        self._arrange(change for change in self.changes if change.subject not in ended or isinstance(change, Blocked))
         if step.name == PACKAGES:
             self.errors.append(f"{', '.join(sorted(ended))}: nothing was changed, for want of packages")
 

@@ -321,3 +321,5 @@ def test_releases() -> None:
     assert "default-network-opts" in newer
     assert "default-network-opts" not in older
     assert {"icc", "userns-remap", "seccomp-profile", "no-new-privileges", "default-ulimits", "hosts"} <= set(older)
+    assert {"data-root", "fixed-cidr", "max-concurrent-uploads", "node-generic-resources"} <= set(older)
+    assert not [name for name in older if name.endswith("-")]

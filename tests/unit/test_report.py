@@ -137,7 +137,7 @@ def test_one_host_on_which_nothing_is_demanded_spoils_the_run() -> None:
 def test_a_rollback_is_judged_by_what_it_rolled_back() -> None:
     row = {"subject": "boat", "what": "undone: it", "journal": "1"}
     assert outcome(a_report(finding(State.FAIL), kind="rollback", changes=[row])).words == "rolled back"
-    assert outcome(a_report(kind="rollback")).words == "there was nothing to roll back"
+    assert outcome(a_report(kind="rollback")).words == "nothing was rolled back"
     broken = build(a_run("rollback"), [HostReport("a", "error", "undo of it: no", changes=[row])])
     assert outcome(broken) == report.Outcome(1, "something went wrong on a")
 

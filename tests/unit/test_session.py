@@ -9,7 +9,7 @@ import pytest
 
 from deploys.engine import session, transport
 from deploys.engine.arrange import PACKAGES, Step
-from deploys.engine.change import Change, Command, Install, Service, WriteFile
+from deploys.engine.change import Blocked, Change, Command, Install, Service, WriteFile
 from deploys.engine.policy import Policy
 from facts.survey import Survey
 from tests.unit.test_journal import RUN
@@ -97,6 +97,21 @@ def test_without_packages_the_others_go_on(go: Any) -> None:
     done, errors = go(changes, "install")
     assert done == ["set"]
     assert errors == ["packages: install: no", "selinux: nothing was changed, for want of packages"]
+
+
+@pytest.mark.parametrize("broken", ["label", "another run"])
+def test_what_the_plan_named_as_blocked_stays_named(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """A canary's warning is not lost with the subject that failed."""
+    remote: Any = Remote(broken)
+    named: Any = [type("Named", (), {"name": "selinux"})]
+    policy: Any = None
+    one = session.Session(remote, policy, named, RUN)
+    one._arrange([LABEL, boot("selinux"), Blocked("selinux", "enforce", why="profiles are missing")])
+    compiled = session.journal.compile_step(one.steps[0], RUN, 1)
+    monkeypatch.setattr(session.journal, "compile_step", lambda *_: compiled)
+    monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled)))
+    assert not one.execute(one.steps[0])
+    assert [blocked.what for blocked in one.blocked] == ["enforce"]
 
 
 def test_pyinfras_log_gets_no_escape_sequence_of_the_hosts(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
