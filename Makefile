@@ -79,5 +79,5 @@ demo-down: $(VENV)/.ready
 	$(BIN)/python -m tests.lab.demo down
 
 docs: $(VENV)/.ready
-	$(BIN)/python -m deploys.controls_page > docs/controls.md
-	$(BIN)/python -m deploys.policy_schema > inventories/policies/policy.schema.json
+	$(BIN)/python -m docs.controls_page > docs/controls.md
+	$(BIN)/python -m docs.policy_schema > inventories/policies/policy.schema.json

@@ -7,7 +7,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from pyinfra import config
 
-from deploys.engine.run import begin_from_command_line
+from deploys.run.run import begin_from_command_line
 
 config.REQUIRE_PYINFRA_VERSION = "~=3.10"
 begin_from_command_line()

@@ -1,1 +1,1 @@
-"""DECIDE and ENFORCE: entry points, subjects, and the engine under them."""
+"""DECIDE and ENFORCE: entry points, subjects, and what runs them."""

@@ -11,7 +11,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from deploys.engine.run import begin
+from deploys.run.run import begin
+from deploys.subjects import SUBJECTS
 
-session = begin("drift").session()
+session = begin("drift").session(SUBJECTS)
 session.look()

@@ -14,12 +14,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
-from deploys.engine.operations import confirm, enforce, reboot
-from deploys.engine.run import begin, show_plan
-from deploys.subjects import STEPS
+from deploys.run.operations import confirm, enforce, reboot
+from deploys.run.run import begin, show_plan
+from deploys.subjects import STEPS, SUBJECTS
 
 run = begin("harden")
-session = run.session()
+session = run.session(SUBJECTS)
 session.look()
 session.plan()
 show_plan(session)

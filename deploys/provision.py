@@ -13,15 +13,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
-from deploys.engine.operations import confirm, enforce, plan_again, reboot
-from deploys.engine.proofs import prove_after
-from deploys.engine.run import begin, show_plan
-from deploys.provisioning import engine_for
-from deploys.subjects import STEPS
+from deploys.engines.provisioning import engine_for
+from deploys.run.operations import confirm, enforce, plan_again, reboot
+from deploys.run.proofs import prove_after
+from deploys.run.run import begin, show_plan
+from deploys.subjects import STEPS, SUBJECTS
 
 run = begin("provision")
 prove_after(run)
-session = run.session()
+session = run.session(SUBJECTS)
 session.look()
 session.begin_with(engine_for(session.survey, session.policy.accept))
 show_plan(session)

@@ -12,11 +12,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
-from deploys.engine.operations import undo
-from deploys.engine.run import begin, names, show_undo
-from deploys.engine.undo import choose
+from deploys.run.operations import undo
+from deploys.run.run import begin, names, show_undo
+from deploys.run.undo import choose
+from deploys.subjects import SUBJECTS
 
-session = begin("rollback").session()
+session = begin("rollback").session(SUBJECTS)
 session.look()
 choose(session, host.data.get("run"), names(host.data.get("skip")))
 show_undo(session)

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from deploys import apparmor, audit, bridges, docker, kernel, lsm, networks, seccomp, selinux, userns
-from deploys.engine.arrange import PACKAGES
-from deploys.engine.change import Subject
+from deploys.apparmor import controls as apparmor
+from deploys.audit import controls as audit
+from deploys.bridges import controls as bridges
+from deploys.core.change import Subject
+from deploys.engines.docker import controls as docker
+from deploys.kernel import controls as kernel
+from deploys.lsm import controls as lsm
+from deploys.networks import controls as networks
+from deploys.run.steps import PACKAGES
+from deploys.seccomp import controls as seccomp
+from deploys.selinux import controls as selinux
+from deploys.userns import controls as userns
 
 SUBJECTS: tuple[Subject, ...] = (
     kernel.SUBJECT,

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.json_text import load
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, known
+from facts.core.fact import SectionFact
+from facts.core.json_text import load
+from facts.core.reading import Block, Jsonable, Section, Unknown, known
 from facts.selinux import parameters
 
 ENABLED = "/sys/module/apparmor/parameters/enabled"

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown
+from facts.core.fact import SectionFact
+from facts.core.reading import Jsonable, Section, Unknown
 
 FOLDER = "/etc/audit/rules.d"
 COMPILED = "/etc/audit/audit.rules"

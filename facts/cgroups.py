@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown, known
+from facts.core.fact import SectionFact
+from facts.core.reading import Jsonable, Section, Unknown, known
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown, UnknownReading
+from facts.core.fact import SectionFact
+from facts.core.reading import Jsonable, Section, Unknown, UnknownReading
 
 LOGS = "/var/log/audit"
 FILES = 8  # of auditd's log: the newest are read

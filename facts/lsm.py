@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown
+from facts.core.fact import SectionFact
+from facts.core.reading import Jsonable, Section, Unknown
 
 STACK = "/sys/kernel/security/lsm"
 LOCKDOWN = "/sys/kernel/security/lockdown"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.lines import Lines
-from facts.reading import Jsonable, Section, SectionFact, Unknown, known
+from facts.core.fact import SectionFact
+from facts.core.lines import Lines
+from facts.core.reading import Jsonable, Section, Unknown, known
 
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts")
 

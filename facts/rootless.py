@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from facts.reading import Section, Unknown
+from facts.core.reading import Section, Unknown
 
 PEOPLE = range(1000, 60000)  # login.defs(5), UID_MIN to UID_MAX; the ids that containers are mapped to lie above
 ENGINES = ("rootlesskit", "podman", "conmon", "catatonit", "slirp4netns", "pasta", "buildah", "lxc-start", "bwrap")

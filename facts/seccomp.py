@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from facts.json_text import load_first
-from facts.reading import Jsonable, Section, SectionFact, Unknown, known
+from facts.core.fact import SectionFact
+from facts.core.json_text import load_first
+from facts.core.reading import Jsonable, Section, Unknown, known
 
 OURS = "/etc/docker/hullproof-seccomp.json"
 ACTIONS = "/proc/sys/kernel/seccomp/actions_avail"

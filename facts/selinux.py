@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown, whole_number
-from facts.reverted import FILE, Reverted, read_reverted
+from facts.core.fact import SectionFact
+from facts.core.numbers import whole_number
+from facts.core.reading import Jsonable, Section, Unknown
+from facts.core.reverted import FILE, Reverted, read_reverted
 
 FS = "/sys/fs/selinux"
 CONFIG = "/etc/selinux/config"
@@ -41,7 +43,7 @@ class SELinuxReading(Jsonable):
     """The live mode, the configured one, the command line, whether a policy is loaded, and its type (selinux(8)).
 
     On RHEL 9 `config_mode` disabled gives a kernel with SELinux and no policy: `mode` permissive, `policy_loaded`
-    False. The command line of the next boot is `facts.kernel.Kernel`'s `boot.configured`.
+    False. The command line of the next boot is `facts.kernel.kernel.Kernel`'s `boot.configured`.
     """
 
     mode: Mode | Unknown  # what the kernel does now; "disabled" where it runs without SELinux

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from facts.lines import Lines
-from facts.reading import Block, Jsonable, Section, SectionFact, Unknown, whole_number
+from facts.core.fact import SectionFact
+from facts.core.lines import Lines
+from facts.core.numbers import whole_number
+from facts.core.reading import Block, Jsonable, Section, Unknown
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 LIMIT_FILE = "/etc/sysctl.d/99-zz-hullproof-userns.conf"

@@ -212,9 +212,9 @@ def _fill(folder: Path, count: int) -> None:
 
 def main() -> None:
     from deploys.subjects import SUBJECTS
-    from facts.record import Record
-    from facts.survey import survey_script
-    from facts.system import System
+    from facts.core.frame import survey_script
+    from facts.core.record import Record
+    from facts.core.system import System
 
     facts = dict.fromkeys([System, Record, *(fact for subject in SUBJECTS for fact in subject.facts)])
     with sshd() as server:

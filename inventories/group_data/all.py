@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from deploys.engine.run import begin_from_command_line
+from deploys.run.run import begin_from_command_line
 
 begin_from_command_line()
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from facts.reading import Unknown
+from facts.core.reading import Unknown
 
 UNKNOWN = Unknown("the fuzzing took it away")
 

@@ -10,14 +10,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from deploys.engine.control import Control
+from deploys.core.control import Control
 from deploys.subjects import SUBJECTS
-from facts.reading import Section, SectionFact
-from facts.record import Record
-from facts.survey import Survey, read_frame
-from facts.system import System
+from facts.core.fact import SectionFact
+from facts.core.frame import read_frame
+from facts.core.reading import Section
+from facts.core.record import Record
+from facts.core.survey import Survey
+from facts.core.system import System
+from tests.support.cases import folder
 
-CASES = Path(__file__).resolve().parents[1] / "facts"
 DISTRIBUTIONS = ("debian12", "debian13", "rhel9", "ubuntu2404")
 
 FACTS: list[type[SectionFact[Any]]] = list(dict.fromkeys([System, Record, *(f for s in SUBJECTS for f in s.facts)]))
@@ -60,13 +62,13 @@ def _pieces(case: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
 
 def recorded(fact: type[SectionFact[Any]], distribution: str) -> tuple[Path, ...]:
     """What was recorded of that distribution in the fact's section; where nothing was, what is of no distribution."""
-    return _cases(f"{fact.__module__}.{fact.__name__}".removeprefix("facts."), distribution)
+    return _cases(folder(fact), distribution)
 
 
 @cache
-def _cases(folder: str, distribution: str) -> tuple[Path, ...]:
-    cases = sorted((CASES / folder).glob("*.json"))
-    assert cases, f"nothing was ever recorded for {folder}"
+def _cases(folder: Path, distribution: str) -> tuple[Path, ...]:
+    cases = sorted(folder.glob("*.json"))
+    assert cases, f"nothing was ever recorded for {folder.name}"
     names = {case: case.name.replace("-", "").replace(".", "") for case in cases}
     own = [case for case in cases if names[case].startswith(distribution)]
     neutral = [case for case in cases if not names[case].startswith((*DISTRIBUTIONS, "unknown"))]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts.reading import SectionFact, Unknown
-from facts.survey import Survey
+from facts.core.fact import SectionFact
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
 from tests.fuzz import mutations
 from tests.fuzz.surveys import FACTS, Pieces, Recorded, recorded, render, surveys
 from tests.fuzz.whole_run import POLICIES, became_other_than_unknown, policy, run, troubles

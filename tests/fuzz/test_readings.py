@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from facts.reading import Unknown
-from facts.survey import Survey
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
 from tests.fuzz.readings import UNKNOWN, alternatives, others, places, put
 from tests.fuzz.surveys import FACTS, Recorded, surveys
 from tests.fuzz.whole_run import POLICIES, became_other_than_unknown, policy, run, troubles

@@ -10,17 +10,18 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from deploys import bridges_picture
-from deploys.bridges_rules import BridgesRules
-from deploys.engine import baseline, formats, journal, plan_view, report, terminal
-from deploys.engine.change import Context
-from deploys.engine.control import State, Verdict, judge
-from deploys.engine.policy import Policy
-from deploys.engine.policy_file import load_policy
-from deploys.engine.session import Reached, Session
+from deploys.bridges import picture as bridges_picture
+from deploys.bridges.rules import BridgesRules
+from deploys.core.change import Context
+from deploys.core.control import State, Verdict, judge
+from deploys.core.policy import Policy
+from deploys.core.policy_file import load_policy
+from deploys.report import formats, report, terminal
+from deploys.run import baseline, journal, plan_view
+from deploys.run.session import Reached, Session
 from deploys.subjects import SUBJECTS
-from facts.reading import UnknownReading
-from facts.survey import Survey
+from facts.core.reading import UnknownReading
+from facts.core.survey import Survey
 from tests.fuzz.surveys import CONTROLS
 
 POLICIES = ("baseline", "strict", str(Path(__file__).with_name("everything.yml")))

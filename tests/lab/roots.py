@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from deploys.kernel_roll import library
-from facts.kernel import Kernel, KernelReading
-from facts.survey import survey_script
+from deploys.kernel.rollout import library
+from facts.core.frame import survey_script
+from facts.kernel.kernel import Kernel, KernelReading
 from tests.lab.image import cache_dir, digest, lock, mirror, run
 
 PACKAGES = "dnf,rpm,createrepo-c,grub-common"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from deploys.kernel_roll import library
-from facts.kernel import KernelReading
-from facts.kernel_packages import Reboot
-from facts.kernel_updates import Offer
+from deploys.kernel.rollout import library
+from facts.kernel.kernel import KernelReading
+from facts.kernel.packages import Reboot
+from facts.kernel.updates import Offer
 from tests.lab.roots import HOST_PATH, Root, root
 
 SETUP = Path(__file__).with_name("deb_host.sh")

@@ -27,14 +27,15 @@ DEPLOY = """
 import sys
 sys.path.insert(0, {root!r})
 from pyinfra.context import host
-from deploys.engine import baseline
-from deploys.engine.operations import confirm, reboot
-from deploys.engine.reboot import Reboot
-from deploys.engine.run import begin
+from deploys.run import baseline
+from deploys.run.operations import confirm, reboot
+from deploys.core.change import Reboot
+from deploys.run.run import begin
+from deploys.subjects import SUBJECTS
 
 baseline.PATH = f"{folder}/baseline.{{host.name}}"
 run = begin("harden")
-session = run.session()
+session = run.session(SUBJECTS)
 session.look()
 arm = f"sh {folder}/down {{host.name}} $PPID"
 session.begin_with([Reboot("kernel", "boot it", script=arm, undo="",
@@ -49,14 +50,15 @@ confirm(name="Confirm")
 SILENT = """
 import sys
 sys.path.insert(0, {root!r})
-from deploys.engine import baseline, transport
-from deploys.engine.change import Command
-from deploys.engine.operations import confirm, enforce
-from deploys.engine.run import begin
+from deploys.run import baseline, transport
+from deploys.core.change import Command
+from deploys.run.operations import confirm, enforce
+from deploys.run.run import begin
+from deploys.subjects import SUBJECTS
 
 transport.KEEPALIVE_SECONDS, transport.SILENT_SECONDS = 1, 4
 run = begin("harden")
-session = run.session()
+session = run.session(SUBJECTS)
 baseline.PATH = f"{folder}/baseline.{{session.host.name}}"
 session.look()
 words = "silent b $PPID" if session.host.name == "b" else "/dev/null"

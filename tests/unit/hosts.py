@@ -7,13 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from deploys.engine.change import Context, Subject
-from deploys.engine.control import judge
-from deploys.engine.policy import Policy, Rules
-from facts.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
-from facts.forward import Filter
-from facts.networks import Networks, NetworksReading
-from facts.survey import Survey
+from deploys.core.change import Context, Subject
+from deploys.core.control import judge
+from deploys.core.policy import Policy, Rules
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
+from facts.networks.forward import Filter
+from facts.networks.networks import Networks, NetworksReading
 
 DEFAULT_MASK = 0xA80425FB  # the capabilities that Docker leaves a container
 FREE = Process(((0, 0, 4294967295),), 2, True, DEFAULT_MASK, "docker-default (enforce)", ())

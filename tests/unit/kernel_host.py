@@ -6,22 +6,22 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from deploys import kernel_boot
-from deploys.engine.change import Change, Command, Context, RemoveFile, WriteFile
-from deploys.engine.control import Verdict, judge
-from deploys.engine.policy import Policy
-from deploys.kernel import CONTROLS, SUBJECT
-from deploys.kernel_boot import DROP_IN
-from deploys.kernel_rules import KernelRules
-from deploys.kernel_write import PATHS
-from facts.boot import Boot
-from facts.docker import DaemonJson, Docker, DockerReading
-from facts.kernel import Kernel, KernelReading
-from facts.kernel_packages import Package, Reboot
-from facts.reading import Unknown
-from facts.survey import Survey
-from facts.sysctls import SysctlFile, Sysctls
-from facts.system import System, SystemReading
+from deploys.core.change import Change, Command, Context, RemoveFile, WriteFile
+from deploys.core.control import Verdict, judge
+from deploys.core.policy import Policy
+from deploys.kernel import boot_parameters as kernel_boot
+from deploys.kernel.boot_parameters import DROP_IN
+from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.rules import KernelRules
+from deploys.kernel.sysctl_files import PATHS
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.core.system import System, SystemReading
+from facts.engines.docker.docker import DaemonJson, Docker, DockerReading
+from facts.kernel.boot import Boot
+from facts.kernel.kernel import Kernel, KernelReading
+from facts.kernel.packages import Package, Reboot
+from facts.kernel.sysctls import SysctlFile, Sysctls
 
 OURS = PATHS[0]
 FORWARD = "net.ipv4.ip_forward"

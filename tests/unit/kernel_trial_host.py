@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from deploys.kernel_roll import library
+from deploys.kernel.rollout import library
 
 OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
 OLD_VERSION, NEW_VERSION = "6.1.176-1", "6.1.192-2"

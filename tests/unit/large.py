@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from facts.networks import RULES_FILE
+from facts.networks.networks import RULES_FILE
 
 ROWS = 10_000
 Blocks = dict[str, str]

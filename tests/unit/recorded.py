@@ -7,16 +7,15 @@ import json
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from deploys.subjects import SUBJECTS
-from facts.reading import SectionFact
-from facts.record import Record
-from facts.survey import Survey
-from facts.system import System
+from facts.core.fact import SectionFact
+from facts.core.record import Record
+from facts.core.survey import Survey
+from facts.core.system import System
+from tests.support.cases import folder
 
-CASES = Path(__file__).resolve().parents[1] / "facts"
 DISTRIBUTIONS = ("debian12", "debian13", "rhel9", "ubuntu2404")
 
 Fact = type[SectionFact[Any]]
@@ -26,8 +25,7 @@ FACTS: tuple[Fact, ...] = tuple(dict.fromkeys((System, Record, *(f for subject i
 @cache
 def readings(fact: Fact) -> dict[str, Any]:
     """What the fact makes of each of its cases, by the case's name."""
-    folder = CASES / f"{fact.__module__.rpartition('.')[2]}.{fact.__name__}"
-    outputs = {path.stem: json.loads(path.read_text())["output"] for path in sorted(folder.glob("*.json"))}
+    outputs = {path.stem: json.loads(path.read_text())["output"] for path in sorted(folder(fact).glob("*.json"))}
     return {name: Survey.parse([fact], output).readings[fact] for name, output in outputs.items()}
 
 

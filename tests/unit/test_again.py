@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import again, session, transport
-from deploys.engine.change import RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
-from deploys.engine.control import Control, Finding, Severity, State, Verdict
-from deploys.engine.policy import Policy, Rules
-from facts.record import Journal, Record, RecordReading
-from facts.survey import Survey
-from facts.system import System
+from deploys.core.change import RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
+from deploys.core.control import Control, Finding, Severity, State, Verdict
+from deploys.core.policy import Policy, Rules
+from deploys.run import again, session, transport
+from facts.core.record import Journal, Record, RecordReading
+from facts.core.survey import Survey
+from facts.core.system import System
 from tests.unit.test_journal import RUN
 
 MOTOR = Service("motor", activate="restart it", healthy="true", explain="", interrupts="restarts motor")

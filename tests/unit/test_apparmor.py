@@ -8,22 +8,22 @@ from typing import Any
 
 import pytest
 
-import deploys.apparmor as subject
-from deploys.apparmor import AppArmorRules
-from deploys.apparmor_plan import DROP_IN
-from deploys.docker_daemon import RESTART
-from deploys.engine.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
-from deploys.engine.control import Finding, State
-from deploys.lsm import LsmRules, barred
+from deploys.apparmor import controls as subject
+from deploys.apparmor.controls import AppArmorRules
+from deploys.apparmor.plan import DROP_IN
+from deploys.core.change import Activate, Blocked, Change, Command, Context, Install, WriteFile
+from deploys.core.control import Finding, State
+from deploys.engines.docker.daemon import RESTART
+from deploys.lsm.controls import LsmRules, barred
 from facts.apparmor import AppArmor, AppArmorReading, Profile
-from facts.boot import Boot
+from facts.core.reading import Unknown
+from facts.core.system import System, SystemReading
 from facts.denials import Denials, DenialsReading
-from facts.docker import Container, Docker, DockerReading, Process
-from facts.kernel import Kernel, KernelReading
+from facts.engines.docker.docker import Container, Docker, DockerReading, Process
+from facts.kernel.boot import Boot
+from facts.kernel.kernel import Kernel, KernelReading
 from facts.lsm import Lsm, LsmReading
-from facts.reading import Unknown
 from facts.selinux import SELinux
-from facts.system import System, SystemReading
 from tests.unit import hosts
 from tests.unit.hosts import judged
 

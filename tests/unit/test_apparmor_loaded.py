@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.apparmor import AppArmorRules
-from deploys.apparmor_plan import REPLACE, without_complain
-from deploys.engine.change import Blocked, Command, WriteFile
-from deploys.engine.control import State
+from deploys.apparmor.controls import AppArmorRules
+from deploys.apparmor.plan import REPLACE, without_complain
+from deploys.core.change import Blocked, Command, WriteFile
+from deploys.core.control import State
 from facts.apparmor import AppArmorReading, Profile
 from tests.unit.test_apparmor import DENIED, MAN, MAN_TEXT, OWN, apparmor, changes, context, finding
 

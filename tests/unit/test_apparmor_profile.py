@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from deploys.apparmor import AppArmorRules
-from deploys.apparmor_plan import REPLACE
-from deploys.apparmor_profile import ACCEPT, CONTAINER, DEFAULT, HOUR, LINT, drop_in, load, render
-from deploys.engine.change import Blocked, Command, Context, WriteFile
-from deploys.engine.control import State
+from deploys.apparmor.controls import AppArmorRules
+from deploys.apparmor.plan import REPLACE
+from deploys.apparmor.profile import ACCEPT, CONTAINER, DEFAULT, HOUR, LINT, drop_in, load, render
+from deploys.core.change import Blocked, Command, Context, WriteFile
+from deploys.core.control import State
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
+from facts.core.reading import Unknown
 from facts.denials import Denial, Gap
-from facts.reading import Unknown
 from tests.unit.test_apparmor import CLOCK, apparmor, changes, container, context, docker, finding
 
 BY_NAME = AppArmorRules(container_profile="loaded")

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import confirm, journal, session, transport
-from deploys.engine.arrange import Step, arrange
-from deploys.engine.change import Change, Command, Install, WriteFile
-from deploys.engine.journal import NOT_REACHED, compile_step, parse_answer
-from deploys.engine.policy import Policy
+from deploys.core.change import Change, Command, Install, WriteFile
+from deploys.core.policy import Policy
+from deploys.run import confirm, journal, session, transport
+from deploys.run.journal import NOT_REACHED, compile_step, parse_answer
+from deploys.run.steps import Step, arrange
 from tests.unit.test_journal import RUN
 
 ID = RUN["id"]

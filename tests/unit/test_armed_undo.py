@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.engine import confirm, journal
-from deploys.engine.arrange import Step
-from deploys.engine.change import Change, Command, RemoveFile
-from deploys.engine.journal import compile_step, parse_answer
-from deploys.engine.undo import undo as undo_run
-from deploys.engine.undo_plan import UndoPlan
-from facts.reading import Block, Section
-from facts.record import Journal, JournalEntry, Record, RecordReading
+from deploys.core.change import Change, Command, RemoveFile
+from deploys.run import confirm, journal
+from deploys.run.journal import compile_step, parse_answer
+from deploys.run.steps import Step
+from deploys.run.undo import undo as undo_run
+from deploys.run.undo_plan import UndoPlan
+from facts.core.reading import Block, Section
+from facts.core.record import Journal, JournalEntry, Record, RecordReading
 from tests.unit.test_armed import ID, Host, Remote, begin, host, remote, write
 from tests.unit.test_journal import RUN
 

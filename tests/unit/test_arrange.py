@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.engine.arrange import arrange, merge_text
-from deploys.engine.change import Activate, Blocked, Command, Install, MergeJson, Service
+from deploys.core.change import Activate, Blocked, Command, Install, MergeJson, Service
+from deploys.core.json_merge import merge_text
+from deploys.run.steps import arrange
 
 DOCKER = Service("docker", activate="a", healthy="h", explain="e")
 

@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-import deploys.audit as subject
-from deploys.audit import AuditRules
-from deploys.audit_plan import IMMUTABLE, LOAD, MAKE_FOLDERS, RULES
-from deploys.audit_rules import wanted
-from deploys.denials import explain, way_out
-from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
-from deploys.engine.control import Finding, State, judge
-from deploys.engine.policy import Policy
+from deploys.audit import controls as subject
+from deploys.audit.controls import AuditRules
+from deploys.audit.plan import IMMUTABLE, LOAD, MAKE_FOLDERS, RULES
+from deploys.audit.watches import wanted
+from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.core.control import Finding, State, judge
+from deploys.core.policy import Policy
+from deploys.lsm.denials import explain, way_out
 from facts.audit import COMPILED, FOLDER, TMPFILES, Audit, AuditReading, watches
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.core.system import System, SystemReading
 from facts.denials import Denial, Denials, DenialsReading, Gap
-from facts.docker import Docker
-from facts.reading import Unknown
-from facts.survey import Survey
-from facts.system import System, SystemReading
+from facts.engines.docker.docker import Docker
 from tests.unit.test_apparmor import docker
 
 ALL = AuditRules(enabled=True, engine_files=True, denials=True)

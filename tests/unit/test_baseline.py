@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.baseline import with_drift
-from deploys.engine.control import Control, Finding, Severity, failed
-from facts.reading import Block, Section, Unknown
-from facts.record import Record, RecordReading, Watched
-from facts.survey import Survey
+from deploys.core.control import Control, Finding, Severity, failed
+from deploys.run.baseline import with_drift
+from facts.core.reading import Block, Section, Unknown
+from facts.core.record import Record, RecordReading, Watched
+from facts.core.survey import Survey
 
 FILE = Watched("/etc/x.conf", "a" * 64, "b" * 64, 1790000000, "root")
 CONTROL = Control("boat.icc", "title", Severity.LOW, "because", lambda *_: failed("no"))

@@ -6,22 +6,32 @@ from typing import Any
 
 import pytest
 
-import deploys.networks as subject
-from deploys import bridged
-from deploys.containers import start_anew
-from deploys.docker import SUBJECT as docker_subject
-from deploys.docker_daemon import daemon_json
-from deploys.docker_rules import DockerRules
-from deploys.engine.change import Activate, Blocked, Change, Command, MergeJson, RemoveFile, WriteFile
-from deploys.engine.control import State
-from deploys.forwarding import guard_forwarding
-from deploys.isolation import ENABLE_ICC, NetworksRules, later_rule
-from deploys.networks_bridged import READ_AGAIN, SWITCHES
-from facts.docker import Docker, DockerReading, Network
-from facts.forward import Filter
-from facts.networks import FORWARD_FILE, LATER_FILE, MODULES_FILE, SYSCTL_FILE, Bridge, Guard, Networks, Port, Route
-from facts.reading import Unknown
-from facts.sysctls import SysctlFile
+from deploys.core.change import Activate, Blocked, Change, Command, MergeJson, RemoveFile, WriteFile
+from deploys.core.control import State
+from deploys.engines.docker.controls import SUBJECT as docker_subject
+from deploys.engines.docker.daemon import daemon_json
+from deploys.engines.docker.rules import DockerRules
+from deploys.engines.restart import start_anew
+from deploys.networks import bridged
+from deploys.networks import controls as subject
+from deploys.networks.forwarding import guard_forwarding
+from deploys.networks.isolation import ENABLE_ICC, NetworksRules, later_rule
+from deploys.networks.switches import READ_AGAIN, SWITCHES
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import Docker, DockerReading, Network
+from facts.kernel.sysctls import SysctlFile
+from facts.networks.forward import Filter
+from facts.networks.networks import (
+    FORWARD_FILE,
+    LATER_FILE,
+    MODULES_FILE,
+    SYSCTL_FILE,
+    Bridge,
+    Guard,
+    Networks,
+    Port,
+    Route,
+)
 from tests.unit.hosts import container, judged
 from tests.unit.test_forward import DOCKER_26, table
 from tests.unit.test_networks import ACCEPTS, NONE, OPEN, changes, docker, reading, reason, state

@@ -7,17 +7,22 @@ from typing import Any
 
 import pytest
 
-import deploys.bridges as subject
-from deploys.bridges_devices import wanted
-from deploys.bridges_files import files_for
-from deploys.bridges_filter import filter_text
-from deploys.bridges_forward import CHAIN, SWITCH, forward_text
-from deploys.bridges_plan import unit_text
-from deploys.bridges_rules import Allow, BridgeNetwork, BridgesRules, Port, Vlan
-from deploys.engine.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
-from deploys.engine.control import State, judge
-from deploys.engine.policy import Policy
-from facts.bridges import (
+from deploys.bridges import controls as subject
+from deploys.bridges.devices import wanted
+from deploys.bridges.firewalls.forwarding import CHAIN, SWITCH, forward_text
+from deploys.bridges.managers.files import files_for
+from deploys.bridges.nft_filter import filter_text
+from deploys.bridges.plan import unit_text
+from deploys.bridges.rules import Allow, BridgeNetwork, BridgesRules, Port, Vlan
+from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy
+from facts.core.reading import Unknown
+from facts.core.reverted import Reverted
+from facts.core.survey import Survey
+from facts.core.system import System, SystemReading
+from facts.engines.docker.docker import Docker
+from facts.networks.bridges import (
     FORWARD_FILE,
     OUR_FILES,
     RULES_FILE,
@@ -28,13 +33,8 @@ from facts.bridges import (
     BridgesReading,
     Device,
 )
-from facts.docker import Docker
-from facts.forward import Filter
-from facts.networks import Membership, Networks, NetworksReading, Route
-from facts.reading import Unknown
-from facts.reverted import Reverted
-from facts.survey import Survey
-from facts.system import System, SystemReading
+from facts.networks.forward import Filter
+from facts.networks.networks import Membership, Networks, NetworksReading, Route
 from tests.unit.test_networks import reading as networks_reading
 from tests.unit.test_userns import docker as engine
 

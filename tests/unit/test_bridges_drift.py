@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges_rules import Allow
-from deploys.engine.change import Blocked, Command, WriteFile
-from deploys.engine.control import State
-from facts.bridges import (
-    BridgesReading,
-)
-from facts.forward import Filter
-from facts.networks import Membership, NetworksReading, Route
-from facts.reading import known
-from facts.reverted import Reverted
+from deploys.bridges.rules import Allow
+from deploys.core.change import Blocked, Command, WriteFile
+from deploys.core.control import State
+from facts.core.reading import known
+from facts.core.reverted import Reverted
+from facts.networks.bridges import BridgesReading
+from facts.networks.forward import Filter
+from facts.networks.networks import Membership, NetworksReading, Route
 from tests.unit.test_bridges import (
     ADDRESSES,
     DEVICES,

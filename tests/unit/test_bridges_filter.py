@@ -6,19 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from deploys.bridges_filter import eui64, filter_text
-from deploys.bridges_forward import forward_text
-from deploys.bridges_picture import picture, render_mermaid, render_text
-from deploys.bridges_rules import Allow, BridgesRules
-from deploys.engine.change import Blocked, WriteFile
-from deploys.engine.control import State
-from facts.bridges import (
-    OUR_FILES,
-    RULES_FILE,
-    UNIT_FILE,
-)
-from facts.docker import Network
-from facts.reading import Unknown
+from deploys.bridges.firewalls.forwarding import forward_text
+from deploys.bridges.nft_filter import eui64, filter_text
+from deploys.bridges.picture import picture, render_mermaid, render_text
+from deploys.bridges.rules import Allow, BridgesRules
+from deploys.core.change import Blocked, WriteFile
+from deploys.core.control import State
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import Network
+from facts.networks.bridges import OUR_FILES, RULES_FILE, UNIT_FILE
 from tests.unit.test_bridges import (
     BARE,
     DEVICES,

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from deploys.bridges_devices import wanted
-from deploys.bridges_direct import EMPTY, merged, ours, pairs, rows
-from deploys.bridges_files import files_for
-from deploys.bridges_firewalld import RELOAD, firewalld_files, without_ours
-from deploys.bridges_rules import Allow, BridgesRules
-from deploys.engine.change import Blocked, Change, Command, RemoveFile, WriteFile
-from deploys.engine.control import State
-from facts.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, NETWORKMANAGER, BridgesReading
-from facts.forward import Filter
-from facts.reading import Unknown
+from deploys.bridges.devices import wanted
+from deploys.bridges.firewalls.firewalld import RELOAD, firewalld_files, without_ours
+from deploys.bridges.firewalls.firewalld_direct import EMPTY, merged, ours, pairs, rows
+from deploys.bridges.managers.files import files_for
+from deploys.bridges.rules import Allow, BridgesRules
+from deploys.core.change import Blocked, Change, Command, RemoveFile, WriteFile
+from deploys.core.control import State
+from facts.core.reading import Unknown
+from facts.networks.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, NETWORKMANAGER, BridgesReading
+from facts.networks.forward import Filter
 from tests.unit.test_bridges import RULES, context, hardened, on, plan, reason, state
 from tests.unit.test_forward import DOCKER_26
 

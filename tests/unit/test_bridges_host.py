@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges_filter import filter_text
-from deploys.bridges_nm import connection_of
-from deploys.bridges_rules import BridgesRules
-from deploys.engine.change import Blocked, Command, WriteFile
-from facts.bridges import RULES_FILE, UDEV_FILE
-from facts.docker import DockerReading, Network
-from facts.networks import Route
-from facts.reading import Unknown
+from deploys.bridges.managers.networkmanager import connection_of
+from deploys.bridges.nft_filter import filter_text
+from deploys.bridges.rules import BridgesRules
+from deploys.core.change import Blocked, Command, WriteFile
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import DockerReading, Network
+from facts.networks.bridges import RULES_FILE, UDEV_FILE
+from facts.networks.networks import Route
 from tests.unit.test_bridges import (
     ADDRESSES,
     BARE,

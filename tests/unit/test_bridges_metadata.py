@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges_filter import filter_text
-from deploys.bridges_metadata import WHAT, without
-from deploys.bridges_rules import BridgesRules
-from deploys.engine.change import Blocked, Change, WriteFile
-from deploys.engine.control import State
-from facts.bridges import RULES_FILE, UNIT_FILE
-from facts.docker import Network
-from facts.reading import Unknown
+from deploys.bridges.metadata import WHAT, without
+from deploys.bridges.nft_filter import filter_text
+from deploys.bridges.rules import BridgesRules
+from deploys.core.change import Blocked, Change, WriteFile
+from deploys.core.control import State
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import Network
+from facts.networks.bridges import RULES_FILE, UNIT_FILE
 from tests.unit.hosts import container
 from tests.unit.test_bridges import BARE, LISTED, NO_DOCKER, RULES, context, device, plan, reading, reason, state
 from tests.unit.test_bridges import unit_text as unit

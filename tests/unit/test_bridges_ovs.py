@@ -9,20 +9,20 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges_devices import wanted
-from deploys.bridges_files import files_for
-from deploys.bridges_filter import filter_text
-from deploys.bridges_flows import GROUPS, flows, numbers, switch_text
-from deploys.bridges_forward import SWITCH, forward_text
-from deploys.bridges_ovs import unit_text
-from deploys.bridges_picture import picture, render_text
-from deploys.bridges_plan import unit_text as filter_unit
-from deploys.bridges_rules import BridgeNetwork, BridgesRules, Port, Segment, segments
-from deploys.engine.change import Blocked, Command, Install, RemoveFile, WriteFile
-from deploys.engine.control import State
-from facts.bridges import FORWARD_FILE, RULES_FILE, SYSCTL_FILE, UNIT_FILE, BridgesReading
-from facts.openvswitch import SWITCH_FILE, SWITCH_UNIT_FILE, Switch, SwitchPort
-from facts.reading import Unknown
+from deploys.bridges.devices import wanted
+from deploys.bridges.firewalls.forwarding import SWITCH, forward_text
+from deploys.bridges.managers.files import files_for
+from deploys.bridges.nft_filter import filter_text
+from deploys.bridges.openvswitch.flows import GROUPS, flows, numbers, switch_text
+from deploys.bridges.openvswitch.switches import unit_text
+from deploys.bridges.picture import picture, render_text
+from deploys.bridges.plan import unit_text as filter_unit
+from deploys.bridges.rules import BridgeNetwork, BridgesRules, Port, Segment, segments
+from deploys.core.change import Blocked, Command, Install, RemoveFile, WriteFile
+from deploys.core.control import State
+from facts.core.reading import Unknown
+from facts.networks.bridges import FORWARD_FILE, RULES_FILE, SYSCTL_FILE, UNIT_FILE, BridgesReading
+from facts.networks.openvswitch import SWITCH_FILE, SWITCH_UNIT_FILE, Switch, SwitchPort
 from tests.unit.test_bridges import (
     ADDRESSES,
     DNS,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from deploys import bridges
-from deploys.bridges_rules import BridgesRules, segments
-from deploys.engine.policy_file import PolicyError, load_policy
+from deploys.bridges import controls as bridges
+from deploys.bridges.rules import BridgesRules, segments
+from deploys.core.policy_file import PolicyError, load_policy
 
 GOOD = """\
 bridges:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from deploys.bridges_forward import forward_text
-from deploys.bridges_rules import Allow
-from deploys.bridges_ufw import ufw_rule
-from deploys.engine.change import Blocked, Change, Command
-from deploys.engine.control import State
-from facts.forward import Filter
-from facts.networks import Guard, NetworksReading, Route
-from facts.reading import Unknown
+from deploys.bridges.firewalls.forwarding import forward_text
+from deploys.bridges.firewalls.ufw import ufw_rule
+from deploys.bridges.rules import Allow
+from deploys.core.change import Blocked, Change, Command
+from deploys.core.control import State
+from facts.core.reading import Unknown
+from facts.networks.forward import Filter
+from facts.networks.networks import Guard, NetworksReading, Route
 from tests.unit.test_bridges import PASSING, RULES, context, hardened, on, plan, reason, replace_rules, state
 
 CASE = Path(__file__).parents[1] / "facts/networks.Networks/debian12-form-ufw.json"

@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import gevent
 import pytest
 
-from deploys.engine.control import State, judge, passed
-from deploys.engine.policy import Policy
-from facts import budget
-from facts.budget import SPENT, Budget
-from facts.reading import Section, SectionFact, Unknown, UnknownReading
-from facts.survey import Survey
+from deploys.core.control import State, judge, passed
+from deploys.core.policy import Policy
+from facts.core import budget
+from facts.core.budget import SPENT, Budget
+from facts.core.fact import SectionFact
+from facts.core.reading import Section, Unknown, UnknownReading
+from facts.core.survey import Survey
 from tests.unit.test_control import control
 from tests.unit.test_survey import GOOD, Words
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from facts import connection
-from facts.reading import Block, Section, Unknown
+from facts.core.reading import Block, Section, Unknown
+from facts.networks import connection
 
 ADDRESSES = {
     "lo": ("127.0.0.1/8", "::1/128"),

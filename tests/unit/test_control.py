@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.control import Control, Impact, Severity, State, agree, judge, passed
-from deploys.engine.policy import Policy, Waiver
-from facts.reading import UnknownReading
-from facts.survey import Survey
+from deploys.core.control import Control, Impact, Severity, State, agree, judge, passed
+from deploys.core.policy import Policy, Waiver
+from facts.core.reading import UnknownReading
+from facts.core.survey import Survey
 
 EMPTY = Survey({})
 

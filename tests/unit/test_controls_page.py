@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploys.controls_page import controls_page
-from deploys.engine.change import Subject
-from deploys.engine.control import Control, Impact, Severity, passed
-from deploys.engine.policy import Rules
+from deploys.core.change import Subject
+from deploys.core.control import Control, Impact, Severity, passed
+from deploys.core.policy import Rules
 from deploys.subjects import SUBJECTS
+from docs.controls_page import controls_page
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "controls.md"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from facts.core.reading import Block, Section, Unknown
 from facts.denials import LINES, Denials, DenialsReading
-from facts.reading import Block, Section, Unknown
 
 KERNEL = "1000000.000000 h kernel: Linux version 6.1.0 (debian)\n"
 START = "type=DAEMON_START msg=audit(1000001.000:1): op=start\n"

@@ -8,25 +8,19 @@ from typing import Any
 
 import pytest
 
-from deploys.docker import SUBJECT
-from deploys.docker_daemon import configured, daemon_json
-from deploys.docker_rules import DockerRules
-from deploys.engine import planning
-from deploys.engine.arrange import merge_text
-from deploys.engine.change import Activate, Blocked, Change, Command, Context, MergeJson
-from deploys.engine.control import Finding, State, judge
-from deploys.engine.policy import Policy
-from facts.docker import (
-    Docker,
-    DockerReading,
-    FileMode,
-    Unit,
-    read_daemon_json,
-)
-from facts.docker_options import known_keys, read_release
-from facts.networks import Networks
-from facts.reading import Unknown
-from facts.survey import Survey
+from deploys.core.change import Activate, Blocked, Change, Command, Context, MergeJson
+from deploys.core.control import Finding, State, judge
+from deploys.core.json_merge import merge_text
+from deploys.core.policy import Policy
+from deploys.engines.docker.controls import SUBJECT
+from deploys.engines.docker.daemon import configured, daemon_json
+from deploys.engines.docker.rules import DockerRules
+from deploys.run import planning
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker, DockerReading, FileMode, Unit, read_daemon_json
+from facts.engines.docker.options import known_keys, read_release
+from facts.networks.networks import Networks
 from tests.unit import hosts
 from tests.unit.hosts import FREE, container, networks
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from deploys.docker_containers import capability_names
-from deploys.docker_rules import DEFAULT_CAPABILITIES, DockerRules
-from deploys.engine.change import Blocked
-from deploys.engine.control import State
-from facts.docker import Mount, Process
-from facts.reading import Unknown
+from deploys.core.change import Blocked
+from deploys.core.control import State
+from deploys.engines.docker.containers import capability_names
+from deploys.engines.docker.rules import DEFAULT_CAPABILITIES, DockerRules
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import Mount, Process
 from tests.unit.hosts import DEFAULT_MASK, FREE, container
 from tests.unit.test_docker import docker, plan, reason, state
 

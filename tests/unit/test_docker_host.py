@@ -6,11 +6,11 @@ import dataclasses
 
 import pytest
 
-from deploys.docker_host import without_tcp
-from deploys.engine.change import Blocked, Command, MergeJson, WriteFile
-from deploys.engine.control import State
-from facts.docker import FileMode, Unit, read_flags
-from facts.reading import Unknown
+from deploys.core.change import Blocked, Command, MergeJson, WriteFile
+from deploys.core.control import State
+from deploys.engines.docker.access import without_tcp
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import FileMode, Unit, read_flags
 from tests.unit.hosts import container
 from tests.unit.test_docker import FILE, START, docker, plan, reason, state
 

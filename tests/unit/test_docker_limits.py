@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.change import Blocked, MergeJson
-from deploys.engine.control import State
-from facts.docker import Docker, Starter
-from facts.reading import Unknown
-from facts.survey import survey_script
+from deploys.core.change import Blocked, MergeJson
+from deploys.core.control import State
+from facts.core.frame import survey_script
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import Docker, Starter
 from tests.unit.test_docker import docker, plan, reason, state
 
 RULES = {"default_ulimits": {"nofile": {"soft": 1024, "hard": 65536}}}

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from deploys.core import templates
+
 GIVES, LACKS = '{"live-restore": true}', '{"log-level": "info"}'
-TEMPLATES = Path(__file__).resolve().parents[2] / "templates" / "docker"
 
 # State lies in files: `active`, `live` (live-restore), daemon.json, and one per container. As dockerd does it: a reload
 # changes live-restore only where the file names it; containers outlive a restart where it is on before and after.
@@ -67,7 +68,7 @@ def run(
         "HULLPROOF_DOCKER_ROOT": f"{host}/root" if root is None else root,
         "ENTRY": str(entry), "NOTE": f"{entry}/note",
     }  # fmt: skip
-    text = f"STOP={stop} UNDO={undo}\n{(TEMPLATES / script).read_text()}"
+    text = f"STOP={stop} UNDO={undo}\n{(templates.FOLDER / 'engines/docker' / script).read_text()}"
     done = subprocess.run(["sh", "-c", text], cwd=host, env=environment, check=False, capture_output=True, text=True)
     return done.returncode, done.stdout
 
@@ -297,7 +298,7 @@ def test_docker_is_not_stopped_under_containers_unasked(host: Path) -> None:
 )
 def test_an_engine_that_holds_anything_stays_unless_that_was_accepted(host: Path, held: str) -> None:
     (host / "root" / held).mkdir(parents=True)
-    engine = (TEMPLATES / "stop.sh").read_text()
+    engine = templates.text("engines/docker/stop.sh")
     (host / "engine.sh").write_text(f"ENGINE=1\n{engine}")
     status, words = run(host, str(host / "engine.sh"))
     assert (status, said(host)) == (1, [])
@@ -311,7 +312,7 @@ def test_an_engine_that_holds_nothing_goes(host: Path) -> None:
     for folder in ("volumes", "containers", "image/overlay2/imagedb/content/sha256", "network/files"):
         (host / "root" / folder).mkdir(parents=True)
     (host / "root" / "volumes" / "metadata.db").touch()
-    (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
+    (host / "engine.sh").write_text(f"ENGINE=1\n{templates.text('engines/docker/stop.sh')}")
     assert run(host, str(host / "engine.sh"))[0] == 0
 
 
@@ -319,7 +320,7 @@ def test_an_engine_that_holds_nothing_goes(host: Path) -> None:
 def test_a_docker_that_does_not_answer_is_not_stopped_unasked(host: Path, engine: int) -> None:
     contain(host, "a")
     (host / "hangs").touch()
-    (host / "stops.sh").write_text(f"ENGINE={engine}\n{(TEMPLATES / 'stop.sh').read_text()}")
+    (host / "stops.sh").write_text(f"ENGINE={engine}\n{templates.text('engines/docker/stop.sh')}")
     status, words = run(host, str(host / "stops.sh"))
     assert (status, said(host)) == (1, [])
     name = "remove-engine" if engine else "container-restart"
@@ -337,7 +338,7 @@ def test_what_an_engine_holds_is_looked_for_where_its_file_has_it(host: Path) ->
     (host / "hangs").touch()
     (host / "active").write_text("inactive\n")
     (host / "daemon.json").write_text(f'{{\n  "data-root":\n  "{host}/srv",\n  "icc": false\n}}\n')
-    (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
+    (host / "engine.sh").write_text(f"ENGINE=1\n{templates.text('engines/docker/stop.sh')}")
     status, words = run(host, str(host / "engine.sh"), root="")
     assert (status, said(host)) == (1, [])
     assert f"{host}/srv/volumes/data" in words
@@ -347,6 +348,6 @@ def test_an_engine_whose_unit_was_never_unpacked_is_not_stopped(host: Path) -> N
     """Its installation was cut off."""
     (host / "unitless").touch()
     (host / "active").write_text("inactive\n")
-    (host / "engine.sh").write_text(f"ENGINE=1\n{(TEMPLATES / 'stop.sh').read_text()}")
+    (host / "engine.sh").write_text(f"ENGINE=1\n{templates.text('engines/docker/stop.sh')}")
     assert run(host, str(host / "engine.sh"))[0] == 0
     assert said(host) == []

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from deploys import docker as subject
-from deploys.docker_rules import DockerRules
-from deploys.docker_undo import remarks
-from deploys.engine.change import Remark, Undoing
-from facts.docker import DAEMON_JSON, Docker, Stored
-from facts.reading import Unknown
-from facts.record import JournalEntry
+from deploys.core.change import Remark, Undoing
+from deploys.engines.docker import controls as subject
+from deploys.engines.docker.rules import DockerRules
+from deploys.engines.docker.undo import remarks
+from facts.core.reading import Unknown
+from facts.core.record import JournalEntry
+from facts.engines.docker.docker import DAEMON_JSON, Docker, Stored
 from tests.unit.hosts import container, docker, judged
 
 SERVICE = JournalEntry("0003", "docker", "have docker take up its settings", None, True, False, kind="service")

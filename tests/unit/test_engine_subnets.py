@@ -2,8 +2,8 @@
 
 import pytest
 
-from facts.engine_subnets import read_subnets
-from facts.reading import Block, Section
+from facts.core.reading import Block, Section
+from facts.networks.engine_subnets import read_subnets
 
 CNI, LIBVIRT = "/etc/cni/net.d/87-x.conflist", "/etc/libvirt/qemu/networks/x.xml"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from facts.forward import Filter, Packet, read_filter
+from facts.networks.forward import Filter, Packet, read_filter
 
 HEAD = "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\n"
 DOCKER_26 = (

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.engine.change import Activate, Blocked, WriteFile
-from deploys.engine.control import State
-from deploys.isolation import NetworksRules
-from facts.docker import DockerReading
-from facts.forward import Filter
-from facts.networks import FORWARD_FILE, NetworksReading
-from facts.reading import Unknown
-from facts.sysctls import SysctlFile
+from deploys.core.change import Activate, Blocked, WriteFile
+from deploys.core.control import State
+from deploys.networks.isolation import NetworksRules
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import DockerReading
+from facts.kernel.sysctls import SysctlFile
+from facts.networks.forward import Filter
+from facts.networks.networks import FORWARD_FILE, NetworksReading
 from tests.unit.test_networks import ACCEPTS, NO_RULES, NONE, changes, context, docker, reading, reason, state
 from tests.unit.test_userns import container
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deploys.grub import MENU, drop_in
-from facts.boot import DROP_INS
+from deploys.kernel.grub import MENU, drop_in
+from facts.kernel.boot import DROP_INS
 
 
 def healthy(folder: Path) -> tuple[bool, str]:

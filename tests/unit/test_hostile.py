@@ -13,20 +13,21 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import baseline
-from deploys.engine.control import Finding, State, failed
-from deploys.engine.journal import library, parse_answer
-from deploys.networks import SUBJECT as NETWORKS
-from deploys.networks import NetworksRules
-from deploys.selinux_plan import shared
-from facts.docker import Docker
-from facts.forward import Packet, read_filter
-from facts.kernel import Kernel
-from facts.networks import Networks
-from facts.reading import Block, Section, Unknown, UnknownReading, attempt
-from facts.record import Record, RecordReading, Watched
+from deploys.core.control import Finding, State, failed
+from deploys.networks.controls import SUBJECT as NETWORKS
+from deploys.networks.controls import NetworksRules
+from deploys.run import baseline
+from deploys.run.journal import library, parse_answer
+from deploys.selinux.stages import shared
+from facts.core.frame import SURVEY_BYTES, read_frame, unpack
+from facts.core.reading import Block, Section, Unknown, UnknownReading, attempt
+from facts.core.record import Record, RecordReading, Watched
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker
+from facts.kernel.kernel import Kernel
+from facts.networks.forward import Packet, read_filter
+from facts.networks.networks import Networks
 from facts.seccomp import Seccomp
-from facts.survey import SURVEY_BYTES, Survey, read_frame, unpack
 from tests.unit import test_networks
 from tests.unit.hosts import FREE, container, judged
 from tests.unit.kernel_host import KERNEL
@@ -199,7 +200,7 @@ def test_a_proof_says_nothing_to_the_terminal() -> None:
 
 def test_the_recorded_case_of_a_container_that_makes_no_sense() -> None:
     """Docker itself is judged all the same."""
-    case = Path(__file__).resolve().parents[1] / "facts" / "docker.Docker" / "unknown-nonsense-container.json"
+    case = Path(__file__).resolve().parents[1] / "facts" / "engines.docker.Docker" / "unknown-nonsense-container.json"
     reading = Docker.read(read_frame(json.loads(case.read_text())["output"])["docker"])
     assert not isinstance(reading, Unknown)
     assert isinstance(reading.containers, Unknown)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from deploys.docker_daemon import daemon_json
-from deploys.engine.arrange import merge_text
-from deploys.engine.change import Blocked
-from deploys.engine.control import State
-from facts.docker import Unit
-from facts.sysctls import SysctlFile, as_number, taken
+from deploys.core.change import Blocked
+from deploys.core.control import State
+from deploys.core.json_merge import merge_text
+from deploys.engines.docker.daemon import daemon_json
+from facts.engines.docker.docker import Unit
+from facts.kernel.sysctls import SysctlFile, as_number, taken
 from tests.unit import test_docker, test_userns
 from tests.unit.hosts import container
 from tests.unit.kernel_host import FORWARD, KERNEL, planned, policy_of, survey_of, sysctls_of, verdict_of

@@ -13,9 +13,9 @@ from pyinfra.api.host import Host
 from pyinfra.connectors import util
 from pyinfra.connectors.util import OutputLine
 
-from deploys.engine import incoming, transport
-from deploys.engine.policy import Policy
-from deploys.engine.session import Reached, Session
+from deploys.core.policy import Policy
+from deploys.run import incoming, transport
+from deploys.run.session import Reached, Session
 from tests.unit.test_journal import RUN
 
 

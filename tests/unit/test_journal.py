@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from deploys.engine.arrange import Step, arrange
-from deploys.engine.change import Change, Command, Install, MergeJson, RemoveFile, Service, WriteFile
-from deploys.engine.journal import Orders, Outcome, Refused, compile_step, parse_answer, undo_script
+from deploys.core.change import Change, Command, Install, MergeJson, RemoveFile, Service, WriteFile
+from deploys.run.journal import Orders, Outcome, Refused, compile_step, parse_answer, undo_script
+from deploys.run.steps import Step, arrange
 
 RUN = {"id": "20260101T000000Z-abcdef", "kind": "harden", "started": "2026-01-01T00:00:00Z", "policy": "baseline"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from facts.json_text import DEEPEST, load, load_first
+from facts.core.json_text import DEEPEST, load, load_first
 
 
 @pytest.mark.parametrize("read", [load, load_first])

@@ -10,20 +10,20 @@ from typing import Any
 
 import pytest
 
-from deploys import kernel_sysctls
-from deploys.engine.change import Blocked, Command, Context
-from deploys.engine.control import Severity, State, judge
-from deploys.engine.policy import Policy, Waiver
-from deploys.engine.policy_file import load_policy
-from deploys.kernel import CONTROLS, SUBJECT
-from deploys.kernel_boot import BootRow
-from deploys.kernel_rules import KernelRules
-from deploys.kernel_sysctls import SysctlRow
-from deploys.kernel_write import PATHS
+from deploys.core.change import Blocked, Command, Context
+from deploys.core.control import Severity, State, judge
+from deploys.core.policy import Policy, Waiver
+from deploys.core.policy_file import load_policy
+from deploys.kernel import sysctls as kernel_sysctls
+from deploys.kernel.boot_parameters import BootRow
+from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.rules import KernelRules
+from deploys.kernel.sysctl_files import PATHS
+from deploys.kernel.sysctls import SysctlRow
 from deploys.subjects import SUBJECTS
-from facts.kernel_packages import Reboot
-from facts.reading import Unknown
-from facts.sysctls import Sysctls
+from facts.core.reading import Unknown
+from facts.kernel.packages import Reboot
+from facts.kernel.sysctls import Sysctls
 from tests.unit.kernel_host import (
     DOCKER,
     FORWARD,

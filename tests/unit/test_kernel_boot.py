@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from deploys import grub
-from deploys.engine.change import Activate, Blocked, Command
-from deploys.engine.control import State, judge
-from deploys.engine.policy import Policy, Waiver
-from deploys.kernel import CONTROLS
-from deploys.kernel_boot import DROP_IN
-from facts.boot import Boot
-from facts.reading import Unknown
+from deploys.core.change import Activate, Blocked, Command
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy, Waiver
+from deploys.kernel import grub
+from deploys.kernel.boot_parameters import DROP_IN
+from deploys.kernel.controls import CONTROLS
+from facts.core.reading import Unknown
+from facts.kernel.boot import Boot
 from tests.unit.kernel_host import (
     KERNEL,
     applied,

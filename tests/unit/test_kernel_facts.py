@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from facts import boot, kernel_packages, kernel_updates
-from facts.boot import read_menu
-from facts.kernel import _blocked, _livepatches
-from facts.kernel_packages import Package, Reboot, Running, brought, built_version, candidate, flavour, release_of
-from facts.reading import Block, Section, Unknown
-from facts.versions import compare_versions
+from facts.core.reading import Block, Section, Unknown
+from facts.core.versions import compare_versions
+from facts.kernel import boot
+from facts.kernel import packages as kernel_packages
+from facts.kernel import updates as kernel_updates
+from facts.kernel.boot import read_menu
+from facts.kernel.kernel import _blocked, _livepatches
+from facts.kernel.packages import Package, Reboot, Running, brought, built_version, candidate, flavour, release_of
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.change import Blocked
-from deploys.engine.control import State
-from deploys.engine.reboot import Reboot as HostReboot
-from facts.kernel_packages import Package
+from deploys.core.change import Blocked
+from deploys.core.change import Reboot as HostReboot
+from deploys.core.control import State
+from facts.kernel.packages import Package
 from tests.unit.test_kernel_update import (
     IN_THE_PLACE,
     META,

@@ -7,24 +7,25 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
-from deploys.engine.control import State, Verdict, judge
-from deploys.engine.policy import Policy
-from deploys.engine.reboot import Reboot as HostReboot
-from deploys.kernel import CONTROLS, SUBJECT
-from deploys.kernel_roll import TEMPLATES, library
-from deploys.kernel_rules import KernelRules
-from deploys.kernel_window import Window
-from facts.boot import KERNEL_DEFAULTS, Boot
-from facts.boot_words import BootWords
-from facts.docker import Docker
-from facts.kernel import Kernel, KernelReading
-from facts.kernel_packages import Package, Reboot
-from facts.kernel_updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Offer, Trial, Updates
-from facts.modules import Modules, Root
-from facts.reading import Unknown
-from facts.survey import Survey
-from facts.system import System
+from deploys.core import templates
+from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.change import Reboot as HostReboot
+from deploys.core.control import State, Verdict, judge
+from deploys.core.policy import Policy
+from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.rollout import library
+from deploys.kernel.rules import KernelRules
+from deploys.kernel.window import Window
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.core.system import System
+from facts.engines.docker.docker import Docker
+from facts.kernel.boot import KERNEL_DEFAULTS, Boot
+from facts.kernel.boot_words import BootWords
+from facts.kernel.kernel import Kernel, KernelReading
+from facts.kernel.modules import Modules, Root
+from facts.kernel.packages import Package, Reboot
+from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Offer, Trial, Updates
 from tests.unit.kernel_host import DOCKER, KERNEL, SYSTEM
 
 NOW = 1_795_000_000  # 2026-11-18 11:06:40 UTC, a Wednesday
@@ -238,7 +239,7 @@ def test_words_that_wait_for_the_boot_make_way_for_the_kernel() -> None:
 
 
 def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice() -> None:
-    unit = (TEMPLATES / "hullproof-boot-gate.service").read_text()
+    unit = templates.text("kernel/hullproof-boot-gate.service")
     gate = {**dict.fromkeys(GATE_FILES, unit), GATE_SCRIPT: f"{library()}\ngate\n"}
     rules: dict[str, Any] = {"running": "newest-installed", "reboot": "now", "deadline": 90,
                              "drain": {"before": "drain it", "after": "undrain"}}  # fmt: skip

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from facts import boot_words, modules
-from facts.boot_words import WORDS
-from facts.reading import Block, Section, Unknown
+from facts.core.reading import Block, Section, Unknown
+from facts.kernel import boot_words, modules
+from facts.kernel.boot_words import WORDS
 from tests.unit.kernel_trial_host import NEW, NEW_ENTRY, OLD, Host
 from tests.unit.test_kernel_bls import ENTRIES, options
 from tests.unit.test_kernel_bls import rhel as rhel  # a fixture

@@ -8,18 +8,18 @@ from typing import Any
 
 import pytest
 
-from deploys import grub
-from deploys.engine.change import RETRY, Blocked, Change, Command, Context, WriteFile
-from deploys.engine.control import State, judge
-from deploys.engine.policy import Policy
-from deploys.kernel import CONTROLS, SUBJECT
-from deploys.kernel_boot import DROP_IN, ROWS
-from deploys.kernel_rules import KernelRules
-from facts.boot_words import BootWords, TriedWords
-from facts.kernel import KernelReading
-from facts.kernel_updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Updates
-from facts.modules import Modules, Root
-from facts.reading import Unknown
+from deploys.core.change import RETRY, Blocked, Change, Command, Context, WriteFile
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy
+from deploys.kernel import grub
+from deploys.kernel.boot_parameters import DROP_IN, ROWS
+from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.rules import KernelRules
+from facts.core.reading import Unknown
+from facts.kernel.boot_words import BootWords, TriedWords
+from facts.kernel.kernel import KernelReading
+from facts.kernel.modules import Modules, Root
+from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Updates
 from tests.unit.kernel_host import KERNEL, survey_of, verdict_of
 
 WORD = "lockdown=integrity"

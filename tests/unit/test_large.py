@@ -11,22 +11,25 @@ from pathlib import Path
 
 import pytest
 
-from deploys.bridges_devices import moves
-from deploys.bridges_rules import BridgesRules
-from deploys.engine.change import Context
-from deploys.engine.control import judge
-from deploys.engine.policy import Policy
-from deploys.engine.policy_file import load_policy
-from deploys.ranges import own_start, plan_range
+from deploys.bridges.devices import moves
+from deploys.bridges.rules import BridgesRules
+from deploys.core.change import Context
+from deploys.core.control import judge
+from deploys.core.policy import Policy
+from deploys.core.policy_file import load_policy
 from deploys.subjects import SUBJECTS
-from facts import budget, kernel_packages, kernel_updates
-from facts.bridges import Bridges
-from facts.budget import SPENT
-from facts.networks import Networks
-from facts.reading import Block, Section, Unknown, UnknownReading, jsonable
-from facts.record import Record
-from facts.survey import Survey, read_frame
-from facts.system import System
+from deploys.userns.ranges import own_start, plan_range
+from facts.core import budget
+from facts.core.budget import SPENT
+from facts.core.frame import read_frame
+from facts.core.reading import Block, Section, Unknown, UnknownReading, jsonable
+from facts.core.record import Record
+from facts.core.survey import Survey
+from facts.core.system import System
+from facts.kernel import packages as kernel_packages
+from facts.kernel import updates as kernel_updates
+from facts.networks.bridges import Bridges
+from facts.networks.networks import Networks
 from tests.unit import test_userns
 from tests.unit.large import LARGE, ROWS, SELINUX, Sections, rows
 
@@ -48,16 +51,16 @@ bridges:
 HOST = {
     "apparmor.AppArmor": "debian-13-form",
     "audit.Audit": "debian-13-hardened",
-    "bridges.Bridges": "debian12-hardened",
+    "networks.bridges.Bridges": "debian12-hardened",
     "denials.Denials": "both-logs-form",
-    "docker.Docker": "debian13-containers",
+    "engines.docker.Docker": "debian13-containers",
     "kernel.Kernel": "debian13",
     "lsm.Lsm": "debian-13-hardened",
     "networks.Networks": "debian13-guarded",
-    "record.Record": "debian13-hardened",
+    "core.record.Record": "debian13-hardened",
     "seccomp.Seccomp": "debian-13-hardened",
     "selinux.SELinux": "debian-13-stock",
-    "system.System": "debian13",
+    "core.system.System": "debian13",
     "userns.Userns": "debian13-hardened",
 }
 WITH_SELINUX = {"selinux.SELinux": "debian-13-enforcing-podman", "lsm.Lsm": "rhel-9-form"}

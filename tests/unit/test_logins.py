@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pyinfra.connectors.local import LocalConnector
 
-from deploys.engine import logins as subject
-from deploys.engine.logins import await_login, logins
-from deploys.engine.transport import Unreachable
+from deploys.run import logins as subject
+from deploys.run.logins import await_login, logins
+from deploys.run.transport import Unreachable
 
 HERE: Any = SimpleNamespace(connector=LocalConnector.__new__(LocalConnector))
 THERE: Any = SimpleNamespace(connector=object())

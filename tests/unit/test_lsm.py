@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.change import Command, WriteFile
-from deploys.engine.control import State
-from deploys.lsm import LsmRules, barred
-from deploys.selinux_plan import DROP_IN
+from deploys.core.change import Command, WriteFile
+from deploys.core.control import State
+from deploys.lsm.controls import LsmRules, barred
+from deploys.selinux.stages import DROP_IN
 from tests.unit.test_apparmor import kernel
 from tests.unit.test_selinux import BARE, DENIED, ENFORCING, SELINUX_BOOT, changes, context, selinux
 

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-import deploys.networks as subject
-from deploys.engine.change import Blocked, Change, Command, Context, Install, MergeJson, WriteFile
-from deploys.engine.control import State
-from deploys.isolation import ENABLE_ICC, TEMPLATES, NetworksRules, later_rule
-from facts.docker import Docker, DockerReading, Network
-from facts.forward import Filter
-from facts.kernel import Kernel
-from facts.networks import (
+from deploys.core import templates
+from deploys.core.change import Blocked, Change, Command, Context, Install, MergeJson, WriteFile
+from deploys.core.control import State
+from deploys.networks import controls as subject
+from deploys.networks.isolation import ENABLE_ICC, NetworksRules, later_rule
+from facts.core.reading import Block, Section, Unknown
+from facts.engines.docker.docker import Docker, DockerReading, Network
+from facts.kernel.kernel import Kernel
+from facts.kernel.sysctls import SysctlFile
+from facts.networks.forward import Filter
+from facts.networks.networks import (
     FILES,
     LATER_FILE,
     MODULES_FILE,
@@ -28,8 +31,6 @@ from facts.networks import (
     Port,
     _dropped,
 )
-from facts.reading import Block, Section, Unknown
-from facts.sysctls import SysctlFile
 from tests.unit.hosts import judged
 from tests.unit.test_forward import DOCKER_26, table
 from tests.unit.test_userns import docker as engine
@@ -124,7 +125,11 @@ OURS = {**NONE, RULES_FILE: subject.rules_text(ALL, BOTH_BRIDGES, BOTH_BRIDGES),
 LATER = {**OURS, LATER_FILE: later_rule()}
 OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())
 SIX = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16", "fd00:1::/64"), ())
-OURS_ALONE = {**NONE, RULES_FILE: subject.rules_text(ALL, DOCKER0, DOCKER0), UNIT_FILE: (TEMPLATES / UNIT).read_text()}
+OURS_ALONE = {
+    **NONE,
+    RULES_FILE: subject.rules_text(ALL, DOCKER0, DOCKER0),
+    UNIT_FILE: templates.text(f"networks/{UNIT}"),
+}
 APART = reading(dropped=("docker0",), files=OURS_ALONE, unit_enabled=True)
 WITHIN = "-A FORWARD -i docker0 -o docker0 -j DROP\n"
 TALKING = table(DOCKER_26.replace(WITHIN, WITHIN.replace("DROP", "ACCEPT")))
@@ -299,7 +304,7 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
 
 
 def test_what_is_no_longer_covered_is_let_go() -> None:
-    files = {**OURS, UNIT_FILE: (subject.TEMPLATES / subject.UNIT).read_text()}
+    files = {**OURS, UNIT_FILE: templates.text(f"networks/{subject.UNIT}")}
     (rules,) = changes(context(reading(dropped=("br-aaa", "docker0"), files=files, unit_enabled=True)))
     assert isinstance(rules, WriteFile)
     assert rules.text == subject.rules_text(NetworksRules(icc=False), DOCKER0, DOCKER0)

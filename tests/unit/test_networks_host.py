@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-import deploys.networks as subject
-from deploys.engine.change import Blocked, Command, RemoveFile, WriteFile
-from deploys.engine.control import State
-from deploys.isolation import TEMPLATES, NetworksRules, later_rule
-from deploys.networks_ports import FILES as PORT_FILES
-from deploys.networks_ports import text_of
-from facts.docker import Network
-from facts.networks import (
+from deploys.core import templates
+from deploys.core.change import Blocked, Command, RemoveFile, WriteFile
+from deploys.core.control import State
+from deploys.networks import controls as subject
+from deploys.networks.isolation import NetworksRules, later_rule
+from deploys.networks.ports import FILES as PORT_FILES
+from deploys.networks.ports import text_of
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import Network
+from facts.networks.networks import (
     LATER_FILE,
     PORTS_FILE,
     RULES_FILE,
@@ -26,13 +28,12 @@ from facts.networks import (
     Route,
     chains,
 )
-from facts.reading import Unknown
 from tests.unit.test_networks import BOTH_BRIDGES, DEFAULT, NONE, SHOP, changes, context, docker, reading, reason, state
 from tests.unit.test_userns import container
 
 GUARD = NetworksRules(host_services=["udp/53"], antispoof=True, cover="all")
 GUARDED = subject.rules_text(GUARD, BOTH_BRIDGES, BOTH_BRIDGES)
-UNIT_TEXT = (TEMPLATES / UNIT).read_text()
+UNIT_TEXT = templates.text(f"networks/{UNIT}")
 PORT_TEXTS = {path: text_of(path) for path in PORT_FILES}
 THERE = {**NONE, RULES_FILE: GUARDED, UNIT_FILE: UNIT_TEXT, LATER_FILE: later_rule(), **PORT_TEXTS}
 PLUGGED = (Bridge("docker0", (Port("veth1", False), Port("veth2", False)), False, False, False, ()),)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from deploys.engine.change import Command
-from deploys.isolation import TEMPLATES, NetworksRules
-from deploys.networks import rules_text
-from deploys.networks_ports import plan_reading
-from facts.networks import PORTS_FILE, Bridge, Port
+from deploys.core import templates
+from deploys.core.change import Command
+from deploys.networks.controls import rules_text
+from deploys.networks.isolation import NetworksRules
+from deploys.networks.ports import plan_reading
+from facts.networks.networks import PORTS_FILE, Bridge, Port
 from tests.unit.test_networks import DEFAULT, reading
 
 # As Debian 13's ip prints it in the namespace of a container on two networks.
@@ -66,7 +67,7 @@ class Host:
         (self.root / "bin" / name).chmod(0o755)
 
     def run(self, *words: str) -> list[str]:
-        script = (TEMPLATES / "ports.sh").read_text().replace("PATH=/usr/sbin:", f"PATH={self.root}/bin:/usr/sbin:")
+        script = templates.text("networks/ports.sh").replace("PATH=/usr/sbin:", f"PATH={self.root}/bin:/usr/sbin:")
         env = os.environ | {name: str(self.root / name.lower()) for name in ("SPACES", "PORTS", "RULES")}
         subprocess.run(["sh", "-s", "--", *words], input=script, text=True, env=env, check=True, timeout=60)
         return self.loaded.read_text().splitlines() if self.loaded.exists() else []

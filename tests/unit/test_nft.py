@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-import deploys.bridges as bridges
-import deploys.networks as networks
-from deploys import nft
-from deploys.engine.change import Blocked, Context, WriteFile
-from deploys.isolation import NetworksRules
-from facts import nftables
-from facts.docker import Docker
-from facts.kernel import Kernel, KernelReading
-from facts.networks import RULES_FILE, Networks
-from facts.nftables import Nftables
-from facts.reading import Block, Section, Unknown
-from facts.survey import Survey
+from deploys.bridges import controls as bridges
+from deploys.core.change import Blocked, Context, WriteFile
+from deploys.networks import controls as networks
+from deploys.networks import nft
+from deploys.networks.isolation import NetworksRules
+from facts.core.reading import Block, Section, Unknown
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker
+from facts.kernel.kernel import Kernel, KernelReading
+from facts.networks import nftables
+from facts.networks.networks import RULES_FILE, Networks
+from facts.networks.nftables import Nftables
 from tests.unit.hosts import judged
 from tests.unit.kernel_host import KERNEL
 from tests.unit.test_bridges import context as bridges_context

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from deploys.engine import journal
-from deploys.engine.change import Install
-from facts.record import Record
-from facts.survey import Survey, survey_script
+from deploys.core.change import Install
+from deploys.run import journal
+from facts.core.frame import survey_script
+from facts.core.record import Record
+from facts.core.survey import Survey
 from tests.unit.test_armed import ID, Host
 from tests.unit.test_journal import RUN
 

@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from deploys.engine.arrange import arrange
-from deploys.engine.change import (
-    Activate,
-    Blocked,
-    Change,
-    Command,
-    Install,
-    MergeJson,
-    RemoveFile,
-    Service,
-    WriteFile,
-)
-from deploys.engine.plan_view import PlanView
+from deploys.core.change import Activate, Blocked, Change, Command, Install, MergeJson, RemoveFile, Service, WriteFile
+from deploys.run.plan_view import PlanView
+from deploys.run.steps import arrange
 
 DOCKER = Service("docker", "systemctl restart docker", "docker info", "", interrupts="Docker restarts: web, db stop")
 PATH = "/etc/docker/daemon.json"

@@ -6,9 +6,7 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import planning, session
-from deploys.engine.arrange import arrange
-from deploys.engine.change import (
+from deploys.core.change import (
     Activate,
     Blocked,
     Change,
@@ -20,17 +18,19 @@ from deploys.engine.change import (
     Subject,
     WriteFile,
 )
-from deploys.engine.control import Control, Finding, Severity, State, Verdict, judge
-from deploys.engine.policy import Policy, Rules
-from deploys.engine.policy_file import load_policy
-from deploys.seccomp import SUBJECT as SECCOMP
-from deploys.seccomp import SeccompRules
+from deploys.core.control import Control, Finding, Severity, State, Verdict, judge
+from deploys.core.policy import Policy, Rules
+from deploys.core.policy_file import load_policy
+from deploys.run import planning, session
+from deploys.run.steps import arrange
+from deploys.seccomp.controls import SUBJECT as SECCOMP
+from deploys.seccomp.controls import SeccompRules
 from deploys.subjects import SUBJECTS
-from facts.docker import Docker
-from facts.reading import UnknownReading
+from facts.core.reading import UnknownReading
+from facts.core.survey import Survey
+from facts.core.system import System
+from facts.engines.docker.docker import Docker
 from facts.seccomp import Seccomp
-from facts.survey import Survey
-from facts.system import System
 from tests.unit import recorded
 from tests.unit.hosts import container, docker, judged
 from tests.unit.test_journal import RUN

@@ -11,12 +11,12 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from deploys.engine.change import Subject
-from deploys.engine.control import Control, Severity, passed
-from deploys.engine.policy import Rules
-from deploys.engine.policy_file import POLICIES, PolicyError, load_policy
-from deploys.policy_schema import policy_schema
+from deploys.core.change import Subject
+from deploys.core.control import Control, Severity, passed
+from deploys.core.policy import Rules
+from deploys.core.policy_file import POLICIES, PolicyError, load_policy
 from deploys.subjects import SUBJECTS
+from docs.policy_schema import policy_schema
 
 
 class LogRules(Rules):

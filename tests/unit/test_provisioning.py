@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import operations
-from deploys.engine.change import Blocked, Install
-from deploys.engine.policy import Policy
-from deploys.engine.session import Reached, Session
-from deploys.provisioning import engine_for
-from facts.docker import Docker
-from facts.networks import Networks
-from facts.reading import Unknown
-from facts.record import Record
-from facts.survey import Survey
-from facts.system import System, SystemReading
+from deploys.core.change import Blocked, Install
+from deploys.core.policy import Policy
+from deploys.engines.provisioning import engine_for
+from deploys.run import operations
+from deploys.run.session import Reached, Session
+from facts.core.reading import Unknown
+from facts.core.record import Record
+from facts.core.survey import Survey
+from facts.core.system import System, SystemReading
+from facts.engines.docker.docker import Docker
+from facts.networks.networks import Networks
 from tests.unit.test_bridged import kvm
 from tests.unit.test_journal import RUN
 from tests.unit.test_networks import docker, reading

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from deploys.engine.change import RETRY
-from deploys.engine.control import State
-from deploys.engine.policy_file import load_policy
+from deploys.core.change import RETRY
+from deploys.core.control import State
+from deploys.core.policy_file import load_policy
 from deploys.subjects import SUBJECTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,12 +14,12 @@ from typing import Any, cast
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 
-from deploys.engine import reboot, transport
-from deploys.engine.arrange import Step, arrange
-from deploys.engine.change import Blocked, Command
-from deploys.engine.reboot import Reboot, batches, wait
-from deploys.engine.run import Run
-from deploys.engine.session import Session
+from deploys.core.change import Blocked, Command, Reboot
+from deploys.run import reboot, transport
+from deploys.run.reboot import batches, wait
+from deploys.run.run import Run
+from deploys.run.session import Session
+from deploys.run.steps import Step, arrange
 
 ROOT = Path(__file__).resolve().parents[2]
 CHANGE = Reboot("kernel", "boot it", script="arm", undo="", settled='echo "it\'s ok"', seconds=60)
@@ -141,13 +141,14 @@ import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from pyinfra.context import host
-from deploys.engine.arrange import Step
-from deploys.engine.change import Blocked
-from deploys.engine.operations import reboot
-from deploys.engine.run import begin
+from deploys.run.steps import Step
+from deploys.core.change import Blocked
+from deploys.run.operations import reboot
+from deploys.run.run import begin
+from deploys.subjects import SUBJECTS
 
 run = begin("harden")
-session = run.session()
+session = run.session(SUBJECTS)
 if host.name in {warned!r}:  # it went back in an earlier run
     session.changes = [Blocked("kernel", "reboot", why="it was tried", warns=True)]
 else:

@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import formats, report, report_files, terminal
-from deploys.engine.change import WriteFile
-from deploys.engine.control import Control, Finding, Impact, Severity, State, Verdict
-from deploys.engine.report import HostReport, Kind, Run, build, clean, outcome
+from deploys.core.change import WriteFile
+from deploys.core.control import Control, Finding, Impact, Severity, State, Verdict
+from deploys.report import files as report_files
+from deploys.report import formats, report, terminal
+from deploys.report.report import HostReport, Kind, Run, build, clean, outcome
 
 OS = {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)"}
 KERNEL = {"release": "6.1.0-13-amd64", "build": "#1 SMP Debian 6.1.55-1"}

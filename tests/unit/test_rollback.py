@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import baseline, transport
-from deploys.engine.change import Command, Remark, Undoing
-from deploys.engine.policy import Policy
-from deploys.engine.session import Session
-from deploys.engine.undo import choose, undo
-from deploys.engine.undo_view import render_undo
-from facts.record import Record
-from facts.survey import Survey
-from facts.system import System
+from deploys.core.change import Command, Remark, Undoing
+from deploys.core.policy import Policy
+from deploys.run import baseline, transport
+from deploys.run.session import Session
+from deploys.run.undo import choose, undo
+from deploys.run.undo_view import render_undo
+from facts.core.record import Record
+from facts.core.survey import Survey
+from facts.core.system import System
 from tests.unit.test_journal import Host, host, write
 from tests.unit.test_undo import apply, other, record
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.change import Blocked, Change, Command, Context, WriteFile
-from deploys.engine.control import State, judge
-from deploys.engine.policy import Policy
-from deploys.kernel import CONTROLS, SUBJECT
-from deploys.kernel_rules import KernelRules
-from deploys.kernel_write import CLONE, ROOTLESS
+from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy
+from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.rules import KernelRules
+from deploys.kernel.sysctl_files import CLONE, ROOTLESS
 from facts import rootless
-from facts.kernel import KernelReading
-from facts.reading import Block, Section, Unknown
+from facts.core.reading import Block, Section, Unknown
+from facts.kernel.kernel import KernelReading
 from tests.unit.kernel_host import KERNEL, OURS, survey_of, sysctls_of
 
 RESTRICT = "kernel.apparmor_restrict_unprivileged_userns"

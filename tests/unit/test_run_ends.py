@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from deploys.engine.options import KEYS
+from deploys.run.options import KEYS
 from tests.unit.test_entry_points import PYINFRA, ROOT, report
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="changes want root")
@@ -25,14 +25,15 @@ import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
 from pyinfra.context import host
-from deploys.engine import baseline, run as runs
-from deploys.engine.change import Change, Command, Subject
-from deploys.engine.control import Control, Severity, failed, passed
-from deploys.engine.operations import confirm, enforce, undo
-from deploys.engine.policy import Rules
-from deploys.engine.undo import choose
-from facts.record import Record
-from facts.system import System
+from deploys.run import baseline
+from deploys.core.change import Change, Command, Subject
+from deploys.core.control import Control, Severity, failed, passed
+from deploys.run.operations import confirm, enforce, undo
+from deploys.core.policy import Rules
+from deploys.run.run import begin, show_plan
+from deploys.run.undo import choose
+from facts.core.record import Record
+from facts.core.system import System
 
 HERE = Path({here!r})
 TIDE = f"while [ -e {{HERE}}/ebb ]; do sleep 0.1; done"
@@ -48,16 +49,16 @@ def plan(context):
         yield Command("boat", "set sail", script=f"touch {{HERE}}/sailed", undo=f"rm {{HERE}}/sailed")
 
 row = Control("boat.afloat", "The boat floats", Severity.HIGH, "Else it sinks.", afloat)
-runs.SUBJECTS = (Subject("boat", Rules, (row,), plan, (System,)),)
-run = runs.begin({kind!r})
-session = run.session()
+SUBJECTS = (Subject("boat", Rules, (row,), plan, (System,)),)
+run = begin({kind!r})
+session = run.session(SUBJECTS)
 session.look()
 if {kind!r} == "rollback":
     choose(session, None)
     undo(name="undo")
 else:
     session.plan()
-    runs.show_plan(session)
+    show_plan(session)
     enforce(name="boat", step="boat")
     confirm(name="confirm")
 """

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-import deploys.seccomp as subject
-from deploys.docker_daemon import RESTART
-from deploys.engine.arrange import merge_text
-from deploys.engine.change import Activate, Blocked, Change, Context, MergeJson, WriteFile
-from deploys.engine.control import Finding, State
-from deploys.seccomp import OURS, TEXT, SeccompRules
-from facts.docker import Container, DaemonJson, Docker, DockerReading, Process
-from facts.reading import Unknown
+from deploys.core.change import Activate, Blocked, Change, Context, MergeJson, WriteFile
+from deploys.core.control import Finding, State
+from deploys.core.json_merge import merge_text
+from deploys.engines.docker.daemon import RESTART
+from deploys.seccomp import controls as subject
+from deploys.seccomp.controls import OURS, TEXT, SeccompRules
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import Container, DaemonJson, Docker, DockerReading, Process
 from facts.seccomp import ProfileFile, Seccomp, SeccompReading
 from tests.unit import hosts
 from tests.unit.hosts import judged

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploys.seccomp_profile import CALLS, GUARDED, HARDENED, OURS, TEXT, is_open, lint, names, weaknesses
+from deploys.seccomp.profile import CALLS, GUARDED, HARDENED, OURS, TEXT, is_open, lint, names, weaknesses
 
 HOST = ("x86_64", "6.12.0-amd64")
 ALLOW = "SCMP_ACT_ALLOW"

@@ -8,12 +8,13 @@ import time
 
 import pytest
 
-from deploys.engine.arrange import Step, merged
-from deploys.engine.change import Blocked, MergeJson
-from deploys.engine.clean import HIDDEN, clean, clean_text, without_secrets
-from deploys.engine.plan_view import PlanView
-from deploys.engine.report import HostReport, build
-from facts.docker import read_daemon_json
+from deploys.core.change import Blocked, MergeJson
+from deploys.core.json_merge import merged
+from deploys.core.text import HIDDEN, clean, clean_text, without_secrets
+from deploys.report.report import HostReport, build
+from deploys.run.plan_view import PlanView
+from deploys.run.steps import Step
+from facts.engines.docker.docker import read_daemon_json
 from tests.unit.test_docker import docker, findings
 from tests.unit.test_report import a_run
 

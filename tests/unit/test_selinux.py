@@ -7,27 +7,27 @@ from typing import Any
 
 import pytest
 
-import deploys.lsm as lsm_subject
-import deploys.selinux as subject
-from deploys.engine.change import Blocked, Change, Command, Context, Install, WriteFile
-from deploys.engine.control import Finding, State, judge
-from deploys.engine.policy import Policy
-from deploys.engine.policy_file import load_policy
-from deploys.grub import drop_in
-from deploys.lsm import LsmRules
-from deploys.selinux import SELinuxRules
-from deploys.selinux_plan import ACCEPT, DROP_IN, RETRY, WORDS
+from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.core.control import Finding, State, judge
+from deploys.core.policy import Policy
+from deploys.core.policy_file import load_policy
+from deploys.kernel.grub import drop_in
+from deploys.lsm import controls as lsm_subject
+from deploys.lsm.controls import LsmRules
+from deploys.selinux import controls as subject
+from deploys.selinux.controls import SELinuxRules
+from deploys.selinux.stages import ACCEPT, DROP_IN, RETRY, WORDS
 from deploys.subjects import SUBJECTS
+from facts.core.reading import Unknown
+from facts.core.reverted import Reverted
+from facts.core.survey import Survey
+from facts.core.system import System, SystemReading
 from facts.denials import Denial, Denials, DenialsReading, Gap
-from facts.docker import Docker
-from facts.kernel import Kernel
+from facts.engines.docker.docker import Docker
+from facts.kernel.kernel import Kernel
 from facts.lsm import Lsm, LsmReading
-from facts.networks import Networks
-from facts.reading import Unknown
-from facts.reverted import Reverted
+from facts.networks.networks import Networks
 from facts.selinux import CONFIG, Labelled, SELinux, SELinuxReading
-from facts.survey import Survey
-from facts.system import System, SystemReading
 from tests.unit.hosts import networks
 from tests.unit.test_apparmor import docker, kernel
 

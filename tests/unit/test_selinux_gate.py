@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from deploys.selinux_plan import TEMPLATES
-from facts.reading import Block, Section
-from facts.reverted import Reverted, read_reverted
+from deploys.core import templates
+from facts.core.reading import Block, Section
+from facts.core.reverted import Reverted, read_reverted
 
 STUBS = {
     "systemctl": """\
@@ -53,7 +53,7 @@ class Host:
         self.put("docker", "active\n")
         self.put("listens", f'LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:* users:(("sshd",pid=7,fd=3))\n'
                             'LISTEN 0 128 127.0.0.1:6010 0.0.0.0:* users:(("sshd",pid=70,fd=9))\n')  # fmt: skip
-        self.script = self.put("etc/hullproof/selinux-gate.sh", (TEMPLATES / "gate.sh").read_text())
+        self.script = self.put("etc/hullproof/selinux-gate.sh", templates.text("selinux/gate.sh"))
 
     def put(self, path: str, text: str) -> Path:
         (self.root / path).write_text(text)
@@ -172,7 +172,7 @@ def test_a_boot_in_permissive_is_not_the_one_it_waits_for(host: Host) -> None:
 def test_without_a_place_where_sshd_listens_there_is_no_gate(host: Host) -> None:
     host.sh("disarm")
     assert is_gone(host)
-    host.script.write_text((TEMPLATES / "gate.sh").read_text())
+    host.script.write_text(templates.text("selinux/gate.sh"))
     host.put("listens", "")
     assert "would have no way back" in host.sh("arm")
     assert not host.unit.exists()
@@ -200,5 +200,7 @@ def test_containers_that_would_not_start_without_selinux_are_told_by_an_undo(
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(["sh", str(TEMPLATES / "unlabel.sh")], env=env, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        ["sh", str(templates.FOLDER / "selinux/unlabel.sh")], env=env, capture_output=True, text=True, timeout=60
+    )
     assert (done.returncode, says in done.stdout) == (1 if says else 0, True)

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from deploys.docker_daemon import RESTART
-from deploys.engine import planning
-from deploys.engine.change import Blocked, MergeJson
-from deploys.engine.control import State
-from deploys.selinux import SUBJECT as subject
-from facts.docker import DaemonJson
+from deploys.core.change import Blocked, MergeJson
+from deploys.core.control import State
+from deploys.engines.docker.daemon import RESTART
+from deploys.run import planning
+from deploys.selinux.controls import SUBJECT as subject
+from facts.engines.docker.docker import DaemonJson
 from facts.selinux import Labelled, SELinuxReading
 from tests.unit.test_apparmor import container, docker
 from tests.unit.test_selinux import DENIED, changes, context, finding, selinux

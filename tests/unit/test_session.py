@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import session, transport
-from deploys.engine.arrange import PACKAGES, Step
-from deploys.engine.change import Blocked, Change, Command, Install, Service, WriteFile
-from deploys.engine.policy import Policy
-from facts.survey import Survey
+from deploys.core.change import Blocked, Change, Command, Install, Service, WriteFile
+from deploys.core.policy import Policy
+from deploys.run import session, transport
+from deploys.run.steps import PACKAGES, Step
+from facts.core.survey import Survey
 from tests.unit.test_journal import RUN
 
 MENU = Service("menu", activate="make it", healthy="true", explain="")

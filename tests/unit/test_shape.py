@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import pytest
 
-from facts.docker import Docker, DockerReading
-from facts.reading import Block, Section, Unknown, UnknownReading, utc, whole_number
-from facts.shape import fits, shaped
-from facts.survey import Survey, read_frame
+from facts.core.frame import read_frame
+from facts.core.numbers import utc, whole_number
+from facts.core.reading import Block, Section, Unknown, UnknownReading
+from facts.core.shape import fits, shaped
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker, DockerReading
 from tests.unit.test_cases import CASES
 
 
@@ -74,7 +76,7 @@ def test_what_has_its_shape_is_left_as_it_is() -> None:
 
 
 def recorded(case: str) -> dict[str, Block]:
-    lines = json.loads((CASES / "docker.Docker" / f"{case}.json").read_text())["output"]
+    lines = json.loads((CASES / "engines.docker.Docker" / f"{case}.json").read_text())["output"]
     section = read_frame(lines)["docker"]
     assert isinstance(section, Section)
     return section.blocks

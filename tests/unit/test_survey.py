@@ -10,8 +10,10 @@ from typing import ClassVar
 
 import pytest
 
-from facts.reading import Jsonable, Section, SectionFact, Unknown, UnknownReading, known
-from facts.survey import Survey, read_frame, survey_script
+from facts.core.fact import SectionFact
+from facts.core.frame import read_frame, survey_script
+from facts.core.reading import Jsonable, Section, Unknown, UnknownReading, known
+from facts.core.survey import Survey
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from facts.kernel import Kernel, KernelReading
-from facts.reading import Block, Section, Unknown
-from facts.sysctls import Setting, Sysctls, applied, dotted, parse
+from facts.core.reading import Block, Section, Unknown
+from facts.kernel.kernel import Kernel, KernelReading
+from facts.kernel.sysctls import Setting, Sysctls, applied, dotted, parse
 
 
 def _section(files: dict[str, str | Block], live: str = "/proc/sys/kernel/sysrq:1\n", status: int = 0) -> Section:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from deploys.engine import terminal
-from deploys.engine.control import Impact, State
-from deploys.engine.report import HostReport, build
+from deploys.core.control import Impact, State
+from deploys.report import terminal
+from deploys.report.report import HostReport, build
 from tests.unit.test_report import KERNEL, OS, a_report, a_run, finding
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from deploys.engine.three_way import Conflict, merged_json, merged_lines
+from deploys.run.three_way import Conflict, merged_json, merged_lines
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deploys.engine import journal
-from deploys.engine.change import Change, Command, MergeJson, RemoveFile
+from deploys.core.change import Change, Command, MergeJson, RemoveFile
+from deploys.run import journal
 from tests.unit.test_armed import Host as ArmedHost
 from tests.unit.test_armed import write as armed_write
 from tests.unit.test_journal import RUN, Host, host, service, write

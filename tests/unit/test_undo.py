@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import journal
-from deploys.engine.arrange import arrange
-from deploys.engine.change import Change, Command, MergeJson, RemoveFile, WriteFile
-from deploys.engine.undo import read_files
-from deploys.engine.undo_plan import UndoPlan, begin, chosen, compare
-from facts.record import Record, RecordReading
-from facts.survey import Survey, survey_script
+from deploys.core.change import Change, Command, MergeJson, RemoveFile, WriteFile
+from deploys.run import journal
+from deploys.run.steps import arrange
+from deploys.run.undo import read_files
+from deploys.run.undo_plan import UndoPlan, begin, chosen, compare
+from facts.core.frame import survey_script
+from facts.core.record import Record, RecordReading
+from facts.core.survey import Survey
 from tests.unit.test_journal import RUN, Host, host, service, write
 
 __all__ = ["host"]

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-import deploys.userns as subject
-from deploys.engine.arrange import arrange
-from deploys.engine.change import Blocked, Change, Command, Context, MergeJson, Service, WriteFile
-from deploys.engine.control import State
-from deploys.ranges import NoRange, own_start, plan_range, with_row
-from deploys.userns import UsernsRules
-from facts.docker import Container, DaemonJson, Docker, DockerReading, Network, Process, Stored
-from facts.kernel import Kernel
-from facts.reading import Unknown, UnknownReading
-from facts.sysctls import SysctlFile, Sysctls
+from deploys.core.change import Blocked, Change, Command, Context, MergeJson, Service, WriteFile
+from deploys.core.control import State
+from deploys.run.steps import arrange
+from deploys.userns import controls as subject
+from deploys.userns.controls import UsernsRules
+from deploys.userns.ranges import NoRange, own_start, plan_range, with_row
+from facts.core.reading import Unknown, UnknownReading
+from facts.engines.docker.docker import Container, DaemonJson, Docker, DockerReading, Network, Process, Stored
+from facts.kernel.kernel import Kernel
+from facts.kernel.sysctls import SysctlFile, Sysctls
 from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, Userns, UsernsReading, _overlaps, _rows
 from tests.unit import hosts
 from tests.unit.hosts import judged

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges_rules import BridgeNetwork, Port, Vlan
-from deploys.isolation import NetworksRules
+from deploys.bridges.rules import BridgeNetwork, Port, Vlan
+from deploys.networks.isolation import NetworksRules
 from tests.verify import scenarios
 from tests.verify import test_networks as proofs
 from tests.verify.probe import HERE

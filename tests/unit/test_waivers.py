@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deploys.engine import formats, terminal, waivers
-from deploys.engine.control import Finding, State
-from deploys.engine.policy import Policy, Waiver
-from deploys.engine.report import HostReport, build
+from deploys.core.control import Finding, State
+from deploys.core.policy import Policy, Waiver
+from deploys.report import formats, terminal, waivers
+from deploys.report.report import HostReport, build
 from tests.unit.test_report import a_run, finding
 
 TODAY = datetime.datetime.now(datetime.UTC).date()

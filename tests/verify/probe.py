@@ -18,8 +18,8 @@ from pathlib import Path
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
-from deploys.engine.policy import Policy
-from deploys.engine.policy_file import load_policy
+from deploys.core.policy import Policy
+from deploys.core.policy_file import load_policy
 from deploys.subjects import SUBJECTS
 from tests.verify.hosts import InventoryError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys.engine.clean import clean_text
+from deploys.core.text import clean_text
 from tests.verify.probe import CannotTell, NotProved, Outcome
 from tests.verify.verdict import Verdict, denied
 

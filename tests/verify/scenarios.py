@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 
-from deploys.bridges_rules import BridgeNetwork, BridgesRules, Prefix
+from deploys.bridges.rules import BridgeNetwork, BridgesRules, Prefix
 from tests.verify.probe import AS_NOBODY, HERE, Attempt, CannotTell, Outcomes, Prober, agenda
 
 PORT = "7777"  # where a probe container listens, in its own network namespace

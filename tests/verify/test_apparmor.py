@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.apparmor import AppArmorRules
+from deploys.apparmor.controls import AppArmorRules
 from tests.verify import scenarios
 from tests.verify.probe import Prober
 from tests.verify.proof import Proof

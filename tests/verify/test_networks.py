@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from deploys.isolation import NetworksRules, covers
-from facts.docker import Network
+from deploys.networks.isolation import NetworksRules, covers
+from facts.engines.docker.docker import Network
 from tests.verify import scenarios
 from tests.verify.probe import Outcomes, Prober
 from tests.verify.proof import Proof

@@ -1,0 +1,1 @@
+"""AppArmor, and a profile of our own."""

@@ -1,0 +1,1 @@
+"""Audit: what is watched, and that it is recorded."""

@@ -1,0 +1,1 @@
+"""Declared networks: bridges, VLANs, and who may talk to whom."""

@@ -1,0 +1,1 @@
+"""Firewalls that stand beside ours, each told what is declared."""

@@ -1,0 +1,1 @@
+"""Network managers, each told what is to last."""

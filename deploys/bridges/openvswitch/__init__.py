@@ -1,0 +1,1 @@
+"""Declared networks on Open vSwitch."""

@@ -1,0 +1,253 @@
+"""Changes: what a run will do to a host, as data that can be shown before anything happens.
+
+A subject's `plan` yields them, only for findings that do not hold. The engine orders them, shows them (`--dry`,
+`--diff`), compiles them to ONE journalled script per subject, and can undo each of them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from deploys.core.control import Control, Finding, State
+from deploys.core.policy import Policy, Rules
+from deploys.core.text import clean_text
+from facts.core.fact import SectionFact
+from facts.core.record import JournalEntry
+from facts.core.survey import Survey
+
+RETRY = "retry"  # accepting it: what a run did on the host in vain is done once more
+
+
+@dataclass(frozen=True)
+class Change:
+    """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing.
+    `armed`: it could cut us off, so the host takes it, and what its step does after it, back by itself unless that is
+    confirmed over a fresh connection. `controls`: the ids of those that it mends, or that are blocked with it.
+
+    Words of the host's own get into these, so they are made printable here, once for every log, plan and journal."""
+
+    subject: str
+    what: str
+    interrupts: str = field(default="", kw_only=True)
+    armed: bool = field(default=False, kw_only=True)
+    controls: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
+
+    def __post_init__(self) -> None:
+        for name in self._said():
+            object.__setattr__(self, name, clean_text(getattr(self, name)))
+
+    def _said(self) -> tuple[str, ...]:
+        return ("what", "interrupts")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A daemon that has to take up new settings: how, and how we know that it is well again.
+
+    `activate` and `healthy` are sh; if `healthy` does not succeed within `seconds`, every file written for the
+    service in this run is put back and `undo` runs, unless `activate` ended with status 3: it did nothing. `explain`
+    prints why it failed (its last log lines).
+
+    `undo` (sh) has it take up the files that were there before and waits until it is well, in a rollback too; what is
+    to be known of that it writes to the file $NOTE. "": as `activate` and `healthy` do.
+    """
+
+    name: str
+    activate: str
+    healthy: str
+    explain: str
+    seconds: int = 60
+    interrupts: str = ""
+    undo: str = ""
+
+
+@dataclass(frozen=True)
+class WriteFile(Change):
+    """Own a whole file. `before` is the text the survey saw (None: no such file): the write is refused on the host
+    if the file is no longer that. `validate` is an sh command with `{}` for the new file's path; `activate` is an
+    sh command that makes it live; it runs again, after the old file is back, when the change is undone. With a
+    `service`, the file is written in the service's own step and goes back if the service does not come up.
+    `mode` and `owner` "": as the old file's. `shared`: others own it too, so that an undo takes out of it what this
+    change put there, by top-level keys of JSON or by lines, and keeps what others wrote since."""
+
+    path: str
+    text: str
+    before: str | None
+    mode: str = "0644"
+    owner: str = "root:root"
+    validate: str = ""
+    activate: str = ""
+    service: Service | None = None
+    shared: Literal["", "json", "lines"] = ""
+
+
+@dataclass(frozen=True)
+class RemoveFile(Change):
+    """Take away a file that somebody left (kept in the journal)."""
+
+    path: str
+    before: str
+    activate: str = ""
+
+
+@dataclass(frozen=True)
+class Command(Change):
+    """A live change: `script` (sh) does it, `undo` (sh) takes it back ("" where there is nothing to take back)."""
+
+    script: str
+    undo: str
+
+
+@dataclass(frozen=True)
+class Reboot(Command):
+    """`script` has the host reboot by itself, soon. `settled` (sh) prints `ok …` or `fail …` once the host has come to
+    rest, and nothing before that; a host that does not within `seconds` is lost."""
+
+    settled: str = field(kw_only=True)
+    seconds: int = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class Install(Change):
+    """Install packages with the host's own package manager; undone by removing those that were not there before."""
+
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MergeJson(Change):
+    """Set and unset top-level keys in a JSON file that others own too; their keys, order and indentation are kept.
+
+    All subjects' merges of one path become one write and one activation of `service`. `before` is the text the
+    survey saw (None: no such file).
+    """
+
+    path: str
+    before: str | None
+    put: Mapping[str, Any]
+    drop: tuple[str, ...] = ()
+    service: Service | None = None
+    validate: str = ""
+
+
+@dataclass(frozen=True)
+class Activate(Change):
+    """Have a service take up what is already on disk (a finding is pending-restart)."""
+
+    service: Service
+
+
+@dataclass(frozen=True)
+class Blocked(Change):
+    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed. `why` names what
+    would allow it as `accept=NAME`. `by_hand`: what the operator has to do, where `why` says more than that. `warns`:
+    it was done here and went wrong, so where this host is a canary, others do not follow it."""
+
+    why: str = ""
+    warns: bool = False
+    by_hand: str = ""
+
+    def _said(self) -> tuple[str, ...]:
+        return (*super()._said(), "why", "by_hand")
+
+    @property
+    def accepts(self) -> tuple[str, ...]:
+        """What has to be accepted by name first."""
+        return () if self.by_hand else tuple(dict.fromkeys(ACCEPT.findall(self.why)))
+
+    @property
+    def next(self) -> str:
+        """What the operator does about it, in one sentence."""
+        if names := self.accepts:
+            return f"accept {' and '.join(names)} first: harden --data accept={','.join(names)}"
+        return self.by_hand or self.why
+
+
+ACCEPT = re.compile(r"\baccept=([a-z0-9]+(?:-[a-z0-9]+)*)")
+
+
+def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Change]:
+    """The changes, for these controls; one that names its own keeps them."""
+    ids = tuple(controls)
+    for change in changes:
+        yield change if change.controls else replace(change, controls=ids)
+
+
+def by_hand(finding: Finding) -> Blocked:
+    """What harden may not mend: what is wrong, and what the operator has to do."""
+    control, reason = finding.control, finding.verdict.reason
+    todo = f". {control.by_hand[:1].upper()}{control.by_hand[1:]}" if control.by_hand else ""
+    return Blocked(control.subject, control.title, why=reason + todo, by_hand=control.by_hand, controls=(control.id,))
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a subject plans from. `accepts` are the consequences accepted by name (policy or `--data accept=a,b`)."""
+
+    survey: Survey
+    policy: Policy
+    findings: Mapping[str, Finding]
+
+    def which(self, *ids: str) -> tuple[str, ...]:
+        """Those of these controls that are in `fail` or pending: something to mend. Unknown is not."""
+        wanted = (State.FAIL, State.PENDING_RESTART, State.PENDING_REBOOT)
+        return tuple(i for i in ids if i in self.findings and self.findings[i].state in wanted)
+
+    def failing(self, *ids: str) -> bool:
+        return bool(self.which(*ids))
+
+    def accepts(self, name: str) -> bool:
+        return name in self.policy.accept
+
+
+@dataclass(frozen=True)
+class Undoing:
+    """What a rollback is about to undo on a host: the entries that are left of a run, last change first. `files`: by
+    path, the text that is there (None: no file) and the one that will be; a file that could not be read is not here."""
+
+    context: Context
+    entries: tuple[JournalEntry, ...]
+    files: Mapping[str, tuple[str | None, str | None]]
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What a subject says of the undo of one entry. `refused`: why nothing of its run may be undone now; `stays`: why
+    this entry alone is left for now; `interrupts`: what stops or restarts; `script`: sh that undoes it, in place of
+    the journal's own, which an older version may have written. Names that were accepted are in its $ACCEPT."""
+
+    entry: str
+    refused: str = ""
+    stays: str = ""
+    interrupts: str = ""
+    script: str = ""
+
+
+def _no_remarks(undoing: Undoing) -> Iterable[Remark]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject: its facts, its part of the policy, its controls and its remediation."""
+
+    name: str
+    rules: type[Rules]
+    controls: tuple[Control, ...]
+    plan: Callable[[Context], Iterable[Change]]
+    facts: tuple[type[SectionFact[Any]], ...]
+    accepts: tuple[str, ...] = ()  # the consequences of its changes that wait until somebody accepts them by name
+    undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
+
+    def __post_init__(self) -> None:
+        strangers = [c.id for c in self.controls if c.subject != self.name]
+        if strangers:
+            raise ValueError(f"subject {self.name}: not its controls: {', '.join(strangers)}")
+
+
+def controls_of(changes: Iterable[Change]) -> tuple[str, ...]:
+    """The ids of the controls that changes are for, each once."""
+    return tuple(dict.fromkeys(control for change in changes for control in change.controls))

@@ -1,0 +1,237 @@
+"""Controls and findings: knowledge as rows, judged against a survey and a policy.
+
+A control is pure: (survey, policy) -> Verdict. It never touches a host. What it could not know (UnknownReading)
+becomes `unknown`, which is never pass and never fail.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from deploys.core.policy import Policy, Rules
+from facts.core.reading import UnknownReading
+from facts.core.survey import Survey
+from facts.core.system import System
+
+
+class State(StrEnum):
+    """What a finding says. Only PASS, NOT_APPLICABLE and WAIVED hold."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    PENDING_RESTART = "pending-restart"  # disk is right, a daemon or container still runs with the old setting
+    PENDING_REBOOT = "pending-reboot"  # disk is right, the running kernel is not
+    NOT_APPLICABLE = "not-applicable"
+    WAIVED = "waived"
+    UNKNOWN = "unknown"
+
+    @property
+    def holds(self) -> bool:
+        return self in (State.PASS, State.NOT_APPLICABLE, State.WAIVED)
+
+
+class Impact(StrEnum):
+    """What it costs the host to put the control right."""
+
+    NONE = "none"
+    RESTART = "restart"
+    REBOOT = "reboot"
+
+
+class Severity(StrEnum):
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+
+
+DOES_IT = "harden does it"  # what is to be done next about what a plan changes
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A control's judgement. `declared`, `disk` and `live` are JSON values; None where there is no such reading."""
+
+    state: State
+    reason: str
+    declared: Any = None
+    disk: Any = None
+    live: Any = None
+
+
+Check = Callable[[Survey, Policy], Verdict]
+Against = Callable[[Survey, Policy], str | None]  # why a control does not apply; None where it does
+
+
+def passed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
+    return Verdict(State.PASS, reason, declared, disk, live)
+
+
+def failed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
+    return Verdict(State.FAIL, reason, declared, disk, live)
+
+
+def not_applicable(reason: str) -> Verdict:
+    return Verdict(State.NOT_APPLICABLE, reason)
+
+
+def some(items: Iterable[str], most: int = 5) -> str:
+    """The first of them for a reason, and how many more there are."""
+    found = list(items)
+    return ", ".join(found[:most]) + (f" and {len(found) - most} more" if len(found) > most else "")
+
+
+def only_where(*against: Against) -> Callable[[Check], Check]:
+    """A check for where none of `against` has a reason why the control does not apply; the first that has is told."""
+
+    def wrap(check: Check) -> Check:
+        def checked(survey: Survey, policy: Policy) -> Verdict:
+            found = (reason(survey, policy) for reason in against)
+            why = next(filter(None, found), None)
+            return not_applicable(why) if why else check(survey, policy)
+
+        return checked
+
+    return wrap
+
+
+def undeclared(rules: type[Rules], name: str) -> Against:
+    """The policy leaves `name` (`subject.key`) out."""
+    key = name.rpartition(".")[2]
+    return lambda survey, policy: f"the policy does not declare {name}" if getattr(policy[rules], key) is None else None
+
+
+def in_container(survey: Survey, policy: Policy) -> str | None:
+    """What is the kernel's is the business of a container's host."""
+    container = survey[System].container
+    return f"this is a container ({container}): the kernel is the business of its host" if container else None
+
+
+def agree(
+    declared: Any, disk: Any, live: Any, impact: Impact, holds: Callable[[Any], bool] | None = None, what: str = "it"
+) -> Verdict:
+    """The three-way judgement: pass only where disk and live both satisfy what is declared.
+
+    `holds` says whether a reading satisfies the policy (default: equal to `declared`). Disk right and live wrong
+    is pending, by the control's impact; live right and disk wrong fails, since it would not outlast a restart.
+    """
+    ok = holds or (lambda value: bool(value == declared))
+    disk_ok, live_ok = ok(disk), ok(live)
+    if disk_ok and live_ok:
+        return passed(f"{what} is {_say(live)} on disk and live", declared, disk, live)
+    if disk_ok and impact is Impact.REBOOT:
+        return Verdict(State.PENDING_REBOOT, f"{what} is set on disk, the kernel runs with {_say(live)} until a reboot",
+                       declared, disk, live)  # fmt: skip
+    if disk_ok and impact is Impact.RESTART:
+        return Verdict(State.PENDING_RESTART, f"{what} is set on disk, what runs still has {_say(live)}",
+                       declared, disk, live)  # fmt: skip
+    if disk_ok:
+        return failed(f"{what} is right on disk but live it is {_say(live)}", declared, disk, live)
+    if live_ok:
+        lost = "nothing on disk says so" if disk is None else f"on disk it is {_say(disk)}: a restart would lose it"
+        return failed(f"{what} holds now, but {lost}", declared, disk, live)
+    return failed(f"{what} is {_say(live)} live and {_say(disk)} on disk", declared, disk, live)
+
+
+def _say(value: Any) -> str:
+    return "not set" if value is None else str(value)
+
+
+ID = re.compile(r"[a-z0-9]+\.[a-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Control:
+    """One thing that must hold, as a row of knowledge.
+
+    id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
+    lockout: whether putting it right could cut us off; by_hand: who mends it, and how, where harden may not: a
+    sentence without capital and full stop. A malformed row raises ValueError at import.
+    """
+
+    id: str
+    title: str
+    severity: Severity
+    why: str
+    check: Check
+    references: tuple[str, ...] = ()
+    impact: Impact = Impact.NONE
+    lockout: bool = False
+    by_hand: str = ""
+
+    def __post_init__(self) -> None:
+        if not ID.fullmatch(self.id):
+            raise ValueError(f"control id {self.id!r}: want subject.name in lower case")
+        for name in ("title", "why"):
+            if not getattr(self, name).strip():
+                raise ValueError(f"control {self.id}: {name} is empty")
+        if not isinstance(self.references, tuple) or not all(isinstance(ref, str) for ref in self.references):
+            raise ValueError(f"control {self.id}: references must be a tuple of ids")
+
+    @property
+    def subject(self) -> str:
+        return self.id.partition(".")[0]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A control's outcome on one host."""
+
+    control: Control
+    verdict: Verdict
+    drift: dict[str, Any] | None = field(default=None, compare=False)  # what moved since the baseline, if anything
+    next: str | None = field(default=None, compare=False)  # what is to be done about it, where it does not hold
+
+    @property
+    def state(self) -> State:
+        return self.verdict.state
+
+    def to_json(self) -> dict[str, Any]:
+        control, verdict = self.control, self.verdict
+        return {
+            "control": control.id,
+            "subject": control.subject,
+            "title": control.title,
+            "severity": control.severity.value,
+            "state": verdict.state.value,
+            "declared": verdict.declared,
+            "disk": verdict.disk,
+            "live": verdict.live,
+            "reason": verdict.reason,
+            "next": self.next,
+            "impact": control.impact.value,
+            "references": list(control.references),
+            "drift": self.drift,
+        }
+
+
+def judge(controls: Iterable[Control], survey: Survey, policy: Policy) -> list[Finding]:
+    """A finding per control, waivers applied."""
+    return [_waive(Finding(control, _check(control, survey, policy)), policy) for control in controls]
+
+
+def _check(control: Control, survey: Survey, policy: Policy) -> Verdict:
+    try:
+        return survey.budget.spend(lambda: control.check(survey, policy))
+    except UnknownReading as error:
+        return Verdict(State.UNKNOWN, str(error))
+    except Exception as error:  # a reading of a form that nothing here foresaw costs this finding, never the run
+        said = f"{type(error).__name__}: {error}"[:200]
+        return Verdict(State.UNKNOWN, f"hullproof cannot make sense of what the host answered here ({said})")
+
+
+def _waive(finding: Finding, policy: Policy) -> Finding:
+    waiver = policy.waiver_for(finding.control.id)
+    if waiver is None or finding.state.holds:
+        return finding
+    verdict = finding.verdict
+    if waiver.expired:
+        reason = f"{verdict.reason} (waived by {waiver.owner} until {waiver.until}, which is past)"
+        state = verdict.state
+    else:
+        reason = f"waived by {waiver.owner} until {waiver.until}: {waiver.reason} (is: {verdict.reason})"
+        state = State.WAIVED
+    return replace(finding, verdict=replace(verdict, state=state, reason=reason))

@@ -1,1 +1,0 @@
-"""The engine: control, policy, change, journal, report, transport. It knows no subject."""

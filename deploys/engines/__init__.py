@@ -1,0 +1,1 @@
+"""Container engines, one folder each, and what all of them answer."""

@@ -1,0 +1,1 @@
+"""Docker: its daemon's settings, who can reach it, what its containers may."""

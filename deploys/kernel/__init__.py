@@ -1,0 +1,1 @@
+"""The kernel: sysctls, boot parameters, updates."""

@@ -1,0 +1,346 @@
+"""Kernel updates done: old kernels removed, the newest installed, and booted on trial with a way back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from shlex import quote
+
+from deploys.core import templates
+from deploys.core.change import Blocked, Change, Command, Context, WriteFile, mending
+from deploys.core.change import Reboot as HostReboot
+from deploys.core.control import Impact, State
+from deploys.engines.docker.daemon import running_names
+from deploys.kernel.rules import KernelRules
+from deploys.kernel.updates import RETRY, alike, lacking, newest, rejected, surplus, wanted
+from deploys.kernel.window import Window
+from facts.core.reading import Unknown, UnknownReading, known
+from facts.core.system import System
+from facts.core.versions import compare_versions
+from facts.kernel.boot import KERNEL_DEFAULTS
+from facts.kernel.kernel import Kernel, KernelReading
+from facts.kernel.packages import Reboot, release_of
+from facts.kernel.updates import GATE_SCRIPT, GATE_UNIT, GATE_WANTED, Offer
+from facts.networks import connection
+
+GATE = "hullproof-boot-gate.service"
+ROOM_KB = 8192  # in /boot, besides a fifth more than the running kernel takes
+# Two boots, should the new kernel not pass, and what shutting down and starting containers again takes.
+BOOT_SECONDS = 1200
+OURS = UPDATE, RUNNING, OLD = ("kernel.update", "kernel.reboot-needed", "kernel.old-kernels")
+
+ENABLE = f"""\
+systemctl daemon-reload
+if [ -e {GATE_UNIT} ]; then systemctl enable -q {GATE}; else rm -f {GATE_WANTED}; fi
+"""
+
+
+def library(*names: str) -> str:
+    return (
+        "".join(templates.text(f"kernel/{name}.sh") for name in ("trial", "checks", "words", *names)) + connection.FIND
+    )
+
+
+def plan(context: Context) -> Iterable[Change]:
+    """The way back first, then what makes room, then the new kernel; the reboot is the last thing that a run does."""
+    if not context.failing(*OURS):
+        return
+    kernel = context.survey[Kernel]
+    coming = list(_installation(context))
+    installs = any(isinstance(change, Command) for change in coming)
+    pending = isinstance(kernel.reboot, Reboot) and kernel.reboot.needed
+    why_not = _obstacle(context, installs) if installs or pending else ""
+    boots = (installs or pending) and not why_not
+    if boots:
+        yield from mending(context.which(UPDATE, RUNNING), _way_back(kernel))
+    yield from mending([OLD], _pruning(context))
+    yield from mending([UPDATE], coming)
+    if installs:
+        yield from mending([OLD], _pruning_after(context))
+    if boots:
+        yield from mending([*context.which(UPDATE, RUNNING), *_waiting(context)], [_reboot(context)])
+    elif pending or (installs and context.policy[KernelRules].reboot in ("window", "now")):
+        what, warns = "reboot into the newest installed kernel", _was_rejected(kernel)
+        yield Blocked("kernel", what, why=why_not, warns=warns, controls=(RUNNING,))
+    elif context.failing(RUNNING):
+        yield from mending([RUNNING], [_default(context)])
+
+
+def _default(context: Context) -> Change:
+    """The newest kernel runs, and GRUB's default is an older one."""
+    kernel = context.survey[Kernel]
+    what = f"make {kernel.release}, which runs, GRUB's default"
+    if context.policy[KernelRules].reboot in (None, "never"):
+        return Blocked("kernel", what, why="the policy says `reboot: never`, so GRUB's default is left to you")
+    if why := _no_way_back(kernel):
+        return Blocked("kernel", what, why=why)
+    return _keep(kernel)
+
+
+# --- Installation
+
+
+def _due(context: Context) -> list[Offer]:
+    """What an upgrade would bring that the policy wants."""
+    declared = context.policy[KernelRules].update
+    return [offer for offer in _offers(context) if offer.newer and wanted(offer, declared)]
+
+
+def _bringing(context: Context) -> set[str]:
+    """The releases that what is due brings, or brings to its end."""
+    half = context.survey[Kernel].updates.half
+    return {offer.release for offer in _due(context) if not offer.held} | {release_of(name) for name in half}
+
+
+def _offers(context: Context) -> tuple[Offer, ...]:
+    offers = context.survey[Kernel].updates.offers
+    return () if isinstance(offers, Unknown) else offers
+
+
+def _left_alone(context: Context) -> Iterable[Blocked]:
+    """What is wanted, and somebody else has decided against."""
+    declared = context.policy[KernelRules].update
+    for offer in _offers(context):
+        if offer.held and offer.newer and wanted(offer, declared):
+            why = f"it is held: `apt-mark unhold {offer.package}`, or take the lock of dnf away"
+            yield Blocked("kernel", f"upgrade {offer.package} to {offer.candidate}", why=why)
+        elif offer.pinned and wanted(offer, declared):
+            why = "a pin in /etc/apt/preferences keeps it away"
+            yield Blocked("kernel", f"upgrade {offer.package} to {offer.newest}", why=why)
+
+
+def _installation(context: Context) -> Iterable[Change]:
+    if not context.failing(UPDATE):
+        return
+    blocked = list(_left_alone(context))
+    yield from blocked
+    half, security = context.survey[Kernel].updates.half, context.policy[KernelRules].update == "security"
+    names = [offer.package for offer in _due(context) if not offer.held]
+    if not names and (half or not blocked):
+        names = [offer.package for offer in _offers(context) if not offer.held]
+    if not names:
+        return
+    if why := _too_little_room(context):
+        yield Blocked("kernel", "install the newest kernel", why=why)
+        return
+    arguments = ["kernel*"] if names == ["kernel-core"] else names
+    script = f"{library('packages')}\nupgrade {int(security)} {' '.join(map(quote, arguments))}\n"
+    undo = f"{library()}\nprefer {quote(context.survey[Kernel].release)}\n"
+    yield Command("kernel", _words(context, names), script=script, undo=undo)
+
+
+def _words(context: Context, names: list[str]) -> str:
+    half, due = context.survey[Kernel].updates.half, _due(context)
+    in_place = f": {_in_place(context)}" if _replaces(context) else ""
+    if half:
+        return f"finish the installation of {', '.join(half)}, and install the newest kernel that is offered{in_place}"
+    if due:
+        return f"refresh the package lists, and install {', '.join(names)} {due[0].candidate}{in_place}"
+    return f"refresh the package lists, and install a newer {', '.join(names)} if there is one"
+
+
+def _replaces(context: Context) -> bool:
+    """Whether what is due keeps the release of the kernel that runs, so that its files take the place of its own."""
+    return context.survey[Kernel].release in _bringing(context)
+
+
+def _in_place(context: Context) -> str:
+    kernel = context.survey[Kernel]
+    good = [package.release for package in alike(kernel) if not rejected(kernel, package)]
+    back = [release for release in good if release != kernel.release][-1:]
+    way = f"the only way back is {back[0]}, in GRUB's menu" if back else "there is no other kernel to go back to"
+    return (
+        f"the files of {kernel.release}, which runs, are replaced by those of a newer build, which takes a reboot to "
+        f"run; {way}"
+    )
+
+
+def _too_little_room(context: Context) -> str:
+    updates = context.survey[Kernel].updates
+    if isinstance(updates.free, Unknown) or isinstance(updates.needed, Unknown):
+        return ""  # the host itself looks again before it installs
+    need = updates.needed * 6 // 5 + ROOM_KB
+    if updates.free >= need or list(_pruning(context)):
+        return ""
+    return f"/boot has {updates.free // 1024} MB free, and a kernel needs {need // 1024} MB there"
+
+
+def _pruning(context: Context) -> Iterable[Change]:
+    """What is too many already: it makes room."""
+    if keep := _kept(context):
+        yield from _removal(keep, surplus(context.survey[Kernel], keep, 0), "")
+
+
+def _pruning_after(context: Context) -> Iterable[Change]:
+    """What is too many once the new kernel is there: until then it may be the only one beside that which runs."""
+    kernel = context.survey[Kernel]
+    if keep := _kept(context):
+        coming = _bringing(context) - {"", *(package.release for package in alike(kernel))}
+        now = surplus(kernel, keep, 0)
+        yield from _removal(keep, surplus(kernel, keep, len(coming))[len(now) :], " then")
+
+
+def _kept(context: Context) -> int | None:
+    """How many kernels stay; None where nobody knows how many there are, or more were accepted."""
+    found = context.findings.get("kernel.old-kernels")
+    judged = found is not None and found.state in (State.PASS, State.FAIL)
+    return context.policy[KernelRules].keep if judged else None
+
+
+def _removal(keep: int, releases: list[str], when: str) -> Iterable[Change]:
+    if releases:
+        script = f"{library('packages')}\nprune {keep} {' '.join(map(quote, releases))}\n"
+        what = f"remove old kernels{when}, {keep} are kept: {', '.join(releases)}"
+        yield Command("kernel", what, script=script, undo="")
+
+
+def _restore(kernel: KernelReading) -> str:
+    """The one that ran before is the default again."""
+    return f"{library()}\nrestore {quote(kernel.release)}\n"
+
+
+# --- The reboot
+
+
+def _obstacle(context: Context, installs: bool) -> str:
+    """Why the host is not rebooted by this run; "" where it may be."""
+    rules, kernel = context.policy[KernelRules], context.survey[Kernel]
+    if rules.reboot in (None, "never"):
+        return "the policy says `reboot: never`: reboot it by hand, or allow it there"
+    if rules.reboot == "window" and not _window_end(context):
+        return f"the policy allows it from {rules.window} (UTC) only: run again then"
+    if kernel.updates.on_trial:
+        return f"{kernel.updates.on_trial} is on trial just now"
+    if isinstance(names := _containers(context), Unknown):
+        return f"which containers that would stop is not known: {names.unknown}"
+    readings = (kernel.boot_id, kernel.updates.built, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
+    if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
+        return f"not everything that a way back needs could be read: {unknown[0]}"
+    return _no_way_back(kernel) or _replaced(context) or ("" if installs else _not_bootable(context))
+
+
+def _containers(context: Context) -> tuple[str, ...] | Unknown:
+    try:
+        return running_names(context)
+    except UnknownReading as error:
+        return Unknown(str(error))
+
+
+def _no_way_back(kernel: KernelReading) -> str:
+    boot = kernel.boot
+    by_hand = "; reboot it by hand, with a console at hand"
+    if boot.loader not in ("grub", "bls"):
+        return f"without GRUB there is no way to boot a kernel once only{by_hand}"
+    if isinstance(boot.once, Unknown):
+        return f"whether GRUB can boot a kernel once only is not known: {boot.once.unknown}{by_hand}"
+    if boot.once:
+        return f"{boot.once}, so that a new kernel would be booted again and again{by_hand}"
+    if kernel.release not in boot.releases:
+        return f"GRUB's menu has no entry for the running {kernel.release} to go back to{by_hand}"
+    return ""
+
+
+def _replaced(context: Context) -> str:
+    """The kernel that runs is the way back: its files on disk have to be those that were booted."""
+    kernel = context.survey[Kernel]
+    own = [package.version for package in alike(kernel) if package.release == kernel.release]
+    was = kernel.version and any(compare_versions(version, kernel.version) > 0 for version in own)
+    if was or _replaces(context):
+        return f"{_in_place(context)}: reboot it by hand, with a console at hand"
+    return ""
+
+
+def _not_bootable(context: Context) -> str:
+    kernel = context.survey[Kernel]
+    there = newest(kernel)
+    if there is None or there.release == kernel.release:
+        return "no newer kernel is there to try, and something else asks for the reboot: reboot it by hand"
+    if _was_rejected(kernel) and not context.accepts(RETRY):
+        return f"{there.release} {there.version} was tried and did not pass; to try it again: accept={RETRY}"
+    if gone := lacking(kernel):
+        return f"{gone}; with its headers installed, `dkms autoinstall -k {there.release}` builds them"
+    return ""
+
+
+def _was_rejected(kernel: KernelReading) -> bool:
+    there = newest(kernel)
+    return there is not None and rejected(kernel, there)
+
+
+def _window_end(context: Context) -> int | None:
+    window = context.policy[KernelRules].window
+    return Window.parse(window).end(context.survey[System].clock) if window else None
+
+
+def _keep(kernel: KernelReading) -> Command:
+    return Command("kernel", f"make {kernel.release}, which runs, GRUB's default, and have a panic reboot into it",
+                   script=f"{library()}\nkeep\n", undo=_restore(kernel))  # fmt: skip
+
+
+def _way_back(kernel: KernelReading) -> Iterable[Change]:
+    yield _keep(kernel)
+    yield from gate_files(kernel)
+    if kernel.boot.loader == "bls":
+        yield from _new_kernels_are_no_default(kernel)
+
+
+def gate_files(kernel: KernelReading) -> Iterable[Change]:
+    """What checks a boot on trial, at that boot, with no controller."""
+    files = {GATE_SCRIPT: f"{library()}\ngate\n", GATE_UNIT: templates.text(f"kernel/{GATE}")}
+    for path, text in files.items():
+        before = known(kernel.updates.gate.get(path))
+        enabled = kernel.updates.gate.get(GATE_WANTED) is not None
+        if before != text or (path == GATE_UNIT and not enabled):
+            yield WriteFile("kernel", f"have each boot on trial checked by the host itself ({path})", path=path,
+                            text=text, before=before, activate=ENABLE if path == GATE_UNIT else "")  # fmt: skip
+
+
+def _new_kernels_are_no_default(kernel: KernelReading) -> Iterable[Change]:
+    before = known(kernel.boot.kernel_defaults)
+    lines = (before or "").splitlines()
+    kept = [line for line in lines if not line.startswith("UPDATEDEFAULT=")]
+    if "UPDATEDEFAULT=no" not in lines:
+        text = "\n".join([*kept, "UPDATEDEFAULT=no", ""])
+        yield WriteFile("kernel", "have the installation of a kernel not make it the default", path=KERNEL_DEFAULTS,
+                        text=text, before=before, shared="lines")  # fmt: skip
+
+
+def _reboot(context: Context) -> HostReboot:
+    rules, kernel = context.policy[KernelRules], context.survey[Kernel]
+    before, after = (rules.drain.before, rules.drain.after) if rules.drain else (None, None)
+    words = [rules.deadline, _window_end(context) or 0, int(context.accepts(RETRY)), before or "", after or ""]
+    return HostReboot(
+        "kernel",
+        f"boot the newest kernel once, on trial: the host goes back to {kernel.release} by itself unless it is found "
+        f"well within {rules.deadline} s",
+        interrupts=f"reboots once, {_because(context)}{_serves(context)}; {_stopped(context)}",
+        script=f"{library('packages')}\nwith_built\narm {' '.join(quote(str(word)) for word in words)}\n",
+        undo=_restore(kernel),
+        settled=f"{library()}\nsettled {quote(known(kernel.boot_id))}\n",
+        seconds=2 * rules.deadline + BOOT_SECONDS,
+    )
+
+
+def _because(context: Context) -> str:
+    reboot, due = context.survey[Kernel].reboot, _due(context)
+    if isinstance(reboot, Reboot) and reboot.needed:
+        return f"because {reboot.why}"
+    return f"because {due[0].candidate} is to be installed" if due else "if there is a newer kernel"
+
+
+def _waiting(context: Context) -> list[str]:
+    """What the reboot mends too."""
+    return [id_ for id_, found in context.findings.items() if found.state is State.PENDING_REBOOT and id_ not in OURS]
+
+
+def _serves(context: Context) -> str:
+    """What else waits for a reboot, or will when this run has brought it to disk."""
+    waiting = (State.FAIL, State.PENDING_REBOOT)
+    found = [each for id_, each in context.findings.items() if id_ not in OURS and each.state in waiting]
+    others = [each for each in found if each.control.impact is Impact.REBOOT]
+    return f", and for other findings that need one ({len(others)})" if others else ""
+
+
+def _stopped(context: Context) -> str:
+    names = _containers(context)
+    listed = ", ".join(() if isinstance(names, Unknown) else names)
+    return f"stops and starts again: {listed}" if listed else "no container runs"

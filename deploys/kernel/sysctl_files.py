@@ -1,0 +1,215 @@
+"""Sysctls written: one drop-in of our own that is read last where it matters, and the live values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from shlex import quote
+
+from deploys.core.change import Blocked, Change, Command, Context, RemoveFile, WriteFile, mending
+from deploys.core.control import State, some
+from deploys.core.templates import render
+from deploys.kernel.rules import KernelRules
+from deploys.kernel.sysctls import ROWS
+from facts.core.reading import Unknown, known
+from facts.kernel.kernel import Kernel, KernelReading
+from facts.kernel.sysctls import Setting, Sysctls, as_number, assignments
+
+# Where somebody's file sorts after the first and sets one of our keys otherwise, the next is taken.
+PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz", "zzzzzz"))
+
+FORWARD = "net.ipv4.ip_forward"
+NAMESPACES = "user.max_user_namespaces"
+CLONE = "kernel.unprivileged_userns_clone"
+ROOTLESS = "rootless-containers"  # accepting it: what users run in user namespaces of their own does not start any more
+# With these, no user makes a user namespace; but for AppArmor's, with a profile that lets it.
+CLOSING = {CLONE: "0", "kernel.apparmor_restrict_unprivileged_userns": "1"}
+RP_FILTERS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
+
+UNDECIDED = (State.UNKNOWN, State.WAIVED)  # what we wrote for such a finding is left as it is
+
+
+@dataclass(frozen=True)
+class Want:
+    """A key to write. `final`: there is no way back from it but a reboot."""
+
+    key: str
+    value: str
+    holds: bool  # whether the live value satisfies already
+    control: str
+    final: bool = False
+
+
+def accepted_filters(declared: int, vxlan: bool) -> tuple[int, ...]:
+    """Values of rp_filter that satisfy. Strict (1) satisfies loose (2), but not where overlay networks bring answers
+    in another way than they left."""
+    if vxlan:
+        return (0, 2) if declared == 0 else (2,)
+    return {0: (0, 1, 2), 1: (1,), 2: (1, 2)}[declared]
+
+
+def plan_sysctls(context: Context) -> Iterable[Change]:
+    ids = [id_ for id_ in context.findings if id_.startswith("kernel.sysctl.")]
+    if not context.failing(*ids, "kernel.forwarding", "kernel.user-namespaces", "kernel.rp-filter"):
+        return
+    sysctls = context.survey[Kernel].sysctls
+    own = {path: text for path in PATHS if isinstance(text := sysctls.text(path), str)}
+    others = sysctls.without(*PATHS)
+    held = {key: why for key in CLOSING if (why := _in_use(context, key))}
+    for key, why in held.items():
+        yield Blocked("kernel", f"set {key}={CLOSING[key]}", why=why, controls=(f"kernel.sysctl.{key}",))
+    declared = (_held(want, own) if want.key in held else want for want in _declared(context, others, _written(own)))
+    wants = [*_resolved(context, own), *filter(None, declared)]
+    if not wants:
+        return
+    wants.sort(key=lambda want: want.final)  # one-way settings last; the order is kept otherwise
+    settings = {want.key: want.value for want in wants}
+    left = {want.key for want in wants if context.findings[want.control].state in UNDECIDED}
+    path = _last_path(others, {key: value for key, value in settings.items() if key not in left})
+    if path and left:  # what is left as it is would not be with a name that is read earlier
+        path = max(path, *own, key=PATHS.index)
+    if path:
+        now = [want for want in wants if not want.holds]
+        yield from mending(_failing(context, wants), _files(path, own, settings))
+        yield from mending(_failing(context, now), _live(sysctls, now))
+    else:
+        rival = others.files[-1].path
+        why = f"{rival} is read after any name of ours and sets one of these keys otherwise: rename it"
+        what, controls = f"set {len(settings)} sysctls at boot", tuple(_failing(context, wants))
+        yield Blocked("kernel", what, why=why, controls=controls)
+
+
+def _failing(context: Context, wants: Iterable[Want]) -> Iterable[str]:
+    """What these mend. A setting that has no way back is pending where disk is right: that takes a boot."""
+    ids = dict.fromkeys(want.control for want in wants)
+    return [id_ for id_ in ids if context.findings[id_].state is State.FAIL]
+
+
+def _in_use(context: Context, key: str) -> str:
+    """Why nobody's user namespaces are closed now; "" where they may be, or are."""
+    finding, rootless = context.findings.get(f"kernel.sysctl.{key}"), context.survey[Kernel].rootless
+    closes = context.policy[KernelRules].value(key) == CLOSING[key]
+    if not closes or finding is None or finding.state is not State.FAIL or context.accepts(ROOTLESS) or not rootless:
+        return ""
+    allow = f"allow it with accept={ROOTLESS}"
+    if isinstance(rootless, Unknown):
+        return f"{rootless.unknown}, and what uses them would not start any more; {allow}"
+    users = some(f"{user} ({some(names)})" for user, names in rootless.items())
+    return (
+        f"these use user namespaces without root, and what they start so would not start any more: {users}. Take {key} "
+        f"out of the policy for this host (and say rootless: true for engines), or {allow}"
+    )
+
+
+def _written(own: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for text in own.values() for key, value in assignments(text) if value is not None}
+
+
+def _held(want: Want, own: Mapping[str, str]) -> Want | None:
+    """What is not to be set now stays where it is written already."""
+    return replace(want, holds=True) if want.key in _written(own) else None
+
+
+def _declared(context: Context, others: Sysctls, written: Mapping[str, str]) -> Iterable[Want]:
+    """What the policy declares and this kernel has. Where somebody else's file is stricter, its value is ours too."""
+    rules, live = context.policy[KernelRules], context.survey[Kernel].sysctls
+    for row in ROWS:
+        control = f"kernel.sysctl.{row.key}"
+        declared, finding = rules.value(row.key), context.findings.get(control)
+        if declared is not None and finding and finding.state in UNDECIDED and row.key in written:
+            yield Want(row.key, written[row.key], True, control)
+        if declared is None or finding is None or finding.state not in (State.PASS, State.FAIL, State.PENDING_REBOOT):
+            continue
+        stored, now = others.stored(row.key), str(known(live.value(row.key)))
+        theirs = stored.value if isinstance(stored, Setting) else None
+        value = theirs if theirs and row.holds(theirs, declared) else declared
+        yield Want(row.key, value, row.holds(now, declared) or now in row.one_way, control, value in row.one_way)
+
+
+def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
+    """What containers need against a benchmark. Forwarding comes first: the kernel resets redirects with it."""
+    rules, kernel = context.policy[KernelRules], context.survey[Kernel]
+    written = _written(own)
+    rows: list[tuple[str, str, str, tuple[str, ...]]] = []  # control, key, value, live values that will not do
+    rows.append(("kernel.forwarding", FORWARD, "1", ("0",)))
+    rows.append(("kernel.user-namespaces", NAMESPACES, _enough_namespaces(kernel), ("0",)))
+    if rules.rootless:
+        rows.append(("kernel.user-namespaces", CLONE, "1", ("0",)))
+    if rules.rp_filter is not None:
+        accepted = accepted_filters(rules.rp_filter, kernel.has_module("vxlan") is True)
+        wrong = tuple(str(value) for value in (0, 1, 2) if value not in accepted)
+        target = rules.rp_filter if rules.rp_filter in accepted else 2
+        rows += [("kernel.rp-filter", key, str(target), wrong) for key in RP_FILTERS]
+    for control, key, value, wrong in rows:
+        live, stored = kernel.sysctls.value(key), kernel.sysctls.stored(key)
+        ours, holds = written.get(key), context.findings.get(control)
+        if ours is not None and holds and holds.state in UNDECIDED:
+            yield Want(key, ours, True, control)
+            continue
+        if not isinstance(live, str) or isinstance(stored, Unknown):
+            continue
+        if context.failing(control) and (ours is None or ours in wrong):
+            refused = stored and as_number(stored.value) is None
+            if live in wrong or refused or (stored and stored.value in wrong) or control == "kernel.rp-filter":
+                yield Want(key, value, live not in wrong, control)
+        elif ours is not None and holds and holds.state in (State.PASS, State.FAIL):
+            yield Want(key, ours, live not in wrong, control)
+
+
+def _enough_namespaces(kernel: KernelReading) -> str:
+    """The kernel's own default: half of the threads that it allows."""
+    threads = kernel.sysctls.live.get("kernel.threads-max", "")
+    return str((as_number(threads) or 30_000) // 2)
+
+
+def _last_path(others: Sysctls, settings: Mapping[str, str]) -> str | None:
+    """The first of our names that is read after every file that sets one of our keys otherwise. Globs need no
+    outdoing: an explicit assignment wins over them wherever it stands."""
+    rivals = [
+        file.path.rpartition("/")[2]
+        for file in others.files
+        if isinstance(file.text, str)
+        and any(key in settings and value != settings[key] for key, value in assignments(file.text))
+    ]
+    return next((path for path in PATHS if all(name < path.rpartition("/")[2] for name in rivals)), None)
+
+
+def _files(path: str, own: Mapping[str, str], settings: Mapping[str, str]) -> Iterable[Change]:
+    text = render("kernel/sysctl.conf.j2", settings=settings)
+    if own.get(path) != text:
+        yield WriteFile("kernel", f"set {len(settings)} sysctls at boot", path=path, text=text, before=own.get(path))
+    for old in own:
+        if old != path:
+            yield RemoveFile("kernel", f"remove {old}: {path} takes its place", path=old, before=own[old])
+
+
+PUT = """\
+put() {
+  if printf '%s\\n' "$2" >"/proc/sys/$1" && [ "$(cat "/proc/sys/$1" | tr -s '\\t ' ' ')" = "$2" ]; then return 0; fi
+  echo "/proc/sys/$1 does not take $2"; failed=1
+}
+failed=0
+"""
+
+
+def _live(sysctls: Sysctls, wants: list[Want]) -> Iterable[Change]:
+    """One command for all live values; its undo puts the old ones back, in the same order."""
+    if not wants:
+        return
+    script = [f"put {quote(_path(want.key))} {quote(want.value)}" for want in wants]
+    undo = []
+    for want in wants:
+        old = str(known(sysctls.value(want.key)))
+        if want.final:
+            undo.append(f"echo {quote(f'{want.key} stays {want.value} until reboot')}")
+        else:
+            undo.append(f"put {quote(_path(want.key))} {quote(old)}")
+    shown = ", ".join(f"{want.key}={want.value}" for want in wants)
+    end = "exit $failed\n"
+    yield Command("kernel", f"set live: {shown}", script=PUT + "\n".join([*script, end]),
+                  undo=PUT + "\n".join([*undo, end]))  # fmt: skip
+
+
+def _path(key: str) -> str:
+    """The path under /proc/sys: dots and slashes change places."""
+    return key.translate(str.maketrans("./", "/."))

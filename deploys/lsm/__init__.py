@@ -1,0 +1,1 @@
+"""Which Linux Security Module confines the host, and what it refused."""

@@ -1,0 +1,172 @@
+"""Bridges that are not Docker's: who is on them, and what iptables would do to the frames that they pass on.
+
+br_netfilter hands those frames to iptables where bridge-nf-call-iptables is 1, and Docker sets the FORWARD policy to
+DROP. Then virtual machines on a bridge of the operator's own reach neither each other nor the network beyond it. A
+change that could bring that about is blocked here, whichever subject wants it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from deploys.core.change import Context
+from deploys.core.control import some
+from facts.core.reading import UnknownReading, known
+from facts.engines.docker.docker import Docker, DockerReading
+from facts.networks.forward import Filter, Packet
+from facts.networks.networks import SYSCTL_FILE, Bridge, Networks, NetworksReading
+
+ACCEPT = "bridged-guests"  # accepting it: guests on such a bridge no longer reach each other
+# How engines name the bridges that they make: docker; podman and netavark, CNI, LXC, LXD, Incus, libvirt.
+DOCKERS = re.compile(r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}")
+ENGINES = re.compile(r"podman\d+|cni\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+")
+FAMILIES = {4: "iptables", 6: "ip6tables"}
+SWITCH = "net.bridge.bridge-nf-call-"  # and the tool
+NO_RULES = Filter("ACCEPT", "ACCEPT", ())
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A bridge whose frames are dropped: by a rule or policy of `tool`, or perhaps by rules that are not read ("")."""
+
+    bridge: Bridge
+    tool: str
+    by: str
+
+    def __str__(self) -> str:
+        return f"{ports_of(self.bridge)}: {self.by}"
+
+    @property
+    def remedy(self) -> str:
+        name = self.bridge.name
+        return f"`{self.tool} -I FORWARD -i {name} -o {name} -j ACCEPT`" if self.tool else f"by an accept for {name}"
+
+
+def ports_of(bridge: Bridge) -> str:
+    return f"{bridge.name} ({some(sorted(port.name for port in bridge.ports))})"
+
+
+def strangers(bridge: str, ports: Sequence[str], containers: int) -> Sequence[str]:
+    """Ports of a Docker network's bridge behind which others than its containers are: those that Docker does not name
+    so; or any, where there are more than it has `containers`, and the bridge was there before the network."""
+    others = [port for port in ports if not port.startswith("veth")]
+    return others or (() if DOCKERS.fullmatch(bridge) or len(ports) <= containers else ports)
+
+
+def carrying(docker: DockerReading, reading: NetworksReading) -> list[Bridge]:
+    """Bridges on which others than Docker's containers talk: those with two ports that are not kept apart, and the one
+    that leads out, which guests join."""
+    networks = docker.networks if isinstance(docker.networks, tuple) else ()
+    dockers = {network.bridge: len(network.containers) for network in networks}
+
+    def foreign(bridge: Bridge) -> bool:
+        named = bridge.name in dockers or DOCKERS.fullmatch(bridge.name)
+        ports = [port.name for port in bridge.ports]
+        return not named or bool(strangers(bridge.name, ports, dockers.get(bridge.name, 0)))
+
+    def talks(bridge: Bridge) -> bool:
+        several = len(bridge.ports) > 1 and not all(port.isolated for port in bridge.ports)
+        return several or (bool(bridge.ports) and bridge.name in reading.outward_devices)
+
+    return [bridge for bridge in known(reading.bridges) if foreign(bridge) and talks(bridge)]
+
+
+def stopped_now(docker: DockerReading, reading: NetworksReading) -> list[Stopped]:
+    """The bridges of which iptables drops every new connection that they pass on."""
+    found = []
+    for bridge in carrying(docker, reading):
+        for family, tool in FAMILIES.items():
+            if _met(bridge, family, reading) and (verdict := _table(family, reading).verdict(_packet(bridge))).drop:
+                found.append(Stopped(bridge, tool, verdict.by))
+                break
+    return found
+
+
+def stopped_by(
+    docker: DockerReading, reading: NetworksReading, *, called: Collection[int] = (), drops: bool = False
+) -> list[Stopped]:
+    """The bridges some of whose frames, which pass now, would be dropped: were they to meet iptables of the families
+    `called`, and were FORWARD's policy (of IPv4) DROP from now on."""
+    found = []
+    for bridge in carrying(docker, reading):
+        rows = (_newly(bridge, family, reading, family in called, drops and family == 4) for family in FAMILIES)
+        if stopped := next(filter(None, rows), None):
+            found.append(stopped)
+    return found
+
+
+def _newly(bridge: Bridge, family: int, reading: NetworksReading, called: bool, drops: bool) -> Stopped | None:
+    # What an earlier run switched on (networks.br-netfilter) goes in this one, and is no reason to think them lost.
+    met = _met(bridge, family, reading) and reading.files.get(SYSCTL_FILE) is None
+    table = _table(family, reading)
+    policy = "DROP" if drops else table.policy
+    if not (called or met) or (met and policy == table.policy):
+        return None  # nothing changes for them
+    verdict = replace(table, policy=policy).passes(_packet(bridge))
+    if verdict.drop:
+        return Stopped(bridge, FAMILIES[family], verdict.by)
+    unread = "" if met else _unread(family, reading)
+    return Stopped(bridge, "", unread) if unread else None
+
+
+def _unread(family: int, reading: NetworksReading) -> str:
+    """Who else may drop what is forwarded; "" for nobody."""
+    if "firewalld" in known(reading.firewalls):
+        return "firewalld may refuse it"
+    families = ("inet", "ip" if family == 4 else "ip6")
+    own = (f"{families[1]} filter", "FORWARD")  # iptables', which were walked
+    guards = (guard for guard in known(reading.guards) or () if guard.hook == "forward")
+    strange = (g for g in guards if g.table.split()[0] in families and (g.table, g.chain) != own)
+    return next((f"the chain {guard.chain} of nft's table {guard.table} may drop it" for guard in strange), "")
+
+
+def _met(bridge: Bridge, family: int, reading: NetworksReading) -> bool:
+    """Whether frames that the bridge passes on meet iptables: the host's switch does, or the bridge's own."""
+    own = bridge.nf_call_iptables if family == 4 else bridge.nf_call_ip6tables
+    return known(reading.br_netfilter) and (own or known(reading.nf_call.get(FAMILIES[family], 0)) == 1)
+
+
+def _table(family: int, reading: NetworksReading) -> Filter:
+    return known(reading.filter4 if family == 4 else reading.filter6) or NO_RULES
+
+
+def _packet(bridge: Bridge) -> Packet:
+    """Whoever is on an engine's bridge has an address of its subnets; on another, any."""
+    subnets = bridge.addresses if ENGINES.fullmatch(bridge.name) else ()
+    return Packet(bridge.name, bridge.name, subnets, subnets, bridged=True)
+
+
+# ------------------------------------------------------------------------------------------------ for plans
+
+
+def obstacle(context: Context, cause: str, *, called: Collection[int] = (), drops: bool = False) -> str:
+    """Why a change may not be made: for its `cause` guests would be cut off; "" where none would, or it is accepted."""
+    if context.accepts(ACCEPT):
+        return ""
+    try:
+        found = stopped_by(context.survey[Docker], context.survey[Networks], called=called, drops=drops)
+    except UnknownReading as error:
+        return f"{cause}; whether what bridges pass on would then be dropped is not known: {error}"
+    return refusal(cause, found)
+
+
+def refusal(cause: str, found: Sequence[Stopped]) -> str:
+    if not found:
+        return ""
+    let = " and ".join(stopped.remedy for stopped in found)
+    return (
+        f"{cause}, which would drop what passes between the ports of {' and of '.join(map(str, found))}. Guests there "
+        f"would reach neither each other nor the network beyond. Let it pass first, now and at boot ({let}), or allow "
+        f"that with accept={ACCEPT}"
+    )
+
+
+def told(context: Context, *, called: Collection[int] = (), drops: bool = False) -> str:
+    """Where it is accepted: whom a change cuts off; "" for nobody."""
+    if not context.accepts(ACCEPT):
+        return ""
+    found = stopped_by(context.survey[Docker], context.survey[Networks], called=called, drops=drops)
+    names = " and on ".join(ports_of(stopped.bridge) for stopped in found)
+    return f"guests on {names} no longer reach each other, nor what is beyond it" if found else ""

@@ -1,0 +1,1 @@
+"""One run over hosts: survey, plan, execute, confirm, undo. Knows no subject."""

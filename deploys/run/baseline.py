@@ -1,0 +1,79 @@
+"""The baseline: what held after the last run here, and what moved since then, with what the host knows of the cause."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from deploys.core.control import Finding
+from deploys.core.text import clean
+from deploys.run.again import Vain, to_json
+from facts.core.numbers import utc
+from facts.core.reading import UnknownReading
+from facts.core.record import Record, RecordReading, Watched
+from facts.core.survey import Survey
+
+PATH = "/var/lib/hullproof/baseline.json"
+DROP = f"rm -f {PATH} && echo dropped\n"  # sh
+
+
+def baseline_of(run: dict[str, Any], findings: Iterable[Finding], vain: Iterable[Vain] = ()) -> dict[str, Any]:
+    """What is kept on the host: each control's state with its disk and live readings, and what was done in vain."""
+    rows = {f.control.id: {"state": f.state.value, "disk": f.verdict.disk, "live": f.verdict.live} for f in findings}
+    return {"run": run["id"], "time": run["started"], "policy": run["policy"], "findings": rows} | to_json(vain)
+
+
+def keep_script(baseline: dict[str, Any]) -> str:
+    """sh that keeps the baseline on the host (root only), whole or not at all."""
+    packed = base64.b64encode(json.dumps(baseline).encode()).decode()
+    return (
+        f"umask 077; mkdir -p {PATH.rpartition('/')[0]} && printf %s {packed} | base64 -d >{PATH}.new"
+        f" && sync {PATH}.new && mv {PATH}.new {PATH} && echo kept\n"
+    )
+
+
+def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
+    """The findings, those that held at the baseline and do not now carrying what moved, since when and by what."""
+    try:
+        record = survey[Record]
+    except UnknownReading:
+        return list(findings)
+    kept = record.baseline if isinstance(record.baseline, dict) else {}
+    rows = kept.get("findings")
+    if not isinstance(rows, dict):
+        return list(findings)
+    return [_with_drift(finding, rows.get(finding.control.id), kept, record) for finding in findings]
+
+
+def _with_drift(finding: Finding, row: Any, kept: dict[str, Any], record: RecordReading) -> Finding:
+    if finding.state.holds or not isinstance(row, dict) or row.get("state") != "pass":
+        return finding
+    moved = [name for name in ("disk", "live") if row.get(name) != getattr(finding.verdict, name)]
+    drift = {
+        "held": f"{kept.get('time')} (run {kept.get('run')})",
+        "moved": {name: {"was": row.get(name), "is": getattr(finding.verdict, name)} for name in moved},
+        "cause": _cause(moved, kept, record),
+    }
+    reason = f"{finding.verdict.reason}; held at {clean(str(kept.get('time')))}: {drift['cause']}"
+    return replace(finding, drift=drift, verdict=replace(finding.verdict, reason=reason))
+
+
+def _cause(moved: list[str], kept: dict[str, Any], record: RecordReading) -> str:
+    """What the host knows of it. A change that only the live reading shows was made by no file."""
+    if moved == ["live"]:
+        return "the files are as hullproof left them: the running system was changed, or what runs was started anew"
+    since = str(kept.get("time", "")).replace("T", " ").rstrip("Z")
+    packages = [line for line in record.packages if line[: len(since)] > since]
+    causes = [_say(file) for file in record.watched if file.digest != file.written]
+    causes += [f"package {line[20:]} at {line[:19]}" for line in packages[-2:]]
+    return "; ".join(causes) or "by nothing that the host keeps a record of"
+
+
+def _say(file: Watched) -> str:
+    if file.digest == "absent":
+        return f"{file.path} is gone"
+    when = utc(file.modified)
+    return f"{file.path} was changed {when:%Y-%m-%d %H:%M} UTC (owner {file.owner}), not by hullproof"

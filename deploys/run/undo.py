@@ -1,0 +1,178 @@
+"""Undo one past run on one host, from its journal there."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Sequence
+
+from deploys.core.change import Context, Undoing
+from deploys.core.text import clean
+from deploys.run import journal, transport
+from deploys.run.confirm import await_revert, confirmed
+from deploys.run.logins import logins
+from deploys.run.session import Reached, Session
+from deploys.run.undo_plan import FileTexts, NoRun, UndoPlan, begin, chosen, compare
+from facts.core.reading import UnknownReading
+from facts.core.record import JournalEntry, Record
+
+UNDO_SECONDS = 1800  # removing packages on a slow host
+ASK_SECONDS = 120
+UNCONFIRMED = "the host has put it back"
+JOURNAL = "/var/lib/hullproof/journal, which root alone reads"
+
+
+def choose(session: Session, wanted: str | None, skip: Sequence[str] = ()) -> None:
+    """Plan the undo of `wanted`, or of the newest run of which something is left. Executes nothing but questions."""
+    _choose(session, wanted, skip)
+    planned = session.undoing is not None and not session.undoing.refused
+    session.reached = Reached.PLAN if planned else Reached.END
+
+
+def _choose(session: Session, wanted: str | None, skip: Sequence[str]) -> None:
+    if session.survey is None or not session.may_change(session.survey):
+        return
+    try:
+        record = session.survey[Record]
+        past = chosen(record, wanted)
+    except UnknownReading as error:
+        session.errors.append(f"the journals cannot be read: {error}")
+        return
+    except NoRun as error:
+        session.errors.append(str(error))
+        return
+    if past is None:
+        return
+    plan = session.undoing = begin(record, past, skip)
+    if not plan.refused:
+        _look_closer(session, plan)
+    if plan.refused:
+        session.errors += [*plan.refused, f"nothing of run {past.run} was undone"]
+
+
+def _look_closer(session: Session, plan: UndoPlan) -> None:
+    """Compare the files with what the run wrote, and ask the subjects."""
+    try:
+        files = compare(plan, _files(session, plan))
+    except transport.Unreachable as error:
+        plan.refused.append(f"the files of run {plan.past.run} cannot be compared: {error}")
+    else:
+        _ask_subjects(session, plan, files)
+
+
+def _files(session: Session, plan: UndoPlan) -> dict[str, FileTexts]:
+    """The files of the plan's entries, as the host tells them."""
+    entries = [entry.id for entry in plan.entries if entry.path]
+    if not entries:
+        return {}
+    script, nonce = journal.files_script(plan.past.run, entries)
+    return read_files(transport.execute(session.host, script, ASK_SECONDS), nonce)
+
+
+def read_files(lines: Iterable[str], nonce: str) -> dict[str, FileTexts]:
+    form = re.compile(rf"@{nonce} file (\d+) (\w+) (\S*)")
+    texts: dict[str, dict[str, bytes | None]] = {}
+    for match in filter(None, map(form.fullmatch, lines)):
+        entry, name, packed = match[1], match[2], match[3]
+        if packed != "?":
+            try:
+                texts.setdefault(entry, {})[name] = None if packed == "-" else base64.b64decode(packed, validate=True)
+            except binascii.Error:
+                continue
+    return {entry: _file(found) for entry, found in texts.items()}
+
+
+def _file(texts: dict[str, bytes | None]) -> FileTexts:
+    written = texts.pop("written", None)
+    if texts.get("wrote", b"") is None:
+        del texts["wrote"]  # an older version kept only its digest
+    return FileTexts(texts, written.decode("ascii", "replace").strip()) if written else FileTexts(texts)
+
+
+def _ask_subjects(session: Session, plan: UndoPlan, files: dict[str, tuple[str | None, str | None]]) -> None:
+    """What the subjects say of the undo: what it interrupts, what is in the way, what stays."""
+    assert session.survey is not None
+    findings = {finding.control.id: finding for finding in session.findings}
+    undoing = Undoing(Context(session.survey, session.policy, findings), plan.entries, files)
+    for subject in session.subjects:
+        try:
+            for remark in subject.undoing(undoing):
+                plan.take(remark)
+        except UnknownReading as error:
+            plan.refused.append(f"what the undo would interrupt is not known: {error}")
+        except Exception as error:  # one host's nonsense is that host's error
+            plan.refused.append(f"{subject.name}: the undo cannot be planned ({type(error).__name__}: {error})"[:300])
+
+
+def undo(session: Session) -> None:
+    """Undo the planned run on the host, last change first. All of it was undone where `errors` stays empty."""
+    plan = session.undoing
+    assert plan is not None
+    session.reached = Reached.CHANGE
+    said = _undone(session, plan)
+    left: list[JournalEntry] = []
+    for entry in plan.past.left:
+        if entry.id in plan.stays:
+            session.errors.append(f"not undone: {entry.what}: {plan.stays[entry.id]}")
+        elif outcome := said.get(entry.id):
+            _note(session, plan, entry, outcome)
+        elif journal.UNOPENED not in said:
+            left.append(entry)
+    if refused := said.get(journal.UNOPENED):
+        session.errors.append(refused.error)
+    elif left:
+        session.errors.append(f"not reached, so still to be undone: {'; '.join(entry.what for entry in left)}")
+    _say_end(session, plan)
+
+
+def _note(session: Session, plan: UndoPlan, entry: JournalEntry, outcome: journal.Outcome) -> None:
+    if outcome.error:
+        name = f"{plan.past.run}/{entry.id}"
+        way_on = "" if outcome.error == UNCONFIRMED else f" (to go on without it: --data skip={name})"
+        if outcome.error != journal.PUT_BACK:  # what failed says so
+            session.errors.append(f"undo of {entry.what}: {outcome.error}{way_on}")
+        return
+    if entry.id in plan.skip:  # nothing was rolled back of it
+        session.host.log(clean(f"left as it is: {entry.what}"))
+        return
+    what = f"undone: {entry.what}" + (f" ({outcome.note})" if outcome.note else "")
+    session.host.log(clean(what))
+    row = {"subject": entry.subject, "what": what, "journal": f"{plan.past.run}/{entry.id}"}
+    session.done.append(row | ({"path": entry.path} if entry.path else {}))
+
+
+def _say_end(session: Session, plan: UndoPlan) -> None:
+    """What can be rolled back next, and what is left of us on the host."""
+    if session.errors:
+        session.host.log(f"run {plan.past.run} is not rolled back, or not all of it")
+    if plan.older:
+        run = plan.older.split(" ")[0]
+        session.host.log(f"the next run that can be rolled back is {plan.older}: --data run={run}")
+    elif not session.errors:
+        kept = "but what was left as it is, and " if plan.skip else "but "
+        session.host.log(f"nothing of hullproof is left on this host {kept}the journal of what was undone ({JOURNAL})")
+
+
+def _undone(session: Session, plan: UndoPlan) -> dict[str, journal.Outcome]:
+    """The outcome per entry, as far as it came: what could cut us off is confirmed before the rest is undone."""
+    past, orders = plan.past, plan.orders(session.policy.accept)
+    armed = {entry.id for entry in plan.entries if entry.armed}
+    sessions = logins(session.host) if armed else frozenset()
+    text, nonce = journal.undo_script(orders, session.run)
+    try:
+        said = journal.parse_answer(transport.execute(session.host, text, UNDO_SECONDS), nonce)
+    except transport.Unreachable as error:
+        session.errors.append(f"undo: {error}")
+        if armed:
+            await_revert(session, past.run, "undo")
+        return {}
+    while waits := said.pop(journal.WAITS, None):
+        script = journal.undo_script(orders, session.run, confirm=True)
+        more = {} if waits.error else confirmed(session, "undo", past.run, script, sessions, UNDO_SECONDS)
+        if not more:
+            back = {entry for entry in armed if entry in said and not said[entry].error}
+            return said | {entry: journal.Outcome(entry, UNCONFIRMED) for entry in back}
+        armed -= said.keys()
+        said |= more
+    return said

@@ -1,0 +1,1 @@
+"""Seccomp filters of containers and of the daemon."""

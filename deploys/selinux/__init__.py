@@ -1,0 +1,1 @@
+"""SELinux, from nothing to enforcing."""

@@ -1,0 +1,1 @@
+"""User namespaces and the ranges of ids that they take."""

@@ -1,0 +1,24 @@
+"""Prints the policy's JSON Schema: python -m docs.policy_schema > inventories/policies/policy.schema.json"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from deploys.core.change import Subject
+from deploys.core.policy_file import policy_model
+from deploys.subjects import SUBJECTS
+
+
+def policy_schema(subjects: Sequence[Subject]) -> str:
+    """The schema (draft 2020-12) that editors complete a policy from and check it against."""
+    schema = policy_model(subjects).model_json_schema()
+    controls = sorted(control.id for subject in subjects for control in subject.controls)
+    if controls:
+        schema["$defs"]["Waiver"]["properties"]["control"]["enum"] = controls
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "hullproof policy"}
+    return json.dumps({**schema, **head}, indent=2, sort_keys=True) + "\n"
+
+
+if __name__ == "__main__":
+    print(policy_schema(SUBJECTS), end="")

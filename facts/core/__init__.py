@@ -1,0 +1,1 @@
+"""What facts are made of: the survey, its frame, readings, and what every host has."""

@@ -1,0 +1,174 @@
+"""The shapes of the Docker reading: the daemon as declared, on disk and live, and what each container's process has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from facts.core.reading import Jsonable, Unknown, UnknownReading, known
+from facts.engines.docker.options import config_key
+
+V = TypeVar("V")
+
+KINDS: dict[type[Any], str] = {list: "list", dict: "object", str: "text", bool: "switch"}
+DAEMON_JSON = "/etc/docker/daemon.json"
+OVERRIDE = "/etc/systemd/system/docker.service.d/zz-hullproof.conf"
+SOCKET_OVERRIDE = "/etc/systemd/system/docker.socket.d/zz-hullproof.conf"
+
+
+@dataclass(frozen=True)
+class DaemonJson(Jsonable):
+    """/etc/docker/daemon.json. `text` None: no such file. `keys` unknown: present and not a JSON object."""
+
+    path: str  # the file itself, behind any symbolic link
+    text: str | Unknown | None
+    keys: dict[str, Any] | Unknown  # {} where the file is absent or empty
+    duplicates: tuple[str, ...] = ()  # top-level keys that stand there more than once (the last one counts)
+
+
+@dataclass(frozen=True)
+class Process(Jsonable):
+    """What the kernel says of a container's first process: /proc/PID/{uid_map,status,attr,ns}."""
+
+    uid_map: tuple[tuple[int, int, int], ...]  # (inside, outside, count)
+    seccomp: int  # 0 none, 1 strict, 2 filter
+    no_new_privs: bool
+    cap_eff: int
+    label: str  # LSM label: "docker-default (enforce)", "unconfined", "system_u:system_r:container_t:s0:c1,c2", ""
+    host_namespaces: tuple[str, ...]  # of mnt pid net ipc uts user cgroup: those shared with the host's init
+
+
+@dataclass(frozen=True)
+class Mount(Jsonable):
+    type: str  # bind, volume, tmpfs
+    source: str
+    destination: str
+    rw: bool
+
+
+@dataclass(frozen=True)
+class Container(Jsonable):
+    """A running container: what was asked for it, and what holds."""
+
+    id: str
+    name: str
+    image: str
+    pid: int
+    started: str
+    restart_policy: str  # no, always, unless-stopped, on-failure
+    auto_remove: bool  # --rm: deleted when it stops
+    privileged: bool
+    network_mode: str
+    pid_mode: str
+    ipc_mode: str
+    uts_mode: str
+    userns_mode: str
+    security_opt: tuple[str, ...]
+    cap_add: tuple[str, ...]
+    devices: tuple[str, ...]
+    mounts: tuple[Mount, ...]
+    networks: tuple[str, ...]
+    process: Process | Unknown
+    published: tuple[str, ...] = ()  # "0.0.0.0:8080", "[::]:8080": where its TCP ports are published
+
+
+@dataclass(frozen=True)
+class Network(Jsonable):
+    name: str
+    driver: str
+    bridge: str  # the Linux bridge's name; "" for other drivers
+    internal: bool
+    icc: bool  # com.docker.network.bridge.enable_icc as the daemon has it (absent: true)
+    subnets: tuple[str, ...]
+    containers: tuple[str, ...]  # names
+
+
+@dataclass(frozen=True)
+class FileMode(Jsonable):
+    path: str
+    mode: str  # octal, "0660"
+    owner: str
+    group: str
+    kind: str  # file, directory, socket, link
+
+
+@dataclass(frozen=True)
+class Stored(Jsonable):
+    """What the data root holds: what a change of user namespace would hide."""
+
+    images: tuple[str, ...]  # "repository:tag"
+    images_bytes: int
+    containers: tuple[str, ...]  # every container's name, running or not
+    volumes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Unit(Jsonable):
+    """docker.service and docker.socket as systemd has them loaded; empty strings where there is no such unit."""
+
+    exec_start: str = ""  # the command line, variables not expanded
+    exec_source: str = ""  # the file that has the last word on ExecStart
+    drop_ins: tuple[str, ...] = ()  # of docker.service
+    options_source: str = ""  # /etc/default/docker or /etc/sysconfig/docker, where it gives options
+    options: str = ""  # those options
+    override: str | None = None  # the text of our own drop-in for docker.service
+    socket_mode: str = ""  # SocketMode= of docker.socket: "0660"
+    socket_override: str | None = None  # the text of our own drop-in for docker.socket
+    socket_listens: tuple[str, ...] = ()  # TCP addresses on which docker.socket listens for dockerd
+
+
+@dataclass(frozen=True)
+class Starter(Jsonable):
+    """What containers' limits are raised by: containerd where it runs as a service, else dockerd."""
+
+    program: str
+    hard: dict[str, int]  # the rows of /proc/PID/limits -> its hard limit; -1 for none
+    sys_resource: bool  # CAP_SYS_RESOURCE is in its effective set: it may go beyond them
+    nr_open: int | None  # fs.nr_open, beyond which nobody may go
+
+
+@dataclass(frozen=True)
+class DockerReading(Jsonable):
+    installed: bool  # a dockerd binary is there
+    package: str | None  # docker.io, docker-ce, moby-engine …
+    package_version: str | None
+    running: bool | Unknown  # the daemon answers on its socket
+    version: str | None  # the running server's version
+    daemon_json: DaemonJson
+    keys_known: tuple[str, ...] | Unknown  # keys this dockerd knows, by its version; gates version-dependent keys
+    can_validate: bool  # dockerd has --validate (23.0 and later)
+    flags: dict[str, str]  # options on the running daemon's (else the unit's) command line: {"host": "fd://", …}
+    info: dict[str, Any] | Unknown  # docker info: SecurityOptions, DockerRootDir, LiveRestoreEnabled, LoggingDriver …
+    networks: tuple[Network, ...] | Unknown
+    containers: tuple[Container, ...] | Unknown
+    stored: Stored | Unknown
+    files: tuple[FileMode, ...]  # the files and sockets of CIS Docker section 3 that exist
+    group_members: tuple[str, ...]  # who is in group docker
+    listeners: tuple[str, ...] | Unknown  # "address:port" on which dockerd listens by TCP
+    proxies: int | Unknown  # running docker-proxy processes
+    log: tuple[str, ...]  # the unit's last log lines, only where the daemon does not run
+    unit: Unit = Unit()
+    stale: bool | Unknown = False  # daemon.json was written after the daemon started
+    handed: tuple[str, ...] = ()  # those of `listeners` that systemd opened for it
+    starter: Starter | Unknown | None = None  # None: the daemon does not run
+
+    def told(self, name: str, kind: type[V]) -> V | None:
+        """What docker info says of something; None where it says nothing. UnknownReading where that makes no sense."""
+        value = known(self.info).get(name)
+        if value is None or isinstance(value, kind):
+            return value
+        raise UnknownReading(f"docker info: {name} is no {KINDS[kind]}")
+
+    @property
+    def security(self) -> tuple[str, ...]:
+        """Its SecurityOptions, such as name=seccomp,profile=builtin."""
+        return tuple(map(str, self.told("SecurityOptions", list) or ()))
+
+    @property
+    def in_swarm(self) -> bool:
+        return (self.told("Swarm", dict) or {}).get("LocalNodeState") == "active"
+
+    @property
+    def flag_keys(self) -> dict[str, str]:
+        """The command line's options under their names in daemon.json (`host` is `hosts` there)."""
+        return {config_key(option): value for option, value in self.flags.items()}

@@ -1,0 +1,3 @@
+"""The kernel as it is on a host."""
+
+from facts.kernel.kernel import Kernel as Kernel

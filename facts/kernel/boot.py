@@ -1,0 +1,244 @@
+"""The boot loader: the command line that the next boot will have, from GRUB's menu or from Boot Loader entries."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from facts.core.numbers import whole_number
+from facts.core.reading import Block, Jsonable, Section, Unknown
+from facts.core.versions import version_key
+
+DEFAULTS = "/etc/default/grub"
+DROP_INS = "/etc/default/grub.d/"
+ENTRIES = "/boot/loader/entries/"
+KERNEL_DEFAULTS = "/etc/sysconfig/kernel"
+OWN_ENTRY = "hullproof-words"  # of the Boot Loader: boot parameters on trial
+NOT_ASKED = Unknown("not asked")
+
+SCRIPT = f"""
+show /proc/cmdline
+for g in /boot/grub /boot/grub2; do
+  [ -e $g/grub.cfg ] || continue
+  run "menu $g" grep -E '^[[:space:]]*(menuentry|submenu|function|linux(16|efi)?|set default=|blscfg|\\}})' $g/grub.cfg
+  run "grubenv $g" grep -a = $g/grubenv
+  run grubenv-on findmnt -n -o SOURCE,FSTYPE -T $g
+done
+for f in {DEFAULTS} {DROP_INS}*.cfg {ENTRIES}*.conf {KERNEL_DEFAULTS}; do [ -e "$f" ] && show "$f"; done
+run loaders ls -d /boot/grub /boot/grub2 /boot/efi/loader /efi/loader /boot/loader
+"""
+
+
+@dataclass(frozen=True)
+class Boot(Jsonable):
+    """`configured`: the words after the kernel on the entry that the next boot takes. `defaults`: the text of
+    /etc/default/grub and of its drop-ins, in the order in which update-grub reads them. `once`: why GRUB could not
+    boot an entry once only; "" where it can."""
+
+    loader: str  # "grub", "bls" (GRUB with Boot Loader entries), "none" where there is neither
+    entry: str  # the default entry's title or id; "" where it cannot be told
+    configured: tuple[str, ...] | Unknown
+    defaults: Mapping[str, str | Unknown]
+    release: str = ""  # of the kernel that the default entry boots; "" where it cannot be told
+    releases: tuple[str, ...] = ()  # every release that has an entry
+    next_entry: str = ""  # what the next boot takes, once
+    once: str | Unknown = NOT_ASKED
+    kernel_defaults: str | Unknown | None = None  # /etc/sysconfig/kernel
+    once_words: tuple[str, ...] = ()  # what the next boot has besides, once: `hullproof_once` in grubenv
+
+
+@dataclass(frozen=True)
+class Entry:
+    title: str
+    id: str
+    words: tuple[str, ...]  # of its `linux` or `options` line, without the kernel's path
+    release: str = ""
+
+
+def parse(section: Section) -> Boot:
+    defaults = {path: section.text(path) for path in section.blocks if path == DEFAULTS or path.startswith(DROP_INS)}
+    for folder in ("/boot/grub", "/boot/grub2"):
+        menu = section.blocks.get(f"menu {folder}")
+        if menu is not None:
+            return _grub(menu, section.blocks.get(f"grubenv {folder}"), section, defaults)
+    loaders = section.blocks.get("loaders")
+    there = [line for line in (loaders.text.splitlines() if loaders else []) if line.startswith("/")]
+    why = f"no GRUB menu is there (found {', '.join(there)})" if there else "no boot loader is there"
+    return Boot("none", "", Unknown(f"{why}: what the next boot is given cannot be told"), defaults)
+
+
+def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mapping[str, str | Unknown]) -> Boot:
+    variables = _variables(grubenv)
+    bls = "blscfg" in menu.text or not re.search(r"^[ \t]*menuentry", menu.text, re.MULTILINE)
+    loader = "bls" if bls and section.matching(ENTRIES) else "grub"
+    if menu.status != 0:
+        return Boot(loader, "", Unknown(f"grub.cfg: {menu.complaint}"), defaults)
+    bls_entries = _bls_entries(section) if loader == "bls" else []
+    entry = _bls_default(bls_entries, variables) if loader == "bls" else _menu_default(menu.text, variables)
+    all_entries = _entries(read_menu(menu.text)) if loader == "grub" else bls_entries
+    there = [] if isinstance(all_entries, Unknown) else [found.release for found in all_entries if found.release]
+    known_entry = None if isinstance(entry, Unknown) else entry
+    return Boot(
+        loader,
+        (known_entry.id or known_entry.title) if known_entry else "",
+        entry if isinstance(entry, Unknown) else _expand(entry.words, variables),
+        defaults,
+        release=known_entry.release if known_entry else "",
+        releases=tuple(sorted(set(there))),
+        next_entry=variables.get("next_entry", ""),
+        once=_once(section),
+        kernel_defaults=section.file(KERNEL_DEFAULTS) if KERNEL_DEFAULTS in section.blocks else None,
+        once_words=_once_words(variables, bls_entries),
+    )
+
+
+def _once_words(variables: Mapping[str, str], entries: list[Entry] | Unknown) -> tuple[str, ...]:
+    """Given by our line in GRUB's menu; or on an entry of their own that GRUB boots once."""
+    own = [] if isinstance(entries, Unknown) or variables.get("next_entry") != OWN_ENTRY else entries
+    return (*variables.get("hullproof_once", "").split(), *(word for entry in own if entry.id == OWN_ENTRY
+                                                            for word in entry.words))  # fmt: skip
+
+
+def _entries(menu: Menu) -> list[Entry]:
+    return [entry for item in menu.items for entry in (_entries(item) if isinstance(item, Menu) else [item])]
+
+
+def _once(section: Section) -> str | Unknown:
+    """GRUB writes its environment block in place, where it understands the disk and the file system well enough."""
+    text = section.text("grubenv-on")
+    if isinstance(text, Unknown) or len(text.split()) != 2:
+        return Unknown("where GRUB's environment file lies is not known")
+    source, kind = text.split()
+    if re.match(r"/dev/(mapper/|dm-|md)", source):
+        return f"GRUB cannot write its environment on {source} (LVM, RAID or encrypted)"
+    return "" if kind in ("ext2", "ext3", "ext4", "xfs", "vfat") else f"GRUB cannot write its environment on {kind}"
+
+
+def _variables(grubenv: Block | None) -> dict[str, str]:
+    if grubenv is None or grubenv.status != 0:
+        return {}
+    pairs = (line.partition("=") for line in grubenv.text.splitlines() if not line.startswith("#"))
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _expand(words: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, ...] | Unknown:
+    """`$kernelopts` and the like, whose values stand in grubenv; some are empty where they are not set."""
+    known_empty = {"tuned_params": "", "early_initrd": "", "hullproof": "", "kernelopts": None}
+    out: list[str] = []
+    for word in words:
+        if not (name := re.fullmatch(r"\$\{?(\w+)\}?", word)):
+            out.append(word)
+            continue
+        value = variables.get(name[1], known_empty.get(name[1]))
+        if value is None:
+            return Unknown(f"the boot entry takes {word}, which grubenv does not give")
+        out += value.split()
+    return tuple(out)
+
+
+def _menu_default(text: str, variables: Mapping[str, str]) -> Entry | Unknown:
+    menu = read_menu(text)
+    if menu.direct and not menu.items:
+        return Entry("without a menu", "", menu.direct)
+    found = [value for value in re.findall(r'^[ \t]*set default="?([^"\n]*)"?', text, re.MULTILINE)
+             if value != "${next_entry}"]  # fmt: skip
+    wanted = found[-1] if found else "0"
+    if wanted == "${saved_entry}":
+        wanted = variables.get("saved_entry", "") or "0"
+    entry = _choose(menu, wanted.split(">"))
+    return entry or Unknown(f"grub.cfg: the default entry {wanted!r} is not in the menu")
+
+
+@dataclass
+class Menu:
+    """A menu or submenu of grub.cfg. `direct`: the words of a `linux` line outside of any entry."""
+
+    title: str
+    id: str
+    items: list[Menu | Entry]
+    direct: tuple[str, ...] = ()
+
+
+def _choose(menu: Menu, way: list[str]) -> Entry | None:
+    """The entry that `way` leads to: a position, id or title per level. GRUB takes the first of a submenu."""
+    if not menu.items:
+        return None
+    name = way[0] if way else "0"
+    number = whole_number(name)
+    if number is not None:
+        item = menu.items[number] if number < len(menu.items) else None
+    else:
+        item = next((item for item in menu.items if name in (item.id, item.title)), None)
+    return _choose(item, way[1:]) if isinstance(item, Menu) else item
+
+
+def read_menu(text: str) -> Menu:
+    """The menu of a grub.cfg, from its menuentry, submenu, linux and closing lines."""
+    root = Menu("", "", [])
+    open_: list[Menu | Entry | None] = [root]  # None: a function's body
+    for line in map(str.strip, text.splitlines()):
+        kind = line.split(None, 1)[0] if line else ""
+        if kind in ("menuentry", "submenu", "function"):
+            item = None if kind == "function" else _item(kind, line)
+            parent = open_[-1]
+            if item and isinstance(parent, Menu):
+                parent.items.append(item)
+            open_.append(item)
+        elif kind.startswith("linux"):
+            _give_words(open_, line)
+        elif kind == "}" and len(open_) > 1:
+            open_.pop()
+    return root
+
+
+def _item(kind: str, line: str) -> Menu | Entry:
+    try:
+        words = shlex.split(line.rstrip("{ "))
+    except ValueError:
+        words = line.split()
+    title = words[1] if len(words) > 1 else ""
+    id_ = words[words.index("$menuentry_id_option") + 1] if "$menuentry_id_option" in words[:-1] else ""
+    return Menu(title, id_, []) if kind == "submenu" else Entry(title, id_, ())
+
+
+def _give_words(open_: list[Menu | Entry | None], line: str) -> None:
+    """Put a `linux` line's words on the entry that is open."""
+    entry, parent = open_[-1], open_[-2] if len(open_) > 1 else None
+    if isinstance(entry, Menu):
+        entry.direct = tuple(line.split()[2:])
+    if isinstance(entry, Entry) and isinstance(parent, Menu):
+        done = Entry(entry.title, entry.id, tuple(line.split()[2:]), _release(line.split()[1:2]))
+        parent.items[-1] = open_[-1] = done
+
+
+def _release(path: list[str]) -> str:
+    """`/boot/vmlinuz-6.1.0-50-amd64` boots that release."""
+    found = re.search(r"vmlinu[xz]-([^/]+)$", path[0]) if path else None
+    return found[1] if found else ""
+
+
+def _bls_entries(section: Section) -> list[Entry] | Unknown:
+    """Boot Loader Specification: a file per entry, the highest version first."""
+    entries: list[Entry] = []
+    for name, block in section.matching(ENTRIES).items():
+        if block.status != 0:
+            return Unknown(f"{ENTRIES}{name}: {block.complaint}")
+        fields = dict(line.split(None, 1) for line in block.text.splitlines() if len(line.split(None, 1)) == 2)
+        words = tuple(fields.get("options", "").split())
+        release = _release(fields.get("linux", "").split()[:1])
+        entries.append(Entry(fields.get("title", ""), name.removesuffix(".conf"), words, release))
+    return sorted(entries, key=lambda entry: version_key(entry.id), reverse=True)
+
+
+def _bls_default(entries: list[Entry] | Unknown, variables: Mapping[str, str]) -> Entry | Unknown:
+    """The entry named by saved_entry, else the first."""
+    if isinstance(entries, Unknown):
+        return entries
+    saved = variables.get("saved_entry", "")
+    number = whole_number(saved)
+    if number is not None:
+        return entries[number] if number < len(entries) else Unknown(f"no boot entry number {saved}")
+    named = [entry for entry in entries if saved in (entry.id, entry.title)]
+    return named[0] if named else entries[0]
