@@ -25,6 +25,7 @@ lint:
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
 PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial kernel_words entry_points run_ends)

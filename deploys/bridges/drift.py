@@ -5,7 +5,7 @@ from __future__ import annotations
 from deploys.bridges.rules import BridgesRules, Segment, segments
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
-from deploys.networks.bridged import DOCKERS, ENGINES
+from deploys.engines.foreign_bridges import DOCKERS, ENGINES
 from facts.core.reading import known
 from facts.core.reverted import UNDO
 from facts.core.survey import Survey

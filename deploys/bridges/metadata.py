@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from deploys.bridges.rules import METADATA, BridgesRules
 from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import some
-from deploys.networks.bridged import DOCKERS
+from deploys.engines.foreign_bridges import DOCKERS
 from facts.core.reading import UnknownReading, known
 from facts.engines.docker.docker import Docker, DockerReading
 from facts.networks.bridges import RULES_FILE, Bridges, BridgesReading

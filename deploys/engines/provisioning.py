@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from deploys.core.change import Blocked, Change, Command, Install
+from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.undo import STARTED, stop_script
-from deploys.networks import bridged
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.core.system import System, SystemReading

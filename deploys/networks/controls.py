@@ -11,8 +11,9 @@ from deploys.core.change import Blocked, Change, Command, Context, Install, Remo
 from deploys.core.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.core.templates import render
+from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.daemon import configured, daemon_json, off
-from deploys.networks import bridged, forwarding, nft
+from deploys.networks import forwarding, nft
 from deploys.networks import host_services as networks_host
 from deploys.networks import ports as networks_ports
 from deploys.networks.forwarding import check_forwarding, guard_forwarding

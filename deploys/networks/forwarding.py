@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from deploys.core.change import Activate, Blocked, Change, Context, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
+from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.daemon import docker_service, loads_br_netfilter, restart_obstacle
 from deploys.kernel.sysctl_files import FORWARD
-from deploys.networks import bridged
 from deploys.networks.isolation import NetworksRules
 from facts.core.reading import known
 from facts.core.survey import Survey

@@ -10,8 +10,8 @@ from ipaddress import ip_address
 
 from deploys.core.control import Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy
+from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.daemon import configured
-from deploys.networks import bridged
 from deploys.networks.isolation import (
     AS_ITSELF,
     FROM_OWN,

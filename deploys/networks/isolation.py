@@ -11,8 +11,8 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from deploys.core import templates
 from deploys.core.policy import Rules
+from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.daemon import configured, off
-from deploys.networks import bridged
 from facts.core.reading import Unknown, known
 from facts.engines.docker.docker import DockerReading, Network
 from facts.networks.networks import LATER_FILE, RULES_FILE, NetworksReading

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from deploys.core.change import Blocked, Change, Command, Context, RemoveFile, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
+from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.daemon import why_called
-from deploys.networks import bridged
 from deploys.networks.isolation import NetworksRules, covers
 from facts.core.reading import known
 from facts.core.survey import Survey

@@ -9,7 +9,7 @@ from typing import Any
 from deploys.core import templates
 from deploys.core.change import Activate, Blocked, Change, Command, Context, MergeJson, Service
 from deploys.core.control import some
-from deploys.networks import bridged
+from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading, config_key, misfit, read_flags
 from facts.engines.docker.options import read_release
