@@ -17,7 +17,7 @@ from deploys.run import again, session, transport
 from facts.core.record import Journal, Record, RecordReading
 from facts.core.survey import Survey
 from facts.core.system import System
-from tests.unit.test_journal import RUN
+from tests.support.journal import RUN
 
 MOTOR = Service("motor", activate="restart it", healthy="true", explain="", interrupts="restarts motor")
 FLOATS, FAST, DRY = (

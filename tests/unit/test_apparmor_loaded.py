@@ -9,7 +9,7 @@ from deploys.apparmor.plan import REPLACE, without_complain
 from deploys.core.change import Blocked, Command, WriteFile
 from deploys.core.control import State
 from facts.apparmor import AppArmorReading, Profile
-from tests.unit.test_apparmor import DENIED, MAN, MAN_TEXT, OWN, apparmor, changes, context, finding
+from tests.support.apparmor import DENIED, MAN, MAN_TEXT, OWN, apparmor, changes, context, finding
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from deploys.core.control import State
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
 from facts.core.reading import Unknown
 from facts.denials import Denial, Gap
-from tests.unit.test_apparmor import CLOCK, apparmor, changes, container, context, docker, finding
+from tests.support.apparmor import CLOCK, apparmor, changes, container, context, docker, finding
 
 BY_NAME = AppArmorRules(container_profile="loaded")
 OBSERVED = AppArmorRules(container_profile="loaded", observe_hours=24)

@@ -12,8 +12,8 @@ from deploys.run.undo import undo as undo_run
 from deploys.run.undo_plan import UndoPlan
 from facts.core.reading import Block, Section
 from facts.core.record import Journal, JournalEntry, Record, RecordReading
-from tests.unit.test_armed import ID, Host, Remote, begin, host, remote, write
-from tests.unit.test_journal import RUN
+from tests.support.armed import ID, Host, Remote, begin, host, remote, write
+from tests.support.journal import RUN
 
 __all__ = ["host", "remote"]
 

@@ -23,7 +23,7 @@ from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
 from facts.denials import Denial, Denials, DenialsReading, Gap
 from facts.engines.docker.docker import Docker
-from tests.unit.test_apparmor import docker
+from tests.support.apparmor import docker
 
 ALL = AuditRules(enabled=True, engine_files=True, denials=True)
 DENIED = Unknown("Permission denied")

@@ -32,14 +32,11 @@ from facts.networks.networks import (
     Port,
     Route,
 )
-from tests.unit.hosts import container, judged
-from tests.unit.test_forward import DOCKER_26, table
-from tests.unit.test_networks import ACCEPTS, NONE, OPEN, changes, docker, reading, reason, state
-from tests.unit.test_networks import context as plain
+from tests.support.forward import DOCKER_26, table
+from tests.support.hosts import container, judged
+from tests.support.networks import ACCEPTS, NONE, OPEN, PORTS, changes, docker, kvm, reading, reason, state
+from tests.support.networks import context as plain
 
-PORTS = ("vnet0", "vnet1")
-BR0 = Bridge("br0", tuple(Port(name, False) for name in PORTS), False, False, False, ("10.90.0.1/24",))
-OFF: dict[str, Any] = {"nf_call": {"iptables": 0, "ip6tables": 0}}
 KVM = SysctlFile(
     "/etc/sysctl.d/60-kvm.conf", "".join(f"net.bridge.bridge-nf-call-{t}=0\n" for t in ("iptables", "ip6tables"))
 )
@@ -50,11 +47,6 @@ def bridge(name: str = "br0", ports: Any = PORTS, isolated: bool = False, **more
     values: dict[str, Any] = {"vlan_filtering": False, "nf_call_iptables": False, "nf_call_ip6tables": False}
     values |= {"ports": tuple(Port(port, isolated) for port in ports), "addresses": ()}
     return Bridge(name, **{**values, **more})
-
-
-def kvm(*bridges: Bridge, **more: Any) -> Any:
-    """A host whose own bridge carries guests, and whose iptables does not see their frames."""
-    return reading(**{**OFF, "bridges": (*reading().bridges, *(bridges or (BR0,))), **more})
 
 
 def docker26(first: str, policy: str = "DROP") -> Filter:

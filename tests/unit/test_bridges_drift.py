@@ -15,7 +15,7 @@ from facts.core.reverted import Reverted
 from facts.networks.bridges import BridgesReading
 from facts.networks.forward import Filter
 from facts.networks.networks import Membership, NetworksReading, Route
-from tests.unit.test_bridges import (
+from tests.support.bridges import (
     ADDRESSES,
     DEVICES,
     ISOLATED,
@@ -34,8 +34,8 @@ from tests.unit.test_bridges import (
     replace_rules,
     state,
 )
-from tests.unit.test_userns import container
-from tests.unit.test_userns import docker as engine
+from tests.support.userns import container
+from tests.support.userns import docker as engine
 
 
 def swapped(name: str, **more: Any) -> BridgesReading:

@@ -15,7 +15,7 @@ from deploys.core.control import State
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Network
 from facts.networks.bridges import OUR_FILES, RULES_FILE, UNIT_FILE
-from tests.unit.test_bridges import (
+from tests.support.bridges import (
     BARE,
     DEVICES,
     DNS,
@@ -32,8 +32,8 @@ from tests.unit.test_bridges import (
     replace_rules,
     state,
 )
-from tests.unit.test_userns import container
-from tests.unit.test_userns import docker as engine
+from tests.support.userns import container
+from tests.support.userns import docker as engine
 
 # ------------------------------------------------------------------------------------------------ the filter
 

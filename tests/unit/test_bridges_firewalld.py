@@ -19,8 +19,8 @@ from deploys.core.control import State
 from facts.core.reading import Unknown
 from facts.networks.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, NETWORKMANAGER, BridgesReading
 from facts.networks.forward import Filter
-from tests.unit.test_bridges import RULES, context, hardened, on, plan, reason, state
-from tests.unit.test_forward import DOCKER_26
+from tests.support.bridges import RULES, context, hardened, on, plan, reason, state
+from tests.support.forward import DOCKER_26
 
 DEVICES = ("br-tenants", "br-web", "br-web.10", "br-web.20")
 IN = Allow.model_validate({"from": "world", "to": "web.10", "proto": "tcp", "port": 443})

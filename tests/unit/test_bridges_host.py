@@ -15,7 +15,7 @@ from facts.core.reading import Unknown
 from facts.engines.docker.docker import DockerReading, Network
 from facts.networks.bridges import RULES_FILE, UDEV_FILE
 from facts.networks.networks import Route
-from tests.unit.test_bridges import (
+from tests.support.bridges import (
     ADDRESSES,
     BARE,
     DEVICES,
@@ -34,7 +34,7 @@ from tests.unit.test_bridges import (
     reading,
     reason,
 )
-from tests.unit.test_userns import docker as engine
+from tests.support.userns import docker as engine
 
 SSH_VLAN = (replace(ETH1), ETH0, device("eth1.5", "vlan", parent="eth1"))
 SHOP = Network("shop", "bridge", "br-aaa", False, True, ("10.80.0.0/16",), ())

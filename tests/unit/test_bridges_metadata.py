@@ -8,16 +8,16 @@ import pytest
 
 from deploys.bridges.metadata import WHAT, without
 from deploys.bridges.nft_filter import filter_text
+from deploys.bridges.plan import unit_text as unit
 from deploys.bridges.rules import BridgesRules
 from deploys.core.change import Blocked, Change, WriteFile
 from deploys.core.control import State
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Network
 from facts.networks.bridges import RULES_FILE, UNIT_FILE
-from tests.unit.hosts import container
-from tests.unit.test_bridges import BARE, LISTED, NO_DOCKER, RULES, context, device, plan, reading, reason, state
-from tests.unit.test_bridges import unit_text as unit
-from tests.unit.test_userns import docker as engine
+from tests.support.bridges import BARE, LISTED, NO_DOCKER, RULES, context, device, plan, reading, reason, state
+from tests.support.hosts import container
+from tests.support.userns import docker as engine
 
 CLOSED = BridgesRules(metadata="closed")
 BRIDGE = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ("web",))

@@ -23,7 +23,7 @@ from deploys.core.control import State
 from facts.core.reading import Unknown
 from facts.networks.bridges import FORWARD_FILE, RULES_FILE, SYSCTL_FILE, UNIT_FILE, BridgesReading
 from facts.networks.openvswitch import SWITCH_FILE, SWITCH_UNIT_FILE, Switch, SwitchPort
-from tests.unit.test_bridges import (
+from tests.support.bridges import (
     ADDRESSES,
     DNS,
     ETH0,

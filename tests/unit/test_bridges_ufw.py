@@ -16,7 +16,7 @@ from deploys.core.control import State
 from facts.core.reading import Unknown
 from facts.networks.forward import Filter
 from facts.networks.networks import Guard, NetworksReading, Route
-from tests.unit.test_bridges import PASSING, RULES, context, hardened, on, plan, reason, replace_rules, state
+from tests.support.bridges import PASSING, RULES, context, hardened, on, plan, reason, replace_rules, state
 
 CASE = Path(__file__).parents[1] / "facts/networks.Networks/debian12-form-ufw.json"
 UFW = tuple(json.loads(CASE.read_text())["fact"]["filter4"]["rules"])

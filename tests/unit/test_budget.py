@@ -17,8 +17,8 @@ from facts.core.budget import SPENT, Budget
 from facts.core.fact import SectionFact
 from facts.core.reading import Section, Unknown, UnknownReading
 from facts.core.survey import Survey
-from tests.unit.test_control import control
-from tests.unit.test_survey import GOOD, Words
+from tests.support.control import control
+from tests.support.survey import GOOD, Words
 
 
 def for_ever() -> None:

@@ -7,17 +7,13 @@ from typing import Any
 
 import pytest
 
-from deploys.core.control import Control, Impact, Severity, State, agree, judge, passed
+from deploys.core.control import Impact, State, agree, judge, passed
 from deploys.core.policy import Policy, Waiver
 from facts.core.reading import UnknownReading
 from facts.core.survey import Survey
+from tests.support.control import control
 
 EMPTY = Survey({})
-
-
-def control(check: Any = lambda survey, policy: passed("well"), **row: Any) -> Control:
-    base: dict[str, Any] = {"id": "test.one", "title": "t", "severity": Severity.LOW, "why": "w", "check": check}
-    return Control(**base | row)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from deploys.engines.docker.containers import capability_names
 from deploys.engines.docker.rules import DEFAULT_CAPABILITIES, DockerRules
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Mount, Process
-from tests.unit.hosts import DEFAULT_MASK, FREE, container
-from tests.unit.test_docker import docker, plan, reason, state
+from tests.support.docker import docker, plan, reason, state
+from tests.support.hosts import DEFAULT_MASK, FREE, container
 
 
 def spaces(*names: str) -> Process:

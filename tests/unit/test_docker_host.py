@@ -11,8 +11,8 @@ from deploys.core.control import State
 from deploys.engines.docker.access import without_tcp
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import FileMode, Unit, read_flags
-from tests.unit.hosts import container
-from tests.unit.test_docker import FILE, START, docker, plan, reason, state
+from tests.support.docker import FILE, START, docker, plan, reason, state
+from tests.support.hosts import container
 
 WEAK = {"hosts": ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2375"]}
 BARE = Unit(exec_start="/usr/sbin/dockerd", exec_source="/etc/systemd/system/docker.service.d/tcp.conf")

@@ -11,7 +11,7 @@ from deploys.core.control import State
 from facts.core.frame import survey_script
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Docker, Starter
-from tests.unit.test_docker import docker, plan, reason, state
+from tests.support.docker import docker, plan, reason, state
 
 RULES = {"default_ulimits": {"nofile": {"soft": 1024, "hard": 65536}}}
 JSON = {"default-ulimits": {"nofile": {"Name": "nofile", "Hard": 65536, "Soft": 1024}}}

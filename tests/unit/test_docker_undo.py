@@ -15,7 +15,7 @@ from deploys.engines.docker.undo import remarks
 from facts.core.reading import Unknown
 from facts.core.record import JournalEntry
 from facts.engines.docker.docker import DAEMON_JSON, Docker, Stored
-from tests.unit.hosts import container, docker, judged
+from tests.support.hosts import container, docker, judged
 
 SERVICE = JournalEntry("0003", "docker", "have docker take up its settings", None, True, False, kind="service")
 PACKAGES = JournalEntry(

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-PYINFRA = str(Path(sys.executable).with_name("pyinfra"))
+from tests.support.entry_points import PYINFRA, ROOT, report
+
 # Nothing listens on the discard port of loopback: refused at once.
 CLOSED = '("closed", {"ssh_hostname": "127.0.0.1", "ssh_port": 9, "ssh_strict_host_key_checking": "no"})'
 
@@ -22,10 +20,6 @@ def pyinfra(*words: str, cwd: Path = ROOT, **env: str) -> subprocess.CompletedPr
         [PYINFRA, "-y", *words], cwd=cwd, env=os.environ | {"PYINFRA_PROGRESS": "off"} | env, text=True,
         capture_output=True, stdin=subprocess.DEVNULL, timeout=120,
     )  # fmt: skip
-
-
-def report(folder: Path) -> Any:
-    return json.loads((folder / "report.json").read_text())
 
 
 def test_drift_runs_from_any_folder_past_packages_that_shadow_ours(tmp_path: Path) -> None:

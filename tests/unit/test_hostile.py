@@ -28,12 +28,12 @@ from facts.kernel.kernel import Kernel
 from facts.networks.forward import Packet, read_filter
 from facts.networks.networks import Networks
 from facts.seccomp import Seccomp
-from tests.unit import test_networks
-from tests.unit.hosts import FREE, container, judged
-from tests.unit.kernel_host import KERNEL
-from tests.unit.test_control import control
-from tests.unit.test_forward import HEAD
-from tests.unit.test_survey import GOOD, Words, fact, on_host
+from tests.support import networks
+from tests.support.control import control
+from tests.support.forward import HEAD
+from tests.support.hosts import FREE, container, judged
+from tests.support.kernel_host import KERNEL
+from tests.support.survey import GOOD, Words, fact, on_host
 
 # ------------------------------------------------------------------------------------------------ the frame
 
@@ -106,10 +106,8 @@ def test_a_rule_of_iptables_that_cannot_be_read_is_unknown(rule: str) -> None:
     assert table is not None
     with pytest.raises(UnknownReading, match="what this rule of iptables does cannot be told: -A FORWARD"):
         table.between_ports("docker0", ())
-    reading = replace(test_networks.reading(), filter4=table)
-    context = judged(
-        NETWORKS, NetworksRules(icc=False), {Networks: reading, Docker: test_networks.docker(), Kernel: KERNEL}
-    )
+    reading = replace(networks.reading(), filter4=table)
+    context = judged(NETWORKS, NetworksRules(icc=False), {Networks: reading, Docker: networks.docker(), Kernel: KERNEL})
     assert context.findings["networks.icc"].state is State.UNKNOWN
     assert "what this rule of iptables does" in context.findings["networks.icc"].verdict.reason
 

@@ -15,10 +15,10 @@ from deploys.core.json_merge import merge_text
 from deploys.engines.docker.daemon import daemon_json
 from facts.engines.docker.docker import Unit
 from facts.kernel.sysctls import SysctlFile, as_number, taken
-from tests.unit import test_docker, test_userns
-from tests.unit.hosts import container
-from tests.unit.kernel_host import FORWARD, KERNEL, planned, policy_of, survey_of, sysctls_of, verdict_of
-from tests.unit.test_docker import FILE, docker, findings, plan, reason, state
+from tests.support import userns
+from tests.support.docker import FILE, POOL, ULIMITS, docker, findings, plan, reason, state
+from tests.support.hosts import container
+from tests.support.kernel_host import FORWARD, KERNEL, planned, policy_of, survey_of, sysctls_of, verdict_of
 
 # ------------------------------------------------------------------------------------------------ daemon.json
 
@@ -56,7 +56,7 @@ TAKEN = {
 RULES: dict[str, Any] = {
     "live_restore": True, "no_new_privileges": True, "userland_proxy": False, "log_driver": "journald",
     "log_opts": {"journald": {"tag": "x"}, "json-file": {"max-file": "3"}}, "log_level": "warn",
-    "default_ulimits": test_docker.ULIMITS, "default_address_pools": [test_docker.POOL], "iptables": True,
+    "default_ulimits": ULIMITS, "default_address_pools": [POOL], "iptables": True,
     "tcp": "none", "insecure_registries": [], "experimental": False, "file_modes": True, "trusted_users": [],
 }  # fmt: skip
 
@@ -208,5 +208,5 @@ def test_forwarding_with_words_behind_it(value: str, want: State) -> None:
 
 def test_limits_and_switches_with_words_behind_them() -> None:
     few = SysctlFile("/etc/sysctl.d/x.conf", "user.max_user_namespaces = 9000 # few\n")
-    verdict = test_userns.context(rules=test_userns.LIMITED, files=(few,)).findings["userns.limits"].verdict
+    verdict = userns.context(rules=userns.LIMITED, files=(few,)).findings["userns.limits"].verdict
     assert (verdict.state, verdict.disk) == (State.FAIL, 9000)

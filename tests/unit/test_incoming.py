@@ -16,7 +16,7 @@ from pyinfra.connectors.util import OutputLine
 from deploys.core.policy import Policy
 from deploys.run import incoming, transport
 from deploys.run.session import Reached, Session
-from tests.unit.test_journal import RUN
+from tests.support.journal import RUN
 
 
 @pytest.fixture

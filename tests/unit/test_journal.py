@@ -5,59 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-from pathlib import Path
 
 import pytest
 
-from deploys.core.change import Change, Command, Install, MergeJson, RemoveFile, Service, WriteFile
-from deploys.run.journal import Orders, Outcome, Refused, compile_step, parse_answer, undo_script
+from deploys.core.change import Change, Command, Install, MergeJson, RemoveFile, WriteFile
+from deploys.run.journal import Outcome, compile_step, parse_answer
 from deploys.run.steps import Step, arrange
+from tests.support.journal import RUN, Host, host, service, write
 
-RUN = {"id": "20260101T000000Z-abcdef", "kind": "harden", "started": "2026-01-01T00:00:00Z", "policy": "baseline"}
-
-
-class Host:
-    """A folder that stands for a host: `sh` runs a script as the transport does, on stdin."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.journal = root / "journal"
-
-    def sh(self, script: str) -> list[str]:
-        env = os.environ | {"HULLPROOF_JOURNAL": str(self.journal)}
-        done = subprocess.run(["sh", "-s"], input=script, text=True, capture_output=True, env=env, timeout=60)
-        return done.stdout.splitlines()
-
-    def apply(self, *changes: Change, first: int = 1) -> list[str]:
-        """The errors of each change, "" where it was made."""
-        errors = []
-        for step in arrange(changes, ["test"]):
-            compiled = compile_step(step, RUN, first)
-            first += len(compiled.entries)
-            try:
-                errors += [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
-            except Refused as error:
-                errors += [str(error)] * len(compiled.entries)
-        return errors
-
-    def undo(self) -> dict[str, Outcome]:
-        script, nonce = undo_script(Orders(RUN["id"]), RUN)
-        return parse_answer(self.sh(script), nonce)
-
-    def files(self) -> dict[str, str]:
-        """Every file outside the journal with its text: nothing of ours may lie about afterwards."""
-        paths = [path for path in self.root.rglob("*") if path.is_file() and self.journal not in path.parents]
-        return {str(path.relative_to(self.root)): path.read_text() for path in paths}
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
-
-
-def write(host: Host, name: str, text: str, before: str | None, **more: str) -> WriteFile:
-    return WriteFile("test", f"write {name}", path=str(host.root / name), text=text, before=before, owner="", **more)
+__all__ = ["host"]
 
 
 def test_writes_and_undoes_a_new_file_and_an_old_one(host: Host) -> None:
@@ -152,18 +108,6 @@ def test_a_script_cut_off_on_its_way_does_nothing(host: Host) -> None:
     for part in (0.3, 0.9, 0.999):
         host.sh(script[: int(len(script) * part)])
         assert host.files() == {}
-
-
-def service(host: Host, **more: str) -> Service:
-    """A daemon that takes up `conf` unless it says bad, and is well when it has taken it up."""
-    root = host.root
-    return Service(
-        name="daemon",
-        activate=f"! grep -q bad {root}/conf && cp {root}/conf {root}/live",
-        healthy=f"cmp {root}/conf {root}/live",
-        explain="echo its last words",
-        seconds=2,
-    )
 
 
 def merge(host: Host, put: dict[str, object], before: str) -> MergeJson:

@@ -24,7 +24,7 @@ from deploys.subjects import SUBJECTS
 from facts.core.reading import Unknown
 from facts.kernel.packages import Reboot
 from facts.kernel.sysctls import Sysctls
-from tests.unit.kernel_host import (
+from tests.support.kernel_host import (
     DOCKER,
     FORWARD,
     KERNEL,

@@ -16,15 +16,7 @@ from deploys.kernel.boot_parameters import DROP_IN
 from deploys.kernel.controls import CONTROLS
 from facts.core.reading import Unknown
 from facts.kernel.boot import Boot
-from tests.unit.kernel_host import (
-    KERNEL,
-    applied,
-    planned,
-    policy_of,
-    survey_of,
-    verdict_of,
-    written,
-)
+from tests.support.kernel_host import KERNEL, applied, planned, policy_of, survey_of, verdict_of, written
 
 BOOT = {
     "agree": ("slab_nomerge", "ro slab_nomerge", "ro slab_nomerge", {}, State.PASS),

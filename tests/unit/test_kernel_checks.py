@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.kernel_trial_host import NEW, OLD, Host
+from tests.support.kernel_trial_host import NEW, OLD, Host
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from deploys.core.change import Blocked
 from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import State
 from facts.kernel.packages import Package
-from tests.unit.test_kernel_update import (
+from tests.support.kernel_update import (
     IN_THE_PLACE,
     META,
     NEW,

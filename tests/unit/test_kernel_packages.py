@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.kernel_trial_host import NEW, NEW_ENTRY, NEW_VERSION, OLD, OLD_ENTRY, OLD_VERSION, STUBS, Host
+from tests.support.kernel_trial_host import NEW, NEW_ENTRY, NEW_VERSION, OLD, OLD_ENTRY, OLD_VERSION, STUBS, Host
 
 APT = """\
 echo "$*" >>"$ROOT/apt"

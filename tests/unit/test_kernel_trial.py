@@ -10,7 +10,7 @@ from deploys.core import templates
 from deploys.kernel.rollout import GATE
 from facts.kernel.boot_words import WORDS
 from facts.kernel.updates import TRIAL
-from tests.unit.kernel_trial_host import NEW, NEW_ENTRY, NEW_VERSION, OLD, OLD_ENTRY, OLD_VERSION, Host, menu
+from tests.support.kernel_trial_host import NEW, NEW_ENTRY, NEW_VERSION, OLD, OLD_ENTRY, OLD_VERSION, Host, menu
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ import pytest
 from facts.core.reading import Block, Section, Unknown
 from facts.kernel import boot_words, modules
 from facts.kernel.boot_words import WORDS
-from tests.unit.kernel_trial_host import NEW, NEW_ENTRY, OLD, Host
-from tests.unit.test_kernel_bls import ENTRIES, options
-from tests.unit.test_kernel_bls import rhel as rhel  # a fixture
+from tests.support.kernel_bls import ENTRIES, options
+from tests.support.kernel_bls import rhel as rhel  # a fixture
+from tests.support.kernel_trial_host import NEW, NEW_ENTRY, OLD, Host
 
 WORD = "lockdown=integrity"
 LEAD, REFERENCE = "etc/grub.d/01_hullproof", "etc/default/grub.d/97-hullproof-words.cfg"

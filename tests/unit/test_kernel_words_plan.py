@@ -20,7 +20,7 @@ from facts.kernel.boot_words import BootWords, TriedWords
 from facts.kernel.kernel import KernelReading
 from facts.kernel.modules import Modules, Root
 from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Updates
-from tests.unit.kernel_host import KERNEL, survey_of, verdict_of
+from tests.support.kernel_host import KERNEL, survey_of, verdict_of
 
 WORD = "lockdown=integrity"
 RULES: dict[str, Any] = {"boot_parameters": ["slab_nomerge", WORD]}

@@ -30,8 +30,8 @@ from facts.kernel import packages as kernel_packages
 from facts.kernel import updates as kernel_updates
 from facts.networks.bridges import Bridges
 from facts.networks.networks import Networks
-from tests.unit import test_userns
-from tests.unit.large import LARGE, ROWS, SELINUX, Sections, rows
+from tests.support import userns
+from tests.support.large import LARGE, ROWS, SELINUX, Sections, rows
 
 CASES = Path(__file__).resolve().parents[1] / "facts"
 POLICY = """\
@@ -135,7 +135,7 @@ def test_ten_thousand_ports_of_a_declared_bridge_are_moved(
 def test_a_range_is_planned_among_ten_thousand(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget, "SECONDS", 2)
     taken = "".join(f"u{n}:{0x7000_0000 + n * 65536}:65536\n" for n in range(4094))
-    reading = test_userns.reading(taken + rows("v#:1#:1"), mapped=test_userns.both(1, 2) * ROWS)
+    reading = userns.reading(taken + rows("v#:1#:1"), mapped=userns.both(1, 2) * ROWS)
     assert budget.Budget().spend(lambda: plan_range(reading)) == 196608
     assert budget.Budget().spend(lambda: own_start(reading)) is None
 

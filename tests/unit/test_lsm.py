@@ -10,8 +10,8 @@ from deploys.core.change import Command, WriteFile
 from deploys.core.control import State
 from deploys.lsm.controls import LsmRules, barred
 from deploys.selinux.stages import DROP_IN
-from tests.unit.test_apparmor import kernel
-from tests.unit.test_selinux import BARE, DENIED, ENFORCING, SELINUX_BOOT, changes, context, selinux
+from tests.support.apparmor import kernel
+from tests.support.selinux import BARE, DENIED, ENFORCING, SELINUX_BOOT, changes, context, selinux
 
 
 @pytest.mark.parametrize(

@@ -13,101 +13,44 @@ from deploys.core.control import State
 from deploys.networks import controls as subject
 from deploys.networks.isolation import ENABLE_ICC, NetworksRules, later_rule
 from facts.core.reading import Block, Section, Unknown
-from facts.engines.docker.docker import Docker, DockerReading, Network
-from facts.kernel.kernel import Kernel
+from facts.engines.docker.docker import DockerReading, Network
 from facts.kernel.sysctls import SysctlFile
-from facts.networks.forward import Filter
 from facts.networks.networks import (
-    FILES,
     LATER_FILE,
-    MODULES_FILE,
     RULES_FILE,
     SYSCTL_FILE,
     UNIT,
     UNIT_FILE,
     Bridge,
-    Networks,
     NetworksReading,
     Port,
     _dropped,
 )
-from tests.unit.hosts import judged
-from tests.unit.test_forward import DOCKER_26, table
-from tests.unit.test_userns import docker as engine
-from tests.unit.test_userns import kernel
-
-DEFAULT = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16",), ("web", "db"))
-SHOP = Network("shop", "bridge", "br-aaa", False, True, ("172.18.0.0/16",), ("cart", "till"))
-
+from tests.support.forward import DOCKER_26, table
+from tests.support.networks import (
+    BOTH_BRIDGES,
+    DEFAULT,
+    DOCKER0,
+    NO_RULES,
+    NONE,
+    OPEN,
+    SHOP,
+    changes,
+    context,
+    docker,
+    reading,
+    reason,
+    state,
+)
 
 # ------------------------------------------------------------------------------------------------ readings
-
-
-def reading(**more: Any) -> NetworksReading:
-    """A host with Docker on which icc=false is in force on the default bridge by iptables."""
-    values: dict[str, Any] = {
-        "bridges": (
-            Bridge("docker0", (), False, False, False, ("172.17.0.1/16",)),
-            Bridge("br-aaa", (), False, False, False, ("172.18.0.1/16",)),
-        ),
-        "vlans": (),
-        "memberships": (),
-        "addresses": {},
-        "routes": (),
-        "connection": "ens3",
-        "doors": ("ens3",),
-        "ssh_port": 22,
-        "br_netfilter": True,
-        "nf_call": {"iptables": 1, "ip6tables": 1, "arptables": 1},
-        "forwarding4": 1,
-        "forwarding6": 0,
-        "modules_load": (MODULES_FILE,),
-        "modules_blocked": (),
-        "devices_blocked": (),
-        "filter4": table(),
-        "guards": (),
-        "filter6": Filter("ACCEPT", "ACCEPT", ()),
-        "tables": (),
-        "dropped": (),
-        "own": {},
-        "ports": (),
-        "later": (),
-        "resolvers": ("127.0.0.53",),
-        "files": dict.fromkeys(FILES),
-        "unit_enabled": False,
-        "managers": ("systemd-networkd",),
-        "firewalls": (),
-    }
-    return NetworksReading(**{**values, **more})
-
-
-def docker(keys: Any = None, networks: Any = (DEFAULT, SHOP), **more: Any) -> DockerReading:
-    return engine({"icc": False} if keys is None else keys, networks=networks, **more)
 
 
 SPARED = NetworksRules(icc=False, cover="all", except_=["shop"])
 SHOP_ONLY = NetworksRules(icc=False, cover=["shop"])
 VMS = SysctlFile("/etc/sysctl.d/v.conf", "net.bridge.bridge-nf-call-iptables=0\n")
-NO_RULES = Filter("ACCEPT", "ACCEPT", ())
-ACCEPTS = table(DOCKER_26.replace(":FORWARD DROP", ":FORWARD ACCEPT"))
-DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
 ALL = NetworksRules(icc=False, cover="all")
 SWITCHED = NetworksRules(br_netfilter=True)  # asked for by itself, not for icc
-
-
-def context(
-    nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
-) -> Context:
-    readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)}
-    return judged(subject.SUBJECT, rules, readings, accept)
-
-
-def state(where: Context, control: str) -> State:
-    return where.findings[f"networks.{control}"].state
-
-
-def reason(where: Context, control: str) -> str:
-    return where.findings[f"networks.{control}"].verdict.reason
 
 
 @pytest.fixture(autouse=True)
@@ -118,12 +61,8 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(subject, "daemon_json", fake)
 
 
-NONE = dict.fromkeys(FILES)
-DOCKER0 = {"docker0": True}
-BOTH_BRIDGES = {"br-aaa": True, **DOCKER0}
 OURS = {**NONE, RULES_FILE: subject.rules_text(ALL, BOTH_BRIDGES, BOTH_BRIDGES), UNIT_FILE: "x"}
 LATER = {**OURS, LATER_FILE: later_rule()}
-OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())
 SIX = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16", "fd00:1::/64"), ())
 OURS_ALONE = {
     **NONE,
@@ -230,10 +169,6 @@ def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ the plan
-
-
-def changes(where: Context) -> list[Change]:
-    return list(subject.plan(where))
 
 
 def test_nothing_to_do_where_all_holds() -> None:

@@ -14,7 +14,7 @@ from deploys.networks.controls import rules_text
 from deploys.networks.isolation import NetworksRules
 from deploys.networks.ports import plan_reading
 from facts.networks.networks import PORTS_FILE, Bridge, Port
-from tests.unit.test_networks import DEFAULT, reading
+from tests.support.networks import DEFAULT, reading
 
 # As Debian 13's ip prints it in the namespace of a container on two networks.
 UP = "<BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP mode DEFAULT group default qlen 1000"

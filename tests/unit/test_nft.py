@@ -19,10 +19,10 @@ from facts.kernel.kernel import Kernel, KernelReading
 from facts.networks import nftables
 from facts.networks.networks import RULES_FILE, Networks
 from facts.networks.nftables import Nftables
-from tests.unit.hosts import judged
-from tests.unit.kernel_host import KERNEL
-from tests.unit.test_bridges import context as bridges_context
-from tests.unit.test_networks import docker, reading
+from tests.support.bridges import context as bridges_context
+from tests.support.hosts import judged
+from tests.support.kernel_host import KERNEL
+from tests.support.networks import docker, reading
 
 EVERY = ("nf_tables", "nft_ct", "nft_fib_inet", "nft_masq", "nft_meta_bridge")
 RULES = NetworksRules(icc=False, cover="all", host_services=[], antispoof=True)

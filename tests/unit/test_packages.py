@@ -14,8 +14,8 @@ from deploys.run import journal
 from facts.core.frame import survey_script
 from facts.core.record import Record
 from facts.core.survey import Survey
-from tests.unit.test_armed import ID, Host
-from tests.unit.test_journal import RUN
+from tests.support.armed import ID, Host
+from tests.support.journal import RUN
 
 NFT = Install("test", "install nft", packages=("nftables", "there"))
 APT = """\

@@ -31,9 +31,9 @@ from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines.docker.docker import Docker
 from facts.seccomp import Seccomp
-from tests.unit import recorded
-from tests.unit.hosts import container, docker, judged
-from tests.unit.test_journal import RUN
+from tests.support import recorded
+from tests.support.hosts import container, docker, judged
+from tests.support.journal import RUN
 
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
 EVERYTHING = tuple(dict.fromkeys(name for subject in SUBJECTS for name in subject.accepts))

@@ -18,9 +18,8 @@ from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
 from facts.engines.docker.docker import Docker
 from facts.networks.networks import Networks
-from tests.unit.test_bridged import kvm
-from tests.unit.test_journal import RUN
-from tests.unit.test_networks import docker, reading
+from tests.support.journal import RUN
+from tests.support.networks import docker, kvm, reading
 
 
 def bare(nets: Any, version: str) -> Survey:

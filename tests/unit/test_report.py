@@ -13,30 +13,14 @@ from typing import Any
 import pytest
 
 from deploys.core.change import WriteFile
-from deploys.core.control import Control, Finding, Impact, Severity, State, Verdict
+from deploys.core.control import Severity, State
 from deploys.report import files as report_files
 from deploys.report import formats, report, terminal
-from deploys.report.report import HostReport, Kind, Run, build, clean, outcome
+from deploys.report.report import HostReport, Kind, build, clean, outcome
+from tests.support.report import KERNEL, OS, a_report, a_run, finding
 
-OS = {"id": "debian", "version": "12", "name": "Debian GNU/Linux 12 (bookworm)"}
-KERNEL = {"release": "6.1.0-13-amd64", "build": "#1 SMP Debian 6.1.55-1"}
 KINDS: tuple[Kind, ...] = ("drift", "harden", "provision", "rollback")
 NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31mred\x00</script><b>&\"'\\ \u202egnp\u200b\ud800\ufffe\ufeff]]>\r\n\tend"
-
-
-def finding(state: State, name: str = "boat.icc", reason: str = "icc is true", **more: Any) -> Finding:
-    impact = more.pop("impact", Impact.NONE)
-    severity = more.pop("severity", Severity.HIGH)
-    control = Control(name, f"{name} title", severity, "because", lambda *_: Verdict(state, ""), ("CIS-1",), impact)
-    return Finding(control, Verdict(state, reason, **more))
-
-
-def a_run(kind: Kind = "drift") -> Run:
-    return Run("20260102-030405", kind, "2026-01-02T03:04:05+00:00", "2026-01-02T03:04:09+00:00", "baseline")
-
-
-def a_report(*findings: Finding, kind: Kind = "drift", name: str = "web1", **more: Any) -> dict[str, Any]:
-    return build(a_run(kind), [HostReport(name, "ok", None, OS, KERNEL, findings, **more)])
 
 
 # --- the object

@@ -18,8 +18,7 @@ from deploys.run.undo_view import render_undo
 from facts.core.record import Record
 from facts.core.survey import Survey
 from facts.core.system import System
-from tests.unit.test_journal import Host, host, write
-from tests.unit.test_undo import apply, other, record
+from tests.support.journal import Host, apply, host, other, record, write
 
 __all__ = ["host"]
 

@@ -16,7 +16,7 @@ from deploys.kernel.sysctl_files import CLONE, ROOTLESS
 from facts import rootless
 from facts.core.reading import Block, Section, Unknown
 from facts.kernel.kernel import KernelReading
-from tests.unit.kernel_host import KERNEL, OURS, survey_of, sysctls_of
+from tests.support.kernel_host import KERNEL, OURS, survey_of, sysctls_of
 
 RESTRICT = "kernel.apparmor_restrict_unprivileged_userns"
 DMESG = "kernel.dmesg_restrict"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deploys.run.options import KEYS
-from tests.unit.test_entry_points import PYINFRA, ROOT, report
+from tests.support.entry_points import PYINFRA, ROOT, report
 
 pytestmark = pytest.mark.skipif(os.getuid() != 0, reason="changes want root")
 

@@ -16,8 +16,8 @@ from deploys.seccomp.controls import OURS, TEXT, SeccompRules
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Container, DaemonJson, Docker, DockerReading, Process
 from facts.seccomp import ProfileFile, Seccomp, SeccompReading
-from tests.unit import hosts
-from tests.unit.hosts import judged
+from tests.support import hosts
+from tests.support.hosts import judged
 
 BUILTIN = SeccompRules(profile="builtin", containers=True)
 STRICT = SeccompRules(profile="hullproof", containers=True)

@@ -15,8 +15,8 @@ from deploys.report.report import HostReport, build
 from deploys.run.plan_view import PlanView
 from deploys.run.steps import Step
 from facts.engines.docker.docker import read_daemon_json
-from tests.unit.test_docker import docker, findings
-from tests.unit.test_report import a_run
+from tests.support.docker import docker, findings
+from tests.support.report import a_run
 
 SECRETS = ("hunter2", "s3cr3t", "dXNlcjpw", "t0k3n")
 DAEMON_JSON = {

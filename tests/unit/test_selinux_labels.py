@@ -14,8 +14,8 @@ from deploys.run import planning
 from deploys.selinux.controls import SUBJECT as subject
 from facts.engines.docker.docker import DaemonJson
 from facts.selinux import Labelled, SELinuxReading
-from tests.unit.test_apparmor import container, docker
-from tests.unit.test_selinux import DENIED, changes, context, finding, selinux
+from tests.support.apparmor import container, docker
+from tests.support.selinux import DENIED, changes, context, finding, selinux
 
 LABEL = "system_u:system_r:container_t:s0:c1,c2"
 

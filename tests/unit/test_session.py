@@ -12,7 +12,7 @@ from deploys.core.policy import Policy
 from deploys.run import session, transport
 from deploys.run.steps import PACKAGES, Step
 from facts.core.survey import Survey
-from tests.unit.test_journal import RUN
+from tests.support.journal import RUN
 
 MENU = Service("menu", activate="make it", healthy="true", explain="")
 

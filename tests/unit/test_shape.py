@@ -14,7 +14,7 @@ from facts.core.reading import Block, Section, Unknown, UnknownReading
 from facts.core.shape import fits, shaped
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker, DockerReading
-from tests.unit.test_cases import CASES
+from tests.support.cases import CASES
 
 
 @dataclass(frozen=True)

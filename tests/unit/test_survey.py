@@ -4,48 +4,21 @@ from __future__ import annotations
 
 import base64
 import gzip
-import subprocess
-from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
 
 from facts.core.fact import SectionFact
-from facts.core.frame import read_frame, survey_script
-from facts.core.reading import Jsonable, Section, Unknown, UnknownReading, known
+from facts.core.frame import read_frame
+from facts.core.reading import Section, Unknown, UnknownReading
 from facts.core.survey import Survey
-
-
-@dataclass(frozen=True)
-class Words(Jsonable):
-    text: str
-
-
-def fact(name: str, sh: str, seconds: int = 10) -> type[SectionFact[Words]]:
-    class One(SectionFact[Words]):
-        key: ClassVar[str] = name
-        script: ClassVar[str] = sh
-        timeout: ClassVar[int] = seconds
-
-        @staticmethod
-        def parse(section: Section) -> Words:
-            return Words(known(section.text("say")))
-
-    return One
-
-
-def on_host(*facts: type[SectionFact[Words]]) -> Survey:
-    done = subprocess.run(["sh", "-s"], input=survey_script(facts), text=True, capture_output=True, timeout=60)
-    return Survey.parse(facts, done.stdout.splitlines())
+from tests.support.survey import GOOD, Words, fact, on_host
 
 
 def reason(survey: Survey, asked: type[SectionFact[Words]]) -> str:
     with pytest.raises(UnknownReading) as caught:
         survey[asked]
     return str(caught.value)
-
-
-GOOD = fact("good", "run say echo hello")
 
 
 def test_a_section_is_read() -> None:

@@ -9,7 +9,7 @@ import pytest
 from deploys.core.control import Impact, State
 from deploys.report import terminal
 from deploys.report.report import HostReport, build
-from tests.unit.test_report import KERNEL, OS, a_report, a_run, finding
+from tests.support.report import KERNEL, OS, a_report, a_run, finding
 
 
 def test_table() -> None:

@@ -15,10 +15,9 @@ import pytest
 
 from deploys.core.change import Change, Command, MergeJson, RemoveFile
 from deploys.run import journal
-from tests.unit.test_armed import Host as ArmedHost
-from tests.unit.test_armed import write as armed_write
-from tests.unit.test_journal import RUN, Host, host, service, write
-from tests.unit.test_undo import apply, other
+from tests.support.armed import Host as ArmedHost
+from tests.support.armed import write as armed_write
+from tests.support.journal import RUN, Host, apply, host, other, service, write
 
 __all__ = ["host"]
 WHO = f"{RUN['id']} harden by ops on laptop"

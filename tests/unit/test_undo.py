@@ -12,40 +12,13 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import Change, Command, MergeJson, RemoveFile, WriteFile
+from deploys.core.change import Command, MergeJson, RemoveFile, WriteFile
 from deploys.run import journal
-from deploys.run.steps import arrange
 from deploys.run.undo import read_files
 from deploys.run.undo_plan import UndoPlan, begin, chosen, compare
-from facts.core.frame import survey_script
-from facts.core.record import Record, RecordReading
-from facts.core.survey import Survey
-from tests.unit.test_journal import RUN, Host, host, service, write
+from tests.support.journal import RUN, Host, apply, host, other, record, service, write
 
 __all__ = ["host"]
-
-
-def other(number: int) -> dict[str, str]:
-    return RUN | {"id": f"20260101T0000{number:02d}Z-000000"}
-
-
-def apply(host: Host, *changes: Change, run: dict[str, str] = RUN) -> list[str]:
-    """The errors of a whole run."""
-    errors, first = [], 1
-    for step in arrange(changes, ["test"]):
-        compiled = journal.compile_step(step, run, first)
-        first += len(compiled.entries)
-        try:
-            errors += [outcome.error for outcome in compiled.outcomes(host.sh(compiled.script)).values()]
-        except journal.Refused as error:
-            errors += [str(error)] * len(compiled.entries)
-        host.sh(journal.ended_script(run["id"]))
-    return errors
-
-
-def record(host: Host) -> RecordReading:
-    script = survey_script([Record]).replace("/var/lib/hullproof", str(host.root))
-    return Survey.parse([Record], host.sh(script))[Record]
 
 
 def plan(host: Host, wanted: str | None = None, skip: Sequence[str] = ()) -> UndoPlan:

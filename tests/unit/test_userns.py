@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,68 +13,17 @@ from deploys.userns import controls as subject
 from deploys.userns.controls import UsernsRules
 from deploys.userns.ranges import NoRange, own_start, plan_range, with_row
 from facts.core.reading import Unknown, UnknownReading
-from facts.engines.docker.docker import Container, DaemonJson, Docker, DockerReading, Network, Process, Stored
-from facts.kernel.kernel import Kernel
-from facts.kernel.sysctls import SysctlFile, Sysctls
-from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, Userns, UsernsReading, _overlaps, _rows
-from tests.unit import hosts
-from tests.unit.hosts import judged
+from facts.engines.docker.docker import DaemonJson, DockerReading, Network, Process, Stored
+from facts.kernel.sysctls import SysctlFile
+from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, UsernsReading
+from tests.support.userns import LIMITED, both, container, context, docker, reading
 
 BASE = 2013265920
 MAPPED = Process(((0, BASE, 65536),), 2, True, 0, "", ())
-BARE = Process(((0, 0, 4294967295),), 2, True, 0, "", ())
-
-
-def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65536\n", **more: Any) -> UsernsReading:
-    passwd = more.pop("passwd", {"root": 0, "alice": 1000})
-    group = more.pop("group", {"root": 0, "alice": 1000})
-    ranges = _rows(subuid, subgid)
-    values: dict[str, Any] = {
-        "supported": True,
-        "max_user_namespaces": 15000,
-        "unprivileged_userns_clone": 1,
-        "apparmor_restrict": None,
-        "limit_file": None,
-        "subuid": subuid,
-        "subgid": subgid,
-        "ranges": ranges,
-        "machines": (),
-        "lxc": (),
-        "mapped": (),
-        "passwd": passwd,
-        "group": group,
-        "podman_auto": None,
-        "data_parents": {"/var": "755", "/var/lib": "755"},
-        "overlaps": _overlaps(ranges, passwd, group),
-    }
-    return UsernsReading(**{**values, **more})
-
-
-def container(name: str = "web", process: Any = BARE, **more: Any) -> Container:
-    return hosts.container(name, process=process, **more)
-
-
-def docker(keys: Any = None, live: bool = False, **more: Any) -> DockerReading:
-    info = {"SecurityOptions": ["name=apparmor", "name=userns"] if live else ["name=apparmor"]}
-    return hosts.docker(keys, **{"info": info, **more})
 
 
 SERVICE = Service("docker", "systemctl restart docker", "docker info", "journalctl -u docker")
-RULES = UsernsRules(ranges=True, docker_remap=True)
-LIMITED = UsernsRules(max_user_namespaces=10000)
 STIG = SysctlFile("/etc/sysctl.d/stig.conf", "user.max_user_namespaces = 0\n")
-
-
-def kernel(*files: SysctlFile) -> Any:
-    """As much of the kernel's reading as is asked for here."""
-    return SimpleNamespace(sysctls=Sysctls({"user.max_user_namespaces": "0"}, {}, files))
-
-
-def context(
-    userns: Any = None, engine: Any = None, rules: UsernsRules = RULES, accept: str = "", files: Any = ()
-) -> Context:
-    readings = {Userns: userns or reading(), Docker: engine or docker(), Kernel: kernel(*files)}
-    return judged(subject.SUBJECT, rules, readings, accept)
 
 
 def state(where: Context, control: str) -> State:
@@ -95,10 +43,6 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # ------------------------------------------------------------------------------------------------ the planner
-
-
-def both(start: int, count: int, owner: str = "other", source: str = "x") -> tuple[Range, ...]:
-    return (Range("u", start, count, owner, source), Range("g", start, count, owner, source))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from deploys.core.control import Finding, State
 from deploys.core.policy import Policy, Waiver
 from deploys.report import formats, terminal, waivers
 from deploys.report.report import HostReport, build
-from tests.unit.test_report import a_run, finding
+from tests.support.report import a_run, finding
 
 TODAY = datetime.datetime.now(datetime.UTC).date()
 
