@@ -28,9 +28,10 @@ lint:
 	$(BIN)/lint-imports
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
-PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial kernel_words entry_points run_ends)
+PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends) \
+  $(patsubst %,tests/unit/kernel/test_%.py,kernel_trial kernel_words)
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
-SHELLS = $(patsubst %,tests/unit/test_%.py,kernel_checks large)
+SHELLS = tests/unit/kernel/test_kernel_checks.py tests/unit/core/test_large.py
 
 processes:
 	$(BIN)/pytest -q $(PROCESSES)

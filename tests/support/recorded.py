@@ -3,7 +3,6 @@ other case of that distribution, or of none by name."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -14,7 +13,7 @@ from facts.core.fact import SectionFact
 from facts.core.record import Record
 from facts.core.survey import Survey
 from facts.core.system import System
-from tests.support.cases import folder
+from tests.support.cases import folder, read
 
 DISTRIBUTIONS = ("debian12", "debian13", "rhel9", "ubuntu2404")
 
@@ -25,7 +24,7 @@ FACTS: tuple[Fact, ...] = tuple(dict.fromkeys((System, Record, *(f for subject i
 @cache
 def readings(fact: Fact) -> dict[str, Any]:
     """What the fact makes of each of its cases, by the case's name."""
-    outputs = {path.stem: json.loads(path.read_text())["output"] for path in sorted(folder(fact).glob("*.json"))}
+    outputs = {path.stem: read(path)["output"] for path in sorted(folder(fact).glob("*.json"))}
     return {name: Survey.parse([fact], output).readings[fact] for name, output in outputs.items()}
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -17,9 +15,9 @@ from facts.core.reading import Unknown
 from facts.networks.forward import Filter
 from facts.networks.networks import Guard, NetworksReading, Route
 from tests.support.bridges import PASSING, RULES, context, hardened, on, plan, reason, replace_rules, state
+from tests.support.cases import CASES, read
 
-CASE = Path(__file__).parents[1] / "facts/networks.Networks/debian12-form-ufw.json"
-UFW = tuple(json.loads(CASE.read_text())["fact"]["filter4"]["rules"])
+UFW = tuple(read(CASES / "networks.Networks/debian12-form-ufw.json")["fact"]["filter4"]["rules"])
 RULE = "allow in on br-tenants to any port 53 proto udp"
 TOLD = "-A ufw-user-input -i br-tenants -p udp -m udp --dport 53 -j ACCEPT"
 DENIED = "-A ufw-user-input -i br-tenants -j DROP"

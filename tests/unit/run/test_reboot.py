@@ -21,7 +21,7 @@ from deploys.run.run import Run
 from deploys.run.session import Session
 from deploys.run.steps import Step, arrange
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CHANGE = Reboot("kernel", "boot it", script="arm", undo="", settled='echo "it\'s ok"', seconds=60)
 NAMES = [f"h{n}" for n in range(1, 9)]
 

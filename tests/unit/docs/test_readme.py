@@ -14,7 +14,7 @@ from deploys.core.control import State
 from deploys.core.policy_file import load_policy
 from deploys.subjects import SUBJECTS
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 

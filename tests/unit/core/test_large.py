@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import pytest
 
@@ -31,9 +30,9 @@ from facts.kernel import updates as kernel_updates
 from facts.networks.bridges import Bridges
 from facts.networks.networks import Networks
 from tests.support import userns
+from tests.support.cases import CASES, read
 from tests.support.large import LARGE, ROWS, SELINUX, Sections, rows
 
-CASES = Path(__file__).resolve().parents[1] / "facts"
 POLICY = """\
 extends: strict
 accept: [network-isolation, host-services, container-restart, userns-remap, forward-drop]
@@ -72,7 +71,7 @@ def frame(large: Sections, host: Mapping[str, str] = HOST) -> Iterator[str]:
     """The recorded host, with these blocks in the place of its own."""
     yield "@hullproof n"
     for fact, case in host.items():
-        output = json.loads((CASES / fact / f"{case}.json").read_text())["output"]
+        output = read(CASES / fact / f"{case}.json")["output"]
         for key, section in read_frame(output).items():
             assert isinstance(section, Section)
             blocks = {name: (block.status, block.text) for name, block in section.blocks.items()}
@@ -152,7 +151,7 @@ def test_nonsense_of_any_length_is_read_in_time(folder: str, monkeypatch: pytest
     fact = getattr(importlib.import_module(f"facts.{module}"), name)
     tried: set[str] = set()
     for case in sorted((CASES / folder).glob("*.json")):
-        section = read_frame(json.loads(case.read_text())["output"]).get(fact.key)
+        section = read_frame(read(case)["output"]).get(fact.key)
         blocks = section.blocks if isinstance(section, Section) else {}
         for block in blocks.keys() - tried:
             lines = dict.fromkeys(line[: len(line) * part // 3] for line in blocks[block].text.split("\n")[:12]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
 from facts.core.reading import Block, Section, Unknown
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.sysctls import Setting, Sysctls, applied, dotted, parse
+from tests.support.cases import CASES, read
 
 
 def _section(files: dict[str, str | Block], live: str = "/proc/sys/kernel/sysrq:1\n", status: int = 0) -> Section:
@@ -85,7 +83,6 @@ def test_what_a_boot_sets(case: str) -> None:
     assert stored == (Setting(*expected) if expected else None)
 
 
-RECORDED = Path(__file__).resolve().parents[1] / "facts" / "kernel.Kernel"
 WRITTEN = ("net.ipv4.conf.all.log_martians", "net.ipv4.conf.default.log_martians", "net.ipv4.conf.all.send_redirects",
            "net.ipv4.conf.default.secure_redirects", "net.ipv4.conf.default.send_redirects", "kernel.sysrq",
            "net.ipv4.conf.all.accept_source_route", "net.ipv4.tcp_timestamps", "fs.protected_fifos")  # fmt: skip
@@ -95,7 +92,7 @@ LEFT_ALONE = ("net.ipv4.conf.all.secure_redirects", "kernel.panic", "kernel.pid_
 @pytest.mark.parametrize(("distribution", "syncookies"), [("debian12", "2"), ("debian13", None)])
 def test_as_systemd_did_it(distribution: str, syncookies: str | None) -> None:
     """Recorded after systemd-sysctl had read globs, exclusions, masks, slashes and directories: 252 and 257."""
-    case = json.loads((RECORDED / f"{distribution}-sysctl-precedence.json").read_text())
+    case = read(CASES / "kernel.Kernel" / f"{distribution}-sysctl-precedence.json")
     kernel = Kernel().process(case["output"])
     assert isinstance(kernel, KernelReading)
     for key in WRITTEN:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from facts.core.reading import Block, Section, Unknown, UnknownReading
 from facts.core.shape import fits, shaped
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker, DockerReading
-from tests.support.cases import CASES
+from tests.support.cases import CASES, read
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def test_what_has_its_shape_is_left_as_it_is() -> None:
 
 
 def recorded(case: str) -> dict[str, Block]:
-    lines = json.loads((CASES / "engines.docker.Docker" / f"{case}.json").read_text())["output"]
+    lines = read(CASES / "engines.docker.Docker" / f"{case}.json")["output"]
     section = read_frame(lines)["docker"]
     assert isinstance(section, Section)
     return section.blocks

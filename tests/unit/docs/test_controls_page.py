@@ -10,7 +10,7 @@ from deploys.core.policy import Rules
 from deploys.subjects import SUBJECTS
 from docs.controls_page import controls_page
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "controls.md"
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "controls.md"
 
 
 def test_the_page_is_in_step() -> None:

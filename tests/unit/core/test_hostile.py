@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import base64
 import gzip
-import json
 import subprocess
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +27,7 @@ from facts.networks.forward import Packet, read_filter
 from facts.networks.networks import Networks
 from facts.seccomp import Seccomp
 from tests.support import networks
+from tests.support.cases import CASES, read
 from tests.support.control import control
 from tests.support.forward import HEAD
 from tests.support.hosts import FREE, container, judged
@@ -198,8 +197,8 @@ def test_a_proof_says_nothing_to_the_terminal() -> None:
 
 def test_the_recorded_case_of_a_container_that_makes_no_sense() -> None:
     """Docker itself is judged all the same."""
-    case = Path(__file__).resolve().parents[1] / "facts" / "engines.docker.Docker" / "unknown-nonsense-container.json"
-    reading = Docker.read(read_frame(json.loads(case.read_text())["output"])["docker"])
+    case = CASES / "engines.docker.Docker" / "unknown-nonsense-container.json"
+    reading = Docker.read(read_frame(read(case)["output"])["docker"])
     assert not isinstance(reading, Unknown)
     assert isinstance(reading.containers, Unknown)
     assert reading.running is True
