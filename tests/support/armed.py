@@ -71,7 +71,7 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-def write(host: Host, name: str, armed: bool = True, **more: str) -> WriteFile:
+def write(host: Host, name: str, armed: bool = True, **more: Any) -> WriteFile:
     path = str(host.root / name)
     return WriteFile("test", f"write {name}", path=path, text="new\n", before=None, owner="", armed=armed, **more)
 

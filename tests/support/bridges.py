@@ -7,9 +7,11 @@ from typing import Any
 
 from deploys.bridges import controls as subject
 from deploys.bridges.devices import wanted
-from deploys.bridges.firewalls.forwarding import CHAIN, SWITCH, forward_text
+from deploys.bridges.firewalls.firewalld_direct import CHAIN
+from deploys.bridges.firewalls.forwarding import SWITCH, forward_text
 from deploys.bridges.managers.files import files_for
 from deploys.bridges.nft_filter import filter_text
+from deploys.bridges.plan import plan as plan_bridges
 from deploys.bridges.plan import unit_text
 from deploys.bridges.rules import Allow, BridgeNetwork, BridgesRules, Port, Vlan
 from deploys.core.change import Change, Context
@@ -149,7 +151,7 @@ def context(
 
 
 def plan(where: Context) -> list[Change]:
-    return list(subject.plan(where))
+    return list(plan_bridges(where))
 
 
 def state(where: Context, control: str) -> State:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,7 +59,7 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-def write(host: Host, name: str, text: str, before: str | None, **more: str) -> WriteFile:
+def write(host: Host, name: str, text: str, before: str | None, **more: Any) -> WriteFile:
     return WriteFile("test", f"write {name}", path=str(host.root / name), text=text, before=before, owner="", **more)
 
 

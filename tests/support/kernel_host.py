@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ OURS = PATHS[0]
 FORWARD = "net.ipv4.ip_forward"
 
 
-def sysctls_of(live: dict[str, str], files: dict[str, str | Unknown] | None = None) -> Sysctls:
+def sysctls_of(live: dict[str, str], files: Mapping[str, str | Unknown] | None = None) -> Sysctls:
     given = sorted((files or {}).items(), key=lambda item: item[0].rpartition("/")[2])
     return Sysctls({"kernel.threads-max": "1000", **live}, {}, tuple(SysctlFile(path, text) for path, text in given))
 

@@ -8,6 +8,7 @@ from deploys.core.change import Change, Context
 from deploys.core.control import State
 from deploys.networks import controls as subject
 from deploys.networks.isolation import NetworksRules
+from facts.core.reading import known
 from facts.engines.docker.docker import Docker, DockerReading, Network
 from facts.kernel.kernel import Kernel
 from facts.networks.forward import Filter
@@ -100,4 +101,4 @@ OFF: dict[str, Any] = {"nf_call": {"iptables": 0, "ip6tables": 0}}
 
 def kvm(*bridges: Bridge, **more: Any) -> Any:
     """A host whose own bridge carries guests, and whose iptables does not see their frames."""
-    return reading(**{**OFF, "bridges": (*reading().bridges, *(bridges or (BR0,))), **more})
+    return reading(**{**OFF, "bridges": (*known(reading().bridges), *(bridges or (BR0,))), **more})

@@ -21,11 +21,18 @@ Fact = type[SectionFact[Any]]
 FACTS: tuple[Fact, ...] = tuple(dict.fromkeys((System, Record, *(f for subject in SUBJECTS for f in subject.facts))))
 
 
-@cache
 def readings(fact: Fact) -> dict[str, Any]:
     """What the fact makes of each of its cases, by the case's name."""
-    outputs = {path.stem: read(path)["output"] for path in sorted(folder(fact).glob("*.json"))}
-    return {name: Survey.parse([fact], output).readings[fact] for name, output in outputs.items()}
+    return _readings()[fact]
+
+
+@cache
+def _readings() -> dict[Fact, dict[str, Any]]:
+    def read_by(fact: Fact) -> Iterator[tuple[str, Any]]:
+        for path in sorted(folder(fact).glob("*.json")):
+            yield path.stem, Survey.parse([fact], read(path)["output"]).readings[fact]
+
+    return {fact: dict(read_by(fact)) for fact in FACTS}
 
 
 def distribution(case: str) -> str | None:

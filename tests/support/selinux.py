@@ -6,7 +6,7 @@ from typing import Any
 
 from deploys.core.change import Change, Context
 from deploys.core.control import Finding, judge
-from deploys.core.policy import Policy
+from deploys.core.policy import Policy, Rules
 from deploys.lsm import controls as lsm_subject
 from deploys.lsm.controls import LsmRules
 from deploys.selinux import controls as subject
@@ -74,7 +74,8 @@ def context(reading: Any = ENFORCING, boot: Any = SELINUX_BOOT, accept: str = ""
             System: SystemReading(more.get("family", "debian"), (), "", "", "", "", 0, CLOCK, True, more.get("inside")),
         }
     )
-    rules = {SELinuxRules: more.get("rules", RULES), LsmRules: more.get("lsm", LsmRules(module="selinux"))}
+    lsm = more.get("lsm", LsmRules(module="selinux"))
+    rules: dict[type[Rules], Rules] = {SELinuxRules: more.get("rules", RULES), LsmRules: lsm}
     policy = Policy("test", rules, accept=frozenset(accept.split()))
     controls = (*lsm_subject.SUBJECT.controls, *subject.SUBJECT.controls)
     return Context(survey, policy, {f.control.id: f for f in judge(controls, survey, policy)})

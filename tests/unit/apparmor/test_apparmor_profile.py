@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -96,8 +97,7 @@ def test_observed_without_denials_it_is_enforced() -> None:
     (write,) = changes(context(ours(OVER), rules=OBSERVED))
     assert isinstance(write, WriteFile)
     assert write.text == render(CONTAINER, None)
-    before_it = Denial(*[getattr(PING, f) for f in ("module", "mode", "subject", "action", "target", "kind")],
-                       processes=(), times=(OVER - 1,))  # fmt: skip
+    before_it = replace(PING, processes=(), times=(OVER - 1,))
     assert len(changes(context(ours(OVER), rules=OBSERVED, denials=(before_it,)))) == 1
 
 

@@ -21,7 +21,7 @@ from facts.audit import COMPILED, FOLDER, TMPFILES, Audit, AuditReading, watches
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
-from facts.denials import Denial, Denials, DenialsReading, Gap
+from facts.denials import Denial, Denials, DenialsReading, Gap, Mode, Module
 from facts.engines.docker.docker import Docker
 from tests.support.apparmor import docker
 
@@ -271,7 +271,7 @@ def test_denials_are_said_in_words_and_are_no_failure() -> None:
          "seccomp killed sh (/bin/x) for system call 101"),
     ],
 )  # fmt: skip
-def test_in_words(row: tuple[Any, ...], says: str) -> None:
+def test_in_words(row: tuple[Module, Mode, str, str, str, str], says: str) -> None:
     assert says in explain(Denial(*row, processes=("sh",), times=(1,)))
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,12 +30,12 @@ FIREWALLD = on(firewalls=("firewalld",))
 
 
 DIRECT = merged(None, rows(pairs(RULES, FIREWALLD.outward_devices)))
-OLD = {"firewalld_version": "1.3.3-1~deb12u1"}
+OLD: dict[str, Any] = {"firewalld_version": "1.3.3-1~deb12u1"}
 
 
 def told(rules: BridgesRules = RULES, passed: tuple[str, ...] | Unknown | None = DEVICES) -> BridgesReading:
     host = hardened(rules)
-    return replace(host, files=host.files | firewalld_files(rules), firewalld=passed)
+    return replace(host, files={**host.files, **firewalld_files(rules)}, firewalld=passed)
 
 
 def of_firewalld(changes: list[Change]) -> list[Change]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import gevent
 import pytest
 
-from deploys.core.control import State, judge, passed
+from deploys.core.control import State, Verdict, judge, passed
 from deploys.core.policy import Policy
 from facts.core import budget
 from facts.core.budget import SPENT, Budget
@@ -52,7 +53,7 @@ def test_what_has_no_end_is_ended_and_nothing_comes_after_it(work: Callable[[], 
 
 def test_what_ends_in_time_is_as_it_was() -> None:
     share = Budget()
-    assert [share.spend(lambda number=number: number) for number in range(1000)] == list(range(1000))
+    assert [share.spend(partial(abs, number)) for number in range(1000)] == list(range(1000))
     with pytest.raises(ZeroDivisionError):
         share.spend(lambda: 1 / 0)
     assert share.left > 0
@@ -89,7 +90,11 @@ def test_other_hosts_get_their_turn_in_between(monkeypatch: pytest.MonkeyPatch) 
     turns: list[str] = []
 
     def host(name: str) -> None:
-        judge([control(lambda *_: turns.append(name) or passed("well")) for _ in range(3)], Survey({}), Policy("p", {}))
+        def check(*_: Any) -> Verdict:
+            turns.append(name)
+            return passed("well")
+
+        judge([control(check) for _ in range(3)], Survey({}), Policy("p", {}))
 
     gevent.joinall([gevent.spawn(host, name) for name in "ab"], raise_error=True)
     assert turns == ["a", "b"] * 3

@@ -13,7 +13,7 @@ import pytest
 
 from deploys.core.control import Finding, State, failed
 from deploys.networks.controls import SUBJECT as NETWORKS
-from deploys.networks.controls import NetworksRules
+from deploys.networks.isolation import NetworksRules
 from deploys.run import baseline
 from deploys.run.journal import library, parse_answer
 from deploys.selinux.stages import shared

@@ -7,12 +7,14 @@ import contextlib
 import importlib
 import json
 from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
 
 import pytest
 
 from deploys.bridges.devices import moves
 from deploys.bridges.rules import BridgesRules
-from deploys.core.change import Context
+from deploys.core.change import Change, Context, Subject
 from deploys.core.control import judge
 from deploys.core.policy import Policy
 from deploys.core.policy_file import load_policy
@@ -20,6 +22,7 @@ from deploys.subjects import SUBJECTS
 from deploys.userns.ranges import own_start, plan_range
 from facts.core import budget
 from facts.core.budget import SPENT
+from facts.core.fact import SectionFact
 from facts.core.frame import read_frame
 from facts.core.reading import Block, Section, Unknown, UnknownReading, jsonable
 from facts.core.record import Record
@@ -63,7 +66,9 @@ HOST = {
     "userns.Userns": "debian13-hardened",
 }
 WITH_SELINUX = {"selinux.SELinux": "debian-13-enforcing-podman", "lsm.Lsm": "rhel-9-form"}
-FACTS = list(dict.fromkeys([System, Record, *(fact for subject in SUBJECTS for fact in subject.facts)]))
+FACTS: list[type[SectionFact[Any]]] = list(
+    dict.fromkeys([System, Record, *(fact for subject in SUBJECTS for fact in subject.facts)])
+)
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
 
 
@@ -90,6 +95,10 @@ def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
     return {path.stem: load_policy(str(path), SUBJECTS) for path in folder.iterdir()}
 
 
+def planned(subject: Subject, context: Context) -> list[Change]:
+    return list(subject.plan(context))
+
+
 def said_of(survey: Survey, policy: Policy) -> list[str]:
     """The reasons of all findings, and why what could not be planned could not, as a session comes to them."""
     findings = judge(CONTROLS, survey, policy)
@@ -98,7 +107,7 @@ def said_of(survey: Survey, policy: Policy) -> list[str]:
     said = [finding.verdict.reason for finding in findings]
     for subject in SUBJECTS:
         try:
-            survey.budget.spend(lambda subject=subject: list(subject.plan(context)))
+            survey.budget.spend(partial(planned, subject, context))
         except UnknownReading as error:
             said.append(str(error))
     return said
@@ -161,7 +170,7 @@ def test_nonsense_of_any_length_is_read_in_time(folder: str, monkeypatch: pytest
                 grown = Section({**blocks, block: Block(0, text)})
                 share = budget.Budget()
                 with contextlib.suppress(Exception):  # it makes no sense: that is what it is
-                    share.spend(lambda grown=grown: fact.parse(grown))
+                    share.spend(partial(fact.parse, grown))
                 assert share.left > 0, block
             tried.add(block)
     assert tried

@@ -18,7 +18,7 @@ from facts.core.reading import Unknown
 from facts.kernel.boot import Boot
 from tests.support.kernel_host import KERNEL, applied, planned, policy_of, survey_of, verdict_of, written
 
-BOOT = {
+BOOT: dict[str, tuple[str, str | None, str | None, dict[str, str] | Unknown, State]] = {
     "agree": ("slab_nomerge", "ro slab_nomerge", "ro slab_nomerge", {}, State.PASS),
     "after a reboot": ("slab_nomerge", "ro slab_nomerge", "ro", {}, State.PENDING_REBOOT),
     "nowhere": ("slab_nomerge", "ro", "ro", {}, State.FAIL),

@@ -42,7 +42,7 @@ TRIED: dict[str, Any] = {
 }
 
 
-UPDATE = {
+UPDATE: dict[str, tuple[str | None, dict[str, Any], State, str]] = {
     "the newest": ("security", {}, State.PASS, "6.1.176-1 is the newest kernel that the security archive offers"),
     "a fix is offered": ("security", {"offers": (META,)}, State.FAIL, "6.1.192-2 is offered as a security fix"),
     "no fix, but newer": ("security", {"offers": (replace(META, security=False),)}, State.PASS, "newest"),
@@ -129,7 +129,8 @@ def test_an_update_that_will_not_be_booted_says_so_and_why() -> None:
 
 
 def test_never_is_never() -> None:
-    for rules in ({"reboot": "never"}, {}):
+    never: tuple[dict[str, Any], ...] = ({"reboot": "never"}, {})
+    for rules in never:
         (told,) = plan(kernel(**PENDING), running="newest-installed", **rules)
         assert isinstance(told, Blocked)
         assert "reboot: never" in told.why
@@ -241,7 +242,7 @@ def test_a_retry_that_was_accepted_and_a_window_that_is_open() -> None:
     assert isinstance(
         plan(kernel(**PENDING | TRIED), ("kernel-retry",), running="newest-installed", reboot="now")[-1], HostReboot
     )
-    rules = {"running": "newest-installed", "reboot": "window", "window": "wed 11:00-12:00"}
+    rules: dict[str, Any] = {"running": "newest-installed", "reboot": "window", "window": "wed 11:00-12:00"}
     reboot = plan(kernel(**PENDING), **rules)[-1]
     assert isinstance(reboot, HostReboot)
     assert f"arm 600 {NOW - 400 + 3600} 0" in reboot.script  # it began at 11:00, 400 s ago

@@ -12,7 +12,7 @@ from deploys.core.change import Blocked, Change, Command, Context, Install, Merg
 from deploys.core.control import State
 from deploys.networks import controls as subject
 from deploys.networks.isolation import ENABLE_ICC, NetworksRules, later_rule
-from facts.core.reading import Block, Section, Unknown
+from facts.core.reading import Block, Section, Unknown, known
 from facts.engines.docker.docker import DockerReading, Network
 from facts.kernel.sysctls import SysctlFile
 from facts.networks.networks import (
@@ -239,7 +239,7 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
 
 
 def test_what_is_no_longer_covered_is_let_go() -> None:
-    files = {**OURS, UNIT_FILE: templates.text(f"networks/{subject.UNIT}")}
+    files = {**OURS, UNIT_FILE: templates.text(f"networks/{UNIT}")}
     (rules,) = changes(context(reading(dropped=("br-aaa", "docker0"), files=files, unit_enabled=True)))
     assert isinstance(rules, WriteFile)
     assert rules.text == subject.rules_text(NetworksRules(icc=False), DOCKER0, DOCKER0)
@@ -263,7 +263,7 @@ def test_switches_are_set_live_and_lasting_and_put_back_as_they_were() -> None:
 
 
 def test_br_netfilter_is_loaded_and_its_reach_is_told() -> None:
-    bridges = (Bridge("virbr0", (), False, False, False, ()), *reading().bridges)
+    bridges = (Bridge("virbr0", (), False, False, False, ()), *known(reading().bridges))
     vms = Bridge("br-lan", (Port("vnet0", False), Port("vnet1", False)), False, False, False, ())
     nets = reading(br_netfilter=False, nf_call={}, modules_load=(), bridges=(*bridges, vms))
     (blocked,) = changes(context(nets, rules=SWITCHED))

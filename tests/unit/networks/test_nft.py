@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges import controls as bridges
+from deploys.bridges.plan import plan as plan_bridges
 from deploys.core.change import Blocked, Context, WriteFile
 from deploys.networks import controls as networks
 from deploys.networks import nft
@@ -89,11 +89,11 @@ def test_docker_networks_are_blocked_with_the_reason() -> None:
 def test_declared_networks_are_blocked_with_the_reason() -> None:
     where = bridges_context()
     where.survey.readings[Kernel] = kernel(without("nf_tables"))
-    (blocked,) = bridges.plan(where)
+    (blocked,) = plan_bridges(where)
     assert isinstance(blocked, Blocked)
     assert "CONFIG_NF_TABLES" in blocked.why
     where.survey.readings[Kernel] = kernel()
-    assert not any(isinstance(change, Blocked) for change in bridges.plan(where))
+    assert not any(isinstance(change, Blocked) for change in plan_bridges(where))
 
 
 def test_reading() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ import pytest
 
 from deploys.core.change import WriteFile
 from deploys.core.control import Severity, State
+from deploys.core.text import clean
 from deploys.report import files as report_files
 from deploys.report import formats, report, terminal
-from deploys.report.report import HostReport, Kind, build, clean, outcome
+from deploys.report.report import HostReport, Kind, build, outcome
 from tests.support.report import KERNEL, OS, a_report, a_run, finding
 
 KINDS: tuple[Kind, ...] = ("drift", "harden", "provision", "rollback")
@@ -237,7 +239,7 @@ def test_a_failed_write_leaves_the_old_report(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report_files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     problems = report_files.write(tmp_path, nasty)
     assert problems[0] == f"{tmp_path}/report.json could not be written: [Errno 28] No space left on device"
     assert len(problems) == 5

@@ -13,7 +13,7 @@ import pytest
 from deploys.core.change import RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
 from deploys.core.control import Control, Finding, Severity, State, Verdict
 from deploys.core.policy import Policy, Rules
-from deploys.run import again, session, transport
+from deploys.run import again, journal, session, transport
 from facts.core.record import Journal, Record, RecordReading
 from facts.core.survey import Survey
 from facts.core.system import System
@@ -41,8 +41,8 @@ class World:
         self.said: list[str] = []
         self.compiled: Any = None
         self.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), plan, ())
-        compile_step = session.journal.compile_step
-        monkeypatch.setattr(session.journal, "compile_step", lambda *a: self._compile(compile_step(*a)))
+        compile_step = journal.compile_step
+        monkeypatch.setattr(journal, "compile_step", lambda *a: self._compile(compile_step(*a)))
         monkeypatch.setattr(transport, "execute", lambda host, script, seconds: list(self._answer(script)))
         monkeypatch.setattr(session.Session, "look", lambda one: self._look(one))
 

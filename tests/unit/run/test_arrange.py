@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.core.change import Activate, Blocked, Command, Install, MergeJson, Service
+from deploys.core.change import Activate, Blocked, Command, Install, MergeJson, Service, WriteFile
 from deploys.core.json_merge import merge_text
 from deploys.run.steps import arrange
 
@@ -28,6 +28,7 @@ def test_subjects_in_order_then_services_once() -> None:
     assert [step.name for step in steps] == ["kernel", "userns", "docker"]
     assert steps[-1].service == DOCKER
     (write,) = steps[-1].changes
+    assert isinstance(write, WriteFile)
     assert '"remap": "x"' in write.text
     assert '"icc": false' in write.text
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import gevent
 import pytest
 from pyinfra.api.exceptions import PyinfraError
 
@@ -80,7 +81,7 @@ def waited(monkeypatch: pytest.MonkeyPatch, answers: Sequence[str | None]) -> tu
         return [f"{nonce[0] if nonce else ''} {answer}"]
 
     monkeypatch.setattr(reboot, "time", clock)
-    monkeypatch.setattr(reboot.gevent, "sleep", clock.sleep)
+    monkeypatch.setattr(gevent, "sleep", clock.sleep)
     monkeypatch.setattr(transport, "execute", execute)
     return wait(session, CHANGE), session, clock
 

@@ -179,7 +179,7 @@ FRAME = {"exec sh -s": ["@hullproof n", "@n done"]}
 
 
 def test_one_hosts_wrong_policy_and_mistyped_data_are_its_error_alone(tmp_path: Path) -> None:
-    hosts = [
+    hosts: list[tuple[str, dict[str, Any]]] = [
         ("@fake/typo", {"policy": "strickt"}),
         ("@fake/good", {}),
         ("@fake/key", {"polcy": "strict"}),

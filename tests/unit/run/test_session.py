@@ -9,7 +9,7 @@ import pytest
 
 from deploys.core.change import Blocked, Change, Command, Install, Service, WriteFile
 from deploys.core.policy import Policy
-from deploys.run import session, transport
+from deploys.run import journal, session, transport
 from deploys.run.steps import PACKAGES, Step
 from facts.core.survey import Survey
 from tests.support.journal import RUN
@@ -29,7 +29,7 @@ class Remote:
 
     def log_styled(self, text: str, **_: Any) -> None: ...
 
-    def answer(self, compiled: Any) -> list[str]:
+    def answer(self, compiled: Any) -> Iterator[str]:
         if "another run" in self.broken:
             yield f"@{compiled.nonce} fail 0 another run is changing this host"
             return
@@ -56,9 +56,13 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(changes: list[Change], *broken: str) -> tuple[list[str], list[str]]:
         remote: Any = Remote(*broken)
         compiled: list[Any] = []
-        compile_step = session.journal.compile_step
-        monkeypatch.setattr(session.journal, "compile_step",
-                            lambda *a: compiled.append(compile_step(*a)) or compiled[-1])  # fmt: skip
+        compile_step = journal.compile_step
+
+        def kept(*given: Any) -> Any:
+            compiled.append(compile_step(*given))
+            return compiled[-1]
+
+        monkeypatch.setattr(journal, "compile_step", kept)
         monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled[-1])))
         names: Any = [type("Named", (), {"name": name}) for name in ("kernel", "selinux")]
         policy: Any = None
@@ -107,8 +111,8 @@ def test_what_the_plan_named_as_blocked_stays_named(monkeypatch: pytest.MonkeyPa
     policy: Any = None
     one = session.Session(remote, policy, named, RUN)
     one._arrange([LABEL, boot("selinux"), Blocked("selinux", "enforce", why="profiles are missing")])
-    compiled = session.journal.compile_step(one.steps[0], RUN, 1)
-    monkeypatch.setattr(session.journal, "compile_step", lambda *_: compiled)
+    compiled = journal.compile_step(one.steps[0], RUN, 1)
+    monkeypatch.setattr(journal, "compile_step", lambda *_: compiled)
     monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled)))
     assert not one.execute(one.steps[0])
     assert [blocked.what for blocked in one.blocked] == ["enforce"]

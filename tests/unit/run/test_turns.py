@@ -15,6 +15,7 @@ import pytest
 
 from deploys.core.change import Change, Command, MergeJson, RemoveFile
 from deploys.run import journal
+from deploys.run.steps import Step
 from tests.support.armed import Host as ArmedHost
 from tests.support.armed import write as armed_write
 from tests.support.journal import RUN, Host, apply, host, other, service, write
@@ -84,7 +85,7 @@ def test_a_run_that_ended_or_died_is_nobody_in_the_way(host: Host) -> None:
 
 
 def test_a_run_says_on_the_host_who_it_is_and_that_it_ended(host: Host) -> None:
-    step = journal.compile_step(journal.Step("test", (write(host, "f", "x", None),)), RUN, 1)
+    step = journal.compile_step(Step("test", (write(host, "f", "x", None),)), RUN, 1)
     host.sh(step.script)
     run, since, kind, _, who = (host.journal / "lock").read_text().strip().split(" ", 4)
     assert (run, kind, since[-1]) == (RUN["id"], "harden", "Z")
@@ -96,9 +97,9 @@ def test_a_run_says_on_the_host_who_it_is_and_that_it_ended(host: Host) -> None:
 
 
 def test_a_run_that_another_one_came_between_does_not_go_on(host: Host) -> None:
-    host.sh(journal.compile_step(journal.Step("test", (write(host, "f", "x", None),)), RUN, 1).script)
+    host.sh(journal.compile_step(Step("test", (write(host, "f", "x", None),)), RUN, 1).script)
     lock(host, HELD + "ended\n")
-    step = journal.compile_step(journal.Step("test", (write(host, "g", "x", None),)), RUN, 2)
+    step = journal.compile_step(Step("test", (write(host, "g", "x", None),)), RUN, 2)
     with pytest.raises(journal.Refused, match="another run has changed this host since this one began: "):
         step.outcomes(host.sh(step.script))
     assert set(host.files()) == {"f"}
@@ -111,7 +112,7 @@ def test_a_run_whose_changes_wait_to_be_confirmed_is_not_overtaken(tmp_path: Pat
     os.utime(host.journal / "lock", (time.time() - 60, time.time() - 60))
     if taking:
         (host.journal / RUN["id"] / "armed").rename(host.journal / RUN["id"] / "taking")
-    step = journal.compile_step(journal.Step("test", (armed_write(host, "b", armed=False),)), other(7), 1)
+    step = journal.compile_step(Step("test", (armed_write(host, "b", armed=False),)), other(7), 1)
     with pytest.raises(journal.Refused, match=f"changes of run {RUN['id']} wait to be confirmed"):
         step.outcomes(host.sh(step.script))
     assert not (host.root / "b").exists()

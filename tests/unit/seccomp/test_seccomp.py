@@ -12,10 +12,11 @@ from deploys.core.control import Finding, State
 from deploys.core.json_merge import merge_text
 from deploys.engines.docker.daemon import RESTART
 from deploys.seccomp import controls as subject
-from deploys.seccomp.controls import OURS, TEXT, SeccompRules
+from deploys.seccomp.controls import SeccompRules
+from deploys.seccomp.profile import TEXT
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Container, DaemonJson, Docker, DockerReading, Process
-from facts.seccomp import ProfileFile, Seccomp, SeccompReading
+from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 from tests.support import hosts
 from tests.support.hosts import judged
 

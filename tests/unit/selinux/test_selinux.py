@@ -91,7 +91,7 @@ def test_the_reading_that_moved_is_named(reading: SELinuxReading, boot: Any, say
 
 @pytest.mark.parametrize("field", ["mode", "config_mode", "policy_loaded", "policies", "labelled"])
 def test_what_cannot_be_read_is_unknown(field: str) -> None:
-    where = context(selinux(**{"mode": "enforcing", "says": "enforcing", field: DENIED}))  # type: ignore[arg-type]
+    where = context(selinux(**{"mode": "enforcing", "says": "enforcing", field: DENIED}))
     assert finding(where).state is State.UNKNOWN
     assert finding(context(ENFORCING, kernel(DENIED))).state is State.UNKNOWN
 

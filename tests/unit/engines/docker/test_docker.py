@@ -199,7 +199,10 @@ def test_a_flag_is_configuration_too() -> None:
 
 
 def test_others_limits_and_options_stay() -> None:
-    there = {"default-ulimits": {"core": {"Name": "core", "Hard": 0, "Soft": 0}}, "log-opts": {"labels": "a"}}
+    there: dict[str, dict[str, Any]] = {
+        "default-ulimits": {"core": {"Name": "core", "Hard": 0, "Soft": 0}},
+        "log-opts": {"labels": "a"},
+    }
     changes = plan(docker(there), default_ulimits=ULIMITS, log_opts={"json-file": {"max-size": "1m"}})
     put = {name: value for change in changes if isinstance(change, MergeJson) for name, value in change.put.items()}
     assert put["default-ulimits"] == {**there["default-ulimits"], **ULIMITS_JSON}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -47,7 +48,10 @@ def test_tcp_that_is_no_api() -> None:
 
 
 WEB = container("web", published=("0.0.0.0:8080", "127.0.0.1:8081", "[::]:8080"))
-PUBLISHED = {"containers": (WEB,), "listeners": ("*:8080", "0.0.0.0:8080", "127.0.0.1:8081", "[::]:8080")}
+PUBLISHED: dict[str, Any] = {
+    "containers": (WEB,),
+    "listeners": ("*:8080", "0.0.0.0:8080", "127.0.0.1:8081", "[::]:8080"),
+}
 
 
 def test_a_published_port_is_not_the_api() -> None:
@@ -87,7 +91,7 @@ def test_the_ports_of_a_swarms_services() -> None:
 
 def test_a_socket_that_systemd_hands_to_dockerd() -> None:
     unit = dataclasses.replace(BARE, exec_start="/usr/sbin/dockerd -H fd://", socket_listens=("0.0.0.0:2375",))
-    handed = {"listeners": ("0.0.0.0:2375",), "handed": ("0.0.0.0:2375",)}
+    handed: dict[str, Any] = {"listeners": ("0.0.0.0:2375",), "handed": ("0.0.0.0:2375",)}
     reading = docker({}, unit=unit, **handed)
     assert state("no-tcp", reading, tcp="none") is State.FAIL
     assert "docker.socket" in reason("no-tcp", reading, tcp="none")

@@ -24,7 +24,7 @@ from tests.support.kernel_host import FORWARD, KERNEL, planned, policy_of, surve
 
 
 # What `dockerd --validate` of 26.1.5 refuses, and what it takes.
-REFUSED = {
+REFUSED: dict[str, list[Any]] = {
     "insecure-registries": [True, "a b", {"a": 1}, [1]],
     "icc": ["false", 0],
     "hosts": ["tcp://0.0.0.0:2375", 5, {}],
@@ -44,7 +44,7 @@ REFUSED = {
     "metrics-addr": [9323],
     "tlsverify": [1],
 }
-TAKEN = {
+TAKEN: dict[str, list[Any]] = {
     "insecure-registries": [None, []],
     "icc": [None, False],
     "log-opts": [{"max-file": "3"}],
