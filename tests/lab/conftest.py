@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import Vm, up
-from tests.lab.drive import count_executions
+from tests.lab.machine.drive import count_executions
 
 DISTRIBUTIONS = ("debian12", "debian13")
 NEXT = "debian14"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import run
+from tests.lab.machine.drive import run
 
 VARIANT = "bare"
 STRICT = ("--data", "policy=strict")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import fingerprint, run
+from tests.lab.machine.drive import fingerprint, run
 
 VARIANT = "owned"
 ACCEPT = ("--data", "accept=userns-remap,container-restart")

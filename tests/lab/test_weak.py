@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, executions, fingerprint, outcomes, prove, run, settle_boot
+from tests.lab.machine.drive import Result, executions, fingerprint, outcomes, prove, run, settle_boot
 
 VARIANT = "weak"
 STRICT = ("--data", "policy=strict")

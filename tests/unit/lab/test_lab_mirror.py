@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import image
+from tests.lab.machine import image
 
 
 @pytest.fixture(autouse=True)

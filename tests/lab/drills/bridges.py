@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.lab import Vm
-from tests.lab.drive import Result
+from tests.lab.machine.drive import Result
 
 HERE = Path(__file__).parent
 POLICY = HERE / "bridges.yml"

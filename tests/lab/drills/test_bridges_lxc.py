@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import assert_declared
-from tests.lab.drive import Result, run
+from tests.lab.drills.bridges import assert_declared
+from tests.lab.machine.drive import Result, run
 
 VARIANT = "stock"
 POLICY = "bridges: {isolated_engines: [lxc], guarded_engines: {lxc: []}, metadata: closed}\n"
@@ -71,7 +71,7 @@ def sent(vm: Vm) -> set[str]:
 def test_before_containers_reach_each_other_and_the_host(vm: Vm) -> None:
     vm.ssh("apt-get -qq install --no-install-recommends lxc dnsmasq-base apparmor 2>&1", timeout=900)
     vm.put(Path(__file__).with_name("bridges.pl"), "/root/bridges.pl")
-    vm.put(Path(__file__).parents[1] / "verify" / "attempt.pl", "/root/attempt.pl")
+    vm.put(Path(__file__).parents[2] / "verify" / "attempt.pl", "/root/attempt.pl")
     vm.ssh(SETUP, timeout=300)
     assert reached(vm) == {*WAYS, "forged", "outbound"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from deploys.kernel.rollout import library
 from facts.core.frame import survey_script
 from facts.kernel.kernel import Kernel, KernelReading
-from tests.lab.image import cache_dir, digest, lock, mirror, run
+from tests.lab.machine.image import cache_dir, digest, lock, mirror, run
 
 PACKAGES = "dnf,rpm,createrepo-c,grub-common"
 HOST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

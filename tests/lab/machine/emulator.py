@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from tests.lab.image import apt_options, cache_dir, digest, lock, mirror, run, stage
+from tests.lab.machine.image import apt_options, cache_dir, digest, lock, mirror, run, stage
 
 SUITE = "trixie"
 PACKAGES = "qemu-system-x86,qemu-utils"

@@ -12,7 +12,7 @@ from deploys.kernel.rollout import library
 from facts.kernel.kernel import KernelReading
 from facts.kernel.packages import Package, Reboot
 from facts.kernel.updates import Offer
-from tests.lab.roots import Root, root
+from tests.lab.machine.roots import Root, root
 
 SETUP = Path(__file__).with_name("rpm_host.sh")
 OLD, NEW = "5.14.0-503.el9", "5.14.0-570.el9"

@@ -13,7 +13,7 @@ from deploys.kernel.rollout import library
 from facts.kernel.kernel import KernelReading
 from facts.kernel.packages import Reboot
 from facts.kernel.updates import Offer
-from tests.lab.roots import HOST_PATH, Root, root
+from tests.lab.machine.roots import HOST_PATH, Root, root
 
 SETUP = Path(__file__).with_name("deb_host.sh")
 OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, finish, prove, start
+from tests.lab.machine.drive import Result, finish, prove, start
 
 VARIANT = "stock"
 POLICY = """\

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.lab import Vm
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MINUTES = 60
 
 

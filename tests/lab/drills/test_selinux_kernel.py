@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, fingerprint, finish, start
-from tests.lab.kernels import offer
+from tests.lab.machine.drive import Result, fingerprint, finish, start
+from tests.lab.machine.kernels import offer
 
 VARIANT = "stock"
 POLICY = """\

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, run
+from tests.lab.machine.drive import Result, run
 
 VARIANT = "stock"
 POLICY = "audit: {enabled: true, engine_files: true, denials: true}\n"

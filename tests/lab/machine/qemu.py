@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.lab.emulator import firmware, program
-from tests.lab.image import LabError, digest, run
+from tests.lab.machine.emulator import firmware, program
+from tests.lab.machine.image import LabError, digest, run
 
 MEMORY = "2048"
 PROCESSORS = "1"  # emulated ones wait for each other: with two, a fork takes three times as long

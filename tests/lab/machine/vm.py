@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from tests.lab import qemu
-from tests.lab.image import LabError, cache_dir, key_path, lock, log
+from tests.lab.machine import qemu
+from tests.lab.machine.image import LabError, cache_dir, key_path, lock, log
 
 READY = "ready"
 # Hosts belong to the checkout that started them: the cache is shared, `--all` must not mean other people's.
-CHECKOUT = str(Path(__file__).resolve().parents[2])
+CHECKOUT = str(Path(__file__).resolve().parents[3])
 # Below the range from which the kernel picks the ports of outgoing connections.
 PORTS = range(20000, 30000)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, executions, fingerprint, finish, start
-from tests.lab.kernels import THERE, early, offer
+from tests.lab.machine.drive import Result, executions, fingerprint, finish, start
+from tests.lab.machine.kernels import THERE, early, offer
 
 VARIANT = "stock"
 STATE = "/var/lib/hullproof/boot"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import ACCEPT, POLICY, assert_all_pass, assert_apart, assert_declared, script
-from tests.lab.drive import prove, run
+from tests.lab.drills.bridges import ACCEPT, POLICY, assert_all_pass, assert_apart, assert_declared, script
+from tests.lab.machine.drive import prove, run
 
 VARIANT = "stock"
 SWITCH = "openvswitch"

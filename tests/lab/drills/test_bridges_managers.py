@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import ACCEPT, USE, assert_all_pass, assert_apart, assert_declared, script
-from tests.lab.drive import run
+from tests.lab.drills.bridges import ACCEPT, USE, assert_all_pass, assert_apart, assert_declared, script
+from tests.lab.machine.drive import run
 
 VARIANT = "stock"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import (
+from tests.lab.drills.bridges import (
     ACCEPT,
     USE,
     assert_all_pass,
@@ -25,7 +25,7 @@ from tests.lab.bridges import (
     uncut,
     with_late,
 )
-from tests.lab.drive import Result, executions, finish, run, start
+from tests.lab.machine.drive import Result, executions, finish, run, start
 
 VARIANT = "stock"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, run
+from tests.lab.machine.drive import Result, run
 
 VARIANT = "guests"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import ACCEPT, POLICY, assert_apart, assert_declared, put_scripts, script
-from tests.lab.drive import run
+from tests.lab.drills.bridges import ACCEPT, POLICY, assert_apart, assert_declared, put_scripts, script
+from tests.lab.machine.drive import run
 
 VARIANT = "stock"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, run
+from tests.lab.machine.drive import Result, run
 
 VARIANT = "stock"
 PLAIN = "lsm: {module: auto}\napparmor: {enabled: true, containers: true}\n"

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import put_scripts
-from tests.lab.drive import count_executions, executions, run
+from tests.lab.drills.bridges import put_scripts
+from tests.lab.machine.drive import count_executions, executions, run
 
 VARIANT = "stock"
 

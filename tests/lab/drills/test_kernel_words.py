@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, run, settle_boot
-from tests.lab.kernels import early
+from tests.lab.machine.drive import Result, run, settle_boot
+from tests.lab.machine.kernels import early
 
 VARIANT = "stock"
 WORD = "lockdown=integrity"

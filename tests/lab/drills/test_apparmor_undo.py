@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import run
-from tests.lab.test_apparmor_life import HOST_TOOLS, in_web, mode, web
+from tests.lab.drills.test_apparmor_life import HOST_TOOLS, in_web, mode, web
+from tests.lab.machine.drive import run
 
 VARIANT = "stock"
 POLICY = "apparmor: {enabled: true, containers: true, container_profile: default}\n"

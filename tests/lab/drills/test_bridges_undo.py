@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import ACCEPT, assert_all_pass, assert_apart, cut_when, script, uncut, with_late
-from tests.lab.drive import Result, run, start
+from tests.lab.drills.bridges import ACCEPT, assert_all_pass, assert_apart, cut_when, script, uncut, with_late
+from tests.lab.machine.drive import Result, run, start
 
 VARIANT = "stock"
 

@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 from tests.lab import LabError, Vm
-from tests.lab.image import apt_options, cache_dir, distribution, lock, run, security_mirror
+from tests.lab.machine.image import apt_options, cache_dir, distribution, lock, run, security_mirror
 
 META = "linux-image-cloud-amd64"
 THERE = "/var/lib/lab-security"

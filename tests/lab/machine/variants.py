@@ -5,9 +5,9 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.lab import qemu
-from tests.lab.emulator import program
-from tests.lab.image import (
+from tests.lab.machine import qemu
+from tests.lab.machine.emulator import program
+from tests.lab.machine.image import (
     DISTRIBUTIONS,
     Distribution,
     LabError,
@@ -21,7 +21,7 @@ from tests.lab.image import (
     run,
     stage,
 )
-from tests.lab.vm import READY, Vm
+from tests.lab.machine.vm import READY, Vm
 
 # bare and stock are installed natively and booted; the others are what a script makes of a stock host.
 # In the order they are built: the usual one first.

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.bridges import assert_declared, engine, put_scripts
-from tests.lab.drive import Result, run
+from tests.lab.drills.bridges import assert_declared, engine, put_scripts
+from tests.lab.machine.drive import Result, run
 
 VARIANT = "stock"
 POLICY = "bridges: {isolated_engines: [podman], guarded_engines: {podman: []}, metadata: closed}\n"
