@@ -17,7 +17,7 @@ VARIANT = "owned"
 ACCEPT = ("--data", "accept=userns-remap,container-restart")
 MADE = ("CORP_SITE=berlin", "vm.max_map_count = 262144", "alice:165536:65536", "10.77.0.0/24", "ledger of corp")
 
-pytestmark = [pytest.mark.lab, pytest.mark.on("debian12")]
+pytestmark = [pytest.mark.lab, pytest.mark.story, pytest.mark.on("debian12")]
 
 
 @pytest.fixture(scope="module")

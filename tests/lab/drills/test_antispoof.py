@@ -18,7 +18,7 @@ from tests.lab.machine.drive import count_executions, executions, run
 
 VARIANT = "stock"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story]
 
 ATTACKS = {"mac-neighbour", "mac-made-up", "ip-neighbour", "arp-answers", "arp-asks", "ip6-neighbour", "nd-neighbour"}
 HONEST = {"honest", "honest-arp", "honest6", "honest-nd"}

@@ -21,7 +21,7 @@ HOST_TOOLS = "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro"
 RAW = "/usr/bin/perl -e 'socket(S,2,3,1) or die qq($!); print qq(raw)'"
 SITE = "/etc/apparmor.d/site.tool"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story]
 
 Deploy = Callable[..., Result]
 

@@ -20,7 +20,7 @@ POLICY = "audit: {enabled: true, engine_files: true, denials: true}\n"
 WATCHED = ("/usr/sbin/dockerd", "/etc/docker", "/etc/docker/daemon.json", "/run/containerd/containerd.sock",
            "/usr/bin/containerd", "/usr/bin/runc", "/var/lib/docker")  # fmt: skip
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story]
 
 Deploy = Callable[..., Result]
 

@@ -29,7 +29,7 @@ from tests.lab.machine.drive import Result, executions, finish, run, start
 
 VARIANT = "stock"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story]
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ done
 """
 WAYS = {"sibling": "{two} 80", "sshd": "{host} 22", "names": "{host} 53", "metadata": "169.254.169.254 81"}
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story]
 
 
 def deploy(vm: Vm, name: str) -> Result:

@@ -18,7 +18,7 @@ from tests.lab.machine.drive import Result, run
 VARIANT = "stock"
 POLICY = "bridges: {isolated_engines: [podman], guarded_engines: {podman: []}, metadata: closed}\n"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
 
 
 @pytest.fixture(scope="module")

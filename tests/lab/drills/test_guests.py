@@ -13,7 +13,7 @@ from tests.lab.machine.drive import Result, run
 
 VARIANT = "guests"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
 
 LAN, GUEST_B, HOST = "198.51.100.1", "10.90.0.12", "10.90.0.1"
 STRICT = ("--data", "policy=strict")

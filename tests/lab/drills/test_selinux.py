@@ -26,7 +26,7 @@ CUT = "(deny sshd_t self (process (fork)))"  # no new login
 COMPILED = "/etc/selinux/default/policy/policy.*"
 LABELS = "cat $(docker inspect -f '/proc/{{.State.Pid}}/attr/current' one two) | tr '\\0' '\\n'"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
 
 Deploy = Callable[..., Result]
 

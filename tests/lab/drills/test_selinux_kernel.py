@@ -23,7 +23,7 @@ selinux: {enforcing: true, observe_hours: 0, containers: true}
 """
 RUNS = "lab/busybox:1 sh -c 'trap exit TERM; sleep 1000000000 & wait'"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
 
 Deploy = Callable[..., Result]
 
