@@ -33,8 +33,8 @@ from facts.networks.bridges import (
 )
 from facts.networks.forward import Filter
 from facts.networks.networks import Membership, Networks, NetworksReading, Route
+from tests.support.hosts import docker as engine
 from tests.support.networks import reading as networks_reading
-from tests.support.userns import docker as engine
 
 MAC = "02:00:00:00:80:0b"
 TENANTS = BridgeNetwork(

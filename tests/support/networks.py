@@ -14,8 +14,8 @@ from facts.kernel.kernel import Kernel
 from facts.networks.forward import Filter
 from facts.networks.networks import FILES, MODULES_FILE, Bridge, Networks, NetworksReading, Port
 from tests.support.forward import DOCKER_26, table
+from tests.support.hosts import docker as engine
 from tests.support.hosts import judged
-from tests.support.userns import docker as engine
 from tests.support.userns import kernel
 
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16",), ("web", "db"))

@@ -34,7 +34,7 @@ from tests.support.bridges import (
     reading,
     reason,
 )
-from tests.support.userns import docker as engine
+from tests.support.hosts import docker as engine
 
 SSH_VLAN = (replace(ETH1), ETH0, device("eth1.5", "vlan", parent="eth1"))
 SHOP = Network("shop", "bridge", "br-aaa", False, True, ("10.80.0.0/16",), ())

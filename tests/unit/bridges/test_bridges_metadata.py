@@ -17,7 +17,7 @@ from facts.engines.docker.docker import Network
 from facts.networks.bridges import RULES_FILE, UNIT_FILE
 from tests.support.bridges import BARE, LISTED, NO_DOCKER, RULES, context, device, plan, reading, reason, state
 from tests.support.hosts import container
-from tests.support.userns import docker as engine
+from tests.support.hosts import docker as engine
 
 CLOSED = BridgesRules(metadata="closed")
 BRIDGE = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ("web",))
