@@ -1,4 +1,5 @@
 # make check: the fast one, before each commit.   make test: it and the main job on real hosts, from a clean machine.
+# make coverage: which lines and branches the fast tests reach, and a floor that `make test` holds.
 # make fuzz: whole runs over broken and hostile answers, for many minutes.   make drills: what takes many reboots.
 # make demo: a real host hardened and proved before your eyes.   make bench: what a run costs.
 VENV ?= .venv
@@ -11,7 +12,7 @@ LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server b
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: check lint processes shells unit fuzz-briefly fuzz test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
+.PHONY: check lint processes shells unit fuzz-briefly coverage fuzz test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
 
 $(VENV)/.ready: requirements.lock
 	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
@@ -28,9 +29,10 @@ lint:
 	$(BIN)/lint-imports
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
-PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial kernel_words entry_points run_ends)
+PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends) \
+  $(patsubst %,tests/unit/kernel/test_%.py,kernel_trial kernel_words)
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
-SHELLS = $(patsubst %,tests/unit/test_%.py,kernel_checks large)
+SHELLS = tests/unit/kernel/test_kernel_checks.py tests/unit/core/test_large.py
 
 processes:
 	$(BIN)/pytest -q $(PROCESSES)
@@ -45,6 +47,12 @@ unit:
 fuzz-briefly:
 	$(BIN)/pytest -q tests/fuzz
 
+coverage: $(VENV)/.ready
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q tests/unit tests/fuzz $(addprefix --ignore=,$(SHELLS))
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
 fuzz: $(VENV)/.ready
 	$(BIN)/pytest -q tests/fuzz --hypothesis-profile=long
 
@@ -53,7 +61,7 @@ lab-packages:
 	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 && ls /var/lib/apt/lists/*Release >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
 	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
 
-test: lab-packages check shells
+test: lab-packages check shells coverage
 	$(MAKE) -j2 lab-debian12 lab-debian13
 
 # Each distribution's hosts are built, then tested, beside the other's: two emulated machines for two processors.

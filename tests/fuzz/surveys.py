@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ from facts.core.reading import Section
 from facts.core.record import Record
 from facts.core.survey import Survey
 from facts.core.system import System
-from tests.support.cases import folder
+from tests.support.cases import folder, read
 
 DISTRIBUTIONS = ("debian12", "debian13", "rhel9", "ubuntu2404")
 
@@ -55,7 +54,7 @@ class Recorded:
 @cache
 def _pieces(case: Path) -> tuple[str, tuple[tuple[str, str, str], ...]]:
     """A case's section and its blocks."""
-    [(key, section)] = read_frame(json.loads(case.read_text())["output"]).items()
+    [(key, section)] = read_frame(read(case)["output"]).items()
     blocks = section.blocks if isinstance(section, Section) else {}
     return key, tuple((name, block.text, str(block.status)) for name, block in blocks.items())
 

@@ -10,8 +10,8 @@ included), `weak` (somebody's bad configuration), `owned` (other people's settin
 bridge of the operator's own with guests on it, as KVM hosts have it).
 """
 
-from tests.lab.image import LabError
-from tests.lab.variants import up
-from tests.lab.vm import Vm
+from tests.lab.machine.image import LabError
+from tests.lab.machine.variants import up
+from tests.lab.machine.vm import Vm
 
 __all__ = ["LabError", "Vm", "up"]

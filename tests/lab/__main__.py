@@ -6,9 +6,9 @@ import shlex
 import sys
 import time
 
-from tests.lab import variants
-from tests.lab.image import DISTRIBUTIONS, LabError
-from tests.lab.vm import Vm, down_all, names
+from tests.lab.machine import variants
+from tests.lab.machine.image import DISTRIBUTIONS, LabError
+from tests.lab.machine.vm import Vm, down_all, names
 
 
 def parser() -> argparse.ArgumentParser:

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.lab import LabError, Vm, up
-from tests.lab.drive import ROOT, prove, settle_boot, tool
-from tests.lab.vm import names
+from tests.lab.machine.drive import ROOT, prove, settle_boot, tool
+from tests.lab.machine.vm import names
 
 NAME = "hullproof-demo"
 TWIN = f"{NAME}-before"

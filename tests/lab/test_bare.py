@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import run
+from tests.lab.machine.drive import run
 
 VARIANT = "bare"
 STRICT = ("--data", "policy=strict")
 LEDGER = "find /var/lib/docker -path '*/volumes/ledger/_data/ledger' -exec cat {} +"
 
-pytestmark = [pytest.mark.lab, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.story, pytest.mark.on("debian13")]
 
 
 def test_a_host_without_docker_is_judged_without_it(vm: Vm) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab import Vm, up
-from tests.lab.image import DISTRIBUTIONS
-from tests.lab.qemu import argv
-from tests.lab.variants import ensure
+from tests.lab.machine.image import DISTRIBUTIONS
+from tests.lab.machine.qemu import argv
+from tests.lab.machine.variants import ensure
 
 pytestmark = pytest.mark.lab
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import fingerprint, run
+from tests.lab.machine.drive import fingerprint, run
 
 VARIANT = "owned"
 ACCEPT = ("--data", "accept=userns-remap,container-restart")
 MADE = ("CORP_SITE=berlin", "vm.max_map_count = 262144", "alice:165536:65536", "10.77.0.0/24", "ledger of corp")
 
-pytestmark = [pytest.mark.lab, pytest.mark.on("debian12")]
+pytestmark = [pytest.mark.lab, pytest.mark.story, pytest.mark.on("debian12")]
 
 
 @pytest.fixture(scope="module")

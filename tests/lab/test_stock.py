@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import executions, fingerprint, finish, run, start
+from tests.lab.machine.drive import executions, fingerprint, finish, run, start
 
 VARIANT = "stock"
 # A few changes of every kind: where a run is cut off matters here, not how long it is.

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, run
+from tests.lab.machine.drive import Result, run
 
 VARIANT = "stock"
 SHORT = ("--data", "policy=tests/lab/short.yml")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.lab import Vm
-from tests.lab.drive import Result, executions, fingerprint, outcomes, prove, run, settle_boot
+from tests.lab.machine.drive import Result, executions, fingerprint, outcomes, prove, run, settle_boot
 
 VARIANT = "weak"
 STRICT = ("--data", "policy=strict")
@@ -33,7 +33,7 @@ PUBLISH = (
     "docker run -d --name published -p 8080:80 -p 127.0.0.1:8081:81 lab/busybox:1 sleep 1000000000"
 )
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.story]
 
 
 @pytest.fixture(scope="module")

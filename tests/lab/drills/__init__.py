@@ -1,0 +1,1 @@
+"""What takes many reboots or long waits: `make drills`."""

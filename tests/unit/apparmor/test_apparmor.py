@@ -1,0 +1,256 @@
+"""AppArmor: the controls and the plan, from readings alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploys.apparmor.controls import AppArmorRules
+from deploys.apparmor.plan import DROP_IN
+from deploys.core.change import Activate, Blocked, Command, Context, Install, WriteFile
+from deploys.core.control import State
+from deploys.engines.docker.daemon import RESTART
+from deploys.lsm.controls import LsmRules, barred
+from facts.apparmor import AppArmorReading
+from facts.core.reading import Unknown
+from facts.engines.docker.docker import DockerReading
+from facts.kernel.kernel import KernelReading
+from tests.support.apparmor import DENIED, apparmor, changes, container, context, docker, finding, kernel
+
+EVERY = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"], container_profile="default")
+
+
+BARE = apparmor(parser=None, package=None, service=None, profiles={}, declared=(), files={})
+
+
+def test_whether_this_kernel_has_apparmor_can_be_unknown() -> None:
+    where = context(apparmor(enabled=Unknown("Permission denied")), rules=EVERY)
+    assert {f.state for f in where.findings.values()} == {State.UNKNOWN}
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        (context(rules=AppArmorRules()), "does not declare"),
+        (context(stack=("capability", "selinux"), selinux=True, rules=EVERY), "confines with selinux"),
+        (context(apparmor(enabled=None), rules=EVERY), "built without AppArmor"),
+        (context(inside="lxc", rules=EVERY), "a container (lxc)"),
+    ],
+)
+def test_where_apparmor_is_not_the_answer(where: Context, says: str) -> None:
+    assert {f.state for f in where.findings.values()} == {State.NOT_APPLICABLE}
+    assert all(says in f.verdict.reason for f in where.findings.values())
+    assert changes(where) == []
+
+
+def test_selinux_without_a_policy_stands_in_nobodys_way() -> None:
+    """What apparmor=0 leaves of Debian's kernel: the next of its modules, which confines nothing."""
+    where = context(apparmor(enabled=False), stack=("capability", "yama", "selinux", "tomoyo"))
+    assert finding(where, "enabled").state is State.PENDING_REBOOT
+
+
+def test_what_waits_for_the_boot_that_brings_apparmor_is_pending() -> None:
+    off = apparmor(enabled=False, profiles={})
+    where = context(off, host=docker((container(label="unconfined"),)))
+    assert finding(where, "docker-profile").state is State.PENDING_REBOOT
+    assert finding(where, "containers-confined").state is State.PENDING_REBOOT
+    owned = context(off, host=docker((container(label="unconfined", privileged=True),)))
+    assert finding(owned, "containers-confined").state is State.FAIL
+    bare = context(apparmor(enabled=False, profiles={}, parser=None))
+    assert finding(bare, "docker-profile").state is State.FAIL
+
+
+def test_all_holds() -> None:
+    where = context(host=docker((container(), container("own", "mine (enforce)"))))
+    assert {f.control.id: f.verdict.reason for f in where.findings.values() if not f.state.holds} == {}
+    assert changes(where) == []
+
+
+@pytest.mark.parametrize(
+    ("reading", "want"),
+    [
+        (apparmor(), State.PASS),
+        (apparmor(package=DENIED), State.PASS),  # built from source
+        (BARE, State.FAIL),
+        (apparmor(parser=None, package=DENIED), State.UNKNOWN),
+        (apparmor(parser=DENIED), State.UNKNOWN),
+        (apparmor(service="disabled"), State.FAIL),
+        (apparmor(service="masked"), State.FAIL),
+        (apparmor(service=None), State.FAIL),
+        (apparmor(service=DENIED), State.UNKNOWN),
+    ],
+)
+def test_installed(reading: AppArmorReading, want: State) -> None:
+    assert finding(context(reading), "installed").state is want
+
+
+@pytest.mark.parametrize(
+    ("reading", "boot", "want", "says"),
+    [
+        (apparmor(), kernel(), State.PASS, ""),
+        (apparmor(), kernel(DENIED), State.UNKNOWN, "denied"),
+        (apparmor(), kernel(DENIED, "none"), State.PASS, ""),  # booted from outside: the live line is all there is
+        (apparmor(enabled=False), kernel(), State.PENDING_REBOOT, "the kernel runs without it"),
+        (apparmor(enabled=False), kernel(("apparmor=0",)), State.FAIL, "apparmor=0 on the kernel's command line turns"),
+        (apparmor(), kernel(("apparmor=0",)), State.FAIL, "from the next boot on"),
+        (apparmor(enabled=DENIED), kernel(), State.UNKNOWN, "denied"),
+    ],
+)
+def test_enabled(reading: AppArmorReading, boot: KernelReading, want: State, says: str) -> None:
+    found = finding(context(reading, kernel=boot), "enabled")
+    assert found.state is want
+    assert says in found.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("words", "bar"),
+    [
+        ("quiet", None),
+        ("apparmor=0", "apparmor=0"),
+        ("apparmor=0 apparmor=1", None),
+        ("security=selinux", "security=selinux"),
+        ("security=apparmor", None),
+        ("lsm=landlock,yama", "lsm=landlock,yama"),
+        ("lsm=landlock,apparmor security=selinux", None),  # with lsm= the kernel passes over security=
+    ],
+)
+def test_what_keeps_it_off(words: str, bar: str | None) -> None:
+    assert barred("apparmor", words.split(), "debian") == bar
+
+
+@pytest.mark.parametrize(
+    ("reading", "host", "want"),
+    [
+        (apparmor(), docker(), State.PASS),
+        (apparmor(profiles={}), docker(), State.FAIL),
+        (apparmor(profiles={"docker-default": "complain"}), docker(), State.FAIL),
+        (apparmor(profiles=DENIED), docker(), State.UNKNOWN),
+        (apparmor(profiles={}), docker(running=False), State.NOT_APPLICABLE),
+        (apparmor(profiles={}), docker(installed=False), State.NOT_APPLICABLE),
+        (apparmor(profiles={}), docker(running=DENIED), State.UNKNOWN),
+    ],
+)
+def test_docker_profile(reading: AppArmorReading, host: DockerReading, want: State) -> None:
+    assert finding(context(reading, host=host), "docker-profile").state is want
+
+
+PRIVILEGED = container(label="unconfined", privileged=True)
+ASKED = container(label="unconfined", security_opt=("apparmor=unconfined",))
+LATE = container(label="unconfined")
+GONE = container("gone", process=DENIED)
+
+
+@pytest.mark.parametrize(
+    ("reading", "containers", "want", "says"),
+    [
+        (apparmor(), (), State.PASS, "no container runs"),
+        (apparmor(), (PRIVILEGED,), State.FAIL, "web runs privileged"),
+        (apparmor(), (ASKED,), State.FAIL, "apparmor=unconfined"),
+        (apparmor(), (container(label="x (complain)"),), State.FAIL, "only logs"),
+        (apparmor(), (LATE,), State.PENDING_RESTART, "web started while"),
+        (apparmor(), (container(label=""),), State.PENDING_RESTART, "web started while"),
+        (BARE, (LATE,), State.FAIL, "web runs unconfined"),
+        (apparmor(), (GONE,), State.UNKNOWN, "denied"),
+        (apparmor(), (GONE, ASKED), State.FAIL, "apparmor=unconfined"),
+        (apparmor(), DENIED, State.UNKNOWN, "denied"),
+    ],
+)
+def test_containers(reading: AppArmorReading, containers: Any, want: State, says: str) -> None:
+    found = finding(context(reading, host=docker(containers)), "containers-confined")
+    assert found.state is want, found.verdict.reason
+    assert says in found.verdict.reason
+
+
+def test_a_stock_host_gets_the_parser_and_docker_its_profile() -> None:
+    install, restart = changes(context(BARE, rules=AppArmorRules(enabled=True, containers=True)))
+    assert isinstance(install, Install)
+    assert install.packages == ("apparmor",)
+    assert isinstance(restart, Activate)
+    assert restart.service.name == "docker"
+
+
+def test_running_containers_are_not_stopped_unasked() -> None:
+    host = docker((LATE,), live_restore=True)
+    install, restart, blocked = changes(context(BARE, rules=AppArmorRules(enabled=True, containers=True), host=host))
+    assert isinstance(install, Install)
+    assert isinstance(restart, Activate)
+    assert isinstance(blocked, Blocked)
+    assert "web" in blocked.what
+    assert RESTART in blocked.why
+    stopped = changes(context(apparmor(), host=docker((LATE,))))
+    assert [type(change) for change in stopped] == [Blocked]
+    accepted = changes(context(apparmor(), accept=RESTART, host=docker((LATE,))))
+    assert [type(change) for change in accepted] == [Activate]
+
+
+def test_what_owners_asked_for_is_theirs() -> None:
+    (blocked,) = changes(context(host=docker((PRIVILEGED, ASKED))))
+    assert isinstance(blocked, Blocked)
+    assert blocked.by_hand.startswith("whoever started the container recreates it")
+    assert [type(change) for change in changes(context(accept=RESTART, host=docker((ASKED,))))] == [Blocked]
+    late, blocked = changes(context(accept=RESTART, host=docker((PRIVILEGED, LATE))))
+    assert isinstance(late, Activate)
+    assert isinstance(blocked, Blocked), "a restart mends the others alone"
+
+
+def test_a_kernel_without_apparmor_gets_it_with_the_next_boot() -> None:
+    off = apparmor(enabled=False, service="disabled", profiles={})
+    rules = AppArmorRules(enabled=True, containers=True)
+    command, write = changes(context(off, kernel=kernel(("quiet", "apparmor=0")), rules=rules))
+    assert isinstance(write, WriteFile)
+    assert (write.path, write.before) == (DROP_IN, None)
+    assert 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT apparmor=1"' in write.text
+    assert isinstance(command, Command)
+    assert "systemctl enable apparmor.service" in command.script
+    assert command.undo == "systemctl disable apparmor.service"
+    done = apparmor(enabled=False, profiles={})
+    again = context(done, kernel=kernel(("quiet", "apparmor=0", "apparmor=1")), rules=rules)
+    assert finding(again, "enabled").state is State.PENDING_REBOOT
+    assert changes(again) == []
+
+
+@pytest.mark.parametrize(
+    ("boot", "says"),
+    [
+        (kernel(("apparmor=0",), "bls"), "not GRUB's menu"),
+        (kernel(("apparmor=0",), defaults={DROP_IN: "ours"}), "given after ours"),
+    ],
+)
+def test_a_command_line_that_is_not_ours_to_mend(boot: KernelReading, says: str) -> None:
+    (change,) = changes(context(apparmor(), kernel=boot))
+    assert isinstance(change, Blocked)
+    assert says in change.why
+
+
+@pytest.mark.parametrize(
+    ("bar", "word"),
+    [("lsm=landlock,yama", "lsm=landlock,yama,apparmor"), ("security=tomoyo", "security=apparmor")],
+)
+def test_the_last_word_counts(bar: str, word: str) -> None:
+    (write,) = changes(context(apparmor(), kernel=kernel((bar,))))
+    assert isinstance(write, WriteFile)
+    assert word in write.text
+    assert barred("apparmor", (bar, word), "debian") is None
+
+
+def test_nothing_ever_unloads_what_is_loaded() -> None:
+    states = [
+        BARE,
+        apparmor(enabled=False, service="masked"),
+        apparmor(("complain",), "complain"),
+        apparmor(profiles={}),
+    ]
+    for planned in (changes(context(state, accept=RESTART)) for state in states):
+        for change in planned:
+            text = f"{getattr(change, 'script', '')} {getattr(change, 'activate', '')}"
+            assert not any(
+                word in text for word in ("teardown", "remove-unknown", "stop apparmor", "restart apparmor", "-R")
+            )
+
+
+def test_where_the_policy_wants_selinux_apparmor_is_not_brought_back() -> None:
+    reading = apparmor(enabled=False, profiles={})
+    switched = context(reading, kernel=kernel(("security=selinux",)), lsm=LsmRules(module="selinux"), stack=())
+    assert finding(switched, "enabled").state is State.NOT_APPLICABLE
+    assert not any(isinstance(change, WriteFile) for change in changes(switched))

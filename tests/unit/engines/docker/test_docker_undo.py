@@ -1,0 +1,154 @@
+"""What a rollback says of Docker before it begins, and what it does not do unasked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from deploys.core.change import Remark, Undoing
+from deploys.engines.docker import controls as subject
+from deploys.engines.docker.rules import DockerRules
+from deploys.engines.docker.undo import remarks
+from facts.core.reading import Unknown
+from facts.core.record import JournalEntry
+from facts.engines.docker.docker import DAEMON_JSON, Docker, Stored
+from tests.support.hosts import container, docker, judged
+
+SERVICE = JournalEntry("0003", "docker", "have docker take up its settings", None, True, False, kind="service")
+PACKAGES = JournalEntry(
+    "0001", "packages", "install Docker", None, True, False, kind="packages", packages=("docker.io",)
+)
+STARTED = JournalEntry("0002", "engine", "start Docker, now and at boot", None, True, False, kind="command")
+LIVE = {"LiveRestoreEnabled": True, "SecurityOptions": []}
+LR = {"live-restore": True}
+
+
+def say(
+    entries: tuple[JournalEntry, ...] = (SERVICE,),
+    now: Mapping[str, Any] = LR,
+    after: Mapping[str, Any] | None = None,
+    accept: str = "",
+    **reading: Any,
+) -> list[Remark]:
+    values = {"info": LIVE, "containers": (container("web"), container("db"))} | reading
+    values.setdefault("stored", Stored((), 0, (), ()))
+    context = judged(subject.SUBJECT, DockerRules(), {Docker: docker(dict(now), **values)}, accept)
+    files = {DAEMON_JSON: (json.dumps(now), None if after is None else json.dumps(after))}
+    return list(remarks(Undoing(context, entries, files)))
+
+
+def test_containers_run_on_where_live_restore_is_on_even_if_it_goes() -> None:
+    (remark,) = say()
+    assert remark.refused == ""
+    assert "running containers (web, db) keep running" in remark.interrupts
+    assert "taken away last" in remark.interrupts
+    assert remark.script.startswith("STOP=0\nUNDO=1\n"), "whatever the journal's own script would do"
+    assert "taken away" not in say(now=LR | {"log-level": "info"}, after=LR)[0].interrupts
+
+
+@pytest.mark.parametrize(
+    ("now", "after", "info", "words"),
+    [
+        (LR, {}, {"LiveRestoreEnabled": False}, "since live-restore is off"),
+        (LR | {"icc": False}, {}, LIVE, "Docker takes up icc only while no container runs"),
+        (LR | {"userns-remap": "dockremap"}, {}, LIVE | {"SecurityOptions": ["name=userns"]}, "with other ids"),
+    ],
+)
+def test_what_would_stop_containers_is_refused_until_it_is_accepted(
+    now: dict[str, Any], after: dict[str, Any], info: dict[str, Any], words: str
+) -> None:
+    (remark,) = say(now=now, after=after, info=info)
+    assert words in remark.refused
+    assert "web, db" in remark.refused
+    assert "accept=container-restart" in remark.refused
+    (remark,) = say(now=now, after=after, info=info, accept="container-restart")
+    assert remark.refused == ""
+    assert "stops web, db" in remark.interrupts
+    assert remark.script.startswith("STOP=1\nUNDO=1\n")
+    assert say(now=now, after=after, info=info, containers=())[0].refused == ""
+
+
+def test_what_was_started_with_rm_is_never_stopped() -> None:
+    containers = (container("web"), container("job", auto_remove=True))
+    assert "deleted when stopped: job" in say(containers=containers, accept="container-restart")[0].refused
+    assert say(containers=containers)[0].refused == "", "it runs on"
+
+
+def test_where_it_is_not_known_what_runs_nothing_is_restarted_unasked() -> None:
+    unread = Unknown("no answer")
+    (remark,) = say(containers=unread)
+    assert "is not known (no answer)" in remark.refused
+    assert say(containers=unread, accept="container-restart")[0].refused == ""
+
+
+HELD = Stored(("busybox",), 1, (), ("ledger",))
+
+
+def test_what_goes_out_of_sight_with_the_mapping_is_named_and_asked_for() -> None:
+    now, info = LR | {"userns-remap": "dockremap"}, LIVE | {"SecurityOptions": ["name=userns"]}
+    (remark,) = say(now=now, after={}, info=info, stored=HELD, containers=())
+    assert "1 image: busybox; 1 volume: ledger" in remark.refused
+    assert "accept=userns-remap" in remark.refused
+    (remark,) = say(now=now, after={}, info=info, stored=HELD, containers=(), accept="userns-remap")
+    assert remark.refused == ""
+    assert "accept=userns-remap" in say(now=now, after={}, info=info, stored=Unknown("?"), containers=())[0].refused
+
+
+@pytest.mark.parametrize(
+    ("stored", "words"), [(HELD, "1 image: busybox; 1 volume: ledger"), (Unknown("no answer"), "is not known")]
+)
+def test_an_engine_that_holds_anything_stays_and_runs(stored: Any, words: str) -> None:
+    started, packages = say((STARTED, PACKAGES), stored=stored)
+    assert (started.entry, packages.entry) == ("0002", "0001")
+    for remark in (started, packages):
+        assert words in remark.stays
+        assert "accept=remove-engine" in remark.stays
+    for remark in say((STARTED, PACKAGES), stored=stored, accept="remove-engine"):
+        assert remark.stays == ""
+        assert remark.script.startswith("ENGINE=1\n")
+        assert "stops Docker and web, db" in remark.interrupts
+
+
+def test_an_engine_whose_start_was_not_recorded_any_more_is_looked_at_all_the_same() -> None:
+    """Power was lost during its installation, which had started it."""
+    (remark,) = say((PACKAGES,), containers=(), stored=Stored((), 0, (), ()))
+    assert (remark.entry, remark.stays, remark.interrupts) == ("0001", "", "stops Docker")
+    assert remark.script.startswith("ENGINE=1\n"), "the host looks once more at what it holds"
+    (remark,) = say((PACKAGES,), containers=Unknown("no answer"), stored=Stored((), 0, (), ()))
+    assert "is not known (no answer)" in remark.stays
+
+
+def test_an_engine_that_holds_nothing_goes() -> None:
+    for remark in say((STARTED, PACKAGES), containers=(), stored=Stored((), 0, (), ())):
+        assert (remark.stays, remark.interrupts) == ("", "stops Docker")
+
+
+def test_docker_that_the_run_only_started_is_not_stopped_under_containers_unasked() -> None:
+    (remark,) = say((STARTED,))
+    assert "stop web, db" in remark.stays
+    (remark,) = say((STARTED,), accept="container-restart")
+    assert remark.stays == ""
+    assert remark.script.startswith("ENGINE=0\n")
+
+
+@pytest.mark.parametrize(
+    ("entries", "accept"), [((STARTED,), "container-restart"), ((STARTED, PACKAGES), "remove-engine")]
+)
+def test_where_it_is_not_known_what_runs_docker_is_not_stopped_unasked(
+    entries: tuple[JournalEntry, ...], accept: str
+) -> None:
+    for remark in say(entries, containers=Unknown("no answer")):
+        assert "is not known (no answer)" in remark.stays
+        assert f"accept={accept}" in remark.stays
+    started = say(entries, containers=Unknown("no answer"), accept=accept)[0]
+    assert started.stays == ""
+    assert "every container" in started.interrupts
+
+
+def test_a_run_without_docker_does_not_ask_for_it() -> None:
+    context = judged(subject.SUBJECT, DockerRules(), {})
+    entry = JournalEntry("0001", "kernel", "set", "/etc/x", True, False, kind="file")
+    assert list(remarks(Undoing(context, (entry,), {}))) == []

@@ -1,0 +1,226 @@
+"""The plan is complete: what does not hold is in it as a change or as blocked, whatever the host says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploys.core.change import (
+    Activate,
+    Blocked,
+    Change,
+    Command,
+    Context,
+    Install,
+    MergeJson,
+    Service,
+    Subject,
+    WriteFile,
+)
+from deploys.core.control import Control, Finding, Severity, State, Verdict, judge
+from deploys.core.policy import Policy, Rules
+from deploys.core.policy_file import load_policy
+from deploys.run import planning, session
+from deploys.run.steps import arrange
+from deploys.seccomp.controls import SUBJECT as SECCOMP
+from deploys.seccomp.controls import SeccompRules
+from deploys.subjects import SUBJECTS
+from facts.core.reading import UnknownReading
+from facts.core.survey import Survey
+from facts.core.system import System
+from facts.engines.docker.docker import Docker
+from facts.seccomp import Seccomp
+from tests.support import recorded
+from tests.support.hosts import container, docker, judged
+from tests.support.journal import RUN
+
+CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
+EVERYTHING = tuple(dict.fromkeys(name for subject in SUBJECTS for name in subject.accepts))
+
+
+def contexts(policy: Policy, kind: str) -> Any:
+    for name, survey in recorded.hosts(kind):
+        yield name, Context(survey, policy, {f.control.id: f for f in judge(CONTROLS, survey, policy)})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "accept"),
+    [("baseline", "stock", ()), ("strict", "hardened", ()), ("strict", "stock", EVERYTHING)],
+)
+def test_every_finding_that_fails_is_in_the_plan_of_every_recorded_host(
+    name: str, kind: str, accept: tuple[str, ...]
+) -> None:
+    for host, context in contexts(load_policy(name, SUBJECTS, extra_accept=accept), kind):
+        plan = planning.make(SUBJECTS, context)
+        failing = {*context.which(*context.findings)}
+        assert {control for change in plan.changes for control in change.controls} == failing, host
+        assert not [change for change in plan.changes if not change.controls], f"{host}: for which control?"
+        assert {accepted for change in plan.blocked for accepted in change.accepts} <= {*EVERYTHING}, host
+        steps = planning.next_steps(plan, context)
+        assert {c for c, todo in steps.items() if todo} == {c for c, f in context.findings.items()
+                                                           if not f.state.holds}, host  # fmt: skip
+        assert all(todo.isprintable() for todo in steps.values()), host
+
+
+def test_every_control_says_how_it_is_mended_by_hand() -> None:
+    for control in CONTROLS:
+        assert control.by_hand, f"{control.id}: what if harden may not mend it?"
+        assert control.by_hand.isprintable()
+        assert not control.by_hand.endswith(".")
+        assert control.by_hand[0].islower()
+
+
+def test_a_container_that_its_owner_started_unfiltered_is_in_the_plan() -> None:
+    info = {"SecurityOptions": ["name=seccomp,profile=builtin"]}
+    host = docker({}, info=info, containers=(container(security_opt=("seccomp=unconfined",)),))
+    reading = recorded.readings(Seccomp)["debian-13-hardened"]
+    found = judged(SECCOMP, SeccompRules(profile="builtin", containers=True), {Seccomp: reading, Docker: host})
+    (blocked,) = planning.make([SECCOMP], found).blocked
+    assert blocked.controls == ("seccomp.containers-filtered",)
+    assert "web was started with seccomp=unconfined. Whoever started the container" in blocked.why
+
+
+# --- subjects of every kind
+
+
+class Nothing(Rules):
+    """No key at all."""
+
+
+def control(name: str, state: State) -> Control:
+    return Control(f"boat.{name}", f"The {name} is tight", Severity.LOW, "w", lambda *_: Verdict(state, "it leaks"),
+                   by_hand=f"mend the {name}")  # fmt: skip
+
+
+def boat(*changes: Change, error: Exception | None = None, **states: State) -> Subject:
+    def plan(_: Context) -> Any:
+        yield from changes
+        if error:
+            raise error
+
+    return Subject("boat", Nothing, tuple(control(name, state) for name, state in states.items()), plan, ())
+
+
+def made(subject: Subject) -> tuple[planning.Plan, dict[str, str]]:
+    context = judged(subject, Nothing(), {})
+    plan = planning.make([subject], context)
+    return plan, dict(planning.next_steps(plan, context))
+
+
+def command(*controls: str) -> Command:
+    return Command("boat", "tar it", script="tar", undo="", controls=controls)
+
+
+def test_what_no_subject_names_is_the_operators() -> None:
+    plan, steps = made(boat(command("boat.keel"), keel=State.FAIL, mast=State.FAIL, sail=State.PENDING_REBOOT,
+                            rope=State.PENDING_RESTART, oar=State.PASS, net=State.UNKNOWN))  # fmt: skip
+    assert [(change.what, change.why, change.controls) for change in plan.blocked] == [
+        ("The mast is tight", "it leaks. Mend the mast", ("boat.mast",)),
+        ("The rope is tight", "it leaks. Mend the rope", ("boat.rope",)),
+        ("reboot the host", planning.WHY_NO_REBOOT, ("boat.sail",)),
+    ]
+    assert steps == {
+        "boat.keel": "harden does it",
+        "boat.mast": "mend the mast",
+        "boat.rope": "mend the rope",
+        "boat.sail": "reboot the host: the next boot takes it up",
+        "boat.net": "harden plans nothing for it until it can be read",
+    }
+
+
+def test_what_has_to_be_accepted_is_said_with_the_words_of_the_command_line() -> None:
+    storm = Blocked("boat", "sail", why="it sinks; allow that with accept=storm", controls=("boat.keel", "boat.mast"))
+    why = Blocked("boat", "sail", why="there is no wind: wait for it", controls=("boat.sail",))
+    plan, steps = made(boat(storm, why, command("boat.mast"), keel=State.FAIL, mast=State.FAIL, sail=State.FAIL))
+    assert plan.blocked == [storm, why]
+    assert steps == {
+        "boat.keel": "accept storm first: harden --data accept=storm",
+        "boat.mast": "harden does a part of it; for the rest, accept storm first: harden --data accept=storm",
+        "boat.sail": "there is no wind: wait for it",
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (UnknownReading("no hull"), "cannot be planned, no hull"),
+        (KeyError("hull\x1b[2J"), "cannot be planned (KeyError: 'hull\\x1b[2J')"),
+    ],
+)
+def test_a_plan_that_raises_blocks_what_fails(error: Exception, said: str) -> None:
+    plan, steps = made(boat(command("boat.keel"), error=error, keel=State.FAIL, mast=State.PASS))
+    assert (plan.errors, plan.steps) == ([f"boat: {said}"], [])
+    assert [(change.why, change.controls) for change in plan.blocked] == [(f"it {said}", ("boat.keel",))]
+    assert steps == {"boat.keel": f"it {said}"}
+
+
+DOCKER = Service("docker", activate="a", healthy="h", explain="e")
+
+
+def merge(value: Any, *controls: str) -> MergeJson:
+    return MergeJson("boat", "set icc", path="/d.json", before="{}", put={"icc": value}, service=DOCKER,
+                     controls=controls)  # fmt: skip
+
+
+def test_changes_that_contradict_each_other_are_all_blocked() -> None:
+    """They were shown as if they were to be done, and nothing was."""
+    changes = [merge(True, "boat.keel"), merge(False, "boat.mast"), command("boat.mast")]
+    plan, steps = made(boat(*changes, keel=State.FAIL, mast=State.FAIL))
+    assert (list(plan.steps), len(plan.blocked), len(plan.changes)) == ([], 3, 3)
+    assert plan.errors == ["cannot be planned: /d.json: icc is wanted as True and as False"]
+    assert steps["boat.keel"] == f"it {plan.errors[0]}"
+
+
+def test_what_is_joined_is_for_the_controls_of_all() -> None:
+    installs = [Install("a", "x", packages=("p",), controls=("a.one", "a.two")),
+                Install("b", "y", packages=("q",), controls=("a.two", "b.one"))]  # fmt: skip
+    activate = Activate("boat", "again", service=DOCKER, controls=("boat.sail",))
+    packages, service = arrange([*installs, merge(1, "boat.keel"), activate, merge(1, "boat.mast")], ["boat"])
+    assert packages.changes[0].controls == ("a.one", "a.two", "b.one")
+    assert [change.controls for change in service.changes] == [("boat.keel", "boat.mast")]
+    assert service.controls == ("boat.keel", "boat.sail", "boat.mast")
+
+
+def test_the_hosts_words_in_a_change_are_made_printable_where_it_is_made() -> None:
+    """pyinfra's log takes them as they are."""
+    nasty = "\x1b[2J\x1b]0;owned\x07\u202ewash\nit"
+    change = Blocked("boat", nasty, why=nasty, by_hand=nasty, interrupts=nasty)
+    assert {change.what, change.why, change.by_hand, change.interrupts} == {"]0;ownedwash it"}
+    assert WriteFile("boat", nasty, path="/p", text=nasty, before=nasty).text == nasty
+
+
+# --- a run that only reads
+
+
+def drift(subject: Subject, uid: int = 0) -> session.Session:
+    host: Any = type("Host", (), {"name": "h"})
+    one = session.Session(host, Policy("p", {Nothing: Nothing()}), [subject], RUN)
+    reading = recorded.readings(System)["debian13"]
+    one.survey = Survey({System: reading})
+    one.findings = judge(subject.controls, one.survey, one.policy)
+    return one
+
+
+def reported(one: session.Session) -> dict[str, str | None]:
+    found: list[Finding] = list(one.report(session.Reached.NOTHING).findings)
+    return {finding.control.id: finding.to_json()["next"] for finding in found}
+
+
+def test_a_drift_run_says_what_comes_next_and_plans_nothing() -> None:
+    one = drift(boat(command("boat.keel"), keel=State.FAIL, mast=State.FAIL, oar=State.PASS))
+    assert reported(one) == {"boat.keel": "harden does it", "boat.mast": "mend the mast", "boat.oar": None}
+    assert (one.changes, one.steps, one.errors) == ([], [], [])
+
+
+def test_in_a_drift_run_a_plan_that_raises_costs_what_comes_next_alone() -> None:
+    one = drift(boat(error=RuntimeError("nonsense"), keel=State.FAIL))
+    assert reported(one) == {"boat.keel": "it cannot be planned (RuntimeError: nonsense)"}
+    assert one.report(session.Reached.NOTHING).status == "ok"
+    assert one.report(session.Reached.NOTHING).error is None
+
+
+def test_a_host_that_was_not_read_has_no_plan() -> None:
+    one = drift(boat(keel=State.FAIL))
+    one.survey, one.findings = None, []
+    assert reported(one) == {}

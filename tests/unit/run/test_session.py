@@ -1,0 +1,167 @@
+"""A run on one host where something fails: what stood on it is left out, everything else goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from deploys.core.change import Blocked, Change, Command, Install, Service, WriteFile
+from deploys.core.policy import Policy
+from deploys.run import journal, session, transport
+from deploys.run.steps import PACKAGES, Step
+from facts.core.survey import Survey
+from tests.support.journal import RUN
+
+MENU = Service("menu", activate="make it", healthy="true", explain="")
+
+
+class Remote:
+    """A host on which every change whose words are in `broken` fails."""
+
+    name = "h"
+
+    def __init__(self, *broken: str) -> None:
+        self.broken = broken
+
+    def log(self, text: str) -> None: ...
+
+    def log_styled(self, text: str, **_: Any) -> None: ...
+
+    def answer(self, compiled: Any) -> Iterator[str]:
+        if "another run" in self.broken:
+            yield f"@{compiled.nonce} fail 0 another run is changing this host"
+            return
+        if "menu" in self.broken and isinstance(next(iter(compiled.entries.values())), Service):
+            yield from self.put_back(compiled)
+            return
+        for entry, change in compiled.entries.items():
+            failed = getattr(change, "what", "") in self.broken
+            yield f"@{compiled.nonce} {'fail' if failed else 'ok'} {entry} {'no' if failed else ''}"
+            if failed:
+                return
+
+    def put_back(self, compiled: Any) -> Iterator[str]:
+        service, *files = compiled.entries
+        yield from (f"@{compiled.nonce} ok {file} " for file in files)
+        yield from (f"@{compiled.nonce} fail {file} put back" for file in files)
+        yield f"@{compiled.nonce} fail {service} menu did not come up"
+
+
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run all changes on a host where some fail; the words of what was done, and the errors."""
+
+    def run(changes: list[Change], *broken: str) -> tuple[list[str], list[str]]:
+        remote: Any = Remote(*broken)
+        compiled: list[Any] = []
+        compile_step = journal.compile_step
+
+        def kept(*given: Any) -> Any:
+            compiled.append(compile_step(*given))
+            return compiled[-1]
+
+        monkeypatch.setattr(journal, "compile_step", kept)
+        monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled[-1])))
+        names: Any = [type("Named", (), {"name": name}) for name in ("kernel", "selinux")]
+        policy: Any = None
+        one = session.Session(remote, policy, names, RUN)
+        one._arrange(changes)
+        for name in (PACKAGES, "kernel", "selinux", "services"):
+            for step in one.steps_named(name):
+                one.execute(step)
+        return [row["what"] for row in one.done], one.errors
+
+    return run
+
+
+def boot(subject: str) -> WriteFile:
+    return WriteFile(subject, f"{subject} at boot", path=f"/etc/{subject}", text="x", before=None, service=MENU)
+
+
+LABEL = Command("selinux", "label", script="label", undo="")
+
+
+def test_a_service_gets_nothing_of_a_subject_that_failed(go: Any) -> None:
+    """Files that could not be labelled must not be booted with SELinux on."""
+    changes = [LABEL, boot("selinux"), boot("kernel")]
+    done, errors = go(changes, "label")
+    assert sorted(done) == ["kernel at boot", "menu takes up its settings"]
+    assert errors == ["selinux: label: no"]
+    assert sorted(go(changes)[0]) == ["kernel at boot", "label", "menu takes up its settings", "selinux at boot"]
+
+
+def test_a_service_that_nobody_needs_any_more_is_not_activated(go: Any) -> None:
+    assert go([LABEL, boot("selinux")], "label") == ([], ["selinux: label: no"])
+
+
+def test_without_packages_the_others_go_on(go: Any) -> None:
+    changes = [Install("selinux", "install", packages=("policy",)), LABEL, Command("kernel", "set", script="", undo="")]
+    done, errors = go(changes, "install")
+    assert done == ["set"]
+    assert errors == ["packages: install: no", "selinux: nothing was changed, for want of packages"]
+
+
+@pytest.mark.parametrize("broken", ["label", "another run"])
+def test_what_the_plan_named_as_blocked_stays_named(monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """A canary's warning is not lost with the subject that failed."""
+    remote: Any = Remote(broken)
+    named: Any = [type("Named", (), {"name": "selinux"})]
+    policy: Any = None
+    one = session.Session(remote, policy, named, RUN)
+    one._arrange([LABEL, boot("selinux"), Blocked("selinux", "enforce", why="profiles are missing")])
+    compiled = journal.compile_step(one.steps[0], RUN, 1)
+    monkeypatch.setattr(journal, "compile_step", lambda *_: compiled)
+    monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled)))
+    assert not one.execute(one.steps[0])
+    assert [blocked.what for blocked in one.blocked] == ["enforce"]
+
+
+def test_pyinfras_log_gets_no_escape_sequence_of_the_hosts(go: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(Remote, "log", lambda _, text: said.append(text))
+    monkeypatch.setattr(Remote, "log_styled", lambda _, text, **__: said.append(text))
+    done, errors = go([Command("kernel", "set \x1b[2J\x1b]0;x\x07it", script="", undo=""),
+                       Command("selinux", "label\x1b[31m", script="", undo="")], "label")  # fmt: skip
+    assert (done, errors) == (["set ]0;xit"], ["selinux: label: no"])
+    assert said == ["done: set ]0;xit", "failed: label: no"]
+
+
+def test_what_was_put_back_is_not_reported_as_done(go: Any) -> None:
+    done, errors = go([LABEL, boot("selinux"), boot("kernel")], "menu")
+    assert done == ["label"]
+    assert errors == ["menu: menu takes up its settings: menu did not come up"]
+
+
+def test_a_host_that_another_run_changes_is_left_and_that_is_said_once(go: Any) -> None:
+    assert go([LABEL, boot("selinux"), boot("kernel")], "another run") == ([], ["another run is changing this host"])
+
+
+def test_without_a_new_survey_nothing_is_known_or_kept_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    def execute(_: Any, script: str, __: int) -> list[str]:
+        sent.append(script)
+        if "hullproof" in script and len(sent) == 1:
+            raise transport.Overflow("the host answered with more than 12 MB")
+        return ["kept"]
+
+    monkeypatch.setattr(transport, "execute", execute)
+    monkeypatch.setattr(transport, "tune", lambda _: None)
+    remote: Any = Remote()
+    one = session.Session(remote, Policy("p", {}), (), RUN)
+    one.survey, one.reached, one.begun = Survey({}), session.Reached.CHANGE, [Step("boat", ())]
+    assert not one.confirm()
+    assert "baseline" not in sent[-1]
+    reported = one.report(session.Reached.END)
+    assert (reported.status, list(reported.findings)) == ("error", [])
+
+
+def test_a_connection_that_is_no_socket_is_left_as_it_is() -> None:
+    """Behind ProxyJump or ProxyCommand."""
+    opened: Any = type("Transport", (), {"sock": object(), "channel_timeout": 0})()
+    client = type("Client", (), {"get_transport": lambda _: opened})()
+    host: Any = type("Host", (), {"connector": type("Connector", (), {"client": client})()})()
+    transport.tune(host)
+    assert opened.channel_timeout == transport.CHANNEL_SECONDS
