@@ -80,5 +80,4 @@ demo-down: $(VENV)/.ready
 	$(BIN)/python -m tests.lab.demo down
 
 docs: $(VENV)/.ready
-	$(BIN)/python -m docs.controls_page > docs/controls.md
-	$(BIN)/python -m docs.policy_schema > inventories/policies/policy.schema.json
+	$(BIN)/python -m docs.generate
