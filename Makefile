@@ -1,4 +1,4 @@
-# What each target is for stands behind it, after ##; `make` alone prints that.
+# The text after ## says what a target is for; `make` alone prints all of them.
 VENV ?= .venv
 BIN = $(VENV)/bin
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -101,12 +101,12 @@ docs: $(VENV)/.ready  ## the reference and the JSON Schema, from the code
 docs-site:  ## the documentation as a website, in build/site
 	python3 -m venv build/docs
 	build/docs/bin/pip install -q --disable-pip-version-check '.[docs]'
-	build/docs/bin/mkdocs build -q
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build -q
 
 COMPILE = build/lock/bin/pip-compile -q --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
   --no-emit-find-links
 
-lock:  ## both locks made afresh: requirements.lock to develop, requirements.txt (with hashes) to operate
+lock:  ## makes both locks again: requirements.lock to develop, requirements.txt (with hashes) to operate
 	python3 -m venv build/lock
 	build/lock/bin/pip install -q --disable-pip-version-check pip-tools
 	$(COMPILE) --upgrade --extra dev -o requirements.lock pyproject.toml

@@ -30,7 +30,7 @@ def sentence(words: str) -> str:
     if not words:
         return ""
     first = words.partition(" ")[0]
-    capital = words[:1].upper() if first.isalpha() else words[:1]
+    capital = words[:1].upper() if first.rstrip(",").isalpha() else words[:1]
     return f"{capital}{words[1:]}{'' if words.endswith(('.', '!', '?')) else '.'}"
 
 
