@@ -41,7 +41,7 @@ lint-spelling:  ## spelling: codespell
 	$(BIN)/codespell
 
 lint-shell:  ## shell scripts: shellcheck
-	git ls-files -z '*.sh' .ci/run | xargs -0 $(BIN)/shellcheck -S warning
+	find templates tests -name '*.sh' -exec $(BIN)/shellcheck -S warning .ci/run {} +
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
 PROCESSES = $(patsubst %,tests/unit/test_%.py,reboot kernel_trial kernel_words entry_points run_ends)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from deploys.core.policy_file import load_policy
@@ -17,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ("baseline", "strict")
 
 
+@cache
 def files() -> dict[str, str]:
     """The text of each generated file, by its path in the clone."""
     policies = [load_policy(name, SUBJECTS) for name in POLICIES]
