@@ -1,7 +1,4 @@
-# make check: the fast one, before each commit.   make test: it and the main job on real hosts, from a clean machine.
-# make coverage: which lines and branches the fast tests reach, and a floor that `make test` holds.
-# make fuzz: whole runs over broken and hostile answers, for many minutes.   make drills: what takes many reboots.
-# make demo: a real host hardened and proved before your eyes.   make bench: what a run costs.
+# The text after ## says what a target is for; `make` alone prints all of them.
 VENV ?= .venv
 BIN = $(VENV)/bin
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -12,21 +9,39 @@ LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server b
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: check lint processes shells unit fuzz-briefly coverage fuzz test bench demo demo-down docs drills lab-packages lab-debian12 lab-debian13
+.PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit fuzz-briefly \
+  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock drills lab-packages lab-debian12 lab-debian13
+.DEFAULT_GOAL := help
+
+help:  ## what there is to make
+	@sed -nE 's/^([a-z][a-z0-9 -]*):.*  ## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target what; do \
+	  printf '%-26s %s\n' "$$target" "$$what"; done
 
 $(VENV)/.ready: requirements.lock
 	python3 -m venv $(VENV) 2>/dev/null || { $(SUDO) apt-get update -q && $(SUDO) apt-get install -y -q python3-venv && python3 -m venv $(VENV); }
 	$(BIN)/pip install -q --disable-pip-version-check -r requirements.lock
 	touch $@
 
-check: $(VENV)/.ready
+check: $(VENV)/.ready  ## style, types, unit tests, a little fuzzing: before each commit
 	$(MAKE) -j2 lint processes unit fuzz-briefly
 
-lint:
+lint: lint-python lint-types lint-imports lint-spelling lint-shell  ## style, types, imports, spelling, shell scripts
+
+lint-python:  ## style of the Python code: ruff
 	$(BIN)/ruff check -q .
 	$(BIN)/ruff format -q --check .
+
+lint-types:  ## types: mypy
 	$(BIN)/mypy
+
+lint-imports:  ## imports go one way, and in no circle
 	$(BIN)/lint-imports
+
+lint-spelling:  ## spelling: codespell
+	$(BIN)/codespell
+
+lint-shell:  ## shell scripts: shellcheck
+	find templates tests -name '*.sh' -exec $(BIN)/shellcheck -S warning .ci/run {} +
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
 PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends) \
@@ -34,38 +49,37 @@ PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends) 
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = tests/unit/kernel/test_kernel_checks.py tests/unit/core/test_large.py
 
-processes:
+processes:  ## unit tests that start pyinfra or a shell for each case
 	$(BIN)/pytest -q $(PROCESSES)
 
-shells:
+shells:  ## what takes dozens of processes for each case
 	$(BIN)/pytest -q $(SHELLS)
 
-unit:
+unit:  ## the other unit tests
 	$(BIN)/pytest -q tests/unit $(addprefix --ignore=,$(PROCESSES) $(SHELLS))
 
-# The same few examples each time; `fuzz` tries others each time.
-fuzz-briefly:
+fuzz-briefly:  ## the same few examples of it each time
 	$(BIN)/pytest -q tests/fuzz
 
-coverage: $(VENV)/.ready
+coverage: $(VENV)/.ready  ## which lines and branches the fast tests reach, and the floor, which only rises
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest -q tests/unit tests/fuzz $(addprefix --ignore=,$(SHELLS))
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage report
 
-fuzz: $(VENV)/.ready
+fuzz: $(VENV)/.ready  ## whole runs over broken and hostile answers, for half an hour
 	$(BIN)/pytest -q tests/fuzz --hypothesis-profile=long
 
 # The lab installs from the mirror of this machine's apt, which knows it once it has package lists.
-lab-packages:
+lab-packages:  ## the Debian packages that the lab needs
 	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 && ls /var/lib/apt/lists/*Release >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
 	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
 
-test: lab-packages check shells coverage
+test: lab-packages check shells coverage  ## all of it, and the main job on virtual machines, from a clean machine
 	$(MAKE) -j2 lab-debian12 lab-debian13
 
 # Each distribution's hosts are built, then tested, beside the other's: two emulated machines for two processors.
-lab-debian12 lab-debian13: lab-%:
+lab-debian12 lab-debian13: lab-%:  ## the main job on that distribution
 	$(BIN)/python -m tests.lab build $(addprefix $*-,$(VARIANTS))
 	PYTHONUNBUFFERED=1 $(BIN)/pytest -v tests/lab -m "not drill" --distribution $* 2>&1 | sed -u 's/^/$*: /'
 
@@ -74,19 +88,44 @@ lab-debian13: VARIANTS = stock weak bare
 
 # Kernel updates, SELinux from nothing, AppArmor profiles, auditd, declared networks: many reboots, so on their own.
 # Debian 14 is still in the making: the lab itself and the main job alone are tried there.
-drills: lab-packages $(VENV)/.ready
+drills: lab-packages $(VENV)/.ready  ## what takes many reboots on virtual machines
 	$(BIN)/pytest -v tests/lab -m drill
 	$(BIN)/pytest -v $(patsubst %,tests/lab/test_%.py,lab stock weak) --distribution debian14
 
-bench: lab-packages $(VENV)/.ready
+bench: lab-packages $(VENV)/.ready  ## what a run costs on this machine
 	$(BIN)/python -m tests.bench
 
-demo: lab-packages $(VENV)/.ready
+demo: lab-packages $(VENV)/.ready  ## a badly configured host in a VM, hardened and proved before your eyes
 	$(BIN)/python -m tests.lab.demo
 
-demo-down: $(VENV)/.ready
+demo-down: $(VENV)/.ready  ## removes what the demo made
 	$(BIN)/python -m tests.lab.demo down
 
-docs: $(VENV)/.ready
-	$(BIN)/python -m docs.controls_page > docs/controls.md
-	$(BIN)/python -m docs.policy_schema > inventories/policies/policy.schema.json
+docs: $(VENV)/.ready  ## the reference and the JSON Schema, from the code
+	$(BIN)/python -m docs.generate
+
+# What follows needs tools that are in no lock, or other Pythons: each gets a folder of its own under build/.
+docs-site:  ## the documentation as a website, in build/site
+	python3 -m venv build/docs
+	build/docs/bin/pip install -q --disable-pip-version-check '.[docs]'
+	NO_MKDOCS_2_WARNING=1 build/docs/bin/mkdocs build -q
+
+COMPILE = build/lock/bin/pip-compile -q --strip-extras --allow-unsafe --no-header --no-annotate --no-emit-index-url \
+  --no-emit-find-links
+
+lock:  ## makes both locks again: requirements.lock to develop, requirements.txt (with hashes) to operate
+	python3 -m venv build/lock
+	build/lock/bin/pip install -q --disable-pip-version-check pip-tools
+	$(COMPILE) --upgrade --extra dev -o requirements.lock pyproject.toml
+	$(COMPILE) --upgrade --generate-hashes -c requirements.lock -o requirements.txt pyproject.toml
+
+PYTHONS = 3.11 3.12 3.13
+
+test-pythons:  ## the unit tests on every Python that hullproof supports and this machine has
+	@for version in $(PYTHONS); do \
+	  python$$version -c '' 2>/dev/null || { echo "Python $$version is not on this machine: skipped"; continue; }; \
+	  echo "Python $$version"; \
+	  python$$version -m venv build/python$$version && \
+	  build/python$$version/bin/pip install -q --disable-pip-version-check -r requirements.lock && \
+	  build/python$$version/bin/pytest -q tests/unit || exit 1; \
+	done

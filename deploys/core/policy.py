@@ -22,7 +22,7 @@ class Waiver(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
 
-    control: str = Field(description="The control's id, as reports and docs/controls.md give it.")
+    control: str = Field(description="The control's id, as reports and docs/reference/controls.md give it.")
     reason: str = Field(min_length=1, description="Why the finding is accepted.")
     owner: str = Field(min_length=1, description="Who answers for it.")
     until: datetime.date = Field(description="The last day it is accepted (UTC); past it the finding fails again.")

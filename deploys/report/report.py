@@ -105,6 +105,16 @@ def _count(states: Iterable[str]) -> dict[str, int]:
     return {state.value: counts[state.value] for state in State}
 
 
+EXIT_CODES = {
+    0: "All that the policy demands was judged, and holds (rollback: all was rolled back). For harden and provision, "
+    "what waits for a restart or reboot that the run was not to make does not count against it.",
+    1: "A host could not be reached or something went wrong on it, the run was cut off, nothing was demanded or "
+    "nothing could be judged, or an option or a policy is wrong.",
+    2: "Something does not hold.",
+    3: "Nothing is known to fail, but something that the policy demands could not be judged.",
+}
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended: `code` is the process's exit code, `words` say why it is that one."""
@@ -114,9 +124,8 @@ class Outcome:
 
 
 def outcome(report: Mapping[str, Any]) -> Outcome:
-    """1: the run did not reach its end on every host, or had nothing to judge. 2: something does not hold. 3: nothing
-    is known to fail, but something could not be judged. 0: all that is demanded was judged, and holds. A rollback is
-    judged by what it rolled back. What is pending counts in a drift run alone: any other was not to restart it."""
+    """The one of EXIT_CODES that the run ends with. What is pending counts in a drift run alone: any other was not to
+    restart it."""
     run, hosts = report["run"], report["hosts"]
     if why := _not_ended(run, hosts):
         return Outcome(1, why)

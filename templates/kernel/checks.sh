@@ -1,5 +1,6 @@
 # What has to be under a new kernel as it was under the old one (hullproof): noted before the reboot, checked after it.
 # Stands after trial.sh in one script.
+# shellcheck disable=SC2034,SC2046,SC2069 # trial.sh reads some; a state is words; what Docker says on stderr is what is wrong
 
 CHECKS="disk engine containers lsm network ssh"
 SETTLE=30 # seconds for which all has to be well. What was not so under the old kernel tells nothing of the new one.

@@ -1,4 +1,5 @@
 # Kernel packages: the newest installed, old ones removed. Stands after trial.sh in one script.
+# shellcheck disable=SC2046 # packages and releases are words
 
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=l # whose hook would restart services where it is set to
 apt() { apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; }

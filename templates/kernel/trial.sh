@@ -10,6 +10,7 @@
 #              `armed`: GRUB was told; `began`: the gate runs under the new kernel; `failed`: the check that did not
 #              pass, and what it said
 # $S/last      how the last trial ended      $S/rejected   "RELEASE VERSION" of kernels that did not pass
+# shellcheck disable=SC2046 # packages and releases are words
 
 R=${HULLPROOF_ROOT:-} # another root for tests
 S=$R/var/lib/hullproof/boot

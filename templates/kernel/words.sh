@@ -11,6 +11,7 @@
 #
 # $W            a trial under way: `words`, `seconds`, `boot_id` of the boot before, `failed`: the check and what it said
 # $S/words-last how the last one ended
+# shellcheck disable=SC2034,SC2069 # checks.sh reads T and CHECKS; what Docker says on stderr is what is wrong
 
 W=$R/etc/hullproof/words
 LEAD=$R/etc/grub.d/01_hullproof

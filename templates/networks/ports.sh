@@ -3,6 +3,7 @@
 #   ports.sh            every port there is
 #   ports.sh PORT       one that has just come: it waits until the other end is up
 #   ports.sh PORT gone
+# shellcheck disable=SC2045 # Docker names these files
 LC_ALL=C; PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 SPACES=${SPACES:-/run/docker/netns} PORTS=${PORTS:-/sys/class/net} RULES=${RULES:-/etc/hullproof/networks.nft}
 SETS='known macs four six targets'
@@ -56,7 +57,7 @@ forget() { # PORT
 case $#${2-} in
   2gone) forget "$1" ;;
   1)
-    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
       [ -e "$PORTS/$1" ] || exit 0
       if learn "$1"; then
         [ -e "$PORTS/$1" ] || forget "$1" # it has gone meanwhile

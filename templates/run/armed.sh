@@ -1,5 +1,6 @@
 # The journal's changes that could cut us off: armed, made, confirmed over a fresh connection. What is not confirmed
 # the host undoes by itself, by a timer; and where it was rebooted meanwhile, before its network comes up.
+# shellcheck disable=SC2010,SC2034 # entries are numbers; undo.sh reads FORCE
 
 arm() { # RUN ENTRY SECONDS SUBJECT <the script that reverts, base64
   for other in "$BASE"/*/armed; do

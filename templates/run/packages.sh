@@ -53,6 +53,7 @@ remove_packages() { # FILE with their names
     more=$(rpm -e --test $names 2>&1)
   fi </dev/null
   if [ -n "$more" ]; then
+    # shellcheck disable=SC2027 # unquoted: one name behind the other
     echo "the packages stay ("$names"): to remove them would touch what this run did not bring ("$more")"; return 1
   fi
   if command -v apt-get >/dev/null 2>&1; then apt remove $names

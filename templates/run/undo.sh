@@ -1,4 +1,5 @@
 # The journal read backwards: one change, or a whole run.
+# shellcheck disable=SC2010,SC2154 # runs and entries have names of ours; journal.sh gives digest, folder and new
 
 note() { printf '%s\n' "$*" >>"$NOTE"; }
 
@@ -19,7 +20,7 @@ undo() { # ENTRY. Its hooks say in the file $NOTE what is to be known, and may k
 }
 
 old_file() { # ENTRY: $path as it was. What was written there since stays: with what we wrote taken out of it, if we know how
-  digest "$path"; now=$digest; [ ! -L "$path" ] || now=link
+  digest "$path"; now=$digest; [ ! -L "$path" ] || now='link'
   was=absent; [ ! -e "$1/original" ] || { digest "$1/original"; was=$digest; }
   wrote=absent; [ ! -e "$1/written" ] || read -r wrote <"$1/written"
   of=; merge=; [ ! -e "$1/merged.of" ] || read -r of merge <"$1/merged.of"
@@ -55,8 +56,8 @@ valid() { # ENTRY: the merged text, to the program that reads it
 
 as_now() { # ENTRY: who gave the file another mode or owner after us meant that
   [ -e "$1/as" ] && [ -e "$path" ] || return 0
-  as=$(stat -c '%a %u:%g' "$path"); read -r then <"$1/as"
-  [ "$as" = "$then" ] || { chown "${as#* }" "$new" && chmod "${as% *}" "$new" && note "$path keeps the mode and owner that it was given since ($as)"; }
+  as=$(stat -c '%a %u:%g' "$path"); read -r before <"$1/as"
+  [ "$as" = "$before" ] || { chown "${as#* }" "$new" && chmod "${as% *}" "$new" && note "$path keeps the mode and owner that it was given since ($as)"; }
 }
 
 hooks() { # ENTRY NAME...
@@ -89,7 +90,7 @@ redo() { # ENTRY: what its undo took away; the same once more where power was lo
     elif [ -e "$1/vacant" ]; then rm -f -- "$path"
     fi || return 1
   fi
-  hooks "$1" do; hooks "$1" activate
+  hooks "$1" 'do'; hooks "$1" activate
   rm -f "$1/undone" "$1/replaced" "$1/vacant" "$1/note"
   NOTE=$1/note; [ -z "$kept" ] || note "$path was changed after its undo: what was there is kept in $kept"
   sync "$1"

@@ -1,6 +1,7 @@
 # Raw frames from one container to another on each of "$bridges", and on a bridge of our own where nothing forbids them.
 # Containers are namespaces here: no engine, no image. Given: bridges, each with the addresses that frames of IP are
 # sent from as well (br0,10.80.0.254,fd00:80::fffe), and "$frames", the source of frames.pl.
+# shellcheck disable=SC2154 # given: frames, bridges
 cleanup() {
     for end in a b; do leave $end; done
     ip link del hp-probe 2> /dev/null

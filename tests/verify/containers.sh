@@ -12,6 +12,7 @@
 # The host's own attempts show that `plain` listens. What it serves itself is tried at the same addresses, and where a
 # datagram from a forged address goes is seen on a device of ours, behind which nobody is.
 # Files that anybody may read: in /own, which is labelled as that of `plain` where SELinux runs, and in /host.
+# shellcheck disable=SC2154 # given: see above
 docker() { timeout -k 5 120 docker "$@"; }
 probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 dir=$(mktemp -d /run/hullproof-probe.XXXXXX) || exit 1
@@ -27,7 +28,7 @@ clean() {
     docker network rm "$probe" > /dev/null 2>&1
     docker image rm "$probe:empty" > /dev/null 2>&1
 }
-servers= heard=
+servers='' heard=''
 trap clean EXIT
 trap 'clean; exit 143' HUP INT TERM PIPE
 

@@ -1,6 +1,7 @@
 # The Docker daemon without root: nobody tries every socket on which it or containerd listens. `unix:PATH` and
 # `tcp:ADDRESS:PORT` get an HTTP request, `tls:ADDRESS:PORT` an HTTPS one without a client certificate.
 # Given: the agent (agent, option, source), and as_nobody, the command that gives up root.
+# shellcheck disable=SC2154 # given: see above
 sockets() {
     ss -Hlxp 2> /dev/null | sed -nE '/"(dockerd|containerd)"/s/^[^/]* (\/[^ ]+) .*/\1/p'
     ls /run/docker.sock /run/containerd/containerd.sock 2> /dev/null

@@ -1,5 +1,6 @@
 # What an ordinary user of the host tries. Given: the agent (agent, option, source), as_nobody, and the agenda, in which
 # i:PID stands for another process of the same user, neither parent nor child.
+# shellcheck disable=SC2154 # given: see above
 # shellcheck disable=SC2086
 $as_nobody sleep 60 &
 pid=$!

@@ -92,7 +92,7 @@ if ! timeout 300 systemctl restart docker.service; then
   exit 1
 fi
 if [ -e "$ran" ]; then
-  for round in 1 2; do  # twice: one container may need another's network
+  for _ in 1 2; do  # twice: one container may need another's network
     lost=
     for id in $(sort -u "$ran"); do
       case $(ask container inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$id" 2>/dev/null) in

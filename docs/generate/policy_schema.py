@@ -1,4 +1,4 @@
-"""Prints the policy's JSON Schema: python -m docs.policy_schema > inventories/policies/policy.schema.json"""
+"""The policy's JSON Schema."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from deploys.core.change import Subject
 from deploys.core.policy_file import policy_model
-from deploys.subjects import SUBJECTS
 
 
 def policy_schema(subjects: Sequence[Subject]) -> str:
@@ -18,7 +17,3 @@ def policy_schema(subjects: Sequence[Subject]) -> str:
         schema["$defs"]["Waiver"]["properties"]["control"]["enum"] = controls
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "hullproof policy"}
     return json.dumps({**schema, **head}, indent=2, sort_keys=True) + "\n"
-
-
-if __name__ == "__main__":
-    print(policy_schema(SUBJECTS), end="")

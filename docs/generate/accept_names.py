@@ -1,0 +1,45 @@
+"""The page of the names by which consequences are accepted."""
+
+from __future__ import annotations
+
+from docs.generate.markdown import GENERATED, table, text
+
+HEAD = f"""\
+# Names to accept
+
+A change that would cost something waits until its consequence is accepted by name: in the policy (`accept: [NAME]`), or
+for one run (`--data accept=NAME,NAME`). The plan says which name a change waits for, under *Blocked, and how to allow
+it*.
+
+{GENERATED}
+"""
+
+# What each name lets a run do. That these are the names that the code knows is tested.
+ALLOWS = {
+    "userns-remap": "Images, containers and volumes that were made before are no longer visible to Docker (the plan "
+    "says which, and how large they are). Undoing the change brings them back.",
+    "container-restart": "Running containers are stopped and started again. Without it they go on running under "
+    "live-restore.",
+    "remove-engine": "A rollback removes the container engine that its run installed, although it holds images, "
+    "containers or volumes. These stay on the disk.",
+    "network-isolation": "Running containers on a network of their own no longer reach each other.",
+    "host-services": "Running containers no longer reach what the host itself serves, except what the policy names.",
+    "forward-drop": "A host that may be a router for others than containers forwards nothing else any more.",
+    "rootless-containers": "What users run in user namespaces of their own (rootless Podman, a browser's sandbox) no "
+    "longer starts.",
+    "bridged-guests": "Guests on a bridge that is not Docker's no longer reach each other, nor the network beyond it.",
+    "metadata": "Running containers and guests no longer get credentials from the cloud's metadata address.",
+    "kernel-retry": "A kernel that was booted on trial and did not pass is tried once more.",
+    "selinux-denials": "SELinux enforces, although permissive mode showed that something would be refused.",
+    "reverted-selinux": "Enforcing mode, which the host has reverted by itself, is tried again.",
+    "container-profile": "Running containers come under the stricter AppArmor profile at once, or although it was seen "
+    "to refuse what they do.",
+    "reverted-network": "A network change that the host has reverted by itself is tried again.",
+    "retry": "What an earlier run did without effect (every step succeeded, and the finding still does not hold) is "
+    "done once more.",
+}
+
+
+def accept_names_page() -> str:
+    rows = ((f"`{name}`", text(allowed)) for name, allowed in ALLOWS.items())
+    return "\n".join([HEAD, *table(("Name", "What is accepted"), rows)])

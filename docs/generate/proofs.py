@@ -1,0 +1,40 @@
+"""Which attempts prove which control, from the `proof` marks of tests/verify."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+VERIFY = Path(__file__).resolve().parents[2] / "tests" / "verify"
+
+
+def proofs() -> dict[str, list[str]]:
+    """What is attempted, by the id of the control that it proves."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(VERIFY.glob("test_*.py")):
+        module = importlib.import_module(f"tests.verify.{path.stem}")
+        for name, test in vars(module).items():
+            if name.startswith("test_"):
+                for title, control in _marked(_marks(module), _marks(test)):
+                    found.setdefault(control, []).append(title)
+    return found
+
+
+def _marks(thing: Any) -> list[Any]:
+    marks = getattr(thing, "pytestmark", [])
+    return marks if isinstance(marks, list) else [marks]
+
+
+def _marked(module: list[Any], test: list[Any]) -> Iterator[tuple[str, str]]:
+    """Title and control of each attempt of a test; the nearest mark says it, as in tests/verify/proof.py."""
+    rows = [row.marks for mark in test if mark.name == "parametrize" for row in mark.args[1] if hasattr(row, "marks")]
+    for row in rows or [()]:
+        title = control = ""
+        for mark in (*module, *test, *row):
+            if mark.name == "proof":
+                title = mark.args[0] if mark.args else title
+                control = mark.kwargs.get("control", control)
+        if title:
+            yield title, control
