@@ -14,14 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
+from deploys.run.look import look, plan
 from deploys.run.operations import confirm, enforce, reboot
 from deploys.run.run import begin, show_plan
 from deploys.subjects import STEPS, SUBJECTS
 
 run = begin("harden")
 session = run.session(SUBJECTS)
-session.look()
-session.plan()
+look(session)
+plan(session)
 show_plan(session)
 
 for step in host.loop(STEPS):

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pyinfra.context import host
 
 from deploys.engines.provisioning import engine_for
+from deploys.run.look import begin_with, look
 from deploys.run.operations import confirm, enforce, plan_again, reboot
 from deploys.run.proofs import prove_after
 from deploys.run.run import begin, show_plan
@@ -22,8 +23,8 @@ from deploys.subjects import STEPS, SUBJECTS
 run = begin("provision")
 prove_after(run)
 session = run.session(SUBJECTS)
-session.look()
-session.begin_with(engine_for(session.survey, session.policy.accept))
+look(session)
+begin_with(session, engine_for(session.survey, session.policy.accept))
 show_plan(session)
 
 for step in host.loop(["packages", "engine"]):

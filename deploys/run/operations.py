@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deploys.run import again
+from deploys.run import again, ending, execute, look
 from deploys.run.run import current, show_plan
 from deploys.run.undo import undo as undo_run
 
@@ -77,7 +77,7 @@ def _execute(state: State, host: Host, step: str) -> bool:
     session = current().sessions[host.name]
     for found in session.steps_named(step):
         with session.keeping(step):
-            session.execute(found)
+            execute.execute(session, found)
     return True  # other subjects go on; `confirm` fails the host if anything failed
 
 
@@ -90,21 +90,21 @@ def _reboot(state: State, host: Host) -> bool:
     run.rebooted.add(host.name)
     well = False
     with session.keeping("reboot"):
-        well = all([session.reboot(step) for step in session.steps_named("reboot")])
+        well = all([execute.reboot(session, step) for step in session.steps_named("reboot")])
     if not well:
         run.stopped = f"{host.name} did not come back well"
     return True  # `confirm` surveys it once more, and fails it
 
 
 def _confirm(state: State, host: Host) -> bool:
-    return current().sessions[host.name].confirm()
+    return ending.survey_again(current().sessions[host.name])
 
 
 def _plan_again(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
     missing = [f"{change.what}: {change.why}" for change in session.blocked]
-    session.look()
-    session.plan()
+    look.look(session)
+    look.plan(session)
     session.errors += missing  # without an engine, what is asked of one does not apply, and all the rest may hold
     show_plan(session)
     return not session.lost
@@ -114,4 +114,4 @@ def _undo(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
     with session.keeping("rollback"):
         undo_run(session)
-    return session.confirm()
+    return ending.survey_again(session)

@@ -28,7 +28,7 @@ from deploys.core.policy_tree import PolicyError
 from deploys.core.text import clean_text
 from deploys.report import files as report_files
 from deploys.report import report, terminal
-from deploys.run import incoming, options, plan_view
+from deploys.run import ending, incoming, options, plan_view
 from deploys.run.command_line import command_line
 from deploys.run.reboot import BATCH, CANARY, batches
 from deploys.run.session import Reached, Session
@@ -153,7 +153,7 @@ class Run:
     def _host_report(self, host: Host, state: Any) -> report.HostReport:
         session = self.sessions.get(host.name)
         if session is not None:
-            return session.report(Reached.SURVEY if self.reads_only else Reached.END)
+            return ending.report(session, Reached.SURVEY if self.reads_only else Reached.END)
         if self.problem:
             return report.HostReport(host.name, "error", self.problem)
         if host in state.failed_hosts and host not in state.activated_hosts:

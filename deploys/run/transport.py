@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent import Timeout
@@ -34,6 +34,18 @@ class Unreachable(Exception):
 
 class Overflow(Unreachable):
     """It answered, and went on and on: nothing that it says is believed."""
+
+
+class Connection(Protocol):
+    """A host as those know it who wait for it and connect anew."""
+
+    host: Host
+    errors: list[str]
+    lost: bool
+
+    def execute(self, script: str, seconds: int) -> Sequence[str]: ...
+
+    def reconnect(self) -> None: ...
 
 
 def tune(host: Host) -> None:
@@ -107,3 +119,14 @@ def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
         raise Unreachable(f"the host gave no answer{': ' if output.stderr else ''}{output.stderr[-200:]}")
     lines: Sequence[str] = output.stdout_lines
     return lines
+
+
+def reconnect(host: Host) -> None:
+    """A fresh connection; Unreachable where there is none."""
+    host.disconnect()
+    client = getattr(host.connector, "client", None)
+    if client is not None:
+        client.close()
+    host.connect(reason="again, after a change", show_errors=False, raise_exceptions=False)
+    if not host.connected:
+        raise Unreachable("no connection could be made")

@@ -7,11 +7,12 @@ import binascii
 import re
 from collections.abc import Iterable, Sequence
 
-from deploys.core.change import Context, Undoing
+from deploys.core.change import Undoing
 from deploys.core.text import clean
 from deploys.run import journal, transport
 from deploys.run.confirm import await_revert, confirmed
 from deploys.run.logins import logins
+from deploys.run.look import may_change
 from deploys.run.session import Reached, Session
 from deploys.run.undo_plan import FileTexts, NoRun, UndoPlan, begin, chosen, compare
 from facts.core.reading import UnknownReading
@@ -31,7 +32,7 @@ def choose(session: Session, wanted: str | None, skip: Sequence[str] = ()) -> No
 
 
 def _choose(session: Session, wanted: str | None, skip: Sequence[str]) -> None:
-    if session.survey is None or not session.may_change(session.survey):
+    if session.survey is None or not may_change(session, session.survey):
         return
     try:
         record = session.survey[Record]
@@ -67,7 +68,7 @@ def _files(session: Session, plan: UndoPlan) -> dict[str, FileTexts]:
     if not entries:
         return {}
     script, nonce = journal.files_script(plan.past.run, entries)
-    return read_files(transport.execute(session.host, script, ASK_SECONDS), nonce)
+    return read_files(session.execute(script, ASK_SECONDS), nonce)
 
 
 def read_files(lines: Iterable[str], nonce: str) -> dict[str, FileTexts]:
@@ -93,8 +94,7 @@ def _file(texts: dict[str, bytes | None]) -> FileTexts:
 def _ask_subjects(session: Session, plan: UndoPlan, files: dict[str, tuple[str | None, str | None]]) -> None:
     """What the subjects say of the undo: what it interrupts, what is in the way, what stays."""
     assert session.survey is not None
-    findings = {finding.control.id: finding for finding in session.findings}
-    undoing = Undoing(Context(session.survey, session.policy, findings), plan.entries, files)
+    undoing = Undoing(session.context(session.survey), plan.entries, files)
     for subject in session.subjects:
         try:
             for remark in subject.undoing(undoing):
@@ -161,7 +161,7 @@ def _undone(session: Session, plan: UndoPlan) -> dict[str, journal.Outcome]:
     sessions = logins(session.host) if armed else frozenset()
     text, nonce = journal.undo_script(orders, session.run)
     try:
-        said = journal.parse_answer(transport.execute(session.host, text, UNDO_SECONDS), nonce)
+        said = journal.parse_answer(session.execute(text, UNDO_SECONDS), nonce)
     except transport.Unreachable as error:
         session.errors.append(f"undo: {error}")
         if armed:

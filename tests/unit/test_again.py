@@ -13,7 +13,8 @@ import pytest
 from deploys.core.change import RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
 from deploys.core.control import Control, Finding, Severity, State, Verdict
 from deploys.core.policy import Policy, Rules
-from deploys.run import again, session, transport
+from deploys.run import again, ending, journal, look, session, transport
+from deploys.run.execute import execute
 from facts.core.record import Journal, Record, RecordReading
 from facts.core.survey import Survey
 from facts.core.system import System
@@ -41,10 +42,11 @@ class World:
         self.said: list[str] = []
         self.compiled: Any = None
         self.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), plan, ())
-        compile_step = session.journal.compile_step
-        monkeypatch.setattr(session.journal, "compile_step", lambda *a: self._compile(compile_step(*a)))
+        compile_step = journal.compile_step
+        monkeypatch.setattr(journal, "compile_step", lambda *a: self._compile(compile_step(*a)))
         monkeypatch.setattr(transport, "execute", lambda host, script, seconds: list(self._answer(script)))
-        monkeypatch.setattr(session.Session, "look", lambda one: self._look(one))
+        monkeypatch.setattr(look, "look", self._look)
+        monkeypatch.setattr(ending, "look", self._look)
 
     def _compile(self, compiled: Any) -> Any:
         self.compiled = compiled
@@ -79,12 +81,12 @@ class World:
         policy = Policy("test", {Rules: Rules()}, accept=frozenset(accept))
         host: Any = self
         one = session.Session(host, policy, [self.subject], {**RUN, "kind": kind, "policy": "test"})
-        one.look()
-        one.plan()
+        look.look(one)
+        look.plan(one)
         for step in list(one.steps):
-            one.execute(step)
+            execute(one, step)
         if one.steps or one.entries or again.outlived(one.survey, one.findings):
-            one.confirm()
+            ending.survey_again(one)
         return one
 
 

@@ -13,6 +13,7 @@ import pytest
 from deploys.core.change import Change, Command, Install, WriteFile
 from deploys.core.policy import Policy
 from deploys.run import confirm, journal, session, transport
+from deploys.run.execute import execute as execute_step
 from deploys.run.journal import NOT_REACHED, compile_step, parse_answer
 from deploys.run.steps import Step, arrange
 from tests.unit.test_journal import RUN
@@ -226,7 +227,7 @@ def begin(remote: Any) -> session.Session:
 
 def test_the_controller_confirms_over_a_fresh_connection(host: Host, remote: Remote) -> None:
     run = begin(remote)
-    assert run.execute(Step("test", (write(host, "a"),)))
+    assert execute_step(run, Step("test", (write(host, "a"),)))
     assert remote.connections == 1
     assert not host.armed()
     assert [row["what"] for row in run.done] == ["write a"]
@@ -242,7 +243,7 @@ def test_no_fresh_connection_no_change(host: Host, remote: Remote, monkeypatch: 
 
     monkeypatch.setattr(confirm, "sleep", sleep)
     remote.cut = True
-    assert not run.execute(Step("test", (write(host, "a"),)))
+    assert not execute_step(run, Step("test", (write(host, "a"),)))
     assert run.done == []
     assert "could not be confirmed over a fresh connection" in run.errors[0]
     assert run.errors[1] == "test: the host has taken it back by itself"
@@ -265,6 +266,6 @@ def test_a_connection_that_is_lost_midway_is_waited_for(
 
     monkeypatch.setattr(transport, "execute", execute)
     monkeypatch.setattr(confirm, "sleep", lambda _: host.timer() if host.armed() else None)
-    assert not run.execute(Step("test", (write(host, "a"),)))
+    assert not execute_step(run, Step("test", (write(host, "a"),)))
     assert not (host.root / "a").exists()
     assert run.errors[-1] == "test: the host has taken it back by itself"

@@ -11,7 +11,7 @@ import pytest
 
 from deploys.core.change import Command, Remark, Undoing
 from deploys.core.policy import Policy
-from deploys.run import baseline, transport
+from deploys.run import baseline, ending, transport
 from deploys.run.session import Session
 from deploys.run.undo import choose, undo
 from deploys.run.undo_view import render_undo
@@ -176,10 +176,10 @@ def test_where_nothing_of_ours_is_left_no_baseline_is_either(
 ) -> None:
     apply(host, write(host, "f", "x", None))
     run = begin(host, monkeypatch)
-    assert baseline.DROP not in run._keep_script()
+    assert baseline.DROP not in ending.keep_script(run)
     choose(run, None)
     undo(run)
     run = begin(host, monkeypatch)
-    assert baseline.DROP in run._keep_script()
-    host.sh(run._keep_script().replace("/var/lib/hullproof", str(tmp_path)))
+    assert baseline.DROP in ending.keep_script(run)
+    host.sh(ending.keep_script(run).replace("/var/lib/hullproof", str(tmp_path)))
     assert not (tmp_path / "baseline.json").exists()

@@ -9,7 +9,7 @@ import pytest
 
 from deploys.core.change import Blocked, Change, Command, Install, Service, WriteFile
 from deploys.core.policy import Policy
-from deploys.run import session, transport
+from deploys.run import ending, execute, journal, look, session, transport
 from deploys.run.steps import PACKAGES, Step
 from facts.core.survey import Survey
 from tests.unit.test_journal import RUN
@@ -56,17 +56,17 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(changes: list[Change], *broken: str) -> tuple[list[str], list[str]]:
         remote: Any = Remote(*broken)
         compiled: list[Any] = []
-        compile_step = session.journal.compile_step
-        monkeypatch.setattr(session.journal, "compile_step",
+        compile_step = journal.compile_step
+        monkeypatch.setattr(journal, "compile_step",
                             lambda *a: compiled.append(compile_step(*a)) or compiled[-1])  # fmt: skip
         monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled[-1])))
         names: Any = [type("Named", (), {"name": name}) for name in ("kernel", "selinux")]
         policy: Any = None
         one = session.Session(remote, policy, names, RUN)
-        one._arrange(changes)
+        look.arrange(one, changes)
         for name in (PACKAGES, "kernel", "selinux", "services"):
             for step in one.steps_named(name):
-                one.execute(step)
+                execute.execute(one, step)
         return [row["what"] for row in one.done], one.errors
 
     return run
@@ -106,11 +106,11 @@ def test_what_the_plan_named_as_blocked_stays_named(monkeypatch: pytest.MonkeyPa
     named: Any = [type("Named", (), {"name": "selinux"})]
     policy: Any = None
     one = session.Session(remote, policy, named, RUN)
-    one._arrange([LABEL, boot("selinux"), Blocked("selinux", "enforce", why="profiles are missing")])
-    compiled = session.journal.compile_step(one.steps[0], RUN, 1)
-    monkeypatch.setattr(session.journal, "compile_step", lambda *_: compiled)
+    look.arrange(one, [LABEL, boot("selinux"), Blocked("selinux", "enforce", why="profiles are missing")])
+    compiled = journal.compile_step(one.steps[0], RUN, 1)
+    monkeypatch.setattr(journal, "compile_step", lambda *_: compiled)
     monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled)))
-    assert not one.execute(one.steps[0])
+    assert not execute.execute(one, one.steps[0])
     assert [blocked.what for blocked in one.blocked] == ["enforce"]
 
 
@@ -148,9 +148,9 @@ def test_without_a_new_survey_nothing_is_known_or_kept_after_a_change(monkeypatc
     remote: Any = Remote()
     one = session.Session(remote, Policy("p", {}), (), RUN)
     one.survey, one.reached, one.begun = Survey({}), session.Reached.CHANGE, [Step("boat", ())]
-    assert not one.confirm()
+    assert not ending.survey_again(one)
     assert "baseline" not in sent[-1]
-    reported = one.report(session.Reached.END)
+    reported = ending.report(one, session.Reached.END)
     assert (reported.status, list(reported.findings)) == ("error", [])
 
 
