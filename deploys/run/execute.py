@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from deploys.core.change import Blocked, Change, Install, Reboot, Service
 from deploys.report.report import change_json
-from deploys.run import journal, transport
-from deploys.run.confirm import await_revert, confirmed
-from deploys.run.logins import logins
+from deploys.run import transport
+from deploys.run.confirm import await_revert, confirmed, trial
+from deploys.run.journal import confirm_script
 from deploys.run.look import arrange
 from deploys.run.reboot import wait
+from deploys.run.script import Outcome
 from deploys.run.session import Reached, Session
+from deploys.run.step_script import Refused, compile_step
 from deploys.run.steps import PACKAGES, Step
 
 STEP_SECONDS = 1800  # an installation on a slow host
 CONFIRM_SECONDS = 180
-FOLLOWS = (journal.NOT_REACHED, journal.PUT_BACK)  # from what failed in the same step
 
 
 def execute(session: Session, step: Step) -> bool:
@@ -23,7 +26,7 @@ def execute(session: Session, step: Step) -> bool:
     session.begun.append(step)
     try:
         made = _made(session, step)
-    except journal.Refused as error:  # nor would the host let any other step change it
+    except Refused as error:  # nor would the host let any other step change it
         session.errors.append(str(error))
         session.host.log_styled(f"failed: {error}", fg="red")
         arrange(session, session.blocked)
@@ -49,50 +52,53 @@ def _leave(session: Session, step: Step) -> None:
 
 def _made(session: Session, step: Step) -> bool:
     """Whether all of the step was made, to last."""
-    compiled = journal.compile_step(step, session.run, session.entries + 1)
+    compiled = compile_step(step, session.run, session.entries + 1)
     session.entries += len(compiled.entries)
-    before, sessions = len(session.done), logins(session.host) if step.armed else frozenset()
+    before, run = len(session.done), session.run["id"]
+    on_trial = trial(session, step.name, run) if step.armed else None
     try:
-        lines = session.execute(compiled.script, STEP_SECONDS)
+        lines = session.execute(compiled.script.text, STEP_SECONDS)
     except transport.Unreachable as error:
         session.errors.append(f"{step.name}: {error}; what was begun on the host goes on there, run again to see")
-        if step.armed:
-            await_revert(session, session.run["id"], step.name)
+        if on_trial:
+            await_revert(session, on_trial)
         return False
-    outcomes = compiled.outcomes(lines)
-    told_first = sorted(outcomes, key=lambda entry: outcomes[entry].error in FOLLOWS)
-    made = all([_note(session, step, entry, compiled.entries[entry], outcomes[entry].error) for entry in told_first])
-    if not step.armed:
+    made = _note_all(session, step, compiled.entries, compiled.outcomes(lines))
+    if not on_trial:
         return made
     if not made:
         session.errors.append(f"{step.name}: what it had changed until then was taken back")
-    if made and _made_to_last(session, step, sessions):
+    elif confirmed(session, on_trial, confirm_script(run), CONFIRM_SECONDS):
         return True
     del session.done[before:]
     return False
 
 
-def _made_to_last(session: Session, step: Step, sessions: frozenset[str]) -> bool:
-    """Confirm an armed step over a fresh connection; where there is none, wait until the host took it back."""
-    run = session.run["id"]
-    return bool(confirmed(session, step.name, run, journal.confirm_script(run), sessions, CONFIRM_SECONDS))
+def _note_all(
+    session: Session, step: Step, entries: Mapping[str, Change | Service], outcomes: Mapping[str, Outcome]
+) -> bool:
+    """What became of each change of the step; whether all were made. What only follows from another one's failure is
+    left out where that says why, and else told once."""
+    told = [entry for entry, outcome in outcomes.items() if not outcome.follows]
+    failed = any(outcomes[entry].error for entry in told)
+    untold = [entry for entry in outcomes if entry not in told]
+    for entry in told if failed else [*told, *untold[:1]]:
+        _note(session, step, entries[entry], outcomes[entry])
+    return not failed and not untold
 
 
-def _note(session: Session, step: Step, entry: str, change: Change | Service, error: str) -> bool:
+def _note(session: Session, step: Step, change: Change | Service, outcome: Outcome) -> None:
     what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
-    if error in FOLLOWS and any(each.startswith(f"{step.name}: ") for each in session.errors):
-        return False  # what stopped the step has been told
-    if error:
-        session.errors.append(f"{step.name}: {what}: {error}")
-        session.host.log_styled(f"failed: {what}: {error}", fg="red")
-        return False
+    if outcome.error:
+        session.errors.append(f"{step.name}: {what}: {outcome.error}")
+        session.host.log_styled(f"failed: {what}: {outcome.error}", fg="red")
+        return
     session.host.log(f"done: {what}")
-    entry = f"{session.run['id']}/{entry}"
+    entry = f"{session.run['id']}/{outcome.entry}"
     if isinstance(change, Service):
         session.done.append({"subject": step.name, "what": what, "journal": entry})
     else:
         session.done.append(change_json(change, entry))
-    return True
 
 
 def reboot(session: Session, step: Step) -> bool:

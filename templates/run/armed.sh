@@ -73,14 +73,14 @@ revert_now() { # RUN [ENTRY]: a change of the step failed, and half a network is
 
 confirm_armed() { # RUN
   J=$BASE/$1; lock 20
-  if [ -e "$J/taking" ]; then fail 1 "the host is taking it back just now"; return 1; fi
-  if ! mv "$J/armed" "$J/kept" 2>/dev/null; then fail 1 "the host had taken it back already"; return 1; fi
-  read -r subject <"$J/kept"; disarm "$1"; rm -f "$STATE/reverted-$subject"; ok 1
+  if [ -e "$J/taking" ]; then fail confirmed "the host is taking it back just now"; return 1; fi
+  if ! mv "$J/armed" "$J/kept" 2>/dev/null; then fail confirmed "the host had taken it back already"; return 1; fi
+  read -r subject <"$J/kept"; disarm "$1"; rm -f "$STATE/reverted-$subject"; ok confirmed
 }
 
 still_armed() { # RUN
-  if [ -e "$BASE/$1/armed" ] || [ -e "$BASE/$1/taking" ]; then ok 2
-  elif grep -qs "^$1 " "$STATE"/reverted-*; then fail 2 "the host has taken it back by itself"
-  else fail 2 "nothing waits there: it had not begun, or was confirmed; see by a drift run"
+  if [ -e "$BASE/$1/armed" ] || [ -e "$BASE/$1/taking" ]; then ok waiting
+  elif grep -qs "^$1 " "$STATE"/reverted-*; then fail waiting "the host has taken it back by itself"
+  else fail waiting "nothing waits there: it had not begun, or was confirmed; see by a drift run"
   fi
 }

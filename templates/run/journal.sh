@@ -17,7 +17,9 @@
 #   $J/taking          it does so just now; whoever moves `armed` away decides, the confirmation or the timer
 #   $BASE/lock         which run changes this host, since when and from where; held while one of its steps is under way
 #
-# Speaks on stdout in lines "@NONCE ok ID NOTE", "@NONCE fail ID WHY": nothing else there is believed.
+# Speaks on stdout in lines "@NONCE ok ID NOTE", "@NONCE fail ID WHY", "@NONCE put-back ID": nothing else there is believed.
+# ID is an entry, or what is answered as a whole: `journal`, could it be opened; `confirmed`, does what was armed last;
+# `waiting`, does something armed wait for that.
 
 trap '' HUP PIPE
 LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
@@ -27,7 +29,6 @@ STATE=${BASE%/*}
 LOCK=$BASE/lock
 QUIET=${HULLPROOF_QUIET:-20} # seconds without a step, after which a run that did not say that it ended counts as dead
 UNDONE_RUNS=20               # so many journals are kept of which nothing is left to undo
-PUT_BACK='put back'          # what became of a change that was made, and taken back in the same script
 SERVICE= FORCE= SKIP= LEAVE=
 REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 
@@ -36,6 +37,7 @@ REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 printable() { printf '%s' "$1" | tr '\n\t\001-\010\013-\037\177-\377' '; [?*]'; }
 ok() { printf '@%s ok %s %s\n' "$N" "$1" "${2:+$(printable "$2")}" || :; }
 fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printable "$*" | tail -c 1500)" || :; }
+went_back() { printf '@%s put-back %s\n' "$N" "$1" || :; } # ID: it was made, and put back by this very script
 # Processes are dear on a slow host: what the shell can do itself it does, and answers come in variables.
 digest() { # PATH
   digest=absent
@@ -113,13 +115,13 @@ prune() { # the oldest runs of which nothing is left
 
 open_journal() { # RUN JSON HOLDER BY: one run at a time changes a host: HOLDER, which is RUN or undoes it
   J=$BASE/$1
-  own_place || { fail 0 "no journal can be kept in $BASE, so nothing was changed: $why"; exit 1; }
-  take_turn "$3" "$4" || { fail 0 "$why"; exit 1; }
+  own_place || { fail journal "no journal can be kept in $BASE, so nothing was changed: $why"; exit 1; }
+  take_turn "$3" "$4" || { fail journal "$why"; exit 1; }
   [ -d "$J" ] || prune
   why=$({ mkdir -p "$J" && { [ -e "$J/run.json" ] || {
     printf '%s\n' "$2" >"$J/run.json.new" && sync "$J/run.json.new" && mv "$J/run.json.new" "$J/run.json" &&
       sync "$J" "$BASE"; }; }; } 2>&1) ||
-    { fail 0 "cannot write the journal in $J, so nothing was changed: $why"; exit 1; }
+    { fail journal "cannot write the journal in $J, so nothing was changed: $why"; exit 1; }
 }
 
 entry() { # ID JSON UNDO ACTIVATE: the entry's directory is $E; it is not complete before `seal`
@@ -219,7 +221,7 @@ put_back() { # FILE-ENTRY...: the files of a service as they were; $back names t
   back=; stays=
   for e in $(printf '%s\n' "$@" | sort -r); do
     [ -e "$J/$e/done" ] || continue
-    if why=$(undo "$J/$e" 2>&1); then back="$back $(cat "$J/$e/path")"; rm -f "$J/$e/done"; fail "$e" "$PUT_BACK"
+    if why=$(undo "$J/$e" 2>&1); then back="$back $(cat "$J/$e/path")"; rm -f "$J/$e/done"; went_back "$e"
     else stays="$stays; $why"; fi
   done
   [ -n "$stays" ] || : >"$J/$SERVICE/undone"

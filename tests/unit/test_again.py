@@ -13,8 +13,7 @@ import pytest
 from deploys.core.change import RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
 from deploys.core.control import Control, Finding, Severity, State, Verdict
 from deploys.core.policy import Policy, Rules
-from deploys.run import again, ending, journal, look, session, transport
-from deploys.run.execute import execute
+from deploys.run import again, ending, execute, look, session, step_script, transport
 from facts.core.record import Journal, Record, RecordReading
 from facts.core.survey import Survey
 from facts.core.system import System
@@ -42,8 +41,8 @@ class World:
         self.said: list[str] = []
         self.compiled: Any = None
         self.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), plan, ())
-        compile_step = journal.compile_step
-        monkeypatch.setattr(journal, "compile_step", lambda *a: self._compile(compile_step(*a)))
+        compile_step = step_script.compile_step
+        monkeypatch.setattr(execute, "compile_step", lambda *a: self._compile(compile_step(*a)))
         monkeypatch.setattr(transport, "execute", lambda host, script, seconds: list(self._answer(script)))
         monkeypatch.setattr(look, "look", self._look)
         monkeypatch.setattr(ending, "look", self._look)
@@ -71,7 +70,7 @@ class World:
             return
         for entry, change in self.compiled.entries.items():
             what = getattr(change, "what", "")
-            yield f"@{self.compiled.nonce} {'fail' if what in self.broken else 'ok'} {entry} no"
+            yield f"@{self.compiled.script.nonce} {'fail' if what in self.broken else 'ok'} {entry} no"
             if what in self.broken:
                 return
             self.states |= self.effects.get(what, {})
@@ -84,7 +83,7 @@ class World:
         look.look(one)
         look.plan(one)
         for step in list(one.steps):
-            execute(one, step)
+            execute.execute(one, step)
         if one.steps or one.entries or again.outlived(one.survey, one.findings):
             ending.survey_again(one)
         return one

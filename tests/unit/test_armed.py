@@ -14,7 +14,8 @@ from deploys.core.change import Change, Command, Install, WriteFile
 from deploys.core.policy import Policy
 from deploys.run import confirm, journal, session, transport
 from deploys.run.execute import execute as execute_step
-from deploys.run.journal import NOT_REACHED, compile_step, parse_answer
+from deploys.run.script import CONFIRMED, WAITING, WORDS, Fate
+from deploys.run.step_script import compile_step
 from deploys.run.steps import Step, arrange
 from tests.unit.test_journal import RUN
 
@@ -53,19 +54,19 @@ class Host:
     def apply(self, *changes: Change) -> list[str]:
         (step,) = arrange(changes, ["test"])
         compiled = compile_step(step, RUN, 1)
-        return [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
+        return [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script.text)).values()]
 
     def timer(self) -> None:
         """What the timer runs when it is due."""
         self.sh((self.root / "state" / "revert.sh").read_text())
 
     def confirm(self) -> str:
-        script, nonce = journal.confirm_script(ID)
-        return parse_answer(self.sh(script), nonce)[journal.CONFIRMED].error
+        script = journal.confirm_script(ID)
+        return script.answer(self.sh(script.text))[CONFIRMED].error
 
     def armed(self) -> bool:
-        script, nonce = journal.armed_script(ID)
-        return not parse_answer(self.sh(script), nonce)[journal.WAITS].error
+        script = journal.waiting_script(ID)
+        return not script.answer(self.sh(script.text))[WAITING].error
 
 
 @pytest.fixture
@@ -117,9 +118,9 @@ def test_a_timer_that_comes_too_late_does_nothing(host: Host) -> None:
 
 def test_earlier_steps_of_the_run_stand(host: Host) -> None:
     step = compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1)
-    host.sh(step.script)
+    host.sh(step.script.text)
     armed = compile_step(Step("test", (write(host, "second"),)), RUN, 2)
-    host.sh(armed.script)
+    host.sh(armed.script.text)
     host.timer()
     assert (host.root / "first").exists()
     assert not (host.root / "second").exists()
@@ -127,7 +128,7 @@ def test_earlier_steps_of_the_run_stand(host: Host) -> None:
 
 def test_half_a_network_is_none(host: Host) -> None:
     errors = host.apply(write(host, "a"), Command("test", "fail", script="echo no; exit 1", undo=""), write(host, "b"))
-    assert errors == ["", "no", NOT_REACHED]
+    assert errors == ["", "no", WORDS[Fate.NOT_REACHED]]
     assert not (host.root / "a").exists()
     assert not host.armed()
     assert not (host.root / "state" / "reverted-test").exists(), "the controller knows already"
@@ -149,7 +150,7 @@ def test_a_change_that_outlives_the_clock_is_taken_back_too(host: Host) -> None:
     slow = Command("test", "slow", script=f"{revert}; echo 1 >{live}", undo=f"rm -f {live}", armed=True)
     host.tool("flock", ":")  # it has waited its minute for the lock
     errors = host.apply(write(host, "a"), slow, write(host, "b"))
-    assert errors == ["", "it took too long: meanwhile the host took the step back", NOT_REACHED]
+    assert errors == ["", "it took too long: meanwhile the host took the step back", WORDS[Fate.NOT_REACHED]]
     assert not live.exists()
     assert not (host.root / "a").exists()
     assert not (host.root / "b").exists()
@@ -180,7 +181,7 @@ def test_what_takes_long_is_done_before_the_clock_runs() -> None:
     go = Command("test", "go", script=":", undo="", armed=True)
     packages, test = arrange([go, Install("test", "install", packages=("nftables",))], ["test"])
     assert not packages.armed
-    lines = compile_step(test, RUN, 2).script.splitlines()
+    lines = compile_step(test, RUN, 2).script.text.splitlines()
     (arm,) = [n for n, line in enumerate(lines) if "| arm " in line]
     (command,) = [n for n, line in enumerate(lines) if line.startswith("run_command 0002")]
     assert arm < command

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from deploys.core.change import Change, Command, Install, MergeJson, RemoveFile, Service, WriteFile
-from deploys.run.journal import Orders, Outcome, Refused, compile_step, parse_answer, undo_script
+from deploys.run.journal import Orders, undo_script
+from deploys.run.script import Fate, Outcome, Script
+from deploys.run.step_script import Refused, compile_step
 from deploys.run.steps import Step, arrange
 
 RUN = {"id": "20260101T000000Z-abcdef", "kind": "harden", "started": "2026-01-01T00:00:00Z", "policy": "baseline"}
@@ -36,14 +38,14 @@ class Host:
             compiled = compile_step(step, RUN, first)
             first += len(compiled.entries)
             try:
-                errors += [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
+                errors += [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script.text)).values()]
             except Refused as error:
                 errors += [str(error)] * len(compiled.entries)
         return errors
 
     def undo(self) -> dict[str, Outcome]:
-        script, nonce = undo_script(Orders(RUN["id"]), RUN)
-        return parse_answer(self.sh(script), nonce)
+        script = undo_script(Orders(RUN["id"]), RUN)
+        return script.answer(self.sh(script.text))
 
     def files(self) -> dict[str, str]:
         """Every file outside the journal with its text: nothing of ours may lie about afterwards."""
@@ -148,7 +150,7 @@ def test_nothing_is_touched_where_the_journal_cannot_be_written(host: Host) -> N
 
 def test_a_script_cut_off_on_its_way_does_nothing(host: Host) -> None:
     (step,) = arrange([write(host, "f", "x", None)], ["test"])
-    script = compile_step(step, RUN, 1).script
+    script = compile_step(step, RUN, 1).script.text
     for part in (0.3, 0.9, 0.999):
         host.sh(script[: int(len(script) * part)])
         assert host.files() == {}
@@ -208,8 +210,12 @@ def test_the_journal_says_what_was_done_in_words(host: Host) -> None:
 
 
 def test_an_answer_without_the_nonce_is_not_believed() -> None:
-    said = parse_answer(["@evil ok 0001", "@n0 fail 0002 why", "@n0 ok 0003", "noise"], "n0")
-    assert said == {"0002": Outcome("0002", "why"), "0003": Outcome("0003", "")}
+    said = Script("", "n0").answer(["@evil ok 0001", "@n0 fail 0002 why", "@n0 ok 0003", "@n0 put-back 0004", "noise"])
+    assert said == {
+        "0002": Outcome("0002", Fate.FAILED, "why"),
+        "0003": Outcome("0003", Fate.MADE),
+        "0004": Outcome("0004", Fate.PUT_BACK),
+    }
 
 
 def test_blocked_changes_and_unknown_kinds_are_never_compiled() -> None:
@@ -219,4 +225,4 @@ def test_blocked_changes_and_unknown_kinds_are_never_compiled() -> None:
 
 def test_install_is_compiled_for_the_hosts_own_package_manager(host: Host) -> None:
     (step,) = arrange([Install("test", "install", packages=("apparmor",))], ["test"])
-    assert "install_packages 0001" in compile_step(step, RUN, 1).script
+    assert "install_packages 0001" in compile_step(step, RUN, 1).script.text

@@ -9,7 +9,7 @@ import pytest
 
 from deploys.core.change import Blocked, Change, Command, Install, Service, WriteFile
 from deploys.core.policy import Policy
-from deploys.run import ending, execute, journal, look, session, transport
+from deploys.run import ending, execute, look, session, step_script, transport
 from deploys.run.steps import PACKAGES, Step
 from facts.core.survey import Survey
 from tests.unit.test_journal import RUN
@@ -31,22 +31,22 @@ class Remote:
 
     def answer(self, compiled: Any) -> list[str]:
         if "another run" in self.broken:
-            yield f"@{compiled.nonce} fail 0 another run is changing this host"
+            yield f"@{compiled.script.nonce} fail journal another run is changing this host"
             return
         if "menu" in self.broken and isinstance(next(iter(compiled.entries.values())), Service):
             yield from self.put_back(compiled)
             return
         for entry, change in compiled.entries.items():
             failed = getattr(change, "what", "") in self.broken
-            yield f"@{compiled.nonce} {'fail' if failed else 'ok'} {entry} {'no' if failed else ''}"
+            yield f"@{compiled.script.nonce} {'fail' if failed else 'ok'} {entry} {'no' if failed else ''}"
             if failed:
                 return
 
     def put_back(self, compiled: Any) -> Iterator[str]:
         service, *files = compiled.entries
-        yield from (f"@{compiled.nonce} ok {file} " for file in files)
-        yield from (f"@{compiled.nonce} fail {file} put back" for file in files)
-        yield f"@{compiled.nonce} fail {service} menu did not come up"
+        yield from (f"@{compiled.script.nonce} ok {file} " for file in files)
+        yield from (f"@{compiled.script.nonce} put-back {file}" for file in files)
+        yield f"@{compiled.script.nonce} fail {service} menu did not come up"
 
 
 @pytest.fixture
@@ -56,8 +56,8 @@ def go(monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(changes: list[Change], *broken: str) -> tuple[list[str], list[str]]:
         remote: Any = Remote(*broken)
         compiled: list[Any] = []
-        compile_step = journal.compile_step
-        monkeypatch.setattr(journal, "compile_step",
+        compile_step = step_script.compile_step
+        monkeypatch.setattr(execute, "compile_step",
                             lambda *a: compiled.append(compile_step(*a)) or compiled[-1])  # fmt: skip
         monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled[-1])))
         names: Any = [type("Named", (), {"name": name}) for name in ("kernel", "selinux")]
@@ -107,8 +107,8 @@ def test_what_the_plan_named_as_blocked_stays_named(monkeypatch: pytest.MonkeyPa
     policy: Any = None
     one = session.Session(remote, policy, named, RUN)
     look.arrange(one, [LABEL, boot("selinux"), Blocked("selinux", "enforce", why="profiles are missing")])
-    compiled = journal.compile_step(one.steps[0], RUN, 1)
-    monkeypatch.setattr(journal, "compile_step", lambda *_: compiled)
+    compiled = step_script.compile_step(one.steps[0], RUN, 1)
+    monkeypatch.setattr(execute, "compile_step", lambda *_: compiled)
     monkeypatch.setattr(transport, "execute", lambda *_: list(remote.answer(compiled)))
     assert not execute.execute(one, one.steps[0])
     assert [blocked.what for blocked in one.blocked] == ["enforce"]

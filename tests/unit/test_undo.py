@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from deploys.core.change import Change, Command, MergeJson, RemoveFile, WriteFile
-from deploys.run import journal
+from deploys.run import journal, step_script
+from deploys.run.script import JOURNAL, WORDS, Fate, Script
 from deploys.run.steps import arrange
 from deploys.run.undo import read_files
 from deploys.run.undo_plan import UndoPlan, begin, chosen, compare
@@ -33,11 +34,11 @@ def apply(host: Host, *changes: Change, run: dict[str, str] = RUN) -> list[str]:
     """The errors of a whole run."""
     errors, first = [], 1
     for step in arrange(changes, ["test"]):
-        compiled = journal.compile_step(step, run, first)
+        compiled = step_script.compile_step(step, run, first)
         first += len(compiled.entries)
         try:
-            errors += [outcome.error for outcome in compiled.outcomes(host.sh(compiled.script)).values()]
-        except journal.Refused as error:
+            errors += [outcome.error for outcome in compiled.outcomes(host.sh(compiled.script.text)).values()]
+        except step_script.Refused as error:
             errors += [str(error)] * len(compiled.entries)
         host.sh(journal.ended_script(run["id"]))
     return errors
@@ -55,8 +56,8 @@ def plan(host: Host, wanted: str | None = None, skip: Sequence[str] = ()) -> Und
     made = begin(reading, past, skip)
     if made.refused:
         return made
-    script, nonce = journal.files_script(past.run, [entry.id for entry in made.entries])
-    compare(made, read_files(host.sh(script), nonce))
+    script = journal.files_script(past.run, [entry.id for entry in made.entries])
+    compare(made, read_files(script, host.sh(script.text)))
     return made
 
 
@@ -64,8 +65,8 @@ def undo(host: Host, wanted: str | None = None, skip: Sequence[str] = ()) -> dic
     """What became of each entry: the error, and what is to be known."""
     made = plan(host, wanted, skip)
     assert made.refused == []
-    script, nonce = journal.undo_script(made.orders(()), other(59))
-    said = journal.parse_answer(host.sh(script), nonce)
+    script = journal.undo_script(made.orders(()), other(59))
+    said = script.answer(host.sh(script.text))
     host.sh(journal.ended_script(other(59)["id"]))
     return {entry: (outcome.error, outcome.note) for entry, outcome in said.items()}
 
@@ -88,8 +89,8 @@ def test_what_the_host_alone_sees_is_kept_too_and_ends_the_undo_there(host: Host
     apply(host, write(host, "first", "x", None), write(host, "f", "ours\n", None))
     made = plan(host)
     (host.root / "f").write_text("theirs\n")
-    script, nonce = journal.undo_script(made.orders(()), RUN)
-    said = journal.parse_answer(host.sh(script), nonce)
+    script = journal.undo_script(made.orders(()), RUN)
+    said = script.answer(host.sh(script.text))
     assert list(said) == ["0002"]
     assert "was changed after this run had written it" in said["0002"].error
     assert host.files()["f"] == "theirs\n"
@@ -214,8 +215,8 @@ def test_a_merge_that_did_not_reach_the_journal_removes_nothing(host: Host) -> N
     keys.write_text('{"a": 1, "theirs": 1}')
     made = plan(host)
     del made.amended["0001", "merged"]
-    script, nonce = journal.undo_script(made.orders(()), RUN)
-    assert "the journal lacks" in journal.parse_answer(host.sh(script), nonce)["0001"].error
+    script = journal.undo_script(made.orders(()), RUN)
+    assert "the journal lacks" in script.answer(host.sh(script.text))["0001"].error
     assert host.files() == {"keys": '{"a": 1, "theirs": 1}'}
 
 
@@ -252,8 +253,8 @@ def test_a_run_that_was_made_after_the_survey_is_not_passed_over(host: Host) -> 
     apply(host, write(host, "f", "1", None), run=other(1))
     made = plan(host)
     apply(host, write(host, "g", "1", None), run=other(2))
-    script, nonce = journal.undo_script(made.orders(()), other(59))
-    assert f"run {other(2)['id']} was made here meanwhile" in journal.parse_answer(host.sh(script), nonce)["0"].error
+    script = journal.undo_script(made.orders(()), other(59))
+    assert f"run {other(2)['id']} was made here meanwhile" in script.answer(host.sh(script.text))[JOURNAL].error
     assert set(host.files()) == {"f", "g"}
 
 
@@ -272,7 +273,7 @@ def test_a_run_whose_only_change_failed_does_not_stand(host: Host) -> None:
 def test_a_service_step_that_failed_is_taken_back_in_report_and_journal(host: Host) -> None:
     (host.root / "conf").write_text("{}\n")
     errors = apply(host, merge(host, {"bad": 1}, "{}\n"))
-    assert errors[1] == journal.PUT_BACK
+    assert errors[1] == WORDS[Fate.PUT_BACK]
     assert "daemon runs as before" in errors[0]
     assert record(host).journals == (), "the next rollback must not restart the daemon for nothing"
 
@@ -307,7 +308,7 @@ def test_a_service_that_does_not_take_up_the_old_files_gets_the_new_ones_again(h
     daemon.write_text(f"! grep -q '\"x\": 1' {host.root}/conf && cp {host.root}/conf {host.root}/live")
     said = undo(host)
     assert list(said) == ["0003", "0002"]
-    assert said["0003"][0] == journal.PUT_BACK
+    assert said["0003"][0] == WORDS[Fate.PUT_BACK]
     assert "put back" in said["0002"][0]
     assert json.loads((host.root / "conf").read_text()) == {"x": 2} == json.loads((host.root / "live").read_text())
     assert [entry.id for entry in record(host).journals[0].left] == ["0003", "0002", "0001"]
@@ -356,8 +357,8 @@ def test_a_journal_that_an_older_version_wrote_is_undone(host: Host) -> None:
     (host.journal / RUN["id"] / "0002" / "undo").write_text("false")
     made = plan(host)
     made.amended["0002", "undo"] = f"cp {host.root}/conf {host.root}/live".encode()
-    script, nonce = journal.undo_script(made.orders(()), RUN)
-    assert {o.error for o in journal.parse_answer(host.sh(script), nonce).values()} == {""}
+    script = journal.undo_script(made.orders(()), RUN)
+    assert {o.error for o in script.answer(host.sh(script.text)).values()} == {""}
     assert host.files() | {"live": ""} == {"f": "old", "conf": "{}\n", "live": ""}
     assert (host.root / "live").read_text() == "{}\n"
 
@@ -377,15 +378,15 @@ def test_what_a_hook_has_to_say_reaches_the_operator(host: Host) -> None:
 
 def test_accepted_names_reach_the_hooks(host: Host) -> None:
     apply(host, Command("test", "go", script=":", undo='[ "$ACCEPT" = "a b" ] || { echo "not accepted"; exit 1; }'))
-    script, nonce = journal.undo_script(plan(host).orders({"b", "a"}), RUN)
-    assert journal.parse_answer(host.sh(script), nonce)["0001"].error == ""
+    script = journal.undo_script(plan(host).orders({"b", "a"}), RUN)
+    assert script.answer(host.sh(script.text))["0001"].error == ""
 
 
 def test_what_the_host_tells_of_files_is_not_believed_without_the_nonce() -> None:
     packed = base64.b64encode(b"x").decode()
     lines = [f"@evil file 0001 now {packed}", f"@n0 file 0001 now {packed}", "@n0 file 0001 original -",
              "@n0 file 0001 wrote ?", "@n0 file 0002 now %%%", "noise"]  # fmt: skip
-    assert read_files(lines, "n0")["0001"].texts == {"now": b"x", "original": None}
+    assert read_files(Script("", "n0"), lines)["0001"].texts == {"now": b"x", "original": None}
 
 
 def test_files_too_large_to_be_told_are_left_to_the_host(host: Host) -> None:
