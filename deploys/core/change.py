@@ -18,7 +18,7 @@ from facts.core.fact import SectionFact
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 
-RETRY = "retry"  # accepting it: what a run did on the host in vain is done once more
+ACCEPT_RETRY = "retry"  # accepting it: what an earlier run changed in vain is changed once more
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Blocked(Change):
     @property
     def accepts(self) -> tuple[str, ...]:
         """What has to be accepted by name first."""
-        return () if self.by_hand else tuple(dict.fromkeys(ACCEPT.findall(self.why)))
+        return () if self.by_hand else tuple(dict.fromkeys(NAMED_ACCEPT.findall(self.why)))
 
     @property
     def next(self) -> str:
@@ -166,7 +166,7 @@ class Blocked(Change):
         return self.by_hand or self.why
 
 
-ACCEPT = re.compile(r"\baccept=([a-z0-9]+(?:-[a-z0-9]+)*)")
+NAMED_ACCEPT = re.compile(r"\baccept=([a-z0-9]+(?:-[a-z0-9]+)*)")
 
 
 def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Change]:
@@ -193,8 +193,8 @@ class Context:
 
     def which(self, *ids: str) -> tuple[str, ...]:
         """Those of these controls that are in `fail` or pending: something to mend. Unknown is not."""
-        wanted = (State.FAIL, State.PENDING_RESTART, State.PENDING_REBOOT)
-        return tuple(i for i in ids if i in self.findings and self.findings[i].state in wanted)
+        to_mend = (State.FAIL, State.PENDING_RESTART, State.PENDING_REBOOT)
+        return tuple(i for i in ids if i in self.findings and self.findings[i].state in to_mend)
 
     def failing(self, *ids: str) -> bool:
         return bool(self.which(*ids))

@@ -67,11 +67,11 @@ Against = Callable[[Survey, Policy], str | None]  # why a control does not apply
 
 
 def passed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
-    return Verdict(State.PASS, reason, declared, disk, live)
+    return Verdict(State.PASS, reason, declared=declared, disk=disk, live=live)
 
 
 def failed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
-    return Verdict(State.FAIL, reason, declared, disk, live)
+    return Verdict(State.FAIL, reason, declared=declared, disk=disk, live=live)
 
 
 def not_applicable(reason: str) -> Verdict:
@@ -119,21 +119,22 @@ def agree(
     is pending, by the control's impact; live right and disk wrong fails, since it would not outlast a restart.
     """
     ok = holds or (lambda value: bool(value == declared))
-    disk_ok, live_ok = ok(disk), ok(live)
+    disk_ok, live_ok, now = ok(disk), ok(live), _say(live)
+    read = {"declared": declared, "disk": disk, "live": live}
     if disk_ok and live_ok:
-        return passed(f"{what} is {_say(live)} on disk and live", declared, disk, live)
+        return passed(f"{what} is {now} on disk and live", **read)
     if disk_ok and impact is Impact.REBOOT:
-        return Verdict(State.PENDING_REBOOT, f"{what} is set on disk, the kernel runs with {_say(live)} until a reboot",
-                       declared, disk, live)  # fmt: skip
+        why = f"{what} is right on disk; the running kernel keeps {now} until a reboot"
+        return Verdict(State.PENDING_REBOOT, why, **read)
     if disk_ok and impact is Impact.RESTART:
-        return Verdict(State.PENDING_RESTART, f"{what} is set on disk, what runs still has {_say(live)}",
-                       declared, disk, live)  # fmt: skip
+        why = f"{what} is right on disk; what runs now keeps {now} until it is restarted"
+        return Verdict(State.PENDING_RESTART, why, **read)
     if disk_ok:
-        return failed(f"{what} is right on disk but live it is {_say(live)}", declared, disk, live)
+        return failed(f"{what} is right on disk, but live it is {now}", **read)
     if live_ok:
-        lost = "nothing on disk says so" if disk is None else f"on disk it is {_say(disk)}: a restart would lose it"
-        return failed(f"{what} holds now, but {lost}", declared, disk, live)
-    return failed(f"{what} is {_say(live)} live and {_say(disk)} on disk", declared, disk, live)
+        kept = "nothing on disk sets it" if disk is None else f"on disk it is {_say(disk)}"
+        return failed(f"{what} is right live, but {kept}: a restart would lose it", **read)
+    return failed(f"{what} is {now} live and {_say(disk)} on disk", **read)
 
 
 def _say(value: Any) -> str:

@@ -63,7 +63,7 @@ class Tree:
     def lay_over(self, base: Tree) -> Tree:
         """This tree over `base`: mappings are merged, everything else is replaced."""
         merged = Tree(base.data, dict(base.places), base.problems + self.problems)
-        _merge(merged, merged.data, self.data, ())
+        _merge(merged, merged.data, self.data, steps=())
         merged.places.update(self.places)
         return merged
 
@@ -72,7 +72,7 @@ def _merge(tree: Tree, base: dict[str, Any], top: dict[str, Any], steps: Steps) 
     for key, value in top.items():
         here = (*steps, key)
         if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merge(tree, base[key], value, here)
+            _merge(tree, base[key], value, steps=here)
         else:
             base[key] = value
             tree.places = {at: place for at, place in tree.places.items() if at[: len(here)] != here}

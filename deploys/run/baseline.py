@@ -45,10 +45,10 @@ def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
     rows = kept.get("findings")
     if not isinstance(rows, dict):
         return list(findings)
-    return [_with_drift(finding, rows.get(finding.control.id), kept, record) for finding in findings]
+    return [_with_drift(finding, rows.get(finding.control.id), kept=kept, record=record) for finding in findings]
 
 
-def _with_drift(finding: Finding, row: Any, kept: dict[str, Any], record: RecordReading) -> Finding:
+def _with_drift(finding: Finding, row: Any, *, kept: dict[str, Any], record: RecordReading) -> Finding:
     if finding.state.holds or not isinstance(row, dict) or row.get("state") != "pass":
         return finding
     moved = [name for name in ("disk", "live") if row.get(name) != getattr(finding.verdict, name)]

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+from deploys.core.change import Blocked, controls_of
 from deploys.core.control import Finding, some
 from deploys.core.text import clean
 from deploys.report import waivers
@@ -53,23 +54,31 @@ def _in_vain(session: Session) -> list[again.Vain]:
     if session.survey is None or session.undoing:
         return []
     context = session.context(session.survey)
-    wanted = planning.wanted(session.subjects, context)
+    coming = planning.all_changes(session.subjects, context)
     made = [change for change in session.made if change.subject not in session.unmade]
-    vain = again.in_vain(made, wanted, context, session.run["id"], again.kept(session.survey))
-    told = again.told(session.findings, made, session.wrong, wanted, vain, session.run["kind"])
-    for was, now in zip(session.findings, told, strict=True):
+    earlier = again.kept(session.survey)
+    vain = again.in_vain(context, made=made, coming=coming, run=session.run["id"], earlier=earlier)
+    by_run = again.Made(
+        kind=session.run["kind"],
+        changes=made,
+        in_vain=vain,
+        failed=frozenset(session.wrong),
+        coming=frozenset(controls_of(change for change in coming if not isinstance(change, Blocked))),
+    )
+    explained = [by_run.explained(finding) for finding in session.findings]
+    for was, now in zip(session.findings, explained, strict=True):
         if now is not was:
             session.host.log_styled(clean(f"{now.control.id}: {now.verdict.reason}"), fg="red")
-    session.findings = told
+    session.findings = explained
     return vain
 
 
-def report(session: Session, wanted: Reached) -> HostReport:
-    """How this host ended, in a run that was to come as far as `wanted`. What was read before a change is no word
+def report(session: Session, goal: Reached) -> HostReport:
+    """How this host ended, in a run that was to come as far as `goal`. What was read before a change is no word
     on the host as it is after it, so it is left out where no survey followed."""
-    untold = session.reached is Reached.CHANGE or not session.errors  # else an error says why it went no further
+    unexplained = session.reached is Reached.CHANGE or not session.errors  # else an error says why it went no further
     errors = list(session.errors)
-    if session.reached < wanted and untold and not session.lost:
+    if session.reached < goal and unexplained and not session.lost:
         errors.append(_cut_off(session))
     status: Status = "unreachable" if session.lost else "error" if errors else "ok"
     system, kernel = _identity(session)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from deploys.core.change import Blocked, Change, Install, Reboot, Service
 from deploys.report.report import change_json
@@ -13,7 +13,7 @@ from deploys.run.look import arrange
 from deploys.run.reboot import wait
 from deploys.run.script import Outcome
 from deploys.run.session import Reached, Session
-from deploys.run.step_script import Refused, compile_step
+from deploys.run.step_script import Compiled, Refused, compile_step
 from deploys.run.steps import PACKAGES, Step
 
 STEP_SECONDS = 1800  # an installation on a slow host
@@ -63,40 +63,39 @@ def _made(session: Session, step: Step) -> bool:
         if on_trial:
             await_revert(session, on_trial)
         return False
-    made = _note_all(session, step, compiled.entries, compiled.outcomes(lines))
+    made = _note_all(session, step, compiled=compiled, lines=lines)
     if not on_trial:
         return made
     if not made:
         session.errors.append(f"{step.name}: what it had changed until then was taken back")
-    elif confirmed(session, on_trial, confirm_script(run), CONFIRM_SECONDS):
+    elif confirmed(session, on_trial, confirm_script(run), seconds=CONFIRM_SECONDS):
         return True
     del session.done[before:]
     return False
 
 
-def _note_all(
-    session: Session, step: Step, entries: Mapping[str, Change | Service], outcomes: Mapping[str, Outcome]
-) -> bool:
+def _note_all(session: Session, step: Step, *, compiled: Compiled, lines: Iterable[str]) -> bool:
     """What became of each change of the step; whether all were made. What only follows from another one's failure is
     left out where that says why, and else told once."""
-    told = [entry for entry, outcome in outcomes.items() if not outcome.follows]
-    failed = any(outcomes[entry].error for entry in told)
-    untold = [entry for entry in outcomes if entry not in told]
-    for entry in told if failed else [*told, *untold[:1]]:
-        _note(session, step, entries[entry], outcomes[entry])
-    return not failed and not untold
+    outcomes = compiled.outcomes(lines).values()
+    own = [outcome for outcome in outcomes if not outcome.follows]
+    following = [outcome for outcome in outcomes if outcome.follows]
+    failed = any(outcome.error for outcome in own)
+    for outcome in own if failed else [*own, *following[:1]]:
+        _note(session, step.name, compiled.entries[outcome.entry], outcome=outcome)
+    return not failed and not following
 
 
-def _note(session: Session, step: Step, change: Change | Service, outcome: Outcome) -> None:
+def _note(session: Session, step: str, change: Change | Service, *, outcome: Outcome) -> None:
     what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
     if outcome.error:
-        session.errors.append(f"{step.name}: {what}: {outcome.error}")
+        session.errors.append(f"{step}: {what}: {outcome.error}")
         session.host.log_styled(f"failed: {what}: {outcome.error}", fg="red")
         return
     session.host.log(f"done: {what}")
     entry = f"{session.run['id']}/{outcome.entry}"
     if isinstance(change, Service):
-        session.done.append({"subject": step.name, "what": what, "journal": entry})
+        session.done.append({"subject": step, "what": what, "journal": entry})
     else:
         session.done.append(change_json(change, entry))
 

@@ -53,7 +53,7 @@ def _meant(key: str) -> str:
 
 
 def _instead(key: str) -> str:
-    close = difflib.get_close_matches(key.lower(), KEYS, 1, 0.5)
+    close = difflib.get_close_matches(key.lower(), KEYS, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(KEYS)}"
 
 

@@ -22,7 +22,7 @@ class PlanView:
     diff: bool
     width: int
 
-    def render(self, host: str, steps: Sequence[Step], blocked: Sequence[Blocked], unknown: Sequence[str]) -> str:
+    def render(self, host: str, *, steps: Sequence[Step], blocked: Sequence[Blocked], unknown: Sequence[str]) -> str:
         """What a run will do to a host, numbered; what stops meanwhile; what it will not do, and how to allow that;
         and the controls of which nothing is known."""
         rows = [row for step in steps for row in self._rows(step)]
@@ -80,5 +80,6 @@ def _diff(change: Change) -> list[str]:
         return []
     after = change.text if isinstance(change, WriteFile) else ""
     old, new = ("/dev/null" if text is None else change.path for text in (change.before, after or None))
-    lines = difflib.unified_diff((change.before or "").splitlines(), after.splitlines(), old, new, lineterm="")
+    texts = ((change.before or "").splitlines(), after.splitlines())
+    lines = difflib.unified_diff(*texts, fromfile=old, tofile=new, lineterm="")
     return [clean_text(line) for line in lines]

@@ -43,8 +43,8 @@ def make(subjects: Sequence[Subject], context: Context) -> Plan:
     return Plan(made.changes, made.steps, [*errors, *made.errors])
 
 
-def wanted(subjects: Sequence[Subject], context: Context) -> list[Change]:
-    """What would be changed, whether or not it was done in vain before."""
+def all_changes(subjects: Sequence[Subject], context: Context) -> list[Change]:
+    """What would be changed, also where an earlier run changed it in vain."""
     return _all(subjects, context)[0]
 
 

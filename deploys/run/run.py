@@ -83,7 +83,8 @@ class Run:
         policy = self.policy(name, subjects, names(host.data.get("accept")))
         wrong = [policy] if isinstance(policy, str) else []
         wrong += options.wrong_in_data(host.data.dict())
-        session = Session(host, Policy(name, {}) if isinstance(policy, str) else policy, subjects, self.meta(name))
+        loaded = Policy(name, {}) if isinstance(policy, str) else policy
+        session = Session(host=host, policy=loaded, subjects=subjects, run=self.meta(name))
         if wrong:
             session.refuse("; ".join(wrong))
         self.sessions[host.name] = session
@@ -283,7 +284,7 @@ def show_plan(session: Session) -> None:
     with session.keeping("the plan cannot be shown"):
         diff = bool(session.host.state.config.DIFF)
         view = plan_view.PlanView(terminal.wants_color(_output()), diff, terminal_width())
-        show(view.render(session.host.name, session.steps, session.blocked, session.unknown))
+        show(view.render(session.host.name, steps=session.steps, blocked=session.blocked, unknown=session.unknown))
 
 
 def show_undo(session: Session) -> None:

@@ -23,19 +23,19 @@ ASK_SECONDS = 120
 KEPT_IN = "/var/lib/hullproof/journal, which root alone reads"
 
 
-def choose(session: Session, wanted: str | None, skip: Sequence[str] = ()) -> None:
-    """Plan the undo of `wanted`, or of the newest run of which something is left. Executes nothing but questions."""
-    _choose(session, wanted, skip)
+def choose(session: Session, run: str | None, skip: Sequence[str] = ()) -> None:
+    """Plan the undo of `run`, or of the newest run of which something is left. Executes nothing but questions."""
+    _choose(session, run, skip)
     planned = session.undoing is not None and not session.undoing.refused
     session.reached = Reached.PLAN if planned else Reached.END
 
 
-def _choose(session: Session, wanted: str | None, skip: Sequence[str]) -> None:
+def _choose(session: Session, run: str | None, skip: Sequence[str]) -> None:
     if session.survey is None or not may_change(session, session.survey):
         return
     try:
         record = session.survey[Record]
-        past = chosen(record, wanted)
+        past = chosen(record, run)
     except UnknownReading as error:
         session.errors.append(f"the journals cannot be read: {error}")
         return
@@ -115,7 +115,7 @@ def undo(session: Session) -> None:
         if entry.id in plan.stays:
             session.errors.append(f"not undone: {entry.what}: {plan.stays[entry.id]}")
         elif outcome := said.get(entry.id):
-            _note(session, plan, entry, outcome)
+            _note(session, plan, entry=entry, outcome=outcome)
         elif JOURNAL not in said:
             left.append(entry)
     if refused := said.get(JOURNAL):
@@ -125,7 +125,7 @@ def undo(session: Session) -> None:
     _say_end(session, plan)
 
 
-def _note(session: Session, plan: UndoPlan, entry: JournalEntry, outcome: Outcome) -> None:
+def _note(session: Session, plan: UndoPlan, *, entry: JournalEntry, outcome: Outcome) -> None:
     if outcome.error:
         name = f"{plan.past.run}/{entry.id}"
         way_on = "" if outcome.fate is Fate.UNCONFIRMED else f" (to go on without it: --data skip={name})"
@@ -146,8 +146,7 @@ def _say_end(session: Session, plan: UndoPlan) -> None:
     if session.errors:
         session.host.log(f"run {plan.past.run} is not rolled back, or not all of it")
     if plan.older:
-        run = plan.older.split(" ")[0]
-        session.host.log(f"the next run that can be rolled back is {plan.older}: --data run={run}")
+        session.host.log(f"the next run that can be rolled back is {plan.older.name}: --data run={plan.older.run}")
     elif not session.errors:
         kept = "but what was left as it is, and " if plan.skip else "but "
         session.host.log(f"nothing of hullproof is left on this host {kept}the journal of what was undone ({KEPT_IN})")
@@ -168,7 +167,7 @@ def _undone(session: Session, plan: UndoPlan) -> dict[str, Outcome]:
         return {}
     while on_trial and (waiting := said.pop(WAITING, None)):
         script = journal.undo_script(orders, session.run, confirm=True)
-        more = {} if waiting.error else confirmed(session, on_trial, script, UNDO_SECONDS)
+        more = {} if waiting.error else confirmed(session, on_trial, script, seconds=UNDO_SECONDS)
         if not more:
             back = {entry for entry in unconfirmed if entry in said and not said[entry].error}
             return said | {entry: Outcome(entry, Fate.UNCONFIRMED) for entry in back}

@@ -31,7 +31,7 @@ class UndoPlan:
     refused: list[str] = field(default_factory=list)
     amended: dict[tuple[str, str], bytes] = field(default_factory=dict)
     newest: str = ""
-    older: str = ""  # the next run that can be undone
+    older: Journal | None = None  # the next run that can be undone
 
     @property
     def entries(self) -> tuple[JournalEntry, ...]:
@@ -39,7 +39,14 @@ class UndoPlan:
         return tuple(e for e in self.past.left if e.id not in self.skip and e.id not in self.stays)
 
     def orders(self, accept: Iterable[str]) -> Orders:
-        return Orders(self.past.run, self.skip, tuple(self.stays), self.amended, accept, self.newest)
+        return Orders(
+            run=self.past.run,
+            skip=self.skip,
+            leave=tuple(self.stays),
+            amended=self.amended,
+            accept=accept,
+            newest=self.newest,
+        )
 
     def take(self, remark: Remark) -> None:
         """What a subject says of one entry."""
@@ -66,19 +73,19 @@ class NoRun(Exception):
     """There is no run to undo by that name; the text says what there is."""
 
 
-def chosen(record: RecordReading, wanted: str | None) -> Journal | None:
-    """The run to undo: `wanted`, or the newest of which something is left; None where there is none at all."""
+def chosen(record: RecordReading, run: str | None) -> Journal | None:
+    """The run to undo: `run`, or the newest of which something is left; None where there is none at all."""
     runs = {journal.run: journal for journal in record.journals}
-    if wanted is None:
+    if run is None:
         return record.journals[-1] if record.journals else None
-    if wanted in runs:
-        return runs[wanted]
-    if wanted in record.spent:
-        raise NoRun(f"nothing is left to undo of run {wanted}: it was rolled back already, or changed nothing")
-    if wanted in record.unread:
-        raise NoRun(f"roll newer runs back first: there are too many to read run {wanted} too")
+    if run in runs:
+        return runs[run]
+    if run in record.spent:
+        raise NoRun(f"nothing is left to undo of run {run}: it was rolled back already, or changed nothing")
+    if run in record.unread:
+        raise NoRun(f"roll newer runs back first: there are too many to read run {run} too")
     there = f"the runs that can be rolled back are {', '.join(runs)}" if runs else "there is no run to roll back"
-    raise NoRun(f"there is no run {wanted} in this host's journal; {there}")
+    raise NoRun(f"there is no run {run} in this host's journal; {there}")
 
 
 def begin(record: RecordReading, past: Journal, skip: Sequence[str]) -> UndoPlan:
@@ -87,7 +94,7 @@ def begin(record: RecordReading, past: Journal, skip: Sequence[str]) -> UndoPlan
     others = [journal for journal in record.journals if journal.run != past.run]
     following = (earlier or others)[-1:]
     every = [*(journal.run for journal in record.journals), *record.spent, *record.unread]
-    plan = UndoPlan(past, newest=max(every), older=following[0].name if following else "")
+    plan = UndoPlan(past, newest=max(every), older=following[0] if following else None)
     names = {f"{past.run}/{entry.id}": entry.id for entry in past.left}
     plan.skip = tuple(names[name] for name in skip if name in names)
     for name in skip:
@@ -122,11 +129,11 @@ def compare(plan: UndoPlan, files: Mapping[str, FileTexts]) -> dict[str, tuple[s
             continue  # the host itself compares
         there = now.setdefault(entry.path, texts.texts["now"])
         first.setdefault(entry.path, _text(there))
-        now[entry.path] = _after(plan, entry, texts, there)
+        now[entry.path] = _after(plan, entry, texts, now=there)
     return {path: (first[path], _text(text)) for path, text in now.items()}
 
 
-def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, now: bytes | None) -> bytes | None:
+def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, *, now: bytes | None) -> bytes | None:
     """What the undo of one entry makes of its file."""
     was = file.texts["original"]
     if now == was or _digest(now) == file.written:
@@ -135,7 +142,7 @@ def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, now: bytes | No
         plan.notes.setdefault(entry.id, []).append(f"{entry.path} was made again since: it stays as it is")
         return now
     try:
-        merged = _merged(entry, file, was, now)
+        merged = _merged(entry, file, was=was, now=now)
     except Conflict as conflict:
         plan.refused.append(
             f"{entry.path} was changed after this run wrote it ({conflict}), and stays as it is. Give it back what the "
@@ -150,7 +157,7 @@ def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, now: bytes | No
     return merged
 
 
-def _merged(entry: JournalEntry, file: FileTexts, was: bytes | None, now: bytes | None) -> bytes | None:
+def _merged(entry: JournalEntry, file: FileTexts, *, was: bytes | None, now: bytes | None) -> bytes | None:
     wrote = file.texts.get("wrote")
     if now is None:
         raise Conflict("it is gone")

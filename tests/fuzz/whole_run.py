@@ -94,7 +94,7 @@ def run(survey: Survey, rules: Policy) -> dict[str, Any]:
     for number, step in enumerate(session.steps):
         step_script.compile_step(step, RUN, number + 1).script.text.encode()
     view = plan_view.PlanView(color=False, diff=True, width=80)
-    assert_printable(view.render("web1", session.steps, session.blocked, session.unknown))
+    assert_printable(view.render("web1", steps=session.steps, blocked=session.blocked, unknown=session.unknown))
     session.errors.clear()  # a host whose plan could not be made is in error: what would its findings alone come to?
     built = report.build(ABOUT, [ending.report(session, Reached.NOTHING)])
     _assert_reported(built)

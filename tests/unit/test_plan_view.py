@@ -29,7 +29,7 @@ CHANGES = [
 def shown(changes: Sequence[Change], *unknown: str, color: bool = False, diff: bool = False, width: int = 80) -> str:
     steps = arrange(changes, ["kernel", "seccomp", "userns", "docker"])
     blocked = [change for change in changes if isinstance(change, Blocked)]
-    return PlanView(color, diff, width).render("web1", steps, blocked, unknown)
+    return PlanView(color, diff, width).render("web1", steps=steps, blocked=blocked, unknown=unknown)
 
 
 def test_it_is_shown_in_the_order_in_which_it_is_executed_and_with_its_controls() -> None:

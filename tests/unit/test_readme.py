@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploys.core.change import RETRY
+from deploys.core.change import ACCEPT_RETRY
 from deploys.core.control import State
 from deploys.core.policy_file import load_policy
 from deploys.subjects import SUBJECTS
@@ -53,4 +53,4 @@ def test_every_state_is_explained() -> None:
 
 def test_the_names_to_accept_are_the_codes() -> None:
     named = set(re.findall(r"^\| `([a-z-]+)` \|", README, re.MULTILINE)) - {state.value for state in State}
-    assert named == {RETRY, *(name for subject in SUBJECTS for name in subject.accepts)}
+    assert named == {ACCEPT_RETRY, *(name for subject in SUBJECTS for name in subject.accepts)}
