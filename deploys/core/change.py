@@ -24,18 +24,20 @@ ACCEPT_RETRY = "retry"  # accepting it: what an earlier run changed in vain is c
 @dataclass(frozen=True)
 class Change:
     """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing.
-    `armed`: it could cut us off, so the host takes it, and what its step does after it, back by itself unless that is
-    confirmed over a fresh connection. `controls`: the ids of those that it mends, or that are blocked with it.
+    `commit_confirmed`: it could cut us off, so the host reverts it, and what its step does after it, by itself unless a
+    fresh connection confirms that in time. `controls`: the ids of those that it mends, or that are blocked with it.
 
     Words of the host's own get into these, so they are made printable here, once for every log, plan and journal."""
 
     subject: str
     what: str
     interrupts: str = field(default="", kw_only=True)
-    armed: bool = field(default=False, kw_only=True)
+    commit_confirmed: bool = field(default=False, kw_only=True)
     controls: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
+        if self.commit_confirmed and isinstance(self, (Blocked, Install)):
+            raise ValueError(f"{self.what}: what is not done, or takes minutes, cannot be commit-confirmed")
         for name in self._said():
             object.__setattr__(self, name, clean_text(getattr(self, name)))
 

@@ -35,7 +35,7 @@ class State(StrEnum):
 
 
 class Impact(StrEnum):
-    """What it costs the host to put the control right."""
+    """What it costs the host to mend what the control finds."""
 
     NONE = "none"
     RESTART = "restart"
@@ -149,8 +149,9 @@ class Control:
     """One thing that must hold, as a row of knowledge.
 
     id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
-    lockout: whether putting it right could cut us off; by_hand: who mends it, and how, where harden may not: a
-    sentence without capital and full stop. A malformed row raises ValueError at import.
+    lockout: whether mending it could cut us off: its changes are then commit-confirmed, and `unconfirmed` says why some
+    need not be; by_hand: who mends it, and how, where harden may not: a sentence without capital and full
+    stop. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Control:
     references: tuple[str, ...] = ()
     impact: Impact = Impact.NONE
     lockout: bool = False
+    unconfirmed: str = ""
     by_hand: str = ""
 
     def __post_init__(self) -> None:
@@ -171,6 +173,8 @@ class Control:
                 raise ValueError(f"control {self.id}: {name} is empty")
         if not isinstance(self.references, tuple) or not all(isinstance(ref, str) for ref in self.references):
             raise ValueError(f"control {self.id}: references must be a tuple of ids")
+        if self.unconfirmed and not self.lockout:
+            raise ValueError(f"control {self.id}: unconfirmed is for a control that may cut us off (lockout)")
 
     @property
     def subject(self) -> str:

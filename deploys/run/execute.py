@@ -55,7 +55,7 @@ def _made(session: Session, step: Step) -> bool:
     compiled = compile_step(step, session.run, session.entries + 1)
     session.entries += len(compiled.entries)
     before, run = len(session.done), session.run["id"]
-    on_trial = trial(session, step.name, run) if step.armed else None
+    on_trial = trial(session, step.name, run) if step.commit_confirmed else None
     try:
         lines = session.execute(compiled.script.text, STEP_SECONDS)
     except transport.Unreachable as error:

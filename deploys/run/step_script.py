@@ -53,7 +53,7 @@ def _lines(step: Step, run: str, entries: dict[str, Change | Service]) -> Iterat
         if isinstance(each, Service):
             yield f"{_begin_service(entry, each)} || exit 1"
             continue
-        if each.armed and not first_confirmed:
+        if each.commit_confirmed and not first_confirmed:
             first_confirmed = entry
             yield f"{arm(run, entry, step.name)} || exit 1"
         hold = f" && {call('hold', entry)}" if first_confirmed else ""

@@ -35,8 +35,8 @@ class Step:
         return controls_of(self.makes)
 
     @property
-    def armed(self) -> bool:
-        return any(change.armed for change in self.changes)
+    def commit_confirmed(self) -> bool:
+        return any(change.commit_confirmed for change in self.changes)
 
 
 def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:

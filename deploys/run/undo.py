@@ -155,7 +155,7 @@ def _say_end(session: Session, plan: UndoPlan) -> None:
 def _undone(session: Session, plan: UndoPlan) -> dict[str, Outcome]:
     """The outcome per entry, as far as it came: what could cut us off is confirmed before the rest is undone."""
     past, orders = plan.past, plan.orders(session.policy.accept)
-    unconfirmed = {entry.id for entry in plan.entries if entry.armed}
+    unconfirmed = {entry.id for entry in plan.entries if entry.commit_confirmed}
     on_trial = trial(session, "undo", past.run) if unconfirmed else None
     script = journal.undo_script(orders, session.run)
     try:

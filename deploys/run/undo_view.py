@@ -17,7 +17,7 @@ def render_undo(host: str, plan: UndoPlan | None, errors: Sequence[str]) -> str:
         return "\n".join(map(clean, lines))
     lines = [f"{host}: rolls back run {plan.past.name}, last change first:"]
     for entry in plan.entries:
-        lines.append(f"  - {entry.id} {entry.what}" + " (put back unless confirmed)" * entry.armed)
+        lines.append(f"  - {entry.id} {entry.what}" + " (put back unless confirmed)" * entry.commit_confirmed)
         lines += [f"         {note}" for note in plan.notes.get(entry.id, ())]
         if entry.interrupts:
             lines.append(f"         when it was made: {entry.interrupts}")

@@ -74,14 +74,27 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-def write(host: Host, name: str, armed: bool = True, **more: str) -> WriteFile:
+def write(host: Host, name: str, commit_confirmed: bool = True, **more: str) -> WriteFile:
     path = str(host.root / name)
-    return WriteFile("test", f"write {name}", path=path, text="new\n", before=None, owner="", armed=armed, **more)
+    return WriteFile(
+        "test",
+        f"write {name}",
+        path=path,
+        text="new\n",
+        before=None,
+        owner="",
+        commit_confirmed=commit_confirmed,
+        **more,
+    )
 
 
 def test_armed_before_the_first_change_and_confirmed(host: Host) -> None:
     seen = f"test -e {host.journal}/{ID}/armed && grep -q -- '--on-active=120' {host.asked}"
-    assert host.apply(Command("test", "look", script=seen, undo="", armed=True), write(host, "a")) == ["", ""]
+    look = Command("test", "look", script=seen, undo="", commit_confirmed=True)
+    assert host.apply(look, write(host, "a")) == [
+        "",
+        "",
+    ]
     assert host.armed()
     assert "WantedBy=sysinit.target" in (host.units / "hullproof-revert.service").read_text()
     assert host.confirm() == ""
@@ -94,7 +107,7 @@ def test_armed_before_the_first_change_and_confirmed(host: Host) -> None:
 
 def test_the_host_takes_back_what_nobody_confirms_and_says_so(host: Host) -> None:
     live = host.root / "live"
-    go = Command("test", "go live", script=f"echo 1 >{live}", undo=f"rm {live}", armed=True)
+    go = Command("test", "go live", script=f"echo 1 >{live}", undo=f"rm {live}", commit_confirmed=True)
     assert host.apply(go, write(host, "a")) == [
         "",
         "",
@@ -117,7 +130,7 @@ def test_a_timer_that_comes_too_late_does_nothing(host: Host) -> None:
 
 
 def test_earlier_steps_of_the_run_stand(host: Host) -> None:
-    step = compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1)
+    step = compile_step(Step("first", (write(host, "first", commit_confirmed=False),)), RUN, 1)
     host.sh(step.script.text)
     armed = compile_step(Step("test", (write(host, "second"),)), RUN, 2)
     host.sh(armed.script.text)
@@ -136,7 +149,9 @@ def test_half_a_network_is_none(host: Host) -> None:
 
 def test_slow_work_winds_the_clock_up_again(host: Host) -> None:
     clock = host.clock()
-    slow = [Command("test", f"{n} s", script=f"echo {n} >{clock}", undo="", armed=True) for n in (10, 16, 25, 40)]
+    slow = [
+        Command("test", f"{n} s", script=f"echo {n} >{clock}", undo="", commit_confirmed=True) for n in (10, 16, 25, 40)
+    ]
     assert host.apply(*slow) == ["", "", "", ""]
     restart = f"systemctl restart hullproof-revert-{ID}.timer"
     assert host.asked.read_text().splitlines().count(restart) == 2, "at 16 and at 40 seconds"
@@ -147,7 +162,7 @@ def test_a_change_that_outlives_the_clock_is_taken_back_too(host: Host) -> None:
     """What the timer undid while it was under way is undone once more, when it has come to its end."""
     live = host.root / "live"
     revert = f"sed 's,PATH=,&{host.root}/bin:,' {host.root}/state/revert.sh | sh"
-    slow = Command("test", "slow", script=f"{revert}; echo 1 >{live}", undo=f"rm -f {live}", armed=True)
+    slow = Command("test", "slow", script=f"{revert}; echo 1 >{live}", undo=f"rm -f {live}", commit_confirmed=True)
     host.tool("flock", ":")  # it has waited its minute for the lock
     errors = host.apply(write(host, "a"), slow, write(host, "b"))
     assert errors == ["", "it took too long: meanwhile the host took the step back", WORDS[Fate.NOT_REACHED]]
@@ -178,9 +193,9 @@ def test_without_a_timer_nothing_is_changed(host: Host) -> None:
 
 
 def test_what_takes_long_is_done_before_the_clock_runs() -> None:
-    go = Command("test", "go", script=":", undo="", armed=True)
+    go = Command("test", "go", script=":", undo="", commit_confirmed=True)
     packages, test = arrange([go, Install("test", "install", packages=("nftables",))], ["test"])
-    assert not packages.armed
+    assert not packages.commit_confirmed
     lines = compile_step(test, RUN, 2).script.text.splitlines()
     (arm,) = [n for n, line in enumerate(lines) if "| arm " in line]
     (command,) = [n for n, line in enumerate(lines) if line.startswith("run_command 0002")]

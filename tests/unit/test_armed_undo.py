@@ -21,14 +21,14 @@ __all__ = ["host", "remote"]
 
 def confirmed(host: Host, *changes: Change) -> None:
     """A run that stands: an unarmed change, and those."""
-    host.sh(compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1).script.text)
+    host.sh(compile_step(Step("first", (write(host, "first", commit_confirmed=False),)), RUN, 1).script.text)
     host.sh(compile_step(Step("test", changes), RUN, 2).script.text)
     assert host.confirm() == ""
 
 
 def live(host: Host) -> Command:
     at = host.root / "live"
-    return Command("test", "go live", script=f"echo 1 >{at}", undo=f"rm {at}", armed=True)
+    return Command("test", "go live", script=f"echo 1 >{at}", undo=f"rm {at}", commit_confirmed=True)
 
 
 def undo(host: Host, confirm: bool = False, skip: tuple[str, ...] = ()) -> dict[str, str]:
@@ -42,7 +42,7 @@ def there(host: Host) -> list[str]:
 
 def changes(host: Host) -> list[Change]:
     (host.root / "gone").write_text("theirs\n")
-    removal = RemoveFile("test", "remove gone", path=str(host.root / "gone"), before="theirs\n", armed=True)
+    removal = RemoveFile("test", "remove gone", path=str(host.root / "gone"), before="theirs\n", commit_confirmed=True)
     return [live(host), write(host, "a"), removal]
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_made_live_again_stands_all_the_same(host: Host) -> None:
     """At boot, where not all devices are there yet: a later undo is to take away what files have made meanwhile."""
     there_yet, at = host.root / "there-yet", host.root / "live"
     there_yet.touch()
-    go = Command("test", "go", script=f"test -e {there_yet} && echo 1 >{at}", undo=f"rm -f {at}", armed=True)
+    go = Command("test", "go", script=f"test -e {there_yet} && echo 1 >{at}", undo=f"rm -f {at}", commit_confirmed=True)
     confirmed(host, go)
     undo(host)
     there_yet.unlink()
@@ -106,7 +106,7 @@ def test_what_cannot_be_made_live_again_stands_all_the_same(host: Host) -> None:
 def test_an_undo_that_outlives_the_clock_is_put_back_too(host: Host) -> None:
     revert = f"sed 's,PATH=,&{host.root}/bin:,' {host.root}/state/revert.sh | sh"
     at = host.root / "live"
-    slow = Command("test", "go live", script=f"echo 1 >{at}", undo=f"{revert}; rm -f {at}", armed=True)
+    slow = Command("test", "go live", script=f"echo 1 >{at}", undo=f"{revert}; rm -f {at}", commit_confirmed=True)
     confirmed(host, slow, write(host, "a"))
     host.tool("flock", ":")
     said = undo(host)
@@ -118,7 +118,9 @@ def test_an_undo_that_outlives_the_clock_is_put_back_too(host: Host) -> None:
 
 def test_an_undo_whose_clock_cannot_be_wound_up_is_put_back_at_once(host: Host) -> None:
     at, clock = host.root / "live", host.clock()
-    slow = Command("test", "go live", script=f"echo 1 >{at}", undo=f"rm -f {at}; echo 99 >{clock}", armed=True)
+    slow = Command(
+        "test", "go live", script=f"echo 1 >{at}", undo=f"rm -f {at}; echo 99 >{clock}", commit_confirmed=True
+    )
     confirmed(host, slow, write(host, "a"))
     host.tool("systemctl", '[ "$1" != restart ]')
     said = undo(host)
@@ -167,7 +169,10 @@ def test_the_record_tells_which_they_were() -> None:
     rows = '0001 1 0 {"subject": "x", "what": "a"}\t/etc/a\t\n0002 1 0 {"subject": "x", "what": "b"}\t\tarmed\n'
     reading = Record.read(Section({f"journal {ID}": Block(0, head + rows)}))
     assert isinstance(reading, RecordReading)
-    assert [(entry.path, entry.armed) for entry in reading.journals[0].entries] == [("/etc/a", False), (None, True)]
+    assert [(entry.path, entry.commit_confirmed) for entry in reading.journals[0].entries] == [
+        ("/etc/a", False),
+        (None, True),
+    ]
 
 
 def past(*entries: tuple[str, bool]) -> UndoPlan:
@@ -214,7 +219,7 @@ def test_no_fresh_connection_no_undo(host: Host, remote: Remote, monkeypatch: py
 
 
 def test_what_was_never_armed_is_undone_in_one_execution(host: Host, remote: Remote) -> None:
-    host.sh(compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1).script.text)
+    host.sh(compile_step(Step("first", (write(host, "first", commit_confirmed=False),)), RUN, 1).script.text)
     run = begin(remote)
     run.undoing = past(("0001", False))
     undo_run(run)

@@ -114,7 +114,7 @@ def test_a_run_whose_changes_wait_to_be_confirmed_is_not_overtaken(tmp_path: Pat
     os.utime(host.journal / "lock", (time.time() - 60, time.time() - 60))
     if taking:
         (host.journal / RUN["id"] / "armed").rename(host.journal / RUN["id"] / "taking")
-    step = step_script.compile_step(Step("test", (armed_write(host, "b", armed=False),)), other(7), 1)
+    step = step_script.compile_step(Step("test", (armed_write(host, "b", commit_confirmed=False),)), other(7), 1)
     with pytest.raises(step_script.Refused, match=f"changes of run {RUN['id']} wait to be confirmed"):
         step.outcomes(host.sh(step.script.text))
     assert not (host.root / "b").exists()
@@ -186,7 +186,10 @@ def test_the_journal_is_roots_alone(host: Host) -> None:
 @pytest.mark.parametrize("spoiled", [False, True])
 def test_nothing_keeps_the_host_from_taking_back_what_nobody_confirmed(tmp_path: Path, spoiled: bool) -> None:
     host = ArmedHost(tmp_path)
-    assert host.apply(armed_write(host, "a"), Command("test", "go", script=":", undo="", armed=True)) == ["", ""]
+    assert host.apply(armed_write(host, "a"), Command("test", "go", script=":", undo="", commit_confirmed=True)) == [
+        "",
+        "",
+    ]
     lock = host.journal / "lock"
     lock.unlink()
     if spoiled:
@@ -215,7 +218,7 @@ def test_what_was_written_after_an_undo_is_kept_where_the_host_takes_that_undo_b
     path = host.root / "a"
     if removal:
         path.write_text("old\n")
-    remove = RemoveFile("test", "remove", path=str(path), before="old\n", armed=True)
+    remove = RemoveFile("test", "remove", path=str(path), before="old\n", commit_confirmed=True)
     assert host.apply(remove if removal else armed_write(host, "a")) == [""]
     host.confirm()
     script = journal.undo_script(journal.Orders(RUN["id"]), RUN)
