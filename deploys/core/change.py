@@ -1,7 +1,7 @@
 """Changes: what a run will do to a host, as data that can be shown before anything happens.
 
-A subject's `plan` yields them, only for findings that do not hold. The engine orders them, shows them (`--dry`,
-`--diff`), compiles them to ONE journalled script per subject, and can undo each of them.
+A subject's `plan` yields them, only for findings that do not hold. A run orders them, shows them (`--dry`, `--diff`),
+compiles them to ONE journalled script per subject, and can undo each of them.
 """
 
 from __future__ import annotations
@@ -47,14 +47,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Service:
-    """A daemon that has to take up new settings: how, and how we know that it is well again.
+    """A daemon that has to be restarted or reloaded with new settings: how, and how we know that it is healthy again.
+    `does` says so to the operator; "": `restart NAME with the new settings`.
 
     `activate` and `healthy` are sh; if `healthy` does not succeed within `seconds`, every file written for the
     service in this run is put back and `undo` runs, unless `activate` ended with status 3: it did nothing. `explain`
     prints why it failed (its last log lines).
 
-    `undo` (sh) has it take up the files that were there before and waits until it is well, in a rollback too; what is
-    to be known of that it writes to the file $NOTE. "": as `activate` and `healthy` do.
+    `undo` (sh) activates it with the files that were there before and waits until it is healthy, in a rollback too;
+    what the operator should know of that it writes to the file $NOTE. "": as `activate` and `healthy` do.
     """
 
     name: str
@@ -64,6 +65,11 @@ class Service:
     seconds: int = 60
     interrupts: str = ""
     undo: str = ""
+    does: str = ""
+
+    @property
+    def what(self) -> str:
+        return self.does or f"restart {self.name} with the new settings"
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ class WriteFile(Change):
 
 @dataclass(frozen=True)
 class RemoveFile(Change):
-    """Take away a file that somebody left (kept in the journal)."""
+    """Remove a file (kept in the journal)."""
 
     path: str
     before: str
@@ -137,7 +143,7 @@ class MergeJson(Change):
 
 @dataclass(frozen=True)
 class Activate(Change):
-    """Have a service take up what is already on disk (a finding is pending-restart)."""
+    """Activate a service with what is already on disk (a finding is pending-restart)."""
 
     service: Service
 
@@ -179,7 +185,7 @@ def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Chan
 
 
 def by_hand(finding: Finding) -> Blocked:
-    """What harden may not mend: what is wrong, and what the operator has to do."""
+    """A finding that harden may not mend: what is wrong, and what the operator has to do."""
     control, reason = finding.control, finding.verdict.reason
     todo = f". {control.by_hand[:1].upper()}{control.by_hand[1:]}" if control.by_hand else ""
     return Blocked(control.subject, control.title, why=reason + todo, by_hand=control.by_hand, controls=(control.id,))
@@ -241,7 +247,7 @@ class Subject:
     controls: tuple[Control, ...]
     plan: Callable[[Context], Iterable[Change]]
     facts: tuple[type[SectionFact[Any]], ...]
-    accepts: tuple[str, ...] = ()  # the consequences of its changes that wait until somebody accepts them by name
+    accepts: tuple[str, ...] = ()  # the consequences of its changes that must be accepted by name first
     undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
 
     def __post_init__(self) -> None:

@@ -85,7 +85,8 @@ def some(items: Iterable[str], most: int = 5) -> str:
 
 
 def only_where(*against: Against) -> Callable[[Check], Check]:
-    """A check for where none of `against` has a reason why the control does not apply; the first that has is told."""
+    """A check that runs only where none of `against` has a reason why the control does not apply; the first reason is
+    the finding's."""
 
     def wrap(check: Check) -> Check:
         def checked(survey: Survey, policy: Policy) -> Verdict:
@@ -105,9 +106,9 @@ def undeclared(rules: type[Rules], name: str) -> Against:
 
 
 def in_container(survey: Survey, policy: Policy) -> str | None:
-    """What is the kernel's is the business of a container's host."""
+    """A container shares its host's kernel, so what the kernel does is decided there."""
     container = survey[System].container
-    return f"this is a container ({container}): the kernel is the business of its host" if container else None
+    return f"this is a container ({container}): its host decides what the kernel does" if container else None
 
 
 def agree(
@@ -234,9 +235,9 @@ def _waive(finding: Finding, policy: Policy) -> Finding:
         return finding
     verdict = finding.verdict
     if waiver.expired:
-        reason = f"{verdict.reason} (waived by {waiver.owner} until {waiver.until}, which is past)"
+        reason = f"{verdict.reason} (waived by {waiver.owner} until {waiver.until}: the waiver has expired)"
         state = verdict.state
     else:
-        reason = f"waived by {waiver.owner} until {waiver.until}: {waiver.reason} (is: {verdict.reason})"
+        reason = f"waived by {waiver.owner} until {waiver.until}: {waiver.reason} (but for that: {verdict.reason})"
         state = State.WAIVED
     return replace(finding, verdict=replace(verdict, state=state, reason=reason))

@@ -1,4 +1,4 @@
-"""A policy file as plain data that still knows where each key stands, so that a complaint can name file and line.
+"""A policy file as plain data that still knows the place of each key, so that a complaint can name file and line.
 
 Untrusted input in a small way: files are edited by hand, generated, or copied from somewhere. Size, depth and the
 number of values are limited, and only the plain YAML types are read (a date stays text).
@@ -35,7 +35,7 @@ class PolicyError(PyinfraError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a key (or a list's item) stands; `raw` is its value as written, where that is a bare word that YAML
+    """Where a key (or a list's item) is; `raw` is its value as written, where that is a bare word that YAML
     takes for something other than text (`no`, `0644`, `~`)."""
 
     file: str
@@ -55,7 +55,7 @@ class Tree:
     problems: list[tuple[Place, str]] = field(default_factory=list)
 
     def place(self, steps: Steps) -> tuple[Place, Steps]:
-        """The place of `steps`, or of the nearest thing around it that stands in the file."""
+        """The place of `steps`, or of the nearest thing around it that is in the file."""
         while steps not in self.places:
             steps = steps[:-1]
         return self.places[steps], steps

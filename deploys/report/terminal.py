@@ -60,7 +60,7 @@ def _about(part: Mapping[str, Any]) -> str:
 
 
 def _counts(summary: Mapping[str, int]) -> str:
-    """`61 pass, 3 fail, 1 waived (49 not applicable)`: what was judged; what was not demanded stands apart."""
+    """`61 pass, 3 fail, 1 waived (49 not applicable)`: what was judged; what was not demanded is apart."""
     judged = [f"{summary[state]} {state}" for state in COUNTED if summary[state] or state is State.PASS]
     apart = f" ({summary[State.NOT_APPLICABLE]} not applicable)" if summary[State.NOT_APPLICABLE] else ""
     return ", ".join(judged) + apart
@@ -80,7 +80,7 @@ def _problems(part: Mapping[str, Any], color: bool, width: int) -> list[str]:
 
 
 def _note(finding: Mapping[str, Any]) -> str:
-    """What putting it right takes, and whether it is news."""
+    """What mending it takes, what comes next, and whether it changed since the baseline."""
     state = State(finding["state"])
     notes = [WAITS[state]] if state in WAITS else []
     if state is State.FAIL and finding["impact"] != Impact.NONE:
@@ -88,7 +88,7 @@ def _note(finding: Mapping[str, Any]) -> str:
     if (todo := finding["next"]) and todo != DOES_IT:
         notes.append(f"next: {todo}")
     if finding.get("drift"):
-        notes.append("moved since the baseline")
+        notes.append("changed since the baseline")
     return f" [{'; '.join(notes)}]" if notes else ""
 
 

@@ -36,7 +36,7 @@ def confirmed(connection: Connection, trial: Trial, script: Script, seconds: int
     name, host = trial.name, connection.host
     try:
         connection.reconnect()
-        await_login(host, trial.logins, LOGIN_SECONDS, tell=lambda text: host.log(f"{name}: {text}"))
+        await_login(host, trial.logins, LOGIN_SECONDS, log=lambda text: host.log(f"{name}: {text}"))
         said = script.answer(connection.execute(script.text, seconds))
     except Unreachable as error:
         connection.errors.append(f"{name}: could not be confirmed over a fresh connection ({error})")
@@ -52,7 +52,7 @@ def confirmed(connection: Connection, trial: Trial, script: Script, seconds: int
 def await_revert(connection: Connection, trial: Trial) -> None:
     """Until the host says that nothing waits to be confirmed any more, or should long have."""
     script = waiting_script(trial.run)
-    connection.host.log(f"{trial.name}: the host takes it back within {CONFIRM_WITHIN} s; waiting for it")
+    connection.host.log(f"{trial.name}: waiting until the host takes it back by itself, within {CONFIRM_WITHIN} s")
     deadline = monotonic() + CONFIRM_WITHIN + 60
     while monotonic() < deadline:
         sleep(5)

@@ -74,8 +74,8 @@ def _in_vain(session: Session) -> list[again.Vain]:
 
 
 def report(session: Session, goal: Reached) -> HostReport:
-    """How this host ended, in a run that was to come as far as `goal`. What was read before a change is no word
-    on the host as it is after it, so it is left out where no survey followed."""
+    """How this host ended, in a run that was to come as far as `goal`. A survey from before a
+    change says nothing of the host after it, so its findings are left out where no other survey followed."""
     unexplained = session.reached is Reached.CHANGE or not session.errors  # else an error says why it went no further
     errors = list(session.errors)
     if session.reached < goal and unexplained and not session.lost:
@@ -110,7 +110,7 @@ def _cut_off(session: Session) -> str:
     names = f" ({some(step.name for step in left)})" if left else ""
     return (
         f"the run was cut off: {len(session.done)} changes are known to be made, {changes} were not begun{names}; "
-        f"what was begun last ({last}) may still go on on the host. Run drift to see how the host is now"
+        f"what was begun last ({last}) may still be running on the host. Run drift to see the host as it is now"
     )
 
 

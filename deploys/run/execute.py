@@ -41,13 +41,15 @@ def execute(session: Session, step: Step) -> bool:
 
 
 def _leave(session: Session, step: Step) -> None:
-    """A subject ends where one of its changes failed: what it wants of a service could stand on that one."""
+    """A subject ends where one of its changes failed: what it wants of a service could depend on that change."""
     needed = {change.subject for change in session.changes if isinstance(change, Install)}
     ended = needed if step.name == PACKAGES else {step.name}
     left = [each for each in session.changes if each.subject not in ended or isinstance(each, Blocked)]
     arrange(session, left)
     if step.name == PACKAGES:
-        session.errors.append(f"{', '.join(sorted(ended))}: nothing was changed, for want of packages")
+        session.errors.append(
+            f"{', '.join(sorted(ended))}: nothing was changed, since its packages could not be installed"
+        )
 
 
 def _made(session: Session, step: Step) -> bool:
@@ -59,7 +61,7 @@ def _made(session: Session, step: Step) -> bool:
     try:
         lines = session.execute(compiled.script.text, STEP_SECONDS)
     except transport.Unreachable as error:
-        session.errors.append(f"{step.name}: {error}; what was begun on the host goes on there, run again to see")
+        session.errors.append(f"{step.name}: {error}; what was begun goes on there: run again to see how it ended")
         if on_trial:
             await_revert(session, on_trial)
         return False
@@ -67,7 +69,7 @@ def _made(session: Session, step: Step) -> bool:
     if not on_trial:
         return made
     if not made:
-        session.errors.append(f"{step.name}: what it had changed until then was taken back")
+        session.errors.append(f"{step.name}: the host took back what this step had changed")
     elif confirmed(session, on_trial, confirm_script(run), seconds=CONFIRM_SECONDS):
         return True
     del session.done[before:]
@@ -75,8 +77,8 @@ def _made(session: Session, step: Step) -> bool:
 
 
 def _note_all(session: Session, step: Step, *, compiled: Compiled, lines: Iterable[str]) -> bool:
-    """What became of each change of the step; whether all were made. What only follows from another one's failure is
-    left out where that says why, and else told once."""
+    """What became of each change of the step; whether all were made. A change that was not
+    made only because another one failed is left out where that one says why, and else named once."""
     outcomes = compiled.outcomes(lines).values()
     own = [outcome for outcome in outcomes if not outcome.follows]
     following = [outcome for outcome in outcomes if outcome.follows]
@@ -87,7 +89,7 @@ def _note_all(session: Session, step: Step, *, compiled: Compiled, lines: Iterab
 
 
 def _note(session: Session, step: str, change: Change | Service, *, outcome: Outcome) -> None:
-    what = f"{change.name} takes up its settings" if isinstance(change, Service) else change.what
+    what = change.what
     if outcome.error:
         session.errors.append(f"{step}: {what}: {outcome.error}")
         session.host.log_styled(f"failed: {what}: {outcome.error}", fg="red")
@@ -103,7 +105,7 @@ def _note(session: Session, step: str, change: Change | Service, *, outcome: Out
 def reboot(session: Session, step: Step) -> bool:
     """Reboot the host and wait until it has come to rest; whether it came back well. Not where something failed."""
     if session.errors:
-        session.errors.append("not rebooted, since something failed before")
+        session.errors.append("not rebooted, since an earlier change failed")
         return True
     if not execute(session, step):
         return False

@@ -80,8 +80,10 @@ def may_change(session: Session, survey: Survey) -> bool:
     try:
         root = survey[System].uid == 0
     except UnknownReading as error:
-        session.errors.append(f"cannot tell who we are on this host, so nothing is changed: {error}")
+        session.errors.append(f"it is not known whether we are root on this host, so nothing is changed: {error}")
         return False
     if not root:
-        session.errors.append("not root here, and sudo is missing or asks for a password: nothing can be changed")
+        session.errors.append(
+            "nothing can be changed: we are not root on this host, and sudo is missing or asks for a password"
+        )
     return root

@@ -1,4 +1,4 @@
-"""The engine's pyinfra operations. Each yields nothing where there is nothing to do on the host."""
+"""The pyinfra operations of a run. Each yields nothing where there is nothing to do on the host."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from deploys.run.undo import undo as undo_run
 @operation()
 def enforce(step: str) -> Generator[FunctionCommand, None, None]:
     """
-    Execute a part of the host's plan: one subject's changes, or `services`, what daemons have to take up.
+    Execute a part of the host's plan: one subject's changes, or `services`: the files of daemons, and their activation.
 
     + step: the subject's name, or `services`
     """
     if not current().sessions[host.name].steps_named(step):
-        host.noop(f"{step} is already as the policy says")
+        host.noop(f"{step}: everything is as the policy demands")
         return
     yield FunctionCommand(_execute, (step,), {})
 
@@ -31,7 +31,7 @@ def enforce(step: str) -> Generator[FunctionCommand, None, None]:
 def reboot() -> Generator[FunctionCommand, None, None]:
     """
     Reboot the host where its plan says so and wait for it; not after another host that did not come back well, nor
-    against the warning of a canary.
+    where a canary warns.
     """
     if not current().sessions[host.name].steps_named("reboot"):
         host.noop("no reboot is planned")
@@ -55,7 +55,7 @@ def confirm() -> Generator[FunctionCommand, None, None]:
 @operation()
 def plan_again() -> Generator[FunctionCommand, None, None]:
     """
-    Survey the host after its engine was installed, and plan what the policy asks for now.
+    Survey the host after its container engine was installed, and plan what the policy asks for now.
     """
     yield FunctionCommand(_plan_again, (), {})
 
@@ -105,7 +105,7 @@ def _plan_again(state: State, host: Host) -> bool:
     missing = [f"{change.what}: {change.why}" for change in session.blocked]
     look.look(session)
     look.plan(session)
-    session.errors += missing  # without an engine, what is asked of one does not apply, and all the rest may hold
+    session.errors += missing  # without a container engine its controls do not apply, and all the others may hold
     show_plan(session)
     return not session.lost
 

@@ -12,6 +12,7 @@ from deploys.report.terminal import BOLD, CYAN, GREEN, RED, YELLOW, fill, paint
 from deploys.run.steps import Step
 
 INDENT = " " * 6
+COMMIT_CONFIRMED = "commit-confirmed: the host reverts it by itself unless a fresh connection confirms it"
 
 
 @dataclass(frozen=True)
@@ -45,11 +46,12 @@ class PlanView:
         stops = step.service.interrupts if step.service else ""
         for change in step.changes:
             below = [] if change.interrupts == stops else self._interrupts(change.interrupts)
+            below += [self._fill(INDENT, COMMIT_CONFIRMED)] if change.commit_confirmed else []
             below += [f"{INDENT}{self._paint(line)}" for line in _diff(change)] if self.diff else []
             yield _titled(f"{change.subject}: {change.what}", change.controls), below
         if step.service:
             what = "; ".join(dict.fromkeys(change.what for change in step.planned if isinstance(change, Activate)))
-            said = f"{step.service.name} takes up its settings" + (f": {what}" if what else "")
+            said = step.service.what + (f": {what}" if what else "")
             yield _titled(said, step.controls), self._interrupts(stops)
 
     def _interrupts(self, what: str) -> list[str]:

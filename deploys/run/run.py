@@ -67,7 +67,7 @@ class Run:
         self.reasons = Reasons()
         given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
         self.directory = Path(given.get("report") or "reports")
-        self.stopped = ""  # why nobody reboots any more
+        self.stopped = ""  # why no other host reboots
         self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
 
@@ -139,7 +139,7 @@ class Run:
         if session.errors:
             return f"something failed on the canary {canary}"
         if session.steps_named("reboot") and canary not in self.rebooted:  # pyinfra's --serial has an order of its own
-            return f"the canary {canary} goes first, and has not yet: run again, best without --serial"
+            return f"the canary {canary} reboots first and has not yet: run again, best without --serial"
         warned = [change for change in session.changes if isinstance(change, Blocked) and change.warns]
         return f"the canary {canary} warns: {warned[0].why}" if warned else ""
 
@@ -256,7 +256,7 @@ def begin_from_command_line() -> None:
 
 
 def _entry_point(word: str) -> report.Kind | None:
-    """The kind of run that an operation of pyinfra's command line begins; None where it is no entry point of ours."""
+    """The kind of run that an operation of pyinfra's command line begins; None where it is none of ours."""
     path = Path(word).resolve()
     return KINDS.get(path.stem) if path == ROOT / "deploys" / f"{path.stem}.py" else None
 

@@ -1,6 +1,6 @@
 """A script of the journal, and what the host answers to it.
 
-The host's half is `templates/run/journal.sh` and what stands beside it. Its answers are lines "@NONCE ok ENTRY NOTE",
+The host's half is `templates/run/*.sh`. Its answers are lines "@NONCE ok ENTRY NOTE",
 "@NONCE fail ENTRY WHY" and "@NONCE put-back ENTRY": nothing else that the host prints is believed.
 """
 
@@ -33,12 +33,12 @@ class Fate(StrEnum):
     FAILED = "fail"
     PUT_BACK = "put-back"  # it was made, and put back by the same script, since another change failed
     NOT_REACHED = "not-reached"
-    UNCONFIRMED = "unconfirmed"  # it was made, and the host took it back before anybody confirmed it
+    UNCONFIRMED = "unconfirmed"  # it was made, and the host took it back before it was confirmed
 
 
 WORDS = {
     Fate.FAILED: "it failed, and the host did not say why",
-    Fate.PUT_BACK: "it was made, and put back since another change failed",
+    Fate.PUT_BACK: "it was made, and put back because another change failed",
     Fate.NOT_REACHED: "not reached: a change before it failed, or the connection was lost",
     Fate.UNCONFIRMED: "the host has put it back",
 }

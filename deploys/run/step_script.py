@@ -45,7 +45,7 @@ def compile_step(step: Step, run: dict[str, Any], first: int) -> Compiled:
 
 
 def _lines(step: Step, run: str, entries: dict[str, Change | Service]) -> Iterator[str]:
-    """What is done once the journal is open. A change that fails ends the step: files that its service has not taken up
+    """What is done once the journal is open. A change that fails ends the step: files that its service does not use yet
     go back, and so does all from the first commit-confirmed change on."""
     files: list[str] = []
     first_confirmed = ""
@@ -96,12 +96,12 @@ def _digest(text: str | None) -> str:
 
 
 def _begin_service(entry: str, service: Service) -> str:
-    meta = {"subject": service.name, "what": f"have {service.name} take up its settings", "kind": "service"}
+    meta = {"subject": service.name, "what": service.what, "kind": "service"}
     return call("begin_service", entry, json.dumps(meta), service.undo or _undo(service))
 
 
 def _undo(service: Service) -> str:
-    """sh that has the service take up the files that are there, and waits until it is well."""
+    """sh that activates the service with the files that are there, and waits until it is healthy."""
     return (
         f"({service.activate}) && deadline=$(($(date +%s) + {service.seconds}))"
         f" && until ({service.healthy}) >/dev/null 2>&1; do [ $(date +%s) -lt $deadline ] || exit 1; sleep 1; done"

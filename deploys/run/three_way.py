@@ -103,7 +103,7 @@ def _places(ours: list[str], theirs: list[str]) -> dict[int, int]:
 
 
 def _beside(first: int, place: Mapping[int, int], end: int) -> int:
-    """Where lines come back that stood between two of ours: behind the one before, before the one behind, or last."""
+    """Where lines come back that were between two of ours: behind the one before, before the one behind, or last."""
     if first - 1 in place:
         return place[first - 1] + 1
     return place.get(first, end)

@@ -37,7 +37,7 @@ class Overflow(Unreachable):
 
 
 class Connection(Protocol):
-    """A host as those know it who wait for it and connect anew."""
+    """A host, as far as waiting for it and connecting again needs it."""
 
     host: Host
     errors: list[str]
@@ -100,7 +100,7 @@ def _asked_in_vain(client: SSHClient) -> bool:
 def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
     """Run `script` as root where we may, in one execution; its stdout as lines. Unreachable where there is none.
 
-    The exit status says nothing here: every script of ours frames its own answer.
+    The exit status says nothing here: each of our scripts frames its own answer.
     """
     arguments, _ = pop_global_arguments(host.state, host, {})
     connector: Any = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}

@@ -62,7 +62,7 @@ def _look_closer(session: Session, plan: UndoPlan) -> None:
 
 
 def _files(session: Session, plan: UndoPlan) -> dict[str, FileTexts]:
-    """The files of the plan's entries, as the host tells them."""
+    """The files of the plan's entries, as the host sends them."""
     entries = [entry.id for entry in plan.entries if entry.path]
     if not entries:
         return {}
@@ -121,7 +121,7 @@ def undo(session: Session) -> None:
     if refused := said.get(JOURNAL):
         session.errors.append(refused.error)
     elif left:
-        session.errors.append(f"not reached, so still to be undone: {'; '.join(entry.what for entry in left)}")
+        session.errors.append(f"not reached, so not yet undone: {'; '.join(entry.what for entry in left)}")
     _say_end(session, plan)
 
 
@@ -144,7 +144,7 @@ def _note(session: Session, plan: UndoPlan, *, entry: JournalEntry, outcome: Out
 def _say_end(session: Session, plan: UndoPlan) -> None:
     """What can be rolled back next, and what is left of us on the host."""
     if session.errors:
-        session.host.log(f"run {plan.past.run} is not rolled back, or not all of it")
+        session.host.log(f"run {plan.past.run} was not rolled back, or not completely")
     if plan.older:
         session.host.log(f"the next run that can be rolled back is {plan.older.name}: --data run={plan.older.run}")
     elif not session.errors:

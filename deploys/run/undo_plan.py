@@ -89,7 +89,7 @@ def chosen(record: RecordReading, run: str | None) -> Journal | None:
 
 
 def begin(record: RecordReading, past: Journal, skip: Sequence[str]) -> UndoPlan:
-    """The plan for a run, as far as the record alone tells: what is skipped, and whether later runs come first."""
+    """The plan for a run, as far as the record alone shows: what is skipped, and whether later runs come first."""
     earlier = [journal for journal in record.journals if journal.run < past.run]
     others = [journal for journal in record.journals if journal.run != past.run]
     following = (earlier or others)[-1:]
@@ -113,7 +113,7 @@ def later_runs(plan: UndoPlan, later: Sequence[Journal]) -> list[str]:
     for journal in later:
         files = sorted({entry.path for entry in journal.left if entry.path in paths and entry.path})
         live = sorted({e.subject for e in journal.left if e.live and e.kind == "command" and e.subject in subjects})
-        if touched := [*files, *(f"what is live of {subject}" for subject in live)]:
+        if touched := [*files, *(f"the live state of {subject}" for subject in live)]:
             what = ", ".join(touched[:4]) + (f" and {len(touched) - 4} more" if len(touched) > 4 else "")
             found.append(f"run {journal.name} changed {what} later: roll that back first (--data run={journal.run})")
     return found
@@ -139,21 +139,23 @@ def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, *, now: bytes |
     if now == was or _digest(now) == file.written:
         return was
     if file.written == GONE:  # the run removed it, and it was made again
-        plan.notes.setdefault(entry.id, []).append(f"{entry.path} was made again since: it stays as it is")
+        plan.notes.setdefault(entry.id, []).append(
+            f"{entry.path} was created again since this run removed it: it stays as it is"
+        )
         return now
     try:
         merged = _merged(entry, file, was=was, now=now)
     except Conflict as conflict:
         plan.refused.append(
-            f"{entry.path} was changed after this run wrote it ({conflict}), and stays as it is. Give it back what the "
-            f"run wrote, or leave it for good with --data skip={plan.past.run}/{entry.id}"
+            f"{entry.path} was changed after this run wrote it ({conflict}), and stays as it is. Restore what the run "
+            f"wrote, or leave the file for good with --data skip={plan.past.run}/{entry.id}"
         )
         return now
     # First what the merge is of, for with it the host drops an earlier one. `absent`: the file goes.
     plan.amended[entry.id, "merged.of"] = f"{_digest(now)} {'absent' if merged is None else 'text'}\n".encode()
     if merged is not None:
         plan.amended[entry.id, "merged"] = merged
-    plan.notes.setdefault(entry.id, []).append(f"what others wrote to {entry.path} since stays in it")
+    plan.notes.setdefault(entry.id, []).append(f"what others have written to {entry.path} since is kept")
     return merged
 
 

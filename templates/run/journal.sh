@@ -146,7 +146,7 @@ write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE SHARED <base64
   if [ -d "$path" ]; then fail "$id" "$path is a directory, not a file"; return 1; fi
   digest "$path"
   if [ "$digest" != "$6" ]; then
-    fail "$id" "$path is no longer what the survey read: somebody changed it meanwhile; nothing was written, run again"; return 1
+    fail "$id" "$path was changed after the survey had read it, so nothing was written: run again"; return 1
   fi
   beside "$path"; mode=$4; there=1; made=
   [ -e "$path" ] || { there=; mode=${mode:-0644}; }
@@ -176,7 +176,7 @@ share() { # SHARED VALIDATE: an undo takes out of the file what we put there, an
 
 remove_file() { # ID JSON PATH BEFORE ACTIVATE
   digest "$3"; beside "$3"
-  if [ "$digest" != "$4" ]; then fail "$1" "$3 is no longer what the survey read; it was left alone, run again"; return 1; fi
+  if [ "$digest" != "$4" ]; then fail "$1" "$3 was changed after the survey had read it, so it was left alone: run again"; return 1; fi
   if ! why=$( { entry "$1" "$2" "" "$5" && keep "$3" && seal && rm -f -- "$3" && sync "$folder/"; } 2>&1); then
     give_up "$1" "$3: $why"; return 1
   fi
@@ -212,7 +212,7 @@ wait_healthy() { # HEALTHY SECONDS
   done
 }
 
-begin_service() { # ID JSON UNDO: stands before its files, so that an undo has it take up the old ones after them
+begin_service() { # ID JSON UNDO: before its files, so that an undo activates it after them, with the old ones
   if ! why=$( { entry "$1" "$2" "$3" "" && seal; } 2>&1); then fail "$1" "the journal cannot be written: $why"; return 1; fi
   SERVICE=$1
 }
@@ -235,13 +235,13 @@ activate_service() { # ID NAME ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...: f
   put_back "$@"
   if [ $status = 3 ]; then now="$name was left alone"; else again "$of"; fi
   [ -z "$stays" ] || rm -f "$J/$of/undone"
-  fail "$of" "$name did not take up the new settings; put back:$back$stays; $now. It said: $said"
+  fail "$of" "$name could not be activated with the new settings; put back:$back$stays; $now. It said: $said"
   return 1
 }
 
 again() { # ENTRY of a service whose files are back: it takes them up; $now says how that went
   rm -f "$J/$1/undone"
   if why=$(undo "$J/$1" 2>&1); then now="$name runs as before $(cat "$J/$1/note" 2>/dev/null)"
-  elif sh -c "$healthy" >/dev/null 2>&1 </dev/null 9>&-; then now="$name runs, but did not take up what was put back: $why"
+  elif sh -c "$healthy" >/dev/null 2>&1 </dev/null 9>&-; then now="$name runs, but could not be activated with what was put back: $why"
   else now="$name STILL DOES NOT RUN: $why"; fi
 }

@@ -31,7 +31,7 @@ old_file() { # ENTRY: $path as it was. What was written there since stays: with 
   elif [ -n "$FORCE" ]; then
     take=original
     [ "$now" = absent ] || note "$path was changed after this run had written it: what was there is kept in $1/replaced"
-  elif [ "$wrote" = absent ]; then note "$path was made again since: it stays as it is"; return 0
+  elif [ "$wrote" = absent ]; then note "$path was created again since this run removed it: it stays as it is"; return 0
   else echo "$path was changed after this run had written it: it stays as it is now"; return 1
   fi
   keep_now "$1" || [ ! -e "$J/armed" ] || return 1
@@ -151,5 +151,5 @@ new_again() { # ENTRY that could not be undone: its service gets the new files b
     [ "$s" = "$of" ] || continue
     redo "$J/$f"; went_back "$f"; again='; what was undone of this step until then is put back'
   done
-  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null 9>&-) || again="$again, but its service did not take that up: $said"
+  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null 9>&-) || again="$again, but its service could not be activated with that: $said"
 }

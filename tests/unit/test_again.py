@@ -172,7 +172,7 @@ def test_a_restart_in_vain_is_not_made_again(make: Make) -> None:
     world.states["boat.fast"] = State.FAIL
     world.effects = {"write /etc/boat.json: set gear": {"boat.fast": State.PENDING_RESTART}}
     first = world.run()
-    assert "motor takes up its settings" in done(first)
+    assert "restart motor with the new settings" in done(first)
     assert "and it still does not hold" in reason(first, "boat.fast")
     second = world.run()
     assert second.steps == []

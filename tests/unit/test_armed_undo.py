@@ -124,7 +124,7 @@ def test_an_undo_whose_clock_cannot_be_wound_up_is_put_back_at_once(host: Host) 
     confirmed(host, slow, write(host, "a"))
     host.tool("systemctl", '[ "$1" != restart ]')
     said = undo(host)
-    assert said["0002"].startswith("the timer could not be set anew")
+    assert said["0002"].startswith("the timer could not be restarted")
     assert said[WAITING] == WORDS[Fate.PUT_BACK]
     assert there(host) == ["first", "a", "live"]
     assert not host.armed()
@@ -213,7 +213,7 @@ def test_no_fresh_connection_no_undo(host: Host, remote: Remote, monkeypatch: py
         "undo: the host has taken it back by itself",
         "undo of change 0003: the host has put it back",
         "undo of change 0002: the host has put it back",
-        "not reached, so still to be undone: change 0001",
+        "not reached, so not yet undone: change 0001",
     ]
     assert there(host) == ["first", "a", "live"]
 

@@ -80,7 +80,7 @@ def test_writes_and_undoes_a_new_file_and_an_old_one(host: Host) -> None:
 def test_refuses_a_file_that_changed_since_the_survey(host: Host) -> None:
     (host.root / "f").write_text("somebody's\n")
     (error,) = host.apply(write(host, "f", "ours\n", "what we read\n"))
-    assert "somebody changed it meanwhile" in error
+    assert "was changed after the survey had read it, so nothing was written" in error
     assert host.files() == {"f": "somebody's\n"}
 
 

@@ -124,7 +124,7 @@ def test_what_no_subject_names_is_the_operators() -> None:
         "boat.keel": "harden does it",
         "boat.mast": "mend the mast",
         "boat.rope": "mend the rope",
-        "boat.sail": "reboot the host: the next boot takes it up",
+        "boat.sail": "reboot the host: the settings on disk take effect at the next boot",
         "boat.net": "harden plans nothing for it until it can be read",
     }
 

@@ -113,7 +113,7 @@ def test_a_host_that_never_returns_is_lost_by_its_deadline(monkeypatch: pytest.M
             "the canary c warns: it was tried",
         ),
         ({"changes": [Blocked("kernel", "reboot", why="not in its window")]}, ""),
-        ({"steps": ["reboot"]}, "the canary c goes first, and has not yet: run again, best without --serial"),
+        ({"steps": ["reboot"]}, "the canary c reboots first and has not yet: run again, best without --serial"),
     ],
 )
 def test_a_canary_holds_the_others_back_also_in_a_later_run(canary: dict[str, Any] | None, why: str) -> None:
@@ -132,7 +132,7 @@ def test_nothing_reboots_where_something_failed_before() -> None:
     session: Any = SimpleNamespace(errors=[])
     session.errors.append("kernel: could not install")
     assert execute.reboot(session, Step("reboot", (CHANGE,)))
-    assert session.errors[1:] == ["not rebooted, since something failed before"]
+    assert session.errors[1:] == ["not rebooted, since an earlier change failed"]
 
 
 FLEET = """

@@ -83,9 +83,14 @@ def test_a_service_gets_nothing_of_a_subject_that_failed(go: Any) -> None:
     """Files that could not be labelled must not be booted with SELinux on."""
     changes = [LABEL, boot("selinux"), boot("kernel")]
     done, errors = go(changes, "label")
-    assert sorted(done) == ["kernel at boot", "menu takes up its settings"]
+    assert sorted(done) == ["kernel at boot", "restart menu with the new settings"]
     assert errors == ["selinux: label: no"]
-    assert sorted(go(changes)[0]) == ["kernel at boot", "label", "menu takes up its settings", "selinux at boot"]
+    assert sorted(go(changes)[0]) == [
+        "kernel at boot",
+        "label",
+        "restart menu with the new settings",
+        "selinux at boot",
+    ]
 
 
 def test_a_service_that_nobody_needs_any_more_is_not_activated(go: Any) -> None:
@@ -96,7 +101,10 @@ def test_without_packages_the_others_go_on(go: Any) -> None:
     changes = [Install("selinux", "install", packages=("policy",)), LABEL, Command("kernel", "set", script="", undo="")]
     done, errors = go(changes, "install")
     assert done == ["set"]
-    assert errors == ["packages: install: no", "selinux: nothing was changed, for want of packages"]
+    assert errors == [
+        "packages: install: no",
+        "selinux: nothing was changed, since its packages could not be installed",
+    ]
 
 
 @pytest.mark.parametrize("broken", ["label", "another run"])
@@ -127,7 +135,7 @@ def test_pyinfras_log_gets_no_escape_sequence_of_the_hosts(go: Any, monkeypatch:
 def test_what_was_put_back_is_not_reported_as_done(go: Any) -> None:
     done, errors = go([LABEL, boot("selinux"), boot("kernel")], "menu")
     assert done == ["label"]
-    assert errors == ["menu: menu takes up its settings: menu did not come up"]
+    assert errors == ["menu: restart menu with the new settings: menu did not come up"]
 
 
 def test_a_host_that_another_run_changes_is_left_and_that_is_said_once(go: Any) -> None:

@@ -133,8 +133,8 @@ def test_a_removed_file_that_was_made_again_stays_theirs(host: Host) -> None:
     (host.root / "f").write_text("old\n")
     apply(host, RemoveFile("test", "remove f", path=str(host.root / "f"), before="old\n"))
     (host.root / "f").write_text("new\n")
-    assert plan(host).notes["0001"] == [f"{host.root}/f was made again since: it stays as it is"]
-    assert undo(host)["0001"] == ("", f"{host.root}/f was made again since: it stays as it is")
+    assert plan(host).notes["0001"] == [f"{host.root}/f was created again since this run removed it: it stays as it is"]
+    assert undo(host)["0001"] == ("", f"{host.root}/f was created again since this run removed it: it stays as it is")
     assert host.files() == {"f": "new\n"}
 
 
@@ -245,7 +245,7 @@ def test_a_later_run_on_the_same_file_goes_first(host: Host) -> None:
 def test_a_later_run_on_what_is_live_goes_first(host: Host) -> None:
     for number in (1, 2):
         apply(host, Command("test", "set", script=":", undo="echo back"), run=other(number))
-    assert "what is live of test" in plan(host, other(1)["id"]).refused[0]
+    assert "the live state of test" in plan(host, other(1)["id"]).refused[0]
     assert plan(host, other(2)["id"]).refused == []
 
 
