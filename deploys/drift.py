@@ -1,4 +1,4 @@
-"""What does not hold on these hosts, and what moved since it held. Reads only: one execution per host.
+"""What does not hold on these hosts, and what has changed since it held. Reads only: one execution per host.
 
     pyinfra INVENTORY deploys/drift.py -y
 

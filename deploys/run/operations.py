@@ -40,7 +40,7 @@ def reboot() -> Generator[FunctionCommand, None, None]:
 
 
 @operation()
-def confirm() -> Generator[FunctionCommand, None, None]:
+def survey_again() -> Generator[FunctionCommand, None, None]:
     """
     Survey the host again after its changes, over a fresh connection where the old one is gone, and keep the baseline.
     """
@@ -49,7 +49,7 @@ def confirm() -> Generator[FunctionCommand, None, None]:
     if not changed and not again.outlived(session.survey, session.findings):
         host.noop("nothing was changed")
         return
-    yield FunctionCommand(_confirm, (), {})
+    yield FunctionCommand(_survey_again, (), {})
 
 
 @operation()
@@ -78,7 +78,7 @@ def _execute(state: State, host: Host, step: str) -> bool:
     for found in session.steps_named(step):
         with session.keeping(step):
             execute.execute(session, found)
-    return True  # other subjects go on; `confirm` fails the host if anything failed
+    return True  # other subjects go on; `survey_again` fails the host if anything failed
 
 
 def _reboot(state: State, host: Host) -> bool:
@@ -93,10 +93,10 @@ def _reboot(state: State, host: Host) -> bool:
         well = all([execute.reboot(session, step) for step in session.steps_named("reboot")])
     if not well:
         run.stopped = f"{host.name} did not come back well"
-    return True  # `confirm` surveys it once more, and fails it
+    return True  # `survey_again` fails the host
 
 
-def _confirm(state: State, host: Host) -> bool:
+def _survey_again(state: State, host: Host) -> bool:
     return ending.survey_again(current().sessions[host.name])
 
 

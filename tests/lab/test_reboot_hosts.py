@@ -28,7 +28,7 @@ import sys
 sys.path.insert(0, {root!r})
 from pyinfra.context import host
 from deploys.run import baseline
-from deploys.run.operations import confirm, reboot
+from deploys.run.operations import reboot, survey_again
 from deploys.core.change import Reboot
 from deploys.run.look import begin_with, look
 from deploys.run.run import begin
@@ -44,7 +44,7 @@ begin_with(session, [Reboot("kernel", "boot it", script=arm, undo="",
 for batch in host.loop(run.batches()):
     if host.name in batch:
         reboot(name="Reboot")
-confirm(name="Confirm")
+survey_again(name="Survey again")
 """
 
 # Its connection stays open and says nothing any more, as with a cable that was pulled.
@@ -53,7 +53,7 @@ import sys
 sys.path.insert(0, {root!r})
 from deploys.run import baseline, transport
 from deploys.core.change import Command
-from deploys.run.operations import confirm, enforce
+from deploys.run.operations import enforce, survey_again
 from deploys.run.look import begin_with, look
 from deploys.run.run import begin
 from deploys.subjects import SUBJECTS
@@ -66,7 +66,7 @@ look(session)
 words = "silent b $PPID" if session.host.name == "b" else "/dev/null"
 begin_with(session, [Command("networks", "fall silent", script=f"cd {folder}; sh {{words}}", undo="")])
 enforce(name="Enforce", step="networks")
-confirm(name="Confirm")
+survey_again(name="Survey again")
 """
 
 CLIMB = """\

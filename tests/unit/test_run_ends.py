@@ -28,7 +28,7 @@ from pyinfra.context import host
 from deploys.run import baseline
 from deploys.core.change import Change, Command, Subject
 from deploys.core.control import Control, Severity, failed, passed
-from deploys.run.operations import confirm, enforce, undo
+from deploys.run.operations import enforce, survey_again, undo
 from deploys.core.policy import Rules
 from deploys.run.run import begin, show_plan
 from deploys.run.look import look, plan
@@ -61,7 +61,7 @@ else:
     plan(session)
     show_plan(session)
     enforce(name="boat", step="boat")
-    confirm(name="confirm")
+    survey_again(name="survey again")
 """
 HEAVES = """Command("boat", "heave the anchor",
                       script=f"touch {HERE}/begun; {TIDE}", undo=f"touch {HERE}/undoing; {TIDE}")"""
