@@ -2,8 +2,8 @@
 
     pyinfra INVENTORY deploys/provision.py [--data policy=strict] [-y]
 
-The container engine's package comes from the distribution. When it is there the host is surveyed again, everything the policy
-asks for is planned and done, and the proofs (`tests/verify`) run against it.
+The container engine's package comes from the distribution. When it is there the host is surveyed again, everything the
+policy asks for is planned and done, and the proofs (`tests/verify`) run against it.
 """
 
 import sys

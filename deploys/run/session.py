@@ -42,8 +42,8 @@ class Session:
     run: dict[str, Any]
     survey: Survey | None = None
     findings: list[Finding] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)  # the plan, and
-    steps: list[Step] = field(default_factory=list)  # what of it is executed
+    changes: list[Change] = field(default_factory=list)  # the plan, what is blocked included
+    steps: list[Step] = field(default_factory=list)  # the part of the plan that is executed
     undoing: UndoPlan | None = None
     begun: list[Step] = field(default_factory=list)
     entries: int = 0  # in the journal of this run
