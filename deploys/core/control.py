@@ -106,9 +106,9 @@ def undeclared(rules: type[Rules], name: str) -> Against:
 
 
 def in_container(survey: Survey, policy: Policy) -> str | None:
-    """A container shares its host's kernel, so what the kernel does is decided there."""
+    """A container's kernel is judged on its host."""
     container = survey[System].container
-    return f"this is a container ({container}): its host decides what the kernel does" if container else None
+    return f"this is a container ({container}): the kernel belongs to its host" if container else None
 
 
 def agree(
