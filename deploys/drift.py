@@ -1,4 +1,4 @@
-"""What does not hold on these hosts, and what moved since it held. Reads only: one execution per host.
+"""What does not hold on these hosts, and what has changed since it held. Reads only: one execution per host.
 
     pyinfra INVENTORY deploys/drift.py -y
 
@@ -11,8 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from deploys.run.look import look
 from deploys.run.run import begin
 from deploys.subjects import SUBJECTS
 
 session = begin("drift").session(SUBJECTS)
-session.look()
+look(session)

@@ -14,14 +14,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
-from deploys.run.operations import confirm, enforce, reboot
+from deploys.run.look import look, plan
+from deploys.run.operations import enforce, reboot, survey_again
 from deploys.run.run import begin, show_plan
 from deploys.subjects import STEPS, SUBJECTS
 
 run = begin("harden")
 session = run.session(SUBJECTS)
-session.look()
-session.plan()
+look(session)
+plan(session)
 show_plan(session)
 
 for step in host.loop(STEPS):
@@ -29,4 +30,4 @@ for step in host.loop(STEPS):
 for batch in host.loop(run.batches()):
     if host.name in batch:
         reboot(name="Reboot, one batch of hosts after the other")
-confirm(name="Survey again, and keep what holds as the baseline")
+survey_again(name="Survey again, and keep what holds as the baseline")

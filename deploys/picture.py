@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from deploys.bridges.picture import picture, render_mermaid, render_text
 from deploys.bridges.rules import BridgesRules
 from deploys.core.text import clean_text
+from deploys.run.look import look
 from deploys.run.run import begin, show
 from deploys.run.session import Session
 from deploys.subjects import SUBJECTS
@@ -38,5 +39,5 @@ def show_picture(session: Session, folder: Path) -> None:
 
 run = begin("drift")
 session = run.session(SUBJECTS)
-session.look()
+look(session)
 show_picture(session, run.directory)

@@ -1,9 +1,9 @@
-"""Make bare hosts into hardened, proved container hosts in one run: engine, policy, proofs.
+"""Make bare hosts into hardened, proved container hosts in one run: container engine, policy, proofs.
 
     pyinfra INVENTORY deploys/provision.py [--data policy=strict] [-y]
 
-The engine's package comes from the distribution. When it is there the host is surveyed again, everything the policy
-asks for is planned and done, and the proofs (`tests/verify`) run against it.
+The container engine's package comes from the distribution. When it is there the host is surveyed again, everything the
+policy asks for is planned and done, and the proofs (`tests/verify`) run against it.
 """
 
 import sys
@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from pyinfra.context import host
 
 from deploys.engines.provisioning import engine_for
-from deploys.run.operations import confirm, enforce, plan_again, reboot
+from deploys.run.look import begin_with, look
+from deploys.run.operations import enforce, plan_again, reboot, survey_again
 from deploys.run.proofs import prove_after
 from deploys.run.run import begin, show_plan
 from deploys.subjects import STEPS, SUBJECTS
@@ -22,8 +23,8 @@ from deploys.subjects import STEPS, SUBJECTS
 run = begin("provision")
 prove_after(run)
 session = run.session(SUBJECTS)
-session.look()
-session.begin_with(engine_for(session.survey, session.policy.accept))
+look(session)
+begin_with(session, engine_for(session.survey, session.policy.accept))
 show_plan(session)
 
 for step in host.loop(["packages", "engine"]):
@@ -34,4 +35,4 @@ for step in host.loop(STEPS):
 for batch in host.loop(run.batches()):
     if host.name in batch:
         reboot(name="Reboot, one batch of hosts after the other")
-confirm(name="Survey again, and keep what holds as the baseline")
+survey_again(name="Survey again, and keep what holds as the baseline")

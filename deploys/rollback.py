@@ -12,13 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from pyinfra.context import host
 
+from deploys.run.look import look
 from deploys.run.operations import undo
 from deploys.run.run import begin, names, show_undo
 from deploys.run.undo import choose
 from deploys.subjects import SUBJECTS
 
 session = begin("rollback").session(SUBJECTS)
-session.look()
+look(session)
 choose(session, host.data.get("run"), names(host.data.get("skip")))
 show_undo(session)
 

@@ -152,6 +152,7 @@ CONTROLS = (
         severity=Severity.LOW,
         why="An allowed flow that does not pass makes people open more than they need.",
         check=check_forwarding,
+        lockout=True,
         by_hand="have the firewall that the finding names let pass what the policy's bridges.allow names",
     ),
     Control(

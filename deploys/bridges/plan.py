@@ -122,13 +122,13 @@ def _by_chain(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 
 
 def plan(context: Context) -> Iterable[Change]:
-    """All of it is armed: a network that cuts us off is taken back. Not so installations, which take their time."""
+    """All of it is commit-confirmed: the host reverts a network that cuts us off. Installations take too long."""
     again = context.accepts(RETRY)
     changes = list(_planned(context)) if context.failing(DECLARED, FILTER, SWITCH, FORWARDING) else []
     for change in changes:
         # Once it is confirmed, the mark of what the host took back is gone.
         controls = (*change.controls, *context.which(REVERTED)) if again else change.controls
-        yield replace(change, armed=not isinstance(change, (Blocked, Install)), controls=controls)
+        yield replace(change, commit_confirmed=not isinstance(change, (Blocked, Install)), controls=controls)
     if again and not changes and (reverted := known(context.survey[Bridges].reverted)):
         # Nothing is left to be tried again, so no confirmation takes the mark away.
         what = f"forget what the host did by itself with run {reverted.run}"

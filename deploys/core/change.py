@@ -1,7 +1,7 @@
 """Changes: what a run will do to a host, as data that can be shown before anything happens.
 
-A subject's `plan` yields them, only for findings that do not hold. The engine orders them, shows them (`--dry`,
-`--diff`), compiles them to ONE journalled script per subject, and can undo each of them.
+A subject's `plan` yields them, only for findings that do not hold. A run orders them, shows them (`--dry`, `--diff`),
+compiles them to ONE journalled script per subject, and can undo each of them.
 """
 
 from __future__ import annotations
@@ -18,24 +18,26 @@ from facts.core.fact import SectionFact
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 
-RETRY = "retry"  # accepting it: what a run did on the host in vain is done once more
+ACCEPT_RETRY = "retry"  # accepting it: what an earlier run changed in vain is changed once more
 
 
 @dataclass(frozen=True)
 class Change:
     """`what` is said to the operator in plain words; `interrupts` names what stops or restarts, empty if nothing.
-    `armed`: it could cut us off, so the host takes it, and what its step does after it, back by itself unless that is
-    confirmed over a fresh connection. `controls`: the ids of those that it mends, or that are blocked with it.
+    `commit_confirmed`: it could cut us off, so the host reverts it, and what its step does after it, by itself unless a
+    fresh connection confirms that in time. `controls`: the ids of those that it mends, or that are blocked with it.
 
     Words of the host's own get into these, so they are made printable here, once for every log, plan and journal."""
 
     subject: str
     what: str
     interrupts: str = field(default="", kw_only=True)
-    armed: bool = field(default=False, kw_only=True)
+    commit_confirmed: bool = field(default=False, kw_only=True)
     controls: tuple[str, ...] = field(default=(), kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
+        if self.commit_confirmed and isinstance(self, (Blocked, Install)):
+            raise ValueError(f"{self.what}: what is not done, or takes minutes, cannot be commit-confirmed")
         for name in self._said():
             object.__setattr__(self, name, clean_text(getattr(self, name)))
 
@@ -45,14 +47,15 @@ class Change:
 
 @dataclass(frozen=True)
 class Service:
-    """A daemon that has to take up new settings: how, and how we know that it is well again.
+    """A daemon that has to be restarted or reloaded with new settings: how, and how we know that it is healthy again.
+    `does` says so to the operator; "": `restart NAME with the new settings`.
 
     `activate` and `healthy` are sh; if `healthy` does not succeed within `seconds`, every file written for the
     service in this run is put back and `undo` runs, unless `activate` ended with status 3: it did nothing. `explain`
     prints why it failed (its last log lines).
 
-    `undo` (sh) has it take up the files that were there before and waits until it is well, in a rollback too; what is
-    to be known of that it writes to the file $NOTE. "": as `activate` and `healthy` do.
+    `undo` (sh) activates it with the files that were there before and waits until it is healthy, in a rollback too;
+    what the operator should know of that it writes to the file $NOTE. "": as `activate` and `healthy` do.
     """
 
     name: str
@@ -62,6 +65,11 @@ class Service:
     seconds: int = 60
     interrupts: str = ""
     undo: str = ""
+    does: str = ""
+
+    @property
+    def what(self) -> str:
+        return self.does or f"restart {self.name} with the new settings"
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class WriteFile(Change):
 
 @dataclass(frozen=True)
 class RemoveFile(Change):
-    """Take away a file that somebody left (kept in the journal)."""
+    """Remove a file (kept in the journal)."""
 
     path: str
     before: str
@@ -135,7 +143,7 @@ class MergeJson(Change):
 
 @dataclass(frozen=True)
 class Activate(Change):
-    """Have a service take up what is already on disk (a finding is pending-restart)."""
+    """Activate a service with what is already on disk (a finding is pending-restart)."""
 
     service: Service
 
@@ -156,7 +164,7 @@ class Blocked(Change):
     @property
     def accepts(self) -> tuple[str, ...]:
         """What has to be accepted by name first."""
-        return () if self.by_hand else tuple(dict.fromkeys(ACCEPT.findall(self.why)))
+        return () if self.by_hand else tuple(dict.fromkeys(NAMED_ACCEPT.findall(self.why)))
 
     @property
     def next(self) -> str:
@@ -166,7 +174,7 @@ class Blocked(Change):
         return self.by_hand or self.why
 
 
-ACCEPT = re.compile(r"\baccept=([a-z0-9]+(?:-[a-z0-9]+)*)")
+NAMED_ACCEPT = re.compile(r"\baccept=([a-z0-9]+(?:-[a-z0-9]+)*)")
 
 
 def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Change]:
@@ -177,7 +185,7 @@ def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Chan
 
 
 def by_hand(finding: Finding) -> Blocked:
-    """What harden may not mend: what is wrong, and what the operator has to do."""
+    """A finding that harden may not mend: what is wrong, and what the operator has to do."""
     control, reason = finding.control, finding.verdict.reason
     todo = f". {control.by_hand[:1].upper()}{control.by_hand[1:]}" if control.by_hand else ""
     return Blocked(control.subject, control.title, why=reason + todo, by_hand=control.by_hand, controls=(control.id,))
@@ -193,8 +201,8 @@ class Context:
 
     def which(self, *ids: str) -> tuple[str, ...]:
         """Those of these controls that are in `fail` or pending: something to mend. Unknown is not."""
-        wanted = (State.FAIL, State.PENDING_RESTART, State.PENDING_REBOOT)
-        return tuple(i for i in ids if i in self.findings and self.findings[i].state in wanted)
+        to_mend = (State.FAIL, State.PENDING_RESTART, State.PENDING_REBOOT)
+        return tuple(i for i in ids if i in self.findings and self.findings[i].state in to_mend)
 
     def failing(self, *ids: str) -> bool:
         return bool(self.which(*ids))
@@ -239,7 +247,7 @@ class Subject:
     controls: tuple[Control, ...]
     plan: Callable[[Context], Iterable[Change]]
     facts: tuple[type[SectionFact[Any]], ...]
-    accepts: tuple[str, ...] = ()  # the consequences of its changes that wait until somebody accepts them by name
+    accepts: tuple[str, ...] = ()  # the consequences of its changes that must be accepted by name first
     undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
 
     def __post_init__(self) -> None:

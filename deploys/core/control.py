@@ -35,7 +35,7 @@ class State(StrEnum):
 
 
 class Impact(StrEnum):
-    """What it costs the host to put the control right."""
+    """What it costs the host to mend what the control finds."""
 
     NONE = "none"
     RESTART = "restart"
@@ -67,11 +67,11 @@ Against = Callable[[Survey, Policy], str | None]  # why a control does not apply
 
 
 def passed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
-    return Verdict(State.PASS, reason, declared, disk, live)
+    return Verdict(State.PASS, reason, declared=declared, disk=disk, live=live)
 
 
 def failed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
-    return Verdict(State.FAIL, reason, declared, disk, live)
+    return Verdict(State.FAIL, reason, declared=declared, disk=disk, live=live)
 
 
 def not_applicable(reason: str) -> Verdict:
@@ -85,7 +85,8 @@ def some(items: Iterable[str], most: int = 5) -> str:
 
 
 def only_where(*against: Against) -> Callable[[Check], Check]:
-    """A check for where none of `against` has a reason why the control does not apply; the first that has is told."""
+    """A check that runs only where none of `against` has a reason why the control does not apply; the first reason is
+    the finding's."""
 
     def wrap(check: Check) -> Check:
         def checked(survey: Survey, policy: Policy) -> Verdict:
@@ -105,9 +106,9 @@ def undeclared(rules: type[Rules], name: str) -> Against:
 
 
 def in_container(survey: Survey, policy: Policy) -> str | None:
-    """What is the kernel's is the business of a container's host."""
+    """A container's kernel is judged on its host."""
     container = survey[System].container
-    return f"this is a container ({container}): the kernel is the business of its host" if container else None
+    return f"this is a container ({container}): the kernel belongs to its host" if container else None
 
 
 def agree(
@@ -119,21 +120,22 @@ def agree(
     is pending, by the control's impact; live right and disk wrong fails, since it would not outlast a restart.
     """
     ok = holds or (lambda value: bool(value == declared))
-    disk_ok, live_ok = ok(disk), ok(live)
+    disk_ok, live_ok, now = ok(disk), ok(live), _say(live)
+    read = {"declared": declared, "disk": disk, "live": live}
     if disk_ok and live_ok:
-        return passed(f"{what} is {_say(live)} on disk and live", declared, disk, live)
+        return passed(f"{what} is {now} on disk and live", **read)
     if disk_ok and impact is Impact.REBOOT:
-        return Verdict(State.PENDING_REBOOT, f"{what} is set on disk, the kernel runs with {_say(live)} until a reboot",
-                       declared, disk, live)  # fmt: skip
+        why = f"{what} is right on disk; the running kernel keeps {now} until a reboot"
+        return Verdict(State.PENDING_REBOOT, why, **read)
     if disk_ok and impact is Impact.RESTART:
-        return Verdict(State.PENDING_RESTART, f"{what} is set on disk, what runs still has {_say(live)}",
-                       declared, disk, live)  # fmt: skip
+        why = f"{what} is right on disk; what runs now keeps {now} until it is restarted"
+        return Verdict(State.PENDING_RESTART, why, **read)
     if disk_ok:
-        return failed(f"{what} is right on disk but live it is {_say(live)}", declared, disk, live)
+        return failed(f"{what} is right on disk, but live it is {now}", **read)
     if live_ok:
-        lost = "nothing on disk says so" if disk is None else f"on disk it is {_say(disk)}: a restart would lose it"
-        return failed(f"{what} holds now, but {lost}", declared, disk, live)
-    return failed(f"{what} is {_say(live)} live and {_say(disk)} on disk", declared, disk, live)
+        kept = "nothing on disk sets it" if disk is None else f"on disk it is {_say(disk)}"
+        return failed(f"{what} is right live, but {kept}: a restart would lose it", **read)
+    return failed(f"{what} is {now} live and {_say(disk)} on disk", **read)
 
 
 def _say(value: Any) -> str:
@@ -148,8 +150,9 @@ class Control:
     """One thing that must hold, as a row of knowledge.
 
     id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
-    lockout: whether putting it right could cut us off; by_hand: who mends it, and how, where harden may not: a
-    sentence without capital and full stop. A malformed row raises ValueError at import.
+    lockout: whether mending it could cut us off: its changes are then commit-confirmed, and `unconfirmed` says why some
+    need not be; by_hand: who mends it, and how, where harden may not: a sentence without capital and full
+    stop. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -160,6 +163,7 @@ class Control:
     references: tuple[str, ...] = ()
     impact: Impact = Impact.NONE
     lockout: bool = False
+    unconfirmed: str = ""
     by_hand: str = ""
 
     def __post_init__(self) -> None:
@@ -170,6 +174,8 @@ class Control:
                 raise ValueError(f"control {self.id}: {name} is empty")
         if not isinstance(self.references, tuple) or not all(isinstance(ref, str) for ref in self.references):
             raise ValueError(f"control {self.id}: references must be a tuple of ids")
+        if self.unconfirmed and not self.lockout:
+            raise ValueError(f"control {self.id}: unconfirmed is for a control that may cut us off (lockout)")
 
     @property
     def subject(self) -> str:
@@ -229,9 +235,9 @@ def _waive(finding: Finding, policy: Policy) -> Finding:
         return finding
     verdict = finding.verdict
     if waiver.expired:
-        reason = f"{verdict.reason} (waived by {waiver.owner} until {waiver.until}, which is past)"
+        reason = f"{verdict.reason} (waived by {waiver.owner} until {waiver.until}: the waiver has expired)"
         state = verdict.state
     else:
-        reason = f"waived by {waiver.owner} until {waiver.until}: {waiver.reason} (is: {verdict.reason})"
+        reason = f"waived by {waiver.owner} until {waiver.until}: {waiver.reason} (but for that: {verdict.reason})"
         state = State.WAIVED
     return replace(finding, verdict=replace(verdict, state=state, reason=reason))

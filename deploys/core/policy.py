@@ -18,7 +18,7 @@ class Rules(BaseModel):
 
 
 class Waiver(BaseModel):
-    """A finding accepted by name until a day, by somebody, for a reason."""
+    """A finding accepted by name until a day, with an owner and a reason."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from deploys.core.change import RETRY, Subject
+from deploys.core.change import ACCEPT_RETRY, Subject
 from deploys.core.policy import Policy, Waiver
 from deploys.core.policy_tree import Place, PolicyError, Steps, Tree, name, read_tree, say
 
@@ -48,7 +48,7 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
     path. Raises PolicyError with every problem found."""
     tree = _load(_locate(name_or_path, Path()), ())
     model = policy_model(subjects)
-    names = sorted({RETRY, *(name for subject in subjects for name in subject.accepts)})
+    names = sorted({ACCEPT_RETRY, *(name for subject in subjects for name in subject.accepts)})
     problems = [
         *tree.problems,
         *_unknown_controls(tree, [c.id for s in subjects for c in s.controls]),
@@ -65,7 +65,7 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
     extra = {word for word in (text.strip() for text in extra_accept) if word}
     if strange := sorted(extra - set(names)):
         raise PolicyError([f"--data accept: {_no_consequence(word, names)}" for word in strange])
-    return Policy(name_or_path, rules, whole.waivers, frozenset(whole.accept) | extra)
+    return Policy(name_or_path, rules, waivers=whole.waivers, accept=frozenset(whole.accept) | extra)
 
 
 def _locate(name_or_path: str, folder: Path) -> Path:

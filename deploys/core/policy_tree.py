@@ -1,4 +1,4 @@
-"""A policy file as plain data that still knows where each key stands, so that a complaint can name file and line.
+"""A policy file as plain data that still knows the place of each key, so that a complaint can name file and line.
 
 Untrusted input in a small way: files are edited by hand, generated, or copied from somewhere. Size, depth and the
 number of values are limited, and only the plain YAML types are read (a date stays text).
@@ -35,7 +35,7 @@ class PolicyError(PyinfraError):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a key (or a list's item) stands; `raw` is its value as written, where that is a bare word that YAML
+    """Where a key (or a list's item) is; `raw` is its value as written, where that is a bare word that YAML
     takes for something other than text (`no`, `0644`, `~`)."""
 
     file: str
@@ -55,7 +55,7 @@ class Tree:
     problems: list[tuple[Place, str]] = field(default_factory=list)
 
     def place(self, steps: Steps) -> tuple[Place, Steps]:
-        """The place of `steps`, or of the nearest thing around it that stands in the file."""
+        """The place of `steps`, or of the nearest thing around it that is in the file."""
         while steps not in self.places:
             steps = steps[:-1]
         return self.places[steps], steps
@@ -63,7 +63,7 @@ class Tree:
     def lay_over(self, base: Tree) -> Tree:
         """This tree over `base`: mappings are merged, everything else is replaced."""
         merged = Tree(base.data, dict(base.places), base.problems + self.problems)
-        _merge(merged, merged.data, self.data, ())
+        _merge(merged, merged.data, self.data, steps=())
         merged.places.update(self.places)
         return merged
 
@@ -72,7 +72,7 @@ def _merge(tree: Tree, base: dict[str, Any], top: dict[str, Any], steps: Steps) 
     for key, value in top.items():
         here = (*steps, key)
         if isinstance(value, dict) and isinstance(base.get(key), dict):
-            _merge(tree, base[key], value, here)
+            _merge(tree, base[key], value, steps=here)
         else:
             base[key] = value
             tree.places = {at: place for at, place in tree.places.items() if at[: len(here)] != here}

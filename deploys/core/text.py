@@ -24,8 +24,8 @@ AGAIN = 200  # characters up to which what came of a string is kept
 CSI = re.compile(r"(?:\x1b\[|\x9b)[0-9;:?<=>]{0,32}[@-~]")
 
 HIDDEN = "(not shown)"
-MARK = "\0"  # stands for it meanwhile: one character, and no blank
-# Keys whose values nobody is to read: daemon.json's proxies, the logins of registries and log drivers, environments.
+MARK = "\0"  # in place of it meanwhile: one character, and no blank
+# Keys whose values are secret: daemon.json's proxies, the logins of registries and log drivers, environments.
 SECRET = re.compile(
     r"passw(?:or)?d|passphrase|[_.-]pass(?![a-z])|secret|token|credential|(?:api|private)[-_]?key|registry[-_]?auth"
     r"|(?<![a-z])(?:auths?|authorization(?!-plugins)|env|environment|(?:https?|ftp|all)[-_]?prox(?:y|ies))(?![a-z])"

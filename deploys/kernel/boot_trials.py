@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
-from deploys.core.change import RETRY, Blocked, Change, Command, Context
+from deploys.core.change import ACCEPT_RETRY, Blocked, Change, Command, Context
 from deploys.core.control import State, Verdict, failed, some
 from deploys.kernel.boot_parameters import BY_NAME, BootRow, given, is_missing, name_of, runs, untried
 from deploys.kernel.rollout import gate_files, library
@@ -162,7 +162,11 @@ def _waits(kernel: KernelReading, word: str) -> bool:
 
 def _retried(context: Context, words: Sequence[str]) -> str:
     found = [f"{word} {why}" for word in words if (why := _not_passed(context.survey[Kernel], word))]
-    return f"{'; '.join(found)}; to try it once more, accept={RETRY}" if found and not context.accepts(RETRY) else ""
+    return (
+        f"{'; '.join(found)}; to try it once more, accept={ACCEPT_RETRY}"
+        if found and not context.accepts(ACCEPT_RETRY)
+        else ""
+    )
 
 
 def _obstacle(kernel: KernelReading, listed: str) -> str:

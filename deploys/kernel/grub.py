@@ -22,6 +22,7 @@ MENU = Service(
     healthy=HEALTHY,
     explain=HEALTHY,
     seconds=0,
+    does="run update-grub, so that the boot menu has the new settings",
 )
 
 

@@ -137,12 +137,33 @@ def junit(report: Report) -> str:
     for host, part in report["hosts"].items():
         suite = ET.SubElement(root, "testsuite", name=host, timestamp=report["run"]["started"])
         if part["status"] != "ok":
-            _case(suite, "host", "answers", "error", part["status"], part["error"] or part["status"])
+            _case(
+                suite,
+                group="host",
+                name="answers",
+                kind=part["status"],
+                outcome="error",
+                message=part["error"] or part["status"],
+            )
         for finding in part["findings"]:
-            _case(suite, finding["subject"], finding["control"], _outcome(finding), finding["state"], finding["reason"])
+            _case(
+                suite,
+                group=finding["subject"],
+                name=finding["control"],
+                kind=finding["state"],
+                outcome=_outcome(finding),
+                message=finding["reason"],
+            )
     if not report["hosts"]:
         suite = ET.SubElement(root, "testsuite", name="inventory", timestamp=report["run"]["started"])
-        _case(suite, "inventory", "names hosts", "error", "empty", "no host in the inventory, or none in --limit")
+        _case(
+            suite,
+            group="inventory",
+            name="names hosts",
+            kind="empty",
+            outcome="error",
+            message="no host in the inventory, or none in --limit",
+        )
     for suite in [*root, root]:
         for count, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
             suite.set(count, str(len(suite.findall(f".//{tag}"))))
@@ -162,7 +183,7 @@ def _outcome(finding: Mapping[str, Any]) -> str:
             return "failure"
 
 
-def _case(suite: ET.Element, group: str, name: str, outcome: str, kind: str, message: str) -> None:
+def _case(suite: ET.Element, *, group: str, name: str, kind: str, outcome: str, message: str) -> None:
     case = ET.SubElement(suite, "testcase", classname=f"{suite.get('name')}.{group}", name=name, time="0")
     if outcome:
         ET.SubElement(case, outcome, type=kind, message=message)

@@ -16,6 +16,7 @@ RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = 31, 32, 33, 35, 36, 1
 COLORS = {"fail": RED, "pending-restart": YELLOW, "pending-reboot": YELLOW, "unknown": MAGENTA}
 STATES = [state.value for state in State]
 COUNTED = (State.PASS, State.FAIL, State.UNKNOWN, State.PENDING_RESTART, State.PENDING_REBOOT, State.WAIVED)
+WAITS = {State.PENDING_RESTART: "waits for a restart", State.PENDING_REBOOT: "waits for a reboot"}
 SEVERITIES = [severity.value for severity in Severity]
 COLUMN = max(map(len, STATES)) + 4
 fill = partial(textwrap.fill, break_on_hyphens=False, break_long_words=False)  # a control's id is copied as a whole
@@ -38,8 +39,8 @@ def render_table(report: Mapping[str, Any], color: bool, width: int) -> str:
         said = "\n".join([_about(part), *_problems(part, color, width)])
         groups.setdefault(said, []).append(host)
     blocks = [_group(hosts, *said.split("\n", 1), color=color, width=width) for said, hosts in groups.items()]
-    told = [fill(each, width, subsequent_indent="  ") for each in waivers.sentences(report["summary"]["waivers"])]
-    return "\n\n".join(filter(None, [*blocks, "\n".join(told), _sum(report, color, width)])) + "\n"
+    waived = [fill(each, width, subsequent_indent="  ") for each in waivers.sentences(report["summary"]["waivers"])]
+    return "\n\n".join(filter(None, [*blocks, "\n".join(waived), _sum(report, color, width)])) + "\n"
 
 
 def _group(hosts: Sequence[str], about: str, problems: str = "", *, color: bool, width: int) -> str:
@@ -59,7 +60,7 @@ def _about(part: Mapping[str, Any]) -> str:
 
 
 def _counts(summary: Mapping[str, int]) -> str:
-    """`61 pass, 3 fail, 1 waived (49 not applicable)`: what was judged; what was not demanded stands apart."""
+    """`61 pass, 3 fail, 1 waived (49 not applicable)`: what was judged; what was not demanded is apart."""
     judged = [f"{summary[state]} {state}" for state in COUNTED if summary[state] or state is State.PASS]
     apart = f" ({summary[State.NOT_APPLICABLE]} not applicable)" if summary[State.NOT_APPLICABLE] else ""
     return ", ".join(judged) + apart
@@ -67,32 +68,31 @@ def _counts(summary: Mapping[str, int]) -> str:
 
 def _problems(part: Mapping[str, Any], color: bool, width: int) -> list[str]:
     """Lines for what does not hold, the worst first; controls with the very same reason share one."""
-    lines = _entry(part["status"], part["error"] or "no reason known", RED, color, width) if part["error"] else []
+    lines = _entry(part["status"], part["error"], code=RED, color=color, width=width) if part["error"] else []
     findings = [finding for finding in part["findings"] if not State(finding["state"]).holds]
     findings.sort(key=lambda f: (STATES.index(f["state"]), SEVERITIES.index(f["severity"]), f["control"]))
     entries: dict[tuple[str, str], list[str]] = {}
     for finding in findings:
         entries.setdefault((finding["state"], finding["reason"] + _note(finding)), []).append(finding["control"])
     for (state, reason), controls in entries.items():
-        lines += _entry(state, f"{', '.join(controls)}: {reason}", COLORS[state], color, width)
+        lines += _entry(state, f"{', '.join(controls)}: {reason}", code=COLORS[state], color=color, width=width)
     return lines
 
 
 def _note(finding: Mapping[str, Any]) -> str:
-    """What putting it right takes, and whether it is news."""
-    notes = []
-    if finding["state"].startswith("pending-"):
-        notes.append(f"waits for a {finding['state'].removeprefix('pending-')}")
-    elif finding["state"] == State.FAIL and finding["impact"] != Impact.NONE:
+    """What mending it takes, what comes next, and whether it changed since the baseline."""
+    state = State(finding["state"])
+    notes = [WAITS[state]] if state in WAITS else []
+    if state is State.FAIL and finding["impact"] != Impact.NONE:
         notes.append(f"takes a {finding['impact']}")
     if (todo := finding["next"]) and todo != DOES_IT:
         notes.append(f"next: {todo}")
     if finding.get("drift"):
-        notes.append("moved since the baseline")
+        notes.append("changed since the baseline")
     return f" [{'; '.join(notes)}]" if notes else ""
 
 
-def _entry(label: str, text: str, code: int, color: bool, width: int) -> list[str]:
+def _entry(label: str, text: str, *, code: int, color: bool, width: int) -> list[str]:
     first, *rest = fill(text, width - COLUMN).split("\n")
     return [
         f"  {paint(label.ljust(COLUMN - 2), code, color)}{first}",

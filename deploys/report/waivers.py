@@ -33,7 +33,7 @@ def _row(waiver: Waiver, state: State | None) -> dict[str, Any]:
 
 
 def summary(hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Over the whole run: how many findings are waived, and the waivers that somebody should look at."""
+    """Over the whole run: how many findings are waived, and the waivers that need a look."""
     parts = list(hosts)
     kept: dict[tuple[str, str, str], dict[str, Any]] = {}
     needs: dict[tuple[str, str, str], list[bool | None]] = {}
@@ -57,9 +57,9 @@ def sentences(waivers: Mapping[str, Any]) -> Iterator[str]:
         yield f"{count} finding{' is' if count == 1 else 's are'} waived."
     for row in (row for row in waivers["expiring"] if row not in idle):
         left = {0: "today", 1: "in 1 day"}.get(row["days"], f"in {row['days']} days")
-        yield f"The waiver of {row['control']} ends {left}, with {row['until']} (owner: {row['owner']})."
+        yield f"The waiver of {row['control']} ends {left}, on {row['until']} (owner: {row['owner']})."
     for row in (row for row in waivers["past"] if row not in idle):
-        yield f"The waiver of {row['control']} ended with {row['until']} and waives nothing (owner: {row['owner']})."
+        yield f"The waiver of {row['control']} ended on {row['until']} and waives nothing (owner: {row['owner']})."
     for row in idle:
         yield (
             f"The waiver of {row['control']} is needed by no host of this run: the control holds without it, or does "

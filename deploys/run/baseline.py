@@ -1,4 +1,4 @@
-"""The baseline: what held after the last run here, and what moved since then, with what the host knows of the cause."""
+"""The baseline: what held after the last run here, what has changed since, and what the host knows of the cause."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def keep_script(baseline: dict[str, Any]) -> str:
 
 
 def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
-    """The findings, those that held at the baseline and do not now carrying what moved, since when and by what."""
+    """The findings. Those that held at the baseline and no longer do carry what changed, since when, and the cause."""
     try:
         record = survey[Record]
     except UnknownReading:
@@ -45,10 +45,10 @@ def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
     rows = kept.get("findings")
     if not isinstance(rows, dict):
         return list(findings)
-    return [_with_drift(finding, rows.get(finding.control.id), kept, record) for finding in findings]
+    return [_with_drift(finding, rows.get(finding.control.id), kept=kept, record=record) for finding in findings]
 
 
-def _with_drift(finding: Finding, row: Any, kept: dict[str, Any], record: RecordReading) -> Finding:
+def _with_drift(finding: Finding, row: Any, *, kept: dict[str, Any], record: RecordReading) -> Finding:
     if finding.state.holds or not isinstance(row, dict) or row.get("state") != "pass":
         return finding
     moved = [name for name in ("disk", "live") if row.get(name) != getattr(finding.verdict, name)]
@@ -57,19 +57,21 @@ def _with_drift(finding: Finding, row: Any, kept: dict[str, Any], record: Record
         "moved": {name: {"was": row.get(name), "is": getattr(finding.verdict, name)} for name in moved},
         "cause": _cause(moved, kept, record),
     }
-    reason = f"{finding.verdict.reason}; held at {clean(str(kept.get('time')))}: {drift['cause']}"
+    reason = f"{finding.verdict.reason}; it held at {clean(str(kept.get('time')))}; {drift['cause']}"
     return replace(finding, drift=drift, verdict=replace(finding.verdict, reason=reason))
 
 
 def _cause(moved: list[str], kept: dict[str, Any], record: RecordReading) -> str:
-    """What the host knows of it. A change that only the live reading shows was made by no file."""
+    """What the host knows of the cause. A change that only the live reading shows was made by no file."""
     if moved == ["live"]:
-        return "the files are as hullproof left them: the running system was changed, or what runs was started anew"
+        return (
+            "the files are as hullproof left them: the running system was changed, or a daemon or container restarted"
+        )
     since = str(kept.get("time", "")).replace("T", " ").rstrip("Z")
     packages = [line for line in record.packages if line[: len(since)] > since]
     causes = [_say(file) for file in record.watched if file.digest != file.written]
     causes += [f"package {line[20:]} at {line[:19]}" for line in packages[-2:]]
-    return "; ".join(causes) or "by nothing that the host keeps a record of"
+    return "; ".join(causes) or "cause unknown: the host has no record of it"
 
 
 def _say(file: Watched) -> str:

@@ -19,7 +19,7 @@ from deploys.core.text import clean_text
 BYTES = 12_000_000  # of one answer, as it is sent: a survey of the greatest size, unpacked and in base64, is 10,700,000
 LINE = 100  # that a line is counted beyond its bytes: what it takes here, however short it is
 CHUNK = 65_536
-CUT_OFF = "cut off"  # stands in place of `stdout` or `stderr` where there was more
+CUT_OFF = "cut off"  # in place of `stdout` or `stderr` where there was more
 
 
 def read(
@@ -74,7 +74,7 @@ def _pieces(name: str, io: Any) -> Iterator[bytes]:
 
 
 def _close(io: Any) -> None:
-    """Who is still writing is told by it that nobody reads any more."""
+    """A program that is still writing then sees that its output is no longer read."""
     getattr(io, "channel", io).close()
 
 

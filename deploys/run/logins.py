@@ -1,6 +1,6 @@
-"""A run on the host itself has no connection that could be made anew: whoever is logged in over SSH shows that it can.
+"""A run on the host itself has no connection to make again: a new login over SSH proves that one can be made.
 
-Where nobody is, there is nobody to cut off.
+Where no session over SSH is open, no session can be cut off, and nothing is asked.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ def logins(host: Host) -> frozenset[str]:
     return frozenset(found)
 
 
-def await_login(host: Host, before: frozenset[str], seconds: float, tell: Callable[[str], None]) -> None:
-    """Until somebody has come in who was not among those `before`. Unreachable where nobody has in time."""
+def await_login(host: Host, before: frozenset[str], seconds: float, log: Callable[[str], None]) -> None:
+    """Wait for a session that was not among those `before`. Unreachable where none is opened in time."""
     if not before:
         return
-    tell(f"log in once more over SSH now: unless somebody does within {seconds:.0f} s, the host takes this back")
+    log(f"log in over SSH once more now: without a new login within {seconds:.0f} s, the host takes this change back")
     deadline = monotonic() + seconds
     while not logins(host) - before:
         if monotonic() > deadline:
-            raise Unreachable("this run is on the host itself, and nobody logged in anew over SSH")
+            raise Unreachable("this run is on the host itself, and no new login over SSH came in time")
         sleep(2)

@@ -1,4 +1,4 @@
-"""The engine's pyinfra operations. Each yields nothing where there is nothing to do on the host."""
+"""The pyinfra operations of a run. Each yields nothing where there is nothing to do on the host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pyinfra.api.host import Host
 from pyinfra.api.state import State
 from pyinfra.context import host
 
-from deploys.run import again
+from deploys.run import again, ending, execute, look
 from deploys.run.run import current, show_plan
 from deploys.run.undo import undo as undo_run
 
@@ -17,12 +17,12 @@ from deploys.run.undo import undo as undo_run
 @operation()
 def enforce(step: str) -> Generator[FunctionCommand, None, None]:
     """
-    Execute a part of the host's plan: one subject's changes, or `services`, what daemons have to take up.
+    Execute a part of the host's plan: one subject's changes, or `services`: the files of daemons, and their activation.
 
     + step: the subject's name, or `services`
     """
     if not current().sessions[host.name].steps_named(step):
-        host.noop(f"{step} is already as the policy says")
+        host.noop(f"{step}: everything is as the policy demands")
         return
     yield FunctionCommand(_execute, (step,), {})
 
@@ -31,7 +31,7 @@ def enforce(step: str) -> Generator[FunctionCommand, None, None]:
 def reboot() -> Generator[FunctionCommand, None, None]:
     """
     Reboot the host where its plan says so and wait for it; not after another host that did not come back well, nor
-    against the warning of a canary.
+    where a canary warns.
     """
     if not current().sessions[host.name].steps_named("reboot"):
         host.noop("no reboot is planned")
@@ -40,7 +40,7 @@ def reboot() -> Generator[FunctionCommand, None, None]:
 
 
 @operation()
-def confirm() -> Generator[FunctionCommand, None, None]:
+def survey_again() -> Generator[FunctionCommand, None, None]:
     """
     Survey the host again after its changes, over a fresh connection where the old one is gone, and keep the baseline.
     """
@@ -49,13 +49,13 @@ def confirm() -> Generator[FunctionCommand, None, None]:
     if not changed and not again.outlived(session.survey, session.findings):
         host.noop("nothing was changed")
         return
-    yield FunctionCommand(_confirm, (), {})
+    yield FunctionCommand(_survey_again, (), {})
 
 
 @operation()
 def plan_again() -> Generator[FunctionCommand, None, None]:
     """
-    Survey the host after its engine was installed, and plan what the policy asks for now.
+    Survey the host after its container engine was installed, and plan what the policy asks for now.
     """
     yield FunctionCommand(_plan_again, (), {})
 
@@ -77,8 +77,8 @@ def _execute(state: State, host: Host, step: str) -> bool:
     session = current().sessions[host.name]
     for found in session.steps_named(step):
         with session.keeping(step):
-            session.execute(found)
-    return True  # other subjects go on; `confirm` fails the host if anything failed
+            execute.execute(session, found)
+    return True  # other subjects go on; `survey_again` fails the host if anything failed
 
 
 def _reboot(state: State, host: Host) -> bool:
@@ -90,22 +90,22 @@ def _reboot(state: State, host: Host) -> bool:
     run.rebooted.add(host.name)
     well = False
     with session.keeping("reboot"):
-        well = all([session.reboot(step) for step in session.steps_named("reboot")])
+        well = all([execute.reboot(session, step) for step in session.steps_named("reboot")])
     if not well:
         run.stopped = f"{host.name} did not come back well"
-    return True  # `confirm` surveys it once more, and fails it
+    return True  # `survey_again` fails the host
 
 
-def _confirm(state: State, host: Host) -> bool:
-    return current().sessions[host.name].confirm()
+def _survey_again(state: State, host: Host) -> bool:
+    return ending.survey_again(current().sessions[host.name])
 
 
 def _plan_again(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
     missing = [f"{change.what}: {change.why}" for change in session.blocked]
-    session.look()
-    session.plan()
-    session.errors += missing  # without an engine, what is asked of one does not apply, and all the rest may hold
+    look.look(session)
+    look.plan(session)
+    session.errors += missing  # without a container engine its controls do not apply, and all the others may hold
     show_plan(session)
     return not session.lost
 
@@ -114,4 +114,4 @@ def _undo(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
     with session.keeping("rollback"):
         undo_run(session)
-    return session.confirm()
+    return ending.survey_again(session)

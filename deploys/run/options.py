@@ -40,20 +40,20 @@ def wrong_on_command_line(pairs: Iterable[str], alone: bool) -> list[str]:
 
 
 def wrong_in_data(data: Mapping[str, object]) -> Iterator[str]:
-    """Keys of a host's data that look like a mistyped one of ours; all others are their owner's business."""
+    """Keys of a host's data that look like a mistyped option; all others are their owner's business."""
     for key in data:
         if (meant := _meant(key)) and key not in _pyinfras():
             yield f"the inventory's data gives {clean_text(key)}: there is no such option; did you mean {meant}?"
 
 
 def _meant(key: str) -> str:
-    """Which of ours a key is that is none of them to the letter; "" where it is somebody's own."""
+    """Which option was meant by a key that is none of them to the letter; "" where the key means something else."""
     low = key.lower()
     return "" if key in KEYS else low if low in KEYS else MISTYPED.get(low, "")
 
 
 def _instead(key: str) -> str:
-    close = difflib.get_close_matches(key.lower(), KEYS, 1, 0.5)
+    close = difflib.get_close_matches(key.lower(), KEYS, n=1, cutoff=0.5)
     return f"; did you mean {close[0]}?" if close else f"; there are {', '.join(KEYS)}"
 
 

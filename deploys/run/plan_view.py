@@ -12,6 +12,7 @@ from deploys.report.terminal import BOLD, CYAN, GREEN, RED, YELLOW, fill, paint
 from deploys.run.steps import Step
 
 INDENT = " " * 6
+COMMIT_CONFIRMED = "commit-confirmed: the host reverts it by itself unless a fresh connection confirms it"
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class PlanView:
     diff: bool
     width: int
 
-    def render(self, host: str, steps: Sequence[Step], blocked: Sequence[Blocked], unknown: Sequence[str]) -> str:
+    def render(self, host: str, *, steps: Sequence[Step], blocked: Sequence[Blocked], unknown: Sequence[str]) -> str:
         """What a run will do to a host, numbered; what stops meanwhile; what it will not do, and how to allow that;
         and the controls of which nothing is known."""
         rows = [row for step in steps for row in self._rows(step)]
@@ -45,11 +46,12 @@ class PlanView:
         stops = step.service.interrupts if step.service else ""
         for change in step.changes:
             below = [] if change.interrupts == stops else self._interrupts(change.interrupts)
+            below += [self._fill(INDENT, COMMIT_CONFIRMED)] if change.commit_confirmed else []
             below += [f"{INDENT}{self._paint(line)}" for line in _diff(change)] if self.diff else []
             yield _titled(f"{change.subject}: {change.what}", change.controls), below
         if step.service:
             what = "; ".join(dict.fromkeys(change.what for change in step.planned if isinstance(change, Activate)))
-            said = f"{step.service.name} takes up its settings" + (f": {what}" if what else "")
+            said = step.service.what + (f": {what}" if what else "")
             yield _titled(said, step.controls), self._interrupts(stops)
 
     def _interrupts(self, what: str) -> list[str]:
@@ -80,5 +82,6 @@ def _diff(change: Change) -> list[str]:
         return []
     after = change.text if isinstance(change, WriteFile) else ""
     old, new = ("/dev/null" if text is None else change.path for text in (change.before, after or None))
-    lines = difflib.unified_diff((change.before or "").splitlines(), after.splitlines(), old, new, lineterm="")
+    texts = ((change.before or "").splitlines(), after.splitlines())
+    lines = difflib.unified_diff(*texts, fromfile=old, tofile=new, lineterm="")
     return [clean_text(line) for line in lines]

@@ -15,10 +15,10 @@ from deploys.run.steps import Step, arrange
 from facts.core.reading import UnknownReading
 
 UNREAD = "harden plans nothing for it until it can be read"
-REBOOT = "reboot the host: the next boot takes it up"
+REBOOT = "reboot the host: the settings on disk take effect at the next boot"
 WHY_NO_REBOOT = (
-    "all of it is on disk, and the next boot takes it up; harden reboots a host only for a newer kernel, and where the "
-    "policy says when (kernel.reboot): reboot it by hand"
+    "the settings are on disk and take effect at the next boot; harden reboots a host only for a newer kernel, and "
+    "only where the policy says when (kernel.reboot): reboot the host by hand"
 )
 
 
@@ -43,8 +43,8 @@ def make(subjects: Sequence[Subject], context: Context) -> Plan:
     return Plan(made.changes, made.steps, [*errors, *made.errors])
 
 
-def wanted(subjects: Sequence[Subject], context: Context) -> list[Change]:
-    """What would be changed, whether or not it was done in vain before."""
+def all_changes(subjects: Sequence[Subject], context: Context) -> list[Change]:
+    """What would be changed, also where an earlier run changed it in vain."""
     return _all(subjects, context)[0]
 
 
@@ -87,11 +87,11 @@ def _of(subject: Subject, context: Context, failing: tuple[str, ...]) -> tuple[l
         why = f"cannot be planned, {error}"
     except Exception as error:  # as in `judge`: one host's nonsense is that host's error
         why = f"cannot be planned ({type(error).__name__}: {error})"[:300]
-    return [Blocked(subject.name, "mend what fails", why=f"it {why}", controls=failing)], why
+    return [Blocked(subject.name, "mend the controls that fail", why=f"it {why}", controls=failing)], why
 
 
 def _left(planned: Iterable[Change], context: Context) -> Iterable[Blocked]:
-    """What no subject plans anything for: a reboot, or the operator's own hands."""
+    """The findings that no subject has a change for: they need a reboot, or the operator."""
     named = {control for change in planned for control in change.controls}
     left = [context.findings[control] for control in context.which(*context.findings) if control not in named]
     yield from (by_hand(finding) for finding in left if finding.state is not State.PENDING_REBOOT)

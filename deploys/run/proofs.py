@@ -5,12 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deploys.run.command_line import command_line
-
-if TYPE_CHECKING:
-    from deploys.run.run import Run
+from deploys.run.run import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 

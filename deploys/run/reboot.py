@@ -7,7 +7,6 @@ import secrets
 import time
 from collections.abc import Sequence
 from shlex import quote
-from typing import TYPE_CHECKING
 
 import gevent
 from paramiko import SSHException
@@ -15,10 +14,7 @@ from pyinfra.api.exceptions import PyinfraError
 
 from deploys.core.change import Reboot
 from deploys.core.text import clean
-from deploys.run import transport
-
-if TYPE_CHECKING:
-    from deploys.run.session import Session
+from deploys.run.transport import Connection, Unreachable
 
 CANARY = "canary"  # the group that goes first
 BATCH = "25%"
@@ -37,7 +33,7 @@ def batches(names: Sequence[str], canaries: Sequence[str], size: str) -> list[li
     return [group[i : i + count] for group in (first, others) for i in range(0, len(group), count)]
 
 
-def wait(session: Session, change: Reboot) -> tuple[bool, str]:
+def wait(connection: Connection, change: Reboot) -> tuple[bool, str]:
     """Whether the host came back well, and what it says; asked over fresh connections until the deadline."""
     nonce = secrets.token_hex(8)
     script = f"said=$(sh -c {quote(change.settled)} 2>/dev/null); printf '@{nonce} %s\\n' \"$said\"\n"
@@ -45,21 +41,21 @@ def wait(session: Session, change: Reboot) -> tuple[bool, str]:
     lines: Sequence[str] | None = ()
     while time.monotonic() < end:
         gevent.sleep(POLL_SECONDS)
-        lines = _ask(session, script, fresh=lines is None)
+        lines = _ask(connection, script, fresh=lines is None)
         for line in lines or ():
             if found := re.match(rf"@{nonce} (ok|fail) (.*)", line):
-                session.lost = False
+                connection.lost = False
                 return found[1] == "ok", clean(found[2])
-    session.lost = True
+    connection.lost = True
     return False, f"did not come back within {change.seconds} s"
 
 
-def _ask(session: Session, script: str, fresh: bool) -> Sequence[str] | None:
+def _ask(connection: Connection, script: str, fresh: bool) -> Sequence[str] | None:
     """What the host answers, over a fresh connection if the one before is gone; None where it is out of reach."""
     try:
         with gevent.Timeout(3 * ASK_SECONDS, TimeoutError()):
             if fresh:
-                session.reconnect()
-            return transport.execute(session.host, script, ASK_SECONDS) if session.host.connected else None
-    except (transport.Unreachable, TimeoutError, OSError, SSHException, EOFError):
+                connection.reconnect()
+            return connection.execute(script, ASK_SECONDS) if connection.host.connected else None
+    except (Unreachable, TimeoutError, OSError, SSHException, EOFError):
         return None

@@ -28,7 +28,7 @@ from deploys.core.policy_tree import PolicyError
 from deploys.core.text import clean_text
 from deploys.report import files as report_files
 from deploys.report import report, terminal
-from deploys.run import incoming, options, plan_view
+from deploys.run import ending, incoming, options, plan_view
 from deploys.run.command_line import command_line
 from deploys.run.reboot import BATCH, CANARY, batches
 from deploys.run.session import Reached, Session
@@ -67,7 +67,7 @@ class Run:
         self.reasons = Reasons()
         given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
         self.directory = Path(given.get("report") or "reports")
-        self.stopped = ""  # why nobody reboots any more
+        self.stopped = ""  # why no other host reboots
         self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
 
@@ -83,7 +83,8 @@ class Run:
         policy = self.policy(name, subjects, names(host.data.get("accept")))
         wrong = [policy] if isinstance(policy, str) else []
         wrong += options.wrong_in_data(host.data.dict())
-        session = Session(host, Policy(name, {}) if isinstance(policy, str) else policy, subjects, self.meta(name))
+        loaded = Policy(name, {}) if isinstance(policy, str) else policy
+        session = Session(host=host, policy=loaded, subjects=subjects, run=self.meta(name))
         if wrong:
             session.refuse("; ".join(wrong))
         self.sessions[host.name] = session
@@ -138,7 +139,7 @@ class Run:
         if session.errors:
             return f"something failed on the canary {canary}"
         if session.steps_named("reboot") and canary not in self.rebooted:  # pyinfra's --serial has an order of its own
-            return f"the canary {canary} goes first, and has not yet: run again, best without --serial"
+            return f"the canary {canary} reboots first and has not yet: run again, best without --serial"
         warned = [change for change in session.changes if isinstance(change, Blocked) and change.warns]
         return f"the canary {canary} warns: {warned[0].why}" if warned else ""
 
@@ -153,7 +154,7 @@ class Run:
     def _host_report(self, host: Host, state: Any) -> report.HostReport:
         session = self.sessions.get(host.name)
         if session is not None:
-            return session.report(Reached.SURVEY if self.reads_only else Reached.END)
+            return ending.report(session, Reached.SURVEY if self.reads_only else Reached.END)
         if self.problem:
             return report.HostReport(host.name, "error", self.problem)
         if host in state.failed_hosts and host not in state.activated_hosts:
@@ -255,7 +256,7 @@ def begin_from_command_line() -> None:
 
 
 def _entry_point(word: str) -> report.Kind | None:
-    """The kind of run that an operation of pyinfra's command line begins; None where it is no entry point of ours."""
+    """The kind of run that an operation of pyinfra's command line begins; None where it is none of ours."""
     path = Path(word).resolve()
     return KINDS.get(path.stem) if path == ROOT / "deploys" / f"{path.stem}.py" else None
 
@@ -283,7 +284,7 @@ def show_plan(session: Session) -> None:
     with session.keeping("the plan cannot be shown"):
         diff = bool(session.host.state.config.DIFF)
         view = plan_view.PlanView(terminal.wants_color(_output()), diff, terminal_width())
-        show(view.render(session.host.name, session.steps, session.blocked, session.unknown))
+        show(view.render(session.host.name, steps=session.steps, blocked=session.blocked, unknown=session.unknown))
 
 
 def show_undo(session: Session) -> None:

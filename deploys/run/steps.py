@@ -35,29 +35,29 @@ class Step:
         return controls_of(self.makes)
 
     @property
-    def armed(self) -> bool:
-        return any(change.armed for change in self.changes)
+    def commit_confirmed(self) -> bool:
+        return any(change.commit_confirmed for change in self.changes)
 
 
 def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
     """Steps: packages, the subjects in `order`, the services, reboots last. Blocked changes are in none of them."""
-    wanted = [change for change in changes if not isinstance(change, Blocked)]
-    installs = [change for change in wanted if isinstance(change, Install)]
-    reboots = [Step("reboot", (change,)) for change in wanted if isinstance(change, Reboot)]
-    wanted = [change for change in wanted if not isinstance(change, (Install, Reboot))]
+    doable = [change for change in changes if not isinstance(change, Blocked)]
+    installs = [change for change in doable if isinstance(change, Install)]
+    reboots = [Step("reboot", (change,)) for change in doable if isinstance(change, Reboot)]
+    others = [change for change in doable if not isinstance(change, (Install, Reboot))]
     steps = [Step(PACKAGES, (joined(installs),), planned=tuple(installs))] if installs else []
     steps += [
         Step(name, own)
         for name in order
-        if (own := tuple(change for change in wanted if change.subject == name and _service(change) is None))
+        if (own := tuple(change for change in others if change.subject == name and _service(change) is None))
     ]
     services: dict[str, Service] = {}
-    for change in wanted:
+    for change in others:
         if service := _service(change):
             services.setdefault(service.name, service)
     for name, service in services.items():
-        mine = [change for change in wanted if (found := _service(change)) and found.name == name]
-        steps.append(Step(name, _files(mine), service, tuple(mine)))
+        mine = [change for change in others if (found := _service(change)) and found.name == name]
+        steps.append(Step(name, _files(mine), service=service, planned=tuple(mine)))
     return steps + reboots
 
 

@@ -23,7 +23,7 @@ class Conflict(Exception):
 def merged_json(was: str | None, wrote: str, now: str | None) -> str | None:
     """By top-level keys, and by the keys of objects below them. Order and indentation are those of `now`."""
     before, ours, theirs = _keys(was), _keys(wrote), _keys(now)
-    after = _without(before, ours, theirs, "")
+    after = _without(before, ours, theirs, above="")
     put = {key: value for key, value in after.items() if key not in theirs or theirs[key] != value}
     if not after and was is None:
         return None
@@ -40,7 +40,7 @@ def _keys(text: str | None) -> dict[str, Any]:
     return found
 
 
-def _without(was: Mapping[str, Any], ours: Mapping[str, Any], now: Mapping[str, Any], above: str) -> dict[str, Any]:
+def _without(was: Mapping[str, Any], ours: Mapping[str, Any], now: Mapping[str, Any], *, above: str) -> dict[str, Any]:
     after = dict(now)
     for key in {**was, **ours}:
         before, put, there = (values.get(key, _ABSENT) for values in (was, ours, now))
@@ -49,7 +49,7 @@ def _without(was: Mapping[str, Any], ours: Mapping[str, Any], now: Mapping[str, 
         if there == put:
             value = before
         elif isinstance(put, dict) and isinstance(there, dict) and (before is _ABSENT or isinstance(before, dict)):
-            value = _without({} if before is _ABSENT else before, put, there, f"{above}{key}.")
+            value = _without({} if before is _ABSENT else before, put, there, above=f"{above}{key}.")
         else:
             raise Conflict(f"{above}{key} was changed once more")
         if value is _ABSENT:
@@ -103,7 +103,7 @@ def _places(ours: list[str], theirs: list[str]) -> dict[int, int]:
 
 
 def _beside(first: int, place: Mapping[int, int], end: int) -> int:
-    """Where lines come back that stood between two of ours: behind the one before, before the one behind, or last."""
+    """Where lines come back that were between two of ours: behind the one before, before the one behind, or last."""
     if first - 1 in place:
         return place[first - 1] + 1
     return place.get(first, end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import gevent
 from gevent import Timeout
@@ -34,6 +34,18 @@ class Unreachable(Exception):
 
 class Overflow(Unreachable):
     """It answered, and went on and on: nothing that it says is believed."""
+
+
+class Connection(Protocol):
+    """A host, as far as waiting for it and connecting again needs it."""
+
+    host: Host
+    errors: list[str]
+    lost: bool
+
+    def execute(self, script: str, seconds: int) -> Sequence[str]: ...
+
+    def reconnect(self) -> None: ...
 
 
 def tune(host: Host) -> None:
@@ -88,7 +100,7 @@ def _asked_in_vain(client: SSHClient) -> bool:
 def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
     """Run `script` as root where we may, in one execution; its stdout as lines. Unreachable where there is none.
 
-    The exit status says nothing here: every script of ours frames its own answer.
+    The exit status says nothing here: each of our scripts frames its own answer.
     """
     arguments, _ = pop_global_arguments(host.state, host, {})
     connector: Any = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
@@ -107,3 +119,14 @@ def execute(host: Host, script: str, seconds: int) -> Sequence[str]:
         raise Unreachable(f"the host gave no answer{': ' if output.stderr else ''}{output.stderr[-200:]}")
     lines: Sequence[str] = output.stdout_lines
     return lines
+
+
+def reconnect(host: Host) -> None:
+    """A fresh connection; Unreachable where there is none."""
+    host.disconnect()
+    client = getattr(host.connector, "client", None)
+    if client is not None:
+        client.close()
+    host.connect(reason="again, after a change", show_errors=False, raise_exceptions=False)
+    if not host.connected:
+        raise Unreachable("no connection could be made")

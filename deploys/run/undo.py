@@ -7,11 +7,12 @@ import binascii
 import re
 from collections.abc import Iterable, Sequence
 
-from deploys.core.change import Context, Undoing
+from deploys.core.change import Undoing
 from deploys.core.text import clean
 from deploys.run import journal, transport
-from deploys.run.confirm import await_revert, confirmed
-from deploys.run.logins import logins
+from deploys.run.confirm import await_revert, confirmed, trial
+from deploys.run.look import may_change
+from deploys.run.script import JOURNAL, WAITING, Fate, Outcome, Script
 from deploys.run.session import Reached, Session
 from deploys.run.undo_plan import FileTexts, NoRun, UndoPlan, begin, chosen, compare
 from facts.core.reading import UnknownReading
@@ -19,23 +20,22 @@ from facts.core.record import JournalEntry, Record
 
 UNDO_SECONDS = 1800  # removing packages on a slow host
 ASK_SECONDS = 120
-UNCONFIRMED = "the host has put it back"
-JOURNAL = "/var/lib/hullproof/journal, which root alone reads"
+KEPT_IN = "/var/lib/hullproof/journal, which root alone reads"
 
 
-def choose(session: Session, wanted: str | None, skip: Sequence[str] = ()) -> None:
-    """Plan the undo of `wanted`, or of the newest run of which something is left. Executes nothing but questions."""
-    _choose(session, wanted, skip)
+def choose(session: Session, run: str | None, skip: Sequence[str] = ()) -> None:
+    """Plan the undo of `run`, or of the newest run of which something is left. Executes nothing but questions."""
+    _choose(session, run, skip)
     planned = session.undoing is not None and not session.undoing.refused
     session.reached = Reached.PLAN if planned else Reached.END
 
 
-def _choose(session: Session, wanted: str | None, skip: Sequence[str]) -> None:
-    if session.survey is None or not session.may_change(session.survey):
+def _choose(session: Session, run: str | None, skip: Sequence[str]) -> None:
+    if session.survey is None or not may_change(session, session.survey):
         return
     try:
         record = session.survey[Record]
-        past = chosen(record, wanted)
+        past = chosen(record, run)
     except UnknownReading as error:
         session.errors.append(f"the journals cannot be read: {error}")
         return
@@ -62,16 +62,16 @@ def _look_closer(session: Session, plan: UndoPlan) -> None:
 
 
 def _files(session: Session, plan: UndoPlan) -> dict[str, FileTexts]:
-    """The files of the plan's entries, as the host tells them."""
+    """The files of the plan's entries, as the host sends them."""
     entries = [entry.id for entry in plan.entries if entry.path]
     if not entries:
         return {}
-    script, nonce = journal.files_script(plan.past.run, entries)
-    return read_files(transport.execute(session.host, script, ASK_SECONDS), nonce)
+    script = journal.files_script(plan.past.run, entries)
+    return read_files(script, session.execute(script.text, ASK_SECONDS))
 
 
-def read_files(lines: Iterable[str], nonce: str) -> dict[str, FileTexts]:
-    form = re.compile(rf"@{nonce} file (\d+) (\w+) (\S*)")
+def read_files(script: Script, lines: Iterable[str]) -> dict[str, FileTexts]:
+    form = re.compile(rf"@{script.nonce} file (\d+) (\w+) (\S*)")
     texts: dict[str, dict[str, bytes | None]] = {}
     for match in filter(None, map(form.fullmatch, lines)):
         entry, name, packed = match[1], match[2], match[3]
@@ -93,8 +93,7 @@ def _file(texts: dict[str, bytes | None]) -> FileTexts:
 def _ask_subjects(session: Session, plan: UndoPlan, files: dict[str, tuple[str | None, str | None]]) -> None:
     """What the subjects say of the undo: what it interrupts, what is in the way, what stays."""
     assert session.survey is not None
-    findings = {finding.control.id: finding for finding in session.findings}
-    undoing = Undoing(Context(session.survey, session.policy, findings), plan.entries, files)
+    undoing = Undoing(session.context(session.survey), plan.entries, files)
     for subject in session.subjects:
         try:
             for remark in subject.undoing(undoing):
@@ -116,21 +115,21 @@ def undo(session: Session) -> None:
         if entry.id in plan.stays:
             session.errors.append(f"not undone: {entry.what}: {plan.stays[entry.id]}")
         elif outcome := said.get(entry.id):
-            _note(session, plan, entry, outcome)
-        elif journal.UNOPENED not in said:
+            _note(session, plan, entry=entry, outcome=outcome)
+        elif JOURNAL not in said:
             left.append(entry)
-    if refused := said.get(journal.UNOPENED):
+    if refused := said.get(JOURNAL):
         session.errors.append(refused.error)
     elif left:
-        session.errors.append(f"not reached, so still to be undone: {'; '.join(entry.what for entry in left)}")
+        session.errors.append(f"not reached, so not yet undone: {'; '.join(entry.what for entry in left)}")
     _say_end(session, plan)
 
 
-def _note(session: Session, plan: UndoPlan, entry: JournalEntry, outcome: journal.Outcome) -> None:
+def _note(session: Session, plan: UndoPlan, *, entry: JournalEntry, outcome: Outcome) -> None:
     if outcome.error:
         name = f"{plan.past.run}/{entry.id}"
-        way_on = "" if outcome.error == UNCONFIRMED else f" (to go on without it: --data skip={name})"
-        if outcome.error != journal.PUT_BACK:  # what failed says so
+        way_on = "" if outcome.fate is Fate.UNCONFIRMED else f" (to go on without it: --data skip={name})"
+        if not outcome.follows:
             session.errors.append(f"undo of {entry.what}: {outcome.error}{way_on}")
         return
     if entry.id in plan.skip:  # nothing was rolled back of it
@@ -145,34 +144,33 @@ def _note(session: Session, plan: UndoPlan, entry: JournalEntry, outcome: journa
 def _say_end(session: Session, plan: UndoPlan) -> None:
     """What can be rolled back next, and what is left of us on the host."""
     if session.errors:
-        session.host.log(f"run {plan.past.run} is not rolled back, or not all of it")
+        session.host.log(f"run {plan.past.run} was not rolled back, or not completely")
     if plan.older:
-        run = plan.older.split(" ")[0]
-        session.host.log(f"the next run that can be rolled back is {plan.older}: --data run={run}")
+        session.host.log(f"the next run that can be rolled back is {plan.older.name}: --data run={plan.older.run}")
     elif not session.errors:
         kept = "but what was left as it is, and " if plan.skip else "but "
-        session.host.log(f"nothing of hullproof is left on this host {kept}the journal of what was undone ({JOURNAL})")
+        session.host.log(f"nothing of hullproof is left on this host {kept}the journal of what was undone ({KEPT_IN})")
 
 
-def _undone(session: Session, plan: UndoPlan) -> dict[str, journal.Outcome]:
+def _undone(session: Session, plan: UndoPlan) -> dict[str, Outcome]:
     """The outcome per entry, as far as it came: what could cut us off is confirmed before the rest is undone."""
     past, orders = plan.past, plan.orders(session.policy.accept)
-    armed = {entry.id for entry in plan.entries if entry.armed}
-    sessions = logins(session.host) if armed else frozenset()
-    text, nonce = journal.undo_script(orders, session.run)
+    unconfirmed = {entry.id for entry in plan.entries if entry.commit_confirmed}
+    on_trial = trial(session, "undo", past.run) if unconfirmed else None
+    script = journal.undo_script(orders, session.run)
     try:
-        said = journal.parse_answer(transport.execute(session.host, text, UNDO_SECONDS), nonce)
+        said = script.answer(session.execute(script.text, UNDO_SECONDS))
     except transport.Unreachable as error:
         session.errors.append(f"undo: {error}")
-        if armed:
-            await_revert(session, past.run, "undo")
+        if on_trial:
+            await_revert(session, on_trial)
         return {}
-    while waits := said.pop(journal.WAITS, None):
+    while on_trial and (waiting := said.pop(WAITING, None)):
         script = journal.undo_script(orders, session.run, confirm=True)
-        more = {} if waits.error else confirmed(session, "undo", past.run, script, sessions, UNDO_SECONDS)
+        more = {} if waiting.error else confirmed(session, on_trial, script, seconds=UNDO_SECONDS)
         if not more:
-            back = {entry for entry in armed if entry in said and not said[entry].error}
-            return said | {entry: journal.Outcome(entry, UNCONFIRMED) for entry in back}
-        armed -= said.keys()
+            back = {entry for entry in unconfirmed if entry in said and not said[entry].error}
+            return said | {entry: Outcome(entry, Fate.UNCONFIRMED) for entry in back}
+        unconfirmed -= said.keys()
         said |= more
     return said

@@ -31,7 +31,7 @@ class UndoPlan:
     refused: list[str] = field(default_factory=list)
     amended: dict[tuple[str, str], bytes] = field(default_factory=dict)
     newest: str = ""
-    older: str = ""  # the next run that can be undone
+    older: Journal | None = None  # the next run that can be undone
 
     @property
     def entries(self) -> tuple[JournalEntry, ...]:
@@ -39,7 +39,14 @@ class UndoPlan:
         return tuple(e for e in self.past.left if e.id not in self.skip and e.id not in self.stays)
 
     def orders(self, accept: Iterable[str]) -> Orders:
-        return Orders(self.past.run, self.skip, tuple(self.stays), self.amended, accept, self.newest)
+        return Orders(
+            run=self.past.run,
+            skip=self.skip,
+            leave=tuple(self.stays),
+            amended=self.amended,
+            accept=accept,
+            newest=self.newest,
+        )
 
     def take(self, remark: Remark) -> None:
         """What a subject says of one entry."""
@@ -66,28 +73,28 @@ class NoRun(Exception):
     """There is no run to undo by that name; the text says what there is."""
 
 
-def chosen(record: RecordReading, wanted: str | None) -> Journal | None:
-    """The run to undo: `wanted`, or the newest of which something is left; None where there is none at all."""
+def chosen(record: RecordReading, run: str | None) -> Journal | None:
+    """The run to undo: `run`, or the newest of which something is left; None where there is none at all."""
     runs = {journal.run: journal for journal in record.journals}
-    if wanted is None:
+    if run is None:
         return record.journals[-1] if record.journals else None
-    if wanted in runs:
-        return runs[wanted]
-    if wanted in record.spent:
-        raise NoRun(f"nothing is left to undo of run {wanted}: it was rolled back already, or changed nothing")
-    if wanted in record.unread:
-        raise NoRun(f"roll newer runs back first: there are too many to read run {wanted} too")
+    if run in runs:
+        return runs[run]
+    if run in record.spent:
+        raise NoRun(f"nothing is left to undo of run {run}: it was rolled back already, or changed nothing")
+    if run in record.unread:
+        raise NoRun(f"roll newer runs back first: there are too many to read run {run} too")
     there = f"the runs that can be rolled back are {', '.join(runs)}" if runs else "there is no run to roll back"
-    raise NoRun(f"there is no run {wanted} in this host's journal; {there}")
+    raise NoRun(f"there is no run {run} in this host's journal; {there}")
 
 
 def begin(record: RecordReading, past: Journal, skip: Sequence[str]) -> UndoPlan:
-    """The plan for a run, as far as the record alone tells: what is skipped, and whether later runs come first."""
+    """The plan for a run, as far as the record alone shows: what is skipped, and whether later runs come first."""
     earlier = [journal for journal in record.journals if journal.run < past.run]
     others = [journal for journal in record.journals if journal.run != past.run]
     following = (earlier or others)[-1:]
     every = [*(journal.run for journal in record.journals), *record.spent, *record.unread]
-    plan = UndoPlan(past, newest=max(every), older=following[0].name if following else "")
+    plan = UndoPlan(past, newest=max(every), older=following[0] if following else None)
     names = {f"{past.run}/{entry.id}": entry.id for entry in past.left}
     plan.skip = tuple(names[name] for name in skip if name in names)
     for name in skip:
@@ -106,7 +113,7 @@ def later_runs(plan: UndoPlan, later: Sequence[Journal]) -> list[str]:
     for journal in later:
         files = sorted({entry.path for entry in journal.left if entry.path in paths and entry.path})
         live = sorted({e.subject for e in journal.left if e.live and e.kind == "command" and e.subject in subjects})
-        if touched := [*files, *(f"what is live of {subject}" for subject in live)]:
+        if touched := [*files, *(f"the live state of {subject}" for subject in live)]:
             what = ", ".join(touched[:4]) + (f" and {len(touched) - 4} more" if len(touched) > 4 else "")
             found.append(f"run {journal.name} changed {what} later: roll that back first (--data run={journal.run})")
     return found
@@ -122,35 +129,37 @@ def compare(plan: UndoPlan, files: Mapping[str, FileTexts]) -> dict[str, tuple[s
             continue  # the host itself compares
         there = now.setdefault(entry.path, texts.texts["now"])
         first.setdefault(entry.path, _text(there))
-        now[entry.path] = _after(plan, entry, texts, there)
+        now[entry.path] = _after(plan, entry, texts, now=there)
     return {path: (first[path], _text(text)) for path, text in now.items()}
 
 
-def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, now: bytes | None) -> bytes | None:
+def _after(plan: UndoPlan, entry: JournalEntry, file: FileTexts, *, now: bytes | None) -> bytes | None:
     """What the undo of one entry makes of its file."""
     was = file.texts["original"]
     if now == was or _digest(now) == file.written:
         return was
     if file.written == GONE:  # the run removed it, and it was made again
-        plan.notes.setdefault(entry.id, []).append(f"{entry.path} was made again since: it stays as it is")
+        plan.notes.setdefault(entry.id, []).append(
+            f"{entry.path} was created again since this run removed it: it stays as it is"
+        )
         return now
     try:
-        merged = _merged(entry, file, was, now)
+        merged = _merged(entry, file, was=was, now=now)
     except Conflict as conflict:
         plan.refused.append(
-            f"{entry.path} was changed after this run wrote it ({conflict}), and stays as it is. Give it back what the "
-            f"run wrote, or leave it for good with --data skip={plan.past.run}/{entry.id}"
+            f"{entry.path} was changed after this run wrote it ({conflict}), and stays as it is. Restore what the run "
+            f"wrote, or leave the file for good with --data skip={plan.past.run}/{entry.id}"
         )
         return now
     # First what the merge is of, for with it the host drops an earlier one. `absent`: the file goes.
     plan.amended[entry.id, "merged.of"] = f"{_digest(now)} {'absent' if merged is None else 'text'}\n".encode()
     if merged is not None:
         plan.amended[entry.id, "merged"] = merged
-    plan.notes.setdefault(entry.id, []).append(f"what others wrote to {entry.path} since stays in it")
+    plan.notes.setdefault(entry.id, []).append(f"what others have written to {entry.path} since is kept")
     return merged
 
 
-def _merged(entry: JournalEntry, file: FileTexts, was: bytes | None, now: bytes | None) -> bytes | None:
+def _merged(entry: JournalEntry, file: FileTexts, *, was: bytes | None, now: bytes | None) -> bytes | None:
     wrote = file.texts.get("wrote")
     if now is None:
         raise Conflict("it is gone")

@@ -163,6 +163,7 @@ CONTROLS = (
     Control("selinux.enforcing", "SELinux enforces, now and after the next boot", Severity.HIGH,
             "five readings can each switch it off; permissive only logs what an escaped container does", enforcing,
             ("STIG-RHEL9-431010", "STIG-RHEL9-431015", "NIST-800-190-4.4.3"), Impact.REBOOT, lockout=True,
+            unconfirmed="What takes effect at a boot boots into permissive, or goes back to it unless sshd answers.",
             by_hand="mend what the finding names (/etc/selinux/config, the command line, the labels of the files: "
             "touch /.autorelabel) and reboot the host"),
     Control(LABELS, "Docker labels its containers", Severity.HIGH,

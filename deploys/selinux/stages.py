@@ -230,7 +230,7 @@ def _enforce(reading: SELinuxReading) -> Command:
     lost = f"what Podman's containers {some(mute)} print is lost, since a login started them and not systemd"
     what = "enforce SELinux live (the host goes back by itself unless a fresh connection succeeds)"
     return Command(SUBJECT, what, script="echo 1 >/sys/fs/selinux/enforce", undo="echo 0 >/sys/fs/selinux/enforce",
-                   interrupts=lost if mute else "", armed=True)  # fmt: skip
+                   interrupts=lost if mute else "", commit_confirmed=True)  # fmt: skip
 
 
 def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:

@@ -25,7 +25,7 @@ class JournalEntry(Jsonable):
     path: str | None
     done: bool
     undone: bool
-    armed: bool = False  # it could have cut us off, and so can its undo
+    commit_confirmed: bool = False  # it could have cut us off, and so can its undo
     kind: str = ""  # file, removal, command, packages, service
     shared: str = ""  # how a file is merged that others own too: json, lines
     live: bool = False  # a command whose undo changes something

@@ -15,7 +15,7 @@ arm() { # RUN ENTRY SECONDS SUBJECT <the script that reverts, base64
 }
 
 at_boot() {
-  printf '%s\n' '# Written by hullproof: network changes that nobody could confirm are taken back.' '[Unit]' \
+  printf '%s\n' '# Written by hullproof: network changes that were not confirmed are taken back.' '[Unit]' \
     'Description=Take back unconfirmed network changes (hullproof)' 'DefaultDependencies=no' 'After=local-fs.target' \
     'Wants=network-pre.target' 'Before=network-pre.target' '[Service]' 'Type=oneshot' 'TimeoutStartSec=90' \
     "ExecStart=/bin/sh $STATE/revert.sh" '[Install]' 'WantedBy=sysinit.target' >"$REVERT_UNIT" &&
@@ -38,7 +38,7 @@ hold() { # ENTRY, an armed change just made, or with `redo` its undo. The clock 
   now=$(date +%s); held=${held:-$(stat -c %Y "$J/armed")}
   [ $((now - ${held:-0})) -ge 15 ] || return 0
   held=$now
-  why=$(systemctl restart "hullproof-revert-${J##*/}.timer" 2>&1) || { fail "$1" "the timer could not be set anew: $why"; return 1; }
+  why=$(systemctl restart "hullproof-revert-${J##*/}.timer" 2>&1) || { fail "$1" "the timer could not be restarted: $why"; return 1; }
 }
 
 undo_anew() { rm -f "$1/undone"; undo "$1"; }
@@ -56,7 +56,7 @@ put_again() { # what an undo had taken away, first change first
 
 go_back() { if [ -n "$1" ]; then take_back "$1"; else put_again; fi; } # [ENTRY]: without one it was an undo
 
-revert() { # RUN [ENTRY]: the host itself, when nobody confirmed
+revert() { # RUN [ENTRY]: the host itself, when no fresh connection confirmed
   J=$BASE/$1; FORCE=1; lock 60 || : # waits for a step that is under way; nothing may keep us from reverting
   [ -e "$J/taking" ] || mv "$J/armed" "$J/taking" 2>/dev/null || return 0 # there already: power was lost in the middle
   read -r subject <"$J/taking"
@@ -74,14 +74,14 @@ revert_now() { # RUN [ENTRY]: a change of the step failed, and half a network is
 
 confirm_armed() { # RUN
   J=$BASE/$1; lock 20
-  if [ -e "$J/taking" ]; then fail 1 "the host is taking it back just now"; return 1; fi
-  if ! mv "$J/armed" "$J/kept" 2>/dev/null; then fail 1 "the host had taken it back already"; return 1; fi
-  read -r subject <"$J/kept"; disarm "$1"; rm -f "$STATE/reverted-$subject"; ok 1
+  if [ -e "$J/taking" ]; then fail confirmed "the host is taking it back just now"; return 1; fi
+  if ! mv "$J/armed" "$J/kept" 2>/dev/null; then fail confirmed "the host had taken it back already"; return 1; fi
+  read -r subject <"$J/kept"; disarm "$1"; rm -f "$STATE/reverted-$subject"; ok confirmed
 }
 
 still_armed() { # RUN
-  if [ -e "$BASE/$1/armed" ] || [ -e "$BASE/$1/taking" ]; then ok 2
-  elif grep -qs "^$1 " "$STATE"/reverted-*; then fail 2 "the host has taken it back by itself"
-  else fail 2 "nothing waits there: it had not begun, or was confirmed; see by a drift run"
+  if [ -e "$BASE/$1/armed" ] || [ -e "$BASE/$1/taking" ]; then ok waiting
+  elif grep -qs "^$1 " "$STATE"/reverted-*; then fail waiting "the host has taken it back by itself"
+  else fail waiting "nothing waits to be confirmed on the host: the change had not begun, or was confirmed; run drift to see"
   fi
 }

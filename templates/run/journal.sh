@@ -17,7 +17,9 @@
 #   $J/taking          it does so just now; whoever moves `armed` away decides, the confirmation or the timer
 #   $BASE/lock         which run changes this host, since when and from where; held while one of its steps is under way
 #
-# Speaks on stdout in lines "@NONCE ok ID NOTE", "@NONCE fail ID WHY": nothing else there is believed.
+# Speaks on stdout in lines "@NONCE ok ID NOTE", "@NONCE fail ID WHY", "@NONCE put-back ID": nothing else there is believed.
+# ID is an entry, or what is answered as a whole: `journal`, could it be opened; `confirmed`, does what was armed last;
+# `waiting`, does something armed wait for that.
 # shellcheck disable=SC2034,SC2045,SC3067 # what follows reads some; runs have names of ours; every sh has -O
 
 trap '' HUP PIPE
@@ -28,7 +30,6 @@ STATE=${BASE%/*}
 LOCK=$BASE/lock
 QUIET=${HULLPROOF_QUIET:-20} # seconds without a step, after which a run that did not say that it ended counts as dead
 UNDONE_RUNS=20               # so many journals are kept of which nothing is left to undo
-PUT_BACK='put back'          # what became of a change that was made, and taken back in the same script
 SERVICE='' FORCE='' SKIP='' LEAVE=''
 REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 
@@ -37,6 +38,7 @@ REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 printable() { printf '%s' "$1" | tr '\n\t\001-\010\013-\037\177-\377' '; [?*]'; }
 ok() { printf '@%s ok %s %s\n' "$N" "$1" "${2:+$(printable "$2")}" || :; }
 fail() { id=$1; shift; printf '@%s fail %s %s\n' "$N" "$id" "$(printable "$*" | tail -c 1500)" || :; }
+went_back() { printf '@%s put-back %s\n' "$N" "$1" || :; } # ID: it was made, and put back by this very script
 # Processes are dear on a slow host: what the shell can do itself it does, and answers come in variables.
 digest() { # PATH
   digest=absent
@@ -114,13 +116,13 @@ prune() { # the oldest runs of which nothing is left
 
 open_journal() { # RUN JSON HOLDER BY: one run at a time changes a host: HOLDER, which is RUN or undoes it
   J=$BASE/$1
-  own_place || { fail 0 "no journal can be kept in $BASE, so nothing was changed: $why"; exit 1; }
-  take_turn "$3" "$4" || { fail 0 "$why"; exit 1; }
+  own_place || { fail journal "no journal can be kept in $BASE, so nothing was changed: $why"; exit 1; }
+  take_turn "$3" "$4" || { fail journal "$why"; exit 1; }
   [ -d "$J" ] || prune
   why=$({ mkdir -p "$J" && { [ -e "$J/run.json" ] || {
     printf '%s\n' "$2" >"$J/run.json.new" && sync "$J/run.json.new" && mv "$J/run.json.new" "$J/run.json" &&
       sync "$J" "$BASE"; }; }; } 2>&1) ||
-    { fail 0 "cannot write the journal in $J, so nothing was changed: $why"; exit 1; }
+    { fail journal "cannot write the journal in $J, so nothing was changed: $why"; exit 1; }
 }
 
 entry() { # ID JSON UNDO ACTIVATE: the entry's directory is $E; it is not complete before `seal`
@@ -145,7 +147,7 @@ write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE SHARED <base64
   if [ -d "$path" ]; then fail "$id" "$path is a directory, not a file"; return 1; fi
   digest "$path"
   if [ "$digest" != "$6" ]; then
-    fail "$id" "$path is no longer what the survey read: somebody changed it meanwhile; nothing was written, run again"; return 1
+    fail "$id" "$path was changed after the survey had read it, so nothing was written: run again"; return 1
   fi
   beside "$path"; mode=$4; there=1; made=
   [ -e "$path" ] || { there=; mode=${mode:-0644}; }
@@ -175,7 +177,7 @@ share() { # SHARED VALIDATE: an undo takes out of the file what we put there, an
 
 remove_file() { # ID JSON PATH BEFORE ACTIVATE
   digest "$3"; beside "$3"
-  if [ "$digest" != "$4" ]; then fail "$1" "$3 is no longer what the survey read; it was left alone, run again"; return 1; fi
+  if [ "$digest" != "$4" ]; then fail "$1" "$3 was changed after the survey had read it, so it was left alone: run again"; return 1; fi
   if ! why=$( { entry "$1" "$2" "" "$5" && keep "$3" && seal && rm -f -- "$3" && sync "$folder/"; } 2>&1); then
     give_up "$1" "$3: $why"; return 1
   fi
@@ -211,7 +213,7 @@ wait_healthy() { # HEALTHY SECONDS
   done
 }
 
-begin_service() { # ID JSON UNDO: stands before its files, so that an undo has it take up the old ones after them
+begin_service() { # ID JSON UNDO: before its files, so that an undo activates it after them, with the old ones
   if ! why=$( { entry "$1" "$2" "$3" "" && seal; } 2>&1); then fail "$1" "the journal cannot be written: $why"; return 1; fi
   SERVICE=$1
 }
@@ -220,7 +222,7 @@ put_back() { # FILE-ENTRY...: the files of a service as they were; $back names t
   back=; stays=
   for e in $(printf '%s\n' "$@" | sort -r); do
     [ -e "$J/$e/done" ] || continue
-    if why=$(undo "$J/$e" 2>&1); then back="$back $(cat "$J/$e/path")"; rm -f "$J/$e/done"; fail "$e" "$PUT_BACK"
+    if why=$(undo "$J/$e" 2>&1); then back="$back $(cat "$J/$e/path")"; rm -f "$J/$e/done"; went_back "$e"
     else stays="$stays; $why"; fi
   done
   [ -n "$stays" ] || : >"$J/$SERVICE/undone"
@@ -234,13 +236,13 @@ activate_service() { # ID NAME ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...: f
   put_back "$@"
   if [ $status = 3 ]; then now="$name was left alone"; else again "$of"; fi
   [ -z "$stays" ] || rm -f "$J/$of/undone"
-  fail "$of" "$name did not take up the new settings; put back:$back$stays; $now. It said: $said"
+  fail "$of" "$name could not be activated with the new settings; put back:$back$stays; $now. It said: $said"
   return 1
 }
 
 again() { # ENTRY of a service whose files are back: it takes them up; $now says how that went
   rm -f "$J/$1/undone"
   if why=$(undo "$J/$1" 2>&1); then now="$name runs as before $(cat "$J/$1/note" 2>/dev/null)"
-  elif sh -c "$healthy" >/dev/null 2>&1 </dev/null 9>&-; then now="$name runs, but did not take up what was put back: $why"
+  elif sh -c "$healthy" >/dev/null 2>&1 </dev/null 9>&-; then now="$name runs, but could not be activated with what was put back: $why"
   else now="$name STILL DOES NOT RUN: $why"; fi
 }

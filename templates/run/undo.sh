@@ -32,7 +32,7 @@ old_file() { # ENTRY: $path as it was. What was written there since stays: with 
   elif [ -n "$FORCE" ]; then
     take=original
     [ "$now" = absent ] || note "$path was changed after this run had written it: what was there is kept in $1/replaced"
-  elif [ "$wrote" = absent ]; then note "$path was made again since: it stays as it is"; return 0
+  elif [ "$wrote" = absent ]; then note "$path was created again since this run removed it: it stays as it is"; return 0
   else echo "$path was changed after this run had written it: it stays as it is now"; return 1
   fi
   keep_now "$1" || [ ! -e "$J/armed" ] || return 1
@@ -113,16 +113,16 @@ tell_one() { # NAME FILE: `-` where there is none, `?` where it is none that cou
 
 amend() { # ENTRY NAME <base64: what the rollback knows better than the journal, and than an earlier rollback did
   [ "$2" != merged.of ] || rm -f -- "$J/$1/merged"
-  base64 -d >"$J/$1/$2.new" && mv -f -- "$J/$1/$2.new" "$J/$1/$2" || { fail 0 "the journal cannot be written, so nothing was undone"; return 1; }
+  base64 -d >"$J/$1/$2.new" && mv -f -- "$J/$1/$2.new" "$J/$1/$2" || { fail journal "the journal cannot be written, so nothing was undone"; return 1; }
 }
 
 unseen() { # RUN, the newest that the survey saw: another one was made since
   newest=$(ls "$BASE" | grep '^[0-9]' | sort | tail -n 1)
-  [ "$newest" = "$1" ] || { fail 0 "run $newest was made here meanwhile, so nothing was undone: run again"; exit 1; }
+  [ "$newest" = "$1" ] || { fail journal "run $newest was made here meanwhile, so nothing was undone: run again"; exit 1; }
 }
 
 undo_run() { # the whole run $J, last change first, up to one that cannot be undone: what came before it may be needed by it.
-  # Behind what was armed it ends (`ok 2`), until that is confirmed. $SKIP stay for good, $LEAVE for now.
+  # Behind what was armed it ends (`ok waiting`), until that is confirmed. $SKIP stay for good, $LEAVE for now.
   waits=; back=
   for e in $(ls -r "$J" | grep -E '^[0-9]{4}$'); do
     left "$J/$e" || continue
@@ -135,12 +135,12 @@ undo_run() { # the whole run $J, last change first, up to one that cannot be und
       waits=$of; echo "$e" >>"$J/armed"; sync "$J/armed"
     fi
     if why=$(undo "$J/$e" 2>&1); then ok "$e" "$(cat "$J/$e/note" 2>/dev/null)"; back="$e $back"
-    elif [ -n "$waits" ]; then fail "$e" "$why"; revert_now "${J##*/}"; fail 2 "put back"; return 1
+    elif [ -n "$waits" ]; then fail "$e" "$why"; revert_now "${J##*/}"; went_back waiting; return 1
     else new_again "$e"; fail "$e" "$why$again"; return 1
     fi
-    [ -z "$waits" ] || hold "$e" redo || { revert_now "${J##*/}"; fail 2 "put back"; return 1; }
+    [ -z "$waits" ] || hold "$e" redo || { revert_now "${J##*/}"; went_back waiting; return 1; }
   done
-  if [ -n "$waits" ]; then ok 2; return; fi
+  if [ -n "$waits" ]; then ok waiting; return; fi
   for e in "$J"/[0-9][0-9][0-9][0-9]; do [ -e "$e/undone" ] || return 0; done
   : >"$J/undone"; sync "$J"
 }
@@ -150,7 +150,7 @@ new_again() { # ENTRY that could not be undone: its service gets the new files b
   for f in $back; do
     s=; [ ! -e "$J/$f/service" ] || read -r s <"$J/$f/service"
     [ "$s" = "$of" ] || continue
-    redo "$J/$f"; fail "$f" "$PUT_BACK"; again='; what was undone of this step until then is put back'
+    redo "$J/$f"; went_back "$f"; again='; what was undone of this step until then is put back'
   done
-  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null 9>&-) || again="$again, but its service did not take that up: $said"
+  [ -z "$again" ] || said=$(ENTRY=$J/$of NOTE=/dev/null sh "$J/$of/undo" 2>&1 </dev/null 9>&-) || again="$again, but its service could not be activated with that: $said"
 }

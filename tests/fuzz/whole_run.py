@@ -17,7 +17,8 @@ from deploys.core.control import State, Verdict, judge
 from deploys.core.policy import Policy
 from deploys.core.policy_file import load_policy
 from deploys.report import formats, report, terminal
-from deploys.run import baseline, journal, plan_view
+from deploys.run import baseline, ending, plan_view, step_script
+from deploys.run.look import plan
 from deploys.run.session import Reached, Session
 from deploys.subjects import SUBJECTS
 from facts.core.reading import UnknownReading
@@ -89,13 +90,13 @@ def run(survey: Survey, rules: Policy) -> dict[str, Any]:
     session.findings = baseline.with_drift(findings, survey)
     assert [finding.control for finding in session.findings] == CONTROLS, "as many findings as controls, in order"
     baseline.keep_script(baseline.baseline_of(RUN, session.findings)).encode()
-    session.plan()
+    plan(session)
     for number, step in enumerate(session.steps):
-        journal.compile_step(step, RUN, number + 1).script.encode()
+        step_script.compile_step(step, RUN, number + 1).script.text.encode()
     view = plan_view.PlanView(color=False, diff=True, width=80)
-    assert_printable(view.render("web1", session.steps, session.blocked, session.unknown))
+    assert_printable(view.render("web1", steps=session.steps, blocked=session.blocked, unknown=session.unknown))
     session.errors.clear()  # a host whose plan could not be made is in error: what would its findings alone come to?
-    built = report.build(ABOUT, [session.report(Reached.NOTHING)])
+    built = report.build(ABOUT, [ending.report(session, Reached.NOTHING)])
     _assert_reported(built)
     _assert_not_green_by_absence(built)
     return built

@@ -28,22 +28,23 @@ import sys
 sys.path.insert(0, {root!r})
 from pyinfra.context import host
 from deploys.run import baseline
-from deploys.run.operations import confirm, reboot
+from deploys.run.operations import reboot, survey_again
 from deploys.core.change import Reboot
+from deploys.run.look import begin_with, look
 from deploys.run.run import begin
 from deploys.subjects import SUBJECTS
 
 baseline.PATH = f"{folder}/baseline.{{host.name}}"
 run = begin("harden")
 session = run.session(SUBJECTS)
-session.look()
+look(session)
 arm = f"sh {folder}/down {{host.name}} $PPID"
-session.begin_with([Reboot("kernel", "boot it", script=arm, undo="",
+begin_with(session, [Reboot("kernel", "boot it", script=arm, undo="",
     settled=f"cat {folder}/settled.{{host.name}}", seconds={seconds})])
 for batch in host.loop(run.batches()):
     if host.name in batch:
         reboot(name="Reboot")
-confirm(name="Confirm")
+survey_again(name="Survey again")
 """
 
 # Its connection stays open and says nothing any more, as with a cable that was pulled.
@@ -52,7 +53,8 @@ import sys
 sys.path.insert(0, {root!r})
 from deploys.run import baseline, transport
 from deploys.core.change import Command
-from deploys.run.operations import confirm, enforce
+from deploys.run.operations import enforce, survey_again
+from deploys.run.look import begin_with, look
 from deploys.run.run import begin
 from deploys.subjects import SUBJECTS
 
@@ -60,11 +62,11 @@ transport.KEEPALIVE_SECONDS, transport.SILENT_SECONDS = 1, 4
 run = begin("harden")
 session = run.session(SUBJECTS)
 baseline.PATH = f"{folder}/baseline.{{session.host.name}}"
-session.look()
+look(session)
 words = "silent b $PPID" if session.host.name == "b" else "/dev/null"
-session.begin_with([Command("networks", "fall silent", script=f"cd {folder}; sh {{words}}", undo="")])
+begin_with(session, [Command("networks", "fall silent", script=f"cd {folder}; sh {{words}}", undo="")])
 enforce(name="Enforce", step="networks")
-confirm(name="Confirm")
+survey_again(name="Survey again")
 """
 
 CLIMB = """\

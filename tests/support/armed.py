@@ -12,7 +12,8 @@ import pytest
 from deploys.core.change import Change, WriteFile
 from deploys.core.policy import Policy
 from deploys.run import journal, session, transport
-from deploys.run.journal import compile_step, parse_answer
+from deploys.run.script import CONFIRMED, WAITING
+from deploys.run.step_script import compile_step
 from deploys.run.steps import arrange
 from tests.support.journal import RUN
 
@@ -51,19 +52,19 @@ class Host:
     def apply(self, *changes: Change) -> list[str]:
         (step,) = arrange(changes, ["test"])
         compiled = compile_step(step, RUN, 1)
-        return [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
+        return [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script.text)).values()]
 
     def timer(self) -> None:
         """What the timer runs when it is due."""
         self.sh((self.root / "state" / "revert.sh").read_text())
 
     def confirm(self) -> str:
-        script, nonce = journal.confirm_script(ID)
-        return parse_answer(self.sh(script), nonce)[journal.CONFIRMED].error
+        script = journal.confirm_script(ID)
+        return script.answer(self.sh(script.text))[CONFIRMED].error
 
     def armed(self) -> bool:
-        script, nonce = journal.armed_script(ID)
-        return not parse_answer(self.sh(script), nonce)[journal.WAITS].error
+        script = journal.waiting_script(ID)
+        return not script.answer(self.sh(script.text))[WAITING].error
 
 
 @pytest.fixture
@@ -71,9 +72,18 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
-def write(host: Host, name: str, armed: bool = True, **more: Any) -> WriteFile:
+def write(host: Host, name: str, commit_confirmed: bool = True, **more: Any) -> WriteFile:
     path = str(host.root / name)
-    return WriteFile("test", f"write {name}", path=path, text="new\n", before=None, owner="", armed=armed, **more)
+    return WriteFile(
+        "test",
+        f"write {name}",
+        path=path,
+        text="new\n",
+        before=None,
+        owner="",
+        commit_confirmed=commit_confirmed,
+        **more,
+    )
 
 
 class Remote:

@@ -11,7 +11,9 @@ import pytest
 
 from deploys.core.change import Change, Service, WriteFile
 from deploys.run import journal
-from deploys.run.journal import Orders, Outcome, Refused, compile_step, parse_answer, undo_script
+from deploys.run.journal import Orders, undo_script
+from deploys.run.script import Outcome
+from deploys.run.step_script import Refused, compile_step
 from deploys.run.steps import arrange
 from facts.core.frame import survey_script
 from facts.core.record import Record, RecordReading
@@ -39,14 +41,14 @@ class Host:
             compiled = compile_step(step, RUN, first)
             first += len(compiled.entries)
             try:
-                errors += [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script)).values()]
+                errors += [outcome.error for outcome in compiled.outcomes(self.sh(compiled.script.text)).values()]
             except Refused as error:
                 errors += [str(error)] * len(compiled.entries)
         return errors
 
     def undo(self) -> dict[str, Outcome]:
-        script, nonce = undo_script(Orders(RUN["id"]), RUN)
-        return parse_answer(self.sh(script), nonce)
+        script = undo_script(Orders(RUN["id"]), RUN)
+        return script.answer(self.sh(script.text))
 
     def files(self) -> dict[str, str]:
         """Every file outside the journal with its text: nothing of ours may lie about afterwards."""
@@ -83,11 +85,11 @@ def apply(host: Host, *changes: Change, run: dict[str, str] = RUN) -> list[str]:
     """The errors of a whole run."""
     errors, first = [], 1
     for step in arrange(changes, ["test"]):
-        compiled = journal.compile_step(step, run, first)
+        compiled = compile_step(step, run, first)
         first += len(compiled.entries)
         try:
-            errors += [outcome.error for outcome in compiled.outcomes(host.sh(compiled.script)).values()]
-        except journal.Refused as error:
+            errors += [outcome.error for outcome in compiled.outcomes(host.sh(compiled.script.text)).values()]
+        except Refused as error:
             errors += [str(error)] * len(compiled.entries)
         host.sh(journal.ended_script(run["id"]))
     return errors

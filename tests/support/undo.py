@@ -19,8 +19,8 @@ def plan(host: Host, wanted: str | None = None, skip: Sequence[str] = ()) -> Und
     made = begin(reading, past, skip)
     if made.refused:
         return made
-    script, nonce = journal.files_script(past.run, [entry.id for entry in made.entries])
-    compare(made, read_files(host.sh(script), nonce))
+    script = journal.files_script(past.run, [entry.id for entry in made.entries])
+    compare(made, read_files(script, host.sh(script.text)))
     return made
 
 
@@ -28,8 +28,8 @@ def undo(host: Host, wanted: str | None = None, skip: Sequence[str] = ()) -> dic
     """What became of each entry: the error, and what is to be known."""
     made = plan(host, wanted, skip)
     assert made.refused == []
-    script, nonce = journal.undo_script(made.orders(()), other(59))
-    said = journal.parse_answer(host.sh(script), nonce)
+    script = journal.undo_script(made.orders(()), other(59))
+    said = script.answer(host.sh(script.text))
     host.sh(journal.ended_script(other(59)["id"]))
     return {entry: (outcome.error, outcome.note) for entry, outcome in said.items()}
 

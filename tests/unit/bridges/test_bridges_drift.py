@@ -103,7 +103,7 @@ def test_what_was_made_is_mended_though_something_stands_in_the_way() -> None:
     assert "load /etc/hullproof/bridges.nft again" in load.what
     assert isinstance(isolate, Command)
     assert isolate.script == "{ bridge link set dev t-a isolated on; } || exit 1"
-    assert isolate.armed
+    assert isolate.commit_confirmed
 
 
 def test_a_change_taken_back_is_forgotten_once_nothing_is_left_to_try() -> None:

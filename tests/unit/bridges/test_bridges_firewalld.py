@@ -48,7 +48,7 @@ def test_what_it_refuses_is_not_in_force_whatever_our_own_files_say() -> None:
     assert f"firewalld refuses what comes from {', '.join(DEVICES)}" in reason(where, "forwarding")
     (zone,) = of_firewalld(plan(where))
     assert isinstance(zone, WriteFile)
-    assert (zone.path, zone.activate, zone.armed) == (FIREWALLD_ZONE, RELOAD, True)
+    assert (zone.path, zone.activate, zone.commit_confirmed) == (FIREWALLD_ZONE, RELOAD, True)
     assert all(f'<interface name="{name}"/>' in zone.text for name in DEVICES)
     assert zone.interrupts
 

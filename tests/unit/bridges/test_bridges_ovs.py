@@ -292,7 +292,7 @@ def test_a_bare_host_gets_the_switch_closed_and_flows_before_it_counts() -> None
     assert first == Install(
         "bridges", "install Open vSwitch, which the declared networks stand on", packages=("openvswitch-switch",)
     )
-    assert all(change.armed for change in rest)
+    assert all(change.commit_confirmed for change in rest)
     started, live = [change for change in rest if isinstance(change, Command)]
     assert "enable --now openvswitch-switch" in started.script
     for line in (

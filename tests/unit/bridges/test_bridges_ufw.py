@@ -42,7 +42,7 @@ def test_what_ufw_refuses_is_told_and_put_first_among_its_rules(rules: tuple[str
     assert isinstance(put, Command)
     assert put.what == f"have ufw {RULE}"
     assert put.script == f"ufw delete {RULE} >/dev/null && ufw prepend {MARKED}"
-    assert (put.undo, put.armed) == (f"ufw delete {RULE}", True)
+    assert (put.undo, put.commit_confirmed) == (f"ufw delete {RULE}", True)
 
 
 def test_told_it_passes_and_nothing_is_planned() -> None:

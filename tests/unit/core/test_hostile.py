@@ -15,7 +15,7 @@ from deploys.core.control import Finding, State, failed
 from deploys.networks.controls import SUBJECT as NETWORKS
 from deploys.networks.isolation import NetworksRules
 from deploys.run import baseline
-from deploys.run.journal import library, parse_answer
+from deploys.run.script import Script, library
 from deploys.selinux.stages import shared
 from facts.core.frame import SURVEY_BYTES, read_frame, unpack
 from facts.core.reading import Block, Section, Unknown, UnknownReading, attempt
@@ -179,7 +179,7 @@ def test_a_failure_is_told_in_letters_that_arrive() -> None:
     )
     assert done.stdout.isascii()
     assert all(letter.isprintable() or letter == "\n" for letter in done.stdout)
-    assert parse_answer(done.stdout.splitlines(), "n")["0001"].error.endswith("?[2J? tab here;line ??")
+    assert Script("", "n").answer(done.stdout.splitlines())["0001"].error.endswith("?[2J? tab here;line ??")
 
 
 def test_a_proof_says_nothing_to_the_terminal() -> None:

@@ -50,7 +50,7 @@ def test_no_secret_of_daemon_json_reaches_a_plan() -> None:
     merge = MergeJson("docker", f"set {DAEMON_JSON}", path="/etc/docker/daemon.json", before=before, put={"icc": False},
                       drop=("https-proxy",), interrupts="http://bob:hunter2@h")  # fmt: skip
     steps, blocked = [Step("docker", (merged([merge]),))], [Blocked("docker", "x", why=f"{DAEMON_JSON}")]
-    shown = PlanView(color=False, diff=True, width=200).render("h", steps, blocked, ())
+    shown = PlanView(color=False, diff=True, width=200).render("h", steps=steps, blocked=blocked, unknown=())
     assert not [secret for secret in SECRETS if secret in shown]
     assert '+  "icc": false' in shown
     assert '-  "https-proxy": (not shown)' in shown

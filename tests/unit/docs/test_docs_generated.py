@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploys.core.change import RETRY, Subject
+from deploys.core.change import ACCEPT_RETRY, Subject
 from deploys.core.control import Control, Impact, Severity, not_applicable, passed
 from deploys.core.policy import Policy, Rules
 from deploys.subjects import SUBJECTS
@@ -104,4 +104,4 @@ def test_proofs_name_controls_that_there_are() -> None:
 
 
 def test_the_names_to_accept_are_the_codes() -> None:
-    assert set(ALLOWS) == {RETRY, *(name for subject in SUBJECTS for name in subject.accepts)}
+    assert set(ALLOWS) == {ACCEPT_RETRY, *(name for subject in SUBJECTS for name in subject.accepts)}

@@ -45,7 +45,7 @@ FILE = "/etc/sysctl.d/50-x.conf"
 SYSCTLS = {
     "agree": (DMESG, 1, "1", {FILE: f"{DMESG}=1\n"}, State.PASS, "on disk and live"),
     "wrong everywhere": (DMESG, 1, "0", {FILE: f"{DMESG}=0\n"}, State.FAIL, f"{FILE} sets it to 0 at boot"),
-    "not on disk": (DMESG, 1, "1", {}, State.FAIL, "nothing on disk says so"),
+    "not on disk": (DMESG, 1, "1", {}, State.FAIL, "nothing on disk sets it"),
     "not live": (DMESG, 1, "0", {FILE: f"{DMESG}=1\n"}, State.FAIL, "live it is 0"),
     "overridden by a later file": (
         DMESG, 1, "1", {OURS: f"{DMESG}=1\n", "/etc/sysctl.d/zz.conf": f"{DMESG}=0\n"},

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import RETRY, Blocked, Change, Command, Context, WriteFile
+from deploys.core.change import ACCEPT_RETRY, Blocked, Change, Command, Context, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.kernel import grub
@@ -107,8 +107,8 @@ def test_what_did_not_pass_waits_for_a_word(cmdline: tuple[str, ...]) -> None:
     assert "was tried on 2027-01-02 and not kept (modules: the kernel refused zfs)" in verdict.reason
     (change,) = about(plan(refused))
     assert isinstance(change, Blocked)
-    assert f"accept={RETRY}" in change.why
-    (change,) = about(plan(refused, RETRY))
+    assert f"accept={ACCEPT_RETRY}" in change.why
+    (change,) = about(plan(refused, ACCEPT_RETRY))
     assert isinstance(change, Command)
     assert "try_words" in change.script
 

@@ -44,11 +44,11 @@ def test_what_ends_soon_and_what_is_past() -> None:
                    "until": (TODAY + datetime.timedelta(days=14)).isoformat()}  # fmt: skip
     said = terminal.render_table(made, False, 200)
     assert "6 findings are waived.\n" in said
-    assert f"The waiver of boat.today ends today, with {TODAY} (owner: ana).\n" in said
-    assert "The waiver of boat.soon ends in 14 days, with " in said
-    assert "The waiver of boat.past ended with " in said
+    assert f"The waiver of boat.today ends today, on {TODAY} (owner: ana).\n" in said
+    assert "The waiver of boat.soon ends in 14 days, on " in said
+    assert "The waiver of boat.past ended on " in said
     page = formats.html(made)
-    assert "The waiver of boat.soon ends in 14 days, with " in page
+    assert "The waiver of boat.soon ends in 14 days, on " in page
     assert page.count("<h2>Waivers</h2>") == 1
 
 

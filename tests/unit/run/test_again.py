@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
+from deploys.core.change import ACCEPT_RETRY, Activate, Blocked, Change, Command, Context, MergeJson, Service, Subject
 from deploys.core.control import Control, Finding, Severity, State, Verdict
 from deploys.core.policy import Policy, Rules
-from deploys.run import again, journal, session, transport
+from deploys.run import again, ending, execute, look, session, step_script, transport
 from facts.core.record import Journal, Record, RecordReading
 from facts.core.survey import Survey
 from facts.core.system import System
@@ -41,10 +41,11 @@ class World:
         self.said: list[str] = []
         self.compiled: Any = None
         self.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), plan, ())
-        compile_step = journal.compile_step
-        monkeypatch.setattr(journal, "compile_step", lambda *a: self._compile(compile_step(*a)))
+        compile_step = step_script.compile_step
+        monkeypatch.setattr(execute, "compile_step", lambda *a: self._compile(compile_step(*a)))
         monkeypatch.setattr(transport, "execute", lambda host, script, seconds: list(self._answer(script)))
-        monkeypatch.setattr(session.Session, "look", lambda one: self._look(one))
+        monkeypatch.setattr(look, "look", self._look)
+        monkeypatch.setattr(ending, "look", self._look)
 
     def _compile(self, compiled: Any) -> Any:
         self.compiled = compiled
@@ -69,7 +70,7 @@ class World:
             return
         for entry, change in self.compiled.entries.items():
             what = getattr(change, "what", "")
-            yield f"@{self.compiled.nonce} {'fail' if what in self.broken else 'ok'} {entry} no"
+            yield f"@{self.compiled.script.nonce} {'fail' if what in self.broken else 'ok'} {entry} no"
             if what in self.broken:
                 return
             self.states |= self.effects.get(what, {})
@@ -79,12 +80,12 @@ class World:
         policy = Policy("test", {Rules: Rules()}, accept=frozenset(accept))
         host: Any = self
         one = session.Session(host, policy, [self.subject], {**RUN, "kind": kind, "policy": "test"})
-        one.look()
-        one.plan()
+        look.look(one)
+        look.plan(one)
         for step in list(one.steps):
-            one.execute(step)
+            execute.execute(one, step)
         if one.steps or one.entries or again.outlived(one.survey, one.findings):
-            one.confirm()
+            ending.survey_again(one)
         return one
 
 
@@ -128,7 +129,7 @@ def test_what_did_not_help_is_said_and_not_done_again(make: Make) -> None:
     why = blocked(second)["pump it out"]
     assert RUN["id"] in why
     assert "boat.dry: it is fail" in why
-    assert f"accept={RETRY}" in why
+    assert f"accept={ACCEPT_RETRY}" in why
     assert blocked(world.run()) == blocked(second), "nor the third time"
 
 
@@ -136,10 +137,10 @@ def test_once_more_where_that_is_accepted(make: Make) -> None:
     world = make(remedies(PUMP))
     world.states["boat.dry"] = State.FAIL
     world.run()
-    assert done(world.run(RETRY)) == ["pump it out"]
+    assert done(world.run(ACCEPT_RETRY)) == ["pump it out"]
     assert done(world.run()) == [], "in vain again"
     world.effects = {"pump it out": {"boat.dry": State.PASS}}
-    assert done(world.run(RETRY)) == ["pump it out"]
+    assert done(world.run(ACCEPT_RETRY)) == ["pump it out"]
     world.states["boat.dry"] = State.FAIL
     assert done(world.run()) == ["pump it out"], "it has helped since: what moved later is another matter"
 
@@ -150,12 +151,12 @@ def test_what_helped_is_not_in_vain(make: Make) -> None:
     world.effects = {"pump it out": {"boat.dry": State.PASS}, "paint it": {"boat.fast": State.PENDING_REBOOT}}
     first = world.run()
     assert reason(first, "boat.floats") == "it is fail", "nothing was done for that one"
-    assert [row["what"] for row in world.kept[again.KEY]] == ["paint it"]
+    assert [row["what"] for row in world.kept[again.BASELINE_KEY]] == ["paint it"]
     world.effects = {"pump it out": {"boat.dry": State.PASS}, "paint it": {"boat.fast": State.PASS}}
-    world.kept[again.KEY] = []
+    world.kept[again.BASELINE_KEY] = []
     world.states |= {"boat.dry": State.FAIL, "boat.fast": State.FAIL}
     world.run()
-    assert world.kept[again.KEY] == []
+    assert world.kept[again.BASELINE_KEY] == []
 
 
 def test_a_restart_in_vain_is_not_made_again(make: Make) -> None:
@@ -171,7 +172,7 @@ def test_a_restart_in_vain_is_not_made_again(make: Make) -> None:
     world.states["boat.fast"] = State.FAIL
     world.effects = {"write /etc/boat.json: set gear": {"boat.fast": State.PENDING_RESTART}}
     first = world.run()
-    assert "motor takes up its settings" in done(first)
+    assert "restart motor with the new settings" in done(first)
     assert "and it still does not hold" in reason(first, "boat.fast")
     second = world.run()
     assert second.steps == []
@@ -198,7 +199,7 @@ def test_what_is_left_of_a_remedy_is_held_back_with_it(make: Make) -> None:
     second = world.run()
     assert set(blocked(second)) == {"pump it out", "open the drain"}
     assert done(second) == ["turn it over", "paint it"], "what has another purpose too goes on"
-    assert "pump it out" in [row["what"] for row in world.kept[again.KEY]], "still held back the next time"
+    assert "pump it out" in [row["what"] for row in world.kept[again.BASELINE_KEY]], "still held back the next time"
 
 
 def test_another_remedy_for_it_is_made(make: Make) -> None:
@@ -219,8 +220,8 @@ def test_half_of_a_remedy_is_not_said_to_have_been_made(make: Make) -> None:
     drain = Command("boat", "open the drain", script="drain", undo="", controls=("boat.dry",))
     world.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), remedies(PUMP, drain), ())
     why = blocked(world.run())["open the drain"]
-    assert "did it" not in why
-    assert f"goes with 'pump it out', which run {RUN['id']} did, and which did not help" in why
+    assert "made this change" not in why
+    assert f"belongs to 'pump it out', which run {RUN['id']} made and which did not help" in why
 
 
 def test_what_held_in_between_is_another_matter(make: Make) -> None:
@@ -229,7 +230,7 @@ def test_what_held_in_between_is_another_matter(make: Make) -> None:
     world.run()
     world.states["boat.dry"] = State.PASS  # by hand, and a run finds nothing to do
     assert done(world.run()) == []
-    assert world.kept[again.KEY] == []
+    assert world.kept[again.BASELINE_KEY] == []
     world.states["boat.dry"] = State.FAIL
     assert done(world.run()) == ["pump it out"]
 
@@ -241,7 +242,7 @@ def test_what_was_in_vain_for_another_control_that_holds_now(make: Make) -> None
     world.run()
     world.states |= {"boat.floats": State.WAIVED, "boat.fast": State.FAIL}
     assert done(world.run()) == ["scrub it"]
-    assert [row["controls"] for row in world.kept[again.KEY]] == [["boat.fast"]]
+    assert [row["controls"] for row in world.kept[again.BASELINE_KEY]] == [["boat.fast"]]
 
 
 def test_the_next_stage_is_not_the_same_once_more(make: Make) -> None:
@@ -265,7 +266,7 @@ def test_what_is_blocked_beside_what_was_done_is_said(make: Make) -> None:
     world.states["boat.dry"] = State.FAIL
     world.effects = {"pump it out": {"boat.floats": State.WAIVED}}
     assert "harden made a change for it (pump it out)" in reason(world.run(), "boat.dry")
-    assert world.kept[again.KEY] == []
+    assert world.kept[again.BASELINE_KEY] == []
 
 
 def test_what_failed_is_tried_again(make: Make) -> None:
@@ -275,7 +276,7 @@ def test_what_failed_is_tried_again(make: Make) -> None:
     world.broken = {"paint it"}
     first = world.run()
     assert first.errors == ["boat: paint it: no"]
-    assert world.kept[again.KEY] == [], "of a subject that did not come to its end nothing is known"
+    assert world.kept[again.BASELINE_KEY] == [], "of a subject that did not come to its end nothing is known"
     world.broken, world.effects = (
         set(),
         {"pump it out": {"boat.dry": State.PASS}, "paint it": {"boat.fast": State.PASS}},
@@ -290,7 +291,7 @@ def test_a_run_that_fails_elsewhere_does_not_forget(make: Make) -> None:
     world.states["boat.fast"], world.broken = State.FAIL, {"paint it"}
     world.subject = Subject("boat", Rules, (FLOATS, FAST, DRY), remedies(PUMP, PAINT), ())
     assert world.run().errors == ["boat: paint it: no"]
-    assert [row["what"] for row in world.kept[again.KEY]] == ["pump it out"]
+    assert [row["what"] for row in world.kept[again.BASELINE_KEY]] == ["pump it out"]
 
 
 @pytest.mark.parametrize("state", [State.PASS, State.UNKNOWN, State.NOT_APPLICABLE, State.WAIVED])
@@ -299,7 +300,7 @@ def test_only_what_is_known_not_to_hold(make: Make, state: State) -> None:
     world.states |= {"boat.dry": State.FAIL}
     world.effects = {"pump it out": {"boat.dry": state}}
     assert reason(world.run(), "boat.dry") == f"it is {state}"
-    assert world.kept[again.KEY] == []
+    assert world.kept[again.BASELINE_KEY] == []
 
 
 @pytest.mark.parametrize(
@@ -317,7 +318,7 @@ def test_only_what_is_known_not_to_hold(make: Make, state: State) -> None:
 def test_a_record_that_makes_no_sense(make: Make, rows: Any) -> None:
     world = make(remedies(PUMP))
     world.states["boat.dry"] = State.FAIL
-    world.kept = {again.KEY: rows}
+    world.kept = {again.BASELINE_KEY: rows}
     world.effects = {"pump it out": {"boat.dry": State.PASS}}
     assert done(world.run()) == ["pump it out"]
 
@@ -326,5 +327,5 @@ def test_what_the_record_says_cannot_reach_the_terminal(make: Make) -> None:
     world = make(remedies(PUMP))
     world.states["boat.dry"] = State.FAIL
     row = {"subject": "boat", "what": "pump it out", "controls": [], "run": "\x1b[2Jrun", "why": "\x1b]0;owned\x07"}
-    world.kept = {again.KEY: [row]}
+    world.kept = {again.BASELINE_KEY: [row]}
     assert "\x1b" not in blocked(world.run())["pump it out"]

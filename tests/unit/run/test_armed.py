@@ -9,7 +9,9 @@ import pytest
 
 from deploys.core.change import Command, Install
 from deploys.run import confirm, transport
-from deploys.run.journal import NOT_REACHED, compile_step
+from deploys.run.execute import execute as execute_step
+from deploys.run.script import WORDS, Fate
+from deploys.run.step_script import compile_step
 from deploys.run.steps import Step, arrange
 from tests.support.armed import ID, Host, Remote, begin, host, remote, write
 from tests.support.journal import RUN
@@ -19,7 +21,11 @@ __all__ = ["host", "remote"]
 
 def test_armed_before_the_first_change_and_confirmed(host: Host) -> None:
     seen = f"test -e {host.journal}/{ID}/armed && grep -q -- '--on-active=120' {host.asked}"
-    assert host.apply(Command("test", "look", script=seen, undo="", armed=True), write(host, "a")) == ["", ""]
+    look = Command("test", "look", script=seen, undo="", commit_confirmed=True)
+    assert host.apply(look, write(host, "a")) == [
+        "",
+        "",
+    ]
     assert host.armed()
     assert "WantedBy=sysinit.target" in (host.units / "hullproof-revert.service").read_text()
     assert host.confirm() == ""
@@ -32,7 +38,7 @@ def test_armed_before_the_first_change_and_confirmed(host: Host) -> None:
 
 def test_the_host_takes_back_what_nobody_confirms_and_says_so(host: Host) -> None:
     live = host.root / "live"
-    go = Command("test", "go live", script=f"echo 1 >{live}", undo=f"rm {live}", armed=True)
+    go = Command("test", "go live", script=f"echo 1 >{live}", undo=f"rm {live}", commit_confirmed=True)
     assert host.apply(go, write(host, "a")) == [
         "",
         "",
@@ -55,10 +61,10 @@ def test_a_timer_that_comes_too_late_does_nothing(host: Host) -> None:
 
 
 def test_earlier_steps_of_the_run_stand(host: Host) -> None:
-    step = compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1)
-    host.sh(step.script)
+    step = compile_step(Step("first", (write(host, "first", commit_confirmed=False),)), RUN, 1)
+    host.sh(step.script.text)
     armed = compile_step(Step("test", (write(host, "second"),)), RUN, 2)
-    host.sh(armed.script)
+    host.sh(armed.script.text)
     host.timer()
     assert (host.root / "first").exists()
     assert not (host.root / "second").exists()
@@ -66,7 +72,7 @@ def test_earlier_steps_of_the_run_stand(host: Host) -> None:
 
 def test_half_a_network_is_none(host: Host) -> None:
     errors = host.apply(write(host, "a"), Command("test", "fail", script="echo no; exit 1", undo=""), write(host, "b"))
-    assert errors == ["", "no", NOT_REACHED]
+    assert errors == ["", "no", WORDS[Fate.NOT_REACHED]]
     assert not (host.root / "a").exists()
     assert not host.armed()
     assert not (host.root / "state" / "reverted-test").exists(), "the controller knows already"
@@ -74,7 +80,9 @@ def test_half_a_network_is_none(host: Host) -> None:
 
 def test_slow_work_winds_the_clock_up_again(host: Host) -> None:
     clock = host.clock()
-    slow = [Command("test", f"{n} s", script=f"echo {n} >{clock}", undo="", armed=True) for n in (10, 16, 25, 40)]
+    slow = [
+        Command("test", f"{n} s", script=f"echo {n} >{clock}", undo="", commit_confirmed=True) for n in (10, 16, 25, 40)
+    ]
     assert host.apply(*slow) == ["", "", "", ""]
     restart = f"systemctl restart hullproof-revert-{ID}.timer"
     assert host.asked.read_text().splitlines().count(restart) == 2, "at 16 and at 40 seconds"
@@ -85,10 +93,10 @@ def test_a_change_that_outlives_the_clock_is_taken_back_too(host: Host) -> None:
     """What the timer undid while it was under way is undone once more, when it has come to its end."""
     live = host.root / "live"
     revert = f"sed 's,PATH=,&{host.root}/bin:,' {host.root}/state/revert.sh | sh"
-    slow = Command("test", "slow", script=f"{revert}; echo 1 >{live}", undo=f"rm -f {live}", armed=True)
+    slow = Command("test", "slow", script=f"{revert}; echo 1 >{live}", undo=f"rm -f {live}", commit_confirmed=True)
     host.tool("flock", ":")  # it has waited its minute for the lock
     errors = host.apply(write(host, "a"), slow, write(host, "b"))
-    assert errors == ["", "it took too long: meanwhile the host took the step back", NOT_REACHED]
+    assert errors == ["", "it took too long: meanwhile the host took the step back", WORDS[Fate.NOT_REACHED]]
     assert not live.exists()
     assert not (host.root / "a").exists()
     assert not (host.root / "b").exists()
@@ -116,10 +124,10 @@ def test_without_a_timer_nothing_is_changed(host: Host) -> None:
 
 
 def test_what_takes_long_is_done_before_the_clock_runs() -> None:
-    go = Command("test", "go", script=":", undo="", armed=True)
+    go = Command("test", "go", script=":", undo="", commit_confirmed=True)
     packages, test = arrange([go, Install("test", "install", packages=("nftables",))], ["test"])
-    assert not packages.armed
-    lines = compile_step(test, RUN, 2).script.splitlines()
+    assert not packages.commit_confirmed
+    lines = compile_step(test, RUN, 2).script.text.splitlines()
     (arm,) = [n for n, line in enumerate(lines) if "| arm " in line]
     (command,) = [n for n, line in enumerate(lines) if line.startswith("run_command 0002")]
     assert arm < command
@@ -131,7 +139,7 @@ def test_what_takes_long_is_done_before_the_clock_runs() -> None:
 
 def test_the_controller_confirms_over_a_fresh_connection(host: Host, remote: Remote) -> None:
     run = begin(remote)
-    assert run.execute(Step("test", (write(host, "a"),)))
+    assert execute_step(run, Step("test", (write(host, "a"),)))
     assert remote.connections == 1
     assert not host.armed()
     assert [row["what"] for row in run.done] == ["write a"]
@@ -147,7 +155,7 @@ def test_no_fresh_connection_no_change(host: Host, remote: Remote, monkeypatch: 
 
     monkeypatch.setattr(confirm, "sleep", sleep)
     remote.cut = True
-    assert not run.execute(Step("test", (write(host, "a"),)))
+    assert not execute_step(run, Step("test", (write(host, "a"),)))
     assert run.done == []
     assert "could not be confirmed over a fresh connection" in run.errors[0]
     assert run.errors[1] == "test: the host has taken it back by itself"
@@ -170,6 +178,6 @@ def test_a_connection_that_is_lost_midway_is_waited_for(
 
     monkeypatch.setattr(transport, "execute", execute)
     monkeypatch.setattr(confirm, "sleep", lambda _: host.timer() if host.armed() else None)
-    assert not run.execute(Step("test", (write(host, "a"),)))
+    assert not execute_step(run, Step("test", (write(host, "a"),)))
     assert not (host.root / "a").exists()
     assert run.errors[-1] == "test: the host has taken it back by itself"

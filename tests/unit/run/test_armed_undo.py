@@ -6,7 +6,8 @@ import pytest
 
 from deploys.core.change import Change, Command, RemoveFile
 from deploys.run import confirm, journal
-from deploys.run.journal import compile_step, parse_answer
+from deploys.run.script import CONFIRMED, WAITING, WORDS, Fate
+from deploys.run.step_script import compile_step
 from deploys.run.steps import Step
 from deploys.run.undo import undo as undo_run
 from deploys.run.undo_plan import UndoPlan
@@ -20,19 +21,19 @@ __all__ = ["host", "remote"]
 
 def confirmed(host: Host, *changes: Change) -> None:
     """A run that stands: an unarmed change, and those."""
-    host.sh(compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1).script)
-    host.sh(compile_step(Step("test", changes), RUN, 2).script)
+    host.sh(compile_step(Step("first", (write(host, "first", commit_confirmed=False),)), RUN, 1).script.text)
+    host.sh(compile_step(Step("test", changes), RUN, 2).script.text)
     assert host.confirm() == ""
 
 
 def live(host: Host) -> Command:
     at = host.root / "live"
-    return Command("test", "go live", script=f"echo 1 >{at}", undo=f"rm {at}", armed=True)
+    return Command("test", "go live", script=f"echo 1 >{at}", undo=f"rm {at}", commit_confirmed=True)
 
 
 def undo(host: Host, confirm: bool = False, skip: tuple[str, ...] = ()) -> dict[str, str]:
-    script, nonce = journal.undo_script(journal.Orders(ID, skip), RUN, confirm)
-    return {name: outcome.error for name, outcome in parse_answer(host.sh(script), nonce).items()}
+    script = journal.undo_script(journal.Orders(ID, skip), RUN, confirm)
+    return {name: outcome.error for name, outcome in script.answer(host.sh(script.text)).items()}
 
 
 def there(host: Host) -> list[str]:
@@ -41,16 +42,16 @@ def there(host: Host) -> list[str]:
 
 def changes(host: Host) -> list[Change]:
     (host.root / "gone").write_text("theirs\n")
-    removal = RemoveFile("test", "remove gone", path=str(host.root / "gone"), before="theirs\n", armed=True)
+    removal = RemoveFile("test", "remove gone", path=str(host.root / "gone"), before="theirs\n", commit_confirmed=True)
     return [live(host), write(host, "a"), removal]
 
 
 def test_the_undo_of_what_was_armed_is_confirmed_before_the_rest(host: Host) -> None:
     confirmed(host, *changes(host))
-    assert undo(host) == {"0004": "", "0003": "", "0002": "", journal.WAITS: ""}
+    assert undo(host) == {"0004": "", "0003": "", "0002": "", WAITING: ""}
     assert there(host) == ["first", "gone"]
     assert host.armed()
-    assert undo(host, confirm=True) == {journal.CONFIRMED: "", "0001": ""}
+    assert undo(host, confirm=True) == {CONFIRMED: "", "0001": ""}
     assert there(host) == ["gone"]
     assert not host.armed()
     assert (host.journal / ID / "undone").exists()
@@ -67,9 +68,9 @@ def test_an_undo_that_nobody_confirms_is_put_back_and_can_be_made_again(host: Ho
     assert there(host) == ["first", "a", "live"]
     assert (host.root / "state" / "reverted-test").read_text().split()[2:] == ["undo"]
     assert not host.armed()
-    assert undo(host, confirm=True) == {journal.CONFIRMED: "the host had taken it back already"}
-    assert list(undo(host)) == ["0004", "0003", "0002", journal.WAITS]
-    assert undo(host, confirm=True) == {journal.CONFIRMED: "", "0001": ""}
+    assert undo(host, confirm=True) == {CONFIRMED: "the host had taken it back already"}
+    assert list(undo(host)) == ["0004", "0003", "0002", WAITING]
+    assert undo(host, confirm=True) == {CONFIRMED: "", "0001": ""}
     assert there(host) == ["gone"]
     assert not (host.root / "state" / "reverted-test").exists()
 
@@ -79,12 +80,12 @@ def test_an_undo_that_meets_what_an_admin_wrote_is_put_back_whole(host: Host) ->
     (host.root / "a").write_text("as an admin left it\n")
     said = undo(host)
     assert "was changed after this run had written it" in said["0003"]
-    assert said[journal.WAITS] == "put back"
+    assert said[WAITING] == WORDS[Fate.PUT_BACK]
     assert there(host) == ["first", "a", "live"]
     assert (host.root / "a").read_text() == "as an admin left it\n"
     assert not host.armed()
-    assert undo(host, skip=("0003",)) == {"0004": "", "0003": "", "0002": "", journal.WAITS: ""}
-    assert undo(host, confirm=True) == {journal.CONFIRMED: "", "0001": ""}
+    assert undo(host, skip=("0003",)) == {"0004": "", "0003": "", "0002": "", WAITING: ""}
+    assert undo(host, confirm=True) == {CONFIRMED: "", "0001": ""}
     assert there(host) == ["a", "gone"]
 
 
@@ -92,37 +93,39 @@ def test_what_cannot_be_made_live_again_stands_all_the_same(host: Host) -> None:
     """At boot, where not all devices are there yet: a later undo is to take away what files have made meanwhile."""
     there_yet, at = host.root / "there-yet", host.root / "live"
     there_yet.touch()
-    go = Command("test", "go", script=f"test -e {there_yet} && echo 1 >{at}", undo=f"rm -f {at}", armed=True)
+    go = Command("test", "go", script=f"test -e {there_yet} && echo 1 >{at}", undo=f"rm -f {at}", commit_confirmed=True)
     confirmed(host, go)
     undo(host)
     there_yet.unlink()
     host.timer()
     at.write_text("by its file\n")
-    assert list(undo(host)) == ["0002", journal.WAITS]
+    assert list(undo(host)) == ["0002", WAITING]
     assert there(host) == ["first"]
 
 
 def test_an_undo_that_outlives_the_clock_is_put_back_too(host: Host) -> None:
     revert = f"sed 's,PATH=,&{host.root}/bin:,' {host.root}/state/revert.sh | sh"
     at = host.root / "live"
-    slow = Command("test", "go live", script=f"echo 1 >{at}", undo=f"{revert}; rm -f {at}", armed=True)
+    slow = Command("test", "go live", script=f"echo 1 >{at}", undo=f"{revert}; rm -f {at}", commit_confirmed=True)
     confirmed(host, slow, write(host, "a"))
     host.tool("flock", ":")
     said = undo(host)
     assert said["0002"] == "it took too long: meanwhile the host took the step back"
-    assert said[journal.WAITS] == "put back"
+    assert said[WAITING] == WORDS[Fate.PUT_BACK]
     assert there(host) == ["first", "a", "live"]
     assert not host.armed()
 
 
 def test_an_undo_whose_clock_cannot_be_wound_up_is_put_back_at_once(host: Host) -> None:
     at, clock = host.root / "live", host.clock()
-    slow = Command("test", "go live", script=f"echo 1 >{at}", undo=f"rm -f {at}; echo 99 >{clock}", armed=True)
+    slow = Command(
+        "test", "go live", script=f"echo 1 >{at}", undo=f"rm -f {at}; echo 99 >{clock}", commit_confirmed=True
+    )
     confirmed(host, slow, write(host, "a"))
     host.tool("systemctl", '[ "$1" != restart ]')
     said = undo(host)
-    assert said["0002"].startswith("the timer could not be set anew")
-    assert said[journal.WAITS] == "put back"
+    assert said["0002"].startswith("the timer could not be restarted")
+    assert said[WAITING] == WORDS[Fate.PUT_BACK]
     assert there(host) == ["first", "a", "live"]
     assert not host.armed()
 
@@ -140,10 +143,10 @@ def test_what_power_left_half_undone_is_not_lost(host: Host) -> None:
 
 def test_two_subjects_are_confirmed_one_after_the_other(host: Host) -> None:
     confirmed(host, live(host))
-    host.sh(compile_step(Step("other", (write(host, "a"),)), RUN, 3).script)
+    host.sh(compile_step(Step("other", (write(host, "a"),)), RUN, 3).script.text)
     assert host.confirm() == ""
-    assert list(undo(host)) == ["0003", journal.WAITS]
-    assert list(undo(host, confirm=True)) == [journal.CONFIRMED, "0002", journal.WAITS]
+    assert list(undo(host)) == ["0003", WAITING]
+    assert list(undo(host, confirm=True)) == [CONFIRMED, "0002", WAITING]
     host.timer()
     assert there(host) == ["first", "live"], "what was confirmed stays undone"
     assert (host.root / "state" / "reverted-test").exists()
@@ -166,7 +169,10 @@ def test_the_record_tells_which_they_were() -> None:
     rows = '0001 1 0 {"subject": "x", "what": "a"}\t/etc/a\t\n0002 1 0 {"subject": "x", "what": "b"}\t\tarmed\n'
     reading = Record.read(Section({f"journal {ID}": Block(0, head + rows)}))
     assert isinstance(reading, RecordReading)
-    assert [(entry.path, entry.armed) for entry in reading.journals[0].entries] == [("/etc/a", False), (None, True)]
+    assert [(entry.path, entry.commit_confirmed) for entry in reading.journals[0].entries] == [
+        ("/etc/a", False),
+        (None, True),
+    ]
 
 
 def past(*entries: tuple[str, bool]) -> UndoPlan:
@@ -207,13 +213,13 @@ def test_no_fresh_connection_no_undo(host: Host, remote: Remote, monkeypatch: py
         "undo: the host has taken it back by itself",
         "undo of change 0003: the host has put it back",
         "undo of change 0002: the host has put it back",
-        "not reached, so still to be undone: change 0001",
+        "not reached, so not yet undone: change 0001",
     ]
     assert there(host) == ["first", "a", "live"]
 
 
 def test_what_was_never_armed_is_undone_in_one_execution(host: Host, remote: Remote) -> None:
-    host.sh(compile_step(Step("first", (write(host, "first", armed=False),)), RUN, 1).script)
+    host.sh(compile_step(Step("first", (write(host, "first", commit_confirmed=False),)), RUN, 1).script.text)
     run = begin(remote)
     run.undoing = past(("0001", False))
     undo_run(run)

@@ -14,7 +14,8 @@ from pyinfra.connectors import util
 from pyinfra.connectors.util import OutputLine
 
 from deploys.core.policy import Policy
-from deploys.run import incoming, transport
+from deploys.run import ending, incoming, transport
+from deploys.run.look import look
 from deploys.run.session import Reached, Session
 from tests.support.journal import RUN
 
@@ -128,6 +129,6 @@ def test_a_host_that_printed_without_end_is_in_error_and_not_out_of_reach(
 
     monkeypatch.setattr(transport, "execute", overflow)
     session = Session(local, Policy("p", {}), (), RUN)
-    session.look()
-    report = session.report(Reached.SURVEY)
+    look(session)
+    report = ending.report(session, Reached.SURVEY)
     assert (report.status, report.error) == ("error", "the host answered with more than 12 MB")

@@ -9,7 +9,8 @@ import shutil
 import pytest
 
 from deploys.core.change import Change, Command, Install, MergeJson, RemoveFile, WriteFile
-from deploys.run.journal import Outcome, compile_step, parse_answer
+from deploys.run.script import Fate, Outcome, Script
+from deploys.run.step_script import compile_step
 from deploys.run.steps import Step, arrange
 from tests.support.journal import RUN, Host, host, service, write
 
@@ -34,7 +35,7 @@ def test_writes_and_undoes_a_new_file_and_an_old_one(host: Host) -> None:
 def test_refuses_a_file_that_changed_since_the_survey(host: Host) -> None:
     (host.root / "f").write_text("somebody's\n")
     (error,) = host.apply(write(host, "f", "ours\n", "what we read\n"))
-    assert "somebody changed it meanwhile" in error
+    assert "was changed after the survey had read it, so nothing was written" in error
     assert host.files() == {"f": "somebody's\n"}
 
 
@@ -104,7 +105,7 @@ def test_nothing_is_touched_where_the_journal_cannot_be_written(host: Host) -> N
 
 def test_a_script_cut_off_on_its_way_does_nothing(host: Host) -> None:
     (step,) = arrange([write(host, "f", "x", None)], ["test"])
-    script = compile_step(step, RUN, 1).script
+    script = compile_step(step, RUN, 1).script.text
     for part in (0.3, 0.9, 0.999):
         host.sh(script[: int(len(script) * part)])
         assert host.files() == {}
@@ -152,8 +153,12 @@ def test_the_journal_says_what_was_done_in_words(host: Host) -> None:
 
 
 def test_an_answer_without_the_nonce_is_not_believed() -> None:
-    said = parse_answer(["@evil ok 0001", "@n0 fail 0002 why", "@n0 ok 0003", "noise"], "n0")
-    assert said == {"0002": Outcome("0002", "why"), "0003": Outcome("0003", "")}
+    said = Script("", "n0").answer(["@evil ok 0001", "@n0 fail 0002 why", "@n0 ok 0003", "@n0 put-back 0004", "noise"])
+    assert said == {
+        "0002": Outcome("0002", Fate.FAILED, "why"),
+        "0003": Outcome("0003", Fate.MADE),
+        "0004": Outcome("0004", Fate.PUT_BACK),
+    }
 
 
 def test_blocked_changes_and_unknown_kinds_are_never_compiled() -> None:
@@ -163,4 +168,4 @@ def test_blocked_changes_and_unknown_kinds_are_never_compiled() -> None:
 
 def test_install_is_compiled_for_the_hosts_own_package_manager(host: Host) -> None:
     (step,) = arrange([Install("test", "install", packages=("apparmor",))], ["test"])
-    assert "install_packages 0001" in compile_step(step, RUN, 1).script
+    assert "install_packages 0001" in compile_step(step, RUN, 1).script.text

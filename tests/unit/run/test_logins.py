@@ -49,11 +49,11 @@ def test_whoever_comes_in_anew_confirms(proc: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(subject, "sleep", come_in)
     await_login(HERE, logins(HERE), 100, told.append)
-    assert told == ["log in once more over SSH now: unless somebody does within 100 s, the host takes this back"]
+    assert told == ["log in over SSH once more now: without a new login within 100 s, the host takes this change back"]
 
 
 def test_nobody_does() -> None:
-    with pytest.raises(Unreachable, match="nobody logged in anew"):
+    with pytest.raises(Unreachable, match="no new login over SSH came in time"):
         await_login(HERE, logins(HERE), 0, lambda _: None)
 
 

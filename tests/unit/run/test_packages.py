@@ -43,8 +43,8 @@ def host(tmp_path: Path) -> Host:
 
 
 def undo(host: Host) -> list[str]:
-    script, nonce = journal.undo_script(journal.Orders(ID), RUN)
-    return [outcome.error for outcome in journal.parse_answer(host.sh(script), nonce).values()]
+    script = journal.undo_script(journal.Orders(ID), RUN)
+    return [outcome.error for outcome in script.answer(host.sh(script.text)).values()]
 
 
 def test_what_came_with_it_goes_with_it(host: Host) -> None:

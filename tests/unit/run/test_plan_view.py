@@ -29,7 +29,7 @@ CHANGES = [
 def shown(changes: Sequence[Change], *unknown: str, color: bool = False, diff: bool = False, width: int = 80) -> str:
     steps = arrange(changes, ["kernel", "seccomp", "userns", "docker"])
     blocked = [change for change in changes if isinstance(change, Blocked)]
-    return PlanView(color, diff, width).render("web1", steps, blocked, unknown)
+    return PlanView(color, diff, width).render("web1", steps=steps, blocked=blocked, unknown=unknown)
 
 
 def test_it_is_shown_in_the_order_in_which_it_is_executed_and_with_its_controls() -> None:
@@ -44,7 +44,7 @@ web1: 6 changes
    4. seccomp: take away the profile
    5. docker: write /etc/docker/daemon.json: set icc; map users [docker.icc,
       userns.docker-remap]
-   6. docker takes up its settings: take up what is on disk
+   6. restart docker with the new settings: take up what is on disk
       [seccomp.default-profile, docker.icc, userns.docker-remap]
       ! interrupts: Docker restarts: web, db stop
   Blocked, and how to allow it:
@@ -53,6 +53,17 @@ web1: 6 changes
   2 findings are unknown: lsm.module, audit.denials, so nothing is planned for
       them
 """
+    )
+
+
+def test_what_may_cut_us_off_says_how_it_is_reverted() -> None:
+    go = Command("kernel", "go", script="", undo="", commit_confirmed=True, interrupts="the network")
+    assert shown([go, Command("kernel", "look", script="", undo="")], width=100) == (
+        "web1: 2 changes\n"
+        "   1. kernel: go\n"
+        "      ! interrupts: the network\n"
+        "      commit-confirmed: the host reverts it by itself unless a fresh connection confirms it\n"
+        "   2. kernel: look\n"
     )
 
 

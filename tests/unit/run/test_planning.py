@@ -21,7 +21,7 @@ from deploys.core.change import (
 from deploys.core.control import Control, Finding, Severity, State, Verdict, judge
 from deploys.core.policy import Policy, Rules
 from deploys.core.policy_file import load_policy
-from deploys.run import planning, session
+from deploys.run import ending, planning, session
 from deploys.run.steps import arrange
 from deploys.seccomp.controls import SUBJECT as SECCOMP
 from deploys.seccomp.controls import SeccompRules
@@ -124,7 +124,7 @@ def test_what_no_subject_names_is_the_operators() -> None:
         "boat.keel": "harden does it",
         "boat.mast": "mend the mast",
         "boat.rope": "mend the rope",
-        "boat.sail": "reboot the host: the next boot takes it up",
+        "boat.sail": "reboot the host: the settings on disk take effect at the next boot",
         "boat.net": "harden plans nothing for it until it can be read",
     }
 
@@ -203,7 +203,7 @@ def drift(subject: Subject, uid: int = 0) -> session.Session:
 
 
 def reported(one: session.Session) -> dict[str, str | None]:
-    found: list[Finding] = list(one.report(session.Reached.NOTHING).findings)
+    found: list[Finding] = list(ending.report(one, session.Reached.NOTHING).findings)
     return {finding.control.id: finding.to_json()["next"] for finding in found}
 
 
@@ -216,8 +216,8 @@ def test_a_drift_run_says_what_comes_next_and_plans_nothing() -> None:
 def test_in_a_drift_run_a_plan_that_raises_costs_what_comes_next_alone() -> None:
     one = drift(boat(error=RuntimeError("nonsense"), keel=State.FAIL))
     assert reported(one) == {"boat.keel": "it cannot be planned (RuntimeError: nonsense)"}
-    assert one.report(session.Reached.NOTHING).status == "ok"
-    assert one.report(session.Reached.NOTHING).error is None
+    assert ending.report(one, session.Reached.NOTHING).status == "ok"
+    assert ending.report(one, session.Reached.NOTHING).error is None
 
 
 def test_a_host_that_was_not_read_has_no_plan() -> None:

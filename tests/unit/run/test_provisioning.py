@@ -10,7 +10,7 @@ import pytest
 from deploys.core.change import Blocked, Install
 from deploys.core.policy import Policy
 from deploys.engines.provisioning import engine_for
-from deploys.run import operations
+from deploys.run import ending, look, operations
 from deploys.run.session import Reached, Session
 from facts.core.reading import Unknown
 from facts.core.record import Record
@@ -61,12 +61,12 @@ def test_a_host_that_got_no_engine_is_no_success(monkeypatch: pytest.MonkeyPatch
     host: Any = type("Host", (), {"name": "h"})()
     session = Session(host, Policy("test", {}), [], {**RUN, "kind": "provision"})
     session.survey, session.reached = survey, Reached.SURVEY
-    session.begin_with(engine_for(survey, ()))
-    monkeypatch.setattr(Session, "look", lambda self: None)
+    look.begin_with(session, engine_for(survey, ()))
+    monkeypatch.setattr(look, "look", lambda session: None)
     monkeypatch.setattr(operations, "current", lambda: type("Run", (), {"sessions": {"h": session}}))
     monkeypatch.setattr(operations, "show_plan", lambda session: None)
     state: Any = None
     assert operations._plan_again(state, host)
-    report = session.report(Reached.END)
+    report = ending.report(session, Reached.END)
     assert report.status == ("ok" if family == "debian" else "error")
     assert ("install Docker: rhel packages no Docker of its own" in str(report.error)) is (family == "rhel")

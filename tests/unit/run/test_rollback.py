@@ -11,11 +11,12 @@ import pytest
 
 from deploys.core.change import Command, Remark, Undoing
 from deploys.core.policy import Policy
-from deploys.run import baseline, transport
+from deploys.run import baseline, ending, transport
 from deploys.run.session import Session
 from deploys.run.undo import choose, undo
+from deploys.run.undo_plan import UndoPlan
 from deploys.run.undo_view import render_undo
-from facts.core.record import Record
+from facts.core.record import Journal, JournalEntry, Record
 from facts.core.survey import Survey
 from facts.core.system import System
 from tests.support.journal import Host, apply, host, other, record, write
@@ -114,6 +115,18 @@ def test_what_a_rollback_interrupts_is_shown_before(host: Host, monkeypatch: pyt
     assert "! interrupts: restarts docker" in shown(run)
 
 
+def test_an_undo_that_may_cut_us_off_says_how_it_is_put_back() -> None:
+    made: Any = {"subject": "t", "path": None, "done": True, "undone": False}
+    isolate = JournalEntry("0002", what="isolate", commit_confirmed=True, **made)
+    entries = (JournalEntry("0001", what="go", **made), isolate)
+    text = render_undo("h", UndoPlan(Journal("r", "harden", "2026", entries)), ())
+    assert text.splitlines()[1:] == [
+        "  - 0002 isolate",
+        "         commit-confirmed: the host puts it back by itself unless a fresh connection confirms the undo",
+        "  - 0001 go",
+    ]
+
+
 def test_what_stays_for_now_is_an_error_and_all_else_is_undone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     apply(host, write(host, "f", "x", None), write(host, "g", "x", None))
     run = begin(host, monkeypatch, Remark("0001", stays="it holds data: accept=remove"))
@@ -149,7 +162,7 @@ def test_what_fails_names_the_way_on(host: Host, monkeypatch: pytest.MonkeyPatch
     name = "20260101T000000Z-abcdef/0002"
     assert run.errors == [
         f"undo of go: why (to go on without it: --data skip={name})",
-        "not reached, so still to be undone: write f",
+        "not reached, so not yet undone: write f",
     ]
     run = begin(host, monkeypatch)
     choose(run, None, [name])
@@ -175,10 +188,10 @@ def test_where_nothing_of_ours_is_left_no_baseline_is_either(
 ) -> None:
     apply(host, write(host, "f", "x", None))
     run = begin(host, monkeypatch)
-    assert baseline.DROP not in run._keep_script()
+    assert baseline.DROP not in ending.keep_script(run)
     choose(run, None)
     undo(run)
     run = begin(host, monkeypatch)
-    assert baseline.DROP in run._keep_script()
-    host.sh(run._keep_script().replace("/var/lib/hullproof", str(tmp_path)))
+    assert baseline.DROP in ending.keep_script(run)
+    host.sh(ending.keep_script(run).replace("/var/lib/hullproof", str(tmp_path)))
     assert not (tmp_path / "baseline.json").exists()

@@ -28,9 +28,10 @@ from pyinfra.context import host
 from deploys.run import baseline
 from deploys.core.change import Change, Command, Subject
 from deploys.core.control import Control, Severity, failed, passed
-from deploys.run.operations import confirm, enforce, undo
+from deploys.run.operations import enforce, survey_again, undo
 from deploys.core.policy import Rules
 from deploys.run.run import begin, show_plan
+from deploys.run.look import look, plan
 from deploys.run.undo import choose
 from facts.core.record import Record
 from facts.core.system import System
@@ -43,24 +44,24 @@ Record.script = Record.script.replace("/var/lib/hullproof", str(HERE / "state"))
 def afloat(survey, policy):
     return passed("it floats") if (HERE / "sailed").exists() else failed("it does not float")
 
-def plan(context):
+def remedies(context):
     if context.failing("boat.afloat"):
         yield {first}
         yield Command("boat", "set sail", script=f"touch {{HERE}}/sailed", undo=f"rm {{HERE}}/sailed")
 
 row = Control("boat.afloat", "The boat floats", Severity.HIGH, "Else it sinks.", afloat)
-SUBJECTS = (Subject("boat", Rules, (row,), plan, (System,)),)
+SUBJECTS = (Subject("boat", Rules, (row,), remedies, (System,)),)
 run = begin({kind!r})
 session = run.session(SUBJECTS)
-session.look()
+look(session)
 if {kind!r} == "rollback":
     choose(session, None)
     undo(name="undo")
 else:
-    session.plan()
+    plan(session)
     show_plan(session)
     enforce(name="boat", step="boat")
-    confirm(name="confirm")
+    survey_again(name="survey again")
 """
 HEAVES = """Command("boat", "heave the anchor",
                       script=f"touch {HERE}/begun; {TIDE}", undo=f"touch {HERE}/undoing; {TIDE}")"""

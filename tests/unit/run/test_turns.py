@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from deploys.core.change import Change, Command, MergeJson, RemoveFile
-from deploys.run import journal
+from deploys.run import journal, step_script
+from deploys.run.script import JOURNAL
 from deploys.run.steps import Step
 from tests.support.armed import Host as ArmedHost
 from tests.support.armed import write as armed_write
@@ -85,8 +86,8 @@ def test_a_run_that_ended_or_died_is_nobody_in_the_way(host: Host) -> None:
 
 
 def test_a_run_says_on_the_host_who_it_is_and_that_it_ended(host: Host) -> None:
-    step = journal.compile_step(Step("test", (write(host, "f", "x", None),)), RUN, 1)
-    host.sh(step.script)
+    step = step_script.compile_step(Step("test", (write(host, "f", "x", None),)), RUN, 1)
+    host.sh(step.script.text)
     run, since, kind, _, who = (host.journal / "lock").read_text().strip().split(" ", 4)
     assert (run, kind, since[-1]) == (RUN["id"], "harden", "Z")
     assert " on " in who
@@ -97,11 +98,11 @@ def test_a_run_says_on_the_host_who_it_is_and_that_it_ended(host: Host) -> None:
 
 
 def test_a_run_that_another_one_came_between_does_not_go_on(host: Host) -> None:
-    host.sh(journal.compile_step(Step("test", (write(host, "f", "x", None),)), RUN, 1).script)
+    host.sh(step_script.compile_step(Step("test", (write(host, "f", "x", None),)), RUN, 1).script.text)
     lock(host, HELD + "ended\n")
-    step = journal.compile_step(Step("test", (write(host, "g", "x", None),)), RUN, 2)
-    with pytest.raises(journal.Refused, match="another run has changed this host since this one began: "):
-        step.outcomes(host.sh(step.script))
+    step = step_script.compile_step(Step("test", (write(host, "g", "x", None),)), RUN, 2)
+    with pytest.raises(step_script.Refused, match="another run has changed this host since this one began: "):
+        step.outcomes(host.sh(step.script.text))
     assert set(host.files()) == {"f"}
 
 
@@ -112,13 +113,13 @@ def test_a_run_whose_changes_wait_to_be_confirmed_is_not_overtaken(tmp_path: Pat
     os.utime(host.journal / "lock", (time.time() - 60, time.time() - 60))
     if taking:
         (host.journal / RUN["id"] / "armed").rename(host.journal / RUN["id"] / "taking")
-    step = journal.compile_step(Step("test", (armed_write(host, "b", armed=False),)), other(7), 1)
-    with pytest.raises(journal.Refused, match=f"changes of run {RUN['id']} wait to be confirmed"):
-        step.outcomes(host.sh(step.script))
+    step = step_script.compile_step(Step("test", (armed_write(host, "b", commit_confirmed=False),)), other(7), 1)
+    with pytest.raises(step_script.Refused, match=f"changes of run {RUN['id']} wait to be confirmed"):
+        step.outcomes(host.sh(step.script.text))
     assert not (host.root / "b").exists()
     host.timer()
     assert not (host.root / "a").exists()
-    assert [outcome.error for outcome in step.outcomes(host.sh(step.script)).values()] == [""]
+    assert [outcome.error for outcome in step.outcomes(host.sh(step.script.text)).values()] == [""]
 
 
 def test_what_a_step_leaves_running_does_not_keep_the_lock(host: Host) -> None:
@@ -139,10 +140,10 @@ def test_what_a_step_leaves_running_does_not_keep_the_lock(host: Host) -> None:
 def test_a_rollback_takes_its_turn_under_its_own_name(host: Host) -> None:
     apply(host, write(host, "f", "x", None))
     with at_work(host):
-        script, nonce = journal.undo_script(journal.Orders(RUN["id"]), other(59) | {"kind": "rollback"})
-        assert other(7)["id"] in journal.parse_answer(host.sh(script), nonce)["0"].error
+        script = journal.undo_script(journal.Orders(RUN["id"]), other(59) | {"kind": "rollback"})
+        assert other(7)["id"] in script.answer(host.sh(script.text))[JOURNAL].error
     lock(host)
-    host.sh(script)
+    host.sh(script.text)
     assert (host.journal / "lock").read_text().startswith(f"{other(59)['id']} ")
 
 
@@ -184,7 +185,10 @@ def test_the_journal_is_roots_alone(host: Host) -> None:
 @pytest.mark.parametrize("spoiled", [False, True])
 def test_nothing_keeps_the_host_from_taking_back_what_nobody_confirmed(tmp_path: Path, spoiled: bool) -> None:
     host = ArmedHost(tmp_path)
-    assert host.apply(armed_write(host, "a"), Command("test", "go", script=":", undo="", armed=True)) == ["", ""]
+    assert host.apply(armed_write(host, "a"), Command("test", "go", script=":", undo="", commit_confirmed=True)) == [
+        "",
+        "",
+    ]
     lock = host.journal / "lock"
     lock.unlink()
     if spoiled:
@@ -213,11 +217,11 @@ def test_what_was_written_after_an_undo_is_kept_where_the_host_takes_that_undo_b
     path = host.root / "a"
     if removal:
         path.write_text("old\n")
-    remove = RemoveFile("test", "remove", path=str(path), before="old\n", armed=True)
+    remove = RemoveFile("test", "remove", path=str(path), before="old\n", commit_confirmed=True)
     assert host.apply(remove if removal else armed_write(host, "a")) == [""]
     host.confirm()
-    script, nonce = journal.undo_script(journal.Orders(RUN["id"]), RUN)
-    assert journal.parse_answer(host.sh(script), nonce)["0001"].error == ""
+    script = journal.undo_script(journal.Orders(RUN["id"]), RUN)
+    assert script.answer(host.sh(script.text))["0001"].error == ""
     path.write_text("an admin's\n")
     host.timer()
     assert (path.read_text() if path.exists() else None) == (None if removal else "new\n")
@@ -230,7 +234,7 @@ def test_an_undo_that_is_taken_back_keeps_no_copy_of_what_nobody_wrote(tmp_path:
     host, entry = ArmedHost(tmp_path), tmp_path / "state" / "journal" / RUN["id"] / "0001"
     host.apply(armed_write(host, "a"))
     host.confirm()
-    host.sh(journal.undo_script(journal.Orders(RUN["id"]), RUN)[0])
+    host.sh(journal.undo_script(journal.Orders(RUN["id"]), RUN).text)
     host.timer()
     assert (host.root / "a").read_text() == "new\n"
     assert not list(entry.glob("kept-*"))

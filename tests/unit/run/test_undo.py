@@ -10,6 +10,7 @@ import pytest
 
 from deploys.core.change import Command, RemoveFile
 from deploys.run import journal
+from deploys.run.script import Script
 from deploys.run.undo import read_files
 from deploys.run.undo_plan import chosen
 from tests.support.journal import RUN, Host, apply, host, record, write
@@ -31,8 +32,8 @@ def test_what_the_host_alone_sees_is_kept_too_and_ends_the_undo_there(host: Host
     apply(host, write(host, "first", "x", None), write(host, "f", "ours\n", None))
     made = plan(host)
     (host.root / "f").write_text("theirs\n")
-    script, nonce = journal.undo_script(made.orders(()), RUN)
-    said = journal.parse_answer(host.sh(script), nonce)
+    script = journal.undo_script(made.orders(()), RUN)
+    said = script.answer(host.sh(script.text))
     assert list(said) == ["0002"]
     assert "was changed after this run had written it" in said["0002"].error
     assert host.files()["f"] == "theirs\n"
@@ -75,8 +76,8 @@ def test_a_removed_file_that_was_made_again_stays_theirs(host: Host) -> None:
     (host.root / "f").write_text("old\n")
     apply(host, RemoveFile("test", "remove f", path=str(host.root / "f"), before="old\n"))
     (host.root / "f").write_text("new\n")
-    assert plan(host).notes["0001"] == [f"{host.root}/f was made again since: it stays as it is"]
-    assert undo(host)["0001"] == ("", f"{host.root}/f was made again since: it stays as it is")
+    assert plan(host).notes["0001"] == [f"{host.root}/f was created again since this run removed it: it stays as it is"]
+    assert undo(host)["0001"] == ("", f"{host.root}/f was created again since this run removed it: it stays as it is")
     assert host.files() == {"f": "new\n"}
 
 
@@ -116,15 +117,15 @@ def test_what_a_hook_has_to_say_reaches_the_operator(host: Host) -> None:
 
 def test_accepted_names_reach_the_hooks(host: Host) -> None:
     apply(host, Command("test", "go", script=":", undo='[ "$ACCEPT" = "a b" ] || { echo "not accepted"; exit 1; }'))
-    script, nonce = journal.undo_script(plan(host).orders({"b", "a"}), RUN)
-    assert journal.parse_answer(host.sh(script), nonce)["0001"].error == ""
+    script = journal.undo_script(plan(host).orders({"b", "a"}), RUN)
+    assert script.answer(host.sh(script.text))["0001"].error == ""
 
 
 def test_what_the_host_tells_of_files_is_not_believed_without_the_nonce() -> None:
     packed = base64.b64encode(b"x").decode()
     lines = [f"@evil file 0001 now {packed}", f"@n0 file 0001 now {packed}", "@n0 file 0001 original -",
              "@n0 file 0001 wrote ?", "@n0 file 0002 now %%%", "noise"]  # fmt: skip
-    assert read_files(lines, "n0")["0001"].texts == {"now": b"x", "original": None}
+    assert read_files(Script("", "n0"), lines)["0001"].texts == {"now": b"x", "original": None}
 
 
 def test_files_too_large_to_be_told_are_left_to_the_host(host: Host) -> None:

@@ -60,8 +60,8 @@ def test_a_merge_that_did_not_reach_the_journal_removes_nothing(host: Host) -> N
     keys.write_text('{"a": 1, "theirs": 1}')
     made = plan(host)
     del made.amended["0001", "merged"]
-    script, nonce = journal.undo_script(made.orders(()), RUN)
-    assert "the journal lacks" in journal.parse_answer(host.sh(script), nonce)["0001"].error
+    script = journal.undo_script(made.orders(()), RUN)
+    assert "the journal lacks" in script.answer(host.sh(script.text))["0001"].error
     assert host.files() == {"keys": '{"a": 1, "theirs": 1}'}
 
 

@@ -7,6 +7,7 @@ import shutil
 
 from deploys.core.change import Command
 from deploys.run import journal
+from deploys.run.script import JOURNAL
 from tests.support.journal import RUN, Host, apply, host, other, record, write
 from tests.support.undo import merge, plan, undo
 
@@ -28,7 +29,7 @@ def test_a_later_run_on_the_same_file_goes_first(host: Host) -> None:
 def test_a_later_run_on_what_is_live_goes_first(host: Host) -> None:
     for number in (1, 2):
         apply(host, Command("test", "set", script=":", undo="echo back"), run=other(number))
-    assert "what is live of test" in plan(host, other(1)["id"]).refused[0]
+    assert "the live state of test" in plan(host, other(1)["id"]).refused[0]
     assert plan(host, other(2)["id"]).refused == []
 
 
@@ -36,8 +37,8 @@ def test_a_run_that_was_made_after_the_survey_is_not_passed_over(host: Host) -> 
     apply(host, write(host, "f", "1", None), run=other(1))
     made = plan(host)
     apply(host, write(host, "g", "1", None), run=other(2))
-    script, nonce = journal.undo_script(made.orders(()), other(59))
-    assert f"run {other(2)['id']} was made here meanwhile" in journal.parse_answer(host.sh(script), nonce)["0"].error
+    script = journal.undo_script(made.orders(()), other(59))
+    assert f"run {other(2)['id']} was made here meanwhile" in script.answer(host.sh(script.text))[JOURNAL].error
     assert set(host.files()) == {"f", "g"}
 
 
@@ -96,8 +97,8 @@ def test_a_journal_that_an_older_version_wrote_is_undone(host: Host) -> None:
     (host.journal / RUN["id"] / "0002" / "undo").write_text("false")
     made = plan(host)
     made.amended["0002", "undo"] = f"cp {host.root}/conf {host.root}/live".encode()
-    script, nonce = journal.undo_script(made.orders(()), RUN)
-    assert {o.error for o in journal.parse_answer(host.sh(script), nonce).values()} == {""}
+    script = journal.undo_script(made.orders(()), RUN)
+    assert {o.error for o in script.answer(host.sh(script.text)).values()} == {""}
     assert host.files() | {"live": ""} == {"f": "old", "conf": "{}\n", "live": ""}
     assert (host.root / "live").read_text() == "{}\n"
 

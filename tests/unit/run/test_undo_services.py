@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from deploys.core.change import MergeJson
-from deploys.run import journal
+from deploys.run.script import WORDS, Fate
 from tests.support.journal import RUN, Host, apply, host, record, service, write
 from tests.support.undo import merge, undo
 
@@ -15,7 +15,7 @@ __all__ = ["host"]
 def test_a_service_step_that_failed_is_taken_back_in_report_and_journal(host: Host) -> None:
     (host.root / "conf").write_text("{}\n")
     errors = apply(host, merge(host, {"bad": 1}, "{}\n"))
-    assert errors[1] == journal.PUT_BACK
+    assert errors[1] == WORDS[Fate.PUT_BACK]
     assert "daemon runs as before" in errors[0]
     assert record(host).journals == (), "the next rollback must not restart the daemon for nothing"
 
@@ -50,7 +50,7 @@ def test_a_service_that_does_not_take_up_the_old_files_gets_the_new_ones_again(h
     daemon.write_text(f"! grep -q '\"x\": 1' {host.root}/conf && cp {host.root}/conf {host.root}/live")
     said = undo(host)
     assert list(said) == ["0003", "0002"]
-    assert said["0003"][0] == journal.PUT_BACK
+    assert said["0003"][0] == WORDS[Fate.PUT_BACK]
     assert "put back" in said["0002"][0]
     assert json.loads((host.root / "conf").read_text()) == {"x": 2} == json.loads((host.root / "live").read_text())
     assert [entry.id for entry in record(host).journals[0].left] == ["0003", "0002", "0001"]

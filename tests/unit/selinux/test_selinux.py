@@ -227,7 +227,7 @@ def test_denials_keep_it_permissive_and_the_ways_out_are_said() -> None:
         assert words in finding(held).verdict.reason
     (command,) = changes(context(over, denials=(READ,), accept=ACCEPT))
     assert isinstance(command, Command)
-    assert command.armed
+    assert command.commit_confirmed
 
 
 def test_the_ways_out_lead_out() -> None:
@@ -272,7 +272,7 @@ def test_what_the_host_took_back_is_not_tried_again_unasked() -> None:
     mended = selinux(observed_since=taken.clock, reverted=taken, policy_changed=taken.clock + 1)
     (command,) = changes(context(mended, rules=SELinuxRules(enforcing=True, observe_hours=0)))
     assert isinstance(command, Command)
-    assert command.armed
+    assert command.commit_confirmed
     unread = context(selinux(**over, reverted=DENIED))
     assert finding(unread).state is State.UNKNOWN
 
@@ -282,7 +282,7 @@ def test_without_denials_it_enforces_with_a_way_back() -> None:
         (command,) = changes(context(selinux(observed_since=since), rules=rules))
         assert isinstance(command, Command)
         assert command.script == "echo 1 >/sys/fs/selinux/enforce"
-        assert command.armed
+        assert command.commit_confirmed
         assert command.undo == "echo 0 >/sys/fs/selinux/enforce"
         assert command.interrupts == ""
 

@@ -151,7 +151,7 @@ ON = {"userns-remap": "dockremap"}
     ("engine", "want", "says"),
     [
         (docker(), State.FAIL, "userns-remap is False live"),
-        (docker(ON), State.PENDING_RESTART, "what runs still has"),
+        (docker(ON), State.PENDING_RESTART, "what runs now keeps False"),
         (docker(ON, live=True), State.PASS, "True"),
         (docker(live=True), State.FAIL, "on disk it is False"),
         (docker(live=True, flags={"userns-remap": "default"}), State.PASS, "True"),
