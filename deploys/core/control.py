@@ -149,7 +149,8 @@ class Control:
 
     id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
     lockout: whether putting it right could cut us off; by_hand: who mends it, and how, where harden may not: a
-    sentence without capital and full stop. A malformed row raises ValueError at import.
+    sentence without capital and full stop; formerly: the id that it had in the release before, which waivers and
+    baselines may still use. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Control:
     impact: Impact = Impact.NONE
     lockout: bool = False
     by_hand: str = ""
+    formerly: str = ""
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):
