@@ -41,7 +41,7 @@ lint-spelling:  ## spelling: codespell
 	$(BIN)/codespell
 
 lint-shell:  ## shell scripts: shellcheck
-	find templates tests -name '*.sh' -exec $(BIN)/shellcheck -S warning .ci/run {} +
+	find facts templates tests -name '*.sh' -exec $(BIN)/shellcheck -S warning .ci/run {} +
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
 PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends) \
@@ -75,7 +75,7 @@ lab-packages:  ## the Debian packages that the lab needs
 	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 && ls /var/lib/apt/lists/*Release >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
 	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
 
-test: lab-packages check shells coverage  ## all of it, and the main job on virtual machines, from a clean machine
+test: lab-packages $(VENV)/.ready lint coverage shells  ## all of it, and the main job on virtual machines, from a clean machine
 	$(MAKE) -j2 lab-debian12 lab-debian13
 
 # Each distribution's hosts are built, then tested, beside the other's: two emulated machines for two processors.

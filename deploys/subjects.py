@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploys.apparmor import controls as apparmor
 from deploys.audit import controls as audit
 from deploys.bridges import controls as bridges
+from deploys.containers import controls as containers
 from deploys.core.change import Subject
 from deploys.engines.docker import controls as docker
 from deploys.kernel import controls as kernel
@@ -24,6 +25,7 @@ SUBJECTS: tuple[Subject, ...] = (
     seccomp.SUBJECT,
     userns.SUBJECT,
     docker.SUBJECT,
+    containers.SUBJECT,
     networks.SUBJECT,
     bridges.SUBJECT,
 )

@@ -151,8 +151,9 @@ class Control:
 
     id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
     lockout: whether mending it could cut us off: its changes are then commit-confirmed, and `unconfirmed` says why some
-    need not be; by_hand: who mends it, and how, where harden may not: a sentence without capital and full
-    stop. A malformed row raises ValueError at import.
+    need not be; by_hand: who mends it, and how, where harden may not: a sentence without capital and full stop;
+    formerly: the id that it had in the release before, which waivers and baselines may still use. A malformed row
+    raises ValueError at import.
     """
 
     id: str
@@ -165,6 +166,7 @@ class Control:
     lockout: bool = False
     unconfirmed: str = ""
     by_hand: str = ""
+    formerly: str = ""
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):

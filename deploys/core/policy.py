@@ -46,11 +46,13 @@ class Policy:
         rules: dict[type[Rules], Rules],
         waivers: tuple[Waiver, ...] = (),
         accept: frozenset[str] = frozenset(),
+        notes: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.rules = rules
         self.waivers = waivers
         self.accept = accept
+        self.notes = notes  # what its author should know, such as that a key has another name now
 
     def __getitem__(self, kind: type[R]) -> R:
         found: Any = self.rules[kind]

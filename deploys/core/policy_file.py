@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from deploys.core.change import ACCEPT_RETRY, Subject
 from deploys.core.policy import Policy, Waiver
 from deploys.core.policy_tree import Place, PolicyError, Steps, Tree, name, read_tree, say
+from deploys.core.renames import Renames
 
 __all__ = ["POLICIES", "PolicyError", "load_policy", "policy_model"]
 
@@ -46,7 +47,7 @@ def policy_model(subjects: Sequence[Subject]) -> type[PolicyFile]:
 def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: Iterable[str] = ()) -> Policy:
     """The policy called `name_or_path`: a name under inventories/policies/, or, with a slash or ending in .yml, a
     path. Raises PolicyError with every problem found."""
-    tree = _load(_locate(name_or_path, Path()), ())
+    tree = _load(_locate(name_or_path, Path()), (), Renames.of(subjects))
     model = policy_model(subjects)
     names = sorted({ACCEPT_RETRY, *(name for subject in subjects for name in subject.accepts)})
     problems = [
@@ -65,7 +66,8 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
     extra = {word for word in (text.strip() for text in extra_accept) if word}
     if strange := sorted(extra - set(names)):
         raise PolicyError([f"--data accept: {_no_consequence(word, names)}" for word in strange])
-    return Policy(name_or_path, rules, waivers=whole.waivers, accept=frozenset(whole.accept) | extra)
+    accepted = frozenset(whole.accept) | extra
+    return Policy(name_or_path, rules, waivers=whole.waivers, accept=accepted, notes=tuple(tree.notes))
 
 
 def _locate(name_or_path: str, folder: Path) -> Path:
@@ -85,9 +87,10 @@ def _shown(path: Path) -> str:
     return str(absolute.relative_to(Path.cwd())) if absolute.is_relative_to(Path.cwd()) else str(absolute)
 
 
-def _load(path: Path, below: tuple[Path, ...]) -> Tree:
+def _load(path: Path, below: tuple[Path, ...], renames: Renames) -> Tree:
     """The tree of `path` laid over all it extends; `below` are the files that led here."""
     tree = read_tree(path, _shown(path))
+    renames.apply(tree)
     if "extends" not in tree.data:
         return tree
     place = tree.places[("extends",)]
@@ -102,7 +105,7 @@ def _load(path: Path, below: tuple[Path, ...]) -> Tree:
     if base.resolve() in [file.resolve() for file in chain]:
         circle = " -> ".join(_shown(file) for file in (*chain, base))
         raise PolicyError([f"{place}: extends: goes round in a circle: {circle}"])
-    return tree.lay_over(_load(base, chain))
+    return tree.lay_over(_load(base, chain, renames))
 
 
 def _unknown_controls(tree: Tree, ids: Sequence[str]) -> list[tuple[Place, str]]:

@@ -53,6 +53,7 @@ class Tree:
     data: dict[str, Any]
     places: dict[Steps, Place]
     problems: list[tuple[Place, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what its author should know, with file and line
 
     def place(self, steps: Steps) -> tuple[Place, Steps]:
         """The place of `steps`, or of the nearest thing around it that is in the file."""
@@ -62,7 +63,8 @@ class Tree:
 
     def lay_over(self, base: Tree) -> Tree:
         """This tree over `base`: mappings are merged, everything else is replaced."""
-        merged = Tree(base.data, dict(base.places), base.problems + self.problems)
+        notes = base.notes + self.notes
+        merged = Tree(base.data, dict(base.places), problems=base.problems + self.problems, notes=notes)
         _merge(merged, merged.data, self.data, steps=())
         merged.places.update(self.places)
         return merged

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from deploys.core.control import Finding
+from deploys.core.control import Control, Finding
 from deploys.core.text import clean
 from deploys.run.again import Vain, to_json
 from facts.core.numbers import utc
@@ -45,7 +45,11 @@ def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
     rows = kept.get("findings")
     if not isinstance(rows, dict):
         return list(findings)
-    return [_with_drift(finding, rows.get(finding.control.id), kept=kept, record=record) for finding in findings]
+    return [_with_drift(finding, _row(finding.control, rows), kept=kept, record=record) for finding in findings]
+
+
+def _row(control: Control, rows: dict[str, Any]) -> Any:
+    return rows.get(control.id, rows.get(control.formerly))
 
 
 def _with_drift(finding: Finding, row: Any, *, kept: dict[str, Any], record: RecordReading) -> Finding:

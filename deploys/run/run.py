@@ -95,7 +95,9 @@ class Run:
         key = f"{name} {accept}"
         if key not in self.policies:
             try:
-                self.policies[key] = load_policy(name, subjects, extra_accept=accept)
+                self.policies[key] = found = load_policy(name, subjects, extra_accept=accept)
+                for note in found.notes:
+                    print(clean_text(note), file=sys.stderr, flush=True)
             except PolicyError as error:
                 self.policies[key] = "; ".join(error.problems)
                 print(error.message, file=sys.stderr, flush=True)

@@ -31,10 +31,12 @@ def _marked(module: list[Any], test: list[Any]) -> Iterator[tuple[str, str]]:
     """Title and control of each attempt of a test; the nearest mark says it, as in tests/verify/proof.py."""
     rows = [row.marks for mark in test if mark.name == "parametrize" for row in mark.args[1] if hasattr(row, "marks")]
     for row in rows or [()]:
-        title = control = ""
+        title: str = ""
+        control: str | dict[str, str] = ""  # one for all engines, or by engine
         for mark in (*module, *test, *row):
             if mark.name == "proof":
                 title = mark.args[0] if mark.args else title
                 control = mark.kwargs.get("control", control)
         if title:
-            yield title, control
+            controls = {"": control} if isinstance(control, str) else control
+            yield from ((title, each) for each in controls.values())

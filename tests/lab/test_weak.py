@@ -19,7 +19,7 @@ NOT_ASKED = {"bridges/siblings", "apparmor/stricter_than_dockers_own/raw_socket"
              "apparmor/stricter_than_dockers_own/packet_socket", "selinux/stopped/siblings_file",
              "selinux/stopped/hosts_file"}  # fmt: skip
 # Docker 20.10's own profile lets it through: a call that the default allows proves nothing about it.
-IO_URING = "seccomp/forbidden_call/io_uring_setup"
+IO_URING = "containers/forbidden_call/docker/io_uring_setup"
 # What only a boot takes away: boot parameters, and the profile that Docker loaded when it had a parser.
 AT_BOOT = ("kernel.boot.", "apparmor.docker-profile")
 # What is known not to hold after hardening, and why: once it holds, the test says so.
@@ -67,7 +67,8 @@ def test_drift_tells_what_is_wrong_in_one_execution_and_changes_nothing(
 
 def test_escapes_work_before_hardening(vm: Vm, distribution: str, story: dict[str, Any]) -> None:
     story["proofs"] = prove(vm, *STRICT)
-    stopped = {key: row["evidence"] for key, row in story["proofs"].items() if row["outcome"] != "failed"}
+    asked = {key: row for key, row in story["proofs"].items() if "/podman" not in key}  # there is none here
+    stopped = {key: row["evidence"] for key, row in asked.items() if row["outcome"] != "failed"}
     untold = NOT_ASKED | ({IO_URING} if distribution == "debian12" else set())
     assert set(stopped) == untold, stopped
 

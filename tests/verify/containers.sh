@@ -5,15 +5,15 @@
 # what runs in it is the host's own /usr, bound read-only. Where SELinux runs, Debian's policy lets the daemon mount
 # nothing but files that are labelled for containers, so there the image holds copies of the few programs.
 #
-# `plain` is a container as `docker run` makes it, with no option that weakens it; when its attempts are made it listens.
+# `plain` is a container as the engine makes it, with no option that weakens it; when its attempts are made it listens.
 # `loose` has CAP_SYS_ADMIN and all of /proc in sight, so that only an LSM or a user namespace is left in the way; it also
 # tries to reach `plain`, on the default bridge (where there is one) and on a network made just now with default options,
 # and to be taken for it by the host.
 # The host's own attempts show that `plain` listens. What it serves itself is tried at the same addresses, and where a
 # datagram from a forged address goes is seen on a device of ours, behind which nobody is.
 # Files that anybody may read: in /own, which is labelled as that of `plain` where SELinux runs, and in /host.
+# The engine is told by its launcher, engines/NAME.sh, which stands before this.
 # shellcheck disable=SC2154 # given: see above
-docker() { timeout -k 5 120 docker "$@"; }
 probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
 dir=$(mktemp -d /run/hullproof-probe.XXXXXX) || exit 1
 chmod 711 "$dir"
@@ -24,9 +24,7 @@ clean() {
     kill $servers 2> /dev/null
     ip link del hp-nobody 2> /dev/null
     rm -rf "$dir"
-    docker rm -f "$probe-plain" "$probe-loose" > /dev/null 2>&1
-    docker network rm "$probe" > /dev/null 2>&1
-    docker image rm "$probe:empty" > /dev/null 2>&1
+    remove "$probe:empty" "$probe" "$probe-plain" "$probe-loose"
 }
 servers='' heard=''
 trap clean EXIT
@@ -40,9 +38,9 @@ if [ -e /sys/fs/selinux/enforce ] && [ -n "$base" ]; then
     programs="$base $programs $(ldd $programs | sed -n 's/.*[[:space:]]\(\/[^ ]*\) (0x.*/\1/p' | sort -u)"
 fi
 # shellcheck disable=SC2086
-tar -chP --files-from /dev/null $programs | docker import - "$probe:empty" > /dev/null || exit 1
-networks=$(docker network ls --filter 'name=^bridge$' --format '{{.Name}}')
-docker network create --label hullproof-probe "$probe" > /dev/null && networks="$networks $probe"
+tar -chP --files-from /dev/null $programs | image "$probe:empty" || exit 1
+networks=$(networks)
+network "$probe" && networks="$networks $probe"
 binds=
 for path in /usr /bin /lib /lib64; do
     [ -z "$programs" ] && [ -e "$path" ] && binds="$binds --volume $path:$path:ro"
@@ -51,21 +49,20 @@ done
 container() { # name, agenda, options …: a container on all of the networks, not yet started
     name=$probe-$1 agenda=$2 first=
     shift 2
-    for network in $networks; do
+    for each in $networks; do
         if [ -z "$first" ]; then
-            first=$network
+            first=$each
             # shellcheck disable=SC2086
-            docker create --name "$name" --label hullproof-probe --network "$network" --log-driver json-file $binds \
-                "$@" "$probe:empty" "$agent" "$option" "$source" "$agenda" > /dev/null || return
+            create "$name" "$each" $binds "$@" "$probe:empty" "$agent" "$option" "$source" "$agenda" || return
         else
-            docker network connect "$network" "$name" || return
+            join "$each" "$name" || return
         fi
     done
 }
 
 reach() { # prefix: an agenda to reach `plain` on each network, and what the host serves there
-    printf '%s\n' "$addresses" | while read -r network address gateway; do
-        [ "$network" = bridge ] && to=default || to=own
+    printf '%s\n' "$addresses" | while read -r on address gateway; do
+        [ "$on" = "$default" ] && to=default || to=own
         [ -z "$address" ] || printf '%s:%s\tconnect\t%s\t%s\n' "$1" "$to" "$address" "$port"
         [ -z "$gateway" ] || printf '%s-service:%s\tconnect\t%s\t%s\n' "$1" "$to" "$gateway" "$service"
     done
@@ -98,9 +95,8 @@ done
 chcon -t container_file_t "$dir" "$dir/secret" "$dir/host" "$dir/own" "$dir/own/file" 2> /dev/null
 "$agent" "$option" "$source" "$outside"
 
-container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && docker start "$probe-plain" > /dev/null || exit 1
-each='{{range $name, $it := .NetworkSettings.Networks}}{{$name}} {{$it.IPAddress}} {{$it.Gateway}}{{println}}{{end}}'
-addresses=$(docker inspect -f "$each" "$probe-plain")
+container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && start "$probe-plain" || exit 1
+addresses=$(addresses "$probe-plain")
 serve
 nobody
 last=$(($(date +%s) + 30))
@@ -115,16 +111,16 @@ done
 printf '%s\n' "$seen"
 
 as_plain() { # an agenda: to the host, by ARP, as `plain` on the first network
-    printf '%s\n' "$addresses" | while read -r network address gateway; do
-        [ "$network" != bridge ] || printf 'masquerade\tmasquerade\teth0\t%s\t%s\n' "$address" "$gateway"
+    printf '%s\n' "$addresses" | while read -r on address gateway; do
+        [ "$on" != "$default" ] || printf 'masquerade\tmasquerade\teth0\t%s\t%s\n' "$address" "$gateway"
     done
 }
 
 neighbour() { # where the host has had `plain` there meanwhile, and where it is
-    address=$(printf '%s\n' "$addresses" | sed -n 's/^bridge \([^ ]*\) .*/\1/p')
+    address=$(printf '%s\n' "$addresses" | sed -n "s/^$default \\([^ ]*\\) .*/\\1/p")
     entry=$({ cat "$dir/neighbours"; ip neigh show "$address"; } 2> /dev/null |
         sed -n "s/^$address .* lladdr \([^ ]*\).*/\1/p" | sort -u | tr '\n' ' ')
-    own=$(docker inspect -f '{{with index .NetworkSettings.Networks "bridge"}}{{.MacAddress}}{{end}}' "$probe-plain" 2> /dev/null)
+    own=$(own_mac "$probe-plain")
     printf 'neighbour\t0\t0\t%s%s\n' "$entry" "$own"
 }
 
@@ -132,9 +128,9 @@ ip monitor neigh > "$dir/neighbours" 2> /dev/null &
 servers="$servers $!"
 container loose "$loose
 $(reach sibling)
-$(as_plain)" --cap-add SYS_ADMIN --security-opt systempaths=unconfined --tmpfs /probe \
+$(as_plain)" --cap-add SYS_ADMIN --security-opt "$all_paths" --tmpfs /probe \
     --volume "$dir/own:/siblings:ro" --volume "$dir/host:/host:ro" &&
-    docker start -a "$probe-loose"
+    attached "$probe-loose"
 neighbour
 [ -z "$heard" ] || wait "$heard"
-docker logs "$probe-plain"
+said "$probe-plain"

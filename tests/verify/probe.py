@@ -27,6 +27,7 @@ SECONDS = 600  # the longest that one scenario may take, on the slowest host
 GRACE = 120  # seconds that it then has to remove what it made
 NOBODY = 65534  # uid and gid of nobody: the kernel's overflow id, the same on every distribution
 AS_NOBODY = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
+ENGINES = ("docker", "podman")  # each has a launcher, engines/NAME.sh
 DENIED = frozenset({errors.EPERM, errors.EACCES, errors.EROFS})
 
 HERE = Path(__file__).parent
@@ -48,6 +49,9 @@ if command -v docker > /dev/null; then
     echo "docker $(timeout 30 docker version -f '{{.Server.Version}}' 2>&1 | tr '\\n' ' ')"
 elif command -v dockerd > /dev/null; then
     echo "docker there is a dockerd here, but no docker command"
+fi
+if command -v podman > /dev/null; then
+    echo "podman $(timeout 30 podman version -f '{{.Client.Version}}' 2>&1 | tr '\\n' ' ')"
 fi
 :
 """
@@ -134,11 +138,11 @@ def printable(text: str) -> str:
 
 @dataclass(frozen=True)
 class About:
-    """What the probes need to know of a host. `docker`: the daemon's version, None where there is no Docker."""
+    """What the probes need to know of a host. `engines`: by name, what each says of its version."""
 
     machine: str
     agents: tuple[str, ...]
-    docker: str | None
+    engines: Mapping[str, str]
 
 
 def about(text: str) -> About:
@@ -146,7 +150,7 @@ def about(text: str) -> About:
     rows = [line.split(" ", 1) for line in text.splitlines() if " " in line]
     facts: Mapping[str, str] = dict(rows)
     agents = tuple(value for key, value in rows if key == "agent")
-    return About(facts.get("machine", ""), agents, facts.get("docker"))
+    return About(facts.get("machine", ""), agents, {name: facts[name] for name in ENGINES if name in facts})
 
 
 class Prober:
@@ -170,11 +174,11 @@ class Prober:
     def about(self) -> About:
         return about(self._once(ABOUT).stdout)
 
-    def run(self, scenario: str, **given: str) -> Outcomes:
-        """What came of a scenario, a script beside this file, with shell variables `given`. Raises NotProved where the
-        host is out of reach or the script failed."""
+    def run(self, scenario: str, *before: str, **given: str) -> Outcomes:
+        """What came of a scenario, a script beside this file, with shell variables `given` and other scripts `before`
+        it. Raises NotProved where the host is out of reach or the script failed."""
         variables = "".join(f"{name}={shlex.quote(value)}\n" for name, value in {**self.agent, **given}.items())
-        done = self._once(START + variables + (HERE / scenario).read_text())
+        done = self._once(START + variables + "".join((HERE / name).read_text() for name in (*before, scenario)))
         return outcomes(done.stdout, done.stderr)
 
     def _once(self, script: str) -> CommandResult:
@@ -216,12 +220,12 @@ class Prober:
             raise CannotTell(f"cannot tell: the system call numbers of {self.about.machine} are not known")
         return str(numbers[self.about.machine])
 
-    def docker_version(self) -> tuple[int, ...]:
-        """The daemon's version, (20, 10, 24). Raises CannotTell without Docker, NotProved where it does not answer."""
-        said = self.about.docker
+    def version(self, engine: str) -> tuple[int, ...]:
+        """The engine's version, (20, 10, 24). Raises CannotTell without it, NotProved where it does not answer."""
+        said = self.about.engines.get(engine)
         if said is None:
-            raise CannotTell("no Docker on this host")
+            raise CannotTell(f"no {engine.capitalize()} on this host")
         parts = said.strip().split("+")[0].split("~")[0].split(".")
         if not parts[0].isdigit():
-            raise NotProved(f"the Docker daemon does not answer: {said}")
+            raise NotProved(f"{engine.capitalize()} does not answer: {said}")
         return tuple(int(part) for part in parts if part.isdigit())

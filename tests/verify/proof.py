@@ -16,12 +16,14 @@ FIELDS = ("id", "title", "control", "host", "evidence")
 
 
 def marked(item: pytest.Function) -> tuple[str, str]:
-    """A proof's title (what is tried) and the id of the control that it proves, from its `proof` marks."""
-    title = control = ""
+    """A proof's title (what is tried) and the id of the control that it proves, from its `proof` marks: one for all
+    engines, or by engine."""
+    title: str = ""
+    control: str | dict[str, str] = ""
     for mark in reversed(list(item.iter_markers("proof"))):
         title = mark.args[0] if mark.args else title
         control = mark.kwargs.get("control", control)
-    return title, control
+    return title, control if isinstance(control, str) else control[str(item.callspec.params["engine"])]
 
 
 class Proof:
@@ -31,7 +33,8 @@ class Proof:
         self.title, self.control = marked(item)
         self.host = host
         self.told = item.user_properties
-        rows = [str(value) for key, value in item.callspec.params.items() if key != "prober"]
+        params = dict(item.callspec.params)
+        rows = [str(params.pop(key)) for key in ("engine", *params) if key in params and key != "prober"]
         name = "/".join([item.path.stem.removeprefix("test_"), item.originalname.removeprefix("test_"), *rows])
         self.told += [("id", name), ("title", self.title), ("control", self.control), ("host", host)]
 

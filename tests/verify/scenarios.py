@@ -43,9 +43,9 @@ def system_calls(prober: Prober, prefix: str) -> list[Attempt]:
     ]
 
 
-def containers(prober: Prober) -> Outcomes:
-    """What is tried in containers, and for comparison by the host's root (`host:…`)."""
-    prober.docker_version()
+def containers(prober: Prober, engine: str) -> Outcomes:
+    """What is tried in containers of an engine, and for comparison by the host's root (`host:…`)."""
+    prober.version(engine)
     setuid = f"cp /usr/bin/id /id && chmod 4755 /id && exec {AS_NOBODY} /id -u"
     plain = [
         attempt("uid_map", "read", "/proc/self/uid_map"),
@@ -68,6 +68,8 @@ def containers(prober: Prober) -> Outcomes:
     ]
     return prober.run(
         "containers.sh",
+        f"engines/{engine}.sh",
+        "engines/common.sh",
         outside=agenda([*system_calls(prober, "host:"), attempt("first", "read", "/proc/1/attr/current")]),
         plain=agenda(plain),
         loose=agenda(loose),
@@ -79,7 +81,7 @@ def containers(prober: Prober) -> Outcomes:
 
 def daemon(prober: Prober) -> Outcomes:
     """Every socket on which the Docker daemon and containerd listen, tried by nobody."""
-    prober.docker_version()
+    prober.version("docker")
     return prober.run("daemon.sh", as_nobody=AS_NOBODY)
 
 

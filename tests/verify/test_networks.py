@@ -29,7 +29,7 @@ def settle(prober: Prober, proof: Proof, network: Network, attempt: Callable[[],
 
 
 def reach(prober: Prober, network: str) -> Verdict:
-    found = scenarios.containers(prober)
+    found = scenarios.containers(prober, "docker")
     return unreached(found[f"sibling:{network}"], found[f"host:{network}"])
 
 
@@ -49,7 +49,7 @@ def test_raw_frames(prober: Prober, proof: Proof) -> None:
 
 
 def service(prober: Prober, network: str) -> Verdict:
-    found = scenarios.containers(prober)
+    found = scenarios.containers(prober, "docker")
     return unreached(found[f"sibling-service:{network}"], found[f"host-service:{network}"])
 
 
@@ -90,4 +90,4 @@ def as_itself(prober: Prober, proof: Proof, verdict: Callable[[Outcomes], Verdic
     if not rules.antispoof or not covers(rules, DEFAULT):
         proof.settle(lambda: Verdict(None, "the policy does not ask for it on this network"))
     else:
-        proof.settle(lambda: verdict(scenarios.containers(prober)))
+        proof.settle(lambda: verdict(scenarios.containers(prober, "docker")))

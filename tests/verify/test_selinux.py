@@ -20,7 +20,7 @@ TITLES = {
 @pytest.mark.parametrize("what", [pytest.param(what, marks=pytest.mark.proof(TITLES[what])) for what in TITLES])
 def test_stopped(prober: Prober, proof: Proof, what: str) -> None:
     def attempts() -> Verdict:
-        found = scenarios.containers(prober)
+        found = scenarios.containers(prober, "docker")
         return kept_apart(found[what], found["own_file"], found["first"])
 
     proof.settle(attempts)

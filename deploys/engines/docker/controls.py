@@ -15,7 +15,6 @@ from deploys.engines.docker.access import (
     plan_group_members,
     plan_no_tcp,
 )
-from deploys.engines.docker.containers import FINDERS
 from deploys.engines.docker.daemon import RESTART, misfits
 from deploys.engines.docker.daemon_keys import (
     KEYS,
@@ -162,7 +161,6 @@ CONTROLS = (
         ("CIS-Docker-1.1.2",),
         by_hand="take these users out of group docker (gpasswd -d USER docker), or name them in docker.trusted_users",
     ),
-    *(finder.row() for finder in FINDERS),
 )  # fmt: skip
 
 SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker, Networks), (RESTART, REMOVE), undoing=remarks)

@@ -9,27 +9,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from deploys.core.policy import Rules
 
-# Docker's default set (moby: oci/caps/defaults.go).
-DEFAULT_CAPABILITIES = frozenset((
-    "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
-    "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT",
-))  # fmt: skip
-# capabilities(7), in the order of their bits.
-CAPABILITIES = (
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-    "CHECKPOINT_RESTORE",
-)  # fmt: skip
-
-
-def _capability(name: str) -> str:
-    if name not in CAPABILITIES:
-        raise ValueError(f"{name} is no capability; they are written as in capabilities(7), without CAP_")
-    return name
-
 
 def _network(text: str) -> str:
     return str(ip_network(text))
@@ -81,16 +60,4 @@ class DockerRules(Rules):
     file_modes: bool | None = Field(None, description="Docker's files and sockets belong to root and are not too open.")
     trusted_users: list[str] | None = Field(
         None, description="The only members of group docker, who can become root through it; [] is nobody."
-    )
-    privileged_containers: list[str] | None = Field(
-        None, description="Names of the only containers that may be privileged; [] is none."
-    )
-    host_namespaces: list[str] | None = Field(
-        None, description="Names of the only containers that may share the host's namespaces; [] is none."
-    )
-    sensitive_mounts: list[str] | None = Field(
-        None, description="Names of the only containers that may hold an engine's socket or the host's own folders."
-    )
-    allowed_capabilities: list[Annotated[str, AfterValidator(_capability)]] | None = Field(
-        None, description="Capabilities that containers may hold, besides Docker's default 14."
     )

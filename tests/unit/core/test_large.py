@@ -59,6 +59,7 @@ HOST = {
     "kernel.Kernel": "debian13",
     "lsm.Lsm": "debian-13-hardened",
     "networks.Networks": "debian13-guarded",
+    "containers.Containers": "debian13-docker-podman",
     "core.record.Record": "debian13-hardened",
     "seccomp.Seccomp": "debian-13-hardened",
     "selinux.SELinux": "debian-13-stock",

@@ -202,8 +202,8 @@ def test_outcomes_pass_over_what_is_not_theirs() -> None:
         ("27.0.0~rc1", (27, 0, 0)),
     ],
 )
-def test_docker_version(said: str, version: tuple[int, ...]) -> None:
-    assert prober(f"machine x86_64\nagent /usr/bin/perl\ndocker {said}\n").docker_version() == version
+def test_version_of_docker(said: str, version: tuple[int, ...]) -> None:
+    assert prober(f"machine x86_64\nagent /usr/bin/perl\ndocker {said}\n").version("docker") == version
 
 
 def prober(said: str) -> Prober:
@@ -217,13 +217,13 @@ def prober(said: str) -> Prober:
 
 def test_no_docker_is_not_a_pass() -> None:
     with pytest.raises(CannotTell, match="no Docker"):
-        prober("machine x86_64\n").docker_version()
+        prober("machine x86_64\n").version("docker")
 
 
 @pytest.mark.parametrize("said", ["Cannot connect to the Docker daemon", "there is a dockerd, but no docker command"])
 def test_a_silent_daemon_is_a_failure(said: str) -> None:
     with pytest.raises(NotProved, match=said):
-        prober(f"machine x86_64\ndocker {said}\n").docker_version()
+        prober(f"machine x86_64\ndocker {said}\n").version("docker")
 
 
 def test_neither_perl_nor_python() -> None:

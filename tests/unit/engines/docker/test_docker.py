@@ -64,8 +64,7 @@ def test_what_cannot_be_read_is_unknown_and_planned_by_nobody(control: str) -> N
         "log_driver": "journald", "log_opts": {"journald": {"tag": "x"}}, "log_level": "warn",
         "default_ulimits": ULIMITS, "default_address_pools": [POOL], "iptables": True, "tcp": "none",
         "insecure_registries": [], "experimental": False, "refused_storage_drivers": ["aufs"], "file_modes": True,
-        "trusted_users": [], "privileged_containers": [], "host_namespaces": [], "sensitive_mounts": [],
-        "allowed_capabilities": [],
+        "trusted_users": [],
     }  # fmt: skip
     nothing = Unknown("no sudo")
     assert state(control, nothing, **everything) is State.UNKNOWN

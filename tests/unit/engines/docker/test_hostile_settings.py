@@ -95,7 +95,6 @@ def test_the_control_of_such_a_key_is_unknown_and_says_why() -> None:
         ("Swarm", 5, "live-restore"),
         ("Swarm", ["active"], "no-tcp"),
         ("SecurityOptions", 5, "no-new-privileges"),
-        ("SecurityOptions", {"a": 1}, "host-namespaces"),
         ("DefaultAddressPools", "x", "default-address-pools"),
         ("RegistryConfig", [], "insecure-registries"),
         ("RegistryConfig", {"IndexConfigs": [5]}, "insecure-registries"),
@@ -105,12 +104,11 @@ def test_the_control_of_such_a_key_is_unknown_and_says_why() -> None:
         ("LiveRestoreEnabled", "yes", "live-restore"),
         ("LoggingDriver", ["journald"], "log-driver"),
         ("Driver", ["overlay2"], "storage-driver"),
-        ("DockerRootDir", 5, "sensitive-mounts"),
     ],
 )
 def test_what_docker_info_makes_no_sense_of_is_unknown(name: str, value: Any, control: str) -> None:
     reading = docker({}, {name: value}, containers=(container(),))
-    rules = {**RULES, "host_namespaces": [], "sensitive_mounts": [], "refused_storage_drivers": ["aufs"]}
+    rules = {**RULES, "refused_storage_drivers": ["aufs"]}
     assert state(control, reading, **rules) is State.UNKNOWN
     assert f"docker info: {name} " in reason(control, reading, **rules) or name == "RegistryConfig"
 

@@ -1,0 +1,277 @@
+"""Controls over running containers. They belong to whoever started them: we say what is wrong and touch none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from deploys.containers import judge
+from deploys.containers.judge import Host
+from deploys.containers.rules import ContainersRules
+from deploys.core.change import Change, Context, Subject
+from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed
+from deploys.core.policy import Policy
+from facts.containers import Container, Containers
+from facts.core.reading import Unknown, UnknownReading, known
+from facts.core.survey import Survey
+from facts.engines import present
+from facts.lsm import Lsm, LsmReading
+
+RECREATE = "whoever started the container recreates it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ContainerRule:
+    """A rule that every running container is held to. `wrong` says what of a container is against it, "" if nothing;
+    it raises UnknownReading where the container's process could not be read. `key` is the policy's: None there means
+    that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked."""
+
+    name: str
+    key: str
+    title: str
+    severity: Severity
+    why: str
+    references: tuple[str, ...]
+    wrong: Callable[[Container, Host], str]
+    remedy: str
+    formerly: str = ""
+    undone_by_privileged: bool = True
+
+    def check(self, survey: Survey, policy: Policy) -> Verdict:
+        rules = policy[ContainersRules]
+        declared = getattr(rules, self.key)
+        if declared is None:
+            return not_applicable(f"the policy does not declare containers.{self.key}")
+        containers = present.running(survey)
+        if not containers and not present.installed(survey):
+            return not_applicable("no container engine is installed, and no container runs")
+        host = _host(survey, containers, declared)
+        spared = _spared(self, rules)
+        return self._verdict([each for each in containers if not named(each, spared)], host)
+
+    def _verdict(self, asked: Collection[Container], host: Host) -> Verdict:
+        found, unread = {}, []
+        for container in asked:
+            try:
+                if wrong := self.wrong(container, host):
+                    found[container.shown] = wrong
+            except UnknownReading as error:
+                unread.append(f"{container.shown}: {error}")
+        if found:
+            reason = "; ".join(f"{name} {wrong}" for name, wrong in found.items())
+            return failed(reason, host.declared, live=found)
+        if unread:
+            raise UnknownReading("; ".join(unread))
+        count = f"{len(asked)} running container{'s' * (len(asked) != 1)}"
+        return passed(f"none of {count} does" if asked else "no container runs that is asked", host.declared, live={})
+
+    def control(self) -> Control:
+        return Control(
+            id=f"containers.{self.name}",
+            title=self.title,
+            severity=self.severity,
+            why=self.why,
+            check=self.check,
+            references=self.references,
+            by_hand=self.remedy,
+            formerly=self.formerly,
+        )
+
+
+def _spared(rule: ContainerRule, rules: ContainersRules) -> Collection[str]:
+    """Names of the containers that the policy lets be."""
+    declared = getattr(rules, rule.key)
+    lists = [rules.unlimited if rule.key == "limits" else [] if rule.key == "capabilities" else declared]
+    if rule.undone_by_privileged:
+        lists.append(rules.privileged or [])
+    return {name for names in lists for name in names}
+
+
+def named(container: Container, names: Collection[str]) -> bool:
+    """Whether a policy names it: `web`, or with its engine, `docker:web`."""
+    return container.name in names or f"{container.engine}:{container.name}" in names
+
+
+def _host(survey: Survey, containers: tuple[Container, ...], declared: Any) -> Host:
+    lsm = survey.readings.get(Lsm)
+    module = lsm.major if isinstance(lsm, LsmReading) else Unknown("the kernel's security modules were not read")
+    return Host(survey[Containers], containers, present.said_privileged(survey), module, declared)
+
+
+def unlisted(survey: Survey, policy: Policy) -> Verdict:
+    """What hides from every other rule here."""
+    allowed = policy[ContainersRules].unlisted
+    if allowed is None:
+        return not_applicable("the policy does not declare containers.unlisted")
+    found = [each for each in known(survey[Containers].unlisted) if each.name not in allowed]
+    seen = [each.name for each in found if not isinstance(each.process, Unknown)]
+    if seen:
+        reason = f"no engine that hullproof knows has started {', '.join(seen)}: no rule here is asked of them"
+        return failed(reason, declared=allowed, live=seen)
+    if found:
+        raise UnknownReading("; ".join(judge.unread(found)))
+    return passed("every container was started by an engine that hullproof knows", allowed, live=[])
+
+
+RULES = (
+    ContainerRule(
+        name="privileged",
+        key="privileged",
+        title="No container is privileged",
+        severity=Severity.HIGH,
+        why="A privileged container is root on the host in all but name: nothing else here holds it.",
+        references=("CIS-Docker-5.5", "NIST-800-190-4.4.3"),
+        wrong=judge.privileged,
+        remedy=f"{RECREATE} without --privileged, or the policy names it in containers.privileged",
+        formerly="docker.privileged-containers",
+    ),
+    ContainerRule(
+        name="host-namespaces",
+        key="host_namespaces",
+        title="No container shares the host's namespaces",
+        severity=Severity.HIGH,
+        why="It sees and reaches the host's processes, network or shared memory as if it were not contained.",
+        references=("CIS-Docker-5.10", "CIS-Docker-5.16", "CIS-Docker-5.17", "CIS-Docker-5.21"),
+        wrong=judge.host_namespaces,
+        remedy=f"{RECREATE} without --network, --pid, --ipc or --uts host, or the policy names it in "
+        "containers.host_namespaces",
+        formerly="docker.host-namespaces",
+        undone_by_privileged=False,
+    ),
+    ContainerRule(
+        name="joined-namespaces",
+        key="joined_namespaces",
+        title="No container joins another one's namespaces",
+        severity=Severity.MEDIUM,
+        why="Whoever takes over one of the two reaches the other's local ports, shared memory or processes.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=judge.joined_namespaces,
+        remedy=f"{RECREATE} without --network, --pid or --ipc container:NAME, or the policy names both in "
+        "containers.joined_namespaces",
+        undone_by_privileged=False,
+    ),
+    ContainerRule(
+        name="user-namespace",
+        key="host_ids",
+        title="Every container has a user namespace of its own",
+        severity=Severity.HIGH,
+        why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
+        references=("CIS-Docker-2.9", "CIS-Docker-5.31", "NIST-800-190-4.4.3"),
+        wrong=judge.host_ids,
+        remedy=f"{RECREATE} with ids of its own (Docker: userns-remap and no --userns=host; Podman: --userns=auto, or "
+        "as a user), or the policy names it in containers.host_ids",
+    ),
+    ContainerRule(
+        name="capabilities",
+        key="capabilities",
+        title="Containers hold no more capabilities than they need",
+        severity=Severity.MEDIUM,
+        why="Each one beyond Docker's default widens what a taken-over process can do to the host.",
+        references=("CIS-Docker-5.4", "NIST-800-190-4.4.3"),
+        wrong=judge.capabilities,
+        remedy=f"{RECREATE} without them (--cap-add), or the policy names them in containers.capabilities",
+        formerly="docker.capabilities",
+    ),
+    ContainerRule(
+        name="seccomp",
+        key="unfiltered",
+        title="Every container has a seccomp filter that refuses something",
+        severity=Severity.HIGH,
+        why="Without a filter every system call of the kernel is open to attack from within the container.",
+        references=("CIS-Docker-5.22", "NIST-800-190-4.4.3"),
+        wrong=judge.unfiltered,
+        remedy=f"{RECREATE} without --security-opt seccomp=unconfined, or the policy names it in containers.unfiltered",
+    ),
+    ContainerRule(
+        name="no-new-privileges",
+        key="new_privileges",
+        title="No container's process gains privileges by setuid programs",
+        severity=Severity.MEDIUM,
+        why="A setuid program in the image makes an ordinary user of the container its root.",
+        references=("CIS-Docker-5.26", "NIST-800-190-4.4.3"),
+        wrong=judge.new_privileges,
+        remedy=f"{RECREATE} with --security-opt no-new-privileges, or the policy names it in containers.new_privileges",
+        undone_by_privileged=False,
+    ),
+    ContainerRule(
+        name="confined",
+        key="unconfined",
+        title="Every container is confined by AppArmor or SELinux",
+        severity=Severity.HIGH,
+        why="What gets past a container's namespaces is stopped by nothing else.",
+        references=("CIS-Docker-5.2", "CIS-Docker-5.3", "NIST-800-190-4.4.3"),
+        wrong=judge.unconfined,
+        remedy=f"{RECREATE} without --security-opt apparmor=unconfined or label=disable, or the policy names it in "
+        "containers.unconfined",
+    ),
+    ContainerRule(
+        name="devices",
+        key="devices",
+        title="No container has the host's devices",
+        severity=Severity.HIGH,
+        why="A disk's device node gives away every file on it, /dev/mem the kernel itself.",
+        references=("CIS-Docker-5.18", "NIST-800-190-4.4.3"),
+        wrong=judge.devices,
+        remedy=f"{RECREATE} without --device, or the policy names it in containers.devices",
+    ),
+    ContainerRule(
+        name="mounts",
+        key="mounts",
+        title="No container has an engine's socket or the host's own folders",
+        severity=Severity.HIGH,
+        why="Who can speak to the engine, or write the host's own files, is root on the host.",
+        references=("CIS-Docker-5.6", "CIS-Docker-5.32"),
+        wrong=judge.mounts,
+        remedy=f"{RECREATE} without the mount (--volume, --mount), or read-only, or the policy names it in "
+        "containers.mounts",
+        formerly="docker.sensitive-mounts",
+        undone_by_privileged=False,
+    ),
+    ContainerRule(
+        name="masks",
+        key="unmasked",
+        title="The dangerous parts of /proc and /sys are masked in every container",
+        severity=Severity.HIGH,
+        why="By /proc/sys/kernel/core_pattern, for one, the host's kernel runs a program of the container's as root.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=judge.unmasked,
+        remedy=f"{RECREATE} without --security-opt systempaths=unconfined (Podman: unmask=…), or the policy names it "
+        "in containers.unmasked",
+    ),
+    ContainerRule(
+        name="limits",
+        key="limits",
+        title="Every container's resources are limited",
+        severity=Severity.MEDIUM,
+        why="One container without a limit can take the memory, the processes or the time of all others.",
+        references=("CIS-Docker-5.11", "CIS-Docker-5.12", "CIS-Docker-5.29"),
+        wrong=judge.limits,
+        remedy=f"{RECREATE} with --memory, --pids-limit or --cpus, or the policy names it in containers.unlimited",
+        undone_by_privileged=False,
+    ),
+)
+UNLISTED = Control(
+    id="containers.unlisted",
+    title="Every container was started by an engine that hullproof knows",
+    severity=Severity.MEDIUM,
+    why="What no engine names is asked by no other rule: it may be anything.",
+    check=unlisted,
+    references=("NIST-800-190-4.4.5",),
+    by_hand="find out who started them (systemd-cgls shows their control group), or name these groups in the policy's "
+    "containers.unlisted",
+)
+
+
+def plan(context: Context) -> Iterable[Change]:
+    """Nothing: a container belongs to whoever started it."""
+    return ()
+
+
+SUBJECT = Subject(
+    name="containers",
+    rules=ContainersRules,
+    controls=(*(rule.control() for rule in RULES), UNLISTED),
+    plan=plan,
+    facts=(*present.FACTS, Lsm),
+)

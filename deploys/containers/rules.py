@@ -1,0 +1,68 @@
+"""The policy's `containers` section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from deploys.core.policy import Rules
+
+# Docker's default set (moby: oci/caps/defaults.go); Podman's and containerd's are within it.
+DEFAULT_CAPABILITIES = frozenset(
+    ("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
+     "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT")
+)  # fmt: skip
+# capabilities(7), in the order of their bits.
+CAPABILITIES = (
+    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
+    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
+    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
+    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
+    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+    "CHECKPOINT_RESTORE",
+)  # fmt: skip
+
+
+def _capability(name: str) -> str:
+    if name not in CAPABILITIES:
+        raise ValueError(f"{name} is no capability; they are written as in capabilities(7), without CAP_")
+    return name
+
+
+def _names(what: str, formerly: str = "") -> list[str] | None:
+    """A list of the only containers that may do something; None: not declared, [] is none."""
+    found: list[str] | None = Field(
+        None,
+        description=f"Names of the only containers that may {what}; [] is none. `web` is a container of that name, "
+        "whichever engine runs it; `podman:web` is Podman's alone.",
+        json_schema_extra={"formerly": formerly} if formerly else None,
+    )
+    return found
+
+
+class ContainersRules(Rules):
+    """What must hold for every running container, whichever engine started it."""
+
+    privileged: list[str] | None = _names("be privileged", formerly="docker.privileged_containers")
+    host_namespaces: list[str] | None = _names("share the host's namespaces", formerly="docker.host_namespaces")
+    joined_namespaces: list[str] | None = _names("share namespaces with a container that is not of the same pod")
+    host_ids: list[str] | None = _names("run without a user namespace of their own: their root is the host's root")
+    capabilities: list[Annotated[str, AfterValidator(_capability)]] | None = Field(
+        None,
+        description="Capabilities that containers may hold, besides Docker's default 14.",
+        json_schema_extra={"formerly": "docker.allowed_capabilities"},
+    )
+    unfiltered: list[str] | None = _names("run without a seccomp filter that refuses something")
+    new_privileges: list[str] | None = _names("gain privileges by setuid programs (without no-new-privileges)")
+    unconfined: list[str] | None = _names("run without an AppArmor profile in enforce mode or an SELinux domain")
+    devices: list[str] | None = _names("have device nodes of the host")
+    mounts: list[str] | None = _names(
+        "have an engine's socket or the host's own folders mounted", formerly="docker.sensitive_mounts"
+    )
+    unmasked: list[str] | None = _names("have a /proc or /sys whose dangerous parts are not masked")
+    limits: list[Literal["memory", "pids", "cpu"]] | None = Field(
+        None, description="The resources that must be limited for every container, by its control group or one above."
+    )
+    unlimited: list[str] = Field([], description="Names of the containers that `limits` does not ask for.")
+    unlisted: list[str] | None = _names("run though no engine that hullproof knows has started them")

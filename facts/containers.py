@@ -1,0 +1,161 @@
+"""Every running container, whichever engine started it, and what the kernel holds its first process to.
+
+An engine's adapter (facts/engines/NAME/list.sh) names its containers from the files that it keeps; no client is started
+and no daemon asked. What has a process namespace of its own and is named by no adapter is there too, without an engine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from facts import processes
+from facts.core.fact import SectionFact
+from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading, known
+from facts.processes import INIT, Mount, Process
+
+HERE = Path(__file__).parent
+ENGINES = ("docker", "podman")
+LISTS = (HERE / "containers.sh", *(HERE / "engines" / name / "list.sh" for name in ENGINES), HERE / "unlisted.sh")
+
+# Of control groups that are a container's: those of the engines without an adapter, and of runc and crun by hand.
+CONTAINER_GROUP = re.compile(r"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods)\b")
+SERVICE_GROUP = re.compile(r"/(system|user)\.slice/|/init\.scope")
+
+
+@dataclass(frozen=True)
+class Container(Jsonable):
+    """A running container: who runs it, and what its first process is held to."""
+
+    engine: str  # docker, podman; "" where no engine named it
+    user: int  # whose engine it is; 0 for root's own
+    id: str
+    name: str  # the engine's; else the first 12 characters of `id`; else the control group's
+    pid: int
+    filter: tuple[str, ...]  # the actions in its seccomp filter as its bundle has it; () where there is no bundle
+    process: Process | Unknown
+
+    @property
+    def shown(self) -> str:
+        """Its name for people: `web` of root's Docker, `podman:web`, `podman:web (user 1000)`."""
+        name = f"{self.engine}:{self.name}" if self.engine not in ("", "docker") else self.name
+        return f"{name} (user {self.user})" if self.user else name
+
+
+@dataclass(frozen=True)
+class ContainersReading(Jsonable):
+    engines: tuple[str, ...]  # those whose program is there
+    containers: tuple[Container, ...] | Unknown  # those that an engine named
+    unlisted: tuple[Container, ...] | Unknown  # those that none named
+    namespaces: dict[str, int] | Unknown  # the host's own: kind -> inode
+    mounts: tuple[Mount, ...] | Unknown  # the host's own
+
+    def shared(self, process: Process) -> tuple[str, ...]:
+        """The kinds of namespaces that a process shares with the host."""
+        own = known(self.namespaces)
+        return tuple(kind for kind in processes.NAMESPACES if process.namespaces[kind] == own.get(kind))
+
+    def on_host(self, mount: Mount) -> str | None:
+        """Where on the host the mounted thing is; None where the host itself has mounted nothing of that device."""
+        best: tuple[int, str] | None = None
+        for own in self._by_device().get(mount.device, ()):
+            root = own.root.rstrip("/")
+            if mount.root == own.root or mount.root.startswith(f"{root}/"):
+                path = f"{own.point.rstrip('/')}{mount.root[len(root) :]}".rstrip("/") or "/"
+                best = max(best or (-1, ""), (len(root), path), key=lambda found: found[0])
+        return best[1] if best else None
+
+    def _by_device(self) -> dict[str, list[Mount]]:
+        def by_device() -> dict[str, list[Mount]]:
+            found: dict[str, list[Mount]] = {}
+            for mount in known(self.mounts):
+                found.setdefault(mount.device, []).append(mount)
+            return found
+
+        return self.remember("by device", by_device)
+
+
+class Containers(SectionFact[ContainersReading]):
+    """Running containers of all engines, root's and users', and those that no engine names."""
+
+    key: ClassVar[str] = "containers"
+    script: ClassVar[str] = "\n".join([*(path.read_text(encoding="utf-8") for path in LISTS), processes.SCRIPT, ":"])
+
+    @staticmethod
+    def parse(section: Section) -> ContainersReading:
+        engines = tuple(known(section.text("engines")).split())
+        if known(section.text("uid")).strip() != "0":
+            why = Unknown("only root sees every container")
+            return ContainersReading(engines, why, why, why, why)
+        rows = list(_rows(section))
+        listed = tuple(sorted((row for row in rows if row.engine), key=lambda row: (row.engine, row.user, row.name)))
+        own, mounts = processes.read_spaces(section).get(INIT), processes.read_mounts(section).get(INIT)
+        return ContainersReading(
+            engines=engines,
+            containers=listed,
+            unlisted=tuple(_unlisted(rows, listed)),
+            namespaces=own or _unread(rows, "the host's own namespaces"),
+            mounts=mounts or _unread(rows, "the host's own mounts"),
+        )
+
+
+def _unread(rows: list[Container], what: str) -> Unknown:
+    return Unknown(f"{what} were not read" if rows else "no container runs, so nothing was read for them")
+
+
+def _rows(section: Section) -> Iterator[Container]:
+    found, names, filters = processes.read_processes(section), _names(section), _filters(section)
+    block = section.blocks.get("containers", Block(0, ""))
+    for line in block.text.splitlines():
+        words = line.split(" ")
+        if len(words) != 5 or not re.fullmatch(r"[0-9]{1,10}", words[2]):
+            raise UnknownReading("the list of containers makes no sense")
+        engine, user, pid, identity, bundle = words[0], words[1], int(words[2]), words[3], words[4]
+        name, own = names.get(identity, ("", ""))
+        process = found.get(pid) or Unknown(f"process {pid} could not be read, or is gone")
+        yield Container(
+            engine="" if engine == "-" else engine,
+            user=int(user) if re.fullmatch(r"[0-9]{1,10}", user) else 0,
+            id="" if identity == "-" else identity,
+            name=name or identity[:12],
+            pid=pid,
+            filter=filters.get(own or bundle, ()),
+            process=process,
+        )
+
+
+def _names(section: Section) -> dict[str, tuple[str, str]]:
+    """By id: name and bundle, from what Podman's monitors were started with."""
+    block = section.blocks.get("podman.named", Block(0, ""))
+    rows = (line.split(" ") for line in block.text.splitlines())
+    return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+
+
+def _filters(section: Section) -> dict[str, tuple[str, ...]]:
+    """By bundle: each action that the filter in its config.json takes, `default:` before the one by default."""
+    block = section.blocks.get("filters", Block(0, ""))
+    found: dict[str, set[str]] = {}
+    for line in block.text.splitlines():
+        if row := re.fullmatch(r'(/.*)/config\.json:"(defaultAction|action)": ?"([A-Z_]+)"', line):
+            found.setdefault(row[1], set()).add(f"default:{row[3]}" if row[2] == "defaultAction" else row[3])
+    return {bundle: tuple(sorted(actions)) for bundle, actions in found.items()}
+
+
+def _unlisted(rows: list[Container], listed: tuple[Container, ...]) -> Iterator[Container]:
+    """First processes in namespaces of their own that are containers: not a service that systemd walls in, not a
+    browser's or a build's sandbox (a user's, who maps no id of the host's root), nothing within a listed container."""
+    groups = [row.process.cgroup for row in listed if isinstance(row.process, Process)]
+    for row in rows:
+        if row.engine:
+            continue
+        if isinstance(row.process, Unknown):
+            yield replace(row, name=f"process {row.pid}")
+            continue
+        group = row.process.cgroup
+        if any(group == outer or group.startswith(f"{outer.rstrip('/')}/") for outer in groups if outer != "/"):
+            continue
+        if CONTAINER_GROUP.search(group) or (row.process.on_host_ids and not SERVICE_GROUP.search(group)):
+            yield replace(row, name=group.strip("/") or f"process {row.pid}")

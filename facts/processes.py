@@ -1,0 +1,202 @@
+"""What the kernel holds a process to, read from outside: /proc/PID, namespaces, control groups, mounts (proc(5)).
+
+The script wants $pids and prints a block per kind of reading, for all of them at once. A process that is gone by then
+is missing; one of which a part could not be read is missing too, so that nothing counts as harmless by absence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from facts.core.numbers import whole_number
+from facts.core.reading import Block, Jsonable, Section
+
+SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
+INIT = 1  # whose namespaces and mounts are the host's
+_STATUS = {"Seccomp": "[0-9]", "NoNewPrivs": "[01]", "CapEff": "[0-9a-f]{1,16}", "CapBnd": "[0-9a-f]{1,16}"}
+_IDS = re.compile(r" *([0-9]{1,10}) +([0-9]{1,10}) +([0-9]{1,10})")
+_MOUNT = re.compile(
+    r"\d+ \d+ (?P<device>\d+:\d+) (?P<root>\S+) (?P<point>\S+) (?P<options>\S+) (?:[^-]\S* )*- (?P<type>\S+) \S+ \S*"
+)
+
+
+@dataclass(frozen=True)
+class Mount(Jsonable):
+    """A row of mountinfo: what of which device is mounted where."""
+
+    device: str  # major:minor
+    root: str  # which part of the device's own tree
+    point: str  # where it is, for the process
+    writable: bool
+    type: str
+
+
+@dataclass(frozen=True)
+class Limits(Jsonable):
+    """The narrowest of the process's control group and all those above it; None: no limit, or it could not be read."""
+
+    memory: int | None = None  # bytes
+    pids: int | None = None
+    cpu: int | None = None  # microseconds per 100,000
+
+
+@dataclass(frozen=True)
+class Process(Jsonable):
+    """A process as the kernel sees it: /proc/PID/{uid_map,status,attr,ns,cgroup,mountinfo}."""
+
+    name: str
+    uid_map: tuple[tuple[int, int, int], ...]  # (inside, outside, count)
+    seccomp: int  # 0 none, 1 strict, 2 filter
+    no_new_privs: bool
+    cap_eff: int
+    cap_bnd: int
+    cap_amb: int
+    label: str  # LSM label: "docker-default (enforce)", "unconfined", "system_u:system_r:container_t:s0:c1,c2", ""
+    namespaces: dict[str, int]  # kind -> inode
+    cgroup: str  # its path; of version 1, the memory hierarchy's
+    limits: Limits
+    mounts: tuple[Mount, ...]
+    nodes: tuple[str, ...]  # device nodes in its /dev, as it sees them
+
+    @property
+    def on_host_ids(self) -> bool:
+        """Whether its root is the host's root."""
+        return any(inside == 0 and outside == 0 for inside, outside, _ in self.uid_map)
+
+
+def lines_of(section: Section, name: str) -> Iterator[tuple[int, str, str]]:
+    """(pid, file, text) of lines such as `/proc/812/status:Seccomp: 2` or `/proc/812/ns/pid pid:[4026531836]`."""
+    block = section.blocks.get(name, Block(0, ""))
+    for line in block.text.splitlines():
+        if match := re.match(r"/proc/([0-9]{1,10})/([a-z/_]+)[: ](.*)", line):
+            yield int(match[1]), match[2], match[3]
+
+
+def read_spaces(section: Section) -> dict[int, dict[str, int]]:
+    """By process: the inode of each kind of namespace."""
+    found: dict[int, dict[str, int]] = {}
+    for pid, file, text in lines_of(section, "processes.spaces"):
+        if inode := re.fullmatch(r"[a-z]+:\[([0-9]{1,12})\]", text):
+            found.setdefault(pid, {})[file.removeprefix("ns/")] = int(inode[1])
+    return found
+
+
+def read_mounts(section: Section) -> dict[int, tuple[Mount, ...]]:
+    found: dict[int, list[Mount]] = {}
+    for pid, _, text in lines_of(section, "processes.mounts"):
+        if row := _MOUNT.fullmatch(text):
+            writable = "rw" in row["options"].split(",")
+            mount = Mount(row["device"], _plain(row["root"]), _plain(row["point"]), writable, row["type"])
+            found.setdefault(pid, []).append(mount)
+    return {pid: tuple(rows) for pid, rows in found.items()}
+
+
+def _plain(path: str) -> str:
+    """mountinfo writes blanks, tabs, line ends and backslashes in octal."""
+    return re.sub(r"\\(0[0-7]{2}|1[0-7]{2})", lambda code: chr(int(code[1], 8)), path)
+
+
+def read_processes(section: Section) -> dict[int, Process]:
+    """Those of which all could be read, by pid."""
+    status, maps = _status(section)
+    labels: dict[int, str] = {}
+    for pid, _, text in lines_of(section, "processes.label"):
+        labels.setdefault(pid, text.strip("\0 "))
+    spaces, mounts, groups = read_spaces(section), read_mounts(section), _groups(section)
+    nodes, limits = _nodes(section), _limit_files(section)
+    return {
+        pid: Process(
+            name=values.get("Name", ""),
+            uid_map=tuple(maps[pid]),
+            seccomp=int(values["Seccomp"]),
+            no_new_privs=values["NoNewPrivs"] == "1",
+            cap_eff=int(values["CapEff"], 16),
+            cap_bnd=int(values["CapBnd"], 16),
+            cap_amb=int(values.get("CapAmb", "0"), 16),
+            label=labels.get(pid, ""),
+            namespaces=spaces[pid],
+            cgroup=groups[pid].get("", groups[pid].get("memory", "")),
+            limits=_limits(groups[pid], limits),
+            mounts=mounts[pid],
+            nodes=tuple(sorted(nodes.get(pid, ()))),
+        )
+        for pid, values in status.items()
+        if all(re.fullmatch(pattern, values.get(name, "")) for name, pattern in _STATUS.items())
+        and re.fullmatch("[0-9a-f]{1,16}", values.get("CapAmb", "0"))
+        and set(NAMESPACES) <= set(spaces.get(pid, ()))
+        and pid in maps and pid in mounts and pid in groups
+    }  # fmt: skip
+
+
+def _status(section: Section) -> tuple[dict[int, dict[str, str]], dict[int, list[tuple[int, int, int]]]]:
+    status: dict[int, dict[str, str]] = {}
+    maps: dict[int, list[tuple[int, int, int]]] = {}
+    for pid, file, text in lines_of(section, "processes.status"):
+        if file == "uid_map":
+            if row := _IDS.fullmatch(text):
+                maps.setdefault(pid, []).append((int(row[1]), int(row[2]), int(row[3])))
+        else:
+            name, _, value = text.partition(":")
+            status.setdefault(pid, {})[name] = value.strip()
+    return status, maps
+
+
+def _groups(section: Section) -> dict[int, dict[str, str]]:
+    """By process: the path of each hierarchy; "" is version 2's, else the name of its controller."""
+    found: dict[int, dict[str, str]] = {}
+    for pid, _, text in lines_of(section, "processes.cgroup"):
+        if row := re.fullmatch(r"\d+:([a-z0-9_,=]*):(/.*)", text):
+            for controller in row[1].split(","):
+                found.setdefault(pid, {})[controller] = row[2]
+    return found
+
+
+def _nodes(section: Section) -> dict[int, set[str]]:
+    block = section.blocks.get("processes.nodes", Block(0, ""))
+    found: dict[int, set[str]] = {}
+    for line in block.text.splitlines():
+        if row := re.fullmatch(r"/proc/([0-9]{1,10})/root(/dev/.+) ([bc])", line):
+            found.setdefault(int(row[1]), set()).add(row[2])
+    return found
+
+
+_Values = dict[str, int | None]  # a file below /sys/fs/cgroup -> its number; None: no limit
+
+
+def _limit_files(section: Section) -> _Values:
+    block = section.blocks.get("processes.limits", Block(0, ""))
+    found: _Values = {}
+    for line in block.text.splitlines():
+        path, _, text = line.partition(" ")
+        if path.endswith("/cpu.max"):
+            quota, _, period = text.partition(" ")
+            per, share = whole_number(period), whole_number(quota)
+            found[path] = share * 100_000 // per if share is not None and per else None
+        else:
+            found[path] = whole_number(text)
+    return found
+
+
+_VERSION_1_NONE = 1 << 62  # memory.limit_in_bytes without a limit is the largest page count
+
+
+def _limits(groups: dict[str, str], files: _Values) -> Limits:
+    def least(controller: str, new: str, old: str) -> int | None:
+        mount, at, name = "/sys/fs/cgroup", groups.get(""), new
+        if controller in groups:  # version 1
+            mount, at, name = f"{mount}/{controller}", groups[controller], old
+        found = []
+        while at and at != "/":
+            found.append(files.get(f"{mount}{at}/{name}"))
+            at = at.rpartition("/")[0]
+        return min((value for value in found if value is not None and value < _VERSION_1_NONE), default=None)
+
+    return Limits(
+        memory=least("memory", "memory.max", "memory.limit_in_bytes"),
+        pids=least("pids", "pids.max", "pids.max"),
+        cpu=least("cpu", "cpu.max", "cpu.cfs_quota_us"),
+    )

@@ -1,0 +1,205 @@
+"""Running containers of every engine: what their processes are held to, by hosts as they were read."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from deploys.containers import controls as subject
+from deploys.containers.judge import capability_names
+from deploys.containers.rules import DEFAULT_CAPABILITIES, ContainersRules
+from deploys.core.control import Finding, State, judge
+from deploys.core.policy import Policy
+from facts.containers import Container, Containers, ContainersReading
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker
+from facts.lsm import Lsm, LsmReading
+from facts.processes import Limits, Mount, Process
+from tests.support.cases import folder
+from tests.support.hosts import container, docker
+
+NONE: dict[str, Any] = {key: [] for key in ContainersRules.model_fields if key not in ("limits", "unlimited")}
+
+
+def recorded(case: str) -> ContainersReading:
+    lines = json.loads((folder(Containers) / f"{case}.json").read_text())["output"]
+    reading = Survey.parse([Containers], lines).readings[Containers]
+    assert isinstance(reading, ContainersReading)
+    return reading
+
+
+HOST = recorded("debian13-docker-podman")
+NAMES = {"02c1": "lim", "2763": "sidecar", "6524": "allowall", "b70f": "priv", "ea0c": "web", "f866": "user1"}
+assert isinstance(HOST.containers, tuple)
+BY_NAME = {NAMES.get(each.id[:4], each.name): each for each in HOST.containers}
+
+
+def survey(reading: ContainersReading = HOST, module: str = "apparmor", **of_docker: Any) -> Survey:
+    """The host with its Docker, which says no more of its containers than their names."""
+    listed = reading.containers if isinstance(reading.containers, tuple) else ()
+    known = tuple(_docker_row(each) for each in listed if each.engine == "docker")
+    lsm = LsmReading((module,), None, None, True, True)
+    return Survey({Containers: reading, Docker: docker(**{"containers": known, **of_docker}), Lsm: lsm})
+
+
+def _docker_row(of: Container) -> Any:
+    name = NAMES.get(of.id[:4], of.name)
+    return container(name, id=of.id, pid=of.pid, privileged=name == "priv")
+
+
+def finding(name: str, host: Survey, **rules: Any) -> Finding:
+    policy = Policy("test", {ContainersRules: ContainersRules(**rules)})
+    return next(f for f in judge(subject.SUBJECT.controls, host, policy) if f.control.id == f"containers.{name}")
+
+
+def wrong(name: str, reading: ContainersReading = HOST, **rules: Any) -> dict[str, str]:
+    found = finding(name, survey(reading), **(NONE | rules))
+    return found.verdict.live if found.state is State.FAIL else {found.state.value: found.verdict.reason}
+
+
+def only(**more: Any) -> ContainersReading:
+    """The host with one container: Docker's `web`, whose process is given otherwise."""
+    web = BY_NAME["web"]
+    assert isinstance(web.process, Process)
+    return dataclasses.replace(
+        HOST, containers=(dataclasses.replace(web, process=dataclasses.replace(web.process, **more)),), unlisted=()
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("privileged", {"priv": "is privileged", "podman:ppriv": "holds every capability and has no system call"}),
+        ("host-namespaces", {"lim": "shares the host's net", "podman:ppriv": "shares the host's net namespace"}),
+        ("joined-namespaces", {"web": "shares namespaces: net with sidecar", "sidecar": "net with web"}),
+        ("capabilities", {"lim": "may hold SYS_ADMIN", "priv": "may hold 27", "podman:ppriv": "may hold 27"}),
+        ("seccomp", {"allowall": "refuses nothing", "priv": "has no seccomp filter", "podman:ppriv": "has no seccomp"}),
+        ("devices", {"lim": "has /dev/kmsg", "priv": "has /dev/autofs", "podman:ppriv": "has /dev/autofs"}),
+        ("mounts", {"priv": "has the host's / (with /run/docker.sock in it)",
+                    "allowall": "has the host's /run (with /run/docker.sock in it) mounted",
+                    "user1": "has the host's /etc/localtime (writable) mounted"}),
+        ("masks", {"allowall": "has no mask over /proc/bus, /proc/fs", "priv": "has no mask over /proc/bus",
+                   "podman:ppriv": "has no mask over /proc/bus"}),
+    ],
+)  # fmt: skip
+def test_what_a_real_host_with_two_engines_ran(name: str, expected: dict[str, str]) -> None:
+    found = wrong(name)
+    assert found.keys() == expected.keys()
+    assert [shown for shown, words in expected.items() if words not in found[shown]] == []
+
+
+def test_who_has_ids_of_its_own_privileges_and_limits() -> None:
+    assert "podman:auto" not in wrong("user-namespace")
+    assert "web" in wrong("user-namespace")
+    assert "lim" not in wrong("no-new-privileges")
+    assert "web" in wrong("no-new-privileges")
+    assert wrong("limits", limits=["memory", "cpu"])["web"] == "has no limit of memory, cpu"
+    assert "lim" not in wrong("limits", limits=["memory", "cpu", "pids"])
+    assert "web" not in wrong("limits", limits=["memory"], unlimited=["web"])
+    assert wrong("limits", only(limits=Limits(memory=1)), limits=["memory"])["pass"]
+
+
+def test_what_no_engine_names_is_named_by_its_control_group() -> None:
+    assert finding("unlisted", survey(), **NONE).verdict.live == ["default/c1"]
+    assert finding("unlisted", survey(), **(NONE | {"unlisted": ["default/c1"]})).state is State.PASS
+    gone = dataclasses.replace(HOST, unlisted=(Container("", 0, "", "process 9", 9, (), Unknown("gone")),))
+    assert finding("unlisted", survey(gone), **NONE).state is State.UNKNOWN
+
+
+def test_a_policy_names_containers_of_every_engine_or_of_one() -> None:
+    assert wrong("host-namespaces", host_namespaces=["lim", "podman:ppriv"])["pass"]
+    assert wrong("host-namespaces", host_namespaces=["lim", "docker:ppriv"]).keys() == {"podman:ppriv"}
+    assert wrong("capabilities", capabilities=["SYS_ADMIN"]).keys() == {"priv", "podman:ppriv"}
+
+
+def test_who_may_be_privileged_is_not_asked_for_what_that_takes_away() -> None:
+    for name in ("capabilities", "devices", "masks", "seccomp"):
+        assert not {"priv", "podman:ppriv"} & wrong(name, privileged=["priv", "ppriv"]).keys(), name
+    assert "priv" in wrong("mounts", privileged=["priv", "ppriv"])
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in subject.RULES])
+def test_a_container_of_which_nothing_is_known_is_no_pass(rule: str) -> None:
+    lost = dataclasses.replace(BY_NAME["web"], process=Unknown("gone"))
+    reading = dataclasses.replace(HOST, containers=(lost,))
+    host = survey(reading)
+    assert finding(rule, host, **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
+    nameless = survey(dataclasses.replace(HOST, containers=()), containers=(_docker_row(BY_NAME["web"]),))
+    assert "its process was not found" in finding(rule, nameless, **(NONE | {"limits": ["memory"]})).verdict.reason
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in subject.RULES])
+def test_an_engine_that_cannot_be_asked_is_no_pass(rule: str) -> None:
+    host = survey(containers=Unknown("docker inspect: refused"))
+    assert finding(rule, host, **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
+    not_root = recorded("not-root")
+    assert finding(rule, survey(not_root), **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
+
+
+@pytest.mark.parametrize("rule", [rule.name for rule in subject.RULES])
+def test_without_an_engine_and_without_a_policy_nothing_applies(rule: str) -> None:
+    nothing = Survey({Containers: recorded("no-engine"), Lsm: LsmReading(("apparmor",), None, None, True, True)})
+    assert finding(rule, nothing, **(NONE | {"limits": ["memory"]})).state is State.NOT_APPLICABLE
+    assert finding(rule, survey()).state is State.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(
+    ("module", "label", "state"),
+    [
+        ("apparmor", "docker-default (enforce)", State.PASS),
+        ("apparmor", "docker-default (complain)", State.FAIL),
+        ("apparmor", "crun (unconfined)", State.FAIL),
+        ("apparmor", "", State.FAIL),
+        ("selinux", "system_u:system_r:container_t:s0:c1,c2", State.PASS),
+        ("selinux", "system_u:system_r:spc_t:s0", State.FAIL),
+        ("selinux", "", State.FAIL),
+        ("landlock", "", State.FAIL),
+    ],
+)
+def test_labels(module: str, label: str, state: State) -> None:
+    assert finding("confined", survey(only(label=label), module), **NONE).state is state
+
+
+def mounted(root: str, point: str = "/x", device: str = "254:1", writable: bool = True) -> ContainersReading:
+    return only(mounts=(Mount(device, root, point, writable, "ext4"),))
+
+
+assert isinstance(HOST.mounts, tuple)
+DEVICE, RUN = (next(row.device for row in HOST.mounts if row.point == point) for point in ("/", "/run"))
+
+
+@pytest.mark.parametrize(
+    ("root", "device", "writable", "state"),
+    [
+        ("/etc", DEVICE, True, State.FAIL),
+        ("/etc", DEVICE, False, State.PASS),
+        ("/usr/local/bin", DEVICE, True, State.FAIL),
+        ("/var", DEVICE, True, State.FAIL),
+        ("/srv/data", DEVICE, True, State.PASS),
+        ("/var/lib/docker/volumes/x/_data", DEVICE, True, State.PASS),
+        ("/var/lib/docker/overlay2", DEVICE, True, State.FAIL),
+        ("/docker.sock", RUN, False, State.FAIL),
+        ("/podman", RUN, False, State.FAIL),
+        ("/", RUN, False, State.FAIL),
+        ("/lock", RUN, True, State.PASS),
+        ("/etc", "7:7", True, State.PASS),
+    ],
+)
+def test_a_mount_is_judged_by_where_on_the_host_it_is(root: str, device: str, writable: bool, state: State) -> None:
+    assert finding("mounts", survey(mounted(root, device=device, writable=writable)), **NONE).state is state
+
+
+def test_capability_names() -> None:
+    assert capability_names(0xA80425FB) == DEFAULT_CAPABILITIES
+    assert capability_names(1 << 50) == {"50"}
+    with pytest.raises(ValueError, match="CAP_NET_ADMIN is no capability"):
+        ContainersRules(capabilities=["CAP_NET_ADMIN"])
+
+
+def test_a_capability_counts_wherever_a_process_could_take_it_from() -> None:
+    for name in ("cap_eff", "cap_bnd", "cap_amb"):
+        assert wrong("capabilities", only(**{name: 1 << 12})) == {"web": "may hold NET_ADMIN"}

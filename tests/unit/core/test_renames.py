@@ -1,0 +1,64 @@
+"""Names of the release before go on working in policies, waivers and baselines, and say what they are called now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deploys.containers.rules import ContainersRules
+from deploys.core.control import Finding, failed
+from deploys.core.policy_file import PolicyError, load_policy
+from deploys.run.baseline import with_drift
+from deploys.subjects import SUBJECTS
+from facts.core.record import Record, RecordReading
+from facts.core.survey import Survey
+
+OLD = """
+extends: baseline
+waivers:
+  - {control: docker.sensitive-mounts, reason: the proxy needs it, owner: web, until: 2099-01-01}
+docker:
+  privileged_containers: [monitor]
+  allowed_capabilities: [NET_ADMIN]
+"""
+
+
+def test_old_names_mean_what_they_meant_and_say_their_new_names(tmp_path: Path) -> None:
+    file = tmp_path / "site.yml"
+    file.write_text(OLD)
+    policy = load_policy(str(file), SUBJECTS)
+    rules = policy[ContainersRules]
+    assert (rules.privileged, rules.capabilities, rules.mounts) == (["monitor"], ["NET_ADMIN"], [])
+    assert policy.waiver_for("containers.mounts")
+    assert [note.partition(": ")[2].partition(";")[0] for note in policy.notes] == [
+        "docker.privileged_containers is called containers.privileged now",
+        "docker.allowed_capabilities is called containers.capabilities now",
+        "docker.sensitive-mounts is called containers.mounts now",
+    ]
+    assert [int(note.split(":")[1]) for note in policy.notes] == [6, 7, 4]
+
+
+def test_a_mistake_in_an_old_key_is_told_with_its_line(tmp_path: Path) -> None:
+    file = tmp_path / "site.yml"
+    file.write_text("docker:\n  allowed_capabilities: [CAP_X]\n")
+    with pytest.raises(PolicyError, match=r"site.yml:2: containers.capabilities\[0\]"):
+        load_policy(str(file), SUBJECTS)
+
+
+def test_a_file_gives_the_old_name_or_the_new_one(tmp_path: Path) -> None:
+    file = tmp_path / "site.yml"
+    file.write_text("containers: {mounts: []}\ndocker:\n  sensitive_mounts: [web]\n")
+    with pytest.raises(PolicyError, match=r":3: docker.sensitive_mounts: is called containers.mounts now, which this"):
+        load_policy(str(file), SUBJECTS)
+
+
+def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
+    row = next(c for subject in SUBJECTS for c in subject.controls if c.formerly == "docker.privileged-containers")
+    kept = {"run": "r", "time": "2026-11-01T00:00:00Z",
+            "findings": {"docker.privileged-containers": {"state": "pass", "disk": None, "live": {}}}}  # fmt: skip
+    record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
+    (finding,) = with_drift(
+        [Finding(row, failed("web is privileged", [], None, {"web": "x"}))], Survey({Record: record})
+    )
+    assert finding.drift
