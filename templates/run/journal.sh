@@ -18,8 +18,8 @@
 #   $BASE/lock         which run changes this host, since when and from where; held while one of its steps is under way
 #
 # Speaks on stdout in lines "@NONCE ok ID NOTE", "@NONCE fail ID WHY": nothing else there is believed.
-# shellcheck disable=SC2034,SC2045,SC3067 # what follows reads some; runs have names of ours; every sh has -O
 
+# shellcheck disable=SC1007,SC2034,SC2045,SC3067 # what follows reads some; runs have names of ours; every sh has -O
 trap '' HUP PIPE
 LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 umask 077
@@ -29,7 +29,7 @@ LOCK=$BASE/lock
 QUIET=${HULLPROOF_QUIET:-20} # seconds without a step, after which a run that did not say that it ended counts as dead
 UNDONE_RUNS=20               # so many journals are kept of which nothing is left to undo
 PUT_BACK='put back'          # what became of a change that was made, and taken back in the same script
-SERVICE='' FORCE='' SKIP='' LEAVE=''
+SERVICE= FORCE= SKIP= LEAVE=
 REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 
 # The controller may be gone (ignored SIGPIPE): what was begun is finished all the same.

@@ -21,7 +21,7 @@ from deploys.subjects import SUBJECTS
 from docs.generate.pages import files
 from docs.generate.proofs import proofs
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
 GENERATED = {ROOT / path for path in files()}
 PAGES = {
@@ -60,7 +60,7 @@ def test_files_are_there(page: str) -> None:
 
 @cache
 def known_options(program: str, *words: str) -> str:
-    command = [Path(sys.executable).with_name(program), *words, "--help"]
+    command = [str(Path(sys.executable).with_name(program)), *words, "--help"]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout
 
 
