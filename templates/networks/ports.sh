@@ -3,7 +3,6 @@
 #   ports.sh            every port there is
 #   ports.sh PORT       one that has just come: it waits until the other end is up
 #   ports.sh PORT gone
-# shellcheck disable=SC2045 # Docker names these files
 LC_ALL=C; PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 SPACES=${SPACES:-/run/docker/netns} PORTS=${PORTS:-/sys/class/net} RULES=${RULES:-/etc/hullproof/networks.nft}
 SETS='known macs four six targets'
@@ -35,6 +34,7 @@ given() { # PORT: what $seen says of the index $there, as elements of our sets
 learn() { # [PORT]: whether anything was learnt
   ports=$(theirs "$@"); learnt=1
   [ -n "$ports" ] || return 1
+  # shellcheck disable=SC2045 # Docker names these files
   for space in $(ls -t "$SPACES"); do # a new container's is the newest; `default` is the host's own
     [ "$space" != default ] || continue
     seen=$(nsenter --net="$SPACES/$space" sh -c 'ip -o link show up; ip -o -4 addr; cat /proc/net/if_inet6' 2>/dev/null)

@@ -20,8 +20,8 @@
 # Speaks on stdout in lines "@NONCE ok ID NOTE", "@NONCE fail ID WHY", "@NONCE put-back ID": nothing else there is believed.
 # ID is an entry, or what is answered as a whole: `journal`, could it be opened; `confirmed`, does what was armed last;
 # `waiting`, does something armed wait for that.
-# shellcheck disable=SC2034,SC2045,SC3067 # what follows reads some; runs have names of ours; every sh has -O
 
+# shellcheck disable=SC1007,SC2034,SC2045,SC3067 # what follows reads some; runs have names of ours; every sh has -O
 trap '' HUP PIPE
 LC_ALL=C; PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 umask 077
@@ -30,7 +30,7 @@ STATE=${BASE%/*}
 LOCK=$BASE/lock
 QUIET=${HULLPROOF_QUIET:-20} # seconds without a step, after which a run that did not say that it ended counts as dead
 UNDONE_RUNS=20               # so many journals are kept of which nothing is left to undo
-SERVICE='' FORCE='' SKIP='' LEAVE=''
+SERVICE= FORCE= SKIP= LEAVE=
 REVERT_UNIT=${HULLPROOF_UNITS:-/etc/systemd/system}/hullproof-revert.service
 
 # The controller may be gone (ignored SIGPIPE): what was begun is finished all the same.
