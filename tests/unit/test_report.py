@@ -27,7 +27,9 @@ NASTY = "\x1b[2J\x1b]0;owned\x07\x9b31mred\x00</script><b>&\"'\\ \u202egnp\u200b
 def finding(state: State, name: str = "boat.icc", reason: str = "icc is true", **more: Any) -> Finding:
     impact = more.pop("impact", Impact.NONE)
     severity = more.pop("severity", Severity.HIGH)
-    control = Control(name, f"{name} title", severity, "because", lambda *_: Verdict(state, ""), ("CIS-1",), impact)
+    control = Control(
+        name, f"Title of {name}", severity, "Else it sinks.", lambda *_: Verdict(state, ""), ("CIS-1",), impact
+    )
     return Finding(control, Verdict(state, reason, **more))
 
 
@@ -67,7 +69,7 @@ def test_the_object() -> None:
                     {
                         "control": "boat.icc",
                         "subject": "boat",
-                        "title": "boat.icc title",
+                        "title": "Title of boat.icc",
                         "severity": "high",
                         "state": "pass",
                         "declared": False,
