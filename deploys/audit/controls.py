@@ -149,20 +149,20 @@ def plan(context: Context) -> Iterator[Change]:
 
 CONTROLS = (
     Control("audit.running", "auditd keeps what the kernel records", Severity.MEDIUM,
-            "without it refusals and changes stand in the kernel's log alone, which turns over and which rate limits",
+            "Without it refusals and changes stand in the kernel's log alone, which turns over and which rate limits.",
             running, ("CIS-Debian12-6.2.1.1", "CIS-Debian12-6.2.1.2", "NIST-800-190-4.5.5"),
             by_hand="install auditd, enable and start auditd.service, and have the kernel audit (auditctl -e 1)"),
     Control("audit.engine-files", "Who touches the container engines' files is recorded", Severity.MEDIUM,
-            "an engine's program, unit, settings or socket replaced is the host replaced: it must not go unseen",
+            "An engine's program, unit, settings or socket replaced is the host replaced: it must not go unseen.",
             engine_files, tuple(f"CIS-Docker-1.1.{number}" for number in range(3, 19)),
             by_hand="give each of these paths a rule (-w PATH -p wa) in a file of /etc/audit/rules.d and load it with "
             "augenrules --load"),
     Control("audit.immutable", "Audit rules cannot be changed before the next boot", Severity.LOW,
-            "who became root would first switch off what records it; every change of rules then takes a reboot",
+            "Who became root would first switch off what records it; every change of rules then takes a reboot.",
             immutable, ("CIS-Debian12-6.2.3.20",), Impact.REBOOT,
             by_hand="write -e 2 into the last file of /etc/audit/rules.d, run augenrules and reboot the host"),
     Control("audit.denials", "What AppArmor, SELinux and seccomp refuse can be read", Severity.LOW,
-            "an attack or a too strict profile shows itself here first; seccomp logs only what it kills for",
+            "An attack or a too strict profile shows itself here first; seccomp logs only what it kills for.",
             denials, ("NIST-800-190-4.4.3",),
             by_hand="read with ausearch or journalctl -k what was refused, and decide whether it is an attack"),
 )  # fmt: skip

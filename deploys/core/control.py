@@ -142,6 +142,15 @@ def _say(value: Any) -> str:
     return "not set" if value is None else str(value)
 
 
+# Names that are written in lower case at the beginning of a sentence too.
+LOWER_CASE = frozenset({"aufs", "auditd", "daemon.json", "debugfs", "dockerd", "hullproof", "io_uring"})
+
+
+def _begins_a_sentence(text: str) -> bool:
+    first = text.split(" ")[0].removesuffix("'s")
+    return first[:1].isupper() or first in LOWER_CASE
+
+
 ID = re.compile(r"[a-z0-9]+\.[a-z0-9._-]+")
 
 
@@ -149,11 +158,11 @@ ID = re.compile(r"[a-z0-9]+\.[a-z0-9._-]+")
 class Control:
     """One thing that must hold, as a row of knowledge.
 
-    id: `subject.name`; references: ids such as `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`;
-    lockout: whether mending it could cut us off: its changes are then commit-confirmed, and `unconfirmed` says why some
-    need not be; by_hand: who mends it, and how, where harden may not: a sentence without capital and full stop;
-    formerly: the id that it had in the release before, which waivers and baselines may still use. A malformed row
-    raises ValueError at import.
+    id: `subject.name`; title and why: sentences, the title without its full stop; references: ids such as
+    `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`; lockout: whether mending it could cut us off,
+    so that its changes are commit-confirmed; unconfirmed: why some of them need not be; by_hand: who mends it, and
+    how, where harden may not: a sentence without capital and full stop; formerly: the id that it had in the release
+    before, which waivers and baselines may still use. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -171,9 +180,11 @@ class Control:
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):
             raise ValueError(f"control id {self.id!r}: want subject.name in lower case")
-        for name in ("title", "why"):
-            if not getattr(self, name).strip():
-                raise ValueError(f"control {self.id}: {name} is empty")
+        for name, text in (("title", self.title), ("why", self.why)):
+            if not _begins_a_sentence(text):
+                raise ValueError(f"control {self.id}: {name}: want a sentence that begins with a capital")
+        if self.title.endswith(".") or not self.why.endswith("."):
+            raise ValueError(f"control {self.id}: want a title without a full stop, and a why with one")
         if not isinstance(self.references, tuple) or not all(isinstance(ref, str) for ref in self.references):
             raise ValueError(f"control {self.id}: references must be a tuple of ids")
         if self.unconfirmed and not self.lockout:

@@ -102,7 +102,7 @@ def plan(context: Context) -> Iterable[Change]:
 
 CONTROLS = (
     Control("lsm.module", "The host is confined by the security module that the policy wants", Severity.HIGH,
-            "a host without one lets every escape from a container be root; the other one has other rules", module,
+            "A host without one lets every escape from a container be root; the other one has other rules.", module,
             ("NIST-800-190-4.4.3",), Impact.REBOOT,
             by_hand="see the findings of the wanted module: harden brings it in force where the policy declares "
             "apparmor.enabled or selinux.enforcing"),

@@ -161,18 +161,18 @@ def plan(context: Context) -> Iterator[Change]:
 
 CONTROLS = (
     Control("selinux.enforcing", "SELinux enforces, now and after the next boot", Severity.HIGH,
-            "five readings can each switch it off; permissive only logs what an escaped container does", enforcing,
+            "Five readings can each switch it off; permissive only logs what an escaped container does.", enforcing,
             ("STIG-RHEL9-431010", "STIG-RHEL9-431015", "NIST-800-190-4.4.3"), Impact.REBOOT, lockout=True,
             unconfirmed="What takes effect at a boot boots into permissive, or goes back to it unless sshd answers.",
             by_hand="mend what the finding names (/etc/selinux/config, the command line, the labels of the files: "
             "touch /.autorelabel) and reboot the host"),
     Control(LABELS, "Docker labels its containers", Severity.HIGH,
-            "without selinux-enabled containers run in the daemon's own domain, which may do almost anything",
+            "Without selinux-enabled containers run in the daemon's own domain, which may do almost anything.",
             docker_labels, ("CIS-Docker-5.3",), Impact.RESTART,
             by_hand="set selinux-enabled in /etc/docker/daemon.json, once SELinux runs with a policy for containers, "
             "and restart Docker"),
     Control(CONFINED, "Every container runs in a container domain with its own category",
-            Severity.HIGH, "the category is what keeps one container from another's files", containers_confined,
+            Severity.HIGH, "The category is what keeps one container from another's files.", containers_confined,
             ("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
             by_hand="whoever started the container recreates it, with a label of its own (not --privileged, not "
             "--security-opt label=disable, not another one's label=level:…)"),

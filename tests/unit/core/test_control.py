@@ -71,7 +71,18 @@ def test_a_waiver_does_not_hide_a_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [{"id": "noSubject"}, {"id": "test."}, {"title": " "}, {"why": ""}, {"references": "CIS-1"}]
+    "row",
+    [
+        {"id": "noSubject"},
+        {"id": "test."},
+        {"title": " "},
+        {"title": "it holds"},
+        {"title": "It holds."},
+        {"why": ""},
+        {"why": "Else it fails"},
+        {"why": "else it fails."},
+        {"references": "CIS-1"},
+    ],
 )
 def test_a_malformed_row_fails_at_import(row: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="control"):

@@ -35,7 +35,7 @@ class BoatRules(Rules):
 
 
 def _control(name: str) -> Control:
-    return Control(name, name, Severity.LOW, "because", lambda survey, policy: passed("fine"))
+    return Control(name, "It holds", Severity.LOW, "Else it sinks.", lambda survey, policy: passed("fine"))
 
 
 BOAT = Subject(

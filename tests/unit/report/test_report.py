@@ -53,7 +53,7 @@ def test_the_object() -> None:
                     {
                         "control": "boat.icc",
                         "subject": "boat",
-                        "title": "boat.icc title",
+                        "title": "Title of boat.icc",
                         "severity": "high",
                         "state": "pass",
                         "declared": False,

@@ -21,7 +21,9 @@ from tests.support.journal import RUN
 
 MOTOR = Service("motor", activate="restart it", healthy="true", explain="", interrupts="restarts motor")
 FLOATS, FAST, DRY = (
-    Control(f"boat.{name}", name, Severity.HIGH, "it must", lambda survey, policy: Verdict(State.PASS, ""))
+    Control(
+        f"boat.{name}", f"It is {name}", Severity.HIGH, "Else it sinks.", lambda survey, policy: Verdict(State.PASS, "")
+    )
     for name in ("floats", "fast", "dry")
 )
 PUMP = Command("boat", "pump it out", script="pump", undo="", controls=("boat.dry",))

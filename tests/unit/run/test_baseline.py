@@ -13,7 +13,7 @@ from facts.core.record import Record, RecordReading, Watched
 from facts.core.survey import Survey
 
 FILE = Watched("/etc/x.conf", "a" * 64, "b" * 64, 1790000000, "root")
-CONTROL = Control("boat.icc", "title", Severity.LOW, "because", lambda *_: failed("no"))
+CONTROL = Control("boat.icc", "It holds", Severity.LOW, "Else it sinks.", lambda *_: failed("no"))
 KEPT = {"time": "2026-09-01T00:00:00Z", "run": "r", "findings": {"boat.icc": {"state": "pass", "disk": 1, "live": 1}}}
 
 

@@ -89,7 +89,8 @@ class Nothing(Rules):
 
 
 def control(name: str, state: State) -> Control:
-    return Control(f"boat.{name}", f"The {name} is tight", Severity.LOW, "w", lambda *_: Verdict(state, "it leaks"),
+    return Control(f"boat.{name}", f"The {name} is tight", Severity.LOW, "Else it sinks.",
+                   check=lambda *_: Verdict(state, "it leaks"),
                    by_hand=f"mend the {name}")  # fmt: skip
 
 
