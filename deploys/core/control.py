@@ -105,9 +105,23 @@ def undeclared(rules: type[Rules], name: str) -> Against:
 
 
 def in_container(survey: Survey, policy: Policy) -> str | None:
-    """What is the kernel's is the business of a container's host."""
+    """A container's kernel is judged on its host."""
     container = survey[System].container
-    return f"this is a container ({container}): the kernel is the business of its host" if container else None
+    return f"this is a container ({container}): the kernel belongs to its host" if container else None
+
+
+def name_key(verdict: Verdict, key: str, wanted: str = "") -> Verdict:
+    """The verdict, whose reason names the policy's key (`subject.key`) and what it wants, where that does not hold.
+    `wanted`: what it wants, where `declared` does not say it well."""
+    if verdict.state.holds:
+        return verdict
+    wanted = wanted or ("it" if verdict.declared is True else str(verdict.declared))
+    return replace(verdict, reason=f"{verdict.reason}; the policy wants {wanted} ({key})")
+
+
+def naming_key(key: str, wanted: str = "") -> Callable[[Check], Check]:
+    """A check whose verdicts name the policy's key."""
+    return lambda check: lambda survey, policy: name_key(check(survey, policy), key, wanted)
 
 
 def agree(

@@ -1,4 +1,4 @@
-"""Kernel packages: what is installed, held and on offer, and whether the running kernel is the newest of them."""
+"""Kernel packages: which are installed, held and on offer, and whether the running kernel is the newest of them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Package(Jsonable):
 
 @dataclass(frozen=True)
 class Reboot(Jsonable):
-    """Whether the host has to reboot to run what is installed; `why` says so in words."""
+    """Whether the host needs a reboot to run what is installed, and why."""
 
     needed: bool
     why: str
@@ -133,7 +133,7 @@ def _rpm(section: Section) -> list[Package] | Unknown:
 
 
 def locked(section: Section) -> bool:
-    """Whether dnf is told to leave kernels alone: versionlock, or an exclude."""
+    """Whether a version lock or an exclude keeps dnf from upgrading kernels."""
     locks = section.blocks.get("locks")
     return bool(locks and re.search(r":(?!\s*#).*kernel", locks.text))
 
@@ -148,7 +148,7 @@ def candidate(section: Section, release: str) -> str | Unknown:
     if "rpm" in section.blocks:
         dnf = section.text("dnf")
         if isinstance(dnf, Unknown):
-            return Unknown(f"what the repositories offer is not known here: {dnf.unknown}")
+            return Unknown(f"it is not known what the repositories offer: {dnf.unknown}")
         return _newest(row[1] for line in dnf.splitlines() if len(row := line.split("|")) == 3)
     apt = section.blocks.get("apt")
     if apt is None:
@@ -201,16 +201,16 @@ def _newest(versions: Iterable[str]) -> str | Unknown:
 
 
 def reboot(section: Section, now: Running | Unknown, packages: tuple[Package, ...] | Unknown) -> Reboot | Unknown:
-    """Newest installed against running, by release and build; then what the distribution itself asks for."""
+    """By comparing the newest installed kernel with the running one; else as the distribution itself asks for it."""
     by_kernel = _by_kernel(now, packages)
     if isinstance(by_kernel, Reboot) and by_kernel.needed:
         return by_kernel
     if "/run/reboot-required" in section.blocks:
         asked = section.blocks.get("/run/reboot-required.pkgs")
         names = ", ".join(sorted(set(asked.text.split()))) if asked and asked.status == 0 else ""
-        return Reboot(True, "/run/reboot-required is there" + (f", for {names}" if names else ""))
+        return Reboot(True, f"the distribution asks for a reboot (/run/reboot-required){names and f' for {names}'}")
     if later := _installed_since_boot(section):
-        return Reboot(True, f"installed after this boot: {', '.join(later)}")
+        return Reboot(True, f"{', '.join(later)} was installed after this boot")
     return by_kernel
 
 
@@ -221,18 +221,17 @@ def _by_kernel(now: Running | Unknown, packages: tuple[Package, ...] | Unknown) 
         return packages
     same = [package for package in packages if flavour(package.release) == flavour(now.release)]
     if not same:
-        return Unknown(f"no installed package has a kernel like the running {now.release}")
+        return Unknown(f"no installed package has a kernel of the running {now.release}'s flavour")
     newest = same[-1]
     if not now.version:
-        return Unknown(f"the build of the running {now.release} ({now.build}) does not tell its package version")
+        return Unknown(f"the running kernel {now.release} ({now.build}) does not tell its package version")
     order = compare_versions(newest.version, now.version)
     if order > 0:
-        return Reboot(
-            True, f"runs {now.release} built as {now.version}; {newest.release} {newest.version} is installed"
-        )
+        running, installed = f"{now.release} {now.version}", f"{newest.release} {newest.version}"
+        return Reboot(True, f"{running} is running, and the newer {installed} is installed")
     if order < 0:
         return Unknown(f"the running kernel ({now.version}) is newer than any installed one ({newest.version})")
-    return Reboot(False, f"runs the newest installed kernel, {newest.release} {newest.version}")
+    return Reboot(False, f"the newest installed kernel, {newest.release} {newest.version}, is running")
 
 
 def _installed_since_boot(section: Section) -> list[str]:

@@ -41,7 +41,7 @@ KERNEL = KernelReading(
     packages=(Package("linux-image-6.1.0-50-amd64", "6.1.192-2", "6.1.0-50-amd64", False),),
     images=("6.1.0-50-amd64",),
     candidate="6.1.192-2",
-    reboot=Reboot(False, "runs the newest installed kernel"),
+    reboot=Reboot(False, "the newest installed kernel is running"),
     cmdline=("root=/dev/vda1", "ro"),
     boot=Boot("grub", "gnulinux", ("root=/dev/vda1", "ro"), {"/etc/default/grub": 'GRUB_CMDLINE_LINUX=""\n'}),
     modules=("overlay",),

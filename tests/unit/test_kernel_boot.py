@@ -121,7 +121,7 @@ def test_a_word_of_ours_that_cannot_be_judged_or_is_waived_stays(waived: bool) -
     policy = policy_of(boot_parameters=[word, "debugfs=off"])
     policy = Policy("test", policy.rules, (waiver,) if waived else ())
     write = written(planned(survey_of(reading), policy))
-    assert write.what == "add debugfs=off to the boot parameters (from the next reboot on)"
+    assert write.what == "add debugfs=off to the boot parameters (in force after the next reboot)"
     assert f'$GRUB_CMDLINE_LINUX {word} debugfs=off"' in write.text
     bare = replace(reading, boot=replace(reading.boot, defaults={}))
     assert word not in written(planned(survey_of(bare), policy)).text, "nor is it added"
