@@ -115,8 +115,7 @@ def name_key(verdict: Verdict, key: str, wanted: str = "") -> Verdict:
     `wanted`: what it wants, where `declared` does not say it well."""
     if verdict.state.holds:
         return verdict
-    wanted = wanted or ("it" if verdict.declared is True else str(verdict.declared))
-    return replace(verdict, reason=f"{verdict.reason}; the policy wants {wanted} ({key})")
+    return replace(verdict, reason=f"{verdict.reason}; the policy wants {wanted or verdict.declared} ({key})")
 
 
 def naming_key(key: str, wanted: str = "") -> Callable[[Check], Check]:

@@ -52,10 +52,10 @@ from facts.kernel.sysctls import Setting, as_number
 on_own_kernel = only_where(in_container)
 
 
-def on_kernel(key: str) -> Callable[[Check], Check]:
+def on_kernel(key: str, wanted: str = "") -> Callable[[Check], Check]:
     """Only on a host with a kernel of its own, where the policy declares `key`."""
     name = f"kernel.{key}"
-    where, naming = only_where(in_container, undeclared(KernelRules, name)), naming_key(name)
+    where, naming = only_where(in_container, undeclared(KernelRules, name)), naming_key(name, wanted)
     return lambda check: where(naming(check))
 
 
@@ -115,7 +115,7 @@ def boot_id(name: str) -> str:
     return f"kernel.boot.{name}"
 
 
-@on_kernel("forwarding")
+@on_kernel("forwarding", "forwarding on")
 def forwarding(survey: Survey, policy: Policy) -> Verdict:
     """CIS wants 0. Docker sets 1 when it starts, so no file has to; a file that sets 0 cuts containers off as soon as
     the sysctls are reloaded."""
@@ -139,7 +139,7 @@ def forwarding(survey: Survey, policy: Policy) -> Verdict:
     return failed(f"{FORWARD} is {live}: containers on bridges have no network", "1", disk, live)
 
 
-@on_kernel("overlay")
+@on_kernel("overlay", "the overlay module loadable")
 def overlay(survey: Survey, policy: Policy) -> Verdict:
     if not survey[Docker].installed:
         return not_applicable("Docker is not installed, so no image is stored with overlay")
@@ -153,7 +153,7 @@ def overlay(survey: Survey, policy: Policy) -> Verdict:
     return passed(reason, "loadable", "loadable", live)
 
 
-@on_kernel("user_namespaces")
+@on_kernel("user_namespaces", "user namespaces allowed")
 def user_namespaces(survey: Survey, policy: Policy) -> Verdict:
     rules = policy[KernelRules]
     if not survey[Docker].installed and not rules.rootless:
