@@ -1,4 +1,4 @@
-"""Who makes user namespaces without being root: rootless engines, browsers' sandboxes, bubblewrap."""
+"""Users without root that use user namespaces: for rootless engines, browsers' sandboxes, bubblewrap."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from facts.core.reading import Section, Unknown
 PEOPLE = range(1000, 60000)  # login.defs(5), UID_MIN to UID_MAX; the ids that containers are mapped to lie above
 ENGINES = ("rootlesskit", "podman", "conmon", "catatonit", "slirp4netns", "pasta", "buildah", "lxc-start", "bwrap")
 
-# Of each namespace one process: its owner, its name, and whose its parent is, which is who started a container that
-# runs as nobody but its own ids. Read by the shell itself: no process for each.
+# One process of each namespace: its owner, its name, and its parent's owner, who started a container that runs under
+# subordinate ids only. The shell reads this itself, without a process for each.
 SCRIPT = r"""
 uid_of() {
   id= up=
@@ -41,10 +41,10 @@ run rootless rootless
 
 
 def parse(section: Section) -> Mapping[str, tuple[str, ...]] | Unknown:
-    """By user what runs so; a user who could not be named by id."""
+    """By user, the programs that run in user namespaces; users without a name by their id."""
     text = section.text("rootless")
     if isinstance(text, Unknown):
-        return Unknown(f"who uses user namespaces without root is not known: {text.unknown}")
+        return Unknown(f"it is not known which users run programs in user namespaces: {text.unknown}")
     found: dict[str, set[str]] = {}
     for line in text.splitlines():
         words = line.split(None, 4)

@@ -68,8 +68,8 @@ def _not_built(survey: Survey, policy: Policy) -> str | None:
 def running(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Audit]
     if known(reading.auditctl) is None:
-        return failed("auditd is not installed, so audit records are lost when the kernel's log rotates", True, False,
-                      False)  # fmt: skip
+        reason = "auditd is not installed, so audit records are lost when the kernel's log rotates"
+        return failed(reason, True, False, False)
     boot, active, enabled = known(reading.at_boot), known(reading.active), known(reading.enabled)
     live = {"service": active, "kernel": enabled}
     problems = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -11,11 +10,10 @@ from deploys.core.change import Activate, Blocked, Change, Command, Context, Wri
 from deploys.core.control import Severity
 from deploys.kernel.grub import MENU, drop_in
 from facts.core.reading import Unknown, known
-from facts.kernel.boot import DROP_INS, Boot
+from facts.kernel.boot import DROP_IN, Boot
 from facts.kernel.kernel import Kernel, KernelReading
 
 HIGH, MEDIUM, LOW = Severity.HIGH, Severity.MEDIUM, Severity.LOW
-DROP_IN = f"{DROP_INS}99-hullproof.cfg"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,17 +232,8 @@ def runs(kernel: KernelReading, word: str) -> bool:
 
 def untried(kernel: KernelReading) -> list[str]:
     """The risky parameters in our drop-in, which every menu entry has, that the host has not booted with yet."""
-    ours = [] if isinstance(kernel.cmdline, Unknown) else [w for w in drop_in_words(kernel.boot) if w in WORDS]
+    ours = [] if isinstance(kernel.cmdline, Unknown) else [w for w in kernel.boot.own_parameters if w in WORDS]
     return [word for word in ours if BY_NAME[name_of(word)].risky and not runs(kernel, word)]
-
-
-def drop_in_words(boot: Boot) -> tuple[str, ...]:
-    """The parameters that our own drop-in adds."""
-    text = boot.defaults.get(DROP_IN)
-    if not isinstance(text, str):
-        return ()
-    found = re.search(r'^GRUB_CMDLINE_LINUX="\$GRUB_CMDLINE_LINUX (.*)"$', text, re.MULTILINE)
-    return tuple(found[1].split()) if found else ()
 
 
 def _grub(boot: Boot, wanted: Sequence[str], missing: Sequence[str]) -> Iterable[Change]:
@@ -252,15 +241,15 @@ def _grub(boot: Boot, wanted: Sequence[str], missing: Sequence[str]) -> Iterable
     if isinstance(before, Unknown):
         yield Blocked("kernel", f"add {' '.join(missing)} to the boot parameters", why=before.unknown)
         return
-    ours = drop_in_words(boot)
+    ours = boot.own_parameters
     words = [word for word in wanted if word in ours or word in missing]
     taken = [word for word in ours if word not in words]
     what = f"add {' '.join(missing)} to the boot parameters (in force after the next reboot)"
     if taken:
         what = f"remove {' '.join(taken)} from the boot parameters of every entry{'; ' + what if missing else ''}"
     if tuple(words) != ours:
-        yield WriteFile("kernel", what, path=DROP_IN, text=drop_in(" ".join(words), "GRUB_CMDLINE_LINUX"),
-                        before=before, service=MENU)  # fmt: skip
+        text = drop_in(" ".join(words), "GRUB_CMDLINE_LINUX")
+        yield WriteFile("kernel", what, path=DROP_IN, text=text, before=before, service=MENU)
         return
     configured = () if isinstance(boot.configured, Unknown) else boot.configured
     if others := [word for miss in missing if (word := given(configured, name_of(miss)))]:

@@ -32,10 +32,10 @@ from deploys.kernel import updates as kernel_update
 from deploys.kernel.boot_parameters import BootRow, effective
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import (
+    ACCEPT_ROOTLESS,
     CLONE,
     FORWARD,
     NAMESPACES,
-    ROOTLESS,
     RP_FILTERS,
     UNDECIDED,
     accepted_filters,
@@ -321,7 +321,7 @@ def _staying(context: Context, words: Iterable[str]) -> dict[str, str]:
     """What our drop-in has for parameters that the policy names and whose finding is unknown or waived: it stays as it
     is, except for a risky parameter that every entry has untried."""
     kernel = context.survey[Kernel]
-    ours = [word for word in kernel_boot.drop_in_words(kernel.boot) if word not in kernel_boot.untried(kernel)]
+    ours = [word for word in kernel.boot.own_parameters if word not in kernel_boot.untried(kernel)]
     left = [word for word in words if _state(context, boot_id(kernel_boot.name_of(word))) in UNDECIDED]
     return {word: there for word in left if (there := kernel_boot.given(ours, kernel_boot.name_of(word)))}
 
@@ -345,5 +345,5 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(System, Kernel, Docker),
-    accepts=(kernel_update.RETRY, ROOTLESS),
+    accepts=(kernel_update.ACCEPT_RETRY, ACCEPT_ROOTLESS),
 )

@@ -11,7 +11,7 @@ from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import Impact, State
 from deploys.engines.docker.daemon import running_names
 from deploys.kernel.rules import KernelRules
-from deploys.kernel.updates import RETRY, alike, lacking, newest, rejected, surplus, wanted
+from deploys.kernel.updates import ACCEPT_RETRY, alike, lacking, newest, policy_wants, rejected, surplus
 from deploys.kernel.window import Window
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.system import System
@@ -77,7 +77,7 @@ def _default(context: Context) -> Change:
 def _due(context: Context) -> list[Offer]:
     """The offered kernels that the policy wants (kernel.update)."""
     declared = context.policy[KernelRules].update
-    return [offer for offer in _offers(context) if offer.newer and wanted(offer, declared)]
+    return [offer for offer in _offers(context) if offer.newer and policy_wants(offer, declared)]
 
 
 def _bringing(context: Context) -> set[str]:
@@ -95,10 +95,10 @@ def _left_alone(context: Context) -> Iterable[Blocked]:
     """Offered kernels that the policy wants and the administrator has held or pinned."""
     declared = context.policy[KernelRules].update
     for offer in _offers(context):
-        if offer.held and offer.newer and wanted(offer, declared):
+        if offer.held and offer.newer and policy_wants(offer, declared):
             why = f"the package is held: run `apt-mark unhold {offer.package}`, or remove dnf's version lock"
             yield Blocked("kernel", f"upgrade {offer.package} to {offer.candidate}", why=why)
-        elif offer.pinned and wanted(offer, declared):
+        elif offer.pinned and policy_wants(offer, declared):
             why = "a pin in /etc/apt/preferences or preferences.d prevents it: remove the pin"
             yield Blocked("kernel", f"upgrade {offer.package} to {offer.newest}", why=why)
 
@@ -249,10 +249,10 @@ def _not_bootable(context: Context) -> str:
     there = newest(kernel)
     if there is None or there.release == kernel.release:
         return "no newer kernel is installed, and something else needs the reboot: reboot the host by hand"
-    if _was_rejected(kernel) and not context.accepts(RETRY):
+    if _was_rejected(kernel) and not context.accepts(ACCEPT_RETRY):
         return (
             f"{there.release} {there.version} failed its boot health check; to boot it on trial once more, "
-            f"accept={RETRY}"
+            f"accept={ACCEPT_RETRY}"
         )
     if gone := lacking(kernel):
         return f"{gone}; install its headers and run `dkms autoinstall -k {there.release}`"
@@ -305,7 +305,7 @@ def _new_kernels_are_no_default(kernel: KernelReading) -> Iterable[Change]:
 def _reboot(context: Context) -> HostReboot:
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
     before, after = (rules.drain.before, rules.drain.after) if rules.drain else (None, None)
-    words = [rules.deadline, _window_end(context) or 0, int(context.accepts(RETRY)), before or "", after or ""]
+    words = [rules.deadline, _window_end(context) or 0, int(context.accepts(ACCEPT_RETRY)), before or "", after or ""]
     return HostReboot(
         "kernel",
         f"boot the newest kernel on trial: the host goes back to {kernel.release} by itself unless the boot health "

@@ -21,7 +21,7 @@ PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz
 FORWARD = "net.ipv4.ip_forward"
 NAMESPACES = "user.max_user_namespaces"
 CLONE = "kernel.unprivileged_userns_clone"
-ROOTLESS = "rootless-containers"  # accepts that rootless containers and other users' sandboxes no longer start
+ACCEPT_ROOTLESS = "rootless-containers"  # accepts that rootless containers and other users' sandboxes no longer start
 # These values keep users from creating user namespaces; AppArmor's allows it to programs with a profile for it.
 CLOSING = {CLONE: "0", "kernel.apparmor_restrict_unprivileged_userns": "1"}
 RP_FILTERS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
@@ -92,9 +92,10 @@ def _in_use(context: Context, key: str) -> str:
     """Why user namespaces are not closed to users now; "" where they may be closed, or are already."""
     finding, rootless = context.findings.get(f"kernel.sysctl.{key}"), context.survey[Kernel].rootless
     closes = context.policy[KernelRules].value(key) == CLOSING[key]
-    if not closes or finding is None or finding.state is not State.FAIL or context.accepts(ROOTLESS) or not rootless:
+    failing = finding is not None and finding.state is State.FAIL
+    if not closes or not failing or context.accepts(ACCEPT_ROOTLESS) or not rootless:
         return ""
-    allow = f"allow it with accept={ROOTLESS}"
+    allow = f"allow it with accept={ACCEPT_ROOTLESS}"
     if isinstance(rootless, Unknown):
         return f"{rootless.unknown}, and programs that need them would no longer start; {allow}"
     users = some(f"{user} ({some(names)})" for user, names in rootless.items())

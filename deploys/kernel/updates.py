@@ -14,7 +14,7 @@ from facts.kernel.packages import Package, flavour
 from facts.kernel.updates import NeedRestart, Offer, Trial
 
 STALE_DAYS = 7  # older package lists do not tell which kernels are on offer
-RETRY = "kernel-retry"  # accepts that a kernel which failed its boot health check is booted on trial once more
+ACCEPT_RETRY = "kernel-retry"  # accepts that a kernel which failed its boot health check is booted on trial once more
 
 
 def alike(kernel: KernelReading) -> tuple[Package, ...]:
@@ -27,7 +27,7 @@ def newest(kernel: KernelReading) -> Package | None:
     return found[-1] if found else None
 
 
-def wanted(offer: Offer, declared: str | None) -> bool:
+def policy_wants(offer: Offer, declared: str | None) -> bool:
     """Whether the policy wants a newer kernel than the installed one: any, or one with security fixes."""
     return declared == "all" or (declared == "security" and offer.security)
 
@@ -51,13 +51,13 @@ def _update(survey: Survey, declared: str | None) -> Verdict:
     if not offers:
         reason = "no installed package brings kernels of the running one's flavour"
         return Verdict(State.UNKNOWN, reason, declared, disk, live)
-    if due := [offer for offer in offers if offer.newer and wanted(offer, declared)]:
+    if due := [offer for offer in offers if offer.newer and policy_wants(offer, declared)]:
         held = [offer.package for offer in due if offer.held]
         what = f"{due[0].candidate} is on offer{' as a security fix' if due[0].security else ''}, {disk} is installed"
         if held:
             what += f"; {', '.join(held)} is held, so harden does not upgrade it"
         return failed(what, declared, disk, live)
-    if pinned := [offer for offer in offers if offer.pinned and wanted(offer, declared)]:
+    if pinned := [offer for offer in offers if offer.pinned and policy_wants(offer, declared)]:
         reason = f"{pinned[0].newest} is on offer, but a pin keeps {pinned[0].package} from being upgraded to it"
         return failed(reason, declared, disk, live)
     if updates.unrefreshed:  # some of the lists may have been refreshed, but not the one that counts

@@ -67,7 +67,7 @@ def running(section: Section) -> Running | Unknown:
         return text
     words = text.split()
     if len(words) < 3:
-        return Unknown("uname gave no answer that makes sense")
+        return Unknown("uname printed no release, build and machine")
     release, build, machine = words[0], " ".join(words[1:-1]), words[-1]
     return Running(release, build, machine, built_version(release, build))
 
@@ -99,7 +99,7 @@ def installed(section: Section) -> tuple[Package, ...] | Unknown:
         return _ordered(_dpkg(section))
     if "rpm" in section.blocks:
         return _ordered(_rpm(section))
-    return Unknown("neither dpkg nor rpm is there to name the installed kernels")
+    return Unknown("it is not known which kernels are installed: the host has neither dpkg nor rpm")
 
 
 def _ordered(packages: list[Package] | Unknown) -> tuple[Package, ...] | Unknown:
@@ -152,7 +152,7 @@ def candidate(section: Section, release: str) -> str | Unknown:
         return _newest(row[1] for line in dnf.splitlines() if len(row := line.split("|")) == 3)
     apt = section.blocks.get("apt")
     if apt is None:
-        return Unknown("apt has no package lists here, or no kernel package is installed")
+        return Unknown("apt has no package lists, or no kernel package is installed")
     return _newest(image.version for image in _apt_images(apt.text, flavour(release)))
 
 

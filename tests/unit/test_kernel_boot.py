@@ -12,10 +12,9 @@ from deploys.core.change import Activate, Blocked, Command
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy, Waiver
 from deploys.kernel import grub
-from deploys.kernel.boot_parameters import DROP_IN
 from deploys.kernel.controls import CONTROLS
 from facts.core.reading import Unknown
-from facts.kernel.boot import Boot
+from facts.kernel.boot import DROP_IN, Boot
 from tests.unit.kernel_host import (
     KERNEL,
     applied,

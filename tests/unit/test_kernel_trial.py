@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from deploys.core import templates
-from deploys.kernel.rollout import GATE
 from facts.kernel.boot_words import WORDS
 from facts.kernel.updates import TRIAL
 from tests.unit.kernel_trial_host import NEW, NEW_ENTRY, NEW_VERSION, OLD, OLD_ENTRY, OLD_VERSION, Host, menu
@@ -250,7 +249,7 @@ def reboots(host: Host) -> int:
 
 
 def test_the_gate_needs_nothing_but_the_root() -> None:
-    unit = templates.text(f"kernel/{GATE}").splitlines()
+    unit = templates.text("kernel/hullproof-boot-gate.service").splitlines()
     assert [f"ConditionPathExists=|{path}" for path in (TRIAL, WORDS)] == [
         line for line in unit if line.startswith("Condition")
     ], "either of them"

@@ -12,10 +12,11 @@ from deploys.core.change import RETRY, Blocked, Change, Command, Context, WriteF
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.kernel import grub
-from deploys.kernel.boot_parameters import DROP_IN, ROWS
+from deploys.kernel.boot_parameters import ROWS
 from deploys.kernel.controls import CONTROLS, SUBJECT
 from deploys.kernel.rules import KernelRules
 from facts.core.reading import Unknown
+from facts.kernel.boot import DROP_IN
 from facts.kernel.boot_words import BootWords, TriedWords
 from facts.kernel.kernel import KernelReading
 from facts.kernel.modules import Modules, Root
