@@ -12,7 +12,7 @@ import pytest
 from deploys.audit import controls as subject
 from deploys.audit.controls import AuditRules
 from deploys.audit.plan import IMMUTABLE, LOAD, MAKE_FOLDERS, RULES
-from deploys.audit.watches import watched_paths
+from deploys.audit.watches import by_path, watched_paths
 from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.core.control import Finding, State, judge
 from deploys.core.policy import Policy
@@ -294,3 +294,13 @@ def test_ways_out(row: tuple[str, str, str, str], says: str) -> None:
 def test_a_boolean_that_the_policy_does_not_have_is_no_way_out() -> None:
     denial = Denial("selinux", "allowed", "container_t", "write", "cgroup_t", "file", processes=(), times=(1,))
     assert ":Z" in way_out(denial, ())
+
+
+def test_each_path_looks_at_its_own_rules_alone() -> None:
+    """Of ten thousand rules, none is asked whether it is about a path that it does not name."""
+    rules = [f"-w /srv/{number} -p wa" for number in range(3)] + ["-w /etc/docker -p wa", "-w /etc/docker -p r"]
+    sorted_out = by_path(watches(rules))
+    assert [watch.permissions for watch in sorted_out["/etc/docker"]] == ["wa", "r"]
+    (row,) = (row for row in watched_paths(audit(), True) if row.path == "/etc/docker")
+    assert row.covered(sorted_out)
+    assert not row.covered(by_path(watches(rules[:3])))

@@ -140,7 +140,10 @@ def test_where_sshd_does_not_answer_it_is_permissive_again_and_says_why(host: Ho
     found = host.reverted()
     assert found is not None
     assert found.run == "boot"
-    assert found.why == f"the first boot in enforcing was not well: sshd does not answer on port {port} of 127.0.0.1"
+    assert (
+        found.why
+        == f"the first boot in enforcing failed its health check: sshd does not answer on port {port} of 127.0.0.1"
+    )
     assert is_gone(host)
 
 
