@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from facts.core.fact import SectionFact
@@ -88,26 +89,11 @@ class AppArmor(SectionFact[AppArmorReading]):
     """AppArmor in the kernel (sysfs, securityfs), on disk (/etc/apparmor.d) and in its service."""
 
     key: ClassVar[str] = "apparmor"
-    script: ClassVar[str] = f"""
-show {ENABLED} /proc/cmdline {LOADED}
-run parser command -v apparmor_parser
-if have dpkg-query; then run package dpkg-query -W -f '${{db:Status-Status}} ${{Version}}\\n' apparmor
-elif have rpm; then run package rpm -q --qf 'installed %{{VERSION}}-%{{RELEASE}}\\n' apparmor-parser; fi
-[ -d /run/systemd/system ] && run service systemctl is-enabled apparmor.service
-have aa-status && run status aa-status --json
-for d in disable force-complain; do [ -d {FOLDER}/$d ] && run $d ls {FOLDER}/$d; done
-[ -d {FOLDER} ] || exit 0
-run declared grep -sHE -d skip '^[[:space:]]*(profile[[:space:]]|["/@].*[[:space:]][{{][[:space:]]*$)' {FOLDER}/*
-files=$(grep -slE -d skip 'flags=\\([^)]*complain' {FOLDER}/*)
-[ -n "$files" ] && run complain grep -sH '' $files
-for f in {FOLDER}/*hullproof* {UNIT_DROP_IN}; do [ -f "$f" ] && show "$f"; done
-digests() {{ # NAME FILE: the digest of what the kernel has, then those of what the parser compiled the file to
-  for d in sha1 sha256; do
-    for f in {POLICY}/$1.[0-9]*/raw_$d; do [ -e "$f" ] && cat "$f" && ${{d}}sum {CACHE}/*/${{2##*/}}; done
-  done; :; }}
-{chr(10).join(f'[ -e {file} ] && run "digests {name}" digests {name} {file}' for name, file in OURS.items())}
-:
-"""
+    script: ClassVar[str] = (
+        f"ENABLED={ENABLED} LOADED={LOADED} POLICY={POLICY} FOLDER={FOLDER} CACHE={CACHE}\n"
+        f"UNIT_DROP_IN={UNIT_DROP_IN} OURS='{' '.join(f'{name}={file}' for name, file in OURS.items())}'\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> AppArmorReading:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from facts.core.fact import SectionFact
@@ -75,16 +76,10 @@ class Audit(SectionFact[AuditReading]):
     """auditd, its rules on disk and in the kernel."""
 
     key: ClassVar[str] = "audit"
-    script: ClassVar[str] = f"""
-run auditctl command -v auditctl
-[ -d /run/systemd/system ] && run service systemctl show -p LoadState,UnitFileState,ActiveState auditd.service
-have auditctl && {{ run status auditctl -s; run rules auditctl -l; }}
-[ -d {FOLDER} ] && run folder ls {FOLDER}
-for f in {COMPILED} {FOLDER}/*.rules {TMPFILES}; do [ -e "$f" ] && show "$f"; done
-there() {{ for p in {" ".join(CANDIDATES)}; do [ -e "$p" ] && echo "$p"; done; :; }}
-run there there
-:
-"""
+    script: ClassVar[str] = (
+        f"FOLDER={FOLDER} COMPILED={COMPILED} TMPFILES={TMPFILES} CANDIDATES='{' '.join(CANDIDATES)}'\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> AuditReading:

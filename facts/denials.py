@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from facts.core.fact import SectionFact
@@ -20,11 +21,6 @@ FILES = 8  # of auditd's log: the newest are read
 LINES = 3000  # per source: the newest are kept
 SAME = 50  # of records that differ in nothing but time and process: the newest are kept
 LOST = "audit_lost=[1-9]|kauditd_printk_skb: [0-9]+ callbacks suppressed"  # the kernel reports that it dropped records
-PATTERN = rf'apparmor="(DENIED|KILLED|ALLOWED|AUDIT)"|avc: +denied|type=(1326|SECCOMP) |{LOST}'
-# The parts in which such records differ, for awk.
-PASSING = (
-    r"audit\([0-9.:]*\)|^[][0-9. ]*|p?pid=[0-9]*|ino=[0-9]*|\/proc\/[0-9]*|ip=0x[0-9a-f]*|[0-9]* callbacks|lost=[0-9]*"
-)
 
 Module = Literal["apparmor", "selinux", "seccomp"]
 Mode = Literal["refused", "allowed", "noted"]
@@ -85,22 +81,9 @@ class Denials(SectionFact[DenialsReading]):
     which tell when it begins; the records follow, the last first."""
 
     key: ClassVar[str] = "denials"
-    script: ClassVar[str] = rf"""
-run booted grep btime /proc/stat
-records() {{ grep -ahE '{PATTERN}' "$@" | tac |
-  awk '{{ same = $0; gsub(/{PASSING}/, "", same) }} n[same]++ < {SAME}' | head -n {LINES}; :; }}
-kernel() {{ {{ journalctl -q -k -b -o short-unix --no-pager 2>/dev/null || dmesg; }} | {{
-  for n in 1 2 3; do IFS= read -r first && printf '%s\n' "$first"; done; records; }}; }}
-logs() {{ cd {LOGS} && [ -r audit.log ] || {{ echo "{LOGS}/audit.log: Permission denied"; return 1; }}
-  set -- $(ls -tr audit.log audit.log.[1-9] audit.log.[1-9][0-9] 2>/dev/null | tail -n {FILES})
-  cat "$@" | head -n 1; records "$@"; }}
-[ -d {LOGS} ] && run log logs
-# Where records go: nowhere without auditing, or by an exclude rule; and only to the audit daemon, where one runs.
-run auditing sh -c 'auditctl -s; auditctl -l; grep -ow audit=0 /proc/cmdline; :'
-run auditd grep -iE "^ *(log_file|log_format|write_logs) *=" /etc/audit/auditd.conf
-if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
-:
-"""
+    script: ClassVar[str] = f"LOGS={LOGS} FILES={FILES} LINES={LINES} SAME={SAME} LOST='{LOST}'\n" + Path(
+        __file__
+    ).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> DenialsReading:

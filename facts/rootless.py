@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from facts.core.reading import Section, Unknown
 
@@ -11,33 +12,7 @@ ENGINES = ("rootlesskit", "podman", "conmon", "catatonit", "slirp4netns", "pasta
 
 # One process of each namespace: its owner, its name, and its parent's owner, who started a container that runs under
 # subordinate ids only. The shell reads this itself, without a process for each.
-SCRIPT = r"""
-uid_of() {
-  id= up=
-  while read -r key value rest; do
-    case $key in PPid:) up=$value ;; Uid:) id=$value; break ;; esac
-  done <"/proc/$1/status"
-}
-rootless() {
-  init=$(readlink /proc/1/ns/user) || return
-  seen=
-  find /proc/[0-9]*/ns/user -maxdepth 0 ! -uid 0 ! -lname "$init" -printf '%l %U %h %u\n' 2>/dev/null |
-    while read -r ns uid at user; do
-      case $seen in *" $ns/$uid "*) continue ;; esac
-      seen="$seen $ns/$uid " at=${at%/ns}
-      read -r name <"$at/comm" && uid_of "${at#/proc/}" || continue
-      [ "$up" = 0 ] || uid_of "$up"
-      echo "process $uid ${id:-0} $user $name"
-    done 2>/dev/null
-  for lingers in /var/lib/systemd/linger/*; do
-    [ -e "$lingers" ] || return 0
-    find /run/user/*/podman/podman.sock /run/user/*/docker.sock -maxdepth 0 -user "${lingers##*/}" \
-      -printf 'socket %U 0 %u %p\n' 2>/dev/null
-  done
-  :
-}
-run rootless rootless
-"""
+SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 
 
 def parse(section: Section) -> Mapping[str, tuple[str, ...]] | Unknown:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from facts.core.fact import SectionFact
@@ -55,30 +56,11 @@ class Seccomp(SectionFact[SeccompReading]):
     """
 
     key: ClassVar[str] = "seccomp"
-    script: ClassVar[str] = f"""
-show {ACTIONS} {LOGGED} {LAST_CAP}
-run uname uname -mr
-j=/etc/docker/daemon.json
-named=$(sed -n 's/.*"seccomp-profile"[[:space:]]*:[[:space:]]*"\\([^"]*\\)".*/\\1/p' $j 2>/dev/null)
-pid=$(cat {PID_FILE} 2>/dev/null)
-[ -n "$pid" ] && flag=$(tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null |
-  sed -n -e 's/^--*seccomp-profile=//p' -e '/^--*seccomp-profile$/{{n;p;}}')
-IFS='
-'; set -f
-for f in $named $flag {OURS}; do
-  case $f in /*) run "profile $f" head -c {PROFILE_BYTES} -- "$f"; set -- "$@" "$f" ;; esac
-done
-set +f
-run modified stat -L -c '%Y %n' -- "$@" {PID_FILE}
-set --
-for f in {" ".join(f"{b}/*/config.json" for b in BUNDLES)}; do [ -r "$f" ] && set -- "$@" "$f"; done
-[ $# -gt 0 ] && run filters awk '
-  FNR == 1 {{
-    n = split(FILENAME, part, "/"); i = index($0, "\\"seccomp\\":{{"); s = i ? substr($0, i + 10, 65536) : "null"
-    if (s in seen) print part[n - 1], seen[s]; else {{ seen[s] = part[n - 1]; print part[n - 1], s }}
-  }}' "$@"
-:
-"""
+    script: ClassVar[str] = (
+        f"ACTIONS={ACTIONS} LOGGED={LOGGED} LAST_CAP={LAST_CAP} PID_FILE={PID_FILE} OURS={OURS}\n"
+        f"PROFILE_BYTES={PROFILE_BYTES} BUNDLES='{' '.join(BUNDLES)}'\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> SeccompReading:

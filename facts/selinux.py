@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from facts.core.fact import SectionFact
@@ -23,7 +24,7 @@ OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, denial
 CONTAINER_MODULES = ("container", "docker", "podman", "virt")
 SAMPLE = "/ /etc/passwd /usr/bin/env /var/lib"  # files that every host has; labels can be read without SELinux too
 PERMISSIVE = "permissive_"  # how semanage(8) names the module that makes a domain permissive
-MODULE_NAMES = (*CONTAINER_MODULES, f"'{PERMISSIVE}*'")
+MODULE_NAMES = (*CONTAINER_MODULES, f"{PERMISSIVE}*")
 
 Mode = Literal["enforcing", "permissive", "disabled"]
 
@@ -75,21 +76,11 @@ class SELinux(SectionFact[SELinuxReading]):
     """SELinux as the kernel, its configuration and its policy store have it. Needs no getenforce."""
 
     key: ClassVar[str] = "selinux"
-    script: ClassVar[str] = rf"""
-show /proc/filesystems {FS}/enforce {FS}/policyvers {LABEL} {CONFIG} /proc/cmdline
-run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in MODULE_NAMES)} ')'
-run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*' -printf '%T@ %p\n'
-run setfiles command -v setfiles
-run labels stat -c %C {SAMPLE}
-[ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
-[ -e {OBSERVED} ] && show {OBSERVED}
-[ -e {FILE}selinux ] && show {FILE}selinux
-podman() {{ own=$(grep -sHoE -m 1 'libpod(-conmon|_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
-  [ -z "$own" ] || grep -saH '' $(printf '%s\n' "$own" | sed -n 's/cgroup:.*/attr\/current/p'); }}
-[ -d {BOOLEANS} ] && have podman && run podman podman
-[ -e /.autorelabel ] && run relabel true
-:
-"""
+    script: ClassVar[str] = (
+        f"FS={FS} LABEL={LABEL} CONFIG={CONFIG} MODULES={MODULES} POLICIES={POLICIES} BOOLEANS={BOOLEANS}\n"
+        f"MODULE_NAMES='{' -o '.join(f'-name {name}' for name in MODULE_NAMES)}' SAMPLE='{SAMPLE}'\n"
+        f"OBSERVED={OBSERVED} REVERTED={FILE}selinux\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> SELinuxReading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from facts.core.fact import SectionFact
@@ -76,26 +77,7 @@ class Userns(SectionFact[UsernsReading]):
     """user_namespaces(7), subuid(5), subgid(5), lxc.container.conf(5), containers-storage.conf(5)."""
 
     key: ClassVar[str] = "userns"
-    script: ClassVar[str] = r"""
-run ns ls /proc/self/ns
-run limits grep -H '' /proc/sys/user/max_user_namespaces /proc/sys/kernel/unprivileged_userns_clone \
-  /proc/sys/kernel/apparmor_restrict_unprivileged_userns
-show /etc/subuid /etc/subgid /etc/sysctl.d/99-zz-hullproof-userns.conf
-names() { getent "$1" | cut -d: -f1,3; }
-run passwd names passwd
-run group names group
-run machines stat -c '%u %g %n' /var/lib/machines/*
-run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user)' \
-  /etc/lxc/default.conf /var/lib/lxc/*/config /etc/containers/storage.conf /usr/share/containers/storage.conf
-maps() { cat /proc/[0-9]*/"$1" 2>/dev/null | sort -u; }
-run uid_map maps uid_map
-run gid_map maps gid_map
-root=$(sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\(\/[^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-d=${root:-/var/lib/docker}; d=${d%/*}; set --
-while [ -n "$d" ]; do set -- "$d" "$@"; d=${d%/*}; done
-run parents stat -L -c '%a %n' "$@"
-:
-"""
+    script: ClassVar[str] = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> UsernsReading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from facts.core.numbers import whole_number
 from facts.core.reading import Jsonable, Section, Unknown
@@ -12,27 +13,7 @@ from facts.core.versions import compare_versions, version_key
 
 # The package manager's indexes only, never the network: `apt-cache`, `dnf -C`. needs-restarting(1) takes long and
 # is often missing; what it compares, install times with the boot, is asked of rpm directly.
-SCRIPT = r"""
-run uname uname -rvm
-run images ls /boot
-if have dpkg-query; then
-  run dpkg dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}|${Architecture}|${Depends}\n' 'linux-image-*'
-  if have apt-cache; then
-    set -- /var/lib/apt/lists/*_Packages*
-    names=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-image-*' 2>/dev/null |
-      while read -r s p; do case $s in ?i) echo "$p";; esac; done)
-    [ -e "$1" ] && [ -n "$names" ] &&
-      run apt sh -c 'apt-cache show --no-all-versions "$@" | grep -E "^(Package|Version|Depends):"' apt $names
-  fi
-elif have rpm; then
-  run rpm rpm -q --qf '%{NAME}|%{VERSION}-%{RELEASE}|%{ARCH}|%{INSTALLTIME}\n' \
-    kernel-core kernel-rt-core kernel-uek-core linux-firmware microcode_ctl glibc systemd dbus dbus-broker
-  run btime grep '^btime' /proc/stat
-  have dnf && run dnf dnf -C -q repoquery --qf '%{name}|%{version}-%{release}|%{arch}\n' --available kernel-core
-  run locks grep -sHE 'kernel' /etc/dnf/plugins/versionlock.list /etc/dnf/versionlock.toml /etc/dnf/dnf.conf
-fi
-for f in /run/reboot-required /run/reboot-required.pkgs; do [ -e $f ] && show $f; done
-"""
+SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
