@@ -179,7 +179,7 @@ def test_old_kernels_go_but_never_the_running_or_the_default_one(apt: Host) -> N
     three = [f"installed linux-image-{release} {version}" for release, version in
              (("6.1.0-40-cloud-amd64", "6.1.40-1"), (OLD, OLD_VERSION), (NEW, NEW_VERSION))]  # fmt: skip
     apt.put("packages", "\n".join(three))
-    assert f"{OLD} runs" in apt.packages(f"prune 2 {OLD}").stdout
+    assert f"{OLD} is running" in apt.packages(f"prune 2 {OLD}").stdout
     apt.sh(f"environment set saved_entry='{NEW_ENTRY}'")
     assert f"{NEW} is GRUB's default" in apt.packages(f"prune 2 {NEW}").stdout
     assert apt.get("apt") == ""
