@@ -60,8 +60,8 @@ class AppArmorReading(Jsonable):
     current: dict[str, bool | Unknown]  # of OURS with a file: whether the kernel has loaded what it compiles to
 
     def observed_since(self, name: str) -> int | None:
-        """When the observation of this profile of ours began, as its file says, in seconds since the epoch; None where
-        the file says nothing of one."""
+        """When the observation of this profile began, as hullproof noted in its file, in seconds since the epoch; None
+        where the file has no such note."""
         text = self.files.get(OURS[name])
         match = re.search(r"^# observed since (\d+)", text, re.MULTILINE) if isinstance(text, str) else None
         return whole_number(match[1]) if match else None

@@ -105,7 +105,7 @@ def _modified(section: Section) -> dict[str, int]:
 
 
 def _filters(section: Section) -> dict[str, Any]:
-    """Lines `ID FILTER…` (JSON, and what stands after it in the bundle), or `ID OTHER-ID` with the same filter."""
+    """Lines `ID FILTER…` (JSON, and what follows it in the bundle), or `ID OTHER-ID` with the same filter."""
     block = section.blocks.get("filters")
     found: dict[str, Any] = {}
     for line in block.text.splitlines() if block else ():

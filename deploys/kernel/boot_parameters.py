@@ -117,7 +117,7 @@ ROWS: tuple[BootRow, ...] = (
         values=("1",),
         title="The kernel overwrites freed pages (page poisoning)",
         severity=LOW,
-        why="Without poisoning nobody notices that the kernel uses a page after it was freed.",
+        why="Without poisoning, a flaw that lets the kernel use a page after it was freed stays unnoticed.",
         references=("STIG-RHEL9-212040",),
     ),
     BootRow(

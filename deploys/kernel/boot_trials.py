@@ -106,12 +106,12 @@ def _refusing(kernel: KernelReading, words: Sequence[str]) -> str:
     if not unsigned:
         return ""
     needed = [] if isinstance(root, Unknown) else [name for name in unsigned if name in root.modules]
-    stands = f"; the root file system ({root.kind}) needs {some(needed)}" if isinstance(root, Root) and needed else ""
+    on_root = f"; the root file system ({root.kind}) needs {some(needed)}" if isinstance(root, Root) and needed else ""
     ours = [name for name in _built(kernel) if name in unsigned]
     made = f"; DKMS built {some(ours)}" if ours else ""
     return (
         f"these modules are loaded now and have no signature that the kernel accepts, so it would reject them: "
-        f"{some(unsigned)}{stands}{made}. To go on, {KEYS}, or {out}"
+        f"{some(unsigned)}{on_root}{made}. To go on, {KEYS}, or {out}"
     )
 
 

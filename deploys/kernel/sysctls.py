@@ -314,7 +314,7 @@ ROWS: tuple[SysctlRow, ...] = (
         "ipv4.log_martians",
         title="Packets with impossible source addresses are logged",
         severity=LOW,
-        why="Without the log nobody sees spoofed packets. On a busy bridge it fills the log.",
+        why="Without these records an attacker can spoof addresses unnoticed. On a busy bridge they fill the log.",
         cis="3.3.9",
         stig=("253025", "253030"),
     ),

@@ -39,10 +39,10 @@ class Boot(Jsonable):
     time; "" where it can."""
 
     loader: str  # "grub", "bls" (GRUB with Boot Loader entries), "none" where there is neither
-    entry: str  # the default entry's title or id; "" where it cannot be told
+    entry: str  # the default entry's title or id; "" where it is not known
     configured: tuple[str, ...] | Unknown
     defaults: Mapping[str, str | Unknown]
-    release: str = ""  # of the kernel that the default entry boots; "" where it cannot be told
+    release: str = ""  # of the kernel that the default entry boots; "" where it is not known
     releases: tuple[str, ...] = ()  # every release that has an entry
     next_entry: str = ""  # the entry of the next boot alone
     once: str | Unknown = NOT_ASKED

@@ -169,7 +169,7 @@ def globs(kept: Mapping[str, Setting]) -> list[Glob]:
 
 
 def effective(kept: Mapping[str, Setting], key: str, patterns: Iterable[Glob]) -> Setting | None:
-    """An explicit assignment wins over every glob, wherever it stands; of globs, the last one wins."""
+    """An explicit assignment wins over every glob, in any order; of globs, the last one wins."""
     explicit = kept.get(key)
     if explicit is not None:
         return explicit if explicit.value is not None else None
