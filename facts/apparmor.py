@@ -1,14 +1,16 @@
-"""AppArmor: whether the kernel has it, whether the host can load profiles, and which profiles are in which mode."""
+"""AppArmor: whether the kernel runs it, whether the host can load profiles, and which profile is in which mode."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from facts.core.fact import SectionFact
 from facts.core.json_text import load
+from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, known
 from facts.selinux import parameters
 
@@ -18,9 +20,9 @@ FOLDER = "/etc/apparmor.d"
 POLICY = "/sys/kernel/security/apparmor/policy/profiles"
 CACHE = "/var/cache/apparmor"
 UNIT_DROP_IN = "/etc/systemd/system/docker.service.d/50-hullproof-apparmor.conf"
-# Profiles that hullproof may write, and their files.
+# Profiles that hullproof writes, and their files.
 OURS = {"hullproof-container": f"{FOLDER}/hullproof-container", "docker-default": f"{FOLDER}/hullproof-docker-default"}
-# What apparmor.service leaves alone in the folder (rc.apparmor.functions, skip_profile).
+# Files in the folder that apparmor.service skips (rc.apparmor.functions, skip_profile).
 SKIPPED = re.compile(r"(~|\.(dpkg-(new|old|dist|bak|remove)|rpm(new|save)|orig|rej|pac(new|save)))$")
 PARAMETERS = ("apparmor", "security", "lsm")
 
@@ -55,23 +57,30 @@ class AppArmorReading(Jsonable):
     disabled: tuple[str, ...]  # file names in /etc/apparmor.d/disable
     force_complain: tuple[str, ...]  # file names in /etc/apparmor.d/force-complain
     files: dict[str, str | Unknown]  # path to text: our own files and those that declare a profile in complain
-    current: dict[str, bool | Unknown]  # of OURS with a file: whether the kernel has what that file was compiled to
+    current: dict[str, bool | Unknown]  # of OURS with a file: whether the kernel has loaded what it compiles to
+
+    def observed_since(self, name: str) -> int | None:
+        """When the observation of this profile began, as hullproof noted in its file, in seconds since the epoch; None
+        where the file has no such note."""
+        text = self.files.get(OURS[name])
+        match = re.search(r"^# observed since (\d+)", text, re.MULTILINE) if isinstance(text, str) else None
+        return whole_number(match[1]) if match else None
 
     @property
     def by_design(self) -> frozenset[str]:
-        """Profiles that their files declare as unconfined: they only name a program, and are no defect."""
+        """Profiles that their files declare as unconfined: they only name a program, and are not a defect."""
         declared = () if isinstance(self.declared, Unknown) else self.declared
         return frozenset(profile.name for profile in declared if "unconfined" in profile.flags)
 
     @property
     def of_others(self) -> tuple[Profile, ...]:
-        """Profiles that the next boot loads, ours apart; the name of one that holds a variable is not known here."""
+        """Profiles that the next boot loads, without ours, and without names that contain a variable."""
         idle = {f"{FOLDER}/{name}" for name in self.disabled} | set(OURS.values())
         return tuple(p for p in known(self.declared) if p.file not in idle and "@{" not in p.name)
 
     @property
     def not_loaded(self) -> tuple[Profile, ...]:
-        """Those of them that the kernel does not have."""
+        """Those of them that the kernel has not loaded."""
         loaded = known(self.profiles)
         return tuple(profile for profile in self.of_others if profile.name not in loaded)
 
@@ -80,26 +89,11 @@ class AppArmor(SectionFact[AppArmorReading]):
     """AppArmor in the kernel (sysfs, securityfs), on disk (/etc/apparmor.d) and in its service."""
 
     key: ClassVar[str] = "apparmor"
-    script: ClassVar[str] = f"""
-show {ENABLED} /proc/cmdline {LOADED}
-run parser command -v apparmor_parser
-if have dpkg-query; then run package dpkg-query -W -f '${{db:Status-Status}} ${{Version}}\\n' apparmor
-elif have rpm; then run package rpm -q --qf 'installed %{{VERSION}}-%{{RELEASE}}\\n' apparmor-parser; fi
-[ -d /run/systemd/system ] && run service systemctl is-enabled apparmor.service
-have aa-status && run status aa-status --json
-for d in disable force-complain; do [ -d {FOLDER}/$d ] && run $d ls {FOLDER}/$d; done
-[ -d {FOLDER} ] || exit 0
-run declared grep -sHE -d skip '^[[:space:]]*(profile[[:space:]]|["/@].*[[:space:]][{{][[:space:]]*$)' {FOLDER}/*
-files=$(grep -slE -d skip 'flags=\\([^)]*complain' {FOLDER}/*)
-[ -n "$files" ] && run complain grep -sH '' $files
-for f in {FOLDER}/*hullproof* {UNIT_DROP_IN}; do [ -f "$f" ] && show "$f"; done
-digests() {{ # NAME FILE: the digest of what the kernel has, then those of what the parser compiled the file to
-  for d in sha1 sha256; do
-    for f in {POLICY}/$1.[0-9]*/raw_$d; do [ -e "$f" ] && cat "$f" && ${{d}}sum {CACHE}/*/${{2##*/}}; done
-  done; :; }}
-{chr(10).join(f'[ -e {file} ] && run "digests {name}" digests {name} {file}' for name, file in OURS.items())}
-:
-"""
+    script: ClassVar[str] = (
+        f"ENABLED={ENABLED} LOADED={LOADED} POLICY={POLICY} FOLDER={FOLDER} CACHE={CACHE}\n"
+        f"UNIT_DROP_IN={UNIT_DROP_IN} OURS='{' '.join(f'{name}={file}' for name, file in OURS.items())}'\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> AppArmorReading:
@@ -129,7 +123,7 @@ def _enabled(section: Section) -> bool | Unknown | None:
 def _package(section: Section) -> str | Unknown | None:
     block = section.blocks.get("package")
     if block is None:
-        return Unknown("neither dpkg nor rpm is here: whether AppArmor is installed cannot be told")
+        return Unknown("it is not known whether AppArmor is installed: the host has neither dpkg nor rpm")
     status, _, version = block.text.strip().partition(" ")
     if block.status == 0 and re.fullmatch(r"[a-z-]+", status):
         return version if status == "installed" else None
@@ -141,7 +135,7 @@ def _service(section: Section) -> str | Unknown | None:
     """systemctl(1) is-enabled: one word; its status is not 0 for `disabled` and its like."""
     block = section.block("service")
     if isinstance(block, Unknown):
-        return Unknown("no systemd here: whether AppArmor's service is enabled cannot be told")
+        return Unknown("it is not known whether apparmor.service is enabled: the host does not run systemd")
     answer = block.text.strip()
     if answer == "not-found" or "No such file or directory" in answer:
         return None
@@ -154,10 +148,11 @@ def _loaded(section: Section) -> dict[str, str] | Unknown:
     if isinstance(text, Unknown):
         return text
     if text is None:
-        return {} if _enabled(section) in (False, None) else Unknown(f"{LOADED} is not there: is securityfs mounted?")
+        absent = Unknown(f"{LOADED} does not exist: is securityfs mounted?")
+        return {} if _enabled(section) in (False, None) else absent
     found = [re.fullmatch(r"(.+) \(([a-z]+)\)", line) for line in text.splitlines() if line.strip()]
     if not all(found):
-        return Unknown(f"{LOADED} has a line that names no profile")
+        return Unknown(f"{LOADED} has a line that does not name a profile")
     return {match[1]: match[2] for match in found if match}
 
 
@@ -194,7 +189,7 @@ def _unconfined(section: Section) -> tuple[Running, ...] | Unknown:
     """aa-status(8) says so in JSON; its status is 2 where no profile is loaded."""
     block = section.blocks.get("status")
     if block is None:
-        return Unknown("aa-status is not installed: which processes run without their profile cannot be told")
+        return Unknown("it is not known which processes run without their profile: aa-status is not installed")
     try:
         running = load(block.text)["processes"]
         rows = [(executable, row) for executable, found in running.items() for row in found]
@@ -223,7 +218,7 @@ def _current(block: Block) -> bool | Unknown:
     compiled = {words[0] for words in lines if len(words) > 1}
     if loaded and compiled:
         return bool(loaded & compiled)
-    return Unknown("neither the kernel nor the parser's cache says what the loaded profile was made from")
+    return Unknown("neither the kernel nor the parser's cache tells which file the loaded profile was compiled from")
 
 
 def _names(block: Block | None) -> tuple[str, ...]:

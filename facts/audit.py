@@ -1,4 +1,4 @@
-"""The audit system: whether auditd runs, what the kernel watches now, and what the next boot has it watch."""
+"""The audit system: whether auditd runs, which rules the kernel has loaded, and which rules the next boot loads."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from facts.core.fact import SectionFact
@@ -15,7 +16,7 @@ FOLDER = "/etc/audit/rules.d"
 COMPILED = "/etc/audit/audit.rules"
 TMPFILES = "/etc/tmpfiles.d/hullproof-audit.conf"
 GENERATED = "automatically generated from"  # augenrules(8) heads the file that it compiles with this
-# Files, folders and sockets of the engines that are asked for, wherever a distribution has them.
+# The engines' files, folders and sockets, wherever distributions have them.
 CANDIDATES = (
     "/usr/bin/dockerd", "/usr/sbin/dockerd", "/run/containerd", "/var/lib/docker", "/etc/docker",
     "/usr/lib/systemd/system/docker.service", "/lib/systemd/system/docker.service",
@@ -30,8 +31,7 @@ CANDIDATES = (
 
 @dataclass(frozen=True)
 class Watch(Jsonable):
-    """A rule about one path, however it was written. `narrowed` are the fields that keep it from logging everybody's
-    accesses of these kinds."""
+    """A rule about one path, however it was written. `narrowed`: the fields that limit which accesses it records."""
 
     path: str
     permissions: str  # of r, w, x, a, in that order
@@ -47,9 +47,9 @@ class AuditReading(Jsonable):
     at_boot: str | Unknown | None  # auditd.service: enabled, disabled, masked …; None: no such unit
     active: str | Unknown | None  # active, inactive, failed …
     enabled: int | Unknown | None  # in the kernel: 0, 1, 2 immutable until a reboot; None: a kernel without auditing
-    lost: int | Unknown | None  # records that nobody could take
+    lost: int | Unknown | None  # records that the kernel dropped
     live: tuple[Watch, ...] | Unknown
-    files: dict[str, str | Unknown]  # what augenrules compiles, in its order; and our tmpfiles.d file
+    files: dict[str, str | Unknown]  # those that augenrules compiles, in its order, and our tmpfiles.d file
     immutable_on_disk: bool | Unknown  # some file of them has -e 2
     compiled: str | Unknown | None  # /etc/audit/audit.rules; None: no such file
     there: tuple[str, ...]  # those of CANDIDATES that exist
@@ -66,7 +66,7 @@ class AuditReading(Jsonable):
 
     @property
     def handmade(self) -> bool:
-        """Whether /etc/audit/audit.rules is somebody's own, which augenrules would replace."""
+        """Whether /etc/audit/audit.rules was written by hand, so that augenrules would overwrite it."""
         if not isinstance(self.compiled, str) or GENERATED in self.compiled:
             return False
         return any(_rule(line) for line in self.compiled.splitlines())
@@ -76,16 +76,10 @@ class Audit(SectionFact[AuditReading]):
     """auditd, its rules on disk and in the kernel."""
 
     key: ClassVar[str] = "audit"
-    script: ClassVar[str] = f"""
-run auditctl command -v auditctl
-[ -d /run/systemd/system ] && run service systemctl show -p LoadState,UnitFileState,ActiveState auditd.service
-have auditctl && {{ run status auditctl -s; run rules auditctl -l; }}
-[ -d {FOLDER} ] && run folder ls {FOLDER}
-for f in {COMPILED} {FOLDER}/*.rules {TMPFILES}; do [ -e "$f" ] && show "$f"; done
-there() {{ for p in {" ".join(CANDIDATES)}; do [ -e "$p" ] && echo "$p"; done; :; }}
-run there there
-:
-"""
+    script: ClassVar[str] = (
+        f"FOLDER={FOLDER} COMPILED={COMPILED} TMPFILES={TMPFILES} CANDIDATES='{' '.join(CANDIDATES)}'\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> AuditReading:
@@ -113,7 +107,7 @@ def _unit(section: Section, name: str) -> str | Unknown | None:
     """One property of auditd.service; systemctl(1) show says `not-found` of a unit that is not there."""
     block = section.block("service")
     if isinstance(block, Unknown):
-        return Unknown("no systemd here: whether auditd runs and is enabled cannot be told")
+        return Unknown("it is not known whether auditd runs and is enabled: the host does not run systemd")
     found = dict(line.split("=", 1) for line in block.text.splitlines() if "=" in line)
     if found.get("LoadState") == "not-found":
         return None
@@ -136,7 +130,7 @@ def _status(section: Section) -> dict[str, int] | Unknown | None:
 def _number(status: dict[str, int] | Unknown | None, name: str) -> int | Unknown | None:
     if not isinstance(status, dict):
         return status
-    return status.get(name, Unknown(f"auditctl -s does not say {name}"))
+    return status.get(name, Unknown(f"auditctl -s does not show {name}"))
 
 
 def _live(section: Section) -> list[str] | Unknown:

@@ -33,9 +33,9 @@ show /proc/cgroups
         if not kinds & {"cgroup", "cgroup2"}:
             return known(Unknown("no cgroup file system is mounted"))
         if kinds >= {"cgroup", "cgroup2"}:
-            return CgroupsReading("hybrid", _enabled(section), Unknown("delegation is a matter of cgroup v2"))
+            return CgroupsReading("hybrid", _enabled(section), Unknown("only cgroup v2 delegates controllers"))
         if "cgroup" in kinds:
-            return CgroupsReading("v1", _enabled(section), Unknown("delegation is a matter of cgroup v2"))
+            return CgroupsReading("v1", _enabled(section), Unknown("only cgroup v2 delegates controllers"))
         delegated = section.text("/sys/fs/cgroup/cgroup.subtree_control")
         return CgroupsReading(
             "v2",

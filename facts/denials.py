@@ -1,7 +1,7 @@
-"""What AppArmor, SELinux and seccomp refused (or would have), as distinct tuples with how often and which process.
+"""What AppArmor, SELinux and seccomp denied (or would have), as distinct tuples with their times and processes.
 
-Every record has `audit(SECONDS:SERIAL)`, whoever kept it: auditd in its log, else the kernel in its own, which journald
-keeps. One that is in both counts once.
+Every record has `audit(SECONDS:SERIAL)`, in auditd's log as in the kernel's, which journald keeps. A record in both
+counts once.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from facts.core.fact import SectionFact
@@ -18,13 +19,8 @@ from facts.core.reading import Jsonable, Section, Unknown, UnknownReading
 LOGS = "/var/log/audit"
 FILES = 8  # of auditd's log: the newest are read
 LINES = 3000  # per source: the newest are kept
-SAME = 50  # of records that say the same: the newest are kept
-LOST = "audit_lost=[1-9]|kauditd_printk_skb: [0-9]+ callbacks suppressed"  # the kernel says that it dropped records
-PATTERN = rf'apparmor="(DENIED|KILLED|ALLOWED|AUDIT)"|avc: +denied|type=(1326|SECCOMP) |{LOST}'
-# What tells one record from another that says the same, for awk.
-PASSING = (
-    r"audit\([0-9.:]*\)|^[][0-9. ]*|p?pid=[0-9]*|ino=[0-9]*|\/proc\/[0-9]*|ip=0x[0-9a-f]*|[0-9]* callbacks|lost=[0-9]*"
-)
+SAME = 50  # of records that differ in nothing but time and process: the newest are kept
+LOST = "audit_lost=[1-9]|kauditd_printk_skb: [0-9]+ callbacks suppressed"  # the kernel reports that it dropped records
 
 Module = Literal["apparmor", "selinux", "seccomp"]
 Mode = Literal["refused", "allowed", "noted"]
@@ -32,7 +28,8 @@ Mode = Literal["refused", "allowed", "noted"]
 
 @dataclass(frozen=True)
 class Denial(Jsonable):
-    """`mode`: refused; allowed, since the profile or domain only complains; noted, since a rule wants a record.
+    """`mode`: refused; allowed, since the profile or domain is in complain or permissive mode; noted, by a rule that
+    only records.
 
     AppArmor: `subject` a profile, `action` an operation, `target` what it was on, `kind` the access or capability.
     SELinux: the source type, the permission, the target type, the class. seccomp: the program, its system call.
@@ -54,7 +51,7 @@ class Denial(Jsonable):
 
 @dataclass(frozen=True)
 class Gap(Jsonable):
-    until: int  # seconds since the epoch: of what was recorded before, something may be missing
+    until: int  # seconds since the epoch: earlier records may be missing
     why: str
 
 
@@ -80,63 +77,52 @@ class DenialsReading(Jsonable):
 
 
 class Denials(SectionFact[DenialsReading]):
-    """Recent denials: auditd's log, and the kernel's of this boot. Each begins with its first lines, which tell whether
-    something was before; then what was found, the last first."""
+    """Recent denials, from auditd's log and from the kernel's of this boot. Each starts with the log's first lines,
+    which tell when it begins; the records follow, the last first."""
 
     key: ClassVar[str] = "denials"
-    script: ClassVar[str] = rf"""
-run booted grep btime /proc/stat
-records() {{ grep -ahE '{PATTERN}' "$@" | tac |
-  awk '{{ same = $0; gsub(/{PASSING}/, "", same) }} n[same]++ < {SAME}' | head -n {LINES}; :; }}
-kernel() {{ {{ journalctl -q -k -b -o short-unix --no-pager 2>/dev/null || dmesg; }} | {{
-  for n in 1 2 3; do IFS= read -r first && printf '%s\n' "$first"; done; records; }}; }}
-logs() {{ cd {LOGS} && [ -r audit.log ] || {{ echo "{LOGS}/audit.log: Permission denied"; return 1; }}
-  set -- $(ls -tr audit.log audit.log.[1-9] audit.log.[1-9][0-9] 2>/dev/null | tail -n {FILES})
-  cat "$@" | head -n 1; records "$@"; }}
-[ -d {LOGS} ] && run log logs
-# Where records go: nowhere without auditing, or by a rule; to a daemon alone that has asked for them.
-run auditing sh -c 'auditctl -s; auditctl -l; grep -ow audit=0 /proc/cmdline; :'
-run auditd grep -iE "^ *(log_file|log_format|write_logs) *=" /etc/audit/auditd.conf
-if [ "$(id -u)" = 0 ]; then run kernel kernel; fi
-:
-"""
+    script: ClassVar[str] = f"LOGS={LOGS} FILES={FILES} LINES={LINES} SAME={SAME} LOST='{LOST}'\n" + Path(
+        __file__
+    ).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> DenialsReading:
         names = {"log": "auditd's log", "kernel": "the kernel's log"}
         _recorded(section)
-        read = {name: [line for line in block.text.split("\n") if line] for name in names  # auditd parts words by 0x1d
-                if (block := section.blocks.get(name)) and block.status == 0 and block.text.strip()}  # fmt: skip
+        blocks = {name: block for name in names if (block := section.blocks.get(name)) and block.status == 0}
+        # split at "\n" alone: auditd separates fields with 0x1d, which splitlines() takes for the end of a line
+        lines = {name: [line for line in block.text.split("\n") if line] for name, block in blocks.items()}
+        read = {name: found for name, found in lines.items() if any(map(str.strip, found))}
         booted = section.text("booted")
         match = None if isinstance(booted, Unknown) else re.search(r"btime (\d+)", booted)
         if match is None or not read:
-            raise UnknownReading("neither auditd's log nor the kernel's could be read; root may")
+            raise UnknownReading("neither auditd's log nor the kernel's could be read, which root may")
         boot = int(match[1])
         return DenialsReading(
             booted=boot,
             sources=tuple(names[name] for name in read),
             gaps=tuple(sorted(_gaps(read, boot), key=lambda gap: -gap.until)),
-            found=tuple(gather(line for lines in read.values() for line in lines)),
+            found=tuple(gather(line for found in read.values() for line in found)),
         )
 
 
 def _recorded(section: Section) -> None:
-    """UnknownReading where refusals are recorded nowhere, or elsewhere than we read. auditctl(8), auditd.conf(5)."""
+    """UnknownReading where denials are not recorded, or not where we read. auditctl(8), auditd.conf(5)."""
     auditing, auditd = (block.text if (block := section.blocks.get(name)) else "" for name in ("auditing", "auditd"))
     if "audit=0" in auditing:
-        raise UnknownReading("the kernel booted with audit=0, and records no refusal")
+        raise UnknownReading("the kernel was booted with audit=0, and records no denial")
     rules = (line for line in auditing.splitlines() if line.startswith("-a ") and "exclude" in line.split(" ")[1])
     if rule := next((line for line in rules if re.search(r"\b(AVC|1400|SECCOMP|1326)\b", line)), None):
-        raise UnknownReading(f"a rule has refusals go unrecorded: auditctl {rule[:200]}")
+        raise UnknownReading(f"an audit rule keeps denials from being recorded: auditctl {rule[:200]}")
     if not re.search(r"^pid [1-9]", auditing, re.MULTILINE):
         return
     said = dict(re.findall(r"^ *(log_file|log_format|write_logs) *= *(\S+)", auditd.lower(), re.MULTILINE))
     elsewhere = said.get("log_file", f"{LOGS}/audit.log") != f"{LOGS}/audit.log"
     if elsewhere or said.get("log_format") == "nolog" or said.get("write_logs") == "no":
-        raise UnknownReading(f"auditd writes elsewhere than to {LOGS}/audit.log, where refusals are read")
+        raise UnknownReading(f"auditd does not write to {LOGS}/audit.log, where hullproof reads denials")
     log = section.blocks.get("log")
     if log is None or log.status != 0:
-        raise UnknownReading(f"a daemon takes the kernel's records, and {LOGS}/audit.log cannot be read")
+        raise UnknownReading(f"the kernel sends its records to an audit daemon, and {LOGS}/audit.log cannot be read")
 
 
 def _gaps(read: dict[str, list[str]], booted: int) -> Iterator[Gap]:
@@ -146,26 +132,26 @@ def _gaps(read: dict[str, list[str]], booted: int) -> Iterator[Gap]:
     if log and started and not (kernels and "type=DAEMON_START" in log[0] and kernels.until <= started):
         yield Gap(started, "auditd's log begins only then")
     elif kernels:
-        yield kernels  # and where auditd came later, what was before it is there
+        yield kernels  # it has what auditd missed before it was installed
     for name, lines in read.items():
         times = [when for line in lines if re.search(LOST, line) and (when := _time(line, booted))]
         if times:
-            yield Gap(max(times) + 1, "the kernel dropped records, too many came at once")
+            yield Gap(max(times) + 1, "the kernel dropped records, since too many came at once")
         oldest = next((when for line in reversed(lines) if (when := _time(line, booted))), None)
         if len(lines) >= LINES and oldest:
-            yield Gap(oldest, f"there were more kinds of records than are read, in {name}")
+            yield Gap(oldest, f"{name} has more kinds of records than hullproof reads")
 
 
 def _kernels(lines: list[str], booted: int) -> Gap:
     if any("Linux version" in line for line in lines[:3]):
-        return Gap(booted, "the kernel's log is read of this boot alone, and auditd kept none of earlier ones")
-    return Gap(_begun(lines[0], booted, "the kernel's log"), "earlier records of the kernel's log are gone")
+        return Gap(booted, "the kernel's log covers this boot only, and auditd kept no log of earlier ones")
+    return Gap(_begun(lines[0], booted, "the kernel's log"), "earlier records are no longer in the kernel's log")
 
 
 def _begun(line: str, booted: int, what: str) -> int:
     """When a log begins, by its first line."""
     if (when := _time(line, booted)) is None:
-        raise UnknownReading(f"when {what} begins cannot be told, and so not whether records are gone: {line[:60]!r}")
+        raise UnknownReading(f"it is not known when {what} begins, so records may be missing: {line[:60]!r}")
     return when
 
 
@@ -207,7 +193,7 @@ def _denial(module: Module, mode: Mode, what: tuple[str, str, str, str], group: 
 
 
 def events(line: str, time: int) -> Iterator[Event]:
-    """What one record says; SELinux names several permissions in one."""
+    """The denials in one record; SELinux names several permissions in one."""
     fields = _fields(line)
     process = fields.get("comm", "")
     if "apparmor" in fields:
@@ -223,9 +209,9 @@ def events(line: str, time: int) -> Iterator[Event]:
             yield Event(time, "selinux", "allowed" if permissive else "refused", what, process)
     elif "syscall" in fields and re.search(r"type=(1326|SECCOMP)", line):
         signal = fields.get("sig", "0")
-        what = (fields.get("exe", "?"), f"system call {fields['syscall']}", f"arch {fields.get('arch', '?')}",
-                f"signal {signal}")  # fmt: skip
-        # 0x7ffc0000 is SECCOMP_RET_LOG: let through, and logged
+        action, target = f"system call {fields['syscall']}", f"arch {fields.get('arch', '?')}"
+        what = (fields.get("exe", "?"), action, target, f"signal {signal}")
+        # 0x7ffc0000 is SECCOMP_RET_LOG: allowed, and logged
         yield Event(time, "seccomp", "noted" if fields.get("code") == "0x7ffc0000" else "refused", what, process)
 
 
@@ -241,7 +227,7 @@ def _fields(line: str) -> dict[str, str]:
 
 
 def _apparmor(fields: dict[str, str]) -> tuple[str, str, str, str]:
-    """The profile, the operation, what it was on, and the access that was not granted."""
+    """The profile, the operation, its target, and the access that was denied."""
     operation = fields.get("operation", "?")
     if operation == "capable":
         return fields.get("profile", "?"), operation, "", fields.get("capname", fields.get("capability", "?"))

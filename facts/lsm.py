@@ -67,12 +67,12 @@ def _securityfs(section: Section, path: str) -> str | Unknown | None:
 def _stack(section: Section) -> tuple[str, ...] | Unknown:
     text = _securityfs(section, STACK)
     if text is None:
-        return Unknown(f"{STACK} is not there: a kernel older than 4.11")
+        return Unknown(f"{STACK} does not exist: the kernel is older than 4.11")
     if isinstance(text, Unknown):
         return text
     names = tuple(text.strip().split(","))
     if not all(re.fullmatch(r"[a-z0-9_]+", name) for name in names):
-        return Unknown(f"{STACK} holds no list of modules")
+        return Unknown(f"{STACK} does not hold a list of modules")
     return names
 
 
@@ -81,7 +81,7 @@ def _lockdown(section: Section) -> str | Unknown | None:
     if not isinstance(text, str):
         return text
     found = re.search(r"\[(none|integrity|confidentiality)\]", text)
-    return found[1] if found else Unknown(f"{LOCKDOWN} names no mode")
+    return found[1] if found else Unknown(f"{LOCKDOWN} does not name a mode")
 
 
 def _yama(section: Section) -> int | Unknown | None:
@@ -89,4 +89,4 @@ def _yama(section: Section) -> int | Unknown | None:
     if not isinstance(text, str):
         return text
     value = text.strip()
-    return int(value) if value in ("0", "1", "2", "3") else Unknown(f"{YAMA} holds no mode")
+    return int(value) if value in ("0", "1", "2", "3") else Unknown(f"{YAMA} does not hold a mode")

@@ -1,9 +1,10 @@
-"""Seccomp and capabilities: what the kernel offers, the profiles on disk, and the filters that containers got."""
+"""Seccomp and capabilities: what the kernel offers, the profiles on disk, and the filters of running containers."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from facts.core.fact import SectionFact
@@ -16,8 +17,8 @@ LOGGED = "/proc/sys/kernel/seccomp/actions_logged"
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 PID_FILE = "/run/docker.pid"
 PROFILE_BYTES = 200_000
-BUNDLES = ("/run/containerd/io.containerd.runtime.v2.task/moby",
-           "/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby")  # fmt: skip
+_TASKS = "io.containerd.runtime.v2.task/moby"
+BUNDLES = (f"/run/containerd/{_TASKS}", f"/run/docker/containerd/daemon/{_TASKS}")
 
 _NAMES = """
 chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
@@ -30,7 +31,7 @@ CAPABILITIES = _NAMES.upper().split()  # in the order of linux/capability.h
 
 @dataclass(frozen=True)
 class ProfileFile(Jsonable):
-    text: str | Unknown | None  # None: named, and not there
+    text: str | Unknown | None  # None: the configuration names it, and it does not exist
     modified: int | None  # seconds since the epoch
 
 
@@ -45,40 +46,21 @@ class SeccompReading(Jsonable):
     release: str  # uname -r
     profiles: dict[str, ProfileFile]  # path to profile: named by daemon.json or the daemon's options, and our own
     daemon_started: int | None  # seconds since the epoch; None where no daemon runs
-    filters: dict[str, Any]  # container id to the filter runc gave it (OCI linux.seccomp); None: it gave it none
+    filters: dict[str, Any]  # container id to the filter that runc set (OCI linux.seccomp); None: it set none
 
 
 class Seccomp(SectionFact[SeccompReading]):
     """The kernel's seccomp and capabilities; profiles on disk; the filter in each running container's OCI bundle.
 
-    The bundle's config.json is what runc applied, whatever the daemon's configuration says now.
+    The bundle's config.json is what runc applied, even if the daemon's configuration has changed since.
     """
 
     key: ClassVar[str] = "seccomp"
-    script: ClassVar[str] = f"""
-show {ACTIONS} {LOGGED} {LAST_CAP}
-run uname uname -mr
-j=/etc/docker/daemon.json
-named=$(sed -n 's/.*"seccomp-profile"[[:space:]]*:[[:space:]]*"\\([^"]*\\)".*/\\1/p' $j 2>/dev/null)
-pid=$(cat {PID_FILE} 2>/dev/null)
-[ -n "$pid" ] && flag=$(tr '\\0' '\\n' <"/proc/$pid/cmdline" 2>/dev/null |
-  sed -n -e 's/^--*seccomp-profile=//p' -e '/^--*seccomp-profile$/{{n;p;}}')
-IFS='
-'; set -f
-for f in $named $flag {OURS}; do
-  case $f in /*) run "profile $f" head -c {PROFILE_BYTES} -- "$f"; set -- "$@" "$f" ;; esac
-done
-set +f
-run modified stat -L -c '%Y %n' -- "$@" {PID_FILE}
-set --
-for f in {" ".join(f"{b}/*/config.json" for b in BUNDLES)}; do [ -r "$f" ] && set -- "$@" "$f"; done
-[ $# -gt 0 ] && run filters awk '
-  FNR == 1 {{
-    n = split(FILENAME, part, "/"); i = index($0, "\\"seccomp\\":{{"); s = i ? substr($0, i + 10, 65536) : "null"
-    if (s in seen) print part[n - 1], seen[s]; else {{ seen[s] = part[n - 1]; print part[n - 1], s }}
-  }}' "$@"
-:
-"""
+    script: ClassVar[str] = (
+        f"ACTIONS={ACTIONS} LOGGED={LOGGED} LAST_CAP={LAST_CAP} PID_FILE={PID_FILE} OURS={OURS}\n"
+        f"PROFILE_BYTES={PROFILE_BYTES} BUNDLES='{' '.join(BUNDLES)}'\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> SeccompReading:
@@ -101,7 +83,8 @@ def _actions(section: Section, path: str) -> tuple[str, ...] | Unknown:
     text = section.file(path)
     if not isinstance(text, str):
         return () if text is None else text
-    return tuple(text.split()) if re.fullmatch(r"[a-z_\s]*\S[a-z_\s]*", text) else Unknown(f"{path} holds no actions")
+    listed = re.fullmatch(r"[a-z_\s]*\S[a-z_\s]*", text)
+    return tuple(text.split()) if listed else Unknown(f"{path} does not list actions")
 
 
 def _capabilities(section: Section) -> tuple[str, ...] | Unknown:
@@ -109,7 +92,7 @@ def _capabilities(section: Section) -> tuple[str, ...] | Unknown:
     if isinstance(text, Unknown):
         return text
     if not re.fullmatch(r"\d{1,2}\s*", text):
-        return Unknown(f"{LAST_CAP} holds no number")
+        return Unknown(f"{LAST_CAP} does not hold a number")
     last = int(text)
     return tuple(f"CAP_{CAPABILITIES[n] if n < len(CAPABILITIES) else n}" for n in range(last + 1))
 
@@ -122,7 +105,7 @@ def _modified(section: Section) -> dict[str, int]:
 
 
 def _filters(section: Section) -> dict[str, Any]:
-    """Lines `ID FILTER…` (JSON, and what stands after it in the bundle), or `ID OTHER-ID` with the same filter."""
+    """Lines `ID FILTER…` (JSON, and what follows it in the bundle), or `ID OTHER-ID` with the same filter."""
     block = section.blocks.get("filters")
     found: dict[str, Any] = {}
     for line in block.text.splitlines() if block else ():

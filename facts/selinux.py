@@ -1,10 +1,11 @@
-"""SELinux: the readings that have to agree before it can be said to enforce."""
+"""SELinux: the readings that all have to agree before SELinux enforces."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from facts.core.fact import SectionFact
@@ -19,11 +20,11 @@ LABEL = "/proc/self/attr/current"
 PARAMETERS = ("selinux", "enforcing", "security", "lsm")
 BOOLEANS = f"{FS}/booleans"
 POLICIES = "/etc/selinux"
-OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, we watch what enforcing would refuse
+OBSERVED = "/run/hullproof-selinux-observed"  # since when, in this boot, denials are observed
 CONTAINER_MODULES = ("container", "docker", "podman", "virt")
-SAMPLE = "/ /etc/passwd /usr/bin/env /var/lib"  # files that every host has; a label is read without SELinux, too
+SAMPLE = "/ /etc/passwd /usr/bin/env /var/lib"  # files that every host has; labels can be read without SELinux too
 PERMISSIVE = "permissive_"  # how semanage(8) names the module that makes a domain permissive
-MODULE_NAMES = (*CONTAINER_MODULES, f"'{PERMISSIVE}*'")
+MODULE_NAMES = (*CONTAINER_MODULES, f"{PERMISSIVE}*")
 
 Mode = Literal["enforcing", "permissive", "disabled"]
 
@@ -35,7 +36,7 @@ class Labelled(Jsonable):
     container: str  # the first 12 letters of its id
     pod: str  # those of its pod's; "" where it is in none
     label: str
-    monitor: str  # that of the conmon(8) which takes what the container prints; "" where it has no cgroup of its own
+    monitor: str  # that of its conmon(8), which reads its output; "" where it has no cgroup of its own
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ class SELinuxReading(Jsonable):
     policy_changed: int | None  # when the newest of them was compiled, in seconds since the epoch
     setfiles: bool | Unknown  # whether files can be labelled
     booleans: dict[str, bool]  # the policy's switches about containers, as the kernel has them
-    observed_since: int | Unknown | None  # seconds since the epoch; None: we have not begun to observe
-    reverted: Reverted | Unknown | None  # enforcing, taken back by the host itself
+    observed_since: int | Unknown | None  # seconds since the epoch; None: no observation has begun
+    reverted: Reverted | Unknown | None  # when the host went back to permissive by itself
     podman: tuple[Labelled, ...]  # what runs in Podman's containers, root's and users', where the kernel has SELinux
 
     @property
@@ -75,21 +76,11 @@ class SELinux(SectionFact[SELinuxReading]):
     """SELinux as the kernel, its configuration and its policy store have it. Needs no getenforce."""
 
     key: ClassVar[str] = "selinux"
-    script: ClassVar[str] = rf"""
-show /proc/filesystems {FS}/enforce {FS}/policyvers {LABEL} {CONFIG} /proc/cmdline
-run modules find {MODULES} -mindepth 5 -maxdepth 5 '(' {" -o ".join(f"-name {n}" for n in MODULE_NAMES)} ')'
-run policies find {POLICIES} -mindepth 3 -maxdepth 3 -path '*/policy/policy.*' -printf '%T@ %p\n'
-run setfiles command -v setfiles
-run labels stat -c %C {SAMPLE}
-[ -d {BOOLEANS} ] && run booleans grep -s . {BOOLEANS}/container_* {BOOLEANS}/virt_sandbox_*
-[ -e {OBSERVED} ] && show {OBSERVED}
-[ -e {FILE}selinux ] && show {FILE}selinux
-podman() {{ own=$(grep -sHoE -m 1 'libpod(-conmon|_pod)?[-_][0-9a-f]{{64}}.*' /proc/[0-9]*/cgroup); printf '%s\n' "$own"
-  [ -z "$own" ] || grep -saH '' $(printf '%s\n' "$own" | sed -n 's/cgroup:.*/attr\/current/p'); }}
-[ -d {BOOLEANS} ] && have podman && run podman podman
-[ -e /.autorelabel ] && run relabel true
-:
-"""
+    script: ClassVar[str] = (
+        f"FS={FS} LABEL={LABEL} CONFIG={CONFIG} MODULES={MODULES} POLICIES={POLICIES} BOOLEANS={BOOLEANS}\n"
+        f"MODULE_NAMES='{' -o '.join(f'-name {name}' for name in MODULE_NAMES)}' SAMPLE='{SAMPLE}'\n"
+        f"OBSERVED={OBSERVED} REVERTED={FILE}selinux\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> SELinuxReading:
@@ -132,11 +123,11 @@ def _mode(section: Section) -> Mode | Unknown:
         return enforce
     if enforce is not None:
         modes: dict[str, Mode] = {"0": "permissive", "1": "enforcing"}
-        return modes.get(enforce.strip(), Unknown(f"{FS}/enforce holds no mode"))
+        return modes.get(enforce.strip(), Unknown(f"{FS}/enforce does not hold a mode"))
     kinds = section.text("/proc/filesystems")
     if isinstance(kinds, Unknown):
         return kinds
-    return Unknown(f"SELinux is in the kernel and {FS} is not mounted") if "selinuxfs" in kinds else "disabled"
+    return Unknown(f"the kernel runs SELinux, but {FS} is not mounted") if "selinuxfs" in kinds else "disabled"
 
 
 def _config_mode(config: str | Unknown | None) -> str | Unknown | None:
@@ -163,7 +154,9 @@ def _policy_loaded(section: Section, mode: Mode | Unknown) -> bool | Unknown:
     if isinstance(label, Unknown):
         return label
     named = label.strip("\0\n ")
-    return {"kernel": False}.get(named, True if named.count(":") >= 2 else Unknown(f"{LABEL} holds no SELinux label"))
+    if named == "kernel":
+        return False
+    return True if named.count(":") >= 2 else Unknown(f"{LABEL} does not hold an SELinux label")
 
 
 def _policy_version(section: Section) -> int | Unknown | None:
@@ -171,11 +164,11 @@ def _policy_version(section: Section) -> int | Unknown | None:
     if not isinstance(text, str):
         return text
     version = whole_number(text)
-    return Unknown(f"{FS}/policyvers holds no number") if version is None else version
+    return Unknown(f"{FS}/policyvers does not hold a number") if version is None else version
 
 
 def _modules(section: Section) -> set[str] | Unknown:
-    """Of the modules that are asked for those in a policy on disk, which are not switched off."""
+    """Those of MODULE_NAMES that a policy on disk has and that are not disabled."""
     text = section.file("modules")
     if isinstance(text, Unknown):
         return text
@@ -247,4 +240,4 @@ def _observed_since(section: Section) -> int | Unknown | None:
     if isinstance(text, Unknown):
         return text
     began = whole_number(text)
-    return Unknown(f"{OBSERVED} holds no time") if began is None else began
+    return Unknown(f"{OBSERVED} does not hold a time") if began is None else began

@@ -1,10 +1,11 @@
-"""User namespaces: what the kernel allows, and every range of ids that somebody on the host counts on."""
+"""User namespaces: what the kernel allows, and every range of ids that is in use on the host."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 from facts.core.fact import SectionFact
@@ -25,7 +26,7 @@ class Range(Jsonable):
     start: int
     count: int
     owner: str  # the row's owner, the machine's or container's name
-    source: str  # the file that says so, or where it was seen in use
+    source: str  # the file that assigns it, or where it is in use
 
     @property
     def end(self) -> int:
@@ -40,7 +41,7 @@ class Range(Jsonable):
 
 @dataclass(frozen=True)
 class Overlap(Jsonable):
-    """Two owners of the same ids, or a range that holds a user's or group's own id."""
+    """Two ranges of different owners that share ids, or a range that contains a user's or group's own id."""
 
     first: Range
     second: Range
@@ -76,26 +77,7 @@ class Userns(SectionFact[UsernsReading]):
     """user_namespaces(7), subuid(5), subgid(5), lxc.container.conf(5), containers-storage.conf(5)."""
 
     key: ClassVar[str] = "userns"
-    script: ClassVar[str] = r"""
-run ns ls /proc/self/ns
-run limits grep -H '' /proc/sys/user/max_user_namespaces /proc/sys/kernel/unprivileged_userns_clone \
-  /proc/sys/kernel/apparmor_restrict_unprivileged_userns
-show /etc/subuid /etc/subgid /etc/sysctl.d/99-zz-hullproof-userns.conf
-names() { getent "$1" | cut -d: -f1,3; }
-run passwd names passwd
-run group names group
-run machines stat -c '%u %g %n' /var/lib/machines/*
-run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user)' \
-  /etc/lxc/default.conf /var/lib/lxc/*/config /etc/containers/storage.conf /usr/share/containers/storage.conf
-maps() { cat /proc/[0-9]*/"$1" 2>/dev/null | sort -u; }
-run uid_map maps uid_map
-run gid_map maps gid_map
-root=$(sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\(\/[^"]*\)".*/\1/p' /etc/docker/daemon.json 2>/dev/null)
-d=${root:-/var/lib/docker}; d=${d%/*}; set --
-while [ -n "$d" ]; do set -- "$d" "$@"; d=${d%/*}; done
-run parents stat -L -c '%a %n' "$@"
-:
-"""
+    script: ClassVar[str] = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> UsernsReading:
@@ -146,7 +128,7 @@ def _rows(subuid: str | Unknown | None, subgid: str | Unknown | None) -> tuple[R
 
 
 def _names(text: str | Unknown, always: str) -> dict[str, int] | Unknown:
-    """Names and ids, as `getent` gives them. Without root among them it was no answer."""
+    """Names and ids, as `getent` prints them. An answer without root is incomplete."""
     if isinstance(text, Unknown):
         return text
     pairs = (line.partition(":") for line in text.splitlines())
@@ -192,7 +174,7 @@ def _podman_auto(settings: Lines) -> str | None:
 
 
 def _mapped(section: Section) -> tuple[Range, ...] | Unknown:
-    """What running processes map, apart from the whole (the host's own map) and single ids."""
+    """What running processes map, without maps of all ids (the host's own) and of single ids."""
     ranges: list[Range] = []
     for kind, name in (("u", "uid_map"), ("g", "gid_map")):
         text = section.text(name)
@@ -214,11 +196,11 @@ def _parents(block: Block | None) -> dict[str, str]:
 def _overlaps(
     ranges: tuple[Range, ...] | Unknown, passwd: dict[str, int] | Unknown, group: dict[str, int] | Unknown
 ) -> tuple[Overlap, ...] | Unknown:
-    """Ranges of different owners that share ids, and ranges that hold the id of somebody else on the host: of each one
-    overlap, with a range that begins no later.
+    """Ranges of different owners that share ids, and ranges that contain another user's or group's id: for each range
+    one overlap, with a range that does not begin later.
 
-    A row of root's that equals another's is no clash: LXD's packages write `root:N:M` beside `lxd:N:M`, and root may
-    use any id as it is.
+    A row for root that equals another owner's is allowed: LXD's packages write `root:N:M` beside `lxd:N:M`, and root
+    may use any id anyway.
     """
     if isinstance(ranges, Unknown) or isinstance(passwd, Unknown) or isinstance(group, Unknown):
         return next(r for r in (ranges, passwd, group) if isinstance(r, Unknown))
@@ -233,8 +215,8 @@ def _overlaps(
 
 
 def _clashes(rows: list[Range], people: list[Range]) -> Iterator[tuple[Range, Range]]:
-    """From the lowest id up. Of the rows that have begun, two are enough to find one that clashes: the one that ends
-    last, and of the other owners' the one that does."""
+    """From the lowest id up. To find an overlap with earlier rows, two of them are enough: the one that ends last, and
+    the one that ends last among the other owners' rows."""
     persons = {id(row) for row in people}
     last: Range | None = None
     other: Range | None = None

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from deploys.apparmor import plan as apparmor_plan
 from deploys.apparmor import profile as apparmor_profile
-from deploys.apparmor.profile import CONTAINER, DEFAULT, Stage
+from deploys.apparmor.profile import CONTAINER, DEFAULT, Observation
 from deploys.core.change import Change, Context, Subject, by_hand, mending
 from deploys.core.control import (
     Against,
@@ -22,6 +22,7 @@ from deploys.core.control import (
     Verdict,
     failed,
     in_container,
+    naming_key,
     not_applicable,
     only_where,
     passed,
@@ -42,42 +43,47 @@ from facts.kernel.kernel import Kernel
 from facts.lsm import Lsm
 from facts.selinux import SELinux
 
-DOCKER_DEFAULT = "docker-default"
 CONFINED = "apparmor.containers-confined"
 
 
 class AppArmorRules(Rules):
-    """Mandatory access control by AppArmor. A host that runs another such module (SELinux) is judged by that."""
+    """Mandatory access control by AppArmor. A host that runs SELinux is judged by the rules of that subject instead."""
 
     enabled: Literal[True] | None = Field(
-        default=None, description="AppArmor is installed with its parser, and enabled now and at boot"
+        default=None, description="AppArmor and its parser are installed, and the kernel runs with it, now and at boot."
     )
     profiles: list[str] | None = Field(
-        default=None, description="Profiles that must be loaded in enforce; all others are left as they are"
+        default=None, description="Profiles that must be loaded in enforce mode. All others stay as they are."
     )
     containers: Literal[True] | None = Field(
-        default=None, description="Docker's profile is loaded, and every running container is confined by a profile"
+        default=None, description="Docker's profile is loaded, and a profile confines every running container."
     )
     container_profile: Literal["loaded", "default"] | None = Field(
         default=None,
-        description="hullproof-container, stricter than Docker's own profile: `loaded` for containers that ask for it "
-        "(--security-opt apparmor=hullproof-container), `default` for those that ask for none, too",
+        description="The profile hullproof-container, stricter than Docker's own: `loaded` for containers that ask for "
+        "it (--security-opt apparmor=hullproof-container), `default` also for those that ask for none.",
     )
     observe_hours: int | None = Field(
-        default=None, ge=1, description="How long it only records what it would refuse, before it is enforced"
+        default=None,
+        ge=1,
+        description="How many hours that profile only records what it would deny, before it is enforced.",
     )
 
 
-def on_apparmor(key: str) -> Callable[[Check], Check]:
-    """Only where the policy declares `key`, and the kernel is one that AppArmor can confine."""
-    return only_where(undeclared(AppArmorRules, f"apparmor.{key}"), in_container, _another(key), _not_built)
+def on_apparmor(key: str, wanted: str) -> Callable[[Check], Check]:
+    """Only where the policy declares `key`, on a host whose own kernel AppArmor can confine. `wanted`: what the key
+    wants."""
+    name = f"apparmor.{key}"
+    where = only_where(undeclared(AppArmorRules, name), in_container, _another(key), _not_built)
+    naming = naming_key(name, wanted)
+    return lambda check: where(naming(check))
 
 
 def _another(key: str) -> Against:
     def against(survey: Survey, policy: Policy) -> str | None:
         if (other := lsm.confining(survey)) not in (None, "apparmor"):
-            return f"this host confines with {other}, and a kernel runs one such module"
-        if key == "enabled" and lsm.wanted(survey, policy) == "selinux":
+            return f"{other} confines this host, and a kernel runs only one such module"
+        if key == "enabled" and lsm.wanted_module(survey, policy) == "selinux":
             return "the policy wants SELinux on this host (lsm.module)"
         return None
 
@@ -88,88 +94,96 @@ def _not_built(survey: Survey, policy: Policy) -> str | None:
     return "this kernel was built without AppArmor" if known(survey[AppArmor].enabled) is None else None
 
 
-@on_apparmor("enabled")
+@on_apparmor("enabled", "AppArmor enabled")
 def installed(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[AppArmor]
     parser = known(reading.parser)
     if parser is None:
         reason = (
-            "apparmor_parser is missing: no profile gets loaded; Docker runs containers unconfined, or (20.10) none"
+            "apparmor_parser is not installed, so no profile can be loaded: Docker starts containers unconfined, or "
+            "(20.10) not at all"
         )
         return failed(reason, "installed", known(reading.package), None)
     service = known(reading.service)
     if service not in AT_BOOT:
-        said = f"is {service}" if service else "is not there"
-        return failed(f"apparmor.service {said}: no profile is loaded at boot", "installed", service, parser)
-    return passed(f"{parser} loads the profiles at boot", "installed", service, parser)
+        reason = f"apparmor.service is {service or 'not installed'}, so a boot loads no profile"
+        return failed(reason, "installed", service, parser)
+    return passed(f"AppArmor is installed ({parser}), and loads its profiles at boot", "installed", service, parser)
 
 
-@on_apparmor("enabled")
+@on_apparmor("enabled", "AppArmor enabled")
 def enabled(survey: Survey, policy: Policy) -> Verdict:
     live = known(survey[AppArmor].enabled)
-    if bar := barred(survey):
-        when = "from the next boot on" if live else "now"
-        return failed(f"{bar} on the kernel's command line turns AppArmor off {when}", True, bar, live)
+    if obstacle := boot_obstacle(survey):
+        when = "from the next boot on" if live else "now and after the next boot"
+        reason = f"{obstacle} on the kernel's command line turns AppArmor off {when}"
+        return failed(reason, True, str(obstacle), live)
     if not live:
-        reason = "the next boot enables AppArmor, the kernel runs without it until then"
+        reason = "the kernel runs without AppArmor until the next boot, which enables it"
         return Verdict(State.PENDING_REBOOT, reason, True, True, False)
-    return passed("the kernel runs with AppArmor, and the next boot does", True, True, True)
+    return passed("the kernel runs with AppArmor, and does after the next boot", True, True, True)
 
 
-def barred(survey: Survey) -> str | None:
-    """What keeps AppArmor off the next boot."""
-    return lsm.barred("apparmor", next_words(survey[Kernel]), survey[System].family)
+def boot_obstacle(survey: Survey) -> lsm.BootObstacle | None:
+    """What keeps AppArmor off after the next boot."""
+    return lsm.boot_obstacle("apparmor", next_words(survey[Kernel]), survey[System].family)
 
 
-@on_apparmor("enabled")
+@on_apparmor("enabled", "each of them loaded")
 def profiles_loaded(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[AppArmor]
     if known(reading.parser) is None:
-        return not_applicable("without apparmor_parser none is loaded (apparmor.installed)")
+        return not_applicable("apparmor_parser is not installed, so no profile can be loaded (see apparmor.installed)")
     declared, missing = len(reading.of_others), [profile.name for profile in reading.not_loaded]
     if missing:
         reason = f"{len(missing)} of {declared} profiles in {FOLDER} are not loaded: {some(missing)}"
         return until_boot(survey, failed(reason, declared, declared, declared - len(missing)))
-    return passed(f"{declared} profiles in {FOLDER}, each loaded", declared, declared, declared)
+    return passed(f"the kernel has loaded all {declared} profiles in {FOLDER}", declared, declared, declared)
 
 
-@on_apparmor("containers")
+@on_apparmor("containers", "it in enforce mode")
 def docker_profile(survey: Survey, policy: Policy) -> Verdict:
     docker = survey[Docker]
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if known(docker.running) is False:
-        return not_applicable("Docker does not run; it loads its profile when it starts")
-    mode = known(survey[AppArmor].profiles).get(DOCKER_DEFAULT)
+        return not_applicable("Docker is not running; it loads its profile when it starts")
+    mode = known(survey[AppArmor].profiles).get(DEFAULT)
     if mode == "enforce":
-        return passed(f"{DOCKER_DEFAULT} is loaded in enforce", "enforce", None, mode)
-    said = f"is in {mode}" if mode else "is not loaded"
-    reason = f"Docker's profile {DOCKER_DEFAULT} {said}: containers that ask for nothing run unconfined"
+        return passed(f"Docker's profile {DEFAULT} is loaded in enforce mode", "enforce", None, mode)
+    now = f"is in {mode} mode" if mode else "is not loaded"
+    reason = f"Docker's profile {DEFAULT} {now}, so it confines no container"
     return until_boot(survey, failed(reason, "enforce", None, mode))
 
 
 def until_boot(survey: Survey, verdict: Verdict) -> Verdict:
-    """A failure that the next boot ends: the kernel runs without AppArmor, and all is ready for it to run with it."""
+    """A failure that the next boot mends, where the kernel runs without AppArmor only until then, is pending."""
     reading = survey[AppArmor]
-    if verdict.state is not State.FAIL or known(reading.enabled) or known(reading.parser) is None or barred(survey):
+    waits = not known(reading.enabled) and known(reading.parser) is not None and not boot_obstacle(survey)
+    if verdict.state is not State.FAIL or not waits:
         return verdict
     reason = f"{verdict.reason}; the kernel runs without AppArmor until the next boot"
     return replace(verdict, state=State.PENDING_REBOOT, reason=reason)
 
 
-@on_apparmor("profiles")
+@on_apparmor("profiles", "all of them enforced")
 def profiles_enforced(survey: Survey, policy: Policy) -> Verdict:
     reading, wanted = survey[AppArmor], policy[AppArmorRules].profiles or []
     loaded = known(reading.profiles)
     live = {name: loaded.get(name, "not loaded") for name in wanted}
     disk = {name: on_disk(reading, name) for name in wanted}
     design = reading.by_design
-    problems = [f"{name} is unconfined by design: the policy must not name it" for name in wanted if name in design]
-    problems += [f"{name} is {live[name]} now and {disk[name]} on disk" for name in wanted
-                 if name not in design and (live[name], disk[name]) != ("enforce", "enforce")]  # fmt: skip
+    problems = [f"{name} is unconfined by design, so the policy must not name it" for name in wanted if name in design]
+    lax = [name for name in wanted if name not in design and (live[name], disk[name]) != ("enforce", "enforce")]
+    now, boot = ({name: _say_mode(mode) for name, mode in modes.items()} for modes in (live, disk))
+    problems += [f"the profile {name} is {now[name]} now and {boot[name]} on disk" for name in lax]
     if problems:
         return failed("; ".join(problems), "enforce", disk, live)
-    return passed(f"{len(wanted)} profiles are in enforce", "enforce", disk, live)
+    return passed(f"{len(wanted)} profile{'s are' if len(wanted) > 1 else ' is'} enforced", "enforce", disk, live)
+
+
+def _say_mode(mode: str) -> str:
+    return f"in {mode} mode" if mode in ("enforce", "complain", "kill", "prompt") else mode
 
 
 def on_disk(reading: AppArmorReading, name: str) -> str:
@@ -185,7 +199,7 @@ def on_disk(reading: AppArmorReading, name: str) -> str:
     return "enforce"
 
 
-@on_apparmor("containers")
+@on_apparmor("containers", "a profile for every container")
 def containers_confined(survey: Survey, policy: Policy) -> Verdict:
     docker = survey[Docker]
     if not docker.installed:
@@ -198,45 +212,48 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
         verdict = failed("; ".join(owners + left), "confined", None, owners + left)
         return verdict if owners else until_boot(survey, verdict)
     if late:
-        reason = f"{', '.join(late)} started while there was no profile to load: a restart confines them"
-        return Verdict(State.PENDING_RESTART, reason, "confined", DOCKER_DEFAULT, late)
+        reason = f"{', '.join(late)} started before a profile could be loaded, and a restart confines them"
+        return Verdict(State.PENDING_RESTART, reason, "confined", DEFAULT, late)
     unknown_process(containers)
     count = len(containers)
-    return passed(f"{count} running containers, each confined" if count else "no container runs", "confined",
-                  DOCKER_DEFAULT, "confined")  # fmt: skip
+    confined = f"a profile confines {'each of ' if count > 1 else ''}{count} running container{'s' * (count > 1)}"
+    return passed(confined if count else "no container is running", "confined", DEFAULT, "confined")
 
 
-@on_apparmor("container_profile")
+@on_apparmor("container_profile", "it enforced")
 def container_profile(survey: Survey, policy: Policy) -> Verdict:
-    return until_boot(survey, apparmor_profile.judge(survey[AppArmor], CONTAINER, stage(survey, policy, CONTAINER)))
+    now = observation(survey, policy, CONTAINER)
+    return until_boot(survey, apparmor_profile.profile_verdict(survey[AppArmor], CONTAINER, now))
 
 
-@on_apparmor("container_profile")
+@on_apparmor("container_profile", "it enforced")
 def container_default(survey: Survey, policy: Policy) -> Verdict:
     if policy[AppArmorRules].container_profile != "default":
-        return not_applicable("the policy asks for it by name only")
+        return not_applicable("the policy wants the profile only for containers that ask for it")
     if not survey[Docker].installed:
         return not_applicable("Docker is not installed")
-    verdict = apparmor_profile.judge(survey[AppArmor], DEFAULT, stage(survey, policy, DEFAULT))
+    now = observation(survey, policy, DEFAULT)
+    verdict = apparmor_profile.profile_verdict(survey[AppArmor], DEFAULT, now)
     if verdict.state is State.PASS and survey[AppArmor].files.get(UNIT_DROP_IN) != apparmor_profile.drop_in():
-        return failed("a start of Docker may replace it with Docker's own", "enforce", verdict.disk, verdict.live)
+        reason = f"Docker may replace the profile {DEFAULT} with its own when it starts"
+        return failed(reason, "enforce", verdict.disk, verdict.live)
     return until_boot(survey, verdict)
 
 
-def stage(survey: Survey, policy: Policy, name: str) -> Stage:
-    hours = policy[AppArmorRules].observe_hours
+def observation(survey: Survey, policy: Policy, name: str) -> Observation:
+    hours, clock = policy[AppArmorRules].observe_hours, survey[System].clock
     reading = survey[AppArmor]
-    since = apparmor_profile.observed_since(name, apparmor_profile.text_of(reading, name))
+    since = apparmor_profile.observed_since(reading, name)
     if not hours or not since:
-        return apparmor_profile.stage(reading, name, hours, survey[System].clock, (), None)
+        return apparmor_profile.observation(reading, name, hours, clock, (), None)
     denials = survey[Denials]
-    return apparmor_profile.stage(reading, name, hours, survey[System].clock, denials.since(since), denials.gap(since))
+    return apparmor_profile.observation(reading, name, hours, clock, denials.since(since), denials.gap(since))
 
 
 def _able(survey: Survey) -> bool:
     """Whether a container that starts now gets a profile."""
     reading = survey[AppArmor]
-    return known(reading.parser) is not None and known(reading.profiles).get(DOCKER_DEFAULT) == "enforce"
+    return known(reading.parser) is not None and known(reading.profiles).get(DEFAULT) == "enforce"
 
 
 def unconfined(container: Container) -> bool:
@@ -245,16 +262,16 @@ def unconfined(container: Container) -> bool:
 
 
 def by_owner(container: Container) -> str | None:
-    """Why a container is not confined, where that is how its owner started it."""
+    """Why a container is not confined, where its owner started it so."""
     if isinstance(container.process, Unknown) or not unconfined(container):
         return None
     if container.privileged:
-        return f"{container.name} runs privileged, which takes away its profile"
+        return f"{container.name} runs privileged, and so without a profile"
     own = options(container, "apparmor")
     if "unconfined" in own:
         return f"{container.name} was started with apparmor=unconfined"
     if "(complain)" in container.process.label:
-        return f"{container.name} runs under {container.process.label}, which only logs"
+        return f"{container.name} runs under {container.process.label}, which only records denials"
     return None
 
 
@@ -271,7 +288,7 @@ def plan(context: Context) -> Iterator[Change]:
         change = apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
         yield from mending(["apparmor.installed"], [change])
     if context.failing("apparmor.enabled"):
-        enabling = apparmor_plan.enable(context.survey[Kernel].boot, barred(context.survey))
+        enabling = apparmor_plan.enable(context.survey[Kernel].boot, boot_obstacle(context.survey))
         yield from mending(_by_boot(context), enabling)
     if context.failing("apparmor.profiles-loaded") and reading.enabled is True:
         yield from mending(["apparmor.profiles-loaded"], [apparmor_plan.load(reading.not_loaded)])
@@ -288,7 +305,7 @@ def plan(context: Context) -> Iterator[Change]:
 
 
 def _by_boot(context: Context) -> Iterator[str]:
-    """What a boot mends too: it loads every profile, and so gives those that containers start with."""
+    """The controls that a boot mends: it loads every profile, also the one that containers start with."""
     yield from context.which("lsm.module", "apparmor.enabled", "apparmor.profiles-loaded", "apparmor.docker-profile")
     containers = context.survey[Docker].containers
     if isinstance(containers, tuple) and not any(by_owner(container) for container in containers):
@@ -305,54 +322,106 @@ def _plan_enforced(context: Context, reading: AppArmorReading) -> Iterator[Chang
 
 
 def _plan_profiles(context: Context, reading: AppArmorReading) -> Iterator[Change]:
-    """Before Docker is told to start anew, which then finds its profile loaded."""
+    """Before Docker restarts, so that it finds its profile loaded."""
     if reading.enabled is not True:
         return
     for name, control in ((CONTAINER, "apparmor.container-profile"), (DEFAULT, "apparmor.container-default")):
         if context.failing(control):
-            now = stage(context.survey, context.policy, name)
+            now = observation(context.survey, context.policy, name)
             yield from mending([control], apparmor_profile.plan(context, reading, name, now))
     if context.failing("apparmor.container-default"):
         yield from mending(["apparmor.container-default"], apparmor_profile.keep_after_start(context, reading))
 
 
+ENABLE = "enable AppArmor (apparmor.enabled) and reboot the host"
+
 CONTROLS = (
-    Control("apparmor.installed", "AppArmor's parser is installed and loads profiles at boot", Severity.HIGH,
-            "Without the parser no profile gets loaded: Docker 23 and later runs containers unconfined, silently.",
-            installed, ("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500"),
-            by_hand="install package apparmor and enable apparmor.service"),
-    Control("apparmor.enabled", "The kernel runs with AppArmor, now and after the next boot", Severity.HIGH,
-            "A container that gets past its namespaces is stopped by nothing else on most Debian and Ubuntu hosts.",
-            enabled, ("CIS-Debian12-1.3.1.2", "STIG-UBTU-22-431015", "STIG-UBTU-24-100510"), Impact.REBOOT,
-            by_hand="put apparmor=1 last on the kernel's command line, where that is given, and reboot the host"),
-    Control("apparmor.profiles-loaded", "The profiles in /etc/apparmor.d are loaded, unless disabled", Severity.MEDIUM,
-            "What takes profiles away (aa-teardown, a stopped service, an upgrade) leaves the programs unconfined "
-            "until the next boot, with the files and the service as they should be.",
-            profiles_loaded, ("CIS-Debian12-1.3.1.3",),
-            by_hand="enable AppArmor (apparmor.enabled) and reboot the host: a boot loads them"),
-    Control("apparmor.docker-profile", "Docker's AppArmor profile is loaded and enforced", Severity.HIGH,
-            "It is on no disk: what unloads profiles (aa-remove-unknown) takes it away until Docker loads it again.",
-            docker_profile, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART,
-            by_hand="enable AppArmor (apparmor.enabled) and reboot the host: Docker loads its profile when it starts"),
-    Control("apparmor.profiles-enforced", "The profiles that the policy names are enforced", Severity.MEDIUM,
-            "A profile in complain only logs; one that names a program and is unconfined by design must stay so.",
-            profiles_enforced, ("CIS-Debian12-1.3.1.4",),
-            by_hand="take from the policy's apparmor.profiles what is unconfined by design or on no disk, and mend the "
-            "files of the others"),
-    Control(CONFINED, "Every running container is confined by a profile", Severity.HIGH,
-            "Docker's report says that the kernel has AppArmor, not that a container's process has a profile.",
-            containers_confined, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"), Impact.RESTART,
-            by_hand="whoever started the container recreates it without --privileged and without "
-            "--security-opt apparmor=unconfined or a profile that only complains"),
-    Control("apparmor.container-profile", "A profile stricter than Docker's own is there for containers", Severity.LOW,
-            "Docker's own profile lets containers forge packets, trace, and use every capability they are given.",
-            container_profile, ("CIS-Docker-5.2",),
-            by_hand="enable AppArmor (apparmor.enabled) and reboot the host, then run harden again"),
-    Control("apparmor.container-default", "Containers that ask for no profile get the stricter one", Severity.MEDIUM,
-            "A profile that has to be asked for confines what its owner thought of; Docker has no setting for this.",
-            container_default, ("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
-            by_hand="enable AppArmor (apparmor.enabled) and reboot the host, then run harden again"),
-)  # fmt: skip
+    Control(
+        id="apparmor.installed",
+        title="AppArmor is installed and loads its profiles at boot",
+        severity=Severity.HIGH,
+        why="Without apparmor_parser no profile can be loaded, and Docker 23 and later starts containers unconfined "
+        "without a warning.",
+        check=installed,
+        references=("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500"),
+        by_hand="install the package apparmor and enable apparmor.service",
+    ),
+    Control(
+        id="apparmor.enabled",
+        title="The kernel runs with AppArmor, now and after the next boot",
+        severity=Severity.HIGH,
+        why="On most Debian and Ubuntu hosts AppArmor is all that holds a process back once it escapes from its "
+        "container's namespaces.",
+        check=enabled,
+        references=("CIS-Debian12-1.3.1.2", "STIG-UBTU-22-431015", "STIG-UBTU-24-100510"),
+        impact=Impact.REBOOT,
+        by_hand="put apparmor=1 last on the kernel's command line, where the boot loader takes it from, and reboot the "
+        "host",
+    ),
+    Control(
+        id="apparmor.profiles-loaded",
+        title="The kernel has loaded the profiles in /etc/apparmor.d",
+        severity=Severity.MEDIUM,
+        why="When something unloads profiles (aa-teardown, a stopped service, an upgrade), programs run unconfined "
+        "until the next boot, although their files and the service look right.",
+        check=profiles_loaded,
+        references=("CIS-Debian12-1.3.1.3",),
+        by_hand=f"{ENABLE}: a boot loads the profiles",
+    ),
+    Control(
+        id="apparmor.docker-profile",
+        title="Docker's AppArmor profile is loaded in enforce mode",
+        severity=Severity.HIGH,
+        why="Without docker-default containers run unconfined. It is in no file, so when something unloads it "
+        "(aa-remove-unknown), it is missing until Docker starts again.",
+        check=docker_profile,
+        references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
+        impact=Impact.RESTART,
+        by_hand=f"{ENABLE}: Docker loads its profile when it starts",
+    ),
+    Control(
+        id="apparmor.profiles-enforced",
+        title="The AppArmor profiles that the policy names are in enforce mode",
+        severity=Severity.MEDIUM,
+        why="A profile in complain mode only records what it would deny, and stops no attack.",
+        check=profiles_enforced,
+        references=("CIS-Debian12-1.3.1.4",),
+        by_hand="remove from the policy (apparmor.profiles) what is unconfined by design or has no file, and correct "
+        "the files of the others",
+    ),
+    Control(
+        id=CONFINED,
+        title="An AppArmor profile confines every running container",
+        severity=Severity.HIGH,
+        why="A process that escapes from an unconfined container meets no AppArmor rule, even though the kernel runs "
+        "with AppArmor.",
+        check=containers_confined,
+        references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
+        impact=Impact.RESTART,
+        by_hand="whoever started the container recreates it without --privileged, and without --security-opt "
+        "apparmor=unconfined or a profile in complain mode",
+    ),
+    Control(
+        id="apparmor.container-profile",
+        title="The profile hullproof-container is enforced for containers that ask for it",
+        severity=Severity.LOW,
+        why="Docker's own profile lets containers forge packets, trace processes, and use every capability that they "
+        "were given.",
+        check=container_profile,
+        references=("CIS-Docker-5.2",),
+        by_hand=f"{ENABLE}, then run harden again",
+    ),
+    Control(
+        id="apparmor.container-default",
+        title="Containers that ask for no profile get hullproof's stricter rules",
+        severity=Severity.MEDIUM,
+        why="Docker's own profile, which such containers get otherwise, lets them forge packets, trace processes, and "
+        "use every capability that they were given.",
+        check=container_default,
+        references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
+        by_hand=f"{ENABLE}, then run harden again",
+    ),
+)
 
 SUBJECT = Subject(
     name="apparmor",
@@ -360,5 +429,5 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(AppArmor, Denials, Lsm, SELinux, Kernel, System, Docker),
-    accepts=(apparmor_profile.ACCEPT,),
+    accepts=(apparmor_profile.ACCEPT_PROFILE,),
 )

@@ -1,5 +1,5 @@
-"""What puts AppArmor right. Nothing here unloads a profile that is loaded: what runs under it would stay unconfined
-(so no stop or restart of apparmor.service, no aa-teardown, no aa-remove-unknown)."""
+"""How AppArmor is brought into force. Nothing here unloads a profile, since what runs under it would go on unconfined:
+no stop or restart of apparmor.service, no aa-teardown, no aa-remove-unknown."""
 
 from __future__ import annotations
 
@@ -11,84 +11,93 @@ from deploys.core.change import Blocked, Change, Command, Context, Install, Writ
 from deploys.core.control import some
 from deploys.engines.restart import start_anew
 from deploys.kernel.grub import MENU, drop_in
+from deploys.lsm.controls import BootObstacle
 from facts.apparmor import FOLDER, AppArmorReading, Profile
 from facts.core.reading import known
 from facts.engines.docker.docker import Container, Docker
 from facts.kernel.boot import DROP_INS, Boot
 
-SUBJECT = "apparmor"
+NAME = "apparmor"
 DROP_IN = f"{DROP_INS}99-hullproof-apparmor.cfg"
 UNIT = "apparmor.service"
-# Replace in the kernel, and write the cache without a look at it: the parser goes by times of modification, and an undo
-# brings the older one back, as a clock that was put right may.
+# Replace in the kernel, and write the cache without reading it: the parser compares times of modification, which an
+# undo and a corrected clock set back.
 REPLACE = "apparmor_parser -r -T -W"
 
 
 def install() -> Change:
     """The package enables its service and loads the profiles that it brings."""
-    return Install(SUBJECT, "install AppArmor's parser", packages=("apparmor",))
+    return Install(NAME, "install AppArmor (apparmor_parser)", packages=("apparmor",))
 
 
 def load_at_boot(reading: AppArmorReading) -> Change:
     was = known(reading.service)
     if was is None:
-        return Blocked(
-            SUBJECT,
-            f"enable {UNIT} at boot",
-            why=f"{reading.parser} is there without its service: install package apparmor by hand",
-        )
+        why = f"{reading.parser} is installed, but {UNIT} is not: install the package apparmor by hand"
+        return Blocked(NAME, f"enable {UNIT} at boot", why=why)
     script = f"systemctl unmask {UNIT} && systemctl enable {UNIT}"
     undo = f"systemctl mask {UNIT}" if was == "masked" else f"systemctl disable {UNIT}"
-    return Command(SUBJECT, f"enable {UNIT} at boot (it is {was})", script=script, undo=undo)
+    return Command(NAME, f"enable {UNIT} at boot (it is {was})", script=script, undo=undo)
 
 
-def enable(boot: Boot, bar: str | None) -> Iterator[Change]:
-    """Where nothing on disk bars AppArmor, only a reboot is wanted, which is no change of ours."""
-    if bar:
-        yield _boot(boot, bar)
+def enable(boot: Boot, obstacle: BootObstacle | None) -> Iterator[Change]:
+    """Where no boot parameter keeps AppArmor off, only a reboot is missing, which is not a change of this subject."""
+    if obstacle:
+        yield _boot(boot, obstacle)
 
 
-def _boot(boot: Boot, bar: str) -> Change:
-    """The last word on a command line counts, so ours after theirs turns AppArmor on; theirs stays as it is."""
-    name, _, value = bar.partition("=")
-    word = {"lsm": f"lsm={value},apparmor", "security": "security=apparmor"}.get(name, "apparmor=1")
-    what = f"add {word} to the boot parameters, after {bar} (from the next reboot on)"
+def _boot(boot: Boot, obstacle: BootObstacle) -> Change:
+    """The last word on a command line counts, so ours turns AppArmor on, and theirs stays where it is."""
+    listed = f"lsm={obstacle.value},apparmor"
+    word = {"lsm": listed, "security": "security=apparmor"}.get(obstacle.name, "apparmor=1")
+    what = f"add {word} to the boot parameters, after {obstacle} (in force after the next reboot)"
     if boot.loader != "grub":
-        return Blocked(SUBJECT, what, why=f"the boot loader is not GRUB's menu; take {bar} away where it is given")
+        why = f"hullproof adds this through GRUB's menu alone, which this host does not have: remove {obstacle} by hand"
+        return Blocked(NAME, what, why=why)
     before = boot.defaults.get(DROP_IN)
     if before is not None:
-        return Blocked(SUBJECT, what, why=f"{DROP_IN} is there and {bar} still counts: it is given after ours")
-    return WriteFile(SUBJECT, what, path=DROP_IN, text=drop_in(word), before=None, service=MENU)
+        why = f"{obstacle} comes later on the command line than {DROP_IN}, and wins: remove it where it comes from"
+        return Blocked(NAME, what, why=why)
+    return WriteFile(NAME, what, path=DROP_IN, text=drop_in(word), before=None, service=MENU)
 
 
 def load(missing: Sequence[Profile]) -> Change:
-    """What is loaded stays, and an undo takes none away again: what runs would run unconfined."""
+    """Loaded profiles stay, and an undo unloads none: what runs under them would go on unconfined."""
     files = sorted({profile.file for profile in missing})
     script = f"{REPLACE} {' '.join(map(quote, files))}"
-    what = f"load the AppArmor profiles that are on disk only: {some(profile.name for profile in missing)}"
-    return Command(SUBJECT, what, script=script, undo="")
+    what = f"load the AppArmor profiles {some(profile.name for profile in missing)}"
+    return Command(NAME, what, script=script, undo="")
 
 
 def enforce(reading: AppArmorReading, name: str, disk: str) -> Iterator[Change]:
-    """Bring one profile to enforce, on disk and in the kernel, by replacing it (-r)."""
+    """Set one profile to enforce mode, on disk and in the kernel, by replacing it (-r)."""
     live = known(reading.profiles).get(name)
     if (disk, live) == ("enforce", "enforce"):
         return
     what = f"enforce the AppArmor profile {name}"
     profile = next((profile for profile in known(reading.declared) if profile.name == name), None)
     if profile is None:
-        yield Blocked(SUBJECT, what, why=f"no file in {FOLDER} declares it")
+        why = f"no file in {FOLDER} declares it: install it, or remove it from the policy (apparmor.profiles)"
+        yield Blocked(NAME, what, why=why)
         return
-    unlink = [f"{FOLDER}/{folder}/{file}" for folder, names in
-              (("disable", reading.disabled), ("force-complain", reading.force_complain))
-              if (file := profile.file.rsplit("/", 1)[-1]) in names]  # fmt: skip
+    file = profile.file.rsplit("/", 1)[-1]
+    links = (("disable", reading.disabled), ("force-complain", reading.force_complain))
+    unlink = [f"{FOLDER}/{folder}/{file}" for folder, names in links if file in names]
     if unlink or "complain" not in profile.flags:
         yield _replace(what, profile, unlink, live)
     if "complain" in profile.flags:
         before = known(reading.files[profile.file])
-        yield WriteFile(SUBJECT, f"{what}: take complain out of {profile.file}", path=profile.file, mode="", owner="",
-                        before=before, text=without_complain(before, profile.name), shared="lines",
-                        activate=f"{REPLACE} {quote(profile.file)}")  # fmt: skip
+        yield WriteFile(
+            NAME,
+            f"{what}: remove the flag complain from {profile.file}",
+            path=profile.file,
+            text=without_complain(before, profile.name),
+            before=before,
+            mode="",
+            owner="",
+            activate=f"{REPLACE} {quote(profile.file)}",
+            shared="lines",
+        )
 
 
 def _replace(what: str, profile: Profile, links: Sequence[str], live: str | None) -> Command:
@@ -96,11 +105,11 @@ def _replace(what: str, profile: Profile, links: Sequence[str], live: str | None
     taken = "".join(f"rm -f {quote(link)} && " for link in links)
     back = "".join(f"ln -s {file} {quote(link)} && " for link in links)
     mode = {None: " -R", "complain": " -rC"}.get(live, REPLACE.removeprefix("apparmor_parser"))
-    return Command(SUBJECT, what, script=f"{taken}{REPLACE} {file}", undo=f"{back}apparmor_parser{mode} {file}")
+    return Command(NAME, what, script=f"{taken}{REPLACE} {file}", undo=f"{back}apparmor_parser{mode} {file}")
 
 
 def without_complain(text: str, name: str) -> str:
-    """The file with `complain` out of the flags of profile `name`; what stands there otherwise stays."""
+    """The file without `complain` in the flags of profile `name`; everything else stays."""
     own = re.escape(name.rpartition("//")[2])  # a child's header has its own name alone
     start = rf'[ \t]*(?:profile[ \t]+)?"?{own}"?[ \t{{][^\n]*?'
     header = re.compile(rf"^(?P<head>{start})flags=\((?P<flags>[^)]*)\)[ \t]*", re.MULTILINE)
@@ -113,7 +122,7 @@ def without_complain(text: str, name: str) -> str:
 
 
 def confine(context: Context, late: Sequence[Container], able: bool, control: str) -> Iterator[Change]:
-    """Docker loads docker-default when it starts, and looks for the parser only then."""
+    """Docker loads docker-default, and looks for the parser, only when it starts."""
     if known(context.survey[Docker].running):
-        why = "containers started before there was a profile get theirs" if able else "it loads its AppArmor profile"
-        yield from start_anew(context, SUBJECT, why, control, late, daemon=not able)
+        why = "to confine containers that started unconfined" if able else "to load its AppArmor profile"
+        yield from start_anew(context, NAME, why, control, late, daemon=not able)

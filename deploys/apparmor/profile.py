@@ -1,22 +1,20 @@
-"""The life of a profile of ours: rendered, checked, observed where the policy asks for that, enforced, taken back.
+"""The life of a profile that hullproof writes: rendered, checked, observed where the policy says so, enforced, undone.
 
-Docker has no setting for the profile of containers that ask for none: it is `docker-default`, which the daemon makes
-and loads itself, unless (before version 25 or so) one of that name is loaded already. So as the default, our rules are
-loaded under that name, at boot before Docker and again after each start of Docker.
+Docker has no setting for the profile of containers that ask for none. They get `docker-default`, which the daemon
+generates and loads itself, unless (before version 25 or so) a profile of that name is loaded already. So, to be the
+default, our rules are loaded under that name: at boot before Docker, and again after each start of Docker.
 
-Observed, `hullproof-container` complains. `docker-default` must not: other people's containers would lose what Docker's
-own profile denies; it stays enforced, and what ours denies beyond that is allowed and recorded.
+While it is observed, `hullproof-container` is in complain mode. `docker-default` stays in enforce mode, since
+containers would lose the protection of Docker's own rules; our stricter rules then allow and record what they would
+deny.
 """
 
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from shlex import quote
 
-from deploys.apparmor.plan import REPLACE
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile
 from deploys.core.control import Verdict, failed, passed
@@ -27,38 +25,39 @@ from facts.core.reading import Unknown, known
 from facts.denials import Denial, Gap
 from facts.engines.docker.docker import Docker
 
-SUBJECT = "apparmor"
-ACCEPT = "container-profile"
+NAME = "apparmor"
+ACCEPT_PROFILE = "container-profile"  # accepts that running containers are denied what the profile denies, at once
 CONTAINER, DEFAULT = "hullproof-container", "docker-default"
 LINT = "apparmor_parser -Q -K {} 2>&1"
 HOUR = 3600
 
 
 @dataclass(frozen=True)
-class Stage:
-    """Where a profile of ours is on its way. `since`: observed from then on; None: to be enforced. `until`: when the
-    observation ends, or ended with nothing in the way; 0: there was none. `denials`: what enforcing it would have
-    refused in that time; a `gap` in what is known of that lets it be observed longer."""
+class Observation:
+    """The observation of a profile that hullproof writes. `since`: when it began; None: the profile is to be enforced.
+    `until`: when it ends, or ended without a denial; 0: there was none. `denials`: what enforcing would have denied; a
+    `gap` in the record of denials extends the observation."""
 
     since: int | None
     until: int = 0
     denials: tuple[Denial, ...] = ()
-    held: bool = False  # the time is over, and what was seen is in the way
+    held: bool = False  # its time is over, and the denials hold enforcing back
     gap: Gap | None = None
 
 
 def render(name: str, since: int | None, extra: bool = True) -> str:
-    """The profile's text. `since`: observed since then. Without `extra` it is what Docker's own is."""
-    word = "audit deny" if since is None else "audit"  # a bare `deny` would refuse without a record
+    """The profile's text. `since`: it is observed since then. Without `extra` it has Docker's own rules only."""
+    word = "audit deny" if since is None else "audit"  # a bare `deny` would leave no record
     complain = since is not None and name == CONTAINER
-    return templates.render("apparmor/container.j2", name=name, since=since, complain=complain,
-                            extra=word if extra else "")  # fmt: skip
+    return templates.render(
+        "apparmor/container.j2", name=name, since=since, complain=complain, extra=word if extra else ""
+    )
 
 
-def observed_since(name: str, text: str | None) -> int | None:
-    """Since when this text of ours observes; None where it does not."""
-    match = re.search(r"^# observed since (\d+)", text or "", re.MULTILINE)
-    return int(match[1]) if match and text == render(name, int(match[1])) else None
+def observed_since(reading: AppArmorReading, name: str) -> int | None:
+    """When the observation began, where the file is exactly what hullproof writes for one; else None."""
+    since = reading.observed_since(name)
+    return since if since is not None and text_of(reading, name) == render(name, since) else None
 
 
 def text_of(reading: AppArmorReading, name: str) -> str | None:
@@ -66,81 +65,91 @@ def text_of(reading: AppArmorReading, name: str) -> str | None:
     return None if text is None else known(text)
 
 
-def stage(
+def observation(
     reading: AppArmorReading, name: str, hours: int | None, clock: int, denials: Sequence[Denial], gap: Gap | None
-) -> Stage:
-    """The stage in which the profile belongs now. `denials` are all that were read since it is observed, of any
-    profile; `gap` tells where some of that time may be missing."""
-    text = text_of(reading, name)
-    if hours is None or text == render(name, None):
-        return Stage(None)
-    since = observed_since(name, text)
+) -> Observation:
+    """How far the observation of the profile is. `denials`: all of any profile since it began; `gap`: a gap in the
+    record of them."""
+    if hours is None or text_of(reading, name) == render(name, None):
+        return Observation(None)
+    since = observed_since(reading, name)
     if since is None:
-        return Stage(clock, clock + hours * HOUR)
+        return Observation(clock, clock + hours * HOUR)
     until = (gap.until if gap else since) + hours * HOUR
     seen = tuple(row for row in denials if row.subject == name and row.module == "apparmor" and row.mode != "refused")
     if clock < until or seen:
-        return Stage(since, until, seen, held=clock >= until, gap=gap)
-    return Stage(None, until)
+        return Observation(since, until, seen, held=clock >= until, gap=gap)
+    return Observation(None, until)
 
 
-def judge(reading: AppArmorReading, name: str, now: Stage) -> Verdict:
-    """Pass: the enforcing text is on disk, and the kernel enforces what it compiles to."""
+def profile_verdict(reading: AppArmorReading, name: str, now: Observation) -> Verdict:
+    """Pass: the enforcing text is on disk, and the kernel enforces what that compiles to."""
     text, mode = text_of(reading, name), known(reading.profiles).get(name)
-    disk = {render(name, None): "enforce", None: None}.get(text, "observe" if observed_since(name, text) else "other")
+    observed = observed_since(reading, name) is not None
+    disk = {render(name, None): "enforce", None: None}.get(text, "observe" if observed else "other")
     live = mode if mode is None or disk in (None, "other") or known(reading.current.get(name, True)) else "other"
     if disk == "enforce" and live == "enforce":
-        return passed(f"{name} is enforced with our rules, now and after the next boot", "enforce", disk, live)
+        reason = f"the AppArmor profile {name} is enforced with hullproof's rules, now and after the next boot"
+        return passed(reason, "enforce", disk, live)
     if disk == "observe" and live is not None and now.since is not None:
         return failed(_observing(name, now), "enforce", disk, live)
-    words = {None: "not there", "other": "not ours", "observe": "only observed", "enforce": "enforced"}
-    said = (
-        f"{name} is {words[disk]} on disk and {words.get(live, f'in {live}') if live else 'not loaded'} in the kernel"
-    )
-    return failed(said, "enforce", disk, live)
+    on_disk = {None: "missing", "other": "not hullproof's", "observe": "only observed", "enforce": "enforced"}[disk]
+    in_kernel = {None: "is not loaded", "other": "has other rules", "enforce": "is enforced"}
+    loaded = in_kernel.get(live, f"is in {live} mode")
+    reason = f"the AppArmor profile {name} is {on_disk} on disk and {loaded} in the kernel"
+    return failed(reason, "enforce", disk, live)
 
 
-def _observing(name: str, now: Stage) -> str:
-    said = list_kinds([explain(denial) for denial in now.denials])
-    until = utc(now.until)
+def _observing(name: str, now: Observation) -> str:
+    seen = list_kinds([explain(denial) for denial in now.denials])
+    until = f"{utc(now.until):%Y-%m-%d %H:%M} UTC"
     if now.held:
         return (
-            f"{name} has been observed until {until:%Y-%m-%d %H:%M} UTC and stays so, since enforced it would have "
-            f"been in the way: {said}. Start what needs that with a profile of its own, or enforce it all the same "
-            f"with accept={ACCEPT}"
+            f"the AppArmor profile {name} was observed until {until} and is not enforced, since enforcing it would "
+            f"have caused these denials: {seen}. Start the containers that need this with a profile of their own, or "
+            f"enforce it in spite of them with accept={ACCEPT_PROFILE}"
         )
-    lost = f", since {unknown_before(now.gap)}" if now.gap else ""
-    next_ = f"it is observed until {until:%Y-%m-%d %H:%M} UTC{lost}, and enforced by the first run after that"
-    return f"{name}: {next_}; so far {said or 'nothing was seen that it would refuse'}"
+    longer = f", since {unknown_before(now.gap)}" if now.gap else ""
+    enforced = f"is observed until {until}{longer}, and the first run after that enforces it"
+    return f"the AppArmor profile {name} {enforced}; so far {seen or 'it would have denied nothing'}"
 
 
-def plan(context: Context, reading: AppArmorReading, name: str, now: Stage) -> Iterator[Change]:
+def plan(context: Context, reading: AppArmorReading, name: str, now: Observation) -> Iterator[Change]:
     """The next step of one profile's life."""
-    if now.held and context.accepts(ACCEPT):
-        now = Stage(None)
+    if now.held and context.accepts(ACCEPT_PROFILE):
+        now = Observation(None)
     text, wanted = text_of(reading, name), render(name, now.since)
     declared = reading.declared if not isinstance(reading.declared, Unknown) else ()
     theirs = next((p.file for p in declared if p.name == name and p.file != OURS[name]), None)
-    what = f"{'observe' if now.since else 'enforce'} the profile {name} ({OURS[name]})"
+    what = f"{'observe' if now.since else 'enforce'} the AppArmor profile {name} ({OURS[name]})"
     if theirs:
-        yield Blocked(SUBJECT, what, why=f"{theirs} declares a profile of that name: take it away first")
+        yield Blocked(NAME, what, why=f"{theirs} declares a profile of the same name: remove it first")
         return
     running = _confined_by(context, name)
-    if now.since is None and text != wanted and running and not (now.until or context.accepts(ACCEPT)):
+    if now.since is None and text != wanted and running and not (now.until or context.accepts(ACCEPT_PROFILE)):
         why = (
-            f"{', '.join(running)} would at once be refused what it denies; allow that with accept={ACCEPT}, or have it"
+            f"the profile would at once deny {', '.join(running)} what it forbids; allow that with "
+            f"accept={ACCEPT_PROFILE}, or have it observed first (apparmor.observe_hours)"
         )
-        yield Blocked(SUBJECT, what, why=f"{why} observed first (apparmor.observe_hours)")
+        yield Blocked(NAME, what, why=why)
     elif text != wanted:
-        yield WriteFile(SUBJECT, what, path=OURS[name], text=wanted, before=text, validate=LINT, activate=load(name),
-                        interrupts=f"{', '.join(running)} come under it at once" if running else "")  # fmt: skip
+        yield WriteFile(
+            NAME,
+            what,
+            path=OURS[name],
+            text=wanted,
+            before=text,
+            validate=LINT,
+            activate=load(name),
+            interrupts=f"the profile confines {', '.join(running)} at once" if running else "",
+        )
     elif not _is_live(reading, name, now):
-        yield Command(SUBJECT, f"load the profile {name} from {OURS[name]}", script=load(name), undo="")
+        yield Command(NAME, f"load the AppArmor profile {name} from {OURS[name]}", script=load(name), undo="")
     elif now.since is not None:
-        yield Blocked(SUBJECT, f"enforce the profile {name}", why=_observing(name, now))
+        yield Blocked(NAME, f"enforce the AppArmor profile {name}", why=_observing(name, now))
 
 
-def _is_live(reading: AppArmorReading, name: str, now: Stage) -> bool:
+def _is_live(reading: AppArmorReading, name: str, now: Observation) -> bool:
     mode = "complain" if now.since is not None and name == CONTAINER else "enforce"
     return known(reading.profiles).get(name) == mode and known(reading.current.get(name, True)) is True
 
@@ -152,38 +161,28 @@ def _confined_by(context: Context, name: str) -> list[str]:
 
 
 def keep_after_start(context: Context, reading: AppArmorReading) -> Iterator[Change]:
-    """Newer Dockers load their own docker-default at every start: ours is loaded again after that."""
+    """Newer versions of Docker load their own docker-default at every start, so ours is loaded again after that."""
     before = reading.files.get(UNIT_DROP_IN)
     if before != drop_in():
-        yield WriteFile(SUBJECT, f"load our {DEFAULT} after each start of Docker ({UNIT_DROP_IN})", path=UNIT_DROP_IN,
-                        text=drop_in(), before=None if before is None else known(before),
-                        activate="systemctl daemon-reload")  # fmt: skip
+        yield WriteFile(
+            NAME,
+            f"have systemd load hullproof's {DEFAULT} after each start of Docker ({UNIT_DROP_IN})",
+            path=UNIT_DROP_IN,
+            text=drop_in(),
+            before=None if before is None else known(before),
+            activate="systemctl daemon-reload",
+        )
 
 
 def drop_in() -> str:
-    return f"""\
-# Written by hullproof. Docker may have loaded a {DEFAULT} of its own when it started.
-[Service]
-ExecStartPost=-/usr/sbin/apparmor_parser -r -W {OURS[DEFAULT]}
-"""
+    return templates.render("apparmor/docker.service.conf.j2", name=DEFAULT, file=OURS[DEFAULT])
 
 
 def load(name: str) -> str:
-    """Load or replace; what runs under it stays confined. After an undo the file is gone, or an older one of ours."""
-    file = OURS[name]
-    if name == DEFAULT:
-        plain = base64.b64encode(render(DEFAULT, None, extra=False).encode()).decode()
-        gone = f"printf %s {plain} | base64 -d | apparmor_parser -K -r"
-    else:
-        gone = f"""\
-if grep -ls '^{name} ' /proc/[0-9]*/attr/current >/dev/null; then
-    echo {quote(f"{name} confines what runs: it stays loaded, or that would run unconfined; end it and undo again")}
-    exit 1
-  fi
-  echo 'profile {name} {{}}' | apparmor_parser -K -R"""
-    return f"""\
-if [ -e {file} ]; then {REPLACE} {file}
-elif grep -q '^{name} ' {LOADED}; then
-  {gone}
-fi
-"""
+    """Load or replace the profile; what runs under it stays confined. After an undo the file is gone, or an older
+    one of ours."""
+    given = f"NAME={name} FILE={OURS[name]} LOADED={LOADED}"
+    if name != DEFAULT:
+        return f"{given}\n{templates.text('apparmor/load.sh')}"
+    plain = base64.b64encode(render(DEFAULT, None, extra=False).encode()).decode()
+    return f"{given} PLAIN={plain}\n{templates.text('apparmor/load-default.sh')}"

@@ -92,6 +92,21 @@ class WriteFile(Change):
     shared: Literal["", "json", "lines"] = ""
 
 
+def install_unit(
+    subject: str, what: str, *, path: str, text: str, before: str | None, live: str = "", gone: str = ""
+) -> WriteFile:
+    """Write a systemd unit and enable it. `live` (sh) runs once it is enabled; `gone` (sh) after an undo that removed
+    the file."""
+    unit = path.rpartition("/")[2]
+    activate = f"""\
+systemctl daemon-reload || exit 1
+if [ -e {path} ]; then systemctl -q enable {unit}{live and f" && {live}"}; else
+  rm -f /etc/systemd/system/*.wants/{unit}{gone and f"; {gone}"}
+fi
+"""
+    return WriteFile(subject, what, path=path, text=text, before=before, activate=activate)
+
+
 @dataclass(frozen=True)
 class RemoveFile(Change):
     """Remove a file (kept in the journal)."""

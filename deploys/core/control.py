@@ -111,6 +111,19 @@ def in_container(survey: Survey, policy: Policy) -> str | None:
     return f"this is a container ({container}): the kernel belongs to its host" if container else None
 
 
+def name_key(verdict: Verdict, key: str, wanted: str = "") -> Verdict:
+    """The verdict, whose reason names the policy's key (`subject.key`) and what it wants, where that does not hold.
+    `wanted`: what it wants, where `declared` does not say it well."""
+    if verdict.state.holds:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason}; the policy wants {wanted or verdict.declared} ({key})")
+
+
+def naming_key(key: str, wanted: str = "") -> Callable[[Check], Check]:
+    """A check whose verdicts name the policy's key."""
+    return lambda check: lambda survey, policy: name_key(check(survey, policy), key, wanted)
+
+
 def agree(
     declared: Any, disk: Any, live: Any, impact: Impact, holds: Callable[[Any], bool] | None = None, what: str = "it"
 ) -> Verdict:

@@ -1,8 +1,7 @@
-"""Boot parameters that a policy may name, and how they get on the next boot's command line."""
+"""Boot parameters that a policy may name, and how they get onto the next boot's command line."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from shlex import quote
@@ -11,19 +10,18 @@ from deploys.core.change import Activate, Blocked, Change, Command, Context, Wri
 from deploys.core.control import Severity
 from deploys.kernel.grub import MENU, drop_in
 from facts.core.reading import Unknown, known
-from facts.kernel.boot import DROP_INS, Boot
+from facts.kernel.boot import DROP_IN, Boot
 from facts.kernel.kernel import Kernel, KernelReading
 
 HIGH, MEDIUM, LOW = Severity.HIGH, Severity.MEDIUM, Severity.LOW
-DROP_IN = f"{DROP_INS}99-hullproof.cfg"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class BootRow:
-    """`values`: what a policy may give it, the strictest last; "" for a bare word. `built_in`: the kernel
-    configuration that makes the first value the default. `needs`: the one without which the parameter is ignored.
-    `risky`: it may keep a kernel from booting, so it lasts only once the host was found well with it. `signed`: with it
-    the kernel refuses modules without a signature that it accepts."""
+    """`values`: those that a policy may give, the strictest last; "" for a bare word. `built_in`: the kernel
+    configuration that makes the first value the default. `needs`: the kernel option without which the parameter is
+    ignored. `risky`: it may keep a kernel from booting, so it becomes permanent only after a boot on trial. `signed`:
+    with it the kernel refuses modules without an accepted signature."""
 
     name: str
     values: tuple[str, ...]
@@ -50,38 +48,131 @@ class BootRow:
 
 
 ROWS: tuple[BootRow, ...] = (
-    BootRow("slab_nomerge", ("",), "Kernel objects of different kinds are kept apart", MEDIUM,
-            "An overflow in one kind of object must not reach another.", ("KSPP",), ("SLAB_MERGE_DEFAULT", "n")),
-    BootRow("init_on_alloc", ("1",), "Kernel memory is cleared when given out", MEDIUM,
-            "What a kernel bug shows of fresh memory must be nothing.", ("KSPP",), ("INIT_ON_ALLOC_DEFAULT_ON", "y")),
-    BootRow("init_on_free", ("1",), "Kernel memory is cleared when given back", LOW,
-            "Secrets must not outlive their use; costs a few per cent.", ("KSPP", "STIG-RHEL9-212045"),
-            ("INIT_ON_FREE_DEFAULT_ON", "y")),
-    BootRow("page_alloc.shuffle", ("1",), "Free memory is handed out in random order", LOW,
-            "An exploit must not know which page comes next.", ("KSPP",), needs="SHUFFLE_PAGE_ALLOCATOR"),
-    BootRow("randomize_kstack_offset", ("on",), "The kernel stack starts at a random place per call", MEDIUM,
-            "An exploit must not know where things lie on the stack.", ("KSPP",),
-            ("RANDOMIZE_KSTACK_OFFSET_DEFAULT", "y"), needs="RANDOMIZE_KSTACK_OFFSET"),
-    BootRow("vsyscall", ("none",), "The old fixed page of system calls is gone", MEDIUM,
-            "Code at a fixed address serves exploits; images with a C library from before 2011 need it.",
-            ("KSPP", "STIG-RHEL9-212035"), ("LEGACY_VSYSCALL_NONE", "y")),
-    BootRow("pti", ("on",), "Kernel memory is not mapped for programs", MEDIUM,
-            "Programs must not read the kernel through the processor's speculation.", ("KSPP", "STIG-RHEL9-212050")),
-    BootRow("page_poison", ("1",), "Freed pages are overwritten", LOW,
-            "What is used after it was freed must be seen.", ("STIG-RHEL9-212040",)),
-    BootRow("lockdown", ("integrity", "confidentiality"), "Not even root alters the running kernel", HIGH,
-            "Root, also one escaped from a container, must not load unsigned code or write kernel memory.",
-            ("KSPP",), needs="SECURITY_LOCKDOWN_LSM", risky=True, signed=True),
-    BootRow("module.sig_enforce", ("1",), "Only signed modules are loaded", HIGH,
-            "A module is the kernel; modules built on the host need a key of their own.", ("KSPP",),
-            ("MODULE_SIG_FORCE", "y"), needs="MODULE_SIG", risky=True, signed=True),
-    BootRow("debugfs", ("no-mount", "off"), "The kernel's debugging files are off", LOW,
-            "They were never meant to be safe; some tracing tools need them.", ("KSPP",)),
-    BootRow("iommu", ("force",), "Devices reach only the memory given to them", MEDIUM,
-            "A device must not read or write all of memory; needs hardware for it.", ("KSPP",), risky=True),
-    BootRow("mitigations", ("auto", "auto,nosmt"), "The processor's known flaws are mitigated", HIGH,
-            "Containers of different owners share processors.", ("KSPP",)),
-)  # fmt: skip
+    BootRow(
+        name="slab_nomerge",
+        values=("",),
+        title="The kernel does not merge slab caches",
+        severity=MEDIUM,
+        why="In merged caches an overflow in one kind of kernel object reaches objects of another kind.",
+        references=("KSPP",),
+        built_in=("SLAB_MERGE_DEFAULT", "n"),
+    ),
+    BootRow(
+        name="init_on_alloc",
+        values=("1",),
+        title="The kernel zeroes memory when it allocates it",
+        severity=MEDIUM,
+        why="A kernel bug that shows uninitialized memory shows an attacker what was there before.",
+        references=("KSPP",),
+        built_in=("INIT_ON_ALLOC_DEFAULT_ON", "y"),
+    ),
+    BootRow(
+        name="init_on_free",
+        values=("1",),
+        title="The kernel zeroes memory when it frees it",
+        severity=LOW,
+        why="Secrets stay in freed memory, where a kernel bug can show them. It costs a few per cent of speed.",
+        references=("KSPP", "STIG-RHEL9-212045"),
+        built_in=("INIT_ON_FREE_DEFAULT_ON", "y"),
+    ),
+    BootRow(
+        name="page_alloc.shuffle",
+        values=("1",),
+        title="The page allocator hands out free pages in random order",
+        severity=LOW,
+        why="An exploit that knows which page comes next can place its own data beside the kernel's.",
+        references=("KSPP",),
+        needs="SHUFFLE_PAGE_ALLOCATOR",
+    ),
+    BootRow(
+        name="randomize_kstack_offset",
+        values=("on",),
+        title="The kernel stack offset is random for each system call",
+        severity=MEDIUM,
+        why="Without a random offset an exploit knows where data lies on the kernel stack.",
+        references=("KSPP",),
+        built_in=("RANDOMIZE_KSTACK_OFFSET_DEFAULT", "y"),
+        needs="RANDOMIZE_KSTACK_OFFSET",
+    ),
+    BootRow(
+        name="vsyscall",
+        values=("none",),
+        title="The vsyscall page is off",
+        severity=MEDIUM,
+        why="An exploit can use the code of the vsyscall page, which is at the same address in every process. Images "
+        "with a C library from before 2011 need it.",
+        references=("KSPP", "STIG-RHEL9-212035"),
+        built_in=("LEGACY_VSYSCALL_NONE", "y"),
+    ),
+    BootRow(
+        name="pti",
+        values=("on",),
+        title="Page-table isolation (PTI) is on",
+        severity=MEDIUM,
+        why="Without PTI a program can read kernel memory through the processor's speculation (Meltdown).",
+        references=("KSPP", "STIG-RHEL9-212050"),
+    ),
+    BootRow(
+        name="page_poison",
+        values=("1",),
+        title="The kernel overwrites freed pages (page poisoning)",
+        severity=LOW,
+        why="Without poisoning, a flaw that lets the kernel use a page after it was freed stays unnoticed.",
+        references=("STIG-RHEL9-212040",),
+    ),
+    BootRow(
+        name="lockdown",
+        values=("integrity", "confidentiality"),
+        title="Kernel lockdown is on",
+        severity=HIGH,
+        why="Without lockdown root, and so also whoever escapes from a container as root, can load unsigned code and "
+        "write kernel memory.",
+        references=("KSPP",),
+        needs="SECURITY_LOCKDOWN_LSM",
+        risky=True,
+        signed=True,
+    ),
+    BootRow(
+        name="module.sig_enforce",
+        values=("1",),
+        title="The kernel loads only signed modules",
+        severity=HIGH,
+        why="Root can load a module of an attacker's, which then runs with all rights of the kernel. Modules that are "
+        "built on the host need a key of their own.",
+        references=("KSPP",),
+        built_in=("MODULE_SIG_FORCE", "y"),
+        needs="MODULE_SIG",
+        risky=True,
+        signed=True,
+    ),
+    BootRow(
+        name="debugfs",
+        values=("no-mount", "off"),
+        title="debugfs is off",
+        severity=LOW,
+        why="The files of debugfs show and change the kernel's inner state, and were never made to be safe. Some "
+        "tracing tools need them.",
+        references=("KSPP",),
+    ),
+    BootRow(
+        name="iommu",
+        values=("force",),
+        title="The IOMMU restricts every device",
+        severity=MEDIUM,
+        why="A malicious or faulty device can read and write all memory (DMA). The hardware must have an IOMMU.",
+        references=("KSPP",),
+        risky=True,
+    ),
+    BootRow(
+        name="mitigations",
+        values=("auto", "auto,nosmt"),
+        title="Mitigations for processor flaws are on",
+        severity=HIGH,
+        why="A container can read what other containers and the host compute on the same processor (Spectre and its "
+        "like).",
+        references=("KSPP",),
+    ),
+)
 
 BY_NAME = {row.name: row for row in ROWS}
 WORDS = tuple(word for row in ROWS for word in row.words)
@@ -104,7 +195,7 @@ def next_words(kernel: KernelReading) -> Sequence[str]:
 
 
 def effective(kernel: KernelReading, row: BootRow, words: Sequence[str]) -> str | None:
-    """What the kernel makes of a command line: the word given, else what it was built to do by default."""
+    """The parameter that is in force with a command line: the one given, else the kernel's built-in default."""
     word = given(words, row.name)
     if word is None and row.built_in:
         option, value = row.built_in
@@ -113,8 +204,8 @@ def effective(kernel: KernelReading, row: BootRow, words: Sequence[str]) -> str 
 
 
 def plan(context: Context, wanted: Sequence[str], stay: Sequence[str] = ()) -> Iterable[Change]:
-    """Bring `wanted` on the configured command line; `stay`: those of it that are not added, and not taken off where
-    our drop-in has them. Never reboots."""
+    """Put `wanted` on the configured command line. `stay`: those of `wanted` that stay in our drop-in where they are in
+    it already, and are not added. Never reboots."""
     kernel = context.survey[Kernel]
     if isinstance(kernel.boot.configured, Unknown):
         return
@@ -140,18 +231,9 @@ def runs(kernel: KernelReading, word: str) -> bool:
 
 
 def untried(kernel: KernelReading) -> list[str]:
-    """What is risky in our own drop-in, which is on every entry, though the host has not booted with it."""
-    ours = [] if isinstance(kernel.cmdline, Unknown) else [w for w in drop_in_words(kernel.boot) if w in WORDS]
+    """The risky parameters in our drop-in, which every menu entry has, that the host has not booted with yet."""
+    ours = [] if isinstance(kernel.cmdline, Unknown) else [w for w in kernel.boot.own_parameters if w in WORDS]
     return [word for word in ours if BY_NAME[name_of(word)].risky and not runs(kernel, word)]
-
-
-def drop_in_words(boot: Boot) -> tuple[str, ...]:
-    """What our own drop-in adds."""
-    text = boot.defaults.get(DROP_IN)
-    if not isinstance(text, str):
-        return ()
-    found = re.search(r'^GRUB_CMDLINE_LINUX="\$GRUB_CMDLINE_LINUX (.*)"$', text, re.MULTILINE)
-    return tuple(found[1].split()) if found else ()
 
 
 def _grub(boot: Boot, wanted: Sequence[str], missing: Sequence[str]) -> Iterable[Change]:
@@ -159,37 +241,37 @@ def _grub(boot: Boot, wanted: Sequence[str], missing: Sequence[str]) -> Iterable
     if isinstance(before, Unknown):
         yield Blocked("kernel", f"add {' '.join(missing)} to the boot parameters", why=before.unknown)
         return
-    ours = drop_in_words(boot)
+    ours = boot.own_parameters
     words = [word for word in wanted if word in ours or word in missing]
     taken = [word for word in ours if word not in words]
-    what = f"add {' '.join(missing)} to the boot parameters (from the next reboot on)"
+    what = f"add {' '.join(missing)} to the boot parameters (in force after the next reboot)"
     if taken:
-        what = f"take {' '.join(taken)} off the boot parameters of every entry{'; ' + what if missing else ''}"
+        what = f"remove {' '.join(taken)} from the boot parameters of every entry{'; ' + what if missing else ''}"
     if tuple(words) != ours:
-        yield WriteFile("kernel", what, path=DROP_IN, text=drop_in(" ".join(words), "GRUB_CMDLINE_LINUX"),
-                        before=before, service=MENU)  # fmt: skip
+        text = drop_in(" ".join(words), "GRUB_CMDLINE_LINUX")
+        yield WriteFile("kernel", what, path=DROP_IN, text=text, before=before, service=MENU)
         return
     configured = () if isinstance(boot.configured, Unknown) else boot.configured
     if others := [word for miss in missing if (word := given(configured, name_of(miss)))]:
-        why = f"{' '.join(others)} in {_where(boot, others)} comes after ours on the command line: take it away there"
+        why = f"{' '.join(others)} in {_where(boot, others)} comes later on the command line and wins: remove it there"
         yield Blocked("kernel", what, why=why)
-    else:  # our drop-in is there and the menu was not made anew
+    else:  # our drop-in is there and update-grub has not run since
         yield Activate("kernel", what, service=MENU)
 
 
 def _where(boot: Boot, words: Sequence[str]) -> str:
-    files = [path for path, text in boot.defaults.items()
-             if path != DROP_IN and isinstance(text, str) and any(word in text for word in words)]  # fmt: skip
-    return " and ".join(files) or "a file that is not under /etc/default/grub"
+    texts = ((path, text) for path, text in boot.defaults.items() if path != DROP_IN and isinstance(text, str))
+    files = [path for path, text in texts if any(word in text for word in words)]
+    return " and ".join(files) or "a file outside of /etc/default/grub and /etc/default/grub.d"
 
 
 def _grubby(configured: Sequence[str], missing: Sequence[str]) -> Command:
-    """grubby(8): every entry there is, and those of kernels to come."""
+    """grubby(8) changes every entry, and the entries of kernels that are installed later."""
     args = quote(" ".join(missing))
     old = [word for miss in missing if (word := given(configured, name_of(miss)))]
     undo = f"grubby --update-kernel=ALL --remove-args={args}"
     if old:
         undo += f" && grubby --update-kernel=ALL --args={quote(' '.join(old))}"
     checks = " && ".join(f"grubby --info=DEFAULT | grep '^args=' | grep -Fqw -- {quote(word)}" for word in missing)
-    return Command("kernel", f"add {' '.join(missing)} to the boot parameters (from the next reboot on)",
-                   script=f"grubby --update-kernel=ALL --args={args} && {checks}", undo=undo)  # fmt: skip
+    what = f"add {' '.join(missing)} to the boot parameters (in force after the next reboot)"
+    return Command("kernel", what, script=f"grubby --update-kernel=ALL --args={args} && {checks}", undo=undo)

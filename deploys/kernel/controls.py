@@ -1,8 +1,8 @@
-"""The kernel: self-protection by sysctls and boot parameters, resolved against what containers need."""
+"""The kernel: sysctls, boot parameters and updates, with exceptions from benchmarks where containers need them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from deploys.core.change import Change, Context, Subject, WriteFile, mending
 from deploys.core.change import Reboot as HostReboot
@@ -16,9 +16,12 @@ from deploys.core.control import (
     agree,
     failed,
     in_container,
+    name_key,
+    naming_key,
     not_applicable,
     only_where,
     passed,
+    undeclared,
 )
 from deploys.core.policy import Policy
 from deploys.kernel import boot_parameters as kernel_boot
@@ -29,10 +32,10 @@ from deploys.kernel import updates as kernel_update
 from deploys.kernel.boot_parameters import BootRow, effective
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import (
+    ACCEPT_ROOTLESS,
     CLONE,
     FORWARD,
     NAMESPACES,
-    ROOTLESS,
     RP_FILTERS,
     UNDECIDED,
     accepted_filters,
@@ -49,32 +52,39 @@ from facts.kernel.sysctls import Setting, as_number
 on_own_kernel = only_where(in_container)
 
 
+def on_kernel(key: str, wanted: str = "") -> Callable[[Check], Check]:
+    """Only on a host with a kernel of its own, where the policy declares `key`."""
+    name = f"kernel.{key}"
+    where, naming = only_where(in_container, undeclared(KernelRules, name)), naming_key(name, wanted)
+    return lambda check: where(naming(check))
+
+
 def sysctl_check(row: SysctlRow) -> Check:
     def check(survey: Survey, policy: Policy) -> Verdict:
         declared = policy[KernelRules].value(row.key)
         if declared is None:
-            return not_applicable(f"the policy does not set {row.key}")
+            return not_applicable(f"the policy does not set {row.key} (kernel.sysctls)")
         sysctls = survey[Kernel].sysctls
         live = known(sysctls.value(row.key))
         if live is None:
             return not_applicable(f"this kernel has no {row.key}")
-        return judge_sysctl(row, declared, known(sysctls.stored(row.key)), live)
+        return name_key(judge_sysctl(row, declared, known(sysctls.stored(row.key)), live), "kernel.sysctls")
 
     return on_own_kernel(check)
 
 
 def judge_sysctl(row: SysctlRow, declared: str, stored: Setting | None, live: str) -> Verdict:
-    """Declared, what a boot will set (and which file does), and live."""
+    """Compare what is declared, what a boot will set (and which file does), and the live value."""
     disk = stored.value if stored else None
     disk_ok, live_ok = row.holds(disk, declared), row.holds(live, declared)
     if disk_ok and not live_ok and live in row.one_way:
-        reason = f"{row.key} is {live} until a reboot: that setting has no way back"
+        reason = f"{row.key} is {live} until a reboot: a running kernel does not take that value back"
         return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
     if stored and not disk_ok:
-        now = "holds now" if live_ok else f"is {live} now"
+        now = f"{row.key} is {live} now, {'but' if live_ok else 'and'} {stored.file} sets it to {disk} at boot"
         refused = as_number(declared) is not None and as_number(disk) is None
-        so = ", which is no number: the kernel refuses it, and keeps its own default" if refused else ""
-        return failed(f"{row.key} {now}, and {stored.file} sets it to {disk} at boot{so}", declared, disk, live)
+        so = ", which is not a number: the kernel rejects it and keeps its own default" if refused else ""
+        return failed(now + so, declared, disk, live)
     return agree(declared, disk, live, Impact.NONE, lambda value: row.holds(value, declared), row.key)
 
 
@@ -82,7 +92,7 @@ def boot_check(row: BootRow) -> Check:
     def check(survey: Survey, policy: Policy) -> Verdict:
         declared = policy[KernelRules].word(row.name)
         if declared is None:
-            return not_applicable(f"the policy does not ask for the boot parameter {row.name}")
+            return not_applicable(f"the policy does not name the boot parameter {row.name} (kernel.boot_parameters)")
         kernel = survey[Kernel]
         if row.needs and known(kernel.config).get(row.needs, "n") == "n":
             return not_applicable(f"this kernel was built without CONFIG_{row.needs}")
@@ -93,11 +103,11 @@ def boot_check(row: BootRow) -> Check:
             if verdict:
                 return verdict
         if row.holds(disk, declared) and not row.holds(live, declared):
-            reason = f"{declared} is on the next boot's command line, and not on the running kernel's"
+            reason = f"{declared} is on the next boot's command line, and not yet on the running kernel's"
             return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
         return agree(declared, disk, live, Impact.REBOOT, lambda word: row.holds(word, declared), row.name)
 
-    return on_own_kernel(check)
+    return on_own_kernel(naming_key("kernel.boot_parameters")(check))
 
 
 def boot_id(name: str) -> str:
@@ -105,133 +115,189 @@ def boot_id(name: str) -> str:
     return f"kernel.boot.{name}"
 
 
+@on_kernel("forwarding", "forwarding on")
 def forwarding(survey: Survey, policy: Policy) -> Verdict:
-    """CIS wants 0. Docker sets 1 itself when it starts, so that no file need do it; a file that sets 0 cuts
-    containers off as soon as somebody reloads sysctls."""
-    if policy[KernelRules].forwarding is None:
-        return not_applicable("the policy does not speak of forwarding")
+    """CIS wants 0. Docker sets 1 when it starts, so no file has to; a file that sets 0 cuts containers off as soon as
+    the sysctls are reloaded."""
     docker, sysctls = survey[Docker], survey[Kernel].sysctls
     if not docker.installed:
-        return not_applicable("no Docker here whose bridges would need forwarding")
+        return not_applicable("Docker is not installed, so no bridge of its needs forwarding")
     live = known(sysctls.value(FORWARD))
     stored = known(sysctls.stored(FORWARD))
     disk = stored.value if stored else None
     if stored and as_number(disk) is None:
-        return failed(
-            f"{stored.file} sets {FORWARD}={disk}, which is no number: the kernel refuses it", "1", disk, live
-        )
+        reason = f"{stored.file} sets {FORWARD}={disk}, which is not a number: the kernel rejects it"
+        return failed(reason, "1", disk, live)
     if stored and as_number(disk) == 0:
-        return failed(f"{stored.file} sets {FORWARD}={disk}: containers on bridges lose their network when it is read",
-                      "1", disk, live)  # fmt: skip
+        reason = f"{stored.file} sets {FORWARD}={disk}: containers on bridges lose their network when that is applied"
+        return failed(reason, "1", disk, live)
     if live == "1":
-        return passed("forwarding is on, as Docker's bridges need it (against CIS 3.3.1)", "1", disk, live)
+        reason = "forwarding is on, as Docker's bridges need it (an exception from CIS 3.3.1)"
+        return passed(reason, "1", disk, live)
     if not known(docker.running):
         return not_applicable("Docker is not running; it turns forwarding on when it starts")
     return failed(f"{FORWARD} is {live}: containers on bridges have no network", "1", disk, live)
 
 
+@on_kernel("overlay", "the overlay module loadable")
 def overlay(survey: Survey, policy: Policy) -> Verdict:
-    if policy[KernelRules].overlay is None:
-        return not_applicable("the policy does not speak of the overlay module")
     if not survey[Docker].installed:
-        return not_applicable("no Docker here that would store layers with overlay")
+        return not_applicable("Docker is not installed, so no image is stored with overlay")
     kernel = survey[Kernel]
     there = known(kernel.has_module("overlay"))
     live = "loaded" if there else "not loaded"
     if where := known(kernel.blocked).get("overlay"):
-        return failed(f"overlay is kept from loading ({where}): Docker's storage needs it", "loadable", where, live)
-    return passed("overlay can be loaded, as Docker's storage needs it (against CIS 1.1.1.6)", "loadable", "loadable",
-                  live)  # fmt: skip
+        reason = f"the overlay module cannot be loaded ({where}), and Docker stores images with it"
+        return failed(reason, "loadable", where, live)
+    reason = "the overlay module can be loaded, as Docker's storage needs it (an exception from CIS 1.1.1.6)"
+    return passed(reason, "loadable", "loadable", live)
 
 
+@on_kernel("user_namespaces", "user namespaces allowed")
 def user_namespaces(survey: Survey, policy: Policy) -> Verdict:
     rules = policy[KernelRules]
-    if rules.user_namespaces is None:
-        return not_applicable("the policy does not speak of user namespaces")
     if not survey[Docker].installed and not rules.rootless:
-        return not_applicable("no containers here that would need user namespaces")
+        return not_applicable("neither Docker nor, by the policy (kernel.rootless), a rootless engine runs here")
     sysctls = survey[Kernel].sysctls
     if known(sysctls.value(NAMESPACES)) is None:
-        return failed("this kernel has no user namespaces", "above 0", None, None)
+        return failed("this kernel was built without user namespaces", "above 0", None, None)
     for key in (CLONE, NAMESPACES) if rules.rootless else (NAMESPACES,):
         live, stored = known(sysctls.value(key)), known(sysctls.stored(key))
         disk = stored.value if stored else None
         if live is not None and 0 in (as_number(live), as_number(disk)):
             where = f"{stored.file} sets {key}=0" if stored and as_number(disk) == 0 else f"{key} is 0"
             return failed(f"{where}: containers that need a user namespace do not start", "above 0", disk, live)
-    return passed("user namespaces are allowed, as containers need them (against STIG RHEL-09-213105)", "above 0",
-                  disk, live)  # fmt: skip
+    reason = "user namespaces are allowed, as containers need them (an exception from STIG RHEL-09-213105)"
+    return passed(reason, "above 0", disk, live)
 
 
 def _number(key: str, live: str) -> int:
     found = as_number(live)
     if found is None:
-        raise UnknownReading(f"{key} is {live[:40]}, which is no number")
+        raise UnknownReading(f"{key} is {live[:40]}, which is not a number")
     return found
 
 
+@on_kernel("rp_filter")
 def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     """The kernel takes the greater of `all` and the interface's own value, which starts as `default`."""
-    declared = policy[KernelRules].rp_filter
-    if declared is None:
-        return not_applicable("the policy does not speak of the reverse path filter")
+    declared = policy[KernelRules].rp_filter or 0
     kernel = survey[Kernel]
     live = max(_number(key, known(kernel.sysctls.value(key)) or "0") for key in RP_FILTERS)
     stored = [setting for key in RP_FILTERS if (setting := known(kernel.sysctls.stored(key))) and setting.value]
     vxlan = known(kernel.has_module("vxlan"))
     accepted = accepted_filters(declared, vxlan)
     files = " and ".join(sorted({setting.file for setting in stored}))
-    note = "overlay networks are here, so loose" if vxlan else "reverse path filter"
+    loose = vxlan and declared not in accepted
+    what = f"rp_filter (2 in place of {declared}, since overlay networks are in use)" if loose else "rp_filter"
     if refused := next((setting for setting in stored if as_number(setting.value) is None), None):
-        reason = f"{note}: {refused.file} sets it to {refused.value}, which is no number: the kernel refuses it at boot"
-        return failed(reason, str(declared), refused.value, live)
+        reason = f"{refused.file} sets {what} to {refused.value}, which is not a number: the kernel rejects it at boot"
+        return failed(reason, declared, refused.value, live)
     disk = max((as_number(setting.value) or 0 for setting in stored), default=None)
     if disk is not None and disk not in accepted:
-        return failed(f"{note}: {files} sets it to {disk} at boot", str(declared), disk, live)
-    return agree(declared, disk, live, Impact.NONE, lambda value: value in accepted, f"{note}: net.ipv4.conf rp_filter")
+        return failed(f"{files} sets {what} to {disk} at boot", declared, disk, live)
+    return agree(declared, disk, live, Impact.NONE, lambda value: value in accepted, what)
 
 
 CONTROLS: tuple[Control, ...] = (
-    *(Control(f"kernel.sysctl.{row.key}", row.title, row.severity, row.why, sysctl_check(row), row.references,
-              by_hand=f"set {row.key} with sysctl -w, and in the file of /etc/sysctl.d that is read last")
-      for row in kernel_sysctls.ROWS),
-    *(Control(boot_id(row.name), row.title, row.severity, row.why, boot_check(row),
-              row.references, Impact.REBOOT,
-              by_hand=f"put {row.name} on the kernel's command line where that is given, and reboot the host")
-      for row in kernel_boot.ROWS),
-    Control("kernel.forwarding", "Forwarding stays on for containers", Severity.HIGH,
-            "Benchmarks for hosts without containers turn it off, and cut every container on a bridge off.",
-            on_own_kernel(forwarding), ("CIS-Debian12-3.3.1", "STIG-RHEL9-253075"),
-            by_hand=f"take {FORWARD}=0 out of the file that the finding names, and set it to 1 with sysctl -w"),
-    Control("kernel.overlay", "The overlay file system can be used", Severity.HIGH,
-            "Benchmarks for hosts without containers block the module that Docker's storage needs.",
-            on_own_kernel(overlay), ("CIS-Debian12-1.1.1.6",),
-            by_hand="take away the line of modprobe.d that the finding names"),
-    Control("kernel.user-namespaces", "User namespaces are there for containers", Severity.HIGH,
-            "Benchmarks turn off what keeps root in a container from being root on the host.",
-            on_own_kernel(user_namespaces), ("STIG-RHEL9-213105",),
-            by_hand="boot a kernel that was built with CONFIG_USER_NS, and set no limit of 0 in /etc/sysctl.d"),
-    Control("kernel.rp-filter", "Packets come from where their answers go", Severity.MEDIUM,
-            "A packet with a forged source must not be taken; strict filtering breaks overlay networks.",
-            on_own_kernel(rp_filter), ("CIS-Debian12-3.3.7", "STIG-RHEL9-253035"),
-            by_hand="set net.ipv4.conf.all.rp_filter with sysctl -w, and in the last file of /etc/sysctl.d"),
-    Control("kernel.reboot-needed", "The newest installed kernel is the one that runs", Severity.HIGH,
-            "A fixed kernel protects nobody before the host has booted it.",
-            on_own_kernel(kernel_update.running), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT,
-            by_hand="reboot the host into its newest kernel, with a console at hand"),
-    Control("kernel.update", "The newest kernel on offer is installed", Severity.HIGH,
-            "A fix that the distribution has published is known to attackers too.",
-            on_own_kernel(kernel_update.update), ("NIST-800-190-4.5.3", "STIG-RHEL9-211015"), Impact.REBOOT,
-            by_hand="refresh the package lists and install the newest kernel, whatever holds or pins it"),
-    Control("kernel.old-kernels", "Only as many kernels stay installed as are kept on purpose", Severity.LOW,
-            "An old kernel can be booted with its flaws, and fills /boot until an update fails halfway.",
-            on_own_kernel(kernel_update.old_kernels), ("STIG-RHEL9-211015",),
-            by_hand="remove the oldest kernels with the package manager, but not the one that runs"),
-)  # fmt: skip
+    *(
+        Control(
+            id=f"kernel.sysctl.{row.key}",
+            title=row.title,
+            severity=row.severity,
+            why=row.why,
+            check=sysctl_check(row),
+            references=row.references,
+            by_hand=f"set {row.key} with sysctl -w, and in the file of /etc/sysctl.d that is read last",
+        )
+        for row in kernel_sysctls.ROWS
+    ),
+    *(
+        Control(
+            id=boot_id(row.name),
+            title=row.title,
+            severity=row.severity,
+            why=row.why,
+            check=boot_check(row),
+            references=row.references,
+            impact=Impact.REBOOT,
+            by_hand=f"add {row.name} to the kernel's command line where the boot loader takes it from, and reboot the "
+            "host",
+        )
+        for row in kernel_boot.ROWS
+    ),
+    Control(
+        id="kernel.forwarding",
+        title="IPv4 forwarding is on where Docker's bridges need it",
+        severity=Severity.HIGH,
+        why="Benchmarks for hosts without containers turn forwarding off, which cuts off every container on a bridge.",
+        check=forwarding,
+        references=("CIS-Debian12-3.3.1", "STIG-RHEL9-253075"),
+        by_hand=f"remove {FORWARD}=0 from the file that the finding names, and set it to 1 with sysctl -w",
+    ),
+    Control(
+        id="kernel.overlay",
+        title="The overlay module can be loaded",
+        severity=Severity.HIGH,
+        why="Benchmarks for hosts without containers block the overlay module, and Docker then cannot store images.",
+        check=overlay,
+        references=("CIS-Debian12-1.1.1.6",),
+        by_hand="remove the line of modprobe.d that the finding names",
+    ),
+    Control(
+        id="kernel.user-namespaces",
+        title="Containers can use user namespaces",
+        severity=Severity.HIGH,
+        why="Without user namespaces root in a container is root on the host. Some benchmarks turn them off.",
+        check=user_namespaces,
+        references=("STIG-RHEL9-213105",),
+        by_hand="boot a kernel that was built with CONFIG_USER_NS, and set no limit of 0 in /etc/sysctl.d",
+    ),
+    Control(
+        id="kernel.rp-filter",
+        title="Reverse-path filtering is set, and fits overlay networks",
+        severity=Severity.MEDIUM,
+        why="Without the filter the host accepts packets with forged source addresses. Strict filtering breaks overlay "
+        "networks.",
+        check=rp_filter,
+        references=("CIS-Debian12-3.3.7", "STIG-RHEL9-253035"),
+        by_hand="set net.ipv4.conf.all.rp_filter with sysctl -w, and in the last file of /etc/sysctl.d",
+    ),
+    Control(
+        id="kernel.reboot-needed",
+        title="The host runs its newest installed kernel",
+        severity=Severity.HIGH,
+        why="A kernel fix protects the host only after a reboot; until then its flaws are open to every container.",
+        check=on_own_kernel(kernel_update.running),
+        references=("NIST-800-190-4.5.3", "STIG-RHEL9-211015"),
+        impact=Impact.REBOOT,
+        by_hand="reboot the host into its newest kernel, with a console at hand",
+    ),
+    Control(
+        id="kernel.update",
+        title="The newest kernel that the distribution offers is installed",
+        severity=Severity.HIGH,
+        why="When a distribution publishes a fix, attackers learn of the flaw too, and can use it on hosts without the "
+        "fix.",
+        check=on_own_kernel(kernel_update.update),
+        references=("NIST-800-190-4.5.3", "STIG-RHEL9-211015"),
+        impact=Impact.REBOOT,
+        by_hand="refresh the package lists and install the newest kernel, even if its package is held or pinned",
+    ),
+    Control(
+        id="kernel.old-kernels",
+        title="No more kernels are installed than the policy keeps",
+        severity=Severity.LOW,
+        why="An old kernel can still be booted with its flaws, and fills /boot until an update fails halfway.",
+        check=on_own_kernel(kernel_update.old_kernels),
+        references=("STIG-RHEL9-211015",),
+        by_hand="remove the oldest kernels with the package manager, but not the one that runs",
+    ),
+)
 
 
 def plan(context: Context) -> Iterable[Change]:
-    """Sysctls at boot and live, boot parameters, then kernels."""
+    """Sysctls at boot and live, then boot parameters, then kernels."""
     yield from plan_sysctls(context)
     rules = context.policy[KernelRules]
     words = rules.boot_parameters or ()
@@ -252,16 +318,16 @@ def plan(context: Context) -> Iterable[Change]:
 
 
 def _staying(context: Context, words: Iterable[str]) -> dict[str, str]:
-    """What our drop-in has of the words that the policy asks for and of which nothing is known, or that are waived: it
-    is left as it is, but for what is risky and on every entry untried."""
+    """What our drop-in has for parameters that the policy names and whose finding is unknown or waived: it stays as it
+    is, except for a risky parameter that every entry has untried."""
     kernel = context.survey[Kernel]
-    ours = [word for word in kernel_boot.drop_in_words(kernel.boot) if word not in kernel_boot.untried(kernel)]
+    ours = [word for word in kernel.boot.own_parameters if word not in kernel_boot.untried(kernel)]
     left = [word for word in words if _state(context, boot_id(kernel_boot.name_of(word))) in UNDECIDED]
     return {word: there for word in left if (there := kernel_boot.given(ours, kernel_boot.name_of(word)))}
 
 
 def _each_file_once(changes: Iterable[Change]) -> Iterable[Change]:
-    """Kernels and boot parameters on trial are checked by the same files."""
+    """Kernels and boot parameters on trial share the files of the boot health check."""
     seen: set[str] = set()
     for change in changes:
         if not isinstance(change, WriteFile) or change.path not in seen:
@@ -279,5 +345,5 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(System, Kernel, Docker),
-    accepts=(kernel_update.RETRY, ROOTLESS),
+    accepts=(kernel_update.ACCEPT_RETRY, ACCEPT_ROOTLESS),
 )

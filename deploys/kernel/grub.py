@@ -1,11 +1,11 @@
-"""GRUB's menu: words that subjects add to the next boot's command line, and one making of the menu for all of them."""
+"""GRUB's menu: the boot parameters that subjects add in drop-ins, and one run of update-grub for all of them."""
 
 from __future__ import annotations
 
 from deploys.core.change import Service
 from facts.kernel.boot import DROP_INS
 
-# Every word of our drop-ins has to be in the menu; what an undo took back is in no drop-in any more.
+# Every parameter of our drop-ins has to be in the menu; those that an undo removed are in no drop-in any more.
 HEALTHY = rf"""
 for file in {DROP_INS}99-hullproof*.cfg; do
   [ -e "$file" ] || continue
@@ -17,7 +17,7 @@ done
 """
 
 MENU = Service(
-    "the boot menu",
+    "GRUB's menu",
     activate='said=$(update-grub 2>&1) || { echo "$said"; exit 1; }',
     healthy=HEALTHY,
     explain=HEALTHY,
@@ -27,8 +27,8 @@ MENU = Service(
 
 
 def drop_in(words: str, variable: str = "GRUB_CMDLINE_LINUX_DEFAULT") -> str:
-    """A file for /etc/default/grub.d that adds `words` after everybody else's."""
+    """A file for /etc/default/grub.d that adds `words` after those of other files."""
     return f"""\
-# Written by hullproof. It is read after /etc/default/grub; take it away and run update-grub to undo.
+# Written by hullproof. GRUB reads it after /etc/default/grub. To undo, remove this file and run update-grub.
 {variable}="${variable} {words}"
 """

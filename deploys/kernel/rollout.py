@@ -1,4 +1,4 @@
-"""Kernel updates done: old kernels removed, the newest installed, and booted on trial with a way back."""
+"""How kernels are updated: old ones are removed, the newest is installed and booted on trial, with a way back."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from shlex import quote
 
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, WriteFile, mending
+from deploys.core.change import Blocked, Change, Command, Context, WriteFile, install_unit, mending
 from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import Impact, State
 from deploys.engines.docker.daemon import running_names
 from deploys.kernel.rules import KernelRules
-from deploys.kernel.updates import RETRY, alike, lacking, newest, rejected, surplus, wanted
+from deploys.kernel.updates import ACCEPT_RETRY, alike, lacking, newest, policy_wants, rejected, surplus
 from deploys.kernel.window import Window
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.system import System
@@ -22,16 +22,10 @@ from facts.kernel.packages import Reboot, release_of
 from facts.kernel.updates import GATE_SCRIPT, GATE_UNIT, GATE_WANTED, Offer
 from facts.networks import connection
 
-GATE = "hullproof-boot-gate.service"
 ROOM_KB = 8192  # in /boot, besides a fifth more than the running kernel takes
-# Two boots, should the new kernel not pass, and what shutting down and starting containers again takes.
+# For two boots, if the new kernel fails its health check, and for stopping and starting the containers.
 BOOT_SECONDS = 1200
 OURS = UPDATE, RUNNING, OLD = ("kernel.update", "kernel.reboot-needed", "kernel.old-kernels")
-
-ENABLE = f"""\
-systemctl daemon-reload
-if [ -e {GATE_UNIT} ]; then systemctl enable -q {GATE}; else rm -f {GATE_WANTED}; fi
-"""
 
 
 def library(*names: str) -> str:
@@ -41,7 +35,7 @@ def library(*names: str) -> str:
 
 
 def plan(context: Context) -> Iterable[Change]:
-    """The way back first, then what makes room, then the new kernel; the reboot is the last thing that a run does."""
+    """First the way back, then room in /boot, then the new kernel; the reboot is the last step of a run."""
     if not context.failing(*OURS):
         return
     kernel = context.survey[Kernel]
@@ -59,7 +53,7 @@ def plan(context: Context) -> Iterable[Change]:
     if boots:
         yield from mending([*context.which(UPDATE, RUNNING), *_waiting(context)], [_reboot(context)])
     elif pending or (installs and context.policy[KernelRules].reboot in ("window", "now")):
-        what, warns = "reboot into the newest installed kernel", _was_rejected(kernel)
+        what, warns = "reboot the host into its newest installed kernel", _was_rejected(kernel)
         yield Blocked("kernel", what, why=why_not, warns=warns, controls=(RUNNING,))
     elif context.failing(RUNNING):
         yield from mending([RUNNING], [_default(context)])
@@ -68,9 +62,10 @@ def plan(context: Context) -> Iterable[Change]:
 def _default(context: Context) -> Change:
     """The newest kernel runs, and GRUB's default is an older one."""
     kernel = context.survey[Kernel]
-    what = f"make {kernel.release}, which runs, GRUB's default"
+    what = f"make the running kernel {kernel.release} GRUB's default"
     if context.policy[KernelRules].reboot in (None, "never"):
-        return Blocked("kernel", what, why="the policy says `reboot: never`, so GRUB's default is left to you")
+        why = "the policy does not let hullproof change what boots (kernel.reboot: never): set GRUB's default by hand"
+        return Blocked("kernel", what, why=why)
     if why := _no_way_back(kernel):
         return Blocked("kernel", what, why=why)
     return _keep(kernel)
@@ -80,13 +75,13 @@ def _default(context: Context) -> Change:
 
 
 def _due(context: Context) -> list[Offer]:
-    """What an upgrade would bring that the policy wants."""
+    """The offered kernels that the policy wants (kernel.update)."""
     declared = context.policy[KernelRules].update
-    return [offer for offer in _offers(context) if offer.newer and wanted(offer, declared)]
+    return [offer for offer in _offers(context) if offer.newer and policy_wants(offer, declared)]
 
 
 def _bringing(context: Context) -> set[str]:
-    """The releases that what is due brings, or brings to its end."""
+    """The releases that the due upgrades install, or finish installing."""
     half = context.survey[Kernel].updates.half
     return {offer.release for offer in _due(context) if not offer.held} | {release_of(name) for name in half}
 
@@ -97,14 +92,14 @@ def _offers(context: Context) -> tuple[Offer, ...]:
 
 
 def _left_alone(context: Context) -> Iterable[Blocked]:
-    """What is wanted, and somebody else has decided against."""
+    """Offered kernels that the policy wants and the administrator has held or pinned."""
     declared = context.policy[KernelRules].update
     for offer in _offers(context):
-        if offer.held and offer.newer and wanted(offer, declared):
-            why = f"it is held: `apt-mark unhold {offer.package}`, or take the lock of dnf away"
+        if offer.held and offer.newer and policy_wants(offer, declared):
+            why = f"the package is held: run `apt-mark unhold {offer.package}`, or remove dnf's version lock"
             yield Blocked("kernel", f"upgrade {offer.package} to {offer.candidate}", why=why)
-        elif offer.pinned and wanted(offer, declared):
-            why = "a pin in /etc/apt/preferences keeps it away"
+        elif offer.pinned and policy_wants(offer, declared):
+            why = "a pin in /etc/apt/preferences or preferences.d prevents it: remove the pin"
             yield Blocked("kernel", f"upgrade {offer.package} to {offer.newest}", why=why)
 
 
@@ -132,14 +127,14 @@ def _words(context: Context, names: list[str]) -> str:
     half, due = context.survey[Kernel].updates.half, _due(context)
     in_place = f": {_in_place(context)}" if _replaces(context) else ""
     if half:
-        return f"finish the installation of {', '.join(half)}, and install the newest kernel that is offered{in_place}"
+        return f"finish the installation of {', '.join(half)}, then install the newest kernel on offer{in_place}"
     if due:
-        return f"refresh the package lists, and install {', '.join(names)} {due[0].candidate}{in_place}"
-    return f"refresh the package lists, and install a newer {', '.join(names)} if there is one"
+        return f"refresh the package lists and install {', '.join(names)} {due[0].candidate}{in_place}"
+    return f"refresh the package lists and install a newer {', '.join(names)}, if there is one"
 
 
 def _replaces(context: Context) -> bool:
-    """Whether what is due keeps the release of the kernel that runs, so that its files take the place of its own."""
+    """Whether a due upgrade has the running kernel's release, so that its files replace those of the running kernel."""
     return context.survey[Kernel].release in _bringing(context)
 
 
@@ -149,8 +144,8 @@ def _in_place(context: Context) -> str:
     back = [release for release in good if release != kernel.release][-1:]
     way = f"the only way back is {back[0]}, in GRUB's menu" if back else "there is no other kernel to go back to"
     return (
-        f"the files of {kernel.release}, which runs, are replaced by those of a newer build, which takes a reboot to "
-        f"run; {way}"
+        f"a newer build of the same release replaces the files of the running kernel {kernel.release}, and runs only "
+        f"after a reboot; {way}"
     )
 
 
@@ -161,26 +156,26 @@ def _too_little_room(context: Context) -> str:
     need = updates.needed * 6 // 5 + ROOM_KB
     if updates.free >= need or list(_pruning(context)):
         return ""
-    return f"/boot has {updates.free // 1024} MB free, and a kernel needs {need // 1024} MB there"
+    return f"/boot has {updates.free // 1024} MB free, and a kernel needs {need // 1024} MB: free some space there"
 
 
 def _pruning(context: Context) -> Iterable[Change]:
-    """What is too many already: it makes room."""
+    """Remove the kernels that are too many already, which makes room in /boot."""
     if keep := _kept(context):
         yield from _removal(keep, surplus(context.survey[Kernel], keep, 0), "")
 
 
 def _pruning_after(context: Context) -> Iterable[Change]:
-    """What is too many once the new kernel is there: until then it may be the only one beside that which runs."""
+    """Remove the kernels that are too many once the new one is there: before, one of them may be the only way back."""
     kernel = context.survey[Kernel]
     if keep := _kept(context):
         coming = _bringing(context) - {"", *(package.release for package in alike(kernel))}
         now = surplus(kernel, keep, 0)
-        yield from _removal(keep, surplus(kernel, keep, len(coming))[len(now) :], " then")
+        yield from _removal(keep, surplus(kernel, keep, len(coming))[len(now) :], "then ")
 
 
 def _kept(context: Context) -> int | None:
-    """How many kernels stay; None where nobody knows how many there are, or more were accepted."""
+    """How many kernels stay; None where their number is unknown or the finding is waived."""
     found = context.findings.get("kernel.old-kernels")
     judged = found is not None and found.state in (State.PASS, State.FAIL)
     return context.policy[KernelRules].keep if judged else None
@@ -189,12 +184,12 @@ def _kept(context: Context) -> int | None:
 def _removal(keep: int, releases: list[str], when: str) -> Iterable[Change]:
     if releases:
         script = f"{library('packages')}\nprune {keep} {' '.join(map(quote, releases))}\n"
-        what = f"remove old kernels{when}, {keep} are kept: {', '.join(releases)}"
+        what = f"{when}remove the old kernels {', '.join(releases)} ({keep} kernels stay)"
         yield Command("kernel", what, script=script, undo="")
 
 
 def _restore(kernel: KernelReading) -> str:
-    """The one that ran before is the default again."""
+    """The kernel that ran before becomes the default again."""
     return f"{library()}\nrestore {quote(kernel.release)}\n"
 
 
@@ -202,19 +197,19 @@ def _restore(kernel: KernelReading) -> str:
 
 
 def _obstacle(context: Context, installs: bool) -> str:
-    """Why the host is not rebooted by this run; "" where it may be."""
+    """Why this run does not reboot the host; "" where it may."""
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
     if rules.reboot in (None, "never"):
-        return "the policy says `reboot: never`: reboot it by hand, or allow it there"
+        return "the policy lets no run reboot the host (kernel.reboot: never): reboot it by hand, or change the policy"
     if rules.reboot == "window" and not _window_end(context):
-        return f"the policy allows it from {rules.window} (UTC) only: run again then"
+        return f"it is outside of the maintenance window {rules.window} UTC (kernel.window): run harden again in it"
     if kernel.updates.on_trial:
-        return f"{kernel.updates.on_trial} is on trial just now"
+        return f"{kernel.updates.on_trial} is being booted on trial: run harden again when that has ended"
     if isinstance(names := _containers(context), Unknown):
-        return f"which containers that would stop is not known: {names.unknown}"
+        return f"it is not known which containers a reboot would stop: {names.unknown}"
     readings = (kernel.boot_id, kernel.updates.built, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
     if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
-        return f"not everything that a way back needs could be read: {unknown[0]}"
+        return f"hullproof could not read everything that the way back depends on: {unknown[0]}"
     return _no_way_back(kernel) or _replaced(context) or ("" if installs else _not_bootable(context))
 
 
@@ -229,18 +224,18 @@ def _no_way_back(kernel: KernelReading) -> str:
     boot = kernel.boot
     by_hand = "; reboot it by hand, with a console at hand"
     if boot.loader not in ("grub", "bls"):
-        return f"without GRUB there is no way to boot a kernel once only{by_hand}"
+        return f"only GRUB can boot a kernel a single time, and this host does not boot with GRUB{by_hand}"
     if isinstance(boot.once, Unknown):
-        return f"whether GRUB can boot a kernel once only is not known: {boot.once.unknown}{by_hand}"
+        return f"it is not known whether GRUB can boot a kernel a single time: {boot.once.unknown}{by_hand}"
     if boot.once:
-        return f"{boot.once}, so that a new kernel would be booted again and again{by_hand}"
+        return f"{boot.once}, so it would boot the new kernel again and again{by_hand}"
     if kernel.release not in boot.releases:
-        return f"GRUB's menu has no entry for the running {kernel.release} to go back to{by_hand}"
+        return f"GRUB's menu has no entry for the running kernel {kernel.release} to go back to{by_hand}"
     return ""
 
 
 def _replaced(context: Context) -> str:
-    """The kernel that runs is the way back: its files on disk have to be those that were booted."""
+    """The running kernel is the way back, so its files on disk have to be those that were booted."""
     kernel = context.survey[Kernel]
     own = [package.version for package in alike(kernel) if package.release == kernel.release]
     was = kernel.version and any(compare_versions(version, kernel.version) > 0 for version in own)
@@ -253,11 +248,14 @@ def _not_bootable(context: Context) -> str:
     kernel = context.survey[Kernel]
     there = newest(kernel)
     if there is None or there.release == kernel.release:
-        return "no newer kernel is there to try, and something else asks for the reboot: reboot it by hand"
-    if _was_rejected(kernel) and not context.accepts(RETRY):
-        return f"{there.release} {there.version} was tried and did not pass; to try it again: accept={RETRY}"
+        return "no newer kernel is installed, and something else needs the reboot: reboot the host by hand"
+    if _was_rejected(kernel) and not context.accepts(ACCEPT_RETRY):
+        return (
+            f"{there.release} {there.version} failed its boot health check; to boot it on trial once more, "
+            f"accept={ACCEPT_RETRY}"
+        )
     if gone := lacking(kernel):
-        return f"{gone}; with its headers installed, `dkms autoinstall -k {there.release}` builds them"
+        return f"{gone}; install its headers and run `dkms autoinstall -k {there.release}`"
     return ""
 
 
@@ -272,8 +270,8 @@ def _window_end(context: Context) -> int | None:
 
 
 def _keep(kernel: KernelReading) -> Command:
-    return Command("kernel", f"make {kernel.release}, which runs, GRUB's default, and have a panic reboot into it",
-                   script=f"{library()}\nkeep\n", undo=_restore(kernel))  # fmt: skip
+    what = f"make the running kernel {kernel.release} GRUB's default, and have the host reboot into it after a panic"
+    return Command("kernel", what, script=f"{library()}\nkeep\n", undo=_restore(kernel))
 
 
 def _way_back(kernel: KernelReading) -> Iterable[Change]:
@@ -284,14 +282,14 @@ def _way_back(kernel: KernelReading) -> Iterable[Change]:
 
 
 def gate_files(kernel: KernelReading) -> Iterable[Change]:
-    """What checks a boot on trial, at that boot, with no controller."""
-    files = {GATE_SCRIPT: f"{library()}\ngate\n", GATE_UNIT: templates.text(f"kernel/{GATE}")}
-    for path, text in files.items():
-        before = known(kernel.updates.gate.get(path))
-        enabled = kernel.updates.gate.get(GATE_WANTED) is not None
-        if before != text or (path == GATE_UNIT and not enabled):
-            yield WriteFile("kernel", f"have each boot on trial checked by the host itself ({path})", path=path,
-                            text=text, before=before, activate=ENABLE if path == GATE_UNIT else "")  # fmt: skip
+    """The boot health check, with which the host itself judges a boot on trial: its script and its service."""
+    gate, what = kernel.updates.gate, "install the boot health check for boots on trial"
+    script, before = f"{library()}\ngate\n", known(gate.get(GATE_SCRIPT))
+    if before != script:
+        yield WriteFile("kernel", f"{what} ({GATE_SCRIPT})", path=GATE_SCRIPT, text=script, before=before)
+    unit, before = templates.text("kernel/hullproof-boot-gate.service"), known(gate.get(GATE_UNIT))
+    if before != unit or gate.get(GATE_WANTED) is None:
+        yield install_unit("kernel", f"{what} ({GATE_UNIT})", path=GATE_UNIT, text=unit, before=before)
 
 
 def _new_kernels_are_no_default(kernel: KernelReading) -> Iterable[Change]:
@@ -300,19 +298,19 @@ def _new_kernels_are_no_default(kernel: KernelReading) -> Iterable[Change]:
     kept = [line for line in lines if not line.startswith("UPDATEDEFAULT=")]
     if "UPDATEDEFAULT=no" not in lines:
         text = "\n".join([*kept, "UPDATEDEFAULT=no", ""])
-        yield WriteFile("kernel", "have the installation of a kernel not make it the default", path=KERNEL_DEFAULTS,
-                        text=text, before=before, shared="lines")  # fmt: skip
+        what = f"keep a newly installed kernel from becoming GRUB's default ({KERNEL_DEFAULTS})"
+        yield WriteFile("kernel", what, path=KERNEL_DEFAULTS, text=text, before=before, shared="lines")
 
 
 def _reboot(context: Context) -> HostReboot:
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
     before, after = (rules.drain.before, rules.drain.after) if rules.drain else (None, None)
-    words = [rules.deadline, _window_end(context) or 0, int(context.accepts(RETRY)), before or "", after or ""]
+    words = [rules.deadline, _window_end(context) or 0, int(context.accepts(ACCEPT_RETRY)), before or "", after or ""]
     return HostReboot(
         "kernel",
-        f"boot the newest kernel once, on trial: the host goes back to {kernel.release} by itself unless it is found "
-        f"well within {rules.deadline} s",
-        interrupts=f"reboots once, {_because(context)}{_serves(context)}; {_stopped(context)}",
+        f"boot the newest kernel on trial: the host goes back to {kernel.release} by itself unless the boot health "
+        f"check passes within {rules.deadline} s",
+        interrupts=f"the host reboots, {_because(context)}{_serves(context)}; {_stopped(context)}",
         script=f"{library('packages')}\nwith_built\narm {' '.join(quote(str(word)) for word in words)}\n",
         undo=_restore(kernel),
         settled=f"{library()}\nsettled {quote(known(kernel.boot_id))}\n",
@@ -324,23 +322,23 @@ def _because(context: Context) -> str:
     reboot, due = context.survey[Kernel].reboot, _due(context)
     if isinstance(reboot, Reboot) and reboot.needed:
         return f"because {reboot.why}"
-    return f"because {due[0].candidate} is to be installed" if due else "if there is a newer kernel"
+    return f"because this run installs {due[0].candidate}" if due else "if there is a newer kernel"
 
 
 def _waiting(context: Context) -> list[str]:
-    """What the reboot mends too."""
+    """The controls of other subjects that the reboot mends too."""
     return [id_ for id_, found in context.findings.items() if found.state is State.PENDING_REBOOT and id_ not in OURS]
 
 
 def _serves(context: Context) -> str:
-    """What else waits for a reboot, or will when this run has brought it to disk."""
+    """How many other findings a reboot mends, now or when this run has written their settings."""
     waiting = (State.FAIL, State.PENDING_REBOOT)
     found = [each for id_, each in context.findings.items() if id_ not in OURS and each.state in waiting]
     others = [each for each in found if each.control.impact is Impact.REBOOT]
-    return f", and for other findings that need one ({len(others)})" if others else ""
+    return f", and for {len(others)} other finding{'s' * (len(others) > 1)}" if others else ""
 
 
 def _stopped(context: Context) -> str:
     names = _containers(context)
     listed = ", ".join(() if isinstance(names, Unknown) else names)
-    return f"stops and starts again: {listed}" if listed else "no container runs"
+    return f"these containers stop and start again: {listed}" if listed else "no container is running"

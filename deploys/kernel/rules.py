@@ -15,15 +15,15 @@ from deploys.kernel.window import Window
 
 def _known_key(key: str) -> str:
     if key in kernel_sysctls.RESOLVED:
-        raise ValueError(f"is not set here: {kernel_sysctls.RESOLVED[key]}")
+        raise ValueError(f"cannot be set here: {kernel_sysctls.RESOLVED[key]}")
     if key not in kernel_sysctls.BY_KEY:
-        raise ValueError(f"nothing is known of this sysctl{_nearest(key, kernel_sysctls.BY_KEY)}")
+        raise ValueError(f"hullproof does not know this sysctl{_nearest(key, kernel_sysctls.BY_KEY)}")
     return key
 
 
 def _known_word(word: str) -> str:
     if word not in kernel_boot.WORDS:
-        raise ValueError(f"nothing is known of {word}{_nearest(word, kernel_boot.WORDS)}")
+        raise ValueError(f"hullproof does not know {word}{_nearest(word, kernel_boot.WORDS)}")
     return word
 
 
@@ -32,9 +32,9 @@ def _nearest(word: str, known: Any) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-Key = Annotated[str, AfterValidator(_known_key)]
-Text = Annotated[str, StringConstraints(pattern=r"^[ -~]+$")]
-Word = Annotated[str, AfterValidator(_known_word)]
+SysctlKey = Annotated[str, AfterValidator(_known_key)]
+SysctlText = Annotated[str, StringConstraints(pattern=r"^[ -~]+$")]
+BootParameter = Annotated[str, AfterValidator(_known_word)]
 
 
 def _window(text: str) -> str:
@@ -43,60 +43,71 @@ def _window(text: str) -> str:
 
 
 class Drain(Rules):
-    """Commands (sh) that a host runs around a reboot."""
+    """Shell commands that a host runs before and after a reboot by hullproof."""
 
     before: str | None = Field(
         None,
-        description="Run before the reboot; if it fails or takes over 15 minutes, `after` runs and nothing reboots.",
+        description="Runs before the reboot. If it fails or takes more than 15 minutes, `after` runs and the host does "
+        "not reboot.",
     )
-    after: str | None = Field(None, description="Run when the host is up again, whichever kernel it came up with.")
+    after: str | None = Field(None, description="Runs when the host is up again, whichever kernel it booted.")
 
 
 class KernelRules(Rules):
-    """Kernel self-protection, resolved against what containers need."""
+    """Sysctls, boot parameters and kernel updates, with exceptions from benchmarks where containers need them."""
 
-    sysctls: dict[Key, int | Text | None] | None = Field(
+    sysctls: dict[SysctlKey, int | SysctlText | None] | None = Field(
         None,
-        description="Values by sysctl; a stricter value on the host is left alone; null takes a key out again.",
+        description="The value of each sysctl. A stricter value on the host stays; null removes a key that an extended "
+        "policy sets.",
         json_schema_extra={"propertyNames": {"enum": [*sorted(kernel_sysctls.BY_KEY)]}},
     )
-    boot_parameters: list[Word] | None = Field(
+    boot_parameters: list[BootParameter] | None = Field(
         None,
-        description="Words that the kernel's command line must have.",
+        description="Parameters that the kernel's command line must have.",
         json_schema_extra={"items": {"enum": [*kernel_boot.WORDS]}},
     )
     forwarding: Literal[True] | None = Field(
-        None, description="IPv4 forwarding stays on where Docker's bridges need it, whatever a benchmark wrote."
+        None, description="IPv4 forwarding stays on where Docker's bridges need it, even if a benchmark turned it off."
     )
     overlay: Literal[True] | None = Field(
-        None, description="The overlay module is not kept from loading where Docker stores layers with it."
+        None, description="No file of modprobe.d keeps the overlay module from loading where Docker is installed."
     )
     user_namespaces: Literal[True] | None = Field(
         None, description="user.max_user_namespaces is above 0 where containers run."
     )
-    rootless: bool = Field(False, description="Users without root run containers: user namespaces stay open to them.")
+    rootless: bool = Field(
+        False, description="Users without root run containers here, so they may create user namespaces."
+    )
     rp_filter: Literal[0, 1, 2] | None = Field(
-        None, description="Reverse path filter: 2 loose, 1 strict (taken as 2 on overlay networks), 0 off."
+        None,
+        description="Reverse-path filtering: 2 is loose, 1 is strict (2 is used where overlay networks are), 0 is off.",
     )
     running: Literal["newest-installed"] | None = Field(
-        None, description="The running kernel is the newest installed one; if not, a reboot is pending."
+        None, description="The host runs its newest installed kernel; if it does not, a reboot is pending."
     )
 
     update: Literal["security", "all", "none"] | None = Field(
-        None, description="Which offered kernels are installed: those with security fixes, all, or none."
+        None, description="Which kernels from the package lists are installed: security fixes, all, or none."
     )
     reboot: Literal["never", "window", "now"] | None = Field(
-        None, description="When a run may reboot a host into a newer kernel, on trial and with a way back."
+        None,
+        description="When a run may reboot a host into a newer kernel. It boots that kernel on trial, and goes back to "
+        "the old one if the boot health check fails.",
     )
     window: Annotated[str, AfterValidator(_window)] | None = Field(
-        None, description='When a host may reboot, in UTC: "02:00-04:00", or "sat,sun 22:00-04:00".'
+        None, description='The maintenance window in UTC: "02:00-04:00", or "sat,sun 22:00-04:00".'
     )
-    drain: Drain | None = Field(None, description="What a host does before and after such a reboot.")
+    drain: Drain | None = Field(None, description="What a host runs before and after such a reboot.")
     deadline: int = Field(
-        600, ge=60, le=7200, description="Seconds after its boot within which all must be found well for half a minute."
+        600,
+        ge=60,
+        le=7200,
+        description="Seconds after a boot within which the boot health check must have passed for 30 seconds on end.",
     )
     keep: Annotated[int, Field(ge=2, le=20)] | None = Field(
-        None, description="How many kernels stay installed; never removed: the running one and the one to go back to."
+        None,
+        description="How many kernels stay installed. The running one and the one to go back to are never removed.",
     )
 
     @model_validator(mode="after")
@@ -108,7 +119,7 @@ class KernelRules(Rules):
     @model_validator(mode="after")
     def _rootless_needs_user_namespaces(self) -> Self:
         if self.rootless and self.value("kernel.unprivileged_userns_clone") == "0":
-            raise ValueError("rootless containers need kernel.unprivileged_userns_clone: it cannot be 0 with rootless")
+            raise ValueError("`rootless: true` and `kernel.unprivileged_userns_clone: 0` contradict each other")
         return self
 
     def value(self, key: str) -> str | None:

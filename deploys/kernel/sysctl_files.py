@@ -1,4 +1,4 @@
-"""Sysctls written: one drop-in of our own that is read last where it matters, and the live values."""
+"""How sysctls are set: in one drop-in of our own that wins over other files, and live."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from facts.core.reading import Unknown, known
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.sysctls import Setting, Sysctls, as_number, assignments
 
-# Where somebody's file sorts after the first and sets one of our keys otherwise, the next is taken.
+# The first that is read after every other file that sets one of our keys to another value.
 PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz", "zzzzzz"))
 
 FORWARD = "net.ipv4.ip_forward"
 NAMESPACES = "user.max_user_namespaces"
 CLONE = "kernel.unprivileged_userns_clone"
-ROOTLESS = "rootless-containers"  # accepting it: what users run in user namespaces of their own does not start any more
-# With these, no user makes a user namespace; but for AppArmor's, with a profile that lets it.
+ACCEPT_ROOTLESS = "rootless-containers"  # accepts that rootless containers and other users' sandboxes no longer start
+# These values keep users from creating user namespaces; AppArmor's allows it to programs with a profile for it.
 CLOSING = {CLONE: "0", "kernel.apparmor_restrict_unprivileged_userns": "1"}
 RP_FILTERS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
 
-UNDECIDED = (State.UNKNOWN, State.WAIVED)  # what we wrote for such a finding is left as it is
+UNDECIDED = (State.UNKNOWN, State.WAIVED)  # what an earlier run wrote for such a finding stays
 
 
 @dataclass(frozen=True)
 class Want:
-    """A key to write. `final`: there is no way back from it but a reboot."""
+    """A key to write. `final`: only a reboot resets it."""
 
     key: str
     value: str
@@ -41,8 +41,8 @@ class Want:
 
 
 def accepted_filters(declared: int, vxlan: bool) -> tuple[int, ...]:
-    """Values of rp_filter that satisfy. Strict (1) satisfies loose (2), but not where overlay networks bring answers
-    in another way than they left."""
+    """Values of rp_filter that satisfy. Strict (1) satisfies loose (2), but not on overlay networks, where an answer
+    may arrive on another interface than the request left by."""
     if vxlan:
         return (0, 2) if declared == 0 else (2,)
     return {0: (0, 1, 2), 1: (1,), 2: (1, 2)}[declared]
@@ -66,7 +66,7 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     settings = {want.key: want.value for want in wants}
     left = {want.key for want in wants if context.findings[want.control].state in UNDECIDED}
     path = _last_path(others, {key: value for key, value in settings.items() if key not in left})
-    if path and left:  # what is left as it is would not be with a name that is read earlier
+    if path and left:  # a file that is read earlier could change what is to stay
         path = max(path, *own, key=PATHS.index)
     if path:
         now = [want for want in wants if not want.holds]
@@ -74,30 +74,34 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
         yield from mending(_failing(context, now), _live(sysctls, now))
     else:
         rival = others.files[-1].path
-        why = f"{rival} is read after any name of ours and sets one of these keys otherwise: rename it"
+        why = (
+            f"{rival} is read after every name that hullproof uses, and sets one of these keys to another value: "
+            "rename or remove it"
+        )
         what, controls = f"set {len(settings)} sysctls at boot", tuple(_failing(context, wants))
         yield Blocked("kernel", what, why=why, controls=controls)
 
 
 def _failing(context: Context, wants: Iterable[Want]) -> Iterable[str]:
-    """What these mend. A setting that has no way back is pending where disk is right: that takes a boot."""
+    """The controls that these mend. One that only a reboot can mend is pending and not among them."""
     ids = dict.fromkeys(want.control for want in wants)
     return [id_ for id_ in ids if context.findings[id_].state is State.FAIL]
 
 
 def _in_use(context: Context, key: str) -> str:
-    """Why nobody's user namespaces are closed now; "" where they may be, or are."""
+    """Why user namespaces are not closed to users now; "" where they may be closed, or are already."""
     finding, rootless = context.findings.get(f"kernel.sysctl.{key}"), context.survey[Kernel].rootless
     closes = context.policy[KernelRules].value(key) == CLOSING[key]
-    if not closes or finding is None or finding.state is not State.FAIL or context.accepts(ROOTLESS) or not rootless:
+    failing = finding is not None and finding.state is State.FAIL
+    if not closes or not failing or context.accepts(ACCEPT_ROOTLESS) or not rootless:
         return ""
-    allow = f"allow it with accept={ROOTLESS}"
+    allow = f"allow it with accept={ACCEPT_ROOTLESS}"
     if isinstance(rootless, Unknown):
-        return f"{rootless.unknown}, and what uses them would not start any more; {allow}"
+        return f"{rootless.unknown}, and programs that need them would no longer start; {allow}"
     users = some(f"{user} ({some(names)})" for user, names in rootless.items())
     return (
-        f"these use user namespaces without root, and what they start so would not start any more: {users}. Take {key} "
-        f"out of the policy for this host (and say rootless: true for engines), or {allow}"
+        f"these users run programs in user namespaces, and would no longer be able to start them: {users}. Remove "
+        f"{key} from the policy for this host (and set kernel.rootless for container engines), or {allow}"
     )
 
 
@@ -106,12 +110,12 @@ def _written(own: Mapping[str, str]) -> dict[str, str]:
 
 
 def _held(want: Want, own: Mapping[str, str]) -> Want | None:
-    """What is not to be set now stays where it is written already."""
+    """A setting that may not be made now stays where an earlier run wrote it."""
     return replace(want, holds=True) if want.key in _written(own) else None
 
 
 def _declared(context: Context, others: Sysctls, written: Mapping[str, str]) -> Iterable[Want]:
-    """What the policy declares and this kernel has. Where somebody else's file is stricter, its value is ours too."""
+    """The keys that the policy declares and this kernel has. A stricter value of another file is kept."""
     rules, live = context.policy[KernelRules], context.survey[Kernel].sysctls
     for row in ROWS:
         control = f"kernel.sysctl.{row.key}"
@@ -127,7 +131,7 @@ def _declared(context: Context, others: Sysctls, written: Mapping[str, str]) -> 
 
 
 def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
-    """What containers need against a benchmark. Forwarding comes first: the kernel resets redirects with it."""
+    """What containers need in spite of a benchmark. Forwarding comes first: it has the kernel reset redirects."""
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
     written = _written(own)
     rows: list[tuple[str, str, str, tuple[str, ...]]] = []  # control, key, value, live values that will not do
@@ -157,14 +161,14 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
 
 
 def _enough_namespaces(kernel: KernelReading) -> str:
-    """The kernel's own default: half of the threads that it allows."""
+    """The kernel's own default: half of kernel.threads-max."""
     threads = kernel.sysctls.live.get("kernel.threads-max", "")
     return str((as_number(threads) or 30_000) // 2)
 
 
 def _last_path(others: Sysctls, settings: Mapping[str, str]) -> str | None:
-    """The first of our names that is read after every file that sets one of our keys otherwise. Globs need no
-    outdoing: an explicit assignment wins over them wherever it stands."""
+    """The first of our names that is read after every file that sets one of our keys to another value. Globs do not
+    count: an explicit assignment wins over them in any order."""
     rivals = [
         file.path.rpartition("/")[2]
         for file in others.files
@@ -180,7 +184,7 @@ def _files(path: str, own: Mapping[str, str], settings: Mapping[str, str]) -> It
         yield WriteFile("kernel", f"set {len(settings)} sysctls at boot", path=path, text=text, before=own.get(path))
     for old in own:
         if old != path:
-            yield RemoveFile("kernel", f"remove {old}: {path} takes its place", path=old, before=own[old])
+            yield RemoveFile("kernel", f"remove {old}: {path} replaces it", path=old, before=own[old])
 
 
 PUT = """\
@@ -193,7 +197,7 @@ failed=0
 
 
 def _live(sysctls: Sysctls, wants: list[Want]) -> Iterable[Change]:
-    """One command for all live values; its undo puts the old ones back, in the same order."""
+    """One command for all live values; its undo sets the old ones, in the same order."""
     if not wants:
         return
     script = [f"put {quote(_path(want.key))} {quote(want.value)}" for want in wants]
@@ -201,13 +205,13 @@ def _live(sysctls: Sysctls, wants: list[Want]) -> Iterable[Change]:
     for want in wants:
         old = str(known(sysctls.value(want.key)))
         if want.final:
-            undo.append(f"echo {quote(f'{want.key} stays {want.value} until reboot')}")
+            undo.append(f"echo {quote(f'{want.key} stays {want.value} until a reboot')}")
         else:
             undo.append(f"put {quote(_path(want.key))} {quote(old)}")
     shown = ", ".join(f"{want.key}={want.value}" for want in wants)
     end = "exit $failed\n"
-    yield Command("kernel", f"set live: {shown}", script=PUT + "\n".join([*script, end]),
-                  undo=PUT + "\n".join([*undo, end]))  # fmt: skip
+    do, back = (PUT + "\n".join([*lines, end]) for lines in (script, undo))
+    yield Command("kernel", f"set {shown} (live)", script=do, undo=back)
 
 
 def _path(key: str) -> str:

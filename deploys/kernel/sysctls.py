@@ -1,7 +1,7 @@
-"""Sysctls that a policy may set: what each is for, which values satisfy it, and which settings have no way back.
+"""Sysctls that a policy may set: what each is for, which values satisfy it, and which values only a reboot resets.
 
-Values are the policy's; here is the knowledge. Keys whose usual hardening would cut containers off are no rows: they
-are resolved by controls of their own (`RESOLVED`).
+The policy gives the values. Keys whose usual hardening would cut containers off have no row here, but controls of their
+own (`RESOLVED`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from facts.kernel.sysctls import as_number
 HIGH, MEDIUM, LOW = Severity.HIGH, Severity.MEDIUM, Severity.LOW
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class SysctlRow:
-    """`at_least`: a greater number is stricter and satisfies. `alike`: values that are as good as one another.
-    `one_way`: live values that only a reboot takes back."""
+    """`at_least`: a greater number is stricter and satisfies. `alike`: values that are equally good. `one_way`: live
+    values that only a reboot resets."""
 
     key: str
     title: str
@@ -47,128 +47,311 @@ class SysctlRow:
 
 
 def _pair(
-    name: str, title: str, severity: Severity, why: str, cis: str, stig: tuple[str, ...] = ()
+    name: str, *, title: str, severity: Severity, why: str, cis: str, stig: tuple[str, ...] = ()
 ) -> Iterable[SysctlRow]:
-    """The same setting for the interfaces there are and for those to come; `stig`: an id for each."""
+    """The same setting for all interfaces and as the default of new ones; `stig`: an id for each."""
     version, _, field = name.partition(".")
-    for number, (scope, words) in enumerate((("all", "on every interface"), ("default", "on interfaces to come"))):
+    for number, (scope, where) in enumerate((("all", "on all interfaces"), ("default", "on new interfaces"))):
         references = (f"CIS-Debian12-{cis}", *(f"STIG-RHEL9-{id_}" for id_ in stig[number : number + 1]))
-        yield SysctlRow(f"net.{version}.conf.{scope}.{field}", f"{title} {words}", severity, why, references)
+        key = f"net.{version}.conf.{scope}.{field}"
+        yield SysctlRow(key=key, title=f"{title} {where}", severity=severity, why=why, references=references)
 
 
-_REDIRECTED = "Whoever can send a redirect chooses the host's next hop, and so reads or alters its traffic."
-_ROUTED = "The sender of a packet must not choose its way, past the filters between networks."
+_REDIRECTED = "Whoever can send a redirect chooses the host's next hop, and so can read or alter its traffic."
+_ROUTED = "With source routing the sender of a packet chooses its path, past the filters between networks."
 
 ROWS: tuple[SysctlRow, ...] = (
-    SysctlRow("kernel.dmesg_restrict", "The kernel log is for root only", MEDIUM,
-              "The log holds addresses and device states that help an exploit along.",
-              ("KSPP", "STIG-RHEL9-213010", "STIG-UBTU-24-600140"), at_least=True),
-    SysctlRow("kernel.kptr_restrict", "Kernel addresses are not shown", MEDIUM,
-              "An address read from /proc undoes the randomisation of the kernel's place in memory.",
-              ("KSPP", "STIG-RHEL9-213025"), at_least=True),
-    SysctlRow("kernel.perf_event_paranoid", "Performance events are for root only", MEDIUM,
-              "The call perf_event_open is large, often broken, and measures other users' work.",
-              ("KSPP", "STIG-RHEL9-213015"), at_least=True),
-    SysctlRow("kernel.unprivileged_bpf_disabled", "Programs for the kernel's BPF machine are for root only", HIGH,
-              "Flaws in the BPF verifier give any user the kernel.",
-              ("KSPP", "STIG-RHEL9-213075"), alike=("1", "2"), one_way=("1",)),
-    SysctlRow("net.core.bpf_jit_harden", "Compiled BPF programs are blinded", MEDIUM,
-              "Constants in compiled BPF code can carry an attacker's instructions.",
-              ("KSPP", "STIG-RHEL9-251045"), at_least=True),
-    SysctlRow("kernel.yama.ptrace_scope", "A process traces only its children", MEDIUM,
-              "One broken program must not read the memory of the user's other programs.",
-              ("KSPP", "CIS-Debian12-1.5.2", "STIG-RHEL9-213080"), at_least=True, one_way=("3",)),
-    SysctlRow("kernel.randomize_va_space", "Programs lie at random places in memory", MEDIUM,
-              "An exploit must not know in advance where things are.",
-              ("KSPP", "CIS-Debian12-1.5.1", "STIG-RHEL9-213070", "STIG-UBTU-24-700310"), at_least=True),
-    SysctlRow("kernel.sysrq", "The magic SysRq keys are off", LOW,
-              "Whoever reaches a keyboard or serial console could kill, dump or reboot past the login.",
-              ("KSPP",)),
-    SysctlRow("kernel.core_pattern", "Where core dumps go", LOW,
-              "A core dump is a program's memory, secrets and all; a pipe handler runs as root on the host.",
-              ("STIG-RHEL9-213040",)),
-    SysctlRow("kernel.oops_limit", "Too many kernel faults stop the machine", LOW,
-              "An exploit that may fail a thousand times will succeed once.",
-              ("KSPP",)),
-    SysctlRow("kernel.warn_limit", "Too many kernel warnings stop the machine", LOW,
-              "An exploit that may fail a thousand times will succeed once.",
-              ("KSPP",)),
-    SysctlRow("kernel.kexec_load_disabled", "No other kernel can be started over this one", MEDIUM,
-              "Kexec replaces the kernel, verified boot and all; kdump needs it.",
-              ("KSPP", "STIG-RHEL9-213020"), one_way=("1",)),
-    SysctlRow("kernel.io_uring_disabled", "io_uring is restricted", MEDIUM,
-              "io_uring has been a frequent way into the kernel, and seccomp does not see its operations.",
-              ("KSPP",), at_least=True),
-    SysctlRow("kernel.unprivileged_userns_clone", "Only root makes user namespaces", LOW,
-              "A new user namespace opens kernel code to every user; rootless containers need it.",
-              ("KSPP",)),
-    SysctlRow("kernel.apparmor_restrict_unprivileged_unconfined", "Nobody leaves an AppArmor profile unasked", MEDIUM,
-              "A confined user must not step into an unconfined profile.",
-              ("KSPP",)),
-    SysctlRow("kernel.apparmor_restrict_unprivileged_userns", "User namespaces need an AppArmor profile", MEDIUM,
-              "A new user namespace opens kernel code to every user, unless a profile allows it.",
-              ("KSPP",)),
-    SysctlRow("dev.tty.ldisc_autoload", "Terminal line disciplines are not loaded on demand", MEDIUM,
-              "Any user could load old, seldom used and often broken drivers.",
-              ("KSPP",)),
-    SysctlRow("dev.tty.legacy_tiocsti", "Nobody types into another's terminal", MEDIUM,
-              "TIOCSTI lets a program in a container or under su type commands for its caller.",
-              ("KSPP",)),
-    SysctlRow("vm.unprivileged_userfaultfd", "Page faults are not handled by users", MEDIUM,
-              "Userfaultfd holds the kernel still at the moment an exploit wants.",
-              ("KSPP",)),
-    SysctlRow("vm.mmap_min_addr", "Nothing is mapped at address zero", MEDIUM,
-              "A null pointer in the kernel must not lead into a user's memory.",
-              ("KSPP",), at_least=True),
-    SysctlRow("fs.protected_symlinks", "Links in shared directories are followed for their owner only", MEDIUM,
-              "A link planted in /tmp makes a root program write elsewhere.",
-              ("KSPP", "STIG-RHEL9-213030"), at_least=True),
-    SysctlRow("fs.protected_hardlinks", "Hard links only to files of one's own", MEDIUM,
-              "A hard link keeps a vulnerable setuid program alive, or redirects a root program's write.",
-              ("KSPP", "STIG-RHEL9-213035"), at_least=True),
-    SysctlRow("fs.protected_fifos", "Planted pipes in shared directories are refused", MEDIUM,
-              "A program that means to write a new file must not be led into another's pipe.",
-              ("KSPP",), at_least=True),
-    SysctlRow("fs.protected_regular", "Planted files in shared directories are refused", MEDIUM,
-              "A program that means to write a new file must not be led into another's.",
-              ("KSPP",), at_least=True),
-    SysctlRow("fs.suid_dumpable", "Setuid programs leave no core dump", MEDIUM,
-              "The memory of a privileged program holds what its caller may not read.",
-              ("KSPP", "CIS-Debian12-1.5.3")),
-    SysctlRow("net.ipv4.tcp_syncookies", "Floods of half-open connections are withstood", MEDIUM,
-              "A full backlog shuts out everybody else.",
-              ("CIS-Debian12-3.3.10", "STIG-RHEL9-253010", "STIG-UBTU-24-600190"), at_least=True),
-    SysctlRow("net.ipv4.icmp_echo_ignore_broadcasts", "Broadcast pings are not answered", LOW,
-              "Answers to a broadcast multiply an attacker's traffic against a third party.",
-              ("CIS-Debian12-3.3.4", "STIG-RHEL9-253055")),
-    SysctlRow("net.ipv4.icmp_ignore_bogus_error_responses", "Malformed ICMP errors are not logged", LOW,
-              "An attacker must not be able to fill the log.",
-              ("CIS-Debian12-3.3.3",)),
-    *_pair("ipv4.accept_redirects", "ICMP redirects are not followed", MEDIUM, _REDIRECTED,
-           "3.3.5", ("253015", "253040")),
-    *_pair("ipv4.secure_redirects", "Redirects are not followed from gateways either", LOW, _REDIRECTED, "3.3.6"),
-    *_pair("ipv4.send_redirects", "No redirects are sent", LOW,
-           "A redirect tells of the host's routing, and points containers past it.", "3.3.2", ("253065", "253070")),
-    *_pair("ipv4.accept_source_route", "Source-routed packets are dropped", MEDIUM, _ROUTED,
-           "3.3.8", ("253020", "253045")),
-    *_pair("ipv4.log_martians", "Packets with impossible addresses are logged", LOW,
-           "Spoofing shows in the log; on a busy bridge it floods it.", "3.3.9", ("253025", "253030")),
-    *_pair("ipv6.accept_redirects", "IPv6 redirects are not followed", MEDIUM, _REDIRECTED,
-           "3.3.5", ("254015", "254035")),
-    *_pair("ipv6.accept_source_route", "Source-routed IPv6 packets are dropped", MEDIUM, _ROUTED,
-           "3.3.8", ("254020", "254040")),
-    *_pair("ipv6.accept_ra", "Router advertisements are taken only as declared", LOW,
-           "A neighbour could give itself out as the router; a forwarding host that needs them wants 2.",
-           "3.3.11", ("254010", "254030")),
-)  # fmt: skip
+    SysctlRow(
+        key="kernel.dmesg_restrict",
+        title="Only root can read the kernel log",
+        severity=MEDIUM,
+        why="Any user can read kernel addresses and device states in the log, which helps an exploit along.",
+        references=("KSPP", "STIG-RHEL9-213010", "STIG-UBTU-24-600140"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="kernel.kptr_restrict",
+        title="Kernel addresses are hidden in /proc",
+        severity=MEDIUM,
+        why="One kernel address read from /proc tells an exploit where everything is, in spite of kernel ASLR.",
+        references=("KSPP", "STIG-RHEL9-213025"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="kernel.perf_event_paranoid",
+        title="Only root can use performance events (perf_event_open)",
+        severity=MEDIUM,
+        why="Any user can attack perf_event_open, a large interface with many past flaws, and can measure what other "
+        "users' programs do.",
+        references=("KSPP", "STIG-RHEL9-213015"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="kernel.unprivileged_bpf_disabled",
+        title="Only root can load BPF programs",
+        severity=HIGH,
+        why="A flaw in the BPF verifier lets any user run code in the kernel.",
+        references=("KSPP", "STIG-RHEL9-213075"),
+        alike=("1", "2"),
+        one_way=("1",),
+    ),
+    SysctlRow(
+        key="net.core.bpf_jit_harden",
+        title="The BPF JIT compiler blinds constants",
+        severity=MEDIUM,
+        why="An attacker can hide machine code in the constants of a BPF program, and have the kernel run it.",
+        references=("KSPP", "STIG-RHEL9-251045"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="kernel.yama.ptrace_scope",
+        title="A process can trace only its own children (Yama)",
+        severity=MEDIUM,
+        why="One compromised program can read keys and passwords from the memory of the user's other programs.",
+        references=("KSPP", "CIS-Debian12-1.5.2", "STIG-RHEL9-213080"),
+        at_least=True,
+        one_way=("3",),
+    ),
+    SysctlRow(
+        key="kernel.randomize_va_space",
+        title="Address-space randomization (ASLR) is on",
+        severity=MEDIUM,
+        why="Without ASLR an exploit knows in advance where a program's code, stack and heap are.",
+        references=("KSPP", "CIS-Debian12-1.5.1", "STIG-RHEL9-213070", "STIG-UBTU-24-700310"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="kernel.sysrq",
+        title="The magic SysRq keys are off",
+        severity=LOW,
+        why="Whoever reaches a keyboard or serial console can kill processes, dump memory or reboot without a login.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="kernel.core_pattern",
+        title="Core dumps go where the policy says",
+        severity=LOW,
+        why="A core dump holds a program's memory with all of its secrets, and a handler behind a pipe runs as root on "
+        "the host.",
+        references=("STIG-RHEL9-213040",),
+    ),
+    SysctlRow(
+        key="kernel.oops_limit",
+        title="The host panics after a limited number of kernel oopses",
+        severity=LOW,
+        why="An exploit that may crash the kernel's code a thousand times will succeed once.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="kernel.warn_limit",
+        title="The host panics after a limited number of kernel warnings",
+        severity=LOW,
+        why="An exploit that may trigger a kernel warning a thousand times will succeed once.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="kernel.kexec_load_disabled",
+        title="No other kernel can be loaded with kexec",
+        severity=MEDIUM,
+        why="With kexec, root replaces the running kernel without a boot, and so gets around Secure Boot. kdump needs "
+        "kexec.",
+        references=("KSPP", "STIG-RHEL9-213020"),
+        one_way=("1",),
+    ),
+    SysctlRow(
+        key="kernel.io_uring_disabled",
+        title="io_uring is restricted",
+        severity=MEDIUM,
+        why="io_uring has had many flaws that give a user the kernel, and seccomp does not see its operations.",
+        references=("KSPP",),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="kernel.unprivileged_userns_clone",
+        title="Only root can create user namespaces",
+        severity=LOW,
+        why="In a user namespace any user can attack kernel code that is otherwise open to root only. Rootless "
+        "containers need user namespaces.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="kernel.apparmor_restrict_unprivileged_unconfined",
+        title="A confined process cannot leave its AppArmor profile for an unconfined one",
+        severity=MEDIUM,
+        why="A confined user can change to a profile that is unconfined, and so gets around AppArmor.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="kernel.apparmor_restrict_unprivileged_userns",
+        title="A program needs an AppArmor profile to create user namespaces",
+        severity=MEDIUM,
+        why="In a user namespace any user can attack kernel code that is otherwise open to root only.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="dev.tty.ldisc_autoload",
+        title="Terminal line disciplines are not loaded on demand",
+        severity=MEDIUM,
+        why="Any user can load old, seldom used drivers, several of which had flaws that give a user the kernel.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="dev.tty.legacy_tiocsti",
+        title="A program cannot type into a terminal (TIOCSTI)",
+        severity=MEDIUM,
+        why="A program in a container or under su can type commands into the terminal of whoever started it.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="vm.unprivileged_userfaultfd",
+        title="Only root can handle page faults of the kernel (userfaultfd)",
+        severity=MEDIUM,
+        why="With userfaultfd an exploit stops the kernel at exactly the moment that it needs.",
+        references=("KSPP",),
+    ),
+    SysctlRow(
+        key="vm.mmap_min_addr",
+        title="No program can map memory at address zero",
+        severity=MEDIUM,
+        why="A null pointer in the kernel then leads into memory that an attacker has filled.",
+        references=("KSPP",),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="fs.protected_symlinks",
+        title="Symbolic links in shared directories are protected",
+        severity=MEDIUM,
+        why="A link planted in /tmp makes a program that runs as root write to a file of the attacker's choice.",
+        references=("KSPP", "STIG-RHEL9-213030"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="fs.protected_hardlinks",
+        title="A user can make hard links only to files of their own",
+        severity=MEDIUM,
+        why="A hard link keeps a vulnerable setuid program alive after its update, or redirects what a root program "
+        "writes.",
+        references=("KSPP", "STIG-RHEL9-213035"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="fs.protected_fifos",
+        title="Named pipes of other users in shared directories are protected",
+        severity=MEDIUM,
+        why="A program that means to create a file writes into an attacker's pipe instead.",
+        references=("KSPP",),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="fs.protected_regular",
+        title="Files of other users in shared directories are protected",
+        severity=MEDIUM,
+        why="A program that means to create a file writes into an attacker's file instead.",
+        references=("KSPP",),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="fs.suid_dumpable",
+        title="Setuid programs leave no core dump",
+        severity=MEDIUM,
+        why="The core dump of a privileged program shows its caller what only root may read.",
+        references=("KSPP", "CIS-Debian12-1.5.3"),
+    ),
+    SysctlRow(
+        key="net.ipv4.tcp_syncookies",
+        title="TCP SYN cookies are on",
+        severity=MEDIUM,
+        why="A flood of half-open connections fills the backlog, and the host then refuses everybody else.",
+        references=("CIS-Debian12-3.3.10", "STIG-RHEL9-253010", "STIG-UBTU-24-600190"),
+        at_least=True,
+    ),
+    SysctlRow(
+        key="net.ipv4.icmp_echo_ignore_broadcasts",
+        title="Broadcast pings are not answered",
+        severity=LOW,
+        why="An attacker can multiply traffic against a third party by way of the answers to one broadcast ping.",
+        references=("CIS-Debian12-3.3.4", "STIG-RHEL9-253055"),
+    ),
+    SysctlRow(
+        key="net.ipv4.icmp_ignore_bogus_error_responses",
+        title="Malformed ICMP errors are not logged",
+        severity=LOW,
+        why="An attacker can fill the log with malformed ICMP errors.",
+        references=("CIS-Debian12-3.3.3",),
+    ),
+    *_pair(
+        "ipv4.accept_redirects",
+        title="ICMP redirects are ignored",
+        severity=MEDIUM,
+        why=_REDIRECTED,
+        cis="3.3.5",
+        stig=("253015", "253040"),
+    ),
+    *_pair(
+        "ipv4.secure_redirects",
+        title="ICMP redirects of known gateways are ignored",
+        severity=LOW,
+        why=_REDIRECTED,
+        cis="3.3.6",
+    ),
+    *_pair(
+        "ipv4.send_redirects",
+        title="No ICMP redirects are sent",
+        severity=LOW,
+        why="A redirect shows how the host routes, and points containers to a way around it.",
+        cis="3.3.2",
+        stig=("253065", "253070"),
+    ),
+    *_pair(
+        "ipv4.accept_source_route",
+        title="Source-routed packets are dropped",
+        severity=MEDIUM,
+        why=_ROUTED,
+        cis="3.3.8",
+        stig=("253020", "253045"),
+    ),
+    *_pair(
+        "ipv4.log_martians",
+        title="Packets with impossible source addresses are logged",
+        severity=LOW,
+        why="Without these records an attacker can spoof addresses unnoticed. On a busy bridge they fill the log.",
+        cis="3.3.9",
+        stig=("253025", "253030"),
+    ),
+    *_pair(
+        "ipv6.accept_redirects",
+        title="IPv6 redirects are ignored",
+        severity=MEDIUM,
+        why=_REDIRECTED,
+        cis="3.3.5",
+        stig=("254015", "254035"),
+    ),
+    *_pair(
+        "ipv6.accept_source_route",
+        title="Source-routed IPv6 packets are dropped",
+        severity=MEDIUM,
+        why=_ROUTED,
+        cis="3.3.8",
+        stig=("254020", "254040"),
+    ),
+    *_pair(
+        "ipv6.accept_ra",
+        title="IPv6 router advertisements are accepted only as the policy says",
+        severity=LOW,
+        why="Any machine on the same network can make itself the host's router. A host that forwards and needs router "
+        "advertisements wants 2.",
+        cis="3.3.11",
+        stig=("254010", "254030"),
+    ),
+)
 
 BY_KEY = {row.key: row for row in ROWS}
 
-# Not for `sysctls`: what is set there would cut containers off, so each has an answer of its own.
+# Keys that `sysctls` refuses: these values would cut containers off, so each has a policy key of its own.
 RESOLVED = {
-    "net.ipv4.ip_forward": "bridged networks need it: see `forwarding`",
-    "user.max_user_namespaces": "containers may need them: see `user_namespaces`",
-    "net.ipv4.conf.all.rp_filter": "overlay networks need it loose: see `rp_filter`",
-    "net.ipv4.conf.default.rp_filter": "overlay networks need it loose: see `rp_filter`",
-    "kernel.modules_disabled": "set at boot it keeps overlay, bridge and netfilter modules from loading",
+    "net.ipv4.ip_forward": "containers on bridges need forwarding: see `forwarding`",
+    "user.max_user_namespaces": "containers may need user namespaces: see `user_namespaces`",
+    "net.ipv4.conf.all.rp_filter": "overlay networks need loose filtering: see `rp_filter`",
+    "net.ipv4.conf.default.rp_filter": "overlay networks need loose filtering: see `rp_filter`",
+    "kernel.modules_disabled": "set at boot, it keeps the overlay, bridge and netfilter modules from loading",
 }

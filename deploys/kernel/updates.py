@@ -1,8 +1,8 @@
-"""Kernel updates: what is offered gets installed, what is installed gets booted, and a way back is kept."""
+"""Kernel updates, judged: whether the newest kernel is installed and booted, and how many old ones are there."""
 
 from __future__ import annotations
 
-from deploys.core.control import State, Verdict, failed, not_applicable, passed
+from deploys.core.control import State, Verdict, failed, name_key, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.kernel.rules import KernelRules
 from facts.core.reading import Unknown, known
@@ -11,10 +11,10 @@ from facts.core.system import System
 from facts.core.versions import version_key
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.packages import Package, flavour
-from facts.kernel.updates import Offer, Trial
+from facts.kernel.updates import NeedRestart, Offer, Trial
 
-STALE_DAYS = 7  # package lists older than this do not tell what is offered
-RETRY = "kernel-retry"  # accepted: a kernel that did not pass its trial is tried again
+STALE_DAYS = 7  # older package lists do not tell which kernels are on offer
+ACCEPT_RETRY = "kernel-retry"  # accepts that a kernel which failed its boot health check is booted on trial once more
 
 
 def alike(kernel: KernelReading) -> tuple[Package, ...]:
@@ -27,37 +27,45 @@ def newest(kernel: KernelReading) -> Package | None:
     return found[-1] if found else None
 
 
-def wanted(offer: Offer, declared: str | None) -> bool:
-    """Whether the policy wants what is newer than installed: all of it, or security fixes."""
+def policy_wants(offer: Offer, declared: str | None) -> bool:
+    """Whether the policy wants a newer kernel than the installed one: any, or one with security fixes."""
     return declared == "all" or (declared == "security" and offer.security)
 
 
 def update(survey: Survey, policy: Policy) -> Verdict:
     declared = policy[KernelRules].update
     if declared in (None, "none"):
-        return not_applicable("the policy leaves the installation of kernels to others")
+        return not_applicable("the policy does not ask for kernel updates (kernel.update)")
+    wants = "all security fixes" if declared == "security" else "the newest kernel"
+    return name_key(_update(survey, declared), "kernel.update", wants)
+
+
+def _update(survey: Survey, declared: str | None) -> Verdict:
     updates = survey[Kernel].updates
     offers = known(updates.offers)
     there = newest(survey[Kernel])
     disk = there.version if there else None
     live = max((offer.newest for offer in offers), key=version_key, default=None)
     if updates.half:
-        return failed(f"{', '.join(updates.half)}: an installation was cut off midway", declared, disk, live)
+        return failed(f"the installation of {', '.join(updates.half)} was interrupted", declared, disk, live)
     if not offers:
-        return Verdict(State.UNKNOWN, "no installed package brings kernels like the running one", declared, disk, live)
-    if due := [offer for offer in offers if offer.newer and wanted(offer, declared)]:
+        reason = "no installed package brings kernels of the running one's flavour"
+        return Verdict(State.UNKNOWN, reason, declared, disk, live)
+    if due := [offer for offer in offers if offer.newer and policy_wants(offer, declared)]:
         held = [offer.package for offer in due if offer.held]
-        what = f"{due[0].candidate} is offered{' as a security fix' if due[0].security else ''}, {disk} is installed"
+        what = f"{due[0].candidate} is on offer{' as a security fix' if due[0].security else ''}, {disk} is installed"
         if held:
-            what += f"; {', '.join(held)} is held, and left alone"
+            what += f"; {', '.join(held)} is held, so harden does not upgrade it"
         return failed(what, declared, disk, live)
-    if pinned := [offer for offer in offers if offer.pinned and wanted(offer, declared)]:
-        return failed(f"{pinned[0].newest} is there, and a pin keeps it from {pinned[0].package}", declared, disk, live)
-    if updates.unrefreshed:  # some lists may be new for all that, and the one that counts old
+    if pinned := [offer for offer in offers if offer.pinned and policy_wants(offer, declared)]:
+        reason = f"{pinned[0].newest} is on offer, but a pin keeps {pinned[0].package} from being upgraded to it"
+        return failed(reason, declared, disk, live)
+    if updates.unrefreshed:  # some of the lists may have been refreshed, but not the one that counts
         return failed(f"the package lists could not be refreshed on {updates.unrefreshed}", declared, disk, live)
     age = (survey[System].clock - known(updates.lists)) // 86400
     if age >= STALE_DAYS:
-        return failed(f"the package lists are {age} days old: what is offered now is not known", declared, disk, live)
+        reason = f"the package lists are {age} days old and do not tell which kernels are on offer now"
+        return failed(reason, declared, disk, live)
     return passed(f"{disk} is the newest kernel that {_source(declared)}", declared, disk, live)
 
 
@@ -66,7 +74,7 @@ def _source(declared: str | None) -> str:
 
 
 def failed_trial(kernel: KernelReading) -> Trial | None:
-    """The last trial, where the newest installed kernel is the one that did not pass."""
+    """The last trial, where the newest installed kernel failed it."""
     last, there = kernel.updates.last, newest(kernel)
     if last and there and last.result == "returned" and kernel.release != there.release:
         return last if (last.release, last.version) == (there.release, there.version) else None
@@ -78,18 +86,23 @@ def rejected(kernel: KernelReading, package: Package) -> bool:
 
 
 def lacking(kernel: KernelReading) -> str:
-    """What the newest kernel would be booted without, in words: modules that DKMS has built for the running one."""
+    """Which modules DKMS has built for the running kernel and not for the newest one, as a clause; "" for none."""
     there, built = newest(kernel), known(kernel.updates.built)
     new = built.get(there.release, ()) if there else ()
     names = [name for name in built.get(kernel.release, ()) if name not in new]
-    return f"{there.release} lacks what DKMS built for {kernel.release}: {', '.join(names)}" if there and names else ""
+    if not there or not names:
+        return ""
+    return f"{there.release} lacks the modules that DKMS built for {kernel.release}: {', '.join(names)}"
 
 
 def running(survey: Survey, policy: Policy) -> Verdict:
-    """Declared newest; on disk what the next boot takes; live what runs. What a reboot would not bring fails."""
+    """Pending where a reboot would bring the newest installed kernel; failed where it would not."""
     if policy[KernelRules].running is None:
-        return not_applicable("the policy does not ask for the newest installed kernel")
-    kernel = survey[Kernel]
+        return not_applicable("the policy does not demand the newest installed kernel (kernel.running)")
+    return name_key(_running(survey[Kernel]), "kernel.running", "the newest installed kernel")
+
+
+def _running(kernel: KernelReading) -> Verdict:
     reboot = known(kernel.reboot)
     there = newest(kernel) if not isinstance(kernel.packages, Unknown) else None
     disk = f"{there.release} {there.version}" if there else None
@@ -97,14 +110,14 @@ def running(survey: Survey, policy: Policy) -> Verdict:
     notes = "".join(f"; {note}" for note in _notes(kernel, reboot.needed))
     if trial := failed_trial(kernel):
         reason = (
-            f"{trial.release} {trial.version} was booted on {trial.time[:10]} and did not pass ({trial.gate}: "
-            f"{trial.why}); the host went back to {kernel.release} by itself"
+            f"{trial.release} {trial.version} failed its boot health check on {trial.time[:10]} ({trial.gate}: "
+            f"{trial.why}), and the host went back to {kernel.release} by itself"
         )
         return failed(reason + notes, "newest-installed", disk, live)
     if reboot.needed:
         return Verdict(State.PENDING_REBOOT, reboot.why + notes, "newest-installed", disk, live)
     if there and kernel.boot.release and kernel.boot.release != there.release:
-        reason = f"{there.release} runs, and the next boot takes {kernel.boot.release}: that is GRUB's default"
+        reason = f"{there.release} is running, but the next boot takes {kernel.boot.release}, GRUB's default"
         return failed(reason + notes, "newest-installed", kernel.boot.release, live)
     return passed(reboot.why + notes, "newest-installed", disk, live)
 
@@ -112,26 +125,27 @@ def running(survey: Survey, policy: Policy) -> Verdict:
 def _notes(kernel: KernelReading, needed: bool) -> list[str]:
     notes, there = [], newest(kernel) if not isinstance(kernel.packages, Unknown) else None
     if needed and there and kernel.boot.release not in ("", there.release):
-        notes.append(f"GRUB's default is {kernel.boot.release}, which a reboot by hand would boot")
+        notes.append(f"GRUB's default is {kernel.boot.release}, so a reboot by hand boots that")
     if needed and there and not isinstance(kernel.updates.built, Unknown) and (gone := lacking(kernel)):
         notes.append(gone)
     if kernel.updates.on_trial:
-        notes.append(f"{kernel.updates.on_trial} is on trial just now")
+        notes.append(f"{kernel.updates.on_trial} is being booted on trial")
     if isinstance(kernel.livepatches, Unknown):
-        notes.append(f"whether live patches are loaded is not known: {kernel.livepatches.unknown}")
+        notes.append(f"it is not known whether live patches are loaded: {kernel.livepatches.unknown}")
     elif loaded := [name for name, enabled in kernel.livepatches.items() if enabled]:
-        notes.append(f"live patches are loaded ({', '.join(loaded)}): the version alone does not tell what is fixed")
-    if kernel.updates.needrestart and ("a reboot" in kernel.updates.needrestart) is not needed:
-        notes.append(f"needrestart says: {kernel.updates.needrestart}")
+        notes.append(f"live patches are loaded ({', '.join(loaded)}), so the version does not tell what is fixed")
+    opinion = kernel.updates.needrestart
+    if opinion is not NeedRestart.SILENT and opinion.wants_reboot is not needed:
+        notes.append(f"needrestart says: {opinion}")
     return notes
 
 
 def surplus(kernel: KernelReading, keep: int, coming: int) -> list[str]:
-    """The releases that are too many when `coming` more arrive: the oldest first, never the running one, the default
-    one, the newest, or one that is held."""
+    """The releases that are too many when `coming` more are installed: the oldest first, and never the running one,
+    GRUB's default, the newest, or one that is held."""
     packages = alike(kernel)
     spared = {kernel.release, kernel.boot.release, *_held(kernel), *(package.release for package in packages[-1:])}
-    # One that did not pass is nothing to go back to, so it goes before those that may be.
+    # A kernel that failed its trial is no way back, so it is removed before those that are.
     tried = set(kernel.updates.rejected)
     ordered = sorted(packages, key=lambda package: f"{package.release} {package.version}" not in tried)
     many = len(packages) + coming - keep
@@ -145,12 +159,13 @@ def _held(kernel: KernelReading) -> list[str]:
 def old_kernels(survey: Survey, policy: Policy) -> Verdict:
     keep = policy[KernelRules].keep
     if keep is None:
-        return not_applicable("the policy does not say how many kernels are kept")
+        return not_applicable("the policy does not limit the number of kernels (kernel.keep)")
     kernel = survey[Kernel]
     found, held = len(alike(kernel)), _held(kernel)
     extra = surplus(kernel, keep, 0)
-    left_alone = f"; held, and left alone: {', '.join(held)}" if held and found > keep else ""
+    held_back = f"; {', '.join(held)} is held, so harden does not remove it" if held and found > keep else ""
     if extra:
-        reason = f"{found} kernels are installed, {keep} are kept: {', '.join(extra)} can go{left_alone}"
-        return failed(reason, keep, found, found)
-    return passed(f"{found} kernels are installed, {keep} are kept{left_alone}", keep, found, found)
+        reason = f"{found} kernels are installed, the policy keeps {keep} (kernel.keep): {', '.join(extra)} can go"
+        return failed(reason + held_back, keep, found, found)
+    installed = f"{found} kernel{' is' if found == 1 else 's are'} installed, the policy keeps {keep}"
+    return passed(installed + held_back, keep, found, found)

@@ -1,4 +1,4 @@
-"""When a host may reboot: `02:00-04:00`, `sat,sun 22:00-04:00`, in UTC, by the host's own clock."""
+"""Maintenance windows, in which a host may reboot: `02:00-04:00`, `sat,sun 22:00-04:00`, in UTC by the host's clock."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DAY = 24 * 60
 
 @dataclass(frozen=True)
 class Window:
-    """`days`: those on which it begins; `start` and `minutes`: when, and how long."""
+    """`days`: the weekdays on which it begins; `start`: in minutes after midnight; `minutes`: how long it is."""
 
     days: frozenset[int]
     start: int
@@ -22,13 +22,13 @@ class Window:
 
     @classmethod
     def parse(cls, text: str) -> Window:
-        """ValueError, in words for whoever wrote the policy, where it makes no sense."""
+        """Read a policy's text. Raises ValueError with a message for the policy's author."""
         form = re.fullmatch(r"(?:([a-z]{3}(?:,[a-z]{3})*) )?(\d\d):(\d\d)-(\d\d):(\d\d)", text)
         if not form:
-            raise ValueError(f'{text!r} is no window; such are "02:00-04:00" and "sat,sun 22:00-04:00" (UTC)')
+            raise ValueError(f'{text!r} is not a window; write "02:00-04:00" or "sat,sun 22:00-04:00" (UTC)')
         names = form[1].split(",") if form[1] else DAYS
         if wrong := [name for name in names if name not in DAYS]:
-            raise ValueError(f"{wrong[0]} is no day; the days are {', '.join(DAYS)}")
+            raise ValueError(f"{wrong[0]} is not a day; the days are {', '.join(DAYS)}")
         hours = [int(found) for found in form.groups()[1:]]
         if hours[0] > 23 or hours[2] > 23 or hours[1] > 59 or hours[3] > 59:
             raise ValueError(f"{text!r}: there is no such time of day")

@@ -1,8 +1,9 @@
-"""Which of the modules that label processes confines this host: AppArmor or SELinux. A kernel runs one of them."""
+"""Which Linux Security Module confines this host: AppArmor or SELinux. A kernel runs one of them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -32,22 +33,23 @@ from facts.selinux import SELinux
 
 
 class LsmRules(Rules):
-    """The security module that confines this host's processes."""
+    """The Linux Security Module that confines this host's processes."""
 
     module: Literal["auto", "selinux", "apparmor"] | None = Field(
         None,
-        description="The one that confines the host; `auto`: the one that does already, or its distribution's own.",
+        description="The module that confines the host; `auto` is the one that confines it now, or else the "
+        "distribution's own.",
     )
 
 
 def confining(survey: Survey) -> str | None:
-    """The module that labels this host's processes now: apparmor, selinux, smack. SELinux without a policy labels
-    nothing: it is what apparmor=0 leaves of a Debian kernel, and what RHEL 9 runs with where it is disabled."""
+    """The module that confines this host's processes now: apparmor, selinux, smack. SELinux without a policy confines
+    nothing: a Debian kernel has that with apparmor=0, and RHEL 9 where SELinux is disabled in its configuration."""
     major = known(survey[Lsm].major)
     return None if major == "selinux" and not known(survey[SELinux].policy_loaded) else major
 
 
-def wanted(survey: Survey, policy: Policy) -> str | None:
+def wanted_module(survey: Survey, policy: Policy) -> str | None:
     """`selinux` or `apparmor`; None where the policy asks for neither."""
     module = policy[LsmRules].module
     if module != "auto":
@@ -56,24 +58,44 @@ def wanted(survey: Survey, policy: Policy) -> str | None:
     return live if live in ("apparmor", "selinux") else "selinux" if survey[System].family == "rhel" else "apparmor"
 
 
-def barred(module: str, words: Sequence[str], family: str) -> str | None:
-    """What on a command line keeps a module off, or SELinux permissive. Debian's kernels take AppArmor where none is
-    named."""
+@dataclass(frozen=True)
+class BootObstacle:
+    """A boot parameter that keeps a module off, or SELinux permissive: one that is given or, where `missing`, one that
+    is not. Its text is what a command line has: `apparmor=0`, `no security=selinux`."""
+
+    parameter: str
+    missing: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.parameter.partition("=")[0]
+
+    @property
+    def value(self) -> str:
+        return self.parameter.partition("=")[2]
+
+    def __str__(self) -> str:
+        return f"no {self.parameter}" if self.missing else self.parameter
+
+
+def boot_obstacle(module: str, words: Sequence[str], family: str) -> BootObstacle | None:
+    """What on a command line keeps a module off. Debian's kernels choose AppArmor where no module is named."""
     off = ("selinux=0", "enforcing=0") if module == "selinux" else ("apparmor=0",)
     for word in off:
         if given(words, word.partition("=")[0]) == word:
-            return word
+            return BootObstacle(word)
     if listed := given(words, "lsm"):  # with lsm= the kernel does not look at security=
-        return None if module in listed.removeprefix("lsm=").split(",") else listed
+        return None if module in listed.removeprefix("lsm=").split(",") else BootObstacle(listed)
     chosen = given(words, "security")
     if chosen in (None, "security="):
-        return "no security=selinux" if (module, family) == ("selinux", "debian") else None
-    return None if chosen == f"security={module}" else chosen
+        needed = (module, family) == ("selinux", "debian")
+        return BootObstacle("security=selinux", missing=True) if needed else None
+    return None if chosen == f"security={module}" else BootObstacle(chosen)
 
 
-def comes(survey: Survey, module: str) -> bool:
-    """Whether the next boot has this module confine the host."""
-    if barred(module, next_words(survey[Kernel]), survey[System].family):
+def is_next(survey: Survey, module: str) -> bool:
+    """Whether this module confines the host after the next boot."""
+    if boot_obstacle(module, next_words(survey[Kernel]), survey[System].family):
         return False
     if module == "apparmor":
         return known(survey[AppArmor].enabled) is not None  # None: the kernel was built without
@@ -83,29 +105,38 @@ def comes(survey: Survey, module: str) -> bool:
 
 @only_where(in_container)
 def module(survey: Survey, policy: Policy) -> Verdict:
-    want = wanted(survey, policy)
+    want = wanted_module(survey, policy)
     if want is None:
         return not_applicable("the policy does not declare lsm.module")
     live = confining(survey)
     if live == want:
         return passed(f"the kernel runs with {live}", want, None, live)
-    said = f"the kernel runs with {live}" if live else "no module that labels processes is in force"
-    if comes(survey, want):
-        return Verdict(State.PENDING_REBOOT, f"{said}, {want} comes with the next boot", want, want, live)
-    return failed(f"{said}, {want} is wanted: see the findings of {want} for the way there", want, None, live)
+    now = f"the kernel runs with {live}" if live else "no Linux Security Module confines this host's processes"
+    if is_next(survey, want):
+        return Verdict(State.PENDING_REBOOT, f"{now}; the next boot runs with {want} (lsm.module)", want, want, live)
+    reason = f"{now}; the policy wants {want} (lsm.module), and the findings of {want} say what is missing"
+    return failed(reason, want, None, live)
 
 
 def plan(context: Context) -> Iterable[Change]:
-    """The subjects apparmor and selinux bring themselves in force."""
+    """Nothing: the subjects apparmor and selinux bring their modules into force."""
     return ()
 
 
 CONTROLS = (
-    Control("lsm.module", "The host is confined by the security module that the policy wants", Severity.HIGH,
-            "A host without one lets every escape from a container be root; the other one has other rules.", module,
-            ("NIST-800-190-4.4.3",), Impact.REBOOT,
-            by_hand="see the findings of the wanted module: harden brings it in force where the policy declares "
-            "apparmor.enabled or selinux.enforcing"),
-)  # fmt: skip
+    Control(
+        id="lsm.module",
+        title="The Linux Security Module that the policy wants confines the host",
+        severity=Severity.HIGH,
+        why="Without a Linux Security Module nothing holds back a process that escapes from a container as root.",
+        check=module,
+        references=("NIST-800-190-4.4.3",),
+        impact=Impact.REBOOT,
+        by_hand="declare apparmor.enabled or selinux.enforcing in the policy, so that harden brings the wanted module "
+        "into force, and see its findings",
+    ),
+)
 
-SUBJECT = Subject("lsm", LsmRules, CONTROLS, plan, (AppArmor, Kernel, Lsm, SELinux, System))
+SUBJECT = Subject(
+    name="lsm", rules=LsmRules, controls=CONTROLS, plan=plan, facts=(AppArmor, Kernel, Lsm, SELinux, System)
+)

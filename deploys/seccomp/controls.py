@@ -1,14 +1,28 @@
-"""Seccomp: no container without a filter, and none with a filter that lets everything through."""
+"""Seccomp: every container has a filter, and none has one that allows everything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field
 
 from deploys.core.change import Blocked, Change, Context, Subject, WriteFile, by_hand, mending
-from deploys.core.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed, some
+from deploys.core.control import (
+    Check,
+    Control,
+    Impact,
+    Severity,
+    State,
+    Verdict,
+    failed,
+    naming_key,
+    not_applicable,
+    only_where,
+    passed,
+    some,
+    undeclared,
+)
 from deploys.core.policy import Policy, Rules
 from deploys.engines.docker.daemon import configured, daemon_json, docker_service, given_flags
 from deploys.engines.restart import options, start_anew, unknown_process
@@ -19,45 +33,53 @@ from facts.core.survey import Survey
 from facts.engines.docker.docker import DAEMON_JSON, Container, Docker, DockerReading
 from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 
-KEY = "seccomp-profile"
+DAEMON_KEY = "seccomp-profile"
 BUILTIN = "builtin"
 FILTERED = "seccomp.containers-filtered"
 NO_FILE = ProfileFile(None, None)
-NOT_READ = ProfileFile(Unknown("the profile that the daemon gives is not the one that its configuration names"), None)
+NOT_READ = ProfileFile(Unknown("the daemon uses a profile that its configuration does not name"), None)
 
 
 class SeccompRules(Rules):
-    """What containers may ask of the kernel."""
+    """Which system calls containers may make."""
 
     profile: Literal["builtin", "hullproof"] | None = Field(
         default=None,
-        description="The daemon's default profile: Docker's own (or one that lets no more through), or hullproof's",
+        description="Docker's default profile: `builtin` is Docker's own, or one that allows no more; `hullproof` is "
+        "hullproof's, which allows less.",
     )
     containers: Literal[True] | None = Field(
-        default=None, description="Every running container has a filter no weaker than the default profile"
+        default=None, description="Every running container has a filter at least as strict as the default profile."
     )
 
 
-def declared_profile(policy: Policy) -> str | None:
-    return policy[SeccompRules].profile
+def on_seccomp(key: str, wanted: str = "") -> Callable[[Check], Check]:
+    """Only where the policy declares `key`. `wanted`: what the key wants."""
+    name = f"seccomp.{key}"
+    where, naming = only_where(undeclared(SeccompRules, name)), naming_key(name, wanted)
+    return lambda check: where(naming(check))
 
 
+def declared_profile(policy: Policy) -> str:
+    return policy[SeccompRules].profile or BUILTIN
+
+
+@on_seccomp("profile", "a profile, which needs that")
 def kernel(survey: Survey, policy: Policy) -> Verdict:
-    if declared_profile(policy) is None:
-        return not_applicable("the policy asks for no seccomp profile")
     actions = list(known(survey[Seccomp].actions))
     if "errno" not in actions:
-        return failed("the kernel was built without CONFIG_SECCOMP_FILTER: no filter can be set", True, None, False)
+        reason = "the kernel was built without CONFIG_SECCOMP_FILTER, so it cannot filter system calls"
+        return failed(reason, True, None, False)
     return passed("the kernel can filter system calls", True, None, True)
 
 
 def disk_profile(docker: DockerReading) -> str:
-    """What the daemon will start with: `builtin`, `unconfined` or a path."""
-    return _named(configured(docker, KEY))
+    """The profile that a restarted daemon would use: `builtin`, `unconfined` or a path."""
+    return _named(configured(docker, DAEMON_KEY))
 
 
 def live_profile(docker: DockerReading) -> str:
-    """What the running daemon says that it uses; `unconfined` where it has no seccomp at all."""
+    """The profile that the running daemon reports; `unconfined` where it reports no seccomp at all."""
     for option in docker.security:
         fields = option.split(",profile=", 1)
         if fields[0] == "name=seccomp":
@@ -71,20 +93,25 @@ def _named(value: Any) -> str:
 
 
 def complaint(reading: SeccompReading, declared: str, name: str) -> str | None:
-    """Why the profile `name` (builtin, unconfined or a path) is not what the policy asks for."""
+    """Which profile `name` (builtin, unconfined or a path) gives containers in place of the declared one, as in
+    "containers get …"; None where it satisfies."""
     if name == "unconfined":
-        return "no filter at all"
+        return "no filter"
     if name == BUILTIN:
-        return None if declared == BUILTIN else "Docker's own default, not hullproof's profile"
+        return None if declared == BUILTIN else "Docker's own profile instead of hullproof's"
     text = known(reading.profiles.get(name, NOT_READ).text)
     if text is None:
-        return f"{name}, which is not there"
+        return f"the profile {name}, which does not exist"
     if text == TEXT:
         return None
     if declared != BUILTIN:
-        return f"{name}, which is not hullproof's profile" if name != OURS else f"{name}, which somebody changed"
+        return (
+            f"the profile {name}, which was changed"
+            if name == OURS
+            else f"the profile {name}, which is not hullproof's"
+        )
     weak = _weak(reading, _profile(name, text), GUARDED)
-    return f"{name}, which lets through {some(weak)}" if weak else None
+    return f"the profile {name}, which allows {some(weak)}" if weak else None
 
 
 def _profile(name: str, text: str) -> Any:
@@ -98,13 +125,12 @@ def _weak(reading: SeccompReading, profile: Any, calls: Iterable[str], extra: It
     try:
         return weaknesses(profile, reading.machine, reading.release, calls, extra)
     except (AttributeError, TypeError, ValueError) as error:
-        raise UnknownReading(f"a seccomp profile makes no sense ({error})") from error
+        raise UnknownReading(f"a seccomp profile has an unexpected form ({error})") from error
 
 
+@on_seccomp("profile")
 def default_profile(survey: Survey, policy: Policy) -> Verdict:
     declared = declared_profile(policy)
-    if declared is None:
-        return not_applicable("the policy asks for no seccomp profile")
     docker, reading = survey[Docker], survey[Seccomp]
     if not docker.installed:
         return not_applicable("Docker is not installed")
@@ -112,12 +138,12 @@ def default_profile(survey: Survey, policy: Policy) -> Verdict:
     if wrong := complaint(reading, declared, disk):
         return failed(f"containers get {wrong}", declared, disk, live)
     if live != disk:
-        reason = f"the daemon is set to {disk} and still gives {live} until it is restarted"
+        reason = f"{DAEMON_KEY} is {disk} on disk, and the running daemon uses {live} until it is restarted"
         return Verdict(State.PENDING_RESTART, reason, declared, disk, live)
     if _newer(reading, disk):
-        reason = f"{disk} was written after the daemon started, which still gives what it read then"
+        reason = f"{disk} was changed after the daemon started, which uses the earlier version until it is restarted"
         return Verdict(State.PENDING_RESTART, reason, declared, disk, "as read when the daemon started")
-    what = "Docker's own default" if disk == BUILTIN else disk
+    what = "Docker's own profile" if disk == BUILTIN else f"the profile {disk}"
     return passed(f"containers get {what}", declared, disk, live)
 
 
@@ -126,39 +152,36 @@ def _newer(reading: SeccompReading, name: str) -> bool:
     return modified is not None and started is not None and modified > started
 
 
+@on_seccomp("profile", "a profile that works on this host")
 def profile_lint(survey: Survey, policy: Policy) -> Verdict:
     declared = declared_profile(policy)
-    if declared is None:
-        return not_applicable("the policy asks for no seccomp profile")
     docker, reading = survey[Docker], survey[Seccomp]
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if declared != BUILTIN and (problems := _lint(reading, TEXT)):
-        return failed(f"hullproof's profile does not suit this host: {some(problems, 2)}", declared)
+        return failed(f"hullproof's profile does not fit this host: {some(problems, 2)}", declared)
     name = disk_profile(docker)
     text = known(reading.profiles.get(name, NO_FILE).text)
     if text is None:
-        return not_applicable(f"no profile in a file is in use (the daemon is set to {name})")
+        return not_applicable(f"Docker uses no profile from a file ({DAEMON_KEY} is {name})")
     if problems := _lint(reading, text):
-        return failed(f"{name}: {some(problems, 2)}", "sound", list(problems))
-    return passed(f"{name} is sound on this architecture and kernel", "sound", "sound")
+        return failed(f"the profile {name} has errors: {some(problems, 2)}", "sound", list(problems))
+    return passed(f"the profile {name} has no errors for this architecture and kernel", "sound", "sound")
 
 
 def _lint(reading: SeccompReading, text: str) -> tuple[str, ...]:
     try:
         return lint(text, reading.machine, reading.release)
     except (AttributeError, TypeError, ValueError):
-        return ("it has not the form of a profile",)
+        return ("it does not have the form of a seccomp profile",)
 
 
+@on_seccomp("containers", "a filter at least as strict as the default profile")
 def containers_filtered(survey: Survey, policy: Policy) -> Verdict:
-    rules = policy[SeccompRules]
-    if rules.containers is None:
-        return not_applicable("the policy does not speak of running containers")
     docker, reading = survey[Docker], survey[Seccomp]
     if not docker.installed:
         return not_applicable("Docker is not installed")
-    declared = rules.profile or BUILTIN
+    declared = declared_profile(policy)
     containers = known(docker.containers)
     owners = [said for container in containers if (said := by_owner(reading, container))]
     late = [said for container in containers if (said := by_age(reading, declared, container))]
@@ -166,38 +189,39 @@ def containers_filtered(survey: Survey, policy: Policy) -> Verdict:
     if owners or (late and wrong):
         return failed("; ".join(owners + late), "filtered", wrong or disk_profile(docker), owners + late)
     if late:
-        reason = f"{'; '.join(late)}: a restart gives them the daemon's profile"
+        reason = f"{'; '.join(late)}; a restart gives them the daemon's profile"
         return Verdict(State.PENDING_RESTART, reason, "filtered", disk_profile(docker), late)
     unknown_process(containers)
     count = len(containers)
-    return passed(f"{count} running containers, each with a filter" if count else "no container runs", "filtered",
-                  disk_profile(docker), "filtered")  # fmt: skip
+    filtered = f"{'each of ' * (count > 1)}{count} running container{'s' * (count > 1)} has a seccomp filter"
+    reason = filtered if count else "no container is running"
+    return passed(reason, "filtered", disk_profile(docker), "filtered")
 
 
 def by_owner(reading: SeccompReading, container: Container) -> str | None:
     """What is wrong with a container's filter because of how its owner started it."""
     own = options(container, "seccomp")
     if container.privileged:
-        return f"{container.name} runs privileged, which takes away the filter"
+        return f"{container.name} runs privileged, and so without a seccomp filter"
     if "unconfined" in own:
         return f"{container.name} was started with seccomp=unconfined"
     if own and (weak := _weak_filter(reading, container, GUARDED)):
-        return f"{container.name} brought a profile of its own that lets through {some(weak)}"
+        return f"{container.name} was started with a profile of its own that allows {some(weak)}"
     return None
 
 
 def by_age(reading: SeccompReading, declared: str, container: Container) -> str | None:
-    """What is wrong with a container's filter because the daemon's default was another when it started."""
+    """What is wrong with a container's filter because the daemon had another default when it started."""
     if container.privileged or options(container, "seccomp"):
         return None
     if not isinstance(container.process, Unknown) and container.process.seccomp != 2:
-        return f"{container.name} was started without a filter"
+        return f"{container.name} was started without a seccomp filter"
     weak = _weak_filter(reading, container, GUARDED if declared == BUILTIN else HARDENED)
-    return f"{container.name} runs with a filter that lets through {some(weak)}" if weak else None
+    return f"{container.name} runs with a seccomp filter that allows {some(weak)}" if weak else None
 
 
 def _weak_filter(reading: SeccompReading, container: Container, calls: Iterable[str]) -> tuple[str, ...]:
-    """By the filter in the container's bundle; nothing is said where there is no bundle to read."""
+    """By the filter in the container's bundle; () where there is no bundle to read."""
     if container.id not in reading.filters:
         return ()
     own, asked = known(reading.filters[container.id]), tuple(calls)
@@ -211,13 +235,13 @@ def plan(context: Context) -> Iterator[Change]:
     if not context.failing(FILTERED):
         yield from mending(default, changes)
         return
-    reading, declared = context.survey[Seccomp], declared_profile(context.policy) or BUILTIN
+    reading, declared = context.survey[Seccomp], declared_profile(context.policy)
     running = known(context.survey[Docker].containers)
     late = [container for container in running if by_age(reading, declared, container)]
     blocked = any(isinstance(change, Blocked) for change in changes)
     yield from mending((*default, FILTERED) if late and blocked else default, changes)
     if late and not blocked:
-        why = "some containers' filters are older than the daemon's"
+        why = "to give containers the daemon's present seccomp profile"
         yield from mending([FILTERED], start_anew(context, "seccomp", why, FILTERED, late))
     if any(by_owner(reading, container) for container in running):
         yield by_hand(context.findings[FILTERED])
@@ -228,18 +252,19 @@ def _plan_default(context: Context) -> Iterator[Change]:
     builtin = declared_profile(context.policy) == BUILTIN
     what = "use Docker's own seccomp profile" if builtin else f"use the seccomp profile {OURS}"
     if not builtin and (problems := _lint(reading, TEXT)):
-        yield Blocked("seccomp", what, why=f"{some(problems, 2)}; ask for `profile: builtin` on this host")
+        why = f"it does not fit this host: {some(problems, 2)}. Set seccomp.profile to builtin for this host"
+        yield Blocked("seccomp", what, why=why)
         return
-    if flag := given_flags(docker).get(KEY):
-        yield Blocked(
-            "seccomp", what, why=f"Docker is started with --{KEY}={flag}: take that out of its unit or options"
-        )
+    if flag := given_flags(docker).get(DAEMON_KEY):
+        why = f"Docker is started with --{DAEMON_KEY}={flag}: remove that from its unit or options"
+        yield Blocked("seccomp", what, why=why)
         return
     keys = known(docker.daemon_json.keys)
-    if builtin and KEY not in keys:
-        yield from start_anew(context, "seccomp", f"it is to {what}", FILTERED, daemon=True)
+    if builtin and DAEMON_KEY not in keys:
+        yield from start_anew(context, "seccomp", f"to {what}", FILTERED, daemon=True)
         return
-    change = daemon_json(context, "seccomp", what, {} if builtin else {KEY: OURS}, (KEY,) if builtin else ())
+    put, drop = ({}, (DAEMON_KEY,)) if builtin else ({DAEMON_KEY: OURS}, ())
+    change = daemon_json(context, "seccomp", what, put, drop)
     if not builtin and not isinstance(change, Blocked):
         yield from _write_ours(context, reading)
     yield change
@@ -248,32 +273,53 @@ def _plan_default(context: Context) -> Iterator[Change]:
 def _write_ours(context: Context, reading: SeccompReading) -> Iterator[Change]:
     before = known(reading.profiles.get(OURS, NO_FILE).text)
     if before != TEXT:
-        yield WriteFile("seccomp", f"write hullproof's seccomp profile to {OURS}", path=OURS, text=TEXT, before=before,
-                        service=docker_service(context))  # fmt: skip
+        what = f"write hullproof's seccomp profile to {OURS}"
+        yield WriteFile("seccomp", what, path=OURS, text=TEXT, before=before, service=docker_service(context))
 
 
-SUBJECT = Subject(
-    name="seccomp",
-    rules=SeccompRules,
-    controls=(
-        Control("seccomp.kernel", "The kernel can filter system calls", Severity.HIGH,
-                "Without CONFIG_SECCOMP_FILTER Docker runs containers unfiltered, with a line in its log at most.",
-                kernel, ("NIST-800-190-4.4.3",),
-                by_hand="boot a kernel that was built with CONFIG_SECCOMP_FILTER, such as the distribution's own"),
-        Control("seccomp.default-profile", "Containers get a seccomp profile that refuses what they do not need",
-                Severity.HIGH, "A file that allows everything is as good as no filter, though it has a name.",
-                default_profile, ("CIS-Docker-2.17", "NIST-800-190-4.4.3"), Impact.RESTART,
-                by_hand=f"take {KEY} out of {DAEMON_JSON} and of dockerd's command line, and restart Docker"),
-        Control("seccomp.profile-lint", "The profile in use is sound on this architecture and kernel", Severity.MEDIUM,
-                "What is misspelt or made for another architecture does not do what it seems to.",
-                profile_lint, ("CIS-Docker-2.17",), Impact.RESTART,
-                by_hand=f"mend the profile's file, or take {KEY} out of {DAEMON_JSON}, and restart Docker"),
-        Control(FILTERED, "Every running container has a filter", Severity.HIGH,
-                "A filter is given when a container starts, the daemon's setting says nothing of it.",
-                containers_filtered, ("CIS-Docker-5.22", "NIST-800-190-4.4.3"), Impact.RESTART,
-                by_hand="whoever started the container recreates it without --privileged and without "
-                "--security-opt seccomp=unconfined or a weak profile of its own"),
+CONTROLS = (
+    Control(
+        id="seccomp.kernel",
+        title="The kernel can filter system calls (CONFIG_SECCOMP_FILTER)",
+        severity=Severity.HIGH,
+        why="Without CONFIG_SECCOMP_FILTER Docker starts containers without a filter, and at most writes a line to its "
+        "log.",
+        check=kernel,
+        references=("NIST-800-190-4.4.3",),
+        by_hand="boot a kernel that was built with CONFIG_SECCOMP_FILTER, such as the distribution's own",
     ),
-    plan=plan,
-    facts=(Seccomp, Docker),
-)  # fmt: skip
+    Control(
+        id="seccomp.default-profile",
+        title="Docker's default seccomp profile denies system calls that containers do not need",
+        severity=Severity.HIGH,
+        why="A profile that allows everything leaves the whole kernel open to attack, in spite of being a filter.",
+        check=default_profile,
+        references=("CIS-Docker-2.17", "NIST-800-190-4.4.3"),
+        impact=Impact.RESTART,
+        by_hand=f"remove {DAEMON_KEY} from {DAEMON_JSON} and from dockerd's command line, and restart Docker",
+    ),
+    Control(
+        id="seccomp.profile-lint",
+        title="Docker's seccomp profile has no errors for this architecture and kernel",
+        severity=Severity.MEDIUM,
+        why="A misspelt rule, or a profile made for another architecture, does not deny what it seems to deny.",
+        check=profile_lint,
+        references=("CIS-Docker-2.17",),
+        impact=Impact.RESTART,
+        by_hand=f"correct the profile's file, or remove {DAEMON_KEY} from {DAEMON_JSON}, and restart Docker",
+    ),
+    Control(
+        id=FILTERED,
+        title="Every running container has a seccomp filter",
+        severity=Severity.HIGH,
+        why="A container without a filter can attack the kernel through every system call. It keeps the filter that it "
+        "was started with, whatever the daemon's profile is now.",
+        check=containers_filtered,
+        references=("CIS-Docker-5.22", "NIST-800-190-4.4.3"),
+        impact=Impact.RESTART,
+        by_hand="whoever started the container recreates it without --privileged, and without --security-opt "
+        "seccomp=unconfined or a weak profile of its own",
+    ),
+)
+
+SUBJECT = Subject(name="seccomp", rules=SeccompRules, controls=CONTROLS, plan=plan, facts=(Seccomp, Docker))

@@ -1,6 +1,6 @@
-"""Seccomp profiles as data: whether one is sound, and what it leaves open. Pure.
+"""Seccomp profiles as data: whether one has errors, and which system calls it allows. Pure.
 
-A profile is what Docker reads (conditions under `includes` and `excludes`) or what runc was given (none left).
+A profile is what Docker reads (with conditions under `includes` and `excludes`), or what runc was given (without).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def words(text: str, prefix: str = "") -> tuple[str, ...]:
 
 
 ACTIONS = words("KILL KILL_PROCESS KILL_THREAD TRAP ERRNO TRACE ALLOW LOG NOTIFY", "SCMP_ACT_")
-OPEN = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")  # LOG lets the call through
+OPEN = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")  # LOG allows the call, and logs it
 OPERATORS = words("NE LT LE EQ GE GT MASKED_EQ", "SCMP_CMP_")
 # uname -m to the name that `includes.arches` takes, and to libseccomp's
 MACHINES = {
@@ -52,20 +52,20 @@ DEFAULT_CAPS = frozenset(
         "CAP_",
     )
 )
-# Calls that Docker's own default refuses to such a container: they reach the kernel's insides or the host.
+# Calls that Docker's own profile denies to such a container: they reach the kernel's internals or the host.
 GUARDED = words("""
     acct add_key bpf clock_settime clone delete_module finit_module fsconfig fsmount fsopen init_module ioperm iopl
     kexec_file_load kexec_load keyctl mount mount_setattr move_mount open_by_handle_at open_tree perf_event_open
     pivot_root quotactl reboot request_key setns settimeofday swapoff swapon umount2 unshare userfaultfd
 """)
-# Calls that our profile refuses besides.
+# And calls that hullproof's profile denies too.
 HARDENED = (*GUARDED, "io_uring_enter", "io_uring_register", "io_uring_setup", "modify_ldt", "socket", "socketcall")
 
 
 def is_open(profile: Mapping[str, Any], machine: str, release: str, caps: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a call gets through whatever its arguments are, in a container with `caps` on this host."""
+    """Whether a call is allowed with any arguments, in a container with `caps` on this host."""
     if not profile.get("defaultAction") and not profile.get("syscalls"):
-        return lambda _: True  # Docker takes a profile that says nothing for "no filter"
+        return lambda _: True  # Docker sets no filter for an empty profile
     held, kernel = frozenset(caps), version(release)
     arch = MACHINES.get(machine, (machine, ""))[0]
     rules = [rule for rule in profile.get("syscalls") or () if _applies(rule, arch, kernel, held)]
@@ -82,8 +82,8 @@ def weaknesses(
     calls: Iterable[str] = GUARDED,
     extra: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Which of `calls` the profile leaves open to a container with the default capabilities and `extra` ones, beyond
-    what those capabilities are for. None: no filter at all."""
+    """Which of `calls` the profile allows a container with the default capabilities and `extra` ones, beyond what those
+    capabilities are for. None: no filter at all."""
     caps = DEFAULT_CAPS | {_cap(name) for name in extra}
     if "CAP_ALL" in caps:
         caps = frozenset(words(" ".join(CAPABILITIES), "CAP_"))
@@ -111,8 +111,8 @@ def version(release: str) -> tuple[int, int]:
 
 
 def _applies(rule: Mapping[str, Any], arch: str, kernel: tuple[int, int], caps: frozenset[str]) -> bool:
-    """Docker's reading of conditions: every one of `includes` must be met, and none of `excludes` (any one of its
-    architectures or capabilities excludes)."""
+    """As Docker evaluates conditions: all of `includes` must be met, and none of `excludes`, of which any one
+    architecture or capability excludes."""
     wants, bars = rule.get("includes") or {}, rule.get("excludes") or {}
     if wants.get("arches") and arch not in wants["arches"]:
         return False
@@ -123,7 +123,7 @@ def _applies(rule: Mapping[str, Any], arch: str, kernel: tuple[int, int], caps: 
 
 
 def lint(text: str, machine: str, release: str) -> tuple[str, ...]:
-    """What is wrong with a profile for Docker on this architecture and kernel; () where it is sound."""
+    """The errors of a profile for Docker on this architecture and kernel."""
     try:
         profile = load(text)
     except ValueError as error:
@@ -132,7 +132,7 @@ def lint(text: str, machine: str, release: str) -> tuple[str, ...]:
         return ("it is not a JSON object",)
     problems = list(_lint(profile, machine))
     if not problems and (open_calls := weaknesses(profile, machine, release)):
-        problems.append(f"it lets through what Docker's default refuses: {some(open_calls)}")
+        problems.append(f"it allows what Docker's own profile denies: {some(open_calls)}")
     return tuple(problems)
 
 
@@ -140,7 +140,7 @@ def _lint(profile: Mapping[str, Any], machine: str) -> Iterator[str]:
     if strange := sorted(profile.keys() - set(KEYS)):
         yield f"unknown key {some(strange)}"
     if profile.get("defaultAction") not in ACTIONS:
-        yield f"defaultAction {profile.get('defaultAction')!r} is no action"
+        yield f"defaultAction {profile.get('defaultAction')!r} is not an action"
     yield from _lint_architectures(profile, machine)
     rules = profile.get("syscalls")
     if not isinstance(rules, list):
@@ -156,29 +156,29 @@ def _lint(profile: Mapping[str, Any], machine: str) -> Iterator[str]:
 def _lint_architectures(profile: Mapping[str, Any], machine: str) -> Iterator[str]:
     plain, mapped = profile.get("architectures"), profile.get("archMap")
     if plain and mapped:
-        yield "architectures and archMap together: Docker refuses that"
+        yield "it has both architectures and archMap, which Docker rejects"
     rows = [*(plain or ()), *((row or {}).get("architecture") for row in mapped or ())]
     mine = MACHINES.get(machine, ("", ""))[1]
     if not mine:
-        yield f"this host's architecture ({machine}) is not known here"
+        yield f"hullproof does not know this host's architecture ({machine})"
     elif rows and mine not in rows:
-        yield f"it is not made for this host's architecture ({machine})"
+        yield f"it does not cover this host's architecture ({machine})"
 
 
 def _lint_rule(rule: Mapping[str, Any]) -> Iterator[str]:
     if strange := sorted(rule.keys() - set(RULE_KEYS)):
         yield f"unknown key {some(strange)}"
     if rule.get("name") and rule.get("names"):
-        yield "name and names together: Docker refuses that"
+        yield "it has both name and names, which Docker rejects"
     called = names(rule)
     if not called:
         yield "it names no system call"
     if unknown := [str(name) for name in called if name not in CALLS]:
         yield f"no such system call: {some(unknown)}"
     if rule.get("action") not in ACTIONS:
-        yield f"action {rule.get('action')!r} is no action"
+        yield f"action {rule.get('action')!r} is not an action"
     if not isinstance(rule.get("errnoRet", 1), int):
-        yield "errnoRet is no number"
+        yield "errnoRet is not a number"
     yield from _lint_args(rule.get("args") or ())
     for side in ("includes", "excludes"):
         yield from _lint_conditions(side, rule.get(side) or {})
@@ -194,7 +194,7 @@ def _lint_args(args: Any) -> Iterator[str]:
         if not all(isinstance(arg.get(key, 0), int) and 0 <= arg.get(key, 0) < 2**64 for key in ("value", "valueTwo")):
             yield "args: a value is not a number of 64 bits"
     if len({arg.get("index") for arg in args}) < len(args):
-        yield "args: two comparisons of one argument, which runc takes for either-or"
+        yield "args: two comparisons of one argument, of which runc demands only one"
 
 
 def _lint_conditions(side: str, conditions: Any) -> Iterator[str]:

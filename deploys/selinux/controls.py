@@ -1,4 +1,4 @@
-"""SELinux: in force in every reading, reached in stages with evidence, and each container in a domain of its own."""
+"""SELinux: it enforces now and after a boot, and each container runs in a container domain with its own category."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from deploys.core.control import (
     Verdict,
     failed,
     in_container,
+    naming_key,
     not_applicable,
     only_where,
     passed,
@@ -28,7 +29,18 @@ from deploys.engines.restart import unknown_process
 from deploys.kernel.boot_parameters import given, next_words
 from deploys.lsm import controls as lsm
 from deploys.selinux import stages as selinux_plan
-from deploys.selinux.stages import ACCEPT, CONFINED, LABELS, RETRY, level, shared, unlabelled
+from deploys.selinux.stages import (
+    ACCEPT_DENIALS,
+    ACCEPT_RETRY,
+    CONFINED,
+    LABELS,
+    Stage,
+    Step,
+    level,
+    next_stage,
+    shared,
+    unlabelled,
+)
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.core.system import System
@@ -43,10 +55,10 @@ class SELinuxRules(Rules):
     """Mandatory access control by SELinux, where lsm.module wants it."""
 
     enforcing: Literal[True] | None = Field(
-        None, description="SELinux enforces; the way there goes over permissive, in one stage per run."
+        None, description="SELinux enforces. harden gets there by way of permissive, one stage per run."
     )
     observe_hours: int | None = Field(
-        None, ge=0, description="How long denials are watched in permissive before it enforces; not given is 24."
+        None, ge=0, description="How many hours denials are observed in permissive before SELinux enforces; default 24."
     )
     containers: Literal[True] | None = Field(
         None, description="Docker labels its containers, and each runs in a container domain with its own category."
@@ -59,15 +71,15 @@ def on_selinux(key: str) -> Callable[[Check], Check]:
 
 
 def _not_wanted(survey: Survey, policy: Policy) -> str | None:
-    wanted = lsm.wanted(survey, policy) == "selinux"
-    return None if wanted else "the policy does not want SELinux here (lsm.module)"
+    wanted = lsm.wanted_module(survey, policy) == "selinux"
+    return None if wanted else "the policy does not want SELinux on this host (lsm.module)"
 
 
-def stage(survey: Survey, policy: Policy) -> selinux_plan.Stage:
+def stage(survey: Survey, policy: Policy) -> Stage:
     hours = policy[SELinuxRules].observe_hours
-    bar = lsm.barred("selinux", next_words(survey[Kernel]), survey[System].family)
+    obstacle = lsm.boot_obstacle("selinux", next_words(survey[Kernel]), survey[System].family)
     clock = survey[System].clock
-    return selinux_plan.stage(survey[SELinux], bar, survey[Denials], clock, 24 if hours is None else hours)
+    return next_stage(survey[SELinux], obstacle, survey[Denials], clock, 24 if hours is None else hours)
 
 
 @on_selinux("enforcing")
@@ -77,12 +89,12 @@ def enforcing(survey: Survey, policy: Policy) -> Verdict:
     mode, config = known(reading.mode), known(reading.config_mode)
     live = {"mode": mode, "policy": known(reading.policy_loaded), "type": known(reading.type)}
     disk = {"config": config, "command line": " ".join(_about_selinux(words)) or "nothing"}
-    off = disagreements(reading, lsm.barred("selinux", words, survey[System].family))
+    off = disagreements(reading, lsm.boot_obstacle("selinux", words, survey[System].family))
     if not off:
-        return passed("SELinux enforces, and the next boot does", "enforcing", disk, live)
+        return passed("SELinux enforces, and does after the next boot", "enforcing", disk, live)
     now = stage(survey, policy)
-    reason = f"{'; '.join(off)}. {now.say()}"
-    state = State.PENDING_REBOOT if now.name == "reboot" else State.FAIL
+    reason = f"{'; '.join(off)}; the policy wants enforcing (selinux.enforcing). {now.say()}"
+    state = State.PENDING_REBOOT if now.step is Step.REBOOT else State.FAIL
     return Verdict(state, reason, "enforcing", disk, live)
 
 
@@ -91,62 +103,68 @@ def _about_selinux(words: Sequence[str]) -> list[str]:
     return [word for name in names if (word := given(words, name))]
 
 
-def disagreements(reading: SELinuxReading, bar: str | None) -> list[str]:
-    """Which of the readings keep SELinux from enforcing, now or after the next boot, each named."""
+def disagreements(reading: SELinuxReading, obstacle: lsm.BootObstacle | None) -> list[str]:
+    """Which readings keep SELinux from enforcing, now or after the next boot."""
     found = []
     mode = known(reading.mode)
     if mode != "enforcing":
-        found.append(f"the kernel runs with SELinux {mode}")
+        found.append(f"SELinux is {mode} in the kernel")
     elif not known(reading.policy_loaded):
-        found.append("no policy is loaded")
+        found.append("the kernel has no SELinux policy loaded")
     if known(reading.config_mode) != "enforcing":
-        found.append(f"/etc/selinux/config says {reading.config_mode or 'nothing'}")
+        set_ = f"has SELINUX={reading.config_mode}" if reading.config_mode else "sets no mode"
+        found.append(f"/etc/selinux/config {set_}")
     elif (kind := known(reading.type)) not in known(reading.policies):
         found.append(f"/etc/selinux/config names the policy {kind}, which is not installed")
-    if bar:
-        found.append(f"the next boot's command line has {bar}")
+    if obstacle:
+        found.append(f"the next boot's command line has {obstacle}")
     if not known(reading.labelled):
-        found.append("the files of this host have no labels")
+        found.append("the files of this host have no SELinux labels")
     if reading.relabel_pending:
-        found.append("/.autorelabel asks the next boot to label all files")
+        found.append("/.autorelabel has the next boot label all files")
     return found
 
 
 @on_selinux("containers")
+@naming_key("selinux.containers", "Docker to label containers")
 def docker_labels(survey: Survey, policy: Policy) -> Verdict:
     docker, reading = survey[Docker], survey[SELinux]
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if known(reading.mode) == "disabled":
-        return failed("SELinux does not run yet, and Docker refuses to label without it", True, None, False)
+        return failed("SELinux is disabled in the kernel, and Docker labels nothing without it", True, None, False)
     if not known(reading.container_domains):
-        return failed("the policy has no domain for containers: Docker could not start one", True, None, False)
+        reason = "SELinux's policy has no domain for containers, so Docker could not start a labelled one"
+        return failed(reason, True, None, False)
     disk = configured(docker, "selinux-enabled") is True
     live = "name=selinux" in docker.security
     if disk and live:
         return passed("Docker labels its containers", True, disk, live)
     if disk:
-        return Verdict(State.PENDING_RESTART, "Docker has not been restarted since", True, disk, live)
-    return failed("Docker does not label its containers (selinux-enabled)", True, disk, live)
+        reason = "selinux-enabled is set on disk, but Docker has not been restarted since"
+        return Verdict(State.PENDING_RESTART, reason, True, disk, live)
+    return failed("selinux-enabled is not set, so Docker does not label its containers", True, disk, live)
 
 
 @on_selinux("containers")
+@naming_key("selinux.containers", "a container domain and a category for each container")
 def containers_confined(survey: Survey, policy: Policy) -> Verdict:
     reading, docker = survey[SELinux], survey[Docker]
     if not docker.installed and not reading.podman:
-        return not_applicable("neither Docker nor a container of Podman is here")
+        return not_applicable("Docker is not installed, and no container of Podman is running")
     if known(reading.mode) == "disabled":
-        return failed("SELinux does not run: no container is in a domain", "confined")
+        return failed("SELinux is disabled in the kernel, so it confines no container", "confined")
     containers = known(docker.containers) if docker.installed else ()
     problems = [problem for container in containers if (problem := unlabelled(container))]
-    problems += [f"Podman's {row.container} runs as {row.label}" for row in reading.podman if not level(row.label)]
+    bare = (row for row in reading.podman if not level(row.label))
+    problems += [f"Podman's {row.container} runs with the label {row.label}" for row in bare]
     problems += shared(containers, reading.podman)
     if problems:
         return failed("; ".join(problems), "confined", None, problems)
     unknown_process(containers)
     count = len(containers) + len({row.container for row in reading.podman})
-    return passed(f"{count} containers, each with a category of its own" if count else "no container runs", "confined",
-                  None, "confined")  # fmt: skip
+    confined = f"{count} running container{'s' * (count > 1)}, each in a container domain with its own category"
+    return passed(confined if count else "no container is running", "confined", None, "confined")
 
 
 def plan(context: Context) -> Iterator[Change]:
@@ -160,24 +178,49 @@ def plan(context: Context) -> Iterator[Change]:
 
 
 CONTROLS = (
-    Control("selinux.enforcing", "SELinux enforces, now and after the next boot", Severity.HIGH,
-            "Five readings can each switch it off; permissive only logs what an escaped container does.", enforcing,
-            ("STIG-RHEL9-431010", "STIG-RHEL9-431015", "NIST-800-190-4.4.3"), Impact.REBOOT, lockout=True,
-            unconfirmed="What takes effect at a boot boots into permissive, or goes back to it unless sshd answers.",
-            by_hand="mend what the finding names (/etc/selinux/config, the command line, the labels of the files: "
-            "touch /.autorelabel) and reboot the host"),
-    Control(LABELS, "Docker labels its containers", Severity.HIGH,
-            "Without selinux-enabled containers run in the daemon's own domain, which may do almost anything.",
-            docker_labels, ("CIS-Docker-5.3",), Impact.RESTART,
-            by_hand="set selinux-enabled in /etc/docker/daemon.json, once SELinux runs with a policy for containers, "
-            "and restart Docker"),
-    Control(CONFINED, "Every container runs in a container domain with its own category",
-            Severity.HIGH, "The category is what keeps one container from another's files.", containers_confined,
-            ("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
-            by_hand="whoever started the container recreates it, with a label of its own (not --privileged, not "
-            "--security-opt label=disable, not another one's label=level:…)"),
-)  # fmt: skip
+    Control(
+        id="selinux.enforcing",
+        title="SELinux enforces, now and after the next boot",
+        severity=Severity.HIGH,
+        why="In permissive or disabled, SELinux stops nothing: a process that escapes from its container reaches "
+        "whatever its user may reach.",
+        check=enforcing,
+        references=("STIG-RHEL9-431010", "STIG-RHEL9-431015", "NIST-800-190-4.4.3"),
+        impact=Impact.REBOOT,
+        lockout=True,
+        unconfirmed="What takes effect at a boot boots into permissive, or goes back to it unless sshd answers.",
+        by_hand="correct what the finding names (/etc/selinux/config, the command line, the labels of the files with "
+        "touch /.autorelabel) and reboot the host",
+    ),
+    Control(
+        id=LABELS,
+        title="Docker labels its containers (selinux-enabled)",
+        severity=Severity.HIGH,
+        why="Without selinux-enabled, containers run in the daemon's own SELinux domain, which may do almost anything.",
+        check=docker_labels,
+        references=("CIS-Docker-5.3",),
+        impact=Impact.RESTART,
+        by_hand="set selinux-enabled in /etc/docker/daemon.json, once SELinux runs with a policy for containers, and "
+        "restart Docker",
+    ),
+    Control(
+        id=CONFINED,
+        title="Every running container is in an SELinux container domain with its own category",
+        severity=Severity.HIGH,
+        why="Without a container domain SELinux does not hold an escaped process back, and containers that share a "
+        "category can reach each other's files.",
+        check=containers_confined,
+        references=("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
+        by_hand="whoever started the container recreates it with a label of its own (without --privileged, "
+        "--security-opt label=disable, or another container's label=level:…)",
+    ),
+)
 
 SUBJECT = Subject(
-    "selinux", SELinuxRules, CONTROLS, plan, (SELinux, Denials, Lsm, Kernel, System, Docker), (ACCEPT, RETRY)
+    name="selinux",
+    rules=SELinuxRules,
+    controls=CONTROLS,
+    plan=plan,
+    facts=(SELinux, Denials, Lsm, Kernel, System, Docker),
+    accepts=(ACCEPT_DENIALS, ACCEPT_RETRY),
 )

@@ -1,4 +1,4 @@
-"""The explicit planner of subordinate id ranges: where on a host 65,536 ids are that nobody else counts on."""
+"""The planner of subordinate id ranges: where on a host 65,536 ids are free."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ WINDOWS = (
 
 
 class NoRange(Exception):
-    """There is no room left; the text says what is in the way."""
+    """No range is free; the text names what is in use."""
 
 
 def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USER) -> int:
     """The first id of a free range of `size` ids for `owner`, for users and groups alike. NoRange where none is free;
     UnknownReading where it is not known what others use.
 
-    The base is a multiple of 65,536, as systemd's UIDS-GIDS.md advises: the upper half of an id then says whose it
-    is, and whole blocks never overlap in part.
+    The base is a multiple of 65,536, as systemd's UIDS-GIDS.md advises: the upper half of an id then identifies its
+    owner, and blocks never overlap in part.
 
     The first choice is 2013265920 (0x78000000), which the usual allocators of a host all leave alone:
     systemd-nspawn picks within 524288–1879048191 and systemd keeps 2147352576–2147418111 for foreign ids; useradd
@@ -35,7 +35,7 @@ def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USE
     200000–2000200000. Ids stay below 2^31, which is the most that Docker and several file formats take. Below
     524288 (the last window) only useradd grows, and it reads our row before it picks.
 
-    What is in the way: every other owner's row in /etc/subuid and /etc/subgid (podman's `containers` among them),
+    Not free are: every other owner's row in /etc/subuid and /etc/subgid (podman's `containers` among them),
     ids in passwd and group, nspawn's machines, LXC's idmaps, and what running processes have mapped.
     """
     rows = [row for row in known(reading.ranges) if row.owner == owner]
@@ -47,7 +47,7 @@ def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USE
         start = _first_free(ordered, first, size)
         if start + size <= end:
             return start
-    raise NoRange(f"no {size} ids are free in {_windows()}; in the way: {'; '.join(map(str, taken[:5]))} …")
+    raise NoRange(f"no {size} ids are free in {_windows()}; in use are {'; '.join(map(str, taken[:5]))} …")
 
 
 def _first_free(taken: Iterable[Range], first: int, size: int) -> int:
@@ -73,7 +73,7 @@ def others(ranges: Iterable[Range], owner: str) -> list[Range]:
 
 def own_start(reading: UsernsReading, owner: str = DOCKER_USER) -> int | None:
     """The first id of the owner's range where it is good as it is: one row in each file, both the same, aligned,
-    of 65,536 ids, overlapping nobody."""
+    of 65,536 ids, without an overlap."""
     rows = [row for row in known(reading.ranges) if row.owner == owner]
     if {row.kind for row in rows} != {"u", "g"} or len(rows) != 2:
         return None

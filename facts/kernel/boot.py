@@ -1,4 +1,4 @@
-"""The boot loader: the command line that the next boot will have, from GRUB's menu or from Boot Loader entries."""
+"""The boot loader: the next boot's command line, from GRUB's menu or from Boot Loader entries."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from facts.core.versions import version_key
 
 DEFAULTS = "/etc/default/grub"
 DROP_INS = "/etc/default/grub.d/"
+DROP_IN = f"{DROP_INS}99-hullproof.cfg"  # our own
 ENTRIES = "/boot/loader/entries/"
 KERNEL_DEFAULTS = "/etc/sysconfig/kernel"
-OWN_ENTRY = "hullproof-words"  # of the Boot Loader: boot parameters on trial
+OWN_ENTRY = "hullproof-words"  # the Boot Loader entry for parameters on trial
 NOT_ASKED = Unknown("not asked")
 
 SCRIPT = f"""
@@ -33,20 +34,28 @@ run loaders ls -d /boot/grub /boot/grub2 /boot/efi/loader /efi/loader /boot/load
 
 @dataclass(frozen=True)
 class Boot(Jsonable):
-    """`configured`: the words after the kernel on the entry that the next boot takes. `defaults`: the text of
-    /etc/default/grub and of its drop-ins, in the order in which update-grub reads them. `once`: why GRUB could not
-    boot an entry once only; "" where it can."""
+    """`configured`: the parameters of the entry that the next boot takes. `defaults`: the text of /etc/default/grub and
+    of its drop-ins, in the order in which update-grub reads them. `once`: why GRUB could not boot an entry a single
+    time; "" where it can."""
 
     loader: str  # "grub", "bls" (GRUB with Boot Loader entries), "none" where there is neither
-    entry: str  # the default entry's title or id; "" where it cannot be told
+    entry: str  # the default entry's title or id; "" where it is not known
     configured: tuple[str, ...] | Unknown
     defaults: Mapping[str, str | Unknown]
-    release: str = ""  # of the kernel that the default entry boots; "" where it cannot be told
+    release: str = ""  # of the kernel that the default entry boots; "" where it is not known
     releases: tuple[str, ...] = ()  # every release that has an entry
-    next_entry: str = ""  # what the next boot takes, once
+    next_entry: str = ""  # the entry of the next boot alone
     once: str | Unknown = NOT_ASKED
     kernel_defaults: str | Unknown | None = None  # /etc/sysconfig/kernel
-    once_words: tuple[str, ...] = ()  # what the next boot has besides, once: `hullproof_once` in grubenv
+    once_words: tuple[str, ...] = ()  # parameters of the next boot alone: `hullproof_once` in grubenv
+
+    @property
+    def own_parameters(self) -> tuple[str, ...]:
+        """The parameters that our own drop-in adds."""
+        text = self.defaults.get(DROP_IN)
+        line = r'^GRUB_CMDLINE_LINUX="\$GRUB_CMDLINE_LINUX (.*)"$'
+        found = re.search(line, text, re.MULTILINE) if isinstance(text, str) else None
+        return tuple(found[1].split()) if found else ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,8 @@ def parse(section: Section) -> Boot:
             return _grub(menu, section.blocks.get(f"grubenv {folder}"), section, defaults)
     loaders = section.blocks.get("loaders")
     there = [line for line in (loaders.text.splitlines() if loaders else []) if line.startswith("/")]
-    why = f"no GRUB menu is there (found {', '.join(there)})" if there else "no boot loader is there"
-    return Boot("none", "", Unknown(f"{why}: what the next boot is given cannot be told"), defaults)
+    why = f"the host has no GRUB menu (only {', '.join(there)})" if there else "the host has no boot loader"
+    return Boot("none", "", Unknown(f"{why}, so the next boot's command line is not known"), defaults)
 
 
 def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mapping[str, str | Unknown]) -> Boot:
@@ -95,10 +104,10 @@ def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mappin
 
 
 def _once_words(variables: Mapping[str, str], entries: list[Entry] | Unknown) -> tuple[str, ...]:
-    """Given by our line in GRUB's menu; or on an entry of their own that GRUB boots once."""
+    """From our variable in GRUB's environment; or from an entry of their own that GRUB boots a single time."""
     own = [] if isinstance(entries, Unknown) or variables.get("next_entry") != OWN_ENTRY else entries
-    return (*variables.get("hullproof_once", "").split(), *(word for entry in own if entry.id == OWN_ENTRY
-                                                            for word in entry.words))  # fmt: skip
+    of_entry = (word for entry in own if entry.id == OWN_ENTRY for word in entry.words)
+    return (*variables.get("hullproof_once", "").split(), *of_entry)
 
 
 def _entries(menu: Menu) -> list[Entry]:
@@ -106,10 +115,10 @@ def _entries(menu: Menu) -> list[Entry]:
 
 
 def _once(section: Section) -> str | Unknown:
-    """GRUB writes its environment block in place, where it understands the disk and the file system well enough."""
+    """GRUB can write its environment block only on plain disks and some file systems."""
     text = section.text("grubenv-on")
     if isinstance(text, Unknown) or len(text.split()) != 2:
-        return Unknown("where GRUB's environment file lies is not known")
+        return Unknown("it is not known on which file system GRUB's environment file is")
     source, kind = text.split()
     if re.match(r"/dev/(mapper/|dm-|md)", source):
         return f"GRUB cannot write its environment on {source} (LVM, RAID or encrypted)"
@@ -124,7 +133,7 @@ def _variables(grubenv: Block | None) -> dict[str, str]:
 
 
 def _expand(words: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, ...] | Unknown:
-    """`$kernelopts` and the like, whose values stand in grubenv; some are empty where they are not set."""
+    """Replace `$kernelopts` and the like, whose values are in grubenv; some are empty where they are not set."""
     known_empty = {"tuned_params": "", "early_initrd": "", "hullproof": "", "kernelopts": None}
     out: list[str] = []
     for word in words:
@@ -133,7 +142,7 @@ def _expand(words: tuple[str, ...], variables: Mapping[str, str]) -> tuple[str, 
             continue
         value = variables.get(name[1], known_empty.get(name[1]))
         if value is None:
-            return Unknown(f"the boot entry takes {word}, which grubenv does not give")
+            return Unknown(f"the boot entry uses {word}, which grubenv does not set")
         out += value.split()
     return tuple(out)
 
@@ -142,9 +151,8 @@ def _menu_default(text: str, variables: Mapping[str, str]) -> Entry | Unknown:
     menu = read_menu(text)
     if menu.direct and not menu.items:
         return Entry("without a menu", "", menu.direct)
-    found = [value for value in re.findall(r'^[ \t]*set default="?([^"\n]*)"?', text, re.MULTILINE)
-             if value != "${next_entry}"]  # fmt: skip
-    wanted = found[-1] if found else "0"
+    values = re.findall(r'^[ \t]*set default="?([^"\n]*)"?', text, re.MULTILINE)
+    wanted = next((value for value in reversed(values) if value != "${next_entry}"), "0")
     if wanted == "${saved_entry}":
         wanted = variables.get("saved_entry", "") or "0"
     entry = _choose(menu, wanted.split(">"))

@@ -1,4 +1,4 @@
-"""Boot parameters on trial: which the next boot has once, and how the last such boot fared."""
+"""Boot parameters on trial: those of the next boot alone, and the result of the last trial."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ for f in {WORDS}/words {WORDS}/boot_id {LAST}; do [ -e $f ] && show $f; done
 
 @dataclass(frozen=True)
 class TriedWords(Jsonable):
-    """How the last boot with words on trial fared."""
+    """The result of the last boot with parameters on trial."""
 
     words: tuple[str, ...]
     result: str  # kept, refused, returned
-    gate: str  # the check that did not pass
+    gate: str  # the check that failed
     why: str
     time: str
     boot: str  # the id of the boot in which that was found
@@ -28,7 +28,7 @@ class TriedWords(Jsonable):
 
 @dataclass(frozen=True)
 class BootWords(Jsonable):
-    on_trial: tuple[str, ...] = ()  # given once: by the next boot, or by this one, which the host is checking
+    on_trial: tuple[str, ...] = ()  # of the next boot alone, or of this one, while its health check runs
     armed_in: str = ""  # the boot in which that was asked for
     last: TriedWords | None = None
 

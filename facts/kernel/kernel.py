@@ -1,4 +1,4 @@
-"""The kernel: what runs and what is installed, its command lines, modules and sysctls, and whether a reboot is due."""
+"""The kernel: which one runs and which are installed, its command lines, modules and sysctls, and a pending reboot."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from facts.kernel.updates import Updates
 from facts.networks import nftables
 from facts.networks.nftables import Nftables
 
-# Modules that containers, bridges and VLANs need; what else is built in is nobody's question.
+# Modules that containers, bridges and VLANs need; whether others are built in is not asked.
 ASKED = ("overlay", "br_netfilter", "bridge", "veth", "vxlan", "8021q", "macvlan", "ipvlan", "dummy", "nf_tables",
          "nft_meta_bridge", "nft_ct", "nft_fib_inet", "nft_masq", "nf_conntrack", "nf_nat", "ip_tables",
          "xt_[A-Za-z_]*", "erofs", "fuse")  # fmt: skip
 
-# What a boot parameter would switch on may be built in already.
+# A kernel may have built in what a boot parameter switches on.
 CONFIGS = ("INIT_ON_ALLOC_DEFAULT_ON", "INIT_ON_FREE_DEFAULT_ON", "SHUFFLE_PAGE_ALLOCATOR", "SLAB_MERGE_DEFAULT",
            "RANDOMIZE_KSTACK_OFFSET", "RANDOMIZE_KSTACK_OFFSET_DEFAULT", "LEGACY_VSYSCALL_NONE",
            "LEGACY_VSYSCALL_XONLY", "SECURITY_LOCKDOWN_LSM", "MODULE_SIG", "MODULE_SIG_FORCE", "LIVEPATCH",
@@ -104,7 +104,7 @@ class Kernel(SectionFact[KernelReading]):
             build=now.build,
             machine=now.machine,
             version=now.version,
-            boot_id=boot_id if boot_id is not None else Unknown("the kernel gives no boot id"),
+            boot_id=boot_id if boot_id is not None else Unknown("the kernel does not show a boot id"),
             packages=packages,
             images=_images(section),
             candidate=kernel_packages.candidate(section, now.release),

@@ -1,4 +1,4 @@
-"""Loaded modules: those that the kernel would refuse if it asked for signatures, and those that the root stands on."""
+"""Loaded modules: those without an accepted signature, and those that the root file system needs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Modules(Jsonable):
 
     @property
     def unsigned(self) -> tuple[str, ...] | Unknown:
-        """Those without a signature that this kernel accepts (E): it would not have loaded them under lockdown."""
+        """Those without a signature that this kernel accepts (E), which it would reject under lockdown."""
         if isinstance(self.taints, Unknown):
             return self.taints
         return tuple(sorted(name for name, letters in self.taints.items() if "E" in letters))
@@ -59,7 +59,7 @@ def _root(section: Section, users: Mapping[str, list[str]]) -> Root | Unknown:
         return text
     kinds = re.findall(r" - (\S+) \S+ \S+$", text, re.MULTILINE)
     if not kinds:
-        return Unknown("/proc/self/mountinfo does not tell what the root file system is")
+        return Unknown("/proc/self/mountinfo does not show what the root file system is")
     needed = {kinds[-1]} & set(users)  # the last one mounted there is on top
     while more := {name for name, by in users.items() if needed & set(by)} - needed:
         needed |= more

@@ -1,10 +1,11 @@
-"""Kernel packages: what is installed, held and on offer, and whether the running kernel is the newest of them."""
+"""Kernel packages: which are installed, held and on offer, and whether the running kernel is the newest of them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from facts.core.numbers import whole_number
 from facts.core.reading import Jsonable, Section, Unknown
@@ -12,27 +13,7 @@ from facts.core.versions import compare_versions, version_key
 
 # The package manager's indexes only, never the network: `apt-cache`, `dnf -C`. needs-restarting(1) takes long and
 # is often missing; what it compares, install times with the boot, is asked of rpm directly.
-SCRIPT = r"""
-run uname uname -rvm
-run images ls /boot
-if have dpkg-query; then
-  run dpkg dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}|${Architecture}|${Depends}\n' 'linux-image-*'
-  if have apt-cache; then
-    set -- /var/lib/apt/lists/*_Packages*
-    names=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-image-*' 2>/dev/null |
-      while read -r s p; do case $s in ?i) echo "$p";; esac; done)
-    [ -e "$1" ] && [ -n "$names" ] &&
-      run apt sh -c 'apt-cache show --no-all-versions "$@" | grep -E "^(Package|Version|Depends):"' apt $names
-  fi
-elif have rpm; then
-  run rpm rpm -q --qf '%{NAME}|%{VERSION}-%{RELEASE}|%{ARCH}|%{INSTALLTIME}\n' \
-    kernel-core kernel-rt-core kernel-uek-core linux-firmware microcode_ctl glibc systemd dbus dbus-broker
-  run btime grep '^btime' /proc/stat
-  have dnf && run dnf dnf -C -q repoquery --qf '%{name}|%{version}-%{release}|%{arch}\n' --available kernel-core
-  run locks grep -sHE 'kernel' /etc/dnf/plugins/versionlock.list /etc/dnf/versionlock.toml /etc/dnf/dnf.conf
-fi
-for f in /run/reboot-required /run/reboot-required.pkgs; do [ -e $f ] && show $f; done
-"""
+SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True)
@@ -47,7 +28,7 @@ class Package(Jsonable):
 
 @dataclass(frozen=True)
 class Reboot(Jsonable):
-    """Whether the host has to reboot to run what is installed; `why` says so in words."""
+    """Whether the host needs a reboot to run what is installed, and why."""
 
     needed: bool
     why: str
@@ -67,7 +48,7 @@ def running(section: Section) -> Running | Unknown:
         return text
     words = text.split()
     if len(words) < 3:
-        return Unknown("uname gave no answer that makes sense")
+        return Unknown("uname printed no release, build and machine")
     release, build, machine = words[0], " ".join(words[1:-1]), words[-1]
     return Running(release, build, machine, built_version(release, build))
 
@@ -99,7 +80,7 @@ def installed(section: Section) -> tuple[Package, ...] | Unknown:
         return _ordered(_dpkg(section))
     if "rpm" in section.blocks:
         return _ordered(_rpm(section))
-    return Unknown("neither dpkg nor rpm is there to name the installed kernels")
+    return Unknown("it is not known which kernels are installed: the host has neither dpkg nor rpm")
 
 
 def _ordered(packages: list[Package] | Unknown) -> tuple[Package, ...] | Unknown:
@@ -133,7 +114,7 @@ def _rpm(section: Section) -> list[Package] | Unknown:
 
 
 def locked(section: Section) -> bool:
-    """Whether dnf is told to leave kernels alone: versionlock, or an exclude."""
+    """Whether a version lock or an exclude keeps dnf from upgrading kernels."""
     locks = section.blocks.get("locks")
     return bool(locks and re.search(r":(?!\s*#).*kernel", locks.text))
 
@@ -148,11 +129,11 @@ def candidate(section: Section, release: str) -> str | Unknown:
     if "rpm" in section.blocks:
         dnf = section.text("dnf")
         if isinstance(dnf, Unknown):
-            return Unknown(f"what the repositories offer is not known here: {dnf.unknown}")
+            return Unknown(f"it is not known what the repositories offer: {dnf.unknown}")
         return _newest(row[1] for line in dnf.splitlines() if len(row := line.split("|")) == 3)
     apt = section.blocks.get("apt")
     if apt is None:
-        return Unknown("apt has no package lists here, or no kernel package is installed")
+        return Unknown("apt has no package lists, or no kernel package is installed")
     return _newest(image.version for image in _apt_images(apt.text, flavour(release)))
 
 
@@ -201,16 +182,16 @@ def _newest(versions: Iterable[str]) -> str | Unknown:
 
 
 def reboot(section: Section, now: Running | Unknown, packages: tuple[Package, ...] | Unknown) -> Reboot | Unknown:
-    """Newest installed against running, by release and build; then what the distribution itself asks for."""
+    """By comparing the newest installed kernel with the running one; else as the distribution itself asks for it."""
     by_kernel = _by_kernel(now, packages)
     if isinstance(by_kernel, Reboot) and by_kernel.needed:
         return by_kernel
     if "/run/reboot-required" in section.blocks:
         asked = section.blocks.get("/run/reboot-required.pkgs")
         names = ", ".join(sorted(set(asked.text.split()))) if asked and asked.status == 0 else ""
-        return Reboot(True, "/run/reboot-required is there" + (f", for {names}" if names else ""))
+        return Reboot(True, f"the distribution asks for a reboot (/run/reboot-required){names and f' for {names}'}")
     if later := _installed_since_boot(section):
-        return Reboot(True, f"installed after this boot: {', '.join(later)}")
+        return Reboot(True, f"{', '.join(later)} was installed after this boot")
     return by_kernel
 
 
@@ -221,18 +202,17 @@ def _by_kernel(now: Running | Unknown, packages: tuple[Package, ...] | Unknown) 
         return packages
     same = [package for package in packages if flavour(package.release) == flavour(now.release)]
     if not same:
-        return Unknown(f"no installed package has a kernel like the running {now.release}")
+        return Unknown(f"no installed package has a kernel of the running {now.release}'s flavour")
     newest = same[-1]
     if not now.version:
-        return Unknown(f"the build of the running {now.release} ({now.build}) does not tell its package version")
+        return Unknown(f"the running kernel {now.release} ({now.build}) does not tell its package version")
     order = compare_versions(newest.version, now.version)
     if order > 0:
-        return Reboot(
-            True, f"runs {now.release} built as {now.version}; {newest.release} {newest.version} is installed"
-        )
+        running, installed = f"{now.release} {now.version}", f"{newest.release} {newest.version}"
+        return Reboot(True, f"{running} is running, and the newer {installed} is installed")
     if order < 0:
         return Unknown(f"the running kernel ({now.version}) is newer than any installed one ({newest.version})")
-    return Reboot(False, f"runs the newest installed kernel, {newest.release} {newest.version}")
+    return Reboot(False, f"the newest installed kernel, {newest.release} {newest.version}, is running")
 
 
 def _installed_since_boot(section: Section) -> list[str]:

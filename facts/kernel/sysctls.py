@@ -1,4 +1,4 @@
-"""Sysctls: the live values of /proc/sys, and what sysctl.d(5) will set at the next boot, and from which file."""
+"""Sysctls: the live values of /proc/sys, and what sysctl.d(5) sets at the next boot, and from which file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DIRECTORIES = (
 )
 LAST = "/etc/sysctl.conf"  # read after all others by `sysctl --system`, where there is no systemd
 
-# Neither keys and secrets nor what changes by itself and costs to read.
+# Keys, secrets, and values that change by themselves or are slow to read.
 LEFT_OUT = ("*_key", "stable_secret", "stat_refresh", "ns_last_pid", "dentry-state", "file-nr", "inode-nr",
             "inode-state", "aio-nr")  # fmt: skip
 
@@ -132,14 +132,14 @@ def squeeze(value: str) -> str:
 
 
 def taken(value: str) -> str:
-    """What the kernel takes of a value. systemd-sysctl and sysctl(8) write all that stands behind the `=`, and of
-    `1  # strict` the kernel takes the 1: it ends at the first word that is no number (seen on Linux 6.12)."""
+    """The part of a value that the kernel uses. systemd-sysctl and sysctl(8) write everything after the `=`, and of
+    `1  # strict` the kernel uses the 1: it stops at the first word that is not a number (seen on Linux 6.12)."""
     numbers = re.match(rf"(?:{NUMBER}(?: |$))+", value)
     return numbers[0].strip() if numbers else value
 
 
 def as_number(value: str | None) -> int | None:
-    """The value of a sysctl that is one number; None where the kernel would refuse it."""
+    """The value of a sysctl that is one number; None where the kernel would reject it."""
     found = re.match(rf"{NUMBER}(?= |$)", value or "")
     if not found:
         return None
@@ -169,7 +169,7 @@ def globs(kept: Mapping[str, Setting]) -> list[Glob]:
 
 
 def effective(kept: Mapping[str, Setting], key: str, patterns: Iterable[Glob]) -> Setting | None:
-    """An explicit assignment wins over every glob, wherever it stands; of globs, the last one wins."""
+    """An explicit assignment wins over every glob, in any order; of globs, the last one wins."""
     explicit = kept.get(key)
     if explicit is not None:
         return explicit if explicit.value is not None else None

@@ -1,10 +1,11 @@
-"""Kernel updates: what is offered and whence, what is half done, the room for it, and the last kernel on trial."""
+"""Kernel updates: the kernels on offer, interrupted installations, the space in /boot, and the last boot on trial."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from facts.core.reading import Jsonable, Section, Unknown
 from facts.core.versions import compare_versions, version_key
@@ -17,10 +18,10 @@ GATE_UNIT = "/etc/systemd/system/hullproof-boot-gate.service"
 GATE_WANTED = "/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service"
 GATE_FILES = (GATE_SCRIPT, GATE_UNIT, GATE_WANTED)
 
-# Where DKMS puts what it builds: Debian's; RHEL's; and RHEL's links to what was built for another kernel and fits.
+# Where DKMS puts the modules it builds: on Debian; on RHEL; and RHEL's links to fitting modules of another kernel.
 BUILT_FOLDERS = ("updates/dkms", "extra", "weak-updates")
 
-# Stands after kernel_packages' script: `names` are the installed image packages; `release` is what runs.
+# Runs after the script of facts.kernel.packages: `names` are the installed image packages, `release` the running one.
 SCRIPT = f"""
 [ -n "${{names:-}}" ] && run policy apt-cache policy $names
 have rpm && have dnf &&
@@ -40,13 +41,13 @@ done
 
 @dataclass(frozen=True)
 class Offer(Jsonable):
-    """A package that brings kernels of the running one's flavour, and what the package manager would make of it."""
+    """An installed package that brings kernels of the running one's flavour, and the versions on offer."""
 
     package: str
     installed: str
-    candidate: str  # what an upgrade would install: holds apart, pins are in it already
-    newest: str  # the highest version there is; above `candidate` where a pin keeps it away
-    security: bool  # whether something newer than what is installed comes from a security archive
+    candidate: str  # the version that an upgrade would install, with pins taken into account and holds not
+    newest: str  # the highest version on offer; above `candidate` where a pin excludes it
+    security: bool  # whether a version newer than the installed one comes from a security archive
     held: bool
     release: str = ""  # what `uname -r` says of the candidate; "" where it is not known
 
@@ -59,14 +60,27 @@ class Offer(Jsonable):
         return compare_versions(self.newest, self.installed) > 0 and not self.newer
 
 
+class NeedRestart(StrEnum):
+    """What needrestart(1) says of the kernel (NEEDRESTART-KSTA)."""
+
+    SILENT = ""  # it is not installed, or has no opinion
+    NO_REBOOT = "no reboot is needed"
+    NEWER_BUILD = "a reboot is needed (same release, newer build)"
+    NEWER_RELEASE = "a reboot is needed"
+
+    @property
+    def wants_reboot(self) -> bool:
+        return self in (NeedRestart.NEWER_BUILD, NeedRestart.NEWER_RELEASE)
+
+
 @dataclass(frozen=True)
 class Trial(Jsonable):
-    """How the last kernel that was booted on trial fared."""
+    """The result of the last boot of a kernel on trial."""
 
     release: str
     version: str
     result: str  # confirmed, returned, not-tried
-    gate: str  # the check that did not pass
+    gate: str  # the check that failed
     why: str
     time: str
     boot_id: str  # of the boot before it
@@ -81,15 +95,28 @@ class Updates(Jsonable):
     free: int | Unknown  # kB in /boot
     needed: int | Unknown  # kB that the running kernel takes in /boot
     built: Mapping[str, tuple[str, ...]] | Unknown  # the modules that DKMS has built, by the release that they are for
-    needrestart: str  # its opinion in words; "" where it is not there or has none
-    on_trial: str  # the release that waits for its boot, or is being checked
+    needrestart: NeedRestart
+    on_trial: str  # the release that is booted on trial: at the next boot, or now
     last: Trial | None
-    rejected: tuple[str, ...]  # "RELEASE VERSION" of kernels that were tried and did not pass
-    gate: Mapping[str, str | Unknown | None]  # the boot gate's files as they are; None: not there
+    rejected: tuple[str, ...]  # "RELEASE VERSION" of kernels that failed their boot health check
+    gate: Mapping[str, str | Unknown | None]  # the boot health check's files; None: not there
 
 
-NONE = Updates(Unknown("not asked"), Unknown("not asked"), "", (), Unknown("not asked"), Unknown("not asked"),
-               Unknown("not asked"), "", "", None, (), {})  # fmt: skip
+NOT_ASKED = Unknown("not asked")
+NONE = Updates(
+    offers=NOT_ASKED,
+    lists=NOT_ASKED,
+    unrefreshed="",
+    half=(),
+    free=NOT_ASKED,
+    needed=NOT_ASKED,
+    built=NOT_ASKED,
+    needrestart=NeedRestart.SILENT,
+    on_trial="",
+    last=None,
+    rejected=(),
+    gate={},
+)
 
 
 def parse(section: Section, release: str) -> Updates:
@@ -133,7 +160,7 @@ def _offers(section: Section, kind: str) -> tuple[Offer, ...] | Unknown:
         return _dnf_offers(section)
     text = section.text("policy")
     if isinstance(text, Unknown):
-        return Unknown(f"what apt offers is not known: {text.unknown}")
+        return Unknown(f"it is not known which kernels apt offers: {text.unknown}")
     ours, releases = _packages(section, kind), brought(section, kind)
     tables = (_table(part, ours) for part in re.split(r"\n(?=\S)", text))
     return tuple(
@@ -186,7 +213,7 @@ def _is_security(source: str) -> bool:
 def _dnf_offers(section: Section) -> tuple[Offer, ...] | Unknown:
     dnf, rows = section.text("dnf"), section.blocks["rpm"].text.splitlines()
     if isinstance(dnf, Unknown):
-        return Unknown(f"what dnf offers is not known: {dnf.unknown}")
+        return Unknown(f"it is not known which kernels dnf offers: {dnf.unknown}")
     installed = [row.split("|")[1:3] for row in rows if row.startswith("kernel-core|") and row.count("|") == 3]
     if not installed:
         return ()
@@ -216,7 +243,7 @@ def _numbers(section: Section, name: str) -> list[int]:
 
 def _lists(section: Section) -> int | Unknown:
     times = _numbers(section, "lists")
-    return max(times) if times else Unknown("when the package lists were refreshed is not known")
+    return max(times) if times else Unknown("it is not known when the package lists were last refreshed")
 
 
 def _needed(section: Section) -> int | Unknown:
@@ -227,7 +254,7 @@ def _needed(section: Section) -> int | Unknown:
 def _free(section: Section) -> int | Unknown:
     text = section.text("room")
     found = None if isinstance(text, Unknown) else re.search(r"\n\S+ +\d+ +\d+ +(\d+) ", text)
-    return int(found[1]) if found else Unknown("what is free in /boot is not known")
+    return int(found[1]) if found else Unknown("it is not known how much space /boot has")
 
 
 def _built(section: Section) -> dict[str, tuple[str, ...]] | Unknown:
@@ -237,7 +264,7 @@ def _built(section: Section) -> dict[str, tuple[str, ...]] | Unknown:
         return block
     lines = block.text.splitlines()
     if block.status > 2 or any(line.startswith("ls: ") and "No such file" not in line for line in lines):
-        return Unknown(f"which modules DKMS has built is not known: {block.complaint}")
+        return Unknown(f"it is not known which modules DKMS has built: {block.complaint}")
     found: dict[str, set[str]] = {}
     for line in lines:
         if match := re.fullmatch(r"/lib/modules/([^/]+)/(?:[^/]+/)+([^/]+?)\.ko(\.\w+)?", line):
@@ -245,15 +272,10 @@ def _built(section: Section) -> dict[str, tuple[str, ...]] | Unknown:
     return {release: tuple(sorted(names)) for release, names in sorted(found.items())}
 
 
-# needrestart(1), NEEDRESTART-KSTA.
-_OPINIONS = {
-    "1": "no reboot is needed",
-    "2": "a reboot is needed (same release, newer build)",
-    "3": "a reboot is needed",
-}
+_OPINIONS = {"1": NeedRestart.NO_REBOOT, "2": NeedRestart.NEWER_BUILD, "3": NeedRestart.NEWER_RELEASE}
 
 
-def _needrestart(section: Section) -> str:
+def _needrestart(section: Section) -> NeedRestart:
     text = section.text("needrestart")
     found = None if isinstance(text, Unknown) else re.search(r"^NEEDRESTART-KSTA: (\d)", text, re.MULTILINE)
-    return _OPINIONS.get(found[1], "") if found else ""
+    return _OPINIONS.get(found[1], NeedRestart.SILENT) if found else NeedRestart.SILENT

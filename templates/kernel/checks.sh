@@ -1,9 +1,10 @@
-# What has to be under a new kernel as it was under the old one (hullproof): noted before the reboot, checked after it.
-# Stands after trial.sh in one script.
-# shellcheck disable=SC2034,SC2046,SC2069 # trial.sh reads some; a state is words; what Docker says on stderr is what is wrong
+# shellcheck shell=sh disable=SC2034,SC2046,SC2069,SC2174 # variables that trial.sh and words.sh read; words wanted as
+# such; complaints alone; parents that exist
+# What has to work under a new kernel as it did under the old one (hullproof): recorded before the reboot, checked after
+# it. Follows trial.sh in one script.
 
 CHECKS="disk engine containers lsm network ssh"
-SETTLE=30 # seconds for which all has to be well. What was not so under the old kernel tells nothing of the new one.
+SETTLE=30 # seconds for which all checks have to pass. What failed under the old kernel already is not checked.
 
 # One start of a container, which each further start differs from
 SPAN='{{.Name}}@{{.RestartCount}}@{{.State.StartedAt}}'
@@ -13,7 +14,7 @@ LABELS='{{range $key, $value := .Config.Labels}}{{printf "%q " $key}}{{end}}'
 
 # --- Before the reboot
 
-note() { # the arguments of arm, with the new kernel's RELEASE and VERSION; says what could not be noted
+note() { # the arguments of arm, with the new kernel's RELEASE and VERSION; prints what could not be recorded
   T=$T.new
   rm -rf "$T" && mkdir -p -m 700 "$T" && mkdir -p "$S" || return 1
   printf '%s\n' "$1" >"$T/seconds"; printf '%s\n' "$5" >"$T/after"
@@ -22,7 +23,7 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION; says
   lsms | lasting "$6" >"$T/lsm"
   ssh_connection "$R" | sed 's/.*=\([^ ]*\).*/\1/' >"$T/client"; ways "$(cat "$T/client")" >"$T/ways"
   if [ ! -s "$T/ways" ]; then
-    echo "there is neither a default route nor one to whoever came by SSH, to tell whether the network works by"; return 1
+    echo "there is no default route, and none to the SSH client, so the network cannot be checked"; return 1
   fi
   ports | sort -u >"$T/ports"
   note_containers "$1" || return 1
@@ -44,22 +45,22 @@ note_containers() { # SECONDS, the deadline: "ID HEALTH NAME" of each that has t
   done >"$T/containers"
 }
 
-demanded() { # ID SECONDS, and what is said of it: "ID HEALTH NAME" where this host is the one to run it again
+demanded() { # ID SECONDS, and its description on stdin: "ID HEALTH NAME" where this host has to run it again
   read -r span restarting removes health interval labels
-  [ "$removes" != true ] || return 0 # it is gone once it has stopped
-  [ "$restarting" != true ] && grep -Fqx "$span" "$T/before" || return 0 # it restarts again and again already
-  # What Swarm or Kubernetes runs, these make anew, under a name of a new task or pod, and maybe on another host: no
-  # container here tells whether they are well, and one that we started would be one too many.
+  [ "$removes" != true ] || return 0 # it is deleted when it stops
+  [ "$restarting" != true ] && grep -Fqx "$span" "$T/before" || return 0 # it restarts in a loop already
+  # Swarm and Kubernetes create new containers under other names, maybe on another host: no container here shows whether
+  # they are well, and one that we start would be one too many.
   case " $labels" in *' "com.docker.swarm.'* | *' "io.kubernetes.'*) return 0 ;; esac
-  # A health check that is made less than twice until the deadline would not have been made by then.
+  # A health check that runs less than twice before the deadline may not have run by then.
   [ "$health" = healthy ] && [ $((interval / 500000000)) -le "$2" ] || health=any
   span=${span#/}; echo "$1 $health ${span%%@*}"
 }
 
 lsms() { tr ',' '\n' <"$R/sys/kernel/security/lsm"; echo; ! grep -qs 1 "$R/sys/fs/selinux/enforce" || echo "SELinux enforcing"
   ! grep -qs . "$R/sys/kernel/security/apparmor/profiles" || echo "AppArmor profiles"; }
-lasting() { # RELEASE: of lsms what its boot has to show, too. Where other modules were chosen for the next boot, whichever
-  # kernel it brings, the absence of those that they replace tells nothing of this one.
+lasting() { # RELEASE: those of lsms that its boot has to show too. If the next boot's command line chooses other modules,
+  # the absence of those that they replace is not the new kernel's fault.
   now=$(lsm_words <"$R/proc/cmdline"); next=$(command_line "$1" | lsm_words)
   [ "$now" != "$next" ] || { cat; return; }
   now=$(printf '%s\n' "$now" | grep '^lsm='); next=$(printf '%s\n' "$next" | grep '^lsm=')
@@ -77,19 +78,19 @@ ports() { # where sshd listens, or systemd for it; not what its sessions forward
   done
 }
 
-ways() { # CLIENT, an address, or "": how others reach this host, a line each, which ends in the device
+ways() { # CLIENT, an address, or "": the routes by which others reach this host, one a line, which ends in the device
   defaults=$(default_routes 4; default_routes 6)
   [ -z "$defaults" ] || printf '%s\n' "$defaults"
   case $1 in '') return ;; *:*) family=6 ;; *) family=4 ;; esac
   case $1 in *%*) set -- "$1" "${1%%\%*}" oif "${1#*%}" ;; *) set -- "$1" "$1" ;; esac # fe80::1%eth0
   client=$1; shift
   device=$(ip -"$family" -o route get "$@" 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/p')
-  # Where a default route leads there, that counts: of several, another may be taken each time.
+  # A default route to it counts as such: of several, the host may use another each time.
   case $device in '' | lo) return ;; esac
   printf '%s\n' "$defaults" | grep -q "^IPv$family .* on $device\$" || echo "IPv$family route to $client on $device"
 }
 
-default_routes() { # FAMILY. An IPv6 router is told by its device alone: it advertises itself, under an address of its choice.
+default_routes() { # FAMILY. An IPv6 router counts by its device alone, since it advertises an address of its choice.
   ip -"$1" -o route show default 2>/dev/null | tr '\\' '\n' | awk -v family="$1" '
     $1 != "default" && $1 != "nexthop" || / (dead|linkdown)( |$)/ { next }
     { via = device = ""
@@ -100,8 +101,8 @@ default_routes() { # FAMILY. An IPv6 router is told by its device alone: it adve
 # --- After the reboot
 
 check_disk() { # the root, and where they are file systems of their own, /var and /boot
-  [ -d "$S" ] || { echo "$S is not there: /var may not be mounted"; return 1; }
-  [ -e "$G/grubenv" ] || { echo "$G/grubenv is not there: /boot may not be mounted"; return 1; }
+  [ -d "$S" ] || { echo "$S does not exist: /var may not be mounted"; return 1; }
+  [ -e "$G/grubenv" ] || { echo "$G/grubenv does not exist: /boot may not be mounted"; return 1; }
   for place in "$T" "$S"; do # not with `:`, where a redirection that fails would end dash
     true >"$place/began" && sync "$place" || { echo "$place cannot be written"; return 1; }
   done
@@ -109,13 +110,13 @@ check_disk() { # the root, and where they are file systems of their own, /var an
 
 check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
 
-state() { # ID NAME: of that container, or of the one that was made anew under its name
+state() { # ID NAME: of that container, or of the one that was recreated under its name
   form="$SPAN {{.State.Running}}/{{.State.Restarting}}/{{.State.ExitCode}} $HEALTH"
   timeout 20 docker container inspect -f "$form" "$1" 2>/dev/null && return
   timeout 20 docker container inspect -f "$form" "$2" 2>/dev/null | grep "^/$2@" # another's id may begin like a name
 }
 
-amiss() { # ID HEALTH NAME: what is not as it was; nothing where it runs on since the look before
+amiss() { # ID HEALTH NAME: what is wrong with it; nothing where it has been running since the last look
   health=$2; set -- "$1" $(state "$1" "$3")
   case ${3:-} in
     true/true/*) echo restarting; return ;;
@@ -129,7 +130,7 @@ amiss() { # ID HEALTH NAME: what is not as it was; nothing where it runs on sinc
   esac
 }
 
-check_containers() { # Docker starts those with a restart policy, whoever makes one anew starts that, and we the others
+check_containers() { # Docker starts those with a restart policy, whoever recreates one starts that, and we start the others
   [ -e "$T/containers" ] || return 0
   true >"$T/spans.now"; lost=
   while read -r id health name; do
@@ -155,19 +156,19 @@ check_network() {
 
 check_ssh() {
   while read -r port; do
-    [ -n "$(ss -Hltn "sport = :$port")" ] || { echo "nobody listens on port $port"; return 1; }
+    [ -n "$(ss -Hltn "sport = :$port")" ] || { echo "no program listens on port $port"; return 1; }
   done <"$T/ports"
 }
 
-unwell() { # the first check that does not pass, and what it says, in $failing and $why; false where all pass
+unwell() { # the first check that fails, and its message, in $failing and $why; false where all pass
   for check in $CHECKS; do
     said=$("check_$check" 2>&1) || { failing=$check why=$said; return 0; }
   done
   return 1
 }
 
-settled_in() { # UPTIME: whether, by then, all checks have passed for SETTLE seconds on end; else what did not is as in unwell
-  failing=deadline; why="not all was well for $SETTLE s"; since=
+settled_in() { # UPTIME: whether, by then, all checks have passed for SETTLE seconds on end; else $failing and $why as in unwell
+  failing=deadline; why="the checks did not all pass for $SETTLE s on end"; since=
   while :; do
     now=$(uptime)
     if unwell; then since=; elif [ $((now - ${since:=$now})) -ge "$SETTLE" ]; then return 0; fi

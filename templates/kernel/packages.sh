@@ -1,10 +1,10 @@
-# Kernel packages: the newest installed, old ones removed. Stands after trial.sh in one script.
-# shellcheck disable=SC2046 # packages and releases are words
+# shellcheck shell=sh disable=SC2046 # words wanted as such
+# Kernel packages: installs the newest, and removes old ones. Follows trial.sh in one script.
 
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=l # whose hook would restart services where it is set to
 apt() { apt-get -q -y -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@"; }
 
-refresh() { # the package lists: those that could not be had are no lists of what is offered now
+refresh() { # the package lists; one that cannot be refreshed does not tell what is on offer now
   if command -v apt-get >/dev/null 2>&1; then # 0 where a mirror is out of reach; older apts do not know the option
     said=$(apt -o APT::Update::Error-Mode=any update 2>&1) && ! printf '%s\n' "$said" | grep -Eq '^[WE]: (Failed to fetch|Some index files)'
   else # a repository may be set to be left out quietly
@@ -25,14 +25,14 @@ upgrade() { # SECURITY PACKAGE...: SECURITY is 1 where the policy wants fixes al
     cut=$(dpkg --audit) # what was cut off midway is brought to its end first
     [ -z "$cut" ] || dpkg --force-confold --configure -a || exit 1
     refresh
-    [ -z "$cut" ] || finish_cut || die "an installation that was cut off midway could not be finished"
+    [ -z "$cut" ] || finish_cut || die "an interrupted installation could not be finished"
     set -- $(with_headers "$@")
-    plan=$(apt -s --only-upgrade install "$@") || die "apt cannot do it: $plan"
+    plan=$(apt -s --only-upgrade install "$@") || die "apt cannot install the newest kernel: $plan"
     if printf '%s\n' "$plan" | grep -Eq '^Inst linux-(image|headers)-'; then # the image, or what asks for it where that is there already
       room
       apt --only-upgrade install "$@" || die "the kernel could not be installed"
     elif [ -z "$cut" ]; then
-      echo "no newer kernel is offered"; return 0
+      echo "no newer kernel is on offer"; return 0
     fi
   else
     refresh
@@ -52,29 +52,29 @@ with_headers() { # PACKAGE...: and their headers where they are installed, for w
   done
 }
 
-finish_cut() { # --fix-broken leaves alone what was cut off while it was unpacked
+finish_cut() { # --fix-broken does not finish packages that were interrupted while they were unpacked
   again=$(dpkg-query -W -f '${db:Status-Eflag} ${Package}\n' | sed -n 's/^reinstreq //p')
   { [ -z "$again" ] || apt --reinstall install $again; } && apt --fix-broken install
 }
 
-room() { # as much as the running kernel takes, and a bit more
+room() { # is there space for what the running kernel takes, and a bit more
   now=$(uname -r)
   for place in "$R/boot $R/boot/*-$now*" "$R/lib/modules $R/lib/modules/$now"; do
     need=$(($(du -skc ${place#* } | tail -n 1 | cut -f 1) * 6 / 5 + 8192))
     free=$(df -Pk "${place%% *}" | awk 'NR == 2 { print $4 }')
-    [ "$free" -ge "$need" ] || die "${place%% *} has $((free / 1024)) MB free, a kernel needs $((need / 1024)) MB there: nothing was installed"
+    [ "$free" -ge "$need" ] || die "${place%% *} has $((free / 1024)) MB free, and a kernel needs $((need / 1024)) MB there: nothing was installed"
   done
 }
 
-bootable() { # what was installed could be booted; otherwise the next boot must not take it
+bootable() { # the new kernel can be booted; if not, the next boot must not take it
   set -- $(newest)
   why=$(check_image "$1" && check_built "$1") || {
     back=$(uname -r)
     [ "$1" != "$back" ] || back=$(kernels | grep -Fv "$1 " | sort -V | tail -n 1 | cut -d ' ' -f 1) # its own files were replaced
-    choose "$back" >/dev/null 2>&1 && default="$back is the default" || default="and it may be GRUB's default"
-    die "$1 was installed and could not be booted: $why; $default"
+    choose "$back" >/dev/null 2>&1 && default="$back is GRUB's default" || default="it may be GRUB's default"
+    die "$1 was installed but cannot be booted: $why; $default"
   }
-  [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, and GRUB's menu has no entry for it"
+  [ ! -e "$G/grub.cfg" ] || [ -n "$(entry_of "$1")" ] || die "$1 was installed, but GRUB's menu has no entry for it"
   put "$S/upgraded" "$(uname -r)"
 }
 
@@ -87,25 +87,25 @@ built() { # RELEASE: the modules that DKMS has built for it
 check_built() { # RELEASE: whether it has what DKMS has built for the kernel that runs
   new=$(built "$1")
   gone=$(built "$(uname -r)" | grep -Fvx -e "$new" | tr '\n' ' ')
-  [ -z "$gone" ] || { echo "it lacks what DKMS built for $(uname -r): ${gone% }"; return 1; }
+  [ -z "$gone" ] || { echo "it lacks the modules that DKMS built for $(uname -r): ${gone% }"; return 1; }
 }
 
-with_built() { # before it is booted: whoever has installed it
+with_built() { # before the newest kernel is booted, whoever installed it
   set -- $(newest)
   why=$(check_built "$1") || die "not rebooted: $1: $why"
 }
 
-prune() { # KEEP RELEASE...: as long as more than KEEP are installed, whatever was planned
+prune() { # KEEP RELEASE...: while more than KEEP are installed
   keep=$1; shift
   for release; do
     [ "$(kernels | grep -c .)" -gt "$keep" ] || { echo "no more than $keep kernels are installed: $release stays"; return 0; }
-    [ "$release" != "$(uname -r)" ] || die "$release runs: it was not removed"
+    [ "$release" != "$(uname -r)" ] || die "$release is running: it was not removed"
     entry=$(entry_of "$release")
     [ -z "$entry" ] || ! environment list 2>/dev/null | grep -Fqx "saved_entry=$entry" || die "$release is GRUB's default: it was not removed"
     if command -v apt-get >/dev/null 2>&1; then
       there=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "linux-*-$release" | sed -n 's/^installed //p')
       [ -n "$there" ] || continue # it is gone already
-      held=$(apt-mark showhold $there) || die "whether $release is held is not known: it was not removed"
+      held=$(apt-mark showhold $there) || die "it is not known whether $release is held: it was not removed"
       [ -z "$held" ] || { echo "$held is held: $release stays"; continue; } # its headers may be
       apt purge $there
     else

@@ -1,26 +1,27 @@
-# The way back from a kernel that is booted for the first time (hullproof). POSIX sh, as root.
+# shellcheck shell=sh disable=SC2046 # what newest prints is two words
+# Boots a new kernel on trial, with a way back to the one that runs (hullproof). POSIX sh, as root.
 #
-#   keep               the kernel that runs is GRUB's default; any other is booted once only
-#   arm                notes what runs here, has GRUB boot the newest installed kernel once, and reboots
-#   gate               at boot: confirms the kernel on trial, or goes back to the one before; then words.sh's part
-#   settled BOOT_ID    how the trial that was armed in that boot has ended
-#   restore RELEASE    that kernel is the default again, and none is on trial; `prefer`: even where newer ones are
+#   keep               makes the running kernel GRUB's default, so that GRUB boots any other a single time only
+#   arm                records what runs here, has GRUB boot the newest installed kernel a single time, and reboots
+#   gate               the boot health check: confirms the kernel on trial, or goes back to the one before; then that
+#                      of the boot parameters on trial (words.sh)
+#   settled BOOT_ID    prints how the trial that was armed in that boot ended
+#   restore RELEASE    makes that kernel the default again, and ends a trial; `prefer`: even if newer ones are installed
 #
-# $T           a trial under way, and what the host was like before; on the root, which is there whatever is not mounted.
-#              `armed`: GRUB was told; `began`: the gate runs under the new kernel; `failed`: the check that did not
-#              pass, and what it said
-# $S/last      how the last trial ended      $S/rejected   "RELEASE VERSION" of kernels that did not pass
-# shellcheck disable=SC2046 # packages and releases are words
+# $T           a trial under way, and the state of the host before; on the root file system, which is always mounted.
+#              `armed`: GRUB's environment is set; `began`: the health check runs under the new kernel; `failed`: the
+#              check that failed, and its message
+# $S/last      how the last trial ended      $S/rejected   "RELEASE VERSION" of kernels that failed their health check
 
 R=${HULLPROOF_ROOT:-} # another root for tests
 S=$R/var/lib/hullproof/boot
 T=$R/etc/hullproof/trial
-# By its tools: the gate begins before /boot is mounted.
+# By its tools, since the health check starts before /boot is mounted.
 if command -v grub2-editenv >/dev/null 2>&1; then P=grub2; else P=grub; fi
 G=$R/boot/$P
 DROP_IN=$R/etc/default/grub.d/98-hullproof-boot.cfg
 PAUSE=3
-BACK_SECONDS=600 # how long containers are waited for under a kernel that is known to be good
+BACK_SECONDS=600 # how long to wait for containers under a kernel that is known to be good
 
 die() { echo "$*"; exit 1; }
 bls() { [ -n "$(ls "$R"/boot/loader/entries/*.conf 2>/dev/null)" ] && grep -q blscfg "$G/grub.cfg"; }
@@ -54,12 +55,12 @@ newest() {
   fi
 }
 
-check_image() { # RELEASE: whether what it boots from is there and can be read
-  [ -s "$R/boot/vmlinuz-$1" ] || { echo "there is no /boot/vmlinuz-$1"; return 1; }
-  [ -s "$R/lib/modules/$1/modules.dep" ] || { echo "/lib/modules/$1 is not complete"; return 1; }
+check_image() { # RELEASE: whether its image, modules and initial RAM disk exist and can be read
+  [ -s "$R/boot/vmlinuz-$1" ] || { echo "/boot/vmlinuz-$1 does not exist"; return 1; }
+  [ -s "$R/lib/modules/$1/modules.dep" ] || { echo "/lib/modules/$1 is incomplete"; return 1; }
   disk=$R/boot/initrd.img-$1
   [ ! -e "$R/boot/initramfs-$1.img" ] || disk=$R/boot/initramfs-$1.img
-  [ -s "$disk" ] || { echo "there is no $disk"; return 1; }
+  [ -s "$disk" ] || { echo "$disk does not exist"; return 1; }
   if command -v lsinitramfs >/dev/null 2>&1; then list=lsinitramfs; else list=lsinitrd; fi
   if ! said=$("$list" "$disk" 2>&1) || ! printf '%s\n' "$said" | grep -Eq '(^|^\./| )init($| -> )'; then
     echo "$disk cannot be read, or has no init: $(printf '%s\n' "$said" | tail -n 1)"; return 1
@@ -85,7 +86,7 @@ entry_of() { # RELEASE: its entry's id, SUBMENU>ENTRY; never an entry that boots
     }' "$G/grub.cfg"
 }
 
-command_line() { # RELEASE: what its entry gives the kernel
+command_line() { # RELEASE: the kernel parameters of its entry
   if bls; then
     sed -n 's/^options[[:space:]]*//p' "$R/boot/loader/entries/$(entry_of "$1").conf"
     environment list | sed -n 's/^kernelopts=//p'
@@ -94,9 +95,9 @@ command_line() { # RELEASE: what its entry gives the kernel
   fi
 }
 
-not_once() { # says why GRUB could not boot an entry once only; silent where it can
-  [ -e "$G/grub.cfg" ] || { echo "GRUB has no menu here"; return 0; }
-  [ -e "$G/grubenv" ] || { echo "GRUB has no environment file here"; return 0; }
+not_once() { # prints why GRUB could not boot an entry a single time; nothing where it can
+  [ -e "$G/grub.cfg" ] || { echo "this host has no GRUB menu"; return 0; }
+  [ -e "$G/grubenv" ] || { echo "this host has no GRUB environment file"; return 0; }
   on=$("$P-probe" --target=abstraction "$G/grubenv" 2>&1) || { echo "$P-probe: $on"; return 0; }
   [ -z "$on" ] || { echo "GRUB cannot write its environment on $on, so it would boot the new kernel every time"; return 0; }
   on=$("$P-probe" --target=fs "$G/grubenv" 2>&1)
@@ -115,11 +116,11 @@ keep() {
   ! bls || leave_panics ALL || exit 1
 }
 
-choose() { # RELEASE: GRUB's default from now on, whatever is newer
+choose() { # RELEASE: make it GRUB's default, even if newer ones are installed
   set_default "$1" || return 1 # before the menu follows it
   ! bls && ! chosen || return 0
   put "$DROP_IN" "$(drop_in)" && update-grub 2>&1 || return 1
-  grep -q 'set default="${saved_entry}"' "$G/grub.cfg" || { echo "another file in /etc/default/grub.d sets GRUB_DEFAULT after ours"; return 1; }
+  grep -q 'set default="${saved_entry}"' "$G/grub.cfg" || { echo "another file in /etc/default/grub.d sets GRUB_DEFAULT later than hullproof's"; return 1; }
   set_default "$1"
 }
 
@@ -137,8 +138,8 @@ leave_panics() { # KERNEL, or ALL: the words, which DROP_IN has too, that its Bo
 
 drop_in() {
   cat <<'END'
-# Written by hullproof: the default is the kernel that was last found well, and a new one is booted once, on trial.
-# A kernel that panics boots the default again.
+# Written by hullproof. The default is the last kernel that passed its boot health check, and GRUB boots a new one on
+# trial, a single time. After a panic the host boots the default again.
 GRUB_DEFAULT=saved
 GRUB_SAVEDEFAULT=false
 case " $GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT " in
@@ -162,7 +163,7 @@ restore() { # RELEASE
   fi
 }
 
-prefer() { # RELEASE: the default again, though a newer one was installed while it ran, and stays
+prefer() { # RELEASE: make it the default again, although a newer one was installed while it ran, and stays
   grep -Fqsx "$1" "$S/upgraded" || return 0 # nothing was installed
   rm -f "$S/upgraded"
   choose "$1" && restore "$1"
@@ -173,27 +174,27 @@ prefer() { # RELEASE: the default again, though a newer one was installed while 
 arm() { # SECONDS UNTIL RETRY BEFORE AFTER: UNTIL is the last moment (epoch; 0: any), the last two are commands
   set -- "$@" $(newest)
   new=$6; now=$(uname -r)
-  if [ "$new" = "$now" ]; then echo "the newest installed kernel runs already: not rebooted"; exit 0; fi
-  [ "$2" = 0 ] || [ "$(date +%s)" -lt "$2" ] || die "not rebooted: the window is over"
-  if [ "$3" != 1 ] && grep -Fqsx "$new $7" "$S/rejected"; then die "not rebooted: $new $7 was tried before and did not pass"; fi
+  if [ "$new" = "$now" ]; then echo "not rebooted: the newest installed kernel is running already"; exit 0; fi
+  [ "$2" = 0 ] || [ "$(date +%s)" -lt "$2" ] || die "not rebooted: the maintenance window is over"
+  if [ "$3" != 1 ] && grep -Fqsx "$new $7" "$S/rejected"; then die "not rebooted: $new $7 failed its boot health check before"; fi
   why=$(not_once); [ -z "$why" ] || die "not rebooted: $why"
   why=$(check_image "$new") || die "not rebooted: $why"
   entry=$(entry_of "$new"); [ -n "$entry" ] || die "not rebooted: GRUB's menu has no entry for $new"
-  ! bls || leave_panics "$R/boot/vmlinuz-$new" || die "not rebooted: grubby could not have a panic reboot"
+  ! bls || leave_panics "$R/boot/vmlinuz-$new" || die "not rebooted: grubby could not set panic= for $new"
   panics=$(command_line "$new" | tr ' ' '\n' | sed -n 's/^panic=//p' | tail -n 1)
-  [ "${panics:-0}" != 0 ] || die "not rebooted: a panic of $new would not reboot (panic=${panics:-0} on its command line)"
+  [ "${panics:-0}" != 0 ] || die "not rebooted: the host would not reboot after a panic of $new (panic=${panics:-0} on its command line)"
   environment list | grep -Fqx "saved_entry=$(entry_of "$now")" || die "not rebooted: $now is not GRUB's default"
-  [ -e "$R/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service" ] || die "not rebooted: the gate is not enabled"
-  why=$(note "$@") || die "not rebooted: what runs here could not be noted${why:+: $why}"
-  said=$(timeout 900 sh -c "$4" 2>&1 </dev/null) || stay "$5" "the command before a reboot failed: $said"
+  [ -e "$R/etc/systemd/system/sysinit.target.wants/hullproof-boot-gate.service" ] || die "not rebooted: the boot health check (hullproof-boot-gate.service) is not enabled"
+  why=$(note "$@") || die "not rebooted: the state of the host could not be recorded${why:+: $why}"
+  said=$(timeout 900 sh -c "$4" 2>&1 </dev/null) || stay "$5" "the command before the reboot (kernel.drain.before) failed: $said"
   rm -rf "$T" && mv "$T.new" "$T" && sync "$(dirname "$T")" || stay "$5" "$T could not be written"
   environment set "next_entry=$entry" && environment list | grep -Fqx "next_entry=$entry" && sync "$G/grubenv" ||
-    stay "$5" "GRUB could not be told to boot $new"
+    stay "$5" "GRUB's environment could not be set to boot $new"
   true >"$T/armed"; sync "$T"
-  systemd-run -q --on-active=3 --timer-property=AccuracySec=100ms systemctl reboot || stay "$5" "systemd does not reboot"
+  systemd-run -q --on-active=3 --timer-property=AccuracySec=100ms systemctl reboot || stay "$5" "systemd could not schedule the reboot"
 }
 
-stay() { # AFTER WHY: what was begun for a reboot is taken back
+stay() { # AFTER WHY: undo what was prepared for a reboot
   rm -rf "$T" "$T.new"; environment unset next_entry
   timeout 300 sh -c "$1" >/dev/null 2>&1 </dev/null
   die "not rebooted: $2"
@@ -216,7 +217,7 @@ kernel_gate() {
     returned
   elif [ -e "$T/failed" ]; then
     read -r failing why <"$T/failed"
-    remain "$failing" "$why; the host went back, and GRUB booted it again"
+    remain "$failing" "$why; the host rebooted to go back, but GRUB booted the same kernel again"
   else
     try
   fi
@@ -231,17 +232,17 @@ try() {
   finish confirmed
 }
 
-go_back() { # CHECK WHY. A host that reboots for ever would be worse than one that stays with the new kernel.
+go_back() { # CHECK WHY. Staying with the new kernel is better than rebooting forever.
   [ -d "$T" ] || return 0 # an undo has ended the trial
   set_default "$old"; environment unset next_entry
-  if booted_again; then remain "$1" "$2; GRUB would boot it again"; return; fi
+  if booted_again; then remain "$1" "$2; a reboot would boot the same kernel again"; return; fi
   put "$T/failed" "$1 $(one_line "$2")"
-  [ ! -d "$W" ] || put "$W/failed" "kernel the kernel on trial at the same boot did not pass ($1)"
+  [ ! -d "$W" ] || put "$W/failed" "kernel the kernel that was on trial in the same boot failed its health check ($1)"
   sync
   systemctl reboot || systemctl reboot --force
 }
 
-booted_again() { # whether GRUB would; where its files are not there, arm has seen to it that it would not
+booted_again() { # whether GRUB would boot the new kernel again; if /boot is not mounted, arm has made sure that it would not
   [ -e "$G/grubenv" ] || return 1
   environment list | grep -q '^next_entry=.' || ! environment list | grep -Fqx "saved_entry=$(entry_of "$old")"
 }
@@ -255,16 +256,16 @@ reject() {
     put "$S/rejected" "$(cat "$S/rejected" 2>/dev/null; echo "$(cat "$T/release") $(cat "$T/version")")"
 }
 
-returned() { # under a kernel that is not the one on trial: what has become of it; never a reboot
+returned() { # under another kernel than the one on trial: record why; never reboot
   end=$(($(uptime) + BACK_SECONDS))
   until mounted; do [ "$(uptime)" -lt "$end" ] || return 0; sleep "$PAUSE"; done # the next boot looks again
   if environment list | grep -q '^next_entry=.'; then
     environment unset next_entry
-    finish not-tried grub "GRUB did not boot it: was another entry chosen by hand?"
+    finish not-tried grub "GRUB did not boot it; maybe another entry was chosen by hand"
     return
   fi
   if [ ! -e "$T/armed" ]; then
-    finish not-tried before "the host went down before GRUB was told to boot it"
+    finish not-tried before "the host went down before GRUB was set to boot it"
     return
   fi
   reject
@@ -274,26 +275,26 @@ returned() { # under a kernel that is not the one on trial: what has become of i
     read -r check why <"$T/failed"
     finish returned "$check" "$why"
   elif [ -e "$T/began" ]; then
-    finish returned crash "it went down before all checks had passed: a crash, or power was lost"
+    finish returned crash "the host went down before all checks had passed: a crash or a power failure"
   else
-    why="a panic, a broken initial RAM disk, a root that could not be written, or power was lost"
-    finish returned boot "it never came as far as the checks: $why"
+    why="a panic, a broken initial RAM disk, a root file system that cannot be written, or a power failure"
+    finish returned boot "the boot did not get as far as the checks: $why"
   fi
 }
 
-settled() { # BOOT_ID: how the trial that began in that boot has ended; silent while it is under way
+settled() { # BOOT_ID: how the trial that was armed in that boot ended; nothing while it is under way
   [ ! -d "$T" ] || return 0
-  if ! grep -Fqsx "boot_id=$1" "$S/last"; then echo "ok nothing newer is installed: not rebooted"; return 0; fi
+  if ! grep -Fqsx "boot_id=$1" "$S/last"; then echo "ok not rebooted: no newer kernel is installed"; return 0; fi
   said() { sed -n "s/^$1=//p" "$S/last"; }
   case $(said result) in
-    confirmed) echo "ok runs $(said release) $(said version), confirmed by its gate$(said why)" ;;
-    remained) echo "fail $(said release) $(said version) did not pass ($(said gate): $(said why)), and runs" ;;
-    *) echo "fail $(said release) $(said version) was not kept ($(said gate): $(said why)); the host runs $(uname -r)" ;;
+    confirmed) echo "ok $(said release) $(said version) is running, and passed its boot health check$(said why)" ;;
+    remained) echo "fail $(said release) $(said version) failed its boot health check ($(said gate): $(said why)), and is still running" ;;
+    *) echo "fail $(said release) $(said version) failed its boot health check ($(said gate): $(said why)); the host runs $(uname -r)" ;;
   esac
 }
 
 finish() { # RESULT CHECK WHY
-  said=$(timeout 300 sh -c "$(cat "$T/after")" 2>&1 </dev/null) || after="the command after a reboot failed: $said"
+  said=$(timeout 300 sh -c "$(cat "$T/after")" 2>&1 </dev/null) || after="the command after the reboot (kernel.drain.after) failed: $said"
   put "$S/last" "$(for key in boot_id release version old; do echo "$key=$(cat "$T/$key")"; done
     printf 'result=%s\ngate=%s\nwhy=%s\ntime=%s\n' "$1" "${2:-}" "$(printf '%s' "${3:-}${after:+; $after}" | tr '\n\t' '; ')" "$(date -u +%Y-%m-%dT%H:%M:%SZ)")" || return
   rm -rf "$T" "$S/began"; sync "$S" "$(dirname "$T")"

@@ -1,17 +1,17 @@
-# Boot parameters that may keep a kernel from booting, or from loading what it needs: given once, and kept only once that
-# boot was found well (hullproof). Stands after trial.sh and checks.sh in one script.
+# shellcheck shell=sh disable=SC2034,SC2069,SC2174 # variables that checks.sh reads; complaints alone; parents that exist
+# Boot parameters that may keep a kernel from booting, or from loading modules: a single boot has them on trial, and they
+# become permanent only if it passes its health check (hullproof). Follows trial.sh and checks.sh in one script.
 #
-#   try_words SECONDS GO_BACK WORD...   the next boot has them, once; GO_BACK is 1 where the host may reboot by itself
-#   keep_words WORD...                  each boot has them
-#   forget_words WORD...                none has them
+#   try_words SECONDS GO_BACK WORD...   the next boot alone has them; GO_BACK is 1 where the host may reboot by itself
+#   keep_words WORD...                  every boot has them
+#   forget_words WORD...                no boot has them
 #
-# GRUB takes `hullproof_once` out of its environment before it gives it to the kernel: whatever becomes of that boot, the
-# next is without. What is kept is `hullproof` there. Recovery entries never have either. With Boot Loader entries, an
-# entry of its own has what is on trial, and GRUB boots that once.
+# GRUB removes `hullproof_once` from its environment before it passes it to the kernel, so the boot after that one is
+# without it in any case. `hullproof` has the permanent ones. Recovery entries have neither. With Boot Loader entries,
+# an entry of its own has the parameters on trial, and GRUB boots that a single time.
 #
-# $W            a trial under way: `words`, `seconds`, `boot_id` of the boot before, `failed`: the check and what it said
-# $S/words-last how the last one ended
-# shellcheck disable=SC2034,SC2069 # checks.sh reads T and CHECKS; what Docker says on stderr is what is wrong
+# $W            a trial under way: `words`, `seconds`, `boot_id` of the boot before, `failed`: the check and its message
+# $S/words-last how the last trial ended
 
 W=$R/etc/hullproof/words
 LEAD=$R/etc/grub.d/01_hullproof
@@ -22,8 +22,8 @@ OWN=hullproof-words
 lead() {
   cat <<'END'
 #!/bin/sh
-# Written by hullproof: boot parameters on trial are given once. Take it and 97-hullproof-words.cfg in
-# /etc/default/grub.d away and run update-grub to undo.
+# Written by hullproof. A single boot has boot parameters on trial. To undo, remove this file and
+# /etc/default/grub.d/97-hullproof-words.cfg, and run update-grub.
 cat <<'MENU'
 if [ "${hullproof_once}" ]; then
   hullproof_now="${hullproof_once}"
@@ -101,7 +101,7 @@ keep_words() {
     done
   else
     lead_menu && kept=$(value hullproof) && set_value hullproof "$(without "$kept" "$@")$*"
-  fi || { echo "they could not be kept"; return 1; }
+  fi || { echo "the boot parameters could not be made permanent"; return 1; }
 }
 
 forget_words() {
@@ -133,7 +133,7 @@ words_gate() {
   elif ! has_words; then
     await_disks || return 0 # the next boot looks again
     [ -z "$(value hullproof_once)" ] && [ "$(value next_entry)" != "$OWN" ] || return 0 # no boot by GRUB: still to come
-    end_words returned boot "the boot that had them did not come as far as the checks (a panic, a root that could not be mounted, power that was lost), or another entry was chosen by hand"
+    end_words returned boot "the boot that had them did not get as far as the checks (a panic, a root file system that cannot be mounted, a power failure), or another entry was chosen by hand"
   elif settled_in $(($(uptime) + $(cat "$W/seconds"))); then
     [ -d "$W" ] || return 0 # an undo has ended the trial
     if said=$(keep_words $words); then end_words kept; else end_words refused grub "$said"; fi
@@ -146,7 +146,7 @@ await_disks() { end=$(($(uptime) + BACK_SECONDS)); until mounted; do [ "$(uptime
 
 has_words() { for word in $words; do case " $(cat "$R/proc/cmdline") " in *" $word "*) ;; *) return 1 ;; esac; done; }
 
-refuse() { # CHECK WHY: the next boot is without them, by itself
+refuse() { # CHECK WHY: the next boot is without them in any case
   if [ "$(cat "$W/back")" != 1 ]; then ! mounted || end_words refused "$1" "$2; the next boot is without them"; return; fi
   put "$W/failed" "$1 $(one_line "$2")"
   sync
@@ -162,23 +162,23 @@ end_words() { # RESULT CHECK WHY
   rm -rf "$W" "$S/began"; sync "$S" "$(dirname "$W")"
 }
 
-# What such words keep from working, whatever has changed on the host since they were asked for.
+# What such parameters can break, whatever else has changed on the host since.
 
-check_docker() { # where it is to start with the boot
+check_docker() { # where a boot starts it
   case $(systemctl is-enabled docker.service 2>/dev/null) in enabled*) ;; *) return 0 ;; esac
   timeout 20 docker ps -q 2>&1 >/dev/null
 }
 
-check_modules() { # the kernel says which it refused, and why
+check_modules() { # the kernel logs which it rejected, and why
   lost=$(dmesg 2>/dev/null | grep -E 'unsigned module loading is restricted|[Ll]oading of .*module.* is rejected' | sed 's/^\[[^]]*\] *//' | sort -u | head -n 3)
-  [ -z "$lost" ] || { echo "the kernel refused modules: $lost"; return 1; }
+  [ -z "$lost" ] || { echo "the kernel rejected modules: $lost"; return 1; }
 }
 
 check_way_in() {
-  [ ! -e "$W/reached" ] || [ -n "$(ports)" ] || { echo "sshd does not listen"; return 1; }
+  [ ! -e "$W/reached" ] || [ -n "$(ports)" ] || { echo "sshd is not listening"; return 1; }
   [ -e "$W/routed" ] || return 0
   for device in $({ default_routes 4; default_routes 6; } | sed 's/.* on //'); do
     ! ip -o link show dev "$device" | grep -q LOWER_UP || return 0
   done
-  echo "there is no default route by a device with a link"; return 1
+  echo "no default route has a device with a link"; return 1
 }

@@ -1,12 +1,13 @@
-# The way back from the first boot in enforcing, which needs no controller (hullproof). POSIX sh, as root.
+# shellcheck shell=sh
+# The boot health check of the first boot in enforcing, which needs no controller (hullproof). POSIX sh, as root.
 #
-#   arm      notes what is well here, and has the next boot run the gate
-#   gate     at boot: where all that is well again, the gate is gone; else SELinux is permissive, live and on disk
-#   disarm   no gate any more
+#   arm      records what works now, and has the next boot run the check
+#   gate     at boot: if all of that works again, removes the check; else makes SELinux permissive, live and on disk
+#   disarm   removes the check
 
 R=${HULLPROOF_ROOT:-} # another root for tests
 S=$R/var/lib/hullproof
-KEPT=$R/etc/hullproof/selinux-gate # with the root file system: a boot without /var has to go back, too
+KEPT=$R/etc/hullproof/selinux-gate # on the root file system, since a boot without /var has to go back too
 NAME=hullproof-selinux-gate.service
 UNIT=$R/etc/systemd/system/$NAME
 PAUSE=${HULLPROOF_PAUSE:-3}
@@ -21,14 +22,14 @@ ports() { # "ADDRESS PORT" where sshd listens, or systemd for it; not what its s
 
 arm() {
   places=$(ports)
-  [ -n "$places" ] || { echo "where sshd listens could not be found, so the first boot in enforcing would have no way back"; exit 1; }
+  [ -n "$places" ] || { echo "it is not known where sshd listens, so the first boot in enforcing would have no way back"; exit 1; }
   { printf '%s\n' "$places" | sed 's/^/ssh /'
     for unit in docker.service containerd.service; do [ "$(systemctl is-active $unit)" != active ] || echo "unit $unit"; done
   } >"$KEPT" || exit 1
   cat >"$UNIT" <<END
-# Written by hullproof. It goes when a boot in enforcing was well.
+# Written by hullproof, which removes it after a boot in enforcing has passed.
 [Unit]
-Description=Go back to permissive unless the first boot in enforcing is well (hullproof)
+Description=Boot health check of the first boot in enforcing (hullproof)
 # Early, and needing nothing but the root: it has to go back also from a boot that ends in emergency mode.
 DefaultDependencies=no
 After=systemd-remount-fs.service
@@ -48,11 +49,11 @@ END
 
 answers() { timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2" && head -c 4 <&3' - "$1" "$2" 2>/dev/null | grep -q SSH-; }
 
-unwell() { # what is not well yet, in $why; false where all is
+unwell() { # what does not work yet, in $why; false where all works
   while read -r kind what port; do
     case $kind in
       ssh) answers "$what" "$port" || { why="sshd does not answer on port $port of $what"; return 0; } ;;
-      unit) [ "$(systemctl is-active "$what")" = active ] || { why="$what does not run"; return 0; } ;;
+      unit) [ "$(systemctl is-active "$what")" = active ] || { why="$what is not running"; return 0; } ;;
     esac
   done <"$KEPT"
   return 1
@@ -61,7 +62,7 @@ unwell() { # what is not well yet, in $why; false where all is
 uptime() { cut -d. -f1 "$R/proc/uptime"; }
 
 gate() {
-  [ "$(cat "$R/sys/fs/selinux/enforce")" = 1 ] || exit 0 # not the boot that it waits for
+  [ "$(cat "$R/sys/fs/selinux/enforce")" = 1 ] || exit 0 # not a boot in enforcing
   end=$(($(uptime) + 600))
   while unwell; do
     if [ "$(uptime)" -ge "$end" ]; then go_back; return; fi
@@ -74,7 +75,7 @@ go_back() {
   echo 0 >"$R/sys/fs/selinux/enforce"
   sed -i 's/^[[:space:]]*SELINUX=.*/SELINUX=permissive/' "$R/etc/selinux/config"
   restorecon "$R/etc/selinux/config" 2>/dev/null
-  printf 'boot %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "the first boot in enforcing was not well: $why" >"$S/reverted-selinux"
+  printf 'boot %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "the first boot in enforcing failed its health check: $why" >"$S/reverted-selinux"
   for unit in $(sed -n 's/^unit //p' "$KEPT"); do
     [ "$(systemctl is-active "$unit")" = active ] || systemctl --no-block restart "$unit"
   done

@@ -9,8 +9,6 @@ from typing import Any
 from deploys.core.change import Change, Command, Context, RemoveFile, WriteFile
 from deploys.core.control import Verdict, judge
 from deploys.core.policy import Policy
-from deploys.kernel import boot_parameters as kernel_boot
-from deploys.kernel.boot_parameters import DROP_IN
 from deploys.kernel.controls import CONTROLS, SUBJECT
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import PATHS
@@ -18,7 +16,7 @@ from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
 from facts.engines.docker.docker import DaemonJson, Docker, DockerReading
-from facts.kernel.boot import Boot
+from facts.kernel.boot import DROP_IN, Boot
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.packages import Package, Reboot
 from facts.kernel.sysctls import SysctlFile, Sysctls
@@ -41,7 +39,7 @@ KERNEL = KernelReading(
     packages=(Package("linux-image-6.1.0-50-amd64", "6.1.192-2", "6.1.0-50-amd64", False),),
     images=("6.1.0-50-amd64",),
     candidate="6.1.192-2",
-    reboot=Reboot(False, "runs the newest installed kernel"),
+    reboot=Reboot(False, "the newest installed kernel is running"),
     cmdline=("root=/dev/vda1", "ro"),
     boot=Boot("grub", "gnulinux", ("root=/dev/vda1", "ro"), {"/etc/default/grub": 'GRUB_CMDLINE_LINUX=""\n'}),
     modules=("overlay",),
@@ -92,7 +90,7 @@ def applied(kernel: KernelReading, changes: Iterable[Change]) -> KernelReading:
         if isinstance(change, WriteFile) and change.path == DROP_IN:
             assert boot.defaults.get(DROP_IN) == change.before
             boot = replace(boot, defaults={**boot.defaults, DROP_IN: change.text})
-            boot = replace(boot, configured=(*boot.configured, *kernel_boot.drop_in_words(boot)))  # type: ignore[misc]
+            boot = replace(boot, configured=(*boot.configured, *boot.own_parameters))  # type: ignore[misc]
         elif isinstance(change, WriteFile):
             assert files.get(change.path) == change.before
             files[change.path] = change.text

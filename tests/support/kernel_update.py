@@ -16,7 +16,7 @@ from facts.engines.docker.docker import Docker
 from facts.kernel.boot import Boot
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.packages import Package, Reboot
-from facts.kernel.updates import GATE_FILES, Offer, Updates
+from facts.kernel.updates import GATE_FILES, NeedRestart, Offer, Updates
 from tests.support.kernel_host import DOCKER, KERNEL, SYSTEM
 
 NOW = 1_795_000_000  # 2026-11-18 11:06:40 UTC, a Wednesday
@@ -24,8 +24,8 @@ OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"
 META = Offer("linux-image-cloud-amd64", "6.1.176-1", "6.1.192-2", "6.1.192-2", True, False, NEW)
 SAME = replace(META, candidate="6.1.176-1", newest="6.1.176-1", security=False, release=OLD)
 UPDATES = Updates(
-    offers=(SAME,), lists=NOW - 3600, unrefreshed="", half=(), free=500_000, needed=20_000, built={}, needrestart="",
-    on_trial="", last=None, rejected=(), gate=dict.fromkeys(GATE_FILES),
+    offers=(SAME,), lists=NOW - 3600, unrefreshed="", half=(), free=500_000, needed=20_000, built={},
+    needrestart=NeedRestart.SILENT, on_trial="", last=None, rejected=(), gate=dict.fromkeys(GATE_FILES),
 )  # fmt: skip
 BOOT = Boot("grub", "e", ("ro",), {}, release=OLD, releases=(OLD,), once="")
 
@@ -41,7 +41,7 @@ def kernel(**more: Any) -> KernelReading:
     )
     base = replace(
         KERNEL, release=OLD, version="6.1.176-1", packages=(package(OLD, "6.1.176-1"),), boot=boot, updates=updates,
-        reboot=Reboot(False, "runs the newest installed kernel"),
+        reboot=Reboot(False, "the newest installed kernel is running"),
     )  # fmt: skip
     return replace(base, **more)
 
@@ -49,7 +49,7 @@ def kernel(**more: Any) -> KernelReading:
 PENDING: dict[str, Any] = {
     "packages": (package(OLD, "6.1.176-1"), package(NEW, "6.1.192-2")),
     "releases": (OLD, NEW),
-    "reboot": Reboot(True, f"runs {OLD}; {NEW} is installed"),
+    "reboot": Reboot(True, f"{OLD} is running, and the newer {NEW} is installed"),
 }
 
 
@@ -75,4 +75,6 @@ def calls(changes: list[Change]) -> list[str]:
     return [change.script.splitlines()[-1] for change in changes if isinstance(change, Command)]
 
 
-IN_THE_PLACE = f"the files of {OLD}, which runs, are replaced by those of a newer build, which takes a reboot to run"
+IN_THE_PLACE = (
+    f"a newer build of the same release replaces the files of the running kernel {OLD}, and runs only after a reboot"
+)

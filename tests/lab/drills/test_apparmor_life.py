@@ -117,7 +117,9 @@ def test_what_it_would_refuse_is_collected_and_said(vm: Vm, deploy: Deploy) -> N
     assert in_web(vm)
     assert raw_socket(vm, "--security-opt apparmor=hullproof-container"), "complaining, it lets it through"
     drift = deploy("drift.py")
-    assert "docker-default noted perl the operation create inet raw" in drift.reason("apparmor.container-default")
+    assert "docker-default recorded for perl the operation create inet raw" in drift.reason(
+        "apparmor.container-default"
+    )
     assert "hullproof-container" in drift.reason("apparmor.container-profile")
     assert "perl the operation create inet raw" in drift.reason("apparmor.container-profile")
 
@@ -126,7 +128,7 @@ def test_when_the_time_is_over_denials_hold_it_back(vm: Vm, deploy: Deploy) -> N
     vm.ssh("date -s '+2 hours' >/dev/null")
     held = deploy("harden.py")
     assert held.host()["changes"] == []
-    assert "would have been in the way" in held.reason("apparmor.container-default")
+    assert "would have caused these denials" in held.reason("apparmor.container-default")
 
 
 def test_accepted_it_is_enforced_under_what_runs(vm: Vm, deploy: Deploy, story: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ def assert_installed(host: Root) -> None:
     after = host.look()
     assert (releases(after), after.updates.half) == ([OLD, NEW], ())
     assert [offer.newer for offer in offers(after)] == [False], "the meta package came along"
-    assert after.reboot == Reboot(True, f"runs {OLD} built as 6.1.176-1; {NEW} 6.1.192-2 is installed")
+    assert after.reboot == Reboot(True, f"{OLD} 6.1.176-1 is running, and the newer {NEW} 6.1.192-2 is installed")
 
 
 def test_a_security_update_is_offered_and_installed_and_found(host: Root) -> None:
@@ -107,7 +107,8 @@ def test_headers_come_along_and_a_kernel_without_a_module_of_dkms_is_not_booted(
     assert host.sh(f"dpkg-query -W -f '${{db:Status-Status}}' linux-headers-{NEW}").stdout == "installed"
     assert host.look().updates.built == ({OLD: ("zfs",), NEW: ("zfs",)} if builds else {OLD: ("zfs",)})
     words = (
-        f"{NEW} was installed and could not be booted: it lacks what DKMS built for {OLD}: zfs; {OLD} is the default"
+        f"{NEW} was installed but cannot be booted: it lacks the modules that DKMS built for {OLD}: zfs; "
+        f"{OLD} is GRUB's default"
     )
     assert (done.returncode == 0, words in done.stdout) == (builds, not builds), done.stdout
 
@@ -152,5 +153,5 @@ def test_a_mirror_that_is_out_of_reach_is_an_error_though_apt_says_none(host: Ro
 def test_with_a_full_boot_nothing_is_installed(host: Root) -> None:
     done = host.sh(f"{library('packages')}\n{UPGRADE}", before='mount -t tmpfs -o size=4m tmpfs "$0/boot"')
     assert done.returncode != 0
-    assert "/boot has 4 MB free, a kernel needs 8 MB there: nothing was installed" in done.stdout
+    assert "/boot has 4 MB free, and a kernel needs 8 MB there: nothing was installed" in done.stdout
     assert releases(host.look()) == [OLD]

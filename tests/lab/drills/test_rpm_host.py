@@ -59,7 +59,7 @@ def test_a_security_update_is_offered_installed_beside_the_old_kernel_and_no_def
     host.call("upgrade 1 'kernel*'")
     after = host.look()
     assert [package.version for package in known_packages(after)] == [OLD, NEW]
-    assert after.reboot == Reboot(True, f"runs {OLD}.x86_64 built as {OLD}; {NEW}.x86_64 {NEW} is installed")
+    assert after.reboot == Reboot(True, f"{OLD}.x86_64 {OLD} is running, and the newer {NEW}.x86_64 {NEW} is installed")
     assert after.boot.release == f"{OLD}.x86_64", "the next boot takes the old one"
     assert after.boot.releases == (f"{OLD}.x86_64", f"{NEW}.x86_64")
     assert host.call("newest") == f"{NEW}.x86_64 {NEW}\n"

@@ -79,8 +79,8 @@ def proofs(vm: Vm) -> set[str]:
 def test_dry_says_what_is_to_come_and_touches_nothing(vm: Vm, deploy: Deploy) -> None:
     dry = deploy("harden.py", "--dry", yes=False)
     assert dry.states()["lsm.module"] == "fail"
-    assert "SELinux disabled" in dry.reason("selinux.enforcing")
-    assert "one reboot is to come" in dry.reason("selinux.enforcing")
+    assert "SELinux is disabled" in dry.reason("selinux.enforcing")
+    assert "one reboot to come" in dry.reason("selinux.enforcing")
     for what in ("install SELinux's policy", "label every file", "boot parameters"):
         assert what in dry.out, dry.out
     assert enforce(vm) == "off"
@@ -101,7 +101,7 @@ def test_one_reboot_into_permissive_which_is_observed(vm: Vm, deploy: Deploy) ->
     assert observed.host()["status"] == "ok", observed.out + observed.err
     assert observed.states()["lsm.module"] == "pass"
     assert observed.states()["selinux.docker-labels"] == "pass"
-    assert "SELinux permissive" in observed.reason("selinux.enforcing")
+    assert "SELinux is permissive" in observed.reason("selinux.enforcing")
 
 
 def test_containers_have_a_category_each_and_permissive_keeps_nobody_apart(vm: Vm) -> None:
@@ -129,7 +129,7 @@ def test_a_policy_that_cuts_ssh_goes_back_by_itself(vm: Vm, deploy: Deploy, stor
 def test_what_this_boot_showed_holds_it_back(vm: Vm, deploy: Deploy) -> None:
     held = deploy("harden.py")
     assert held.host()["changes"] == []
-    assert "stays permissive, since enforcing would have refused" in held.reason("selinux.enforcing")
+    assert "stays permissive, since enforcing would have caused these denials" in held.reason("selinux.enforcing")
 
 
 def test_it_enforces_once_a_fresh_connection_succeeded_and_is_on_disk_then(vm: Vm, deploy: Deploy) -> None:
@@ -158,7 +158,7 @@ def test_podmans_containers_are_kept_apart_too(vm: Vm, deploy: Deploy) -> None:
     assert vm.ssh(f"{run} --rm -v /srv/mine:/mine {read}", check=False, timeout=300).returncode != 0
     assert vm.ssh(f"docker run --rm -v /srv/mine:/mine {read}", check=False, timeout=300).returncode != 0
     drift = deploy("drift.py")
-    assert "3 containers, each with a category of its own" in drift.reason("selinux.containers-confined")
+    assert "3 running containers, each in a container domain" in drift.reason("selinux.containers-confined")
     vm.ssh("podman rm -f -t 0 own", timeout=300)
 
 
@@ -195,7 +195,7 @@ def test_undone_run_by_run_it_is_what_it_was(vm: Vm, deploy: Deploy, story: dict
         undone = deploy("rollback.py", "--data", f"run={run}")
         assert undone.host()["status"] == "ok", undone.out + undone.err
     labelled = deploy("rollback.py", "--data", f"run={first}")
-    assert "none of them starts without SELinux: one two" in labelled.host()["error"], labelled.out
+    assert "they do not start without SELinux: one two" in labelled.host()["error"], labelled.out
     make(vm)
     undone = deploy("rollback.py", "--data", f"run={first}")
     assert undone.host()["status"] == "ok", undone.out + undone.err

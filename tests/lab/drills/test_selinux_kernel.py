@@ -60,8 +60,8 @@ def test_dry_counts_the_reboots_and_touches_nothing(vm: Vm, new: str, deploy: De
     before = fingerprint(vm)
     dry = deploy("harden.py", "--dry", yes=False)
     assert fingerprint(vm) == before
-    assert "one reboot is to come" in dry.reason("selinux.enforcing")
-    assert "reboots once, because" in dry.out, dry.out
+    assert "one reboot to come" in dry.reason("selinux.enforcing")
+    assert "the host reboots, because" in dry.out, dry.out
 
 
 def test_one_run_and_its_one_reboot_bring_the_kernel_and_permissive(vm: Vm, new: str, deploy: Deploy) -> None:

@@ -11,7 +11,7 @@ from deploys.apparmor.plan import DROP_IN
 from deploys.core.change import Activate, Blocked, Command, Context, Install, WriteFile
 from deploys.core.control import State
 from deploys.engines.docker.daemon import RESTART
-from deploys.lsm.controls import LsmRules, barred
+from deploys.lsm.controls import LsmRules, boot_obstacle
 from facts.apparmor import AppArmorReading
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import DockerReading
@@ -33,7 +33,7 @@ def test_whether_this_kernel_has_apparmor_can_be_unknown() -> None:
     ("where", "says"),
     [
         (context(rules=AppArmorRules()), "does not declare"),
-        (context(stack=("capability", "selinux"), selinux=True, rules=EVERY), "confines with selinux"),
+        (context(stack=("capability", "selinux"), selinux=True, rules=EVERY), "selinux confines this host"),
         (context(apparmor(enabled=None), rules=EVERY), "built without AppArmor"),
         (context(inside="lxc", rules=EVERY), "a container (lxc)"),
     ],
@@ -91,7 +91,7 @@ def test_installed(reading: AppArmorReading, want: State) -> None:
         (apparmor(), kernel(), State.PASS, ""),
         (apparmor(), kernel(DENIED), State.UNKNOWN, "denied"),
         (apparmor(), kernel(DENIED, "none"), State.PASS, ""),  # booted from outside: the live line is all there is
-        (apparmor(enabled=False), kernel(), State.PENDING_REBOOT, "the kernel runs without it"),
+        (apparmor(enabled=False), kernel(), State.PENDING_REBOOT, "the kernel runs without AppArmor"),
         (apparmor(enabled=False), kernel(("apparmor=0",)), State.FAIL, "apparmor=0 on the kernel's command line turns"),
         (apparmor(), kernel(("apparmor=0",)), State.FAIL, "from the next boot on"),
         (apparmor(enabled=DENIED), kernel(), State.UNKNOWN, "denied"),
@@ -116,7 +116,8 @@ def test_enabled(reading: AppArmorReading, boot: KernelReading, want: State, say
     ],
 )
 def test_what_keeps_it_off(words: str, bar: str | None) -> None:
-    assert barred("apparmor", words.split(), "debian") == bar
+    found = boot_obstacle("apparmor", words.split(), "debian")
+    assert (found and str(found)) == bar
 
 
 @pytest.mark.parametrize(
@@ -144,12 +145,12 @@ GONE = container("gone", process=DENIED)
 @pytest.mark.parametrize(
     ("reading", "containers", "want", "says"),
     [
-        (apparmor(), (), State.PASS, "no container runs"),
+        (apparmor(), (), State.PASS, "no container is running"),
         (apparmor(), (PRIVILEGED,), State.FAIL, "web runs privileged"),
         (apparmor(), (ASKED,), State.FAIL, "apparmor=unconfined"),
-        (apparmor(), (container(label="x (complain)"),), State.FAIL, "only logs"),
-        (apparmor(), (LATE,), State.PENDING_RESTART, "web started while"),
-        (apparmor(), (container(label=""),), State.PENDING_RESTART, "web started while"),
+        (apparmor(), (container(label="x (complain)"),), State.FAIL, "only records"),
+        (apparmor(), (LATE,), State.PENDING_RESTART, "web started before"),
+        (apparmor(), (container(label=""),), State.PENDING_RESTART, "web started before"),
         (BARE, (LATE,), State.FAIL, "web runs unconfined"),
         (apparmor(), (GONE,), State.UNKNOWN, "denied"),
         (apparmor(), (GONE, ASKED), State.FAIL, "apparmor=unconfined"),
@@ -213,8 +214,8 @@ def test_a_kernel_without_apparmor_gets_it_with_the_next_boot() -> None:
 @pytest.mark.parametrize(
     ("boot", "says"),
     [
-        (kernel(("apparmor=0",), "bls"), "not GRUB's menu"),
-        (kernel(("apparmor=0",), defaults={DROP_IN: "ours"}), "given after ours"),
+        (kernel(("apparmor=0",), "bls"), "through GRUB's menu alone"),
+        (kernel(("apparmor=0",), defaults={DROP_IN: "ours"}), "comes later on the command line"),
     ],
 )
 def test_a_command_line_that_is_not_ours_to_mend(boot: KernelReading, says: str) -> None:
@@ -231,7 +232,7 @@ def test_the_last_word_counts(bar: str, word: str) -> None:
     (write,) = changes(context(apparmor(), kernel=kernel((bar,))))
     assert isinstance(write, WriteFile)
     assert word in write.text
-    assert barred("apparmor", (bar, word), "debian") is None
+    assert boot_obstacle("apparmor", (bar, word), "debian") is None
 
 
 def test_nothing_ever_unloads_what_is_loaded() -> None:

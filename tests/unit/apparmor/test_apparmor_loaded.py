@@ -16,10 +16,10 @@ from tests.support.apparmor import DENIED, MAN, MAN_TEXT, OWN, apparmor, changes
     ("reading", "want", "says"),
     [
         (apparmor(), State.PASS, ""),
-        (apparmor(("complain",), "complain"), State.FAIL, "complain now and complain on disk"),
-        (apparmor(("complain",)), State.FAIL, "enforce now and complain on disk"),
-        (apparmor(mode="complain"), State.FAIL, "complain now and enforce on disk"),
-        (apparmor(force_complain=("usr.bin.man",)), State.FAIL, "complain on disk"),
+        (apparmor(("complain",), "complain"), State.FAIL, "complain mode now and in complain mode on disk"),
+        (apparmor(("complain",)), State.FAIL, "enforce mode now and in complain mode on disk"),
+        (apparmor(mode="complain"), State.FAIL, "complain mode now and in enforce mode on disk"),
+        (apparmor(force_complain=("usr.bin.man",)), State.FAIL, "complain mode on disk"),
         (apparmor(disabled=("usr.bin.man",), profiles={}), State.FAIL, "not loaded now and disabled on disk"),
         (apparmor(("unconfined",), "unconfined"), State.FAIL, "by design"),
         (apparmor(declared=(), profiles={}), State.FAIL, "not declared"),
@@ -78,7 +78,7 @@ def test_a_profile_is_loaded_and_put_back(reading: AppArmorReading, script: str,
 def test_by_design_and_undeclared_profiles_are_left_alone() -> None:
     (change,) = changes(context(apparmor(("unconfined",), "unconfined")))
     assert isinstance(change, Blocked)
-    assert "take from the policy's apparmor.profiles what is unconfined by design" in change.by_hand
+    assert "remove from the policy (apparmor.profiles) what is unconfined by design" in change.by_hand
     (change,) = changes(context(apparmor(declared=())))
     assert isinstance(change, Blocked)
 
@@ -88,7 +88,9 @@ def test_profiles_that_are_on_disk_only_are_named_and_loaded() -> None:
     where = context(lost, rules=AppArmorRules(enabled=True))
     found = finding(where, "profiles-loaded")
     assert found.state is State.FAIL
-    assert found.verdict.reason == "2 of 2 profiles in /etc/apparmor.d are not loaded: man_groff, runc"
+    lost_ones, wanted = found.verdict.reason.split("; ")
+    assert lost_ones == "2 of 2 profiles in /etc/apparmor.d are not loaded: man_groff, runc"
+    assert wanted == "the policy wants each of them loaded (apparmor.enabled)"
     (command,) = changes(where)
     assert isinstance(command, Command)
     assert (command.script, command.undo) == (f"{REPLACE} /etc/apparmor.d/runc {MAN}", "")

@@ -9,7 +9,7 @@ import pytest
 
 from deploys.apparmor.controls import AppArmorRules
 from deploys.apparmor.plan import REPLACE
-from deploys.apparmor.profile import ACCEPT, CONTAINER, DEFAULT, HOUR, LINT, drop_in, load, render
+from deploys.apparmor.profile import ACCEPT_PROFILE, CONTAINER, DEFAULT, HOUR, LINT, drop_in, load, render
 from deploys.core.change import Blocked, Command, Context, WriteFile
 from deploys.core.control import State
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
@@ -41,7 +41,8 @@ def test_the_profile_is_written_checked_and_loaded() -> None:
     assert (write.path, write.before, write.validate) == (OURS[CONTAINER], None, LINT)
     assert "audit deny network inet raw," in write.text
     assert "complain" not in write.text
-    assert f"{REPLACE} {OURS[CONTAINER]}" in write.activate
+    assert write.activate.startswith(f"NAME={CONTAINER} FILE={OURS[CONTAINER]} ")
+    assert f'{REPLACE} "$FILE"' in write.activate
     done = context(ours(), rules=BY_NAME)
     assert finding(done, "container-profile").state is State.PASS
     assert changes(done) == []
@@ -50,12 +51,12 @@ def test_the_profile_is_written_checked_and_loaded() -> None:
 @pytest.mark.parametrize(
     ("reading", "want", "says"),
     [
-        (apparmor(), State.FAIL, "not there on disk and not loaded"),
+        (apparmor(), State.FAIL, "missing on disk and is not loaded"),
         (ours(), State.PASS, ""),
-        (ours(current=False), State.FAIL, "enforced on disk and not ours in the kernel"),
+        (ours(current=False), State.FAIL, "enforced on disk and has other rules in the kernel"),
         (ours(current=Unknown("no digest")), State.UNKNOWN, "no digest"),
         (ours(profiles={CONTAINER: "complain"}), State.FAIL, "in complain"),
-        (apparmor(files={OURS[CONTAINER]: "profile hullproof-container {}"}), State.FAIL, "not ours on disk"),
+        (apparmor(files={OURS[CONTAINER]: "profile hullproof-container {}"}), State.FAIL, "not hullproof's on disk"),
         (apparmor(files={OURS[CONTAINER]: Unknown("Permission denied")}), State.UNKNOWN, "denied"),
     ],
 )
@@ -84,13 +85,16 @@ def test_while_observed_it_says_what_it_would_refuse() -> None:
     where = context(ours(BEGUN), rules=OBSERVED, denials=(PING,))
     found = finding(where, "container-profile")
     assert found.state is State.FAIL
-    assert "AppArmor's hullproof-container would have refused ping" in found.verdict.reason
+    assert "hullproof-container would have denied ping" in found.verdict.reason
     assert "1970-01-13 12:46 UTC" in found.verdict.reason, "until when"
     (blocked,) = changes(where)
     assert isinstance(blocked, Blocked)
-    assert blocked.why == found.verdict.reason
+    assert found.verdict.reason == f"{blocked.why}; the policy wants it enforced (apparmor.container_profile)"
     assert blocked.accepts == ()
-    assert "nothing was seen" in finding(context(ours(BEGUN), rules=OBSERVED), "container-profile").verdict.reason
+    assert (
+        "so far it would have denied nothing"
+        in finding(context(ours(BEGUN), rules=OBSERVED), "container-profile").verdict.reason
+    )
 
 
 def test_observed_without_denials_it_is_enforced() -> None:
@@ -106,7 +110,7 @@ def test_records_that_were_lost_have_it_observed_longer() -> None:
     where = context(ours(OVER), rules=OBSERVED, gaps=(gap,))
     assert [type(change) for change in changes(where)] == [Blocked]
     assert (
-        "is not wholly known: the kernel dropped records, and enforced"
+        "is incomplete: the kernel dropped records, and the first run after that enforces it"
         in finding(where, "container-profile").verdict.reason
     )
     assert len(changes(context(ours(OVER), rules=OBSERVED, gaps=(Gap(OVER, "before it"),)))) == 1
@@ -114,11 +118,11 @@ def test_records_that_were_lost_have_it_observed_longer() -> None:
 
 def test_denials_hold_it_back_until_they_are_accepted() -> None:
     held = context(ours(OVER), rules=OBSERVED, denials=(PING,))
-    assert "would have been in the way" in finding(held, "container-profile").verdict.reason
+    assert "would have caused these denials" in finding(held, "container-profile").verdict.reason
     (blocked,) = changes(held)
     assert isinstance(blocked, Blocked)
-    assert blocked.accepts == (ACCEPT,)
-    (write,) = changes(context(ours(OVER), accept=ACCEPT, rules=OBSERVED, denials=(PING,)))
+    assert blocked.accepts == (ACCEPT_PROFILE,)
+    (write,) = changes(context(ours(OVER), accept=ACCEPT_PROFILE, rules=OBSERVED, denials=(PING,)))
     assert isinstance(write, WriteFile)
     assert write.text == render(CONTAINER, None)
 
@@ -137,7 +141,7 @@ def test_as_the_default_it_is_loaded_under_dockers_own_name_and_after_each_start
     assert changes(done) == []
     undone = apparmor(files={file: render(name, None) for name, file in OURS.items()},
                       profiles={DEFAULT: "enforce", CONTAINER: "enforce"})  # fmt: skip
-    assert "a start of Docker may replace it" in finding(context(undone, rules=AS_DEFAULT),
+    assert "may replace the profile docker-default with its own" in finding(context(undone, rules=AS_DEFAULT),
                                                          "container-default").verdict.reason  # fmt: skip
 
 
@@ -145,8 +149,8 @@ def test_running_containers_do_not_come_under_it_unasked() -> None:
     host = docker((container(),))
     blocked, _ = defaults(context(rules=AS_DEFAULT, host=host))
     assert isinstance(blocked, Blocked)
-    assert ACCEPT in blocked.why
-    accepted, _ = defaults(context(accept=ACCEPT, rules=AS_DEFAULT, host=host))
+    assert ACCEPT_PROFILE in blocked.why
+    accepted, _ = defaults(context(accept=ACCEPT_PROFILE, rules=AS_DEFAULT, host=host))
     assert isinstance(accepted, WriteFile)
     assert "web" in accepted.interrupts
 
@@ -159,7 +163,7 @@ def test_the_default_is_observed_without_taking_dockers_own_protection_away() ->
     assert "deny mount," in begin.text
     assert "  audit network inet raw," in begin.text
     held = context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, denials=(FORGED,), host=host)
-    assert "docker-default noted ping" in finding(held, "container-default").verdict.reason
+    assert "docker-default recorded for ping" in finding(held, "container-default").verdict.reason
     assert [type(change) for change in defaults(held)] == [Blocked]
     (enforce,) = defaults(context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, host=host))
     assert isinstance(enforce, WriteFile), "nothing was in the way of what runs"

@@ -12,7 +12,7 @@ import pytest
 from deploys.audit import controls as subject
 from deploys.audit.controls import AuditRules
 from deploys.audit.plan import IMMUTABLE, LOAD, MAKE_FOLDERS, RULES
-from deploys.audit.watches import wanted
+from deploys.audit.watches import by_path, watched_paths
 from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.core.control import Finding, State, judge
 from deploys.core.policy import Policy
@@ -112,8 +112,8 @@ def test_where_auditing_is_not_the_answer(where: Context, says: str) -> None:
     [
         (audit(), State.PASS, ""),
         (audit(at_boot="disabled"), State.FAIL, "is disabled"),
-        (audit(active="failed"), State.FAIL, "does not run"),
-        (audit(enabled=0), State.FAIL, "switched off"),
+        (audit(active="failed"), State.FAIL, "is not running"),
+        (audit(enabled=0), State.FAIL, "auditing is off"),
         (audit(enabled=2), State.PASS, ""),
         (BARE, State.FAIL, "not installed"),
         (audit(auditctl=DENIED), State.UNKNOWN, "denied"),
@@ -173,7 +173,7 @@ def test_what_was_planned_holds_and_is_not_planned_again() -> None:
 def test_rules_on_disk_that_the_kernel_does_not_have_are_loaded() -> None:
     done = carried_out(audit(), changes(context()))
     lost = context(audit(files=done.files, live=()))
-    assert "the kernel does not watch /usr/sbin/dockerd (1.1.3)" in finding(lost, "engine-files").verdict.reason
+    assert "no loaded audit rule watches /usr/sbin/dockerd (1.1.3)" in finding(lost, "engine-files").verdict.reason
     (command,) = changes(lost)
     assert isinstance(command, Command)
     assert command.script == LOAD
@@ -189,7 +189,8 @@ def test_immutable_rules_wait_for_a_reboot() -> None:
 
 
 def test_only_the_live_rules_with_our_key_are_ever_taken_away() -> None:
-    assert "auditctl -D -k hullproof" in LOAD
+    assert LOAD.startswith("KEY=hullproof ")
+    assert 'auditctl -D -k "$KEY"' in LOAD
     assert "--load" not in LOAD
     assert LOAD.count("-D") == 1
 
@@ -213,8 +214,8 @@ def test_rules_compiled_by_hand_are_not_lost() -> None:
 
 
 def test_daemon_json_is_watched_before_it_is_there() -> None:
-    assert "/etc/docker/daemon.json" in {row.path for row in wanted(audit(), True)}
-    assert wanted(audit(there=()), False) == ()
+    assert "/etc/docker/daemon.json" in {row.path for row in watched_paths(audit(), True)}
+    assert watched_paths(audit(there=()), False) == ()
     assert finding(context(audit(there=()), docker=False), "engine-files").state is State.NOT_APPLICABLE
 
 
@@ -248,25 +249,25 @@ def test_disabled_and_stopped_auditd_is_started_and_put_back() -> None:
 def test_denials_are_said_in_words_and_are_no_failure() -> None:
     found = finding(context(found=denied(DENIAL)), "denials")
     assert found.state is State.PASS
-    assert "AppArmor's docker-default refused sh to write /proc/sysrq-trigger (2 times)" in found.verdict.reason
+    assert "docker-default denied sh write access to /proc/sysrq-trigger (2 times)" in found.verdict.reason
     before = denied(Denial("apparmor", "refused", "p", "open", "/x", "r", (), (999,)))
-    assert "nothing was refused since boot" in finding(context(found=before), "denials").verdict.reason
+    assert "shows no denial since boot" in finding(context(found=before), "denials").verdict.reason
     lost = finding(context(audit(lost=7), found=denied(DENIAL, gaps=(Gap(1003, "it was lost"),))), "denials")
-    assert "lost 7 records" in lost.verdict.reason
-    assert "what was refused before 1970-01-01 00:16 UTC is not wholly known: it was lost" in lost.verdict.reason
+    assert "lost 7 audit records" in lost.verdict.reason
+    assert "the record of denials before 1970-01-01 00:16 UTC is incomplete: it was lost" in lost.verdict.reason
     old = finding(context(found=denied(DENIAL, gaps=(Gap(1000, "before this boot"),))), "denials")
-    assert "not wholly known" not in old.verdict.reason
+    assert "is incomplete" not in old.verdict.reason
     assert finding(context(found=DENIED), "denials").state is State.UNKNOWN
 
 
 @pytest.mark.parametrize(
     ("row", "says"),
     [
-        (("apparmor", "noted", "p", "capable", "", "sys_admin"), "AppArmor's p noted sh the capability sys_admin"),
-        (("apparmor", "allowed", "p", "create", "inet raw", "create"), "p would have refused sh the operation create"),
-        (("apparmor", "refused", "p", "ptrace", "q", "read"), "to ptrace q (read)"),
+        (("apparmor", "noted", "p", "capable", "", "sys_admin"), "profile p recorded for sh the capability sys_admin"),
+        (("apparmor", "allowed", "p", "create", "inet raw", "create"), "p would have denied sh the operation create"),
+        (("apparmor", "refused", "p", "ptrace", "q", "read"), "denied sh ptrace of q (read)"),
         (("selinux", "refused", "container_t", "read", "shadow_t", "file"),
-         "SELinux refused container_t (sh) the permission read on file of shadow_t"),
+         "SELinux denied sh (container_t) the permission read on shadow_t:file"),
         (("seccomp", "refused", "/bin/x", "system call 101", "arch c000003e", "signal 31"),
          "seccomp killed sh (/bin/x) for system call 101"),
     ],
@@ -293,3 +294,13 @@ def test_ways_out(row: tuple[str, str, str, str], says: str) -> None:
 def test_a_boolean_that_the_policy_does_not_have_is_no_way_out() -> None:
     denial = Denial("selinux", "allowed", "container_t", "write", "cgroup_t", "file", processes=(), times=(1,))
     assert ":Z" in way_out(denial, ())
+
+
+def test_each_path_looks_at_its_own_rules_alone() -> None:
+    """Of ten thousand rules, none is asked whether it is about a path that it does not name."""
+    rules = [f"-w /srv/{number} -p wa" for number in range(3)] + ["-w /etc/docker -p wa", "-w /etc/docker -p r"]
+    sorted_out = by_path(watches(rules))
+    assert [watch.permissions for watch in sorted_out["/etc/docker"]] == ["wa", "r"]
+    (row,) = (row for row in watched_paths(audit(), True) if row.path == "/etc/docker")
+    assert row.covered(sorted_out)
+    assert not row.covered(by_path(watches(rules[:3])))

@@ -64,7 +64,7 @@ SYSCTLS = {
         "kernel.unprivileged_bpf_disabled", 1, "2", {FILE: "kernel.unprivileged_bpf_disabled=1\n"}, State.PASS, "live",
     ),
     "no way back but a reboot": (
-        "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=0\n"}, State.PENDING_REBOOT, "no way",
+        "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=0\n"}, State.PENDING_REBOOT, "until",
     ),
     "written in hexadecimal": ("kernel.sysrq", 438, "438", {FILE: "kernel.sysrq = 0x01b6\n"}, State.PASS, "live"),
     "a greater number is not always stricter": (
@@ -247,7 +247,7 @@ def test_live_values_only_where_they_do_not_hold_and_an_undo_that_cannot_fail_on
     assert puts[-1] == "put kernel/kexec_load_disabled 1"
     assert not any("ptrace_scope" in put or "bpf_disabled" in put for put in puts)  # they are strict enough
     assert "put fs/suid_dumpable 2" in command.undo
-    assert "kexec_load_disabled stays 1 until reboot" in command.undo
+    assert "kexec_load_disabled stays 1 until a reboot" in command.undo
     assert "put kernel/kexec_load_disabled" not in command.undo
 
 
@@ -314,11 +314,11 @@ def test_what_is_unknown_or_waived_stays_as_it_is_written(state: State, rival: b
 
 def test_rows_are_refused_when_malformed() -> None:
     with pytest.raises(ValueError, match="no reference"):
-        SysctlRow("a.b", "t", Severity.LOW, "w", ())
+        SysctlRow(key="a.b", title="t", severity=Severity.LOW, why="w", references=())
     with pytest.raises(ValueError, match="key, title and why"):
-        SysctlRow("a.b", " ", Severity.LOW, "w", ("KSPP",))
+        SysctlRow(key="a.b", title=" ", severity=Severity.LOW, why="w", references=("KSPP",))
     with pytest.raises(ValueError, match="are needed"):
-        BootRow("x", (), "t", Severity.LOW, "w", ("KSPP",))
+        BootRow(name="x", values=(), title="t", severity=Severity.LOW, why="w", references=("KSPP",))
     assert len(kernel_sysctls.BY_KEY) == len(kernel_sysctls.ROWS)
     assert not set(kernel_sysctls.RESOLVED) & set(kernel_sysctls.BY_KEY)
 
@@ -329,11 +329,11 @@ def test_rows_are_refused_when_malformed() -> None:
         ({"sysctls": {"kernel.dmsg_restrict": 1}}, "did you mean kernel.dmesg_restrict"),
         ({"sysctls": {"net.ipv4.ip_forward": 0}}, "see `forwarding`"),
         ({"sysctls": {"user.max_user_namespaces": 0}}, "see `user_namespaces`"),
-        ({"sysctls": {"kernel.modules_disabled": 1}}, "keeps overlay"),
+        ({"sysctls": {"kernel.modules_disabled": 1}}, "keeps the overlay"),
         ({"sysctls": {"kernel.sysrq": True}}, "valid integer"),
         ({"sysctls": {"kernel.core_pattern": "core\nkernel.sysrq = 1"}}, "pattern"),
         ({"boot_parameters": ["slab_nomerg"]}, "did you mean slab_nomerge"),
-        ({"boot_parameters": ["lockdown=none"]}, "nothing is known of lockdown=none"),
+        ({"boot_parameters": ["lockdown=none"]}, "does not know lockdown=none"),
         ({"rp_filter": 3}, "0, 1 or 2"),
         ({"rootless": True, "sysctls": {"kernel.unprivileged_userns_clone": 0}}, "rootless"),
     ],

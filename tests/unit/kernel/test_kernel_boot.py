@@ -12,10 +12,9 @@ from deploys.core.change import Activate, Blocked, Command
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy, Waiver
 from deploys.kernel import grub
-from deploys.kernel.boot_parameters import DROP_IN
 from deploys.kernel.controls import CONTROLS
 from facts.core.reading import Unknown
-from facts.kernel.boot import Boot
+from facts.kernel.boot import DROP_IN, Boot
 from tests.support.kernel_host import KERNEL, applied, planned, policy_of, survey_of, verdict_of, written
 
 BOOT: dict[str, tuple[str, str | None, str | None, dict[str, str] | Unknown, State]] = {
@@ -113,7 +112,7 @@ def test_a_word_of_ours_that_cannot_be_judged_or_is_waived_stays(waived: bool) -
     policy = policy_of(boot_parameters=[word, "debugfs=off"])
     policy = Policy("test", policy.rules, (waiver,) if waived else ())
     write = written(planned(survey_of(reading), policy))
-    assert write.what == "add debugfs=off to the boot parameters (from the next reboot on)"
+    assert write.what == "add debugfs=off to the boot parameters (in force after the next reboot)"
     assert f'$GRUB_CMDLINE_LINUX {word} debugfs=off"' in write.text
     bare = replace(reading, boot=replace(reading.boot, defaults={}))
     assert word not in written(planned(survey_of(bare), policy)).text, "nor is it added"

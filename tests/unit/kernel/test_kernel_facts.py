@@ -81,15 +81,15 @@ LATER = Section({"btime": Block(0, "btime 1000"), "rpm": Block(0, "glibc|2.34-1|
     [
         (EMPTY, _running("6.1.192-2"), (OLD, NEW), False, "newest installed"),
         (EMPTY, _running("6.1.190-1", "6.1.0-49-amd64"), (OLD, NEW), True, "6.1.0-50-amd64 6.1.192-2 is installed"),
-        (EMPTY, _running("6.1.192-1"), (OLD, NEW), True, "built as 6.1.192-1"),  # the release is the same
+        (EMPTY, _running("6.1.192-1"), (OLD, NEW), True, "6.1.192-1 is running"),  # the release is the same
         (EMPTY, _running("6.1.193-1"), (OLD, NEW), None, "newer than any installed"),
         (EMPTY, _running("6.1.1-1", "6.1.0-1-cloud-amd64"), (OLD, NEW), None, "no installed package"),  # other flavour
         (EMPTY, _running(""), (OLD, NEW), None, "does not tell"),
         (EMPTY, _running("6.1.192-2"), Unknown("dpkg: locked"), None, "dpkg: locked"),
         (EMPTY, Unknown("no uname"), (OLD, NEW), None, "no uname"),
-        (ASKED, _running("6.1.192-2"), (OLD, NEW), True, "/run/reboot-required is there, for libc6"),
-        (ASKED, _running("6.1.192-2"), Unknown("dpkg: locked"), True, "/run/reboot-required is there"),
-        (LATER, _running("6.1.192-2"), (OLD, NEW), True, "installed after this boot: glibc"),
+        (ASKED, _running("6.1.192-2"), (OLD, NEW), True, "(/run/reboot-required) for libc6"),
+        (ASKED, _running("6.1.192-2"), Unknown("dpkg: locked"), True, "(/run/reboot-required)"),
+        (LATER, _running("6.1.192-2"), (OLD, NEW), True, "glibc was installed after this boot"),
     ],
 )
 def test_reboot(section: Section, now: Running | Unknown, packages: object, needed: bool | None, words: str) -> None:

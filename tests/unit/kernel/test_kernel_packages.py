@@ -100,14 +100,14 @@ def test_what_was_finished_has_to_be_bootable_though_nothing_else_is_offered(apt
     (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
     (apt.root / "bin/apt-get").write_text('#!/bin/sh\necho "$*" >>"$ROOT/apt"\n')
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert (done.returncode, f"{OLD} is the default" in done.stdout) == (1, True)
+    assert (done.returncode, f"{OLD} is GRUB's default" in done.stdout) == (1, True)
 
 
 def test_a_kernel_that_was_installed_and_cannot_be_booted_is_no_default(apt: Host) -> None:
     (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
     assert done.returncode != 0
-    assert f"{OLD} is the default" in done.stdout
+    assert f"{OLD} is GRUB's default" in done.stdout
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 
@@ -116,14 +116,14 @@ def test_where_the_running_kernel_was_replaced_by_what_cannot_be_booted_another_
     apt.put("uname", NEW)
     (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert (done.returncode, f"{OLD} is the default" in done.stdout) == (1, True)
+    assert (done.returncode, f"{OLD} is GRUB's default" in done.stdout) == (1, True)
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 
 def test_it_is_no_default_either_where_grub_could_not_boot_it_once(apt: Host) -> None:
     apt.put("abstraction", "lvm")
     (apt.root / f"boot/initrd.img-{NEW}").write_text("cut short")
-    assert f"{OLD} is the default" in apt.packages("upgrade 1 linux-image-cloud-amd64").stdout
+    assert f"{OLD} is GRUB's default" in apt.packages("upgrade 1 linux-image-cloud-amd64").stdout
     assert apt.grub() == {"saved_entry": OLD_ENTRY}
 
 
@@ -136,8 +136,8 @@ def test_a_kernel_without_a_module_that_dkms_built_is_neither_the_default_nor_bo
     modules(apt, OLD, "zfs.ko", "spl.ko", "nvidia-drm.ko")
     modules(apt, NEW, "spl.ko.xz")
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    words = f"it lacks what DKMS built for {OLD}: nvidia-drm zfs"
-    assert (done.returncode, f"could not be booted: {words}; {OLD} is the default" in done.stdout) == (1, True)
+    words = f"it lacks the modules that DKMS built for {OLD}: nvidia-drm zfs"
+    assert (done.returncode, f"but cannot be booted: {words}; {OLD} is GRUB's default" in done.stdout) == (1, True)
     assert f"not rebooted: {NEW}: {words}" in apt.packages("with_built\narm 30 0 0 '' ''").stdout
     modules(apt, NEW, "zfs.ko.xz", "nvidia-drm.ko.xz")
     assert apt.packages("upgrade 1 linux-image-cloud-amd64\nwith_built").returncode == 0
@@ -171,7 +171,7 @@ def test_without_room_nothing_is_installed(apt: Host) -> None:
 def test_nothing_newer_is_no_failure(apt: Host) -> None:
     (apt.root / "bin/apt-get").write_text('#!/bin/sh\necho "$*" >>"$ROOT/apt"\n')
     done = apt.packages("upgrade 1 linux-image-cloud-amd64")
-    assert (done.returncode, "no newer kernel is offered" in done.stdout) == (0, True)
+    assert (done.returncode, "no newer kernel is on offer" in done.stdout) == (0, True)
     assert "Timeout=300 --only-upgrade" not in apt.get("apt")
 
 
@@ -179,7 +179,7 @@ def test_old_kernels_go_but_never_the_running_or_the_default_one(apt: Host) -> N
     three = [f"installed linux-image-{release} {version}" for release, version in
              (("6.1.0-40-cloud-amd64", "6.1.40-1"), (OLD, OLD_VERSION), (NEW, NEW_VERSION))]  # fmt: skip
     apt.put("packages", "\n".join(three))
-    assert f"{OLD} runs" in apt.packages(f"prune 2 {OLD}").stdout
+    assert f"{OLD} is running" in apt.packages(f"prune 2 {OLD}").stdout
     apt.sh(f"environment set saved_entry='{NEW_ENTRY}'")
     assert f"{NEW} is GRUB's default" in apt.packages(f"prune 2 {NEW}").stdout
     assert apt.get("apt") == ""

@@ -18,7 +18,7 @@ from facts.core.reading import Unknown
 from facts.kernel.boot import KERNEL_DEFAULTS
 from facts.kernel.boot_words import BootWords
 from facts.kernel.modules import Modules, Root
-from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Offer, Trial
+from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, NeedRestart, Offer, Trial
 from tests.support.kernel_host import DOCKER
 from tests.support.kernel_update import (
     BOOT,
@@ -44,22 +44,22 @@ TRIED: dict[str, Any] = {
 
 UPDATE: dict[str, tuple[str | None, dict[str, Any], State, str]] = {
     "the newest": ("security", {}, State.PASS, "6.1.176-1 is the newest kernel that the security archive offers"),
-    "a fix is offered": ("security", {"offers": (META,)}, State.FAIL, "6.1.192-2 is offered as a security fix"),
+    "a fix is offered": ("security", {"offers": (META,)}, State.FAIL, "6.1.192-2 is on offer as a security fix"),
     "no fix, but newer": ("security", {"offers": (replace(META, security=False),)}, State.PASS, "newest"),
-    "newer, and all is wanted": ("all", {"offers": (replace(META, security=False),)}, State.FAIL, "192-2 is offered"),
+    "newer, and all is wanted": ("all", {"offers": (replace(META, security=False),)}, State.FAIL, "192-2 is on offer"),
     "held": ("all", {"offers": (replace(META, held=True),)}, State.FAIL, "linux-image-cloud-amd64 is held"),
-    "pinned": ("all", {"offers": (replace(META, candidate="6.1.176-1"),)}, State.FAIL, "a pin keeps it"),
-    "cut off midway": ("all", {"half": (f"linux-image-{NEW}",)}, State.FAIL, "cut off midway"),
+    "pinned": ("all", {"offers": (replace(META, candidate="6.1.176-1"),)}, State.FAIL, "but a pin keeps"),
+    "cut off midway": ("all", {"half": (f"linux-image-{NEW}",)}, State.FAIL, "was interrupted"),
     "old lists": ("security", {"lists": NOW - 9 * 86400}, State.FAIL, "the package lists are 9 days old"),
     "lists that could not be refreshed": (
         "all", {"unrefreshed": "2026-11-18: W: Failed to fetch http://m/"}, State.FAIL, "on 2026-11-18: W: Failed",
     ),
-    "an offer in old lists": ("security", {"lists": 0, "offers": (META,)}, State.FAIL, "6.1.192-2 is offered"),
+    "an offer in old lists": ("security", {"lists": 0, "offers": (META,)}, State.FAIL, "6.1.192-2 is on offer"),
     "unknown age": ("security", {"lists": Unknown("never")}, State.UNKNOWN, "never"),
     "unknown offers": ("security", {"offers": Unknown("no lists")}, State.UNKNOWN, "no lists"),
     "a kernel that no package brings": ("security", {"offers": ()}, State.UNKNOWN, "no installed package"),
-    "none": ("none", {"offers": (META,)}, State.NOT_APPLICABLE, "others"),
-    "not declared": (None, {"offers": (META,)}, State.NOT_APPLICABLE, "others"),
+    "none": ("none", {"offers": (META,)}, State.NOT_APPLICABLE, "does not ask"),
+    "not declared": (None, {"offers": (META,)}, State.NOT_APPLICABLE, "does not ask"),
 }  # fmt: skip
 
 
@@ -71,28 +71,28 @@ def test_update(case: str) -> None:
 
 
 RUNNING: dict[str, tuple[dict[str, Any], State, str]] = {
-    "the newest": ({}, State.PASS, "runs the newest"),
+    "the newest": ({}, State.PASS, "the newest installed kernel"),
     "a newer one waits": (PENDING, State.PENDING_REBOOT, f"{NEW} is installed"),
-    "it was tried": (PENDING | TRIED, State.FAIL, "did not pass (engine: Docker is down); the host went back to"),
+    "it was tried": (PENDING | TRIED, State.FAIL, "(engine: Docker is down), and the host went back to"),
     "an older one was tried": (
         PENDING | TRIED | {"packages": (package(OLD, "6.1.176-1"), package("6.1.0-57-cloud-amd64", "6.1.199-1"))},
         State.PENDING_REBOOT, "is installed",
     ),
     "it was tried again, and kept": (
         {"release": NEW, "packages": PENDING["packages"], "last": replace(TRIED["last"], result="confirmed")},
-        State.PASS, "runs",
+        State.PASS, "is running",
     ),
     "it lacks a module": (
-        PENDING | {"built": {OLD: ("zfs",)}}, State.PENDING_REBOOT, f"{NEW} lacks what DKMS built for {OLD}: zfs",
+        PENDING | {"built": {OLD: ("zfs",)}}, State.PENDING_REBOOT, f"that DKMS built for {OLD}: zfs",
     ),
     "it has all modules": (PENDING | {"built": {OLD: ("zfs",), NEW: ("zfs",)}}, State.PENDING_REBOOT, "installed"),
     "live patches": (PENDING | {"livepatches": {"kpatch_1": True}}, State.PENDING_REBOOT, "loaded (kpatch_1)"),
-    "live patches not known": (PENDING | {"livepatches": Unknown("no")}, State.PENDING_REBOOT, "loaded is not known"),
-    "the default is the old one": (PENDING, State.PENDING_REBOOT, f"default is {OLD}, which a reboot by hand would"),
+    "live patches not known": (PENDING | {"livepatches": Unknown("no")}, State.PENDING_REBOOT, "not known whether"),
+    "the default is the old one": (PENDING, State.PENDING_REBOOT, f"default is {OLD}, so a reboot by hand boots"),
     "the default is the new one": (PENDING | {"release": NEW}, State.PENDING_REBOOT, f"{NEW} is installed"),
-    "needrestart says otherwise": ({"needrestart": "a reboot is needed"}, State.PASS, "needrestart says: a reboot"),
-    "needrestart agrees": (PENDING | {"needrestart": "a reboot is needed"}, State.PENDING_REBOOT, "is installed"),
-    "on trial": (PENDING | {"on_trial": NEW}, State.PENDING_REBOOT, f"{NEW} is on trial"),
+    "needrestart says otherwise": ({"needrestart": NeedRestart.NEWER_RELEASE}, State.PASS, "needrestart says"),
+    "needrestart agrees": (PENDING | {"needrestart": NeedRestart.NEWER_RELEASE}, State.PENDING_REBOOT, "is installed"),
+    "on trial": (PENDING | {"on_trial": NEW}, State.PENDING_REBOOT, f"{NEW} is being booted on trial"),
     "the next boot goes back": ({"release": "6.1.0-49-cloud-amd64"}, State.FAIL, "the next boot takes 6.1.0-49"),
     "unknown": ({"reboot": Unknown("no dpkg")}, State.UNKNOWN, "no dpkg"),
 }  # fmt: skip
@@ -115,7 +115,7 @@ def test_running(case: str) -> None:
 def test_an_update_without_a_reboot_installs_and_touches_nothing_else() -> None:
     (install,) = plan(kernel(offers=(META,)), update="security", running="newest-installed", reboot="never")
     assert isinstance(install, Command)
-    assert install.what == "refresh the package lists, and install linux-image-cloud-amd64 6.1.192-2"
+    assert install.what == "refresh the package lists and install linux-image-cloud-amd64 6.1.192-2"
     assert install.script.endswith("\nupgrade 1 linux-image-cloud-amd64\n")
     assert install.undo.endswith(f"\nprefer {OLD}\n")
 
@@ -148,14 +148,14 @@ def test_an_update_with_a_reboot_keeps_the_way_back_first_and_reboots_last() -> 
         "keep", "prune 2 6.1.0-40-cloud-amd64", "upgrade 0 linux-image-cloud-amd64", "prune 2 6.1.0-45-cloud-amd64",
         "arm 600 0 0 '' ''",
     ]  # fmt: skip
-    assert changes[-1].interrupts == "reboots once, because 6.1.192-2 is to be installed; no container runs"
+    assert changes[-1].interrupts == "the host reboots, because this run installs 6.1.192-2; no container is running"
 
 
 def test_one_reboot_serves_all_that_need_one() -> None:
     words = ["slab_nomerge", "init_on_alloc=1"]
     changes = plan(kernel(**PENDING), running="newest-installed", reboot="now", boot_parameters=words)
     (reboot,) = [change for change in changes if isinstance(change, HostReboot)]
-    assert f"{NEW} is installed, and for other findings that need one (2); no container" in reboot.interrupts
+    assert f"{NEW} is installed, and for 2 other findings; no container" in reboot.interrupts
 
 
 WORD = "lockdown=integrity"
@@ -169,7 +169,7 @@ def test_words_on_trial_go_after_the_kernel_where_grub_boots_one_entry_once(load
     assert isinstance(changes[-1], HostReboot)
     assert [type(change) for change in about] == [Command if loader == "grub" else Blocked]
     if loader == "bls":
-        assert "goes after the new kernel: run harden again after it" in about[0].why  # type: ignore[attr-defined]
+        assert "the new kernel comes first: run harden again after that reboot" in about[0].why  # type: ignore[attr-defined]
         assert about[0].controls == ("kernel.boot.lockdown",)
         trying = plan(host, running="newest-installed", reboot="never", boot_parameters=[WORD])
         assert [type(change) for change in trying if WORD in change.what] == [Command], "no new kernel is booted"
@@ -186,7 +186,7 @@ def test_words_that_wait_for_the_boot_make_way_for_the_kernel() -> None:
         boot=replace(host.boot, once_words=(WORD,)),
     )
     changes = plan(armed, running="newest-installed", reboot="now", boot_parameters=[WORD])
-    dropped = [change for change in changes if isinstance(change, Command) and "after all" in change.what]
+    dropped = [change for change in changes if isinstance(change, Command) and "cancel the trial" in change.what]
     assert [change.script.splitlines()[-1] for change in dropped] == [f"forget_words {WORD}"]
 
 
@@ -201,29 +201,33 @@ def test_what_is_installed_already_is_booted_and_the_gate_is_not_written_twice()
     assert reboot.script.endswith("\nwith_built\narm 90 0 0 'drain it' undrain\n")
     assert (reboot.seconds, reboot.interrupts) == (
         1380,
-        f"reboots once, because runs {OLD}; {NEW} is installed; no container runs",
+        f"the host reboots, because {OLD} is running, and the newer {NEW} is installed; no container is running",
     )
     assert plan(kernel(gate=gate), **rules) == []
 
 
 REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
-    "outside of the window": ({}, {"reboot": "window", "window": "02:00-04:00"}, "from 02:00-04:00 (UTC) only"),
+    "outside of the window": (
+        {},
+        {"reboot": "window", "window": "02:00-04:00"},
+        "maintenance window 02:00-04:00 UTC (kernel.window)",
+    ),
     "on LVM": ({"once": "GRUB cannot write its environment on /dev/mapper/vg-root"}, {}, "again and again"),
     "not known": ({"once": Unknown("no findmnt")}, {}, "no findmnt"),
-    "no GRUB": ({"loader": "none"}, {}, "without GRUB"),
-    "no entry": ({"releases": (NEW,)}, {}, f"no entry for the running {OLD}"),
+    "no GRUB": ({"loader": "none"}, {}, "does not boot with GRUB"),
+    "no entry": ({"releases": (NEW,)}, {}, f"no entry for the running kernel {OLD}"),
     "the same release": ({"packages": (package(OLD, "6.1.176-2"),), "releases": (OLD,)}, {}, IN_THE_PLACE),
     "something else": (
         {"packages": (package(OLD, "6.1.176-1"),)},
         {},
-        "something else asks for the reboot",
+        "something else needs the reboot",
     ),
-    "on trial": ({"on_trial": NEW}, {}, "is on trial just now"),
+    "on trial": ({"on_trial": NEW}, {}, "is being booted on trial"),
     "a file of ours cannot be read": ({"gate": {GATE_SCRIPT: Unknown("refused")}}, {}, "refused"),
     "without a module that DKMS built": (
         {"built": {OLD: ("spl", "zfs"), NEW: ("spl",)}},
         {},
-        f"{NEW} lacks what DKMS built for {OLD}: zfs; with its headers",
+        f"{NEW} lacks the modules that DKMS built for {OLD}: zfs; install its headers",
     ),
     "what DKMS built is not known": ({"built": Unknown("ls: refused")}, {}, "ls: refused"),
     "tried before": (TRIED, {}, "accept=kernel-retry"),
@@ -319,8 +323,8 @@ def test_windows(text: str, clock: int, minutes: int | None) -> None:
     [
         ({"reboot": "window"}, "go together"),
         ({"window": "02:00-04:00"}, "go together"),
-        ({"reboot": "window", "window": "2-4"}, "is no window"),
-        ({"reboot": "window", "window": "sam 02:00-04:00"}, "sam is no day"),
+        ({"reboot": "window", "window": "2-4"}, "is not a window"),
+        ({"reboot": "window", "window": "sam 02:00-04:00"}, "sam is not a day"),
         ({"reboot": "window", "window": "25:00-26:00"}, "no such time"),
         ({"keep": 1}, "greater than or equal to 2"),
         ({"update": "some"}, "'security', 'all' or 'none'"),

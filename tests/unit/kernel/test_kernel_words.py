@@ -91,8 +91,8 @@ def test_the_gate_waits_for_the_reboot(host: Host) -> None:
         ("echo '[    7.1] Lockdown: modprobe: unsigned module loading is restricted; see man' >$ROOT/dmesg",
          "modules", "Lockdown: modprobe: unsigned module loading is restricted"),
         ("echo '[    7.1] zfs: loading of unsigned module is rejected' >$ROOT/dmesg", "modules", "zfs: loading of"),
-        ("echo ens3 >$ROOT/no-link", "way_in", "no default route by a device with a link"),
-        ("printf '#!/bin/sh\\n' >$ROOT/bin/ss", "way_in", "sshd does not listen"),
+        ("echo ens3 >$ROOT/no-link", "way_in", "no default route has a device with a link"),
+        ("printf '#!/bin/sh\\n' >$ROOT/bin/ss", "way_in", "sshd is not listening"),
     ],
 )  # fmt: skip
 def test_found_amiss_they_are_not(host: Host, spoil: str, check: str, words: str) -> None:

@@ -12,20 +12,21 @@ from deploys.core.change import ACCEPT_RETRY, Blocked, Change, Command, Context,
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.kernel import grub
-from deploys.kernel.boot_parameters import DROP_IN, ROWS
+from deploys.kernel.boot_parameters import ROWS
 from deploys.kernel.controls import CONTROLS, SUBJECT
 from deploys.kernel.rules import KernelRules
 from facts.core.reading import Unknown
+from facts.kernel.boot import DROP_IN
 from facts.kernel.boot_words import BootWords, TriedWords
 from facts.kernel.kernel import KernelReading
 from facts.kernel.modules import Modules, Root
-from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, Updates
+from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, NeedRestart, Updates
 from tests.support.kernel_host import KERNEL, survey_of, verdict_of
 
 WORD = "lockdown=integrity"
 RULES: dict[str, Any] = {"boot_parameters": ["slab_nomerge", WORD]}
 SIGNED = Modules({"wireguard": "O"}, Root("ext4", ("ext4",)))
-UPDATES = Updates((), 0, "", (), 0, 0, {}, "", "", None, (), dict.fromkeys(GATE_FILES))
+UPDATES = Updates((), 0, "", (), 0, 0, {}, NeedRestart.SILENT, "", None, (), dict.fromkeys(GATE_FILES))
 BOOT = replace(KERNEL.boot, once="", releases=(KERNEL.release,))
 HOST = replace(KERNEL, found=SIGNED, updates=UPDATES, boot=BOOT)
 RUNS = ("ro", WORD)
@@ -60,12 +61,17 @@ def test_it_is_tried_and_on_no_entry_for_good() -> None:
     assert isinstance(trial, Command)
     assert trial.script.endswith(f"\ntry_words 600 0 {WORD}\n")
     assert trial.undo.endswith(f"\nforget_words {WORD}\n")
-    for words in ("once", "kept if the host finds that boot well", "To go back", "the boot after it is without"):
+    for words in (
+        "that boot only",
+        "if the boot health check passes",
+        "reset the host",
+        "the boot after it is without",
+    ):
         assert words in trial.what
     (trial,) = about(plan(HOST, reboot="now"))
     assert isinstance(trial, Command)
     assert trial.script.endswith(f"\ntry_words 600 1 {WORD}\n")
-    assert "the host reboots by itself" in trial.what
+    assert "the host reboots without it by itself" in trial.what
 
 
 ARMED = replace(HOST, words=BootWords((WORD,), "b"), boot=replace(BOOT, once_words=(WORD, "panic=30")))
@@ -104,7 +110,7 @@ def test_what_did_not_pass_waits_for_a_word(cmdline: tuple[str, ...]) -> None:
     refused = replace(HOST, words=BootWords(last=last), cmdline=cmdline)
     verdict = lockdown(refused)
     assert verdict.state is State.FAIL
-    assert "was tried on 2027-01-02 and not kept (modules: the kernel refused zfs)" in verdict.reason
+    assert "failed its trial on 2027-01-02 (modules: the kernel refused zfs)" in verdict.reason
     (change,) = about(plan(refused))
     assert isinstance(change, Blocked)
     assert f"accept={ACCEPT_RETRY}" in change.why
@@ -122,8 +128,8 @@ def test_modules_without_a_signature_block_it(word: str) -> None:
     host = replace(HOST, found=ZFS, updates=built, config={**HOST.config, "MODULE_SIG": "y"})  # type: ignore[dict-item]
     changes = plan(host, boot_parameters=["slab_nomerge", word])
     (blocked,) = (change for change in changes if isinstance(change, Blocked))
-    for words in ("spl, vboxdrv, zfs", "the root file system, zfs, needs spl, zfs", "DKMS built vboxdrv", "mokutil",
-                  f"take {word} out of the policy's kernel.boot_parameters"):  # fmt: skip
+    for words in ("spl, vboxdrv, zfs", "the root file system (zfs) needs spl, zfs", "DKMS built vboxdrv", "mokutil",
+                  f"remove {word} from the policy (kernel.boot_parameters)"):  # fmt: skip
         assert words in blocked.why, blocked.why
     assert not any(isinstance(change, Command) for change in changes)
     (drop_in,) = (change for change in changes if isinstance(change, WriteFile))
@@ -141,7 +147,7 @@ def test_a_module_that_came_after_ends_the_trial() -> None:
 def test_where_modules_could_not_be_read() -> None:
     (blocked,) = about(plan(replace(HOST, found=Modules(Unknown("no answer"), Unknown("no answer")))))
     assert isinstance(blocked, Blocked)
-    assert "is not known (no answer)" in blocked.why
+    assert "modules are signed (no answer)" in blocked.why
 
 
 def test_modules_matter_to_what_refuses_them_alone() -> None:
@@ -151,7 +157,7 @@ def test_modules_matter_to_what_refuses_them_alone() -> None:
 
 def test_modules_that_are_built_and_not_loaded_are_named() -> None:
     (trial,) = about(plan(replace(HOST, updates=replace(UPDATES, built={KERNEL.release: ("v4l2-loopback",)}))))
-    assert "v4l2_loopback, which DKMS built" in trial.interrupts
+    assert "v4l2_loopback, built by DKMS" in trial.interrupts
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.kernel.controls import CONTROLS, SUBJECT
 from deploys.kernel.rules import KernelRules
-from deploys.kernel.sysctl_files import CLONE, ROOTLESS
+from deploys.kernel.sysctl_files import ACCEPT_ROOTLESS, CLONE
 from facts import rootless
 from facts.core.reading import Block, Section, Unknown
 from facts.kernel.kernel import KernelReading
@@ -40,10 +40,10 @@ def test_they_are_not_closed_under_those_who_use_them(key: str, value: int, live
     changes = plan(kernel, {key: value, DMESG: 1})
     (blocked,) = (change for change in changes if isinstance(change, Blocked))
     assert "alice (conmon, podman)" in blocked.why
-    assert f"accept={ROOTLESS}" in blocked.why
+    assert f"accept={ACCEPT_ROOTLESS}" in blocked.why
     assert key not in text(changes)
     assert DMESG in text(changes), "all else goes on"
-    accepted = plan(kernel, {key: value, DMESG: 1}, ROOTLESS)
+    accepted = plan(kernel, {key: value, DMESG: 1}, ACCEPT_ROOTLESS)
     assert not any(isinstance(change, Blocked) for change in accepted)
     assert key in text(accepted)
     assert [type(change) for change in plan(kernel, {key: value})] == [Blocked], "nor an empty file"

@@ -20,11 +20,15 @@ def read(**blocks: str) -> DenialsReading | Unknown:
     ("auditing", "auditd", "why"),
     [
         ("audit=0\n", "", "booted with audit=0"),
-        ("-a always,exclude -F msgtype=AVC\n", "", "a rule has refusals go unrecorded: auditctl -a always,exclude"),
+        (
+            "-a always,exclude -F msgtype=AVC\n",
+            "",
+            "an audit rule keeps denials from being recorded: auditctl -a always,exclude",
+        ),
         ("-a never,exclude -F msgtype>=1400\n", "", "auditctl -a never,exclude -F msgtype>=1400"),
-        ("pid 300\n", "log_file = /srv/audit.log\n", "writes elsewhere"),
-        ("pid 300\n", "log_format = NOLOG\n", "writes elsewhere"),
-        ("pid 300\n", "write_logs = no\n", "writes elsewhere"),
+        ("pid 300\n", "log_file = /srv/audit.log\n", "does not write to"),
+        ("pid 300\n", "log_format = NOLOG\n", "does not write to"),
+        ("pid 300\n", "write_logs = no\n", "does not write to"),
         ("pid 300\n", "log_file = /var/log/audit/audit.log\n", "audit.log cannot be read"),
     ],
 )

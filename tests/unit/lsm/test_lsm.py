@@ -8,7 +8,7 @@ import pytest
 
 from deploys.core.change import Command, WriteFile
 from deploys.core.control import State
-from deploys.lsm.controls import LsmRules, barred
+from deploys.lsm.controls import BootObstacle, LsmRules, boot_obstacle
 from deploys.selinux.stages import DROP_IN
 from tests.support.apparmor import kernel
 from tests.support.selinux import BARE, DENIED, ENFORCING, SELINUX_BOOT, changes, context, selinux
@@ -66,12 +66,13 @@ def test_selinux_without_a_policy_is_not_in_force(loaded: Any, want: State) -> N
     ],
 )
 def test_what_keeps_it_off(words: str, bar: str | None) -> None:
-    assert barred("selinux", words.split(), "debian") == bar
+    found = boot_obstacle("selinux", words.split(), "debian")
+    assert (found and str(found)) == bar
 
 
 def test_where_no_module_is_named_debian_boots_apparmor_and_red_hat_selinux() -> None:
-    assert barred("selinux", ["ro"], "debian") == "no security=selinux"
-    assert barred("selinux", ["ro"], "rhel") is None
+    assert boot_obstacle("selinux", ["ro"], "debian") == BootObstacle("security=selinux", missing=True)
+    assert boot_obstacle("selinux", ["ro"], "rhel") is None
     gate, write = changes(context(ENFORCING, kernel(("ro",))))
     assert isinstance(gate, Command)
     assert isinstance(write, WriteFile)

@@ -92,25 +92,25 @@ def test_kernel(actions: Any, want: State) -> None:
 @pytest.mark.parametrize(
     ("host", "kernel", "rules", "want", "says"),
     [
-        (docker(), reading(), BUILTIN, State.PASS, "Docker's own default"),
-        (docker(live="default"), reading(), BUILTIN, State.PASS, "Docker's own default"),  # as 20.10 says it
+        (docker(), reading(), BUILTIN, State.PASS, "Docker's own profile"),
+        (docker(live="default"), reading(), BUILTIN, State.PASS, "Docker's own profile"),  # as 20.10 says it
         (docker("builtin"), reading(), BUILTIN, State.PASS, ""),
-        (docker(), reading(), STRICT, State.FAIL, "not hullproof's profile"),
-        (docker("unconfined", "unconfined"), reading(), BUILTIN, State.FAIL, "no filter at all"),
+        (docker(), reading(), STRICT, State.FAIL, "profile instead of hullproof's"),
+        (docker("unconfined", "unconfined"), reading(), BUILTIN, State.FAIL, "containers get no filter"),
         (docker(info={"SecurityOptions": ["name=cgroupns"]}), reading(), BUILTIN, State.PENDING_RESTART, "unconfined"),
-        (docker(LOOSE, LOOSE), reading({LOOSE: ALLOW_ALL}), BUILTIN, State.FAIL, "which lets through acct"),
-        (docker(LOOSE, LOOSE), reading({LOOSE: "{}"}), BUILTIN, State.FAIL, "which lets through acct"),
+        (docker(LOOSE, LOOSE), reading({LOOSE: ALLOW_ALL}), BUILTIN, State.FAIL, "which allows acct"),
+        (docker(LOOSE, LOOSE), reading({LOOSE: "{}"}), BUILTIN, State.FAIL, "which allows acct"),
         (docker(LOOSE, LOOSE), reading({LOOSE: TIGHT}), BUILTIN, State.PASS, LOOSE),
-        (docker(LOOSE, LOOSE), reading({LOOSE: TIGHT}), STRICT, State.FAIL, "not hullproof's profile"),
-        (docker(LOOSE, LOOSE), reading({LOOSE: None}), BUILTIN, State.FAIL, "which is not there"),
+        (docker(LOOSE, LOOSE), reading({LOOSE: TIGHT}), STRICT, State.FAIL, "is not hullproof's"),
+        (docker(LOOSE, LOOSE), reading({LOOSE: None}), BUILTIN, State.FAIL, "which does not exist"),
         (docker(LOOSE, LOOSE), reading({LOOSE: "nonsense"}), BUILTIN, State.UNKNOWN, "not JSON"),
-        (docker(LOOSE, LOOSE), reading({LOOSE: '{"syscalls": [3]}'}), BUILTIN, State.UNKNOWN, "makes no sense"),
+        (docker(LOOSE, LOOSE), reading({LOOSE: '{"syscalls": [3]}'}), BUILTIN, State.UNKNOWN, "has an unexpected form"),
         (docker(LOOSE, LOOSE), reading({LOOSE: Unknown("denied")}), BUILTIN, State.UNKNOWN, "denied"),
-        (docker(LOOSE), reading({LOOSE: TIGHT}), BUILTIN, State.PENDING_RESTART, "still gives builtin"),
-        (docker(live=LOOSE), reading({LOOSE: ALLOW_ALL}), BUILTIN, State.PENDING_RESTART, f"still gives {LOOSE}"),
+        (docker(LOOSE), reading({LOOSE: TIGHT}), BUILTIN, State.PENDING_RESTART, "the running daemon uses builtin"),
+        (docker(live=LOOSE), reading({LOOSE: ALLOW_ALL}), BUILTIN, State.PENDING_RESTART, f"daemon uses {LOOSE}"),
         (docker(OURS, OURS), reading({OURS: TEXT}), STRICT, State.PASS, OURS),
         (docker(OURS, OURS), reading({OURS: TEXT}), BUILTIN, State.PASS, OURS),
-        (docker(OURS, OURS), reading({OURS: TIGHT}), STRICT, State.FAIL, "somebody changed"),
+        (docker(OURS, OURS), reading({OURS: TIGHT}), STRICT, State.FAIL, "which was changed"),
         (docker(OURS, OURS), reading({OURS: TEXT}, written=101), STRICT, State.PENDING_RESTART, "after the daemon"),
         (docker(info=Unknown("no answer")), reading(), BUILTIN, State.UNKNOWN, "no answer"),
         (
@@ -153,7 +153,7 @@ OWN = container(security_opt=(f"seccomp={ALLOW_ALL}",))
 @pytest.mark.parametrize(
     ("host", "kernel", "rules", "want", "says"),
     [
-        (docker(), reading(), BUILTIN, State.PASS, "no container runs"),
+        (docker(), reading(), BUILTIN, State.PASS, "no container is running"),
         (docker(containers=(container(),)), reading(), BUILTIN, State.PASS, "1 running"),
         (docker(containers=(container(seccomp=0),)), reading(), BUILTIN, State.PENDING_RESTART, "web was started"),
         (
@@ -171,7 +171,7 @@ OWN = container(security_opt=(f"seccomp={ALLOW_ALL}",))
             State.FAIL,
             "web was started with seccomp=unconfined",
         ),
-        (docker(containers=(OWN,)), reading(filters={"id-web": OPEN}), BUILTIN, State.FAIL, "of its own that lets"),
+        (docker(containers=(OWN,)), reading(filters={"id-web": OPEN}), BUILTIN, State.FAIL, "of its own that allows"),
         (docker(containers=(OWN,)), reading(filters={"id-web": FILTER}), BUILTIN, State.PASS, ""),
         # live-restore kept it through the daemon's restart: 2 in /proc, and yet everything is open
         (
@@ -179,7 +179,7 @@ OWN = container(security_opt=(f"seccomp={ALLOW_ALL}",))
             reading(filters={"id-web": OPEN}),
             BUILTIN,
             State.PENDING_RESTART,
-            "web runs with a filter that lets through acct",
+            "web runs with a seccomp filter that allows acct",
         ),
         (docker(containers=(container(),)), reading(filters={"id-web": URING}), BUILTIN, State.PASS, ""),
         (
@@ -189,7 +189,13 @@ OWN = container(security_opt=(f"seccomp={ALLOW_ALL}",))
             State.PENDING_RESTART,
             "io_uring_setup",
         ),
-        (docker(containers=(container(),)), reading(filters={"id-web": 3}), BUILTIN, State.UNKNOWN, "no sense"),
+        (
+            docker(containers=(container(),)),
+            reading(filters={"id-web": 3}),
+            BUILTIN,
+            State.UNKNOWN,
+            "unexpected form",
+        ),
         (docker(containers=(UNREAD,)), reading(), BUILTIN, State.UNKNOWN, "web: gone"),
         (docker(containers=(UNREAD, container("b", 0))), reading(), BUILTIN, State.PENDING_RESTART, "b was started"),
         (docker(containers=Unknown("no answer")), reading(), BUILTIN, State.UNKNOWN, "no answer"),

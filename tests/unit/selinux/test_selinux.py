@@ -13,7 +13,7 @@ from deploys.core.policy_file import load_policy
 from deploys.kernel.grub import drop_in
 from deploys.lsm.controls import LsmRules
 from deploys.selinux.controls import SELinuxRules
-from deploys.selinux.stages import ACCEPT, DROP_IN, RETRY, WORDS
+from deploys.selinux.stages import ACCEPT_DENIALS, ACCEPT_RETRY, DROP_IN, WORDS
 from deploys.subjects import SUBJECTS
 from facts.core.reverted import Reverted
 from facts.denials import Denial, Gap
@@ -69,24 +69,24 @@ def test_a_permissive_host_does_not_pass_the_baseline() -> None:
 @pytest.mark.parametrize(
     ("reading", "boot", "says"),
     [
-        (selinux("permissive", "enforcing"), SELINUX_BOOT, "the kernel runs with SELinux permissive"),
-        (selinux("enforcing", "permissive"), SELINUX_BOOT, "/etc/selinux/config says permissive"),
-        (selinux("enforcing", "disabled"), SELINUX_BOOT, "/etc/selinux/config says disabled"),
+        (selinux("permissive", "enforcing"), SELINUX_BOOT, "SELinux is permissive in the kernel"),
+        (selinux("enforcing", "permissive"), SELINUX_BOOT, "/etc/selinux/config has SELINUX=permissive"),
+        (selinux("enforcing", "disabled"), SELINUX_BOOT, "/etc/selinux/config has SELINUX=disabled"),
         (ENFORCING, kernel(("selinux=0",)), "the next boot's command line has selinux=0"),
         (ENFORCING, kernel(("security=selinux", "enforcing=0")), "command line has enforcing=0"),
         (ENFORCING, kernel(("security=apparmor",)), "command line has security=apparmor"),
-        (selinux("enforcing", "enforcing", policy_loaded=False), SELINUX_BOOT, "no policy is loaded"),
+        (selinux("enforcing", "enforcing", policy_loaded=False), SELINUX_BOOT, "no SELinux policy loaded"),
         (selinux("enforcing", "enforcing", type="mls"), SELINUX_BOOT, "the policy mls, which is not installed"),
         (selinux("enforcing", "enforcing", relabel_pending=True), SELINUX_BOOT, "/.autorelabel"),
-        (selinux("enforcing", "enforcing", labelled=False), SELINUX_BOOT, "files of this host have no labels"),
-        (selinux("disabled", "enforcing"), SELINUX_BOOT, "SELinux disabled"),
+        (selinux("enforcing", "enforcing", labelled=False), SELINUX_BOOT, "files of this host have no SELinux labels"),
+        (selinux("disabled", "enforcing"), SELINUX_BOOT, "SELinux is disabled"),
     ],
 )
 def test_the_reading_that_moved_is_named(reading: SELinuxReading, boot: Any, says: str) -> None:
     found = finding(context(reading, boot))
     assert found.state is State.FAIL
     assert says in found.verdict.reason
-    assert "; " not in found.verdict.reason.split(". Next")[0]
+    assert "; " not in found.verdict.reason.split("; the policy wants enforcing (selinux.enforcing)")[0]
 
 
 @pytest.mark.parametrize("field", ["mode", "config_mode", "policy_loaded", "policies", "labelled"])
@@ -107,10 +107,10 @@ def test_first_the_packages_and_with_them_all_that_a_boot_needs() -> None:
     install, label, boot = changes(where)
     assert isinstance(install, Install)
     assert "selinux-policy-default" in install.packages
-    assert "stage 1 of 5, one reboot is to come" in install.what
-    assert "one reboot is to come" in finding(where).verdict.reason
+    assert "stage 1 of 5, one reboot to come" in install.what
+    assert "one reboot to come" in finding(where).verdict.reason
     assert isinstance(label, Command)
-    assert "is not permissive: run again" in label.script, "what the package brings"
+    assert "does not say permissive: run harden again" in label.script, "what the package brings"
     assert isinstance(boot, WriteFile)
     red_hat = changes(context(BARE, kernel(("ro",), "bls"), family="rhel"))
     assert "container-selinux" in red_hat[0].packages  # type: ignore[attr-defined]
@@ -174,7 +174,10 @@ def test_an_undo_on_debian_takes_away_the_words_of_ours_alone() -> None:
 
 @pytest.mark.parametrize(
     ("boot", "says"),
-    [(kernel(("ro",), "none"), "not ours to change"), (kernel(("lsm=landlock,apparmor",)), "passes over security=")],
+    [
+        (kernel(("ro",), "none"), "did not write"),
+        (kernel(("lsm=landlock,apparmor",)), "ignores security= then"),
+    ],
 )
 def test_a_command_line_that_is_not_ours(boot: Any, says: str) -> None:
     (blocked,) = changes(context(INSTALLED, boot))
@@ -185,8 +188,8 @@ def test_a_command_line_that_is_not_ours(boot: Any, says: str) -> None:
 def test_then_one_reboot() -> None:
     where = context(INSTALLED, SELINUX_BOOT)
     assert finding(where).state is State.PENDING_REBOOT
-    assert "Next: a reboot" in finding(where).verdict.reason
-    assert "stage 2 of 5, one reboot is to come" in finding(where).verdict.reason
+    assert "Next, reboot the host" in finding(where).verdict.reason
+    assert "stage 2 of 5, one reboot to come" in finding(where).verdict.reason
     assert changes(where) == []
     bare = changes(context(selinux("disabled", labelled=False), SELINUX_BOOT))
     assert [type(change) for change in bare] == [Command], "somebody set the words, and nobody labelled"
@@ -195,15 +198,15 @@ def test_then_one_reboot() -> None:
 def test_then_it_is_observed_from_this_boot_on() -> None:
     (command,) = changes(context(selinux()))
     assert isinstance(command, Command)
-    assert "begin to watch" in command.what
+    assert "begin to observe" in command.what
     assert "MARK=/run/" in command.script, "which a reboot forgets"
     watching = context(selinux(observed_since=CLOCK - 3600), denials=(READ,))
     (blocked,) = changes(watching)
     assert isinstance(blocked, Blocked)
-    assert "Its denials are watched until 1970-01-13" in blocked.why
-    assert "Its denials are watched until 1970-01-13" in finding(watching).verdict.reason
-    assert "stage 3 of 5, no reboot is to come" in finding(watching).verdict.reason
-    assert "sshd_t (sshd) the permission read on file of shadow_t" in finding(watching).verdict.reason
+    assert "Denials are observed until 1970-01-13" in blocked.why
+    assert "Denials are observed until 1970-01-13" in finding(watching).verdict.reason
+    assert "stage 3 of 5, no reboot to come" in finding(watching).verdict.reason
+    assert "sshd (sshd_t) the permission read on shadow_t:file" in finding(watching).verdict.reason
 
 
 def test_records_that_were_lost_have_it_watched_longer() -> None:
@@ -211,7 +214,7 @@ def test_records_that_were_lost_have_it_watched_longer() -> None:
     over = {"observed_since": CLOCK - 25 * 3600}
     again = context(selinux(**over), gaps=(lost, before))
     assert [type(c) for c in changes(again)] == [Blocked]
-    said = "until 1970-01-12 17:46 UTC, since what was refused before 1970-01-11 17:46 UTC is not wholly known: auditd"
+    said = "until 1970-01-12 17:46 UTC, since the record of denials before 1970-01-11 17:46 UTC is incomplete: auditd"
     assert said in finding(again).verdict.reason
     assert [type(c) for c in changes(context(selinux(**over), gaps=(before,)))] == [Command]
     at_once = SELinuxRules(enforcing=True, observe_hours=0)
@@ -223,9 +226,9 @@ def test_denials_keep_it_permissive_and_the_ways_out_are_said() -> None:
     held = context(over, denials=(READ,))
     (blocked,) = changes(held)
     assert isinstance(blocked, Blocked)
-    for words in ("stays permissive", "audit2allow", "semanage permissive -a sshd_t", ACCEPT):
+    for words in ("stays permissive", "audit2allow", "semanage permissive -a sshd_t", ACCEPT_DENIALS):
         assert words in finding(held).verdict.reason
-    (command,) = changes(context(over, denials=(READ,), accept=ACCEPT))
+    (command,) = changes(context(over, denials=(READ,), accept=ACCEPT_DENIALS))
     assert isinstance(command, Command)
     assert command.commit_confirmed
 
@@ -259,14 +262,16 @@ def test_what_the_host_took_back_is_not_tried_again_unasked() -> None:
     held = context(selinux(**over, reverted=taken))
     (blocked,) = changes(held)
     assert isinstance(blocked, Blocked)
-    for words in ("took enforcing back at 1970-01-12T12:00:00Z: nobody could come in any more", RETRY, "stage 3 of 5"):
+    for words in (
+        "by itself at 1970-01-12T12:00:00Z: no connection to the host",
+        ACCEPT_RETRY,
+        "stage 3 of 5",
+    ):
         assert words in finding(held).verdict.reason
-    assert [type(c) for c in changes(context(selinux(**over, reverted=taken), accept=RETRY))] == [Command]
-    both = {"denials": (READ,)}
-    assert [type(c) for c in changes(context(selinux(**over, reverted=taken), accept=RETRY, **both))] == [Blocked]
-    assert [type(c) for c in changes(context(selinux(**over, reverted=taken), accept=f"{RETRY} {ACCEPT}", **both))] == [
-        Command
-    ]
+    back, both = selinux(**over, reverted=taken), {"denials": (READ,)}
+    assert [type(c) for c in changes(context(back, accept=ACCEPT_RETRY))] == [Command]
+    assert [type(c) for c in changes(context(back, accept=ACCEPT_RETRY, **both))] == [Blocked]
+    assert [type(c) for c in changes(context(back, accept=f"{ACCEPT_RETRY} {ACCEPT_DENIALS}", **both))] == [Command]
     at_boot = Reverted("boot", "1970-01-12T12:00:00Z", "docker.service does not run")
     assert "docker.service does not run" in finding(context(selinux(reverted=at_boot))).verdict.reason
     mended = selinux(observed_since=taken.clock, reverted=taken, policy_changed=taken.clock + 1)
@@ -292,13 +297,13 @@ def test_whose_output_will_be_lost_is_said_before() -> None:
     login = Labelled("a1", "", label, "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023")
     service = Labelled("a2", "", label, "system_u:system_r:container_runtime_t:s0")
     (command,) = changes(context(selinux(observed_since=CLOCK - 25 * 3600, podman=(login, service))))
-    assert command.interrupts == "what Podman's containers a1 print is lost, since a login started them and not systemd"
+    assert command.interrupts.startswith("the output of Podman's containers a1 is lost, since a login session")
 
 
 def test_at_last_it_is_on_disk() -> None:
     gate, write = changes(context(selinux("enforcing", "permissive")))
     assert isinstance(gate, Command)
-    assert "the first boot in enforcing go back" in gate.what
+    assert "the first boot in enforcing goes back" in gate.what
     assert isinstance(write, WriteFile)
     assert write.text == PERMISSIVE.replace("permissive", "enforcing")
     (blocked,) = changes(context(ENFORCING, kernel(("security=selinux", "enforcing=0"))))

@@ -140,7 +140,10 @@ def test_where_sshd_does_not_answer_it_is_permissive_again_and_says_why(host: Ho
     found = host.reverted()
     assert found is not None
     assert found.run == "boot"
-    assert found.why == f"the first boot in enforcing was not well: sshd does not answer on port {port} of 127.0.0.1"
+    assert (
+        found.why
+        == f"the first boot in enforcing failed its health check: sshd does not answer on port {port} of 127.0.0.1"
+    )
     assert is_gone(host)
 
 
@@ -159,7 +162,7 @@ def test_docker_that_does_not_come_up_gets_another_chance_in_permissive(host: Ho
     assert "--no-block restart docker.service" in (host.root / "asked").read_text()
     found = host.reverted()
     assert found is not None
-    assert "docker.service does not run" in found.why
+    assert "docker.service is not running" in found.why
 
 
 def test_a_boot_in_permissive_is_not_the_one_it_waits_for(host: Host) -> None:
@@ -191,7 +194,7 @@ def test_where_sshd_listens(host: Host, listens: str, place: str) -> None:
 
 @pytest.mark.parametrize(
     ("active", "labelled", "says"),
-    [("active", "/two\n\n/one", "without SELinux: one two. Make"), ("active", "\n", ""), ("inactive", "", "")],
+    [("active", "/two\n\n/one", "without SELinux: one two. Recreate"), ("active", "\n", ""), ("inactive", "", "")],
 )
 def test_containers_that_would_not_start_without_selinux_are_told_by_an_undo(
     tmp_path: Path, active: str, labelled: str, says: str

@@ -54,14 +54,14 @@ def pods(*rows: tuple[str, str, str]) -> SELinuxReading:
 @pytest.mark.parametrize(
     ("reading", "host", "state", "says"),
     [
-        (pods(("a1", "", LABEL)), docker(installed=False), State.PASS, "1 containers"),
-        (pods(("a1", "p1", LABEL), ("a2", "p1", LABEL)), docker(installed=False), State.PASS, "2 containers"),
+        (pods(("a1", "", LABEL)), docker(installed=False), State.PASS, "1 running container"),
+        (pods(("a1", "p1", LABEL), ("a2", "p1", LABEL)), docker(installed=False), State.PASS, "2 running containers"),
         (pods(("a1", "", LABEL), ("a2", "", LABEL)), docker(installed=False), State.FAIL, "share the category c1,c2"),
         (pods(("a1", "", LABEL)), labelled(LABEL), State.FAIL, "share the category c1,c2"),
         (pods(("a1", "", "unconfined_u:unconfined_r:unconfined_t:s0")), docker(installed=False), State.FAIL,
-         "Podman's a1 runs as unconfined_u"),
+         "Podman's a1 runs with the label unconfined_u"),
         (pods(("a1", "", "system_u:system_r:container_t:s0-s0:c0.c1023")), docker(installed=False), State.FAIL,
-         "Podman's a1 runs as"),
+         "Podman's a1 runs with"),
     ],
 )  # fmt: skip
 def test_containers_of_podman(reading: SELinuxReading, host: Any, state: State, says: str) -> None:
@@ -97,7 +97,7 @@ def test_docker_is_told_to_label_and_what_it_made_before_has_to_be_made_anew() -
     for accept in ("", RESTART):  # a restart would not give it one, and would be planned again each time
         (blocked,) = planning.make([subject], context(host=old, accept=accept)).changes
         assert isinstance(blocked, Blocked)
-        assert "make it anew" in blocked.why
+        assert "recreate it" in blocked.why
     no_domain = selinux("enforcing", "enforcing", modules=("virt",))
     assert changes(context(no_domain, host=labelled(on=False))) == []
     assert "no domain for containers" in finding(context(no_domain, host=labelled(on=False)),

@@ -132,7 +132,7 @@ def test_limits(least: int | None, more: dict[str, Any], want: State) -> None:
 @pytest.mark.parametrize(
     ("userns", "want", "says"),
     [
-        (reading(), State.PASS, "no subordinate range"),
+        (reading(), State.PASS, "no range of subordinate ids"),
         (reading("alice:100000:65536\nbob:100001:1\n"), State.FAIL, "bob:100001:1 (/etc/subuid)"),
         (reading(passwd={"root": 0, "eve": 100500}), State.FAIL, "eve:100500:1 (passwd)"),
         (reading(overlaps=Unknown("denied")), State.UNKNOWN, "denied"),
@@ -157,7 +157,11 @@ ON = {"userns-remap": "dockremap"}
         (docker(live=True, flags={"userns-remap": "default"}), State.PASS, "True"),
         (docker({"userns-remap": "root"}, live=True), State.FAIL, "on disk it is"),
         (docker(ON, live=True, containers=(container(process=MAPPED),)), State.PASS, "True"),
-        (docker(ON, live=True, containers=(container("vpn"),)), State.FAIL, "vpn (started with --userns=host)"),
+        (
+            docker(ON, live=True, containers=(container("vpn"),)),
+            State.FAIL,
+            "root in vpn is root on the host",
+        ),
         (docker(ON, live=True, containers=(container(process=Unknown("gone")),)), State.UNKNOWN, "gone"),
         (docker(ON, live=True, containers=Unknown("no answer")), State.UNKNOWN, "no answer"),
         (docker(ON, info=Unknown("no answer")), State.UNKNOWN, "no answer"),
@@ -232,7 +236,7 @@ def test_accepted_the_containers_start_again_with_the_undo() -> None:
     assert not any(isinstance(change, Blocked) for change in changes)
     again, merged, _, subgid = changes[-4:]
     assert isinstance(again, Command)
-    assert "for c in id-agent id-db id-web" in again.undo  # in the order in which they were started
+    assert "IDS='id-agent id-db id-web'" in again.undo  # in the order in which they were started
     assert isinstance(merged, MergeJson)
     assert isinstance(subgid, WriteFile)
     assert "AutoRemove" in subgid.validate  # refused before anything stops

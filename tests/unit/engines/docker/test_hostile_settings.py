@@ -167,9 +167,14 @@ def test_what_is_no_list_of_numbers_stays() -> None:
     ("value", "live", "want", "says"),
     [
         ("2  # loose, see ticket 4711", "2", State.PASS, "is 2 on disk and live"),
-        ("0  # off", "2", State.FAIL, "/etc/sysctl.d/x.conf sets it to 0 at boot"),
-        ("loose", "2", State.FAIL, "/etc/sysctl.d/x.conf sets it to loose, which is no number: the kernel refuses it"),
-        ("2", "many", State.UNKNOWN, f"{RP} is many, which is no number"),
+        ("0  # off", "2", State.FAIL, "/etc/sysctl.d/x.conf sets rp_filter to 0 at boot"),
+        (
+            "loose",
+            "2",
+            State.FAIL,
+            "/etc/sysctl.d/x.conf sets rp_filter to loose, which is not a number: the kernel rejects it",
+        ),
+        ("2", "many", State.UNKNOWN, f"{RP} is many, which is not a number"),
     ],
 )
 def test_rp_filter_with_words_behind_it(value: str, live: str, want: State, says: str) -> None:
@@ -183,7 +188,7 @@ def test_rp_filter_with_words_behind_it(value: str, live: str, want: State, says
     ("value", "want", "says"),
     [
         ("1 # restricted", State.PASS, "on disk and live"),
-        ("yes", State.FAIL, "sets it to yes at boot, which is no number: the kernel refuses it"),
+        ("yes", State.FAIL, "sets it to yes at boot, which is not a number: the kernel rejects it"),
     ],
 )
 def test_sysctls_with_words_behind_them(value: str, want: State, says: str) -> None:
