@@ -168,7 +168,7 @@ def test_first_the_packages_and_with_them_all_that_a_boot_needs() -> None:
     assert "stage 1 of 5, one reboot to come" in install.what
     assert "one reboot to come" in finding(where).verdict.reason
     assert isinstance(label, Command)
-    assert "is not permissive: run again" in label.script, "what the package brings"
+    assert "does not say permissive: run harden again" in label.script, "what the package brings"
     assert isinstance(boot, WriteFile)
     red_hat = changes(context(BARE, kernel(("ro",), "bls"), family="rhel"))
     assert "container-selinux" in red_hat[0].packages  # type: ignore[attr-defined]
