@@ -25,10 +25,12 @@ NEUTRAL = ("-m", "--comment", "--reject-with", "--log-prefix", "--log-level")
 
 @dataclass(frozen=True)
 class Verdict(Jsonable):
-    """`drop`, or not; by which rule (or policy). What it does not do to all of the packets, it does to some."""
+    """`drop`, or not; by which rule or policy. What it does not do to all of the packets, it does to some."""
 
     drop: bool
-    by: str
+    by: str  # the rule's text, or "FORWARD policy DROP"
+    chain: str  # of that rule or policy
+    policy: bool  # no rule decided: the chain's policy did
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,9 @@ class Filter(Jsonable):
 
     def _walk(self, packet: Packet, drop: bool) -> Verdict:
         name, policy = ("FORWARD", self.policy) if packet.goes else ("INPUT", self.input)
-        return _Walk(self, packet, drop).chain(name, 0) or Verdict(policy in DROPS, f"{name} policy {policy}")
+        return _Walk(self, packet, drop).chain(name, 0) or Verdict(
+            drop=policy in DROPS, by=f"{name} policy {policy}", chain=name, policy=True
+        )
 
 
 def read_filter(text: str) -> Filter | None:
@@ -192,7 +196,8 @@ class _Walk:
     def end(self, rule: str, match: _Match, depth: int) -> Verdict | None:
         """What it is careful of ends the walk only where the rule matches always; the other, where it may match."""
         if match.target in (*DROPS, "ACCEPT"):
-            found: Verdict | None = Verdict(match.target != "ACCEPT", rule)
+            drop = match.target != "ACCEPT"
+            found: Verdict | None = Verdict(drop=drop, by=rule, chain=_chain_of(rule), policy=False)
         else:
             found = self.chain(match.target, depth + 1)
         return found if found and (match.sure or found.drop is not self.careful) else None

@@ -95,9 +95,9 @@ def test_drift_is_named_and_put_right(vm: Vm) -> None:
     assert drift.code == 2
     assert "port t-a of br-tenants is not isolated" in drift.reason("bridges.declared")
     assert "db is a member of VLAN 10" in drift.reason("bridges.declared")
-    assert "somebody put a rule into our chain within-tenants: accept" in drift.reason("bridges.filter")
-    assert "br-hand was made by hand" in drift.reason("bridges.undeclared")
-    assert "netns t-a stands in tenants and web.10, which must not meet" in drift.reason("bridges.meeting")
+    assert "a rule was added to hullproof's chain within-tenants: accept" in drift.reason("bridges.filter")
+    assert "br-hand was created by hand" in drift.reason("bridges.undeclared")
+    assert "netns t-a is in tenants and web.10, which bridges.allow keeps apart" in drift.reason("bridges.meeting")
     harden = run(vm, "harden.py", *USE)
     # Who made what is not ours has to take it away: it is named still, and nothing else is.
     assert {control for control, state in bridges(harden).items() if state == "fail"} == {"bridges.undeclared"}
