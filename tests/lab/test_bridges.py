@@ -114,7 +114,7 @@ def cut_off(vm: Vm, more: str = ":") -> Path:
 def assert_taken_back(vm: Vm, found: Result) -> None:
     assert "br-late" not in vm.ssh("ip -br link; ls /etc/systemd/network /etc/systemd/system").stdout
     assert "hullproof-revert" not in vm.ssh("systemctl list-timers --all; ls /etc/systemd/system").stdout
-    assert "the host undid it by itself" in found.reason("bridges.reverted")
+    assert "the host reverted the change" in found.reason("bridges.reverted")
 
 
 def test_a_change_that_cuts_us_off_is_taken_back_by_the_host(vm: Vm) -> None:

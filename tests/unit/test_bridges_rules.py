@@ -76,7 +76,8 @@ def test_a_whole_policy(tmp_path: Path) -> None:
          "10.80.0.0/24 of networks.tenants"),
         ("10.80.0.0/24", "10.80.0.1/24", '5: bridges.networks.tenants.subnets[0]: "10.80.0.1/24" is not a subnet'),
         ("10.80.0.0/24", "10.80.0.0/31", "has no addresses for the host and containers"),
-        ("10.80.0.11", "10.99.0.11", "8: bridges.networks.tenants.ports.t-b.addresses[0]: 10.99.0.11 is not in a subnet"),
+        ("10.80.0.11", "10.99.0.11", "8: bridges.networks.tenants.ports.t-b.addresses[0]: 10.99.0.11 is not in a "
+            "subnet"),
         ("10.80.0.11", "10.80.0.1", "8: bridges.networks.tenants.ports.t-b.addresses[0]: 10.80.0.1 is the host's own"),
         ("t-a: {}", "t-a: {addresses: [10.80.0.11]}", "t-b: 10.80.0.11 is already the address of t-a"),
         ("02:00:00:00:80:0b", "03:00:00:00:80:0b", "8: bridges.networks.tenants.ports.t-b.mac: must match pattern"),

@@ -72,5 +72,5 @@ def test_capabilities_beyond_the_default() -> None:
     assert state("capabilities", reading, allowed_capabilities=["NET_ADMIN"]) is State.PASS
     unread = docker(containers=(container(process=Unknown("gone")),))
     assert state("capabilities", unread, allowed_capabilities=[]) is State.UNKNOWN
-    with pytest.raises(ValueError, match="CAP_NET_ADMIN is no capability"):
+    with pytest.raises(ValueError, match="CAP_NET_ADMIN is not a capability"):
         DockerRules(allowed_capabilities=["CAP_NET_ADMIN"])

@@ -86,7 +86,7 @@ def test_the_control_of_such_a_key_is_unknown_and_says_why() -> None:
     reading = docker({"insecure-registries": True})
     assert state("insecure-registries", reading, insecure_registries=[]) is State.UNKNOWN
     said = reason("insecure-registries", reading, insecure_registries=[])
-    assert said == f"{FILE}: insecure-registries is not a list of texts, and dockerd does not start with it"
+    assert said == f"{FILE}: insecure-registries is not a list of texts, so dockerd does not start with it"
 
 
 @pytest.mark.parametrize(
