@@ -16,12 +16,14 @@ from facts.core.reverted import FILE, Reverted, read_reverted
 from facts.networks import connection, engine_subnets, openvswitch
 from facts.networks.openvswitch import SWITCH_FILE, Switch, read_switches
 from facts.networks.own_filter import OwnFilter, read_own_filter
+from facts.networks.scripts import script
 
 TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is called hullproof
 RULES_FILE = "/etc/hullproof/bridges.nft"
 LOADED_FILE = "/run/hullproof/bridges.nft"  # the tables as nft listed them when the unit had loaded them
 UNIT = "hullproof-bridges.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+ENABLED = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-bridges.conf"
 REVERTED_FILE = f"{FILE}bridges"
 NETWORKD, IFUPDOWN, NETWORKMANAGER = "systemd-networkd", "ifupdown", "NetworkManager"
@@ -118,35 +120,21 @@ class Bridges(SectionFact[BridgesReading]):
 
     key: ClassVar[str] = "bridges"
     timeout: ClassVar[int] = 20
-    script: ClassVar[str] = (
-        r"""
-links=$(ip -j -d link 2>&1); run links kept "$links" $?
-case "$links" in *link_netnsid*)
-  run named ip -j netns list-id
-  have lsns && run spaces lsns -J -t net -o NS,PID,NETNSID,COMMAND;;
-esac
-run networkd grep -sHE '^(ADMIN_STATE|NETWORK_FILE)=' /run/systemd/netif/links/*
-run nm grep -sHE '^(managed|nm-owned|connection-uuid)=' /run/NetworkManager/devices/*
-run ifstate cat /run/network/ifstate
-run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces /etc/network/interfaces.d/*
-if have nft; then
-  tables=$(nft list tables 2>&1); run tables kept "$tables" $?
-  case "$tables" in *TABLE*) run ours sh -c 'nft -s list table bridge TABLE; nft -s list table inet TABLE';; esac
-  case "$tables" in *"inet firewalld"*) run firewalld sh -c '
-    l="nft list chain inet firewalld"; $l filter_INPUT_POLICIES 2>/dev/null && exit
-    $l filter_INPUT_ZONES && { $l OUR_CHAIN 2>/dev/null || :; }';; esac
-fi
-have firewall-cmd && run version sh -c 'dpkg-query -W -f "\${Version}" firewalld 2>/dev/null ||
-  rpm -q --qf "%{VERSION}" firewalld'
-grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
-""".replace("TABLE", TABLE).replace("OUR_CHAIN", f"filter_IN_{ZONE}")
-        + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
-        + f'for f in {" ".join(f"{path}*" for path in WHERE_WANTED)}; do [ -e "$f" ] && show "$f"; done\n'
-        + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
-        + openvswitch.SCRIPT
-        + engine_subnets.SCRIPT
-        + connection.SCRIPT
-        + ":\n"
+    script: ClassVar[str] = "".join(
+        [
+            script(
+                "bridges.sh",
+                TABLE=TABLE,
+                CHAIN=f"filter_IN_{ZONE}",
+                FILES=" ".join([*OUR_FILES, LOADED_FILE, REVERTED_FILE]),
+                PATTERNS=" ".join(WHERE_WANTED),
+                ENABLED=ENABLED,
+            ),
+            openvswitch.SCRIPT,
+            engine_subnets.SCRIPT,
+            connection.SCRIPT,
+            ":\n",
+        ]
     )
 
     @staticmethod
@@ -159,7 +147,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
             client=connection.client(section),
             ssh_port=connection.port(section),
             files={path: section.file(path) for path in (*OUR_FILES, *_written(section))},
-            unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
+            unit_enabled=section.block("enabled") == Block(0, f"{ENABLED}\n"),
             nft="tables" in section.blocks,
             listed=_listed(section, ours),
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,

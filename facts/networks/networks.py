@@ -13,12 +13,14 @@ from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
 from facts.networks import connection, nft
 from facts.networks.forward import Filter, read_filter
 from facts.networks.nft import OwnTables, chains, read_own_tables
+from facts.networks.scripts import script
 
 BLOCKS = r"\s*(install|blacklist)\s+"
 NF_CALL = ("iptables", "ip6tables", "arptables")
 RULES_FILE = "/etc/hullproof/networks.nft"
 UNIT = "hullproof-networks.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+ENABLED = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
 MODULES_FILE = "/etc/modules-load.d/hullproof-networks.conf"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-networks.conf"
 LATER_FILE = "/etc/udev/rules.d/70-hullproof-networks.rules"
@@ -26,8 +28,17 @@ FORWARD_FILE = "/etc/systemd/system/docker.service.d/zz-hullproof-forward.conf"
 PORTS_FILE = "/etc/hullproof/ports.sh"
 PORT_UNIT_FILE = "/etc/systemd/system/hullproof-port@.service"
 PORT_RULES_FILE = "/etc/udev/rules.d/71-hullproof-ports.rules"
-FILES = (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE, LATER_FILE, FORWARD_FILE,
-         PORTS_FILE, PORT_UNIT_FILE, PORT_RULES_FILE)  # fmt: skip
+FILES = (
+    RULES_FILE,
+    UNIT_FILE,
+    MODULES_FILE,
+    SYSCTL_FILE,
+    LATER_FILE,
+    FORWARD_FILE,
+    PORTS_FILE,
+    PORT_UNIT_FILE,
+    PORT_RULES_FILE,
+)
 RESOLVERS = "/etc/resolv.conf"
 UNITS = ("systemd-networkd", "NetworkManager", "networking", "firewalld", "ufw", "nftables")
 
@@ -166,34 +177,13 @@ class Networks(SectionFact[NetworksReading]):
 
     key: ClassVar[str] = "networks"
     timeout: ClassVar[int] = 20
-    script: ClassVar[str] = (
-        r"""
-run addr ip -j -d addr
-run route4 ip -j route
-run route6 ip -j -6 route
-run vlan bridge -j vlan
-run switches grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \
-  /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables \
-  /proc/sys/net/bridge/bridge-nf-call-arptables
-made_of='(br_netfilter|bridge|8021q|openvswitch|nf_tables)([[:space:]]|$)'
-run settings grep -HE "^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]+$made_of)" \
-  /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf \
-  /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
-run filter4 iptables-save -t filter
-run filter6 ip6tables-save -t filter
-tables=$(nft list chains 2>&1); run tables kept "$tables" $?
-case "$tables" in *'table bridge hullproof {'*) run ours nft list table bridge hullproof;; esac
-case "$tables" in *'table inet hullproof {'*) run inet nft list table inet hullproof;; esac
-show """
-        + f"{' '.join(FILES)} {RESOLVERS}\n"
-        + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
-        + f"have systemctl && run units systemctl is-active {' '.join(UNITS)}"
-        + r"""
-run netplan ls -d /etc/netplan/*.yaml
-"""
-        + connection.SCRIPT
-        + connection.BACK
-        + ":"
+    script: ClassVar[str] = "".join(
+        [
+            script("networks.sh", FILES=" ".join([*FILES, RESOLVERS]), ENABLED=ENABLED, UNITS=" ".join(UNITS)),
+            connection.SCRIPT,
+            connection.BACK,
+            ":",
+        ]
     )
 
     @staticmethod
@@ -230,7 +220,7 @@ run netplan ls -d /etc/netplan/*.yaml
             later=own if isinstance(own, Unknown) else tuple(re.findall(r'"([^"]+)" \. "\1"', own)),
             resolvers=_resolvers(section.file(RESOLVERS)),
             files={path: section.file(path) for path in FILES},
-            unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
+            unit_enabled=section.block("enabled") == Block(0, f"{ENABLED}\n"),
             managers=_managers(section.block("units"), section.block("netplan")),
             firewalls=_active(section.block("units"), ("firewalld", "ufw", "nftables")),
         )

@@ -35,6 +35,7 @@ given() { # PORT: what $seen says of the index $there, as elements of the sets
 learn() { # [PORT]: succeeds where addresses were read
   ports=$(theirs "$@"); learnt=1
   [ -n "$ports" ] || return 1
+  # shellcheck disable=SC2045 # the names are Docker's, and only ls sorts by time
   for space in $(ls -t "$SPACES"); do # newest first, for a new container; `default` is the host's own
     [ "$space" != default ] || continue
     seen=$(nsenter --net="$SPACES/$space" sh -c 'ip -o link show up; ip -o -4 addr; cat /proc/net/if_inet6' 2>/dev/null)
@@ -57,7 +58,7 @@ forget() { # PORT
 case $#${2-} in
   2gone) forget "$1" ;;
   1)
-    for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
       [ -e "$PORTS/$1" ] || exit 0
       if learn "$1"; then
         [ -e "$PORTS/$1" ] || forget "$1" # it disappeared meanwhile

@@ -104,7 +104,7 @@ def test_nonsense_in_a_part_costs_that_part() -> None:
 def test_a_rule_of_iptables_that_cannot_be_read_is_unknown(rule: str) -> None:
     table = read_filter(f"{HEAD}{rule}\nCOMMIT\n")
     assert table is not None
-    with pytest.raises(UnknownReading, match="what this rule of iptables does cannot be told: -A FORWARD"):
+    with pytest.raises(UnknownReading, match="cannot parse this rule of iptables: -A FORWARD"):
         table.between_ports("docker0", ())
     reading = replace(test_networks.reading(), filter4=table)
     context = judged(

@@ -29,6 +29,7 @@ from facts.engines.docker.shapes import Process as Process
 from facts.engines.docker.shapes import Starter as Starter
 from facts.engines.docker.shapes import Stored as Stored
 from facts.engines.docker.shapes import Unit as Unit
+from facts.engines.docker.shapes import a_directory
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
 
@@ -212,7 +213,7 @@ def _target(section: Section) -> str:
 def _file_or_directory(section: Section, path: str) -> str | Unknown | None:
     text = section.file(path)
     if isinstance(text, Unknown) and "Is a directory" in text.unknown:
-        return Unknown(f"{path} is a directory")
+        return a_directory(path)
     return text
 
 

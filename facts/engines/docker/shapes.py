@@ -25,6 +25,15 @@ class DaemonJson(Jsonable):
     keys: dict[str, Any] | Unknown  # {} where the file is absent or empty
     duplicates: tuple[str, ...] = ()  # top-level keys that stand there more than once (the last one counts)
 
+    @property
+    def malformed(self) -> bool:
+        """It exists and dockerd does not start with it: a directory, or a text that is no JSON object."""
+        return isinstance(self.keys, Unknown) and (isinstance(self.text, str) or self.text == a_directory(self.path))
+
+
+def a_directory(path: str) -> Unknown:
+    return Unknown(f"{path} is a directory")
+
 
 @dataclass(frozen=True)
 class Process(Jsonable):
