@@ -1,4 +1,4 @@
-"""What has changed on a host's bridges without the policy: containers in two networks, bridges made by hand, changes
+"""What has changed on a host's bridges without the policy: containers in two networks, bridges created by hand, changes
 that the host reverted."""
 
 from __future__ import annotations

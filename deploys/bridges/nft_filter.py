@@ -175,7 +175,7 @@ class _Network:
     isolated: bool
     bound: list[Bound]
     parts: list[_Part]
-    meets: list[str]
+    pairs: list[str]
     detours: list[str]  # packets that a port sends to the host to have them routed back to its neighbours
 
     @property
@@ -205,12 +205,12 @@ class _Network:
             isolated=network.isolate != "none",
             bound=bound if network.antispoof else [],
             parts=parts,
-            meets=list(_meets(network, own)),
+            pairs=list(_pairs(network, own)),
             detours=list(_detours(own[0])) if _bridges_out(network) else [],
         )
 
 
-def _meets(network: BridgeNetwork, own: list[Segment]) -> Iterator[str]:
+def _pairs(network: BridgeNetwork, own: list[Segment]) -> Iterator[str]:
     """Matches of the pairs of ports between which frames pass."""
     for segment in own:
         if segment.vlan and not segment.ports:

@@ -63,7 +63,7 @@ def _behind(port: Device, names: dict[int | None, str]) -> str:
 
 
 def _others(view: BridgesView) -> dict[str, str]:
-    """Bridges that the policy does not declare: an engine's, or somebody's."""
+    """Bridges that the policy does not declare, each with its engine, if any."""
     networks = view.docker.networks
     declared = {net.bridge for net in view.rules.networks.values()}
     docker = [net for net in networks if net.driver == "bridge"] if isinstance(networks, tuple) else []
@@ -97,7 +97,7 @@ def _guarded(segment: Segment, view: BridgesView) -> bool:
 
 
 def _placed(lines: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every line with the chain that it is in, such as `inet between`."""
+    """Every line with its chain, such as `inet between`."""
     place = {"table": "", "chain": ""}
     for line in lines:
         if opened := re.match(r"\s*(table|chain) (\S+)", line):
@@ -183,8 +183,8 @@ def render_mermaid(seen: Picture) -> str:
     lines = ["flowchart LR"]
     for name, title in seen.titles.items():
         lines.append(f'  subgraph {ids[name]}["{_label(f"{name} ({title})")}"]')
-        lines += [f'    {ids[name]}p{number}["{_label(f"{leg.port}: {leg.behind}")}"]'
-                  for number, leg in enumerate(seen.legs[name])]  # fmt: skip
+        for number, leg in enumerate(seen.legs[name]):
+            lines.append(f'    {ids[name]}p{number}["{_label(f"{leg.port}: {leg.behind}")}"]')
         lines.append("  end")
     flows = sorted(seen.declared | seen.found)
     used = {end for flow in flows for end in flow[:2]} - set(seen.titles)
@@ -196,5 +196,5 @@ def render_mermaid(seen: Picture) -> str:
 
 
 def _label(text: str) -> str:
-    """What a host says may be anything: nothing that Mermaid would read as markup."""
+    """A host's text, without anything that Mermaid would read as markup."""
     return re.sub(r"[^\w .,:/()-]", "?", clean_text(text))

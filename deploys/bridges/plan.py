@@ -231,7 +231,7 @@ def _who(bridge: str, ports: Iterable[Device]) -> str:
 
 
 def _filter(view: BridgesView) -> Iterator[Change]:
-    """hullproof's tables come first, so that whatever is made afterwards is never open."""
+    """hullproof's tables come first, so that a new bridge is never unfiltered."""
     before = view.file(RULES_FILE)
     if not view.wants_filter:
         if before is not None:

@@ -1,4 +1,4 @@
-"""A host's bridges as one policy wants them: what all checks and plans share is made once per host and run."""
+"""A host's bridges as one policy wants them: computed once for each policy and survey, for all checks and plans."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from facts.networks.networks import Networks, NetworksReading
 
 @dataclass(frozen=True, eq=False)
 class BridgesView:
-    """Whatever cannot be made of an incomplete survey raises UnknownReading when it is asked for, never earlier."""
+    """A property that needs a reading which is unknown raises UnknownReading when it is read, not earlier."""
 
     rules: BridgesRules
     survey: Survey

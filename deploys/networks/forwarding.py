@@ -95,7 +95,7 @@ def guard_forwarding(context: Context) -> Iterator[Change]:
 def _set_policy(context: Context, reading: NetworksReading) -> Change:
     what = "set iptables' FORWARD policy to DROP, now and whenever Docker starts"
     policy = rules.policy if (rules := known(reading.filter4)) else "ACCEPT"
-    # Where it is DROP already and only has to be restored at boot, nobody loses anything.
+    # Where it is DROP already and only has to be restored at boot, nothing is cut off.
     others = _others(context, reading) if policy != "DROP" else []
     called = _after_boot(context, reading) if policy != "DROP" else None
     if len(others) > 1 and not context.accepts(ACCEPT):

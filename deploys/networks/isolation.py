@@ -197,7 +197,7 @@ def isolation_fault(network: Network, docker: DockerReading, reading: NetworksRe
 
 def open_later(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> bool:
     """Whether the policy wants new networks isolated and something for that is missing: the udev rule, or Docker's own
-    default option where setting it cuts nobody off."""
+    default option where setting it cuts off no guests."""
     if rules.cover != "all":
         return False
     return not closes_later(reading) or (lacks_default(docker) and not bridged.stopped_by(docker, reading, called=(4,)))

@@ -64,7 +64,7 @@ class Tables:
     """What the tables are to hold on this host now: what waits to be accepted is not closed yet."""
 
     context: Context
-    networks: tuple[Network, ...]  # covered, and with nobody but Docker's containers on them
+    networks: tuple[Network, ...]  # covered, and only Docker's containers are on them
 
     @property
     def rules(self) -> NetworksRules:

@@ -58,8 +58,8 @@ class _Rule:
     @property
     def device(self) -> tuple[str, str] | None:
         """The only device that it can match, as ("-i", "docker0"); None where it may match others."""
-        named = [(option, value) for negated, option, value in self.tests
-                 if option in ("-i", "-o") and not negated and not value.endswith("+")]  # fmt: skip
+        tests = ((option, value) for negated, option, value in self.tests if not negated)
+        named = [(option, value) for option, value in tests if option in ("-i", "-o") and not value.endswith("+")]
         return named[0] if named else None
 
 

@@ -11,7 +11,7 @@ from facts.networks.nft import chains
 
 @dataclass(frozen=True)
 class OwnFilter(Jsonable):
-    bridges: frozenset[str]  # whose frames it filters; "lxcbr*" stands for all that begin so
+    bridges: frozenset[str]  # whose frames it filters; "lxcbr*" is every bridge with that prefix
     isolated: frozenset[str]  # those on which it decides which ports reach each other
     served: dict[str, tuple[str, ...]]  # by engine: the rules for the host's services that its guests reach
     guests: frozenset[tuple[str, str]]  # those bridges ("lxcbr*"), and the engine

@@ -111,7 +111,7 @@ def test_a_rule_of_iptables_that_cannot_be_read_is_unknown(rule: str) -> None:
         NETWORKS, NetworksRules(icc=False), {Networks: reading, Docker: test_networks.docker(), Kernel: KERNEL}
     )
     assert context.findings["networks.icc"].state is State.UNKNOWN
-    assert "what this rule of iptables does" in context.findings["networks.icc"].verdict.reason
+    assert "cannot parse this rule of iptables" in context.findings["networks.icc"].verdict.reason
 
 
 def test_a_rule_that_no_packet_comes_to_does_not_matter() -> None:

@@ -1,8 +1,8 @@
 """Allowed flows that iptables drops all the same: an accept in hullproof's nft tables does not end the evaluation of
 iptables' chains.
 
-The chains are walked as they stand, whoever filled them: Docker, ufw, firewalld's iptables backend, an administrator.
-For a flow without a port, or of any protocol, one sample packet is walked.
+The chains are evaluated as they are, whether Docker, ufw, firewalld's iptables backend or an administrator wrote them.
+For a flow without a port, or of any protocol, one sample packet is evaluated.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Cause(Enum):
 
     FORWARD_POLICY = auto()  # it reached the end of FORWARD: hullproof's own chain is missing there, or was changed
     UFW = auto()  # one of ufw's rules, or INPUT's policy, which ufw sets
-    RULE = auto()  # anybody else's rule
+    RULE = auto()  # a rule of another program, or of an administrator
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Rules of ufw for the declared networks: ufw drops what reaches the host and matches none of its own rules.
 
-Routed packets need no rule: ufw's FORWARD chain ends in a policy, and hullproof's own chain stands before it. See
+Routed packets need no rule: ufw's FORWARD chain ends in a policy, and hullproof's own chain precedes it. See
 ufw(8).
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from deploys.bridges.managers.networkmanager import HEAD, nm_files
 from deploys.bridges.wanted import WantedBridge, WantedPort, put_address
+from deploys.core import templates
 from facts.networks.bridges import IFUPDOWN, IFUPDOWN_FILES, NETWORKD, NETWORKD_FILES, NETWORKMANAGER
 
 # The host's side of a bridge. KeepConfiguration keeps addresses that were added by other means.
@@ -42,16 +43,8 @@ def reload_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
         return f"{up}\n"
     if manager == NETWORKMANAGER:  # it leaves existing devices alone until the next boot
         return NM_RELOAD
-    ours = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
-    return f"""{NETWORKD_RELOAD}
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-  missing=
-  for f in {ours}; do grep -qsx "NETWORK_FILE=$f" /run/systemd/netif/links/* || missing="$missing $f"; done
-  [ -n "$missing" ] || exit 0
-  sleep 1
-done
-echo "systemd-networkd does not use$missing"; exit 1
-"""
+    files = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
+    return f"FILES='{files}'\n{templates.text('bridges/use-networkd-files.sh')}"
 
 
 def forget_for(manager: str, bridges: Iterable[WantedBridge]) -> str:

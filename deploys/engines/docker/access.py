@@ -270,14 +270,12 @@ def group_members(survey: Survey, policy: Policy) -> Verdict:
     strangers = [user for user in live if user not in trusted]
     if strangers:
         reason = f"members of group docker who can become root through it: {', '.join(strangers)}"
-        return failed(
-            f"{reason}; the policy trusts only {_trusted(trusted)} (docker.trusted_users)", trusted, live, live
-        )
+        return failed(f"{reason}; the policy trusts {_trusted(trusted)} (docker.trusted_users)", trusted, live, live)
     return passed("only users whom the policy trusts are in group docker", trusted, live, live)
 
 
 def _trusted(users: list[str]) -> str:
-    return ", ".join(users) or "nobody"
+    return f"only {', '.join(users)}" if users else "no user"
 
 
 def plan_group_members(context: Context) -> Iterable[Change]:

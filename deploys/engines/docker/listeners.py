@@ -61,8 +61,8 @@ def _published(address: str, docker: DockerReading) -> bool:
 
 
 def _same_host(published: str, address: str) -> bool:
-    ours, theirs = (text.rpartition(":")[0].strip("[]").partition("%")[0] for text in (published, address))
-    return ours == theirs or (ours in ANYWHERE and theirs in ANYWHERE)
+    one, other = (text.rpartition(":")[0].strip("[]").partition("%")[0] for text in (published, address))
+    return one == other or (one in ANYWHERE and other in ANYWHERE)
 
 
 def _port(address: str) -> str:
