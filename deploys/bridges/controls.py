@@ -51,14 +51,15 @@ def _check_declared(survey: Survey, policy: Policy) -> Verdict:
         return failed("; ".join(clash), declared=declared)
     lacks = [each.found for each in (*differences(view), *switch_differences(view))]
     disk = [path for path, text in view.files.items() if view.file(path) != text]
-    reasons = [*clash, *lacks, *(f"{path} differs from the policy" for path in disk)]
+    reasons = [*clash, *lacks, *map(view.file_fault, disk)]
     reasons += [f"{path} is left from an earlier policy" for path in sorted(view.stale_files)]
     reasons += _not_in_charge(view)
     if view.manager is None and view.wanted:
         reasons.append("no network manager runs here that could make the bridges again at boot")
     if reasons:
         right = not disk and not view.stale_files
-        return failed("; ".join(reasons), declared=declared, disk=right, live=lacks or True)
+        reason = f"{'; '.join(reasons)}; the policy declares the networks otherwise (bridges.networks)"
+        return failed(reason, declared=declared, disk=right, live=lacks or True)
     keepers = [view.manager] if view.manager and view.wanted else []
     keepers += ["Open vSwitch"] if any(segment.switched for segment in view.segments) else []
     reason = f"{', '.join(declared)} are as declared, and {' and '.join(keepers)} makes them again at boot"

@@ -84,7 +84,9 @@ def check_hand_made(survey: Survey, policy: Policy) -> Verdict:
     unmanaged = [device for device in known(view.reading.devices) if device.kind == "bridge" and not device.managed]
     strange = [device for device in unmanaged if device.name not in sources and not _engines(device.name)]
     if not strange:
-        return passed("every bridge comes from the policy, a file or a container engine", [], disk=None, live=[])
+        return passed(
+            "every bridge comes from the policy, a file or a container engine", declared=[], disk=None, live=[]
+        )
     found = [f"{device.name} was created by hand ({_ports(device, view)})" for device in strange]
     reason = (
         f"{'; '.join(found)}; the policy refuses that (bridges.undeclared): declare the bridge under bridges.networks, "

@@ -294,13 +294,13 @@ def _devices(view: BridgesView) -> Iterator[Change]:
         before = view.file(path)
         if before != text:
             mode = "0600" if path.startswith(NM_FILES) else "0644"
-            what = f"make it again at boot ({path})"
+            what = f"make the declared networks at boot with {manager} ({path})"
             yield WriteFile("bridges", what, path=path, text=text, before=before, mode=mode)
     for path, text in view.stale_files.items():
         what = f"remove {path}, which the policy no longer needs"
         yield RemoveFile("bridges", what, path=path, before=text)
     if manager and (view.wanted or view.stale_files):
-        what = f"have {manager} read its files again"
+        what = f"make {manager} read its files"
         yield Command("bridges", what, script=reload_for(manager, view.wanted), undo="")
 
 

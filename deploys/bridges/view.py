@@ -81,6 +81,10 @@ class BridgesView:
         """The text of one of hullproof's own files on the host; None where there is no such file."""
         return known(self.reading.files.get(path))
 
+    def file_fault(self, path: str) -> str:
+        """A clause for a finding about a file that is not what it should be."""
+        return f"{path} does not exist" if self.file(path) is None else f"{path} differs from the policy"
+
 
 def view_of(rules: BridgesRules, survey: Survey) -> BridgesView:
     """One view for each pair of them. It keeps both alive, so that their ids stay theirs."""

@@ -48,7 +48,8 @@ def _check_icc(survey: Survey, policy: Policy) -> Verdict:
     live = {network.name: not why_not_isolated(network, docker, reading) for network in networks}
     declared = {network.name: True for network in networks}
     if reasons:
-        return failed("; ".join(reasons), declared=declared, disk=disk, live=live)
+        reason = f"{'; '.join(reasons)}; the policy keeps containers apart (networks.icc)"
+        return failed(reason, declared=declared, disk=disk, live=live)
     if not networks:
         return not_applicable("networks.cover names none of the host's networks")
     return passed(f"containers do not reach each other on {', '.join(disk)}", declared=declared, disk=disk, live=live)

@@ -28,14 +28,17 @@ from facts.networks.networks import Networks, NetworksReading
 
 def check_host_services(survey: Survey, policy: Policy) -> Verdict:
     named = ", ".join(policy[NetworksRules].host_services or ()) or "nothing"
-    return _check((TO_HOST,), survey, policy, f"containers reach {named} of the host's own services")
+    wants = f"the policy allows {named} (networks.host_services)"
+    return _check((TO_HOST,), survey, policy, f"containers reach {named} of the host's own services", wants)
 
 
 def check_antispoof(survey: Survey, policy: Policy) -> Verdict:
-    return _check((FROM_NETWORK, FROM_PORT), survey, policy, "containers send from their own addresses alone")
+    wants = "the policy drops packets from addresses that are not the container's own (networks.antispoof)"
+    right = "containers send from their own addresses alone"
+    return _check((FROM_NETWORK, FROM_PORT), survey, policy, right, wants)
 
 
-def _check(chains: tuple[GuardChain, ...], survey: Survey, policy: Policy, right: str) -> Verdict:
+def _check(chains: tuple[GuardChain, ...], survey: Survey, policy: Policy, right: str, wants: str) -> Verdict:
     rules, docker, reading = policy[NetworksRules], survey[Docker], survey[Networks]
     if not docker.installed:
         return not_applicable("Docker is not installed")
@@ -48,7 +51,7 @@ def _check(chains: tuple[GuardChain, ...], survey: Survey, policy: Policy, right
     live = {network.name: not any(chain.unmet(network, rules, reading) for chain in chains) for network in networks}
     declared = dict.fromkeys(live, True)
     if faults:
-        return failed("; ".join(dict.fromkeys(faults)), declared=declared, disk=disk, live=live)
+        return failed("; ".join([*dict.fromkeys(faults), wants]), declared=declared, disk=disk, live=live)
     if not networks:
         return not_applicable("networks.cover names none of the host's networks")
     return passed(f"{right}, on {', '.join(live)}", declared=declared, disk=disk, live=live)

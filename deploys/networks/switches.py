@@ -32,7 +32,11 @@ def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     reading, sysctls = survey[Networks], survey[Kernel].sysctls
     if why := _needless(rules, survey[Docker]):
         left = ", ".join(_left(reading))
-        return failed(f"{why}; left from an earlier run: {left}", None, True) if left else not_applicable(why)
+        return (
+            failed(f"{why}; left from an earlier run: {left}", declared=None, disk=True)
+            if left
+            else not_applicable(why)
+        )
     stored = [(key, setting) for key in NF_CALL_KEYS if (setting := known(sysctls.stored(key)))]
     against = [f"{setting.file} sets {key}=0" for key, setting in stored if setting.value == "0"]
     blocked, loads = known(reading.modules_blocked), bool(known(reading.modules_load))
@@ -40,7 +44,9 @@ def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     loaded = known(reading.br_netfilter)
     live = loaded and all(known(reading.nf_call.get(name, 0)) == 1 for name in ("iptables", "ip6tables"))
     if live and disk:
-        return passed("bridged frames pass through iptables, now and after a reboot", True, disk, live)
+        return passed(
+            "bridged frames pass through iptables, now and after a reboot", declared=True, disk=disk, live=live
+        )
     reasons = [*against, *(f"br_netfilter is blocked by {line}" for line in blocked)]
     reasons += [] if loads else ["no file in modules-load.d loads br_netfilter at boot"]
     if not loaded:
@@ -48,7 +54,7 @@ def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     elif not live:
         values = ", ".join(f"bridge-nf-call-{name}={value}" for name, value in reading.nf_call.items())
         reasons.append(f"{values}; the policy wants 1 (networks.br_netfilter)")
-    return failed("; ".join(reasons), True, disk, live)
+    return failed("; ".join(reasons), declared=True, disk=disk, live=live)
 
 
 def _needless(rules: NetworksRules, docker: DockerReading) -> str:

@@ -74,7 +74,7 @@ def test_one_that_empties_iptables_has_our_chain_as_rules_of_its_own() -> None:
     """firewalld before 2.0: a reload leaves Docker's policy of DROP, and takes our chain away."""
     host = replace(told(), **OLD)
     where = context(host, FIREWALLD)
-    assert f"{FIREWALLD_DIRECT} differs from the policy" in reason(where, "forwarding")
+    assert f"{FIREWALLD_DIRECT} does not exist" in reason(where, "forwarding")
     (direct,) = of_firewalld(plan(where))
     assert isinstance(direct, WriteFile)
     assert (direct.path, direct.text, direct.activate) == (FIREWALLD_DIRECT, DIRECT, RELOAD)

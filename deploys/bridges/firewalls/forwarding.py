@@ -71,9 +71,9 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("the policy declares no bridge networks")
     lacks = list(_lacks_live(view))
     disk = view.file(FORWARD_FILE) == _forward_text(view)
-    reasons = [*lacks, *(f"{path} differs from the policy" for path in not_on_disk(view))]
+    reasons = [*lacks, *map(view.file_fault, not_on_disk(view))]
     if not disk:
-        reasons.append(f"{FORWARD_FILE} differs from the policy")
+        reasons.append(view.file_fault(FORWARD_FILE))
     if routes(view.rules) and view.file(SYSCTL_FILE) != SWITCH:
         reasons.append(f"{SYSCTL_FILE} does not set net.ipv4.ip_forward=1 for the next boot")
     if reasons:

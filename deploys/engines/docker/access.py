@@ -42,16 +42,20 @@ def no_tcp(survey: Survey, policy: Policy) -> Verdict:
     disk = {where: hosts for where, hosts in _tcp_on_disk(docker).items() if hosts}
     live = api_listeners(docker)
     if rule == "tls" and configured(docker, "tlsverify") is True and (disk or live):
-        return passed("the API listens on TCP for clients with a certificate alone", rule, disk, live)
+        return passed(
+            "the API listens on TCP for clients with a certificate alone", declared=rule, disk=disk, live=live
+        )
     where = "; ".join(f"{', '.join(hosts)} in {place}" for place, hosts in disk.items())
     if disk:
         wants = "no TCP listener" if rule == "none" else "client certificates"
         reason = f"Docker's API listens on TCP, and anybody who reaches it is root on this host: {where}"
-        return failed(f"{reason}; the policy wants {wants} (docker.tcp)", rule, disk, live)
+        return failed(f"{reason}; the policy wants {wants} (docker.tcp)", declared=rule, disk=disk, live=live)
     if not live:
-        return passed("Docker's API does not listen on TCP", rule, disk, live)
+        return passed("Docker's API does not listen on TCP", declared=rule, disk=disk, live=live)
     reason = f"no setting makes Docker's API listen on TCP any more, but it still does on {', '.join(live)}"
-    return Verdict(State.PENDING_RESTART, f"{reason}; a restart of docker applies it", rule, disk, live)
+    return Verdict(
+        State.PENDING_RESTART, f"{reason}; a restart of docker applies it", declared=rule, disk=disk, live=live
+    )
 
 
 def _tcp_on_disk(docker: DockerReading) -> dict[str, list[str]]:
@@ -226,9 +230,17 @@ def file_modes(survey: Survey, policy: Policy) -> Verdict:
     if loose or disk:
         declared = "owned by root, with modes no wider than CIS Docker section 3"
         return failed(
-            f"{'; '.join(loose + disk)}; the policy wants no wider modes (docker.file_modes)", declared, disk, loose
+            f"{'; '.join(loose + disk)}; the policy wants no wider modes (docker.file_modes)",
+            declared=declared,
+            disk=disk,
+            live=loose,
         )
-    return passed("Docker's files and sockets belong to root, with modes no wider than allowed", True, disk, loose)
+    return passed(
+        "Docker's files and sockets belong to root, with modes no wider than allowed",
+        declared=True,
+        disk=disk,
+        live=loose,
+    )
 
 
 def plan_file_modes(context: Context) -> Iterable[Change]:
@@ -270,8 +282,13 @@ def group_members(survey: Survey, policy: Policy) -> Verdict:
     strangers = [user for user in live if user not in trusted]
     if strangers:
         reason = f"members of group docker who can become root through it: {', '.join(strangers)}"
-        return failed(f"{reason}; the policy trusts {_trusted(trusted)} (docker.trusted_users)", trusted, live, live)
-    return passed("only users whom the policy trusts are in group docker", trusted, live, live)
+        return failed(
+            f"{reason}; the policy trusts {_trusted(trusted)} (docker.trusted_users)",
+            declared=trusted,
+            disk=live,
+            live=live,
+        )
+    return passed("only users whom the policy trusts are in group docker", declared=trusted, disk=live, live=live)
 
 
 def _trusted(users: list[str]) -> str:

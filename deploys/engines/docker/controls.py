@@ -36,11 +36,15 @@ def running(survey: Survey, policy: Policy) -> Verdict:
     docker, required = survey[Docker], policy[DockerRules].required
     if not docker.installed:
         if required:
-            return failed("Docker is not installed; the policy wants it (docker.required)", True, False, False)
+            return failed(
+                "Docker is not installed; the policy wants it (docker.required)", declared=True, disk=False, live=False
+            )
         return not_applicable("Docker is not installed")
     if known(docker.running):
-        return passed(f"Docker {docker.version} answers", required, True, True)
-    return failed(f"Docker is installed but does not answer{_last_words(docker)}", required, True, False)
+        return passed(f"Docker {docker.version} answers", declared=required, disk=True, live=True)
+    return failed(
+        f"Docker is installed but does not answer{_last_words(docker)}", declared=required, disk=True, live=False
+    )
 
 
 def _last_words(docker: DockerReading) -> str:
@@ -58,13 +62,21 @@ def daemon_file(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("Docker is not installed")
     if isinstance(file.keys, Unknown):
         if file.malformed:
-            return failed(f"{file.keys.unknown}, so dockerd does not start with it", "a JSON object", file.keys.unknown)
+            return failed(
+                f"{file.keys.unknown}, so dockerd does not start with it",
+                declared="a JSON object",
+                disk=file.keys.unknown,
+            )
         known(file.keys)
     if wrong := misfits(docker):
-        return failed(f"{file.path}: {some(wrong)}, so dockerd does not start with it", "valid values", wrong)
+        return failed(
+            f"{file.path}: {some(wrong)}, so dockerd does not start with it", declared="valid values", disk=wrong
+        )
     if file.duplicates:
-        return failed(f"{file.path} has {', '.join(file.duplicates)} more than once", "a JSON object", file.keys)
-    return passed(f"{file.path} is valid" if file.text else f"{file.path} does not exist", "a JSON object")
+        return failed(
+            f"{file.path} has {', '.join(file.duplicates)} more than once", declared="a JSON object", disk=file.keys
+        )
+    return passed(f"{file.path} is valid" if file.text else f"{file.path} does not exist", declared="a JSON object")
 
 
 def storage_driver(survey: Survey, policy: Policy) -> Verdict:
@@ -77,11 +89,11 @@ def storage_driver(survey: Survey, policy: Policy) -> Verdict:
     if live in refused:
         return failed(
             f"the storage driver is {live}, which the policy refuses (docker.refused_storage_drivers)",
-            refused,
-            None,
-            live,
+            declared=refused,
+            disk=None,
+            live=live,
         )
-    return passed(f"the storage driver is {live}", refused, None, live)
+    return passed(f"the storage driver is {live}", declared=refused, disk=None, live=live)
 
 
 def plan(context: Context) -> Iterable[Change]:

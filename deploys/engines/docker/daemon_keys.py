@@ -82,16 +82,21 @@ class Key:
         on_disk, in_force = self.holds(disk, declared), self.holds(live, declared)
         wants = f"the policy wants {self.say(declared)} ({self.wanted_by})"
         if on_disk and in_force:
-            return passed(f"{self._is(live)}, on disk and in the running daemon", declared, disk, live)
+            return passed(
+                f"{self._is(live)}, on disk and in the running daemon", declared=declared, disk=disk, live=live
+            )
         if on_disk:
             running = live if live == NOT_IN_FORCE else f"but in the running daemon {self._is(live)}"
             reason = f"{self._is(disk)} on disk, {running}; a restart of docker applies it"
-            return Verdict(State.PENDING_RESTART, reason, declared, disk, live)
+            return Verdict(State.PENDING_RESTART, reason, declared=declared, disk=disk, live=live)
         if in_force:
             reason = f"{self._is(live)} now, but on disk {self._is(disk)}, so a restart of docker would lose it"
-            return failed(f"{reason}; {wants}; harden sets it", declared, disk, live)
+            return failed(f"{reason}; {wants}; harden sets it", declared=declared, disk=disk, live=live)
         return failed(
-            f"{self._is(disk if live == NOT_IN_FORCE else live)}; {wants}; harden sets it", declared, disk, live
+            f"{self._is(disk if live == NOT_IN_FORCE else live)}; {wants}; harden sets it",
+            declared=declared,
+            disk=disk,
+            live=live,
         )
 
     def _is(self, value: Any) -> str:
@@ -338,7 +343,7 @@ def no_new_privileges(survey: Survey, policy: Policy) -> Verdict:
         reason = (
             f"no-new-privileges is set, but these containers were created before or opted out: {names}; recreate them"
         )
-        return Verdict(State.PENDING_RESTART, reason, True, True, {"without": old})
+        return Verdict(State.PENDING_RESTART, reason, declared=True, disk=True, live={"without": old})
     for container in containers:
         known(container.process)
     return verdict
@@ -368,15 +373,20 @@ def insecure_registries(survey: Survey, policy: Policy) -> Verdict:
     live = list(_asked_without_tls(docker.told("RegistryConfig", dict) or {}))
     beyond = [name for name in (*disk, *live) if name not in allowed]
     if not beyond:
-        return passed("every registry is used with TLS, except for those that the policy allows", allowed, disk, live)
+        return passed(
+            "every registry is used with TLS, except for those that the policy allows",
+            declared=allowed,
+            disk=disk,
+            live=live,
+        )
     if not [name for name in disk if name not in allowed]:
         return agree(allowed, disk, live, Impact.RESTART, lambda value: value == disk, "insecure-registries")
     return failed(
         f"these registries are used without TLS: {', '.join(sorted(set(beyond)))}; the policy wants TLS for them "
         "(docker.insecure_registries)",
-        allowed,
-        disk,
-        live,
+        declared=allowed,
+        disk=disk,
+        live=live,
     )
 
 
