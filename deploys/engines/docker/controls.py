@@ -20,10 +20,9 @@ from deploys.engines.docker.daemon import RESTART, misfits
 from deploys.engines.docker.daemon_keys import (
     KEYS,
     NO_NEW_PRIVILEGES,
-    insecure_registries,
     no_new_privileges,
-    plan_insecure_registries,
 )
+from deploys.engines.docker.registries import insecure_registries, plan_insecure_registries
 from deploys.engines.docker.rules import DockerRules
 from deploys.engines.docker.undo import REMOVE, STARTED, remarks, stop_script
 from facts.core.reading import Unknown, known
