@@ -18,7 +18,7 @@ from deploys.engines.docker.rules import DockerRules
 from deploys.run import planning
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker, DockerReading, FileMode, Unit, read_daemon_json
+from facts.engines.docker.docker import Docker, DockerReading, FileMode, Malformed, Unit, read_daemon_json
 from facts.engines.docker.options import known_keys, read_release
 from facts.networks.networks import Networks
 from tests.unit import hosts
@@ -168,7 +168,7 @@ def test_proxy_processes_are_proof() -> None:
     [
         ('{\n  "icc": false,,\n}', "line 2 column 16"),
         ("[1]", "not an object"),
-        (Unknown(f"{FILE} is a directory"), "directory"),
+        (Malformed(f"{FILE} is a directory"), "directory"),
         ('{"icc": true, "icc": false}', "icc more than once"),
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 
 from deploys.core.control import State
 from facts.core.reading import Unknown
-from facts.engines.docker.docker import read_daemon_json
+from facts.engines.docker.docker import Malformed, read_daemon_json
 from tests.unit.test_docker import FILE, docker, plan, reason, state
 
 ULIMITS = {"default_ulimits": {"nofile": {"soft": 1024, "hard": 65536}}}
@@ -57,9 +57,9 @@ def test_a_plan_names_the_value_as_a_person_writes_it() -> None:
     [
         ("[1]", True),
         ('{"a": ', True),
-        (Unknown(f"{FILE} is a directory"), True),
+        (Malformed(f"{FILE} is a directory"), True),
         # a reading that failed is no finding, whatever its words
-        (Unknown(f"{FILE}: a directory is not JSON"), False),
+        (Unknown(f"{FILE} is a directory, and is not JSON"), False),
         ("", False),
         (None, False),
     ],
