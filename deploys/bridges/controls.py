@@ -1,17 +1,15 @@
-"""Bridges: networks and VLANs declared as intent, kept apart by the kernel and by nft tables of our own."""
+"""Bridges: declared networks and VLANs, which the kernel and hullproof's own nft tables keep apart."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from deploys.bridges.conflicts import conflicts
-from deploys.bridges.devices import moves, wanted
+from deploys.bridges.devices import differences
 from deploys.bridges.drift import check_hand_made, check_meeting, check_reverted
 from deploys.bridges.firewalls.forwarding import check_forwarding
 from deploys.bridges.metadata import ACCEPT as METADATA
-from deploys.bridges.metadata import without
-from deploys.bridges.nft_filter import filter_text
-from deploys.bridges.openvswitch.switches import check_switch, switch_moves
+from deploys.bridges.openvswitch.switches import check_switch, switch_differences
 from deploys.bridges.plan import (
     ACCEPT,
     DECLARED,
@@ -20,17 +18,14 @@ from deploys.bridges.plan import (
     RETRY,
     REVERTED,
     SWITCH,
-    files_of,
+    changed_rules,
     flows_of,
     made_before,
-    manager_of,
-    moved_rules,
     plan,
-    stale_files,
     unit_text,
-    wants_filter,
 )
-from deploys.bridges.rules import BridgesRules, segments
+from deploys.bridges.rules import BridgesRules
+from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core.change import Subject
 from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
@@ -40,79 +35,78 @@ from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines.docker.docker import Docker
 from facts.kernel.kernel import Kernel
-from facts.networks.bridges import NETWORKD, NETWORKD_FILES, RULES_FILE, UNIT, UNIT_FILE, Bridges, BridgesReading
+from facts.networks.bridges import NETWORKD, NETWORKD_FILES, RULES_FILE, UNIT, UNIT_FILE, Bridges
 from facts.networks.networks import Networks
 
 NOTHING = not_applicable("the policy declares no bridge networks")
 
 
 def _check_declared(survey: Survey, policy: Policy) -> Verdict:
-    rules, reading, networks = policy[BridgesRules], survey[Bridges], survey[Networks]
-    manager = manager_of(reading, networks)
-    stale = sorted(stale_files(rules, reading, manager))
-    if not rules.networks and not stale:
+    view = bridges_view(survey, policy)
+    if not view.rules.networks and not view.stale_files:
         return NOTHING
-    declared = {segment.name: list(segment.subnets) for segment in segments(rules)}
-    clash = [f"cannot be made, or kept, here: {why}" for why in conflicts(rules, reading, networks, survey[Docker])]
-    if clash and not made_before(rules, reading):
-        return failed("; ".join(clash), declared)
-    lacks = [move.says for move in (*moves(rules, reading, networks), *switch_moves(rules, reading, networks))]
-    disk = [path for path, text in files_of(rules, manager).items() if known(reading.files.get(path)) != text]
-    reasons = [*clash, *lacks, *(f"{path} is not as the policy says" for path in disk)]
-    reasons += [f"{path} is left from an earlier policy" for path in stale]
-    reasons += list(_not_in_charge(rules, reading, manager))
-    if manager is None and wanted(rules):
-        reasons.append("no network manager runs here that could make the bridges at boot")
+    declared = {segment.name: list(segment.subnets) for segment in view.segments}
+    clash = [f"the declared networks conflict with this host: {why}" for why in conflicts(view)]
+    if clash and not made_before(view):
+        return failed("; ".join(clash), declared=declared)
+    lacks = [each.found for each in (*differences(view), *switch_differences(view))]
+    disk = [path for path, text in view.files.items() if view.file(path) != text]
+    reasons = [*clash, *lacks, *map(view.file_fault, disk)]
+    reasons += [f"{path} is left from an earlier policy" for path in sorted(view.stale_files)]
+    reasons += _not_in_charge(view)
+    if view.manager is None and view.wanted:
+        reasons.append("no network manager runs here that could make the bridges again at boot")
     if reasons:
-        return failed("; ".join(reasons), declared, not disk and not stale, lacks or True)
-    keepers = [manager] if manager and wanted(rules) else []
-    keepers += ["Open vSwitch"] if any(segment.switched for segment in segments(rules)) else []
-    by = " and ".join(keepers)
-    return passed(f"{', '.join(declared)} are as declared, now and at boot by {by}", declared, True, True)
+        right = not disk and not view.stale_files
+        reason = f"{'; '.join(reasons)}; the policy declares the networks otherwise (bridges.networks)"
+        return failed(reason, declared=declared, disk=right, live=lacks or True)
+    keepers = [view.manager] if view.manager and view.wanted else []
+    keepers += ["Open vSwitch"] if any(segment.switched for segment in view.segments) else []
+    reason = f"{', '.join(declared)} are as declared, and {' and '.join(keepers)} makes them again at boot"
+    return passed(reason, declared=declared, disk=True, live=True)
 
 
-def _not_in_charge(rules: BridgesRules, reading: BridgesReading, manager: str | None) -> Iterator[str]:
-    """Files that are right and that the manager does not use."""
-    for bridge in wanted(rules):
-        device = reading.device(bridge.name)
+def _not_in_charge(view: BridgesView) -> Iterator[str]:
+    """Files that are right, but that the manager does not use."""
+    for bridge in view.wanted if view.manager == NETWORKD else ():
+        device = view.reading.device(bridge.name)
         path = f"{NETWORKD_FILES}{bridge.name}.network"
-        if manager == NETWORKD and device and path in reading.files and device.file != path:
-            yield f"systemd-networkd does not run {bridge.name} by {path}" + (
-                f" but by {device.file}" if device.file else ""
-            )
+        if device and path in view.reading.files and device.file != path:
+            instead = f"{device.file} and not {path}" if device.file else f"no file, not even {path}"
+            yield f"systemd-networkd configures {bridge.name} from {instead}"
 
 
 def _check_filter(survey: Survey, policy: Policy) -> Verdict:
-    rules, reading = policy[BridgesRules], survey[Bridges]
-    declared = flows_of(rules)
-    before = known(reading.files.get(RULES_FILE))
-    if not wants_filter(rules):
+    view = bridges_view(survey, policy)
+    declared, before = flows_of(view.rules), view.file(RULES_FILE)
+    if not view.wants_filter:
         if before is None:
             return NOTHING
-        return failed(f"{RULES_FILE} is left from an earlier policy", None, False, bool(known(reading.listed)))
-    disk = before == filter_text(rules) and known(reading.files.get(UNIT_FILE)) == unit_text() and reading.unit_enabled
-    wrong = [*_on_disk(rules, reading), *moved_rules(reading)]
-    if wrong:
-        return failed("; ".join(wrong), declared, disk, not list(moved_rules(reading)))
-    return passed("our tables stand as the policy says, now and at boot", declared, True, True)
+        left = bool(known(view.reading.listed))
+        return failed(f"{RULES_FILE} is left from an earlier policy", declared=None, disk=False, live=left)
+    disk = before == view.filter_text and view.file(UNIT_FILE) == unit_text() and view.reading.unit_enabled
+    live = changed_rules(view)
+    if wrong := [*_on_disk(view), *live]:
+        return failed("; ".join(wrong), declared=declared, disk=disk, live=not live)
+    reason = "hullproof's tables enforce the policy, and are loaded again at boot"
+    return passed(reason, declared=declared, disk=True, live=True)
 
 
-def _on_disk(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
-    text = known(reading.files.get(RULES_FILE))
-    open_ = without(rules)
-    if rules.metadata and text == (filter_text(open_) if wants_filter(open_) else None):
-        yield "the metadata address is not closed to bridges"
-        rules = open_
+def _on_disk(view: BridgesView) -> Iterator[str]:
+    text, rest = view.file(RULES_FILE), view.without_metadata
+    if view.rules.metadata and text == (rest.filter_text if rest.wants_filter else None):
+        yield "bridges reach the cloud's metadata addresses, which the policy closes (bridges.metadata)"
+        view = rest
     if text is None:
-        if wants_filter(rules):
-            yield "nothing keeps the networks apart yet: there is no filter"
+        if view.wants_filter:
+            yield f"{RULES_FILE} does not exist: nothing filters traffic between the networks"
         return
-    if text != filter_text(rules):
-        yield f"{RULES_FILE} is not what the policy makes"
-    if known(reading.files.get(UNIT_FILE)) != unit_text():
-        yield f"{UNIT_FILE} is not ours"
-    if not reading.unit_enabled:
-        yield f"{UNIT} is not enabled: the filter is gone after a reboot"
+    if text != view.filter_text:
+        yield f"{RULES_FILE} differs from the policy"
+    if view.file(UNIT_FILE) != unit_text():
+        yield f"{UNIT_FILE} differs from hullproof's"
+    if not view.reading.unit_enabled:
+        yield f"{UNIT} is not enabled: after a reboot nothing filters traffic between the networks"
 
 
 CONTROLS = (
@@ -120,17 +114,17 @@ CONTROLS = (
         id=DECLARED,
         title="Bridges, VLANs and ports are as declared",
         severity=Severity.HIGH,
-        why="A port that lost its isolation or its VLAN meets whoever is on the bridge, and no file shows it.",
+        why="A port without its isolation or VLAN reaches every other port of the bridge, and no file shows that.",
         check=_check_declared,
         references=("NIST-800-190-4.4.2", "NIST-800-190-4.3.3"),
         lockout=True,
-        by_hand="give the host back what the finding names, or change the policy's bridges to what is there",
+        by_hand="restore what the finding names, or declare under bridges.networks what the host has",
     ),
     Control(
         id=FILTER,
-        title="Our bridge filter stands unaltered, now and at boot",
+        title="hullproof's bridge filter is loaded and unchanged, now and at boot",
         severity=Severity.HIGH,
-        why="Isolation by addresses alone stops no forged ARP, no raw frame and no packet handed to the router's MAC.",
+        why="Separate subnets alone stop neither forged ARP nor raw frames nor packets to the router's MAC address.",
         check=_check_filter,
         references=("NIST-800-190-4.4.2",),
         lockout=True,
@@ -138,47 +132,48 @@ CONTROLS = (
     ),
     Control(
         id=SWITCH,
-        title="Open vSwitch holds our flows alone, now and at boot",
+        title="Open vSwitch has exactly hullproof's flows, now and at boot",
         severity=Severity.HIGH,
-        why="No firewall of the host sees what a switch passes on: its flows alone say who may send what.",
+        why="The host's firewall does not see frames that Open vSwitch switches: only its flows restrict them.",
         check=check_switch,
         references=("NIST-800-190-4.4.2",),
         lockout=True,
-        by_hand="start Open vSwitch, and restart hullproof-openvswitch.service, which loads the flows",
+        by_hand="start Open vSwitch, then restart hullproof-openvswitch.service, which loads the flows",
     ),
     Control(
         id=FORWARDING,
-        title="The host lets the flows pass that the policy allows",
+        title="The host forwards the flows that the policy allows",
         severity=Severity.LOW,
-        why="An allowed flow that does not pass makes people open more than they need.",
+        why="When an allowed flow does not pass, operators open more than they need to.",
         check=check_forwarding,
         lockout=True,
-        by_hand="have the firewall that the finding names let pass what the policy's bridges.allow names",
+        by_hand="make the firewall that the finding names accept the flows of bridges.allow",
     ),
     Control(
         id="bridges.meeting",
-        title="Nobody stands in two networks that must not meet",
+        title="No container is in two networks that the policy keeps apart",
         severity=Severity.HIGH,
-        why="A container with a leg in each of two networks is a router between them that no filter sees. "
-        "What is allowed there for one protocol or port is no excuse: it would pass on the rest too.",
+        why="A container in two networks can route between them past every filter, also what bridges.allow does not "
+        "allow there.",
         check=check_meeting,
         references=("NIST-800-190-4.4.2",),
-        by_hand="whoever looks after the container takes it off one of the networks, or the policy lets all of it pass "
-        "between them (bridges.allow)",
+        by_hand="the container's owner disconnects it from one of the networks, or bridges.allow allows all traffic "
+        "between them",
     ),
     Control(
         id="bridges.undeclared",
-        title="No bridge was made by hand",
+        title="No bridge was created by hand",
         severity=Severity.MEDIUM,
-        why="A bridge that no file makes is gone after a reboot, and until then joins what nobody declared.",
+        why="A bridge that no file defines is gone after a reboot, and until then connects what no policy names.",
         check=check_hand_made,
-        by_hand="declare the bridge under bridges.networks, have a file make it, or remove it with ip link del",
+        by_hand="declare the bridge under bridges.networks, define it in a file of the network manager, or delete it "
+        "with ip link del",
     ),
     Control(
         id=REVERTED,
-        title="No network change of ours was taken back by the host",
+        title="The host has not reverted a network change of hullproof's",
         severity=Severity.HIGH,
-        why="A change that cut us off was undone by the host itself: the policy does not hold, and would cut again.",
+        why="The host reverted a change that cut the connection: the policy is not enforced, and would cut it again.",
         check=check_reverted,
         by_hand=f"find out why the host could not be reached, then accept {RETRY}",
     ),

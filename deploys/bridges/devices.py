@@ -1,189 +1,207 @@
-"""Bridges, VLANs and ports as the policy wants them, and what has to move on a host for that: pure."""
+"""Differences between the bridges, VLANs and ports that a policy declares and those that the kernel has: pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from deploys.bridges.rules import BridgeNetwork, BridgesRules, segments
+from deploys.bridges.view import BridgesView
+from deploys.bridges.wanted import Tag, WantedBridge, WantedPort, put_address
 from facts.core.reading import known
-from facts.networks.bridges import BridgesReading, Device
-from facts.networks.networks import Membership, NetworksReading
+from facts.networks.bridges import Device
+from facts.networks.networks import Membership
 
 
-@dataclass(frozen=True)
-class Tag:
-    """A VLAN membership: bridge(8)."""
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One difference between the policy and the host. `found` is a sentence for a finding, `action` begins with a verb
+    for the plan; `script` and `undo` are sh."""
 
-    id: int
-    untagged: bool  # and the port's PVID
-
-
-@dataclass(frozen=True)
-class WantedPort:
-    name: str
-    bridge: str
-    isolated: bool
-    tags: tuple[Tag, ...]
-
-
-@dataclass(frozen=True)
-class WantedBridge:
-    name: str
-    vlans: tuple[int, ...]  # of the bridge itself: what the host takes part in; () where it knows no VLANs
-    addresses: dict[str, tuple[str, ...]]  # by device: the bridge, or its VLAN devices
-    ports: tuple[WantedPort, ...]
-
-    @property
-    def vlan_devices(self) -> dict[str, int]:
-        return {f"{self.name}.{vlan}": vlan for vlan in self.vlans}
-
-
-@dataclass(frozen=True)
-class Move:
-    """One difference between the policy and the kernel: in words, and how it is moved and moved back (sh)."""
-
-    says: str
-    do: str
+    found: str
+    action: str
+    script: str
     undo: str
-    mends: bool = False  # what is there already is kept apart as it was, or is in no VLAN that is not its own
+    restores: bool = False  # it gives isolation back, or takes a VLAN away, on devices that the bridge has already
 
 
-def wanted(rules: BridgesRules) -> list[WantedBridge]:
-    """The kernel's bridges; those of Open vSwitch are elsewhere."""
-    return [
-        WantedBridge(
-            net.bridge,
-            tuple(vlan.id for vlan in net.vlans),
-            {segment.device: segment.gateways for segment in segments(rules) if segment.network == name},
-            tuple(_ports(net)),
-        )
-        for name, net in rules.networks.items()
-        if net.switch == "linux"
-    ]
-
-
-def _ports(net: BridgeNetwork) -> Iterator[WantedPort]:
-    for name, port in net.ports.items():
-        tags = (Tag(port.vlan, True),) if port.vlan else ()
-        yield WantedPort(name, net.bridge, net.isolate == "ports", tags)
-    if net.uplink:
-        yield WantedPort(net.uplink, net.bridge, False, tuple(Tag(vlan, False) for vlan in net.tagged))
-
-
-def moves(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Move]:
-    """What the kernel lacks, in the order in which it can be done. A declared port that is not there is no lack."""
-    for bridge in wanted(rules):
-        there = reading.device(bridge.name)
+def differences(view: BridgesView) -> Iterator[Difference]:
+    """In the order in which they can be removed. A declared port may join later: its absence is no difference."""
+    for bridge in view.wanted:
+        there = view.reading.device(bridge.name)
         yield from _bridge(bridge, there)
-        ports = [*bridge.ports, *_joined(bridge, reading)]
+        ports = [*bridge.ports, *_undeclared(bridge, view)]
         for port in ports:
-            if device := reading.device(port.name):
+            if device := view.reading.device(port.name):
                 yield from _port(port, device)
         if bridge.vlans:
-            own = tuple(Tag(v, False) for v in bridge.vlans)
-            yield from _tags(bridge.name, "self", own, networks, there, bool(there))
-            for port in ports:
-                if device := reading.device(port.name):
-                    yield from _tags(port.name, "master", port.tags, networks, there, device.master == bridge.name)
-            if there and not there.vlan_filtering:
-                yield Move(f"{bridge.name} does not filter VLANs",
-                           f"ip link set {bridge.name} type bridge vlan_filtering 1",
-                           f"ip link set {bridge.name} type bridge vlan_filtering 0", mends=True)  # fmt: skip
-        yield from _addresses(bridge, reading, networks)
+            yield from _vlans(bridge, there, ports, view)
+        yield from _addresses(bridge, view)
 
 
-def _bridge(bridge: WantedBridge, there: Device | None) -> Iterator[Move]:
+def _bridge(bridge: WantedBridge, there: Device | None) -> Iterator[Difference]:
     options = " vlan_filtering 1 vlan_default_pvid 0" if bridge.vlans else ""
     name = bridge.name
     if there is None:
-        made = f"ip link add name {name} type bridge{options} && ip link set {name} up"
-        yield Move(f"there is no bridge {name}", made, f"ip link del {name}")
+        yield Difference(
+            found=f"bridge {name} does not exist",
+            action=f"create bridge {name}",
+            script=f"ip link add name {name} type bridge{options} && ip link set {name} up",
+            undo=f"ip link del {name}",
+        )
         return
     if bridge.vlans and there.default_pvid:
-        yield Move(f"ports that join {name} land in VLAN {there.default_pvid}",
-                   f"ip link set {name} type bridge vlan_default_pvid 0",
-                   f"ip link set {name} type bridge vlan_default_pvid {there.default_pvid}", mends=True)  # fmt: skip
+        yield Difference(
+            found=f"new ports of {name} join VLAN {there.default_pvid} (its default PVID)",
+            action=f"remove the default PVID {there.default_pvid} of {name}",
+            script=f"ip link set {name} type bridge vlan_default_pvid 0",
+            undo=f"ip link set {name} type bridge vlan_default_pvid {there.default_pvid}",
+            restores=True,
+        )
     if not there.up:
-        yield Move(f"{name} is down", f"ip link set {name} up", f"ip link set {name} down")
+        yield _up(name, undo=f"ip link set {name} down")
 
 
-def _joined(bridge: WantedBridge, reading: BridgesReading) -> Iterator[WantedPort]:
-    """Ports that the policy does not name but somebody attached: they are in no VLAN. That they reach nobody is the
-    filter's business, which knows them from their first frame on; nothing would set the kernel's flag on new ones."""
+def _up(device: str, undo: str) -> Difference:
+    return Difference(
+        found=f"{device} is down", action=f"set {device} up", script=f"ip link set {device} up", undo=undo
+    )
+
+
+def _undeclared(bridge: WantedBridge, view: BridgesView) -> Iterator[WantedPort]:
+    """Attached ports that the policy does not name: they belong to no VLAN. Their isolation is left to the nft filter,
+    which applies from a port's first frame; the kernel has no default for its isolation flag."""
     declared = {port.name for port in bridge.ports}
-    for device in reading.ports(bridge.name):
+    for device in view.reading.ports(bridge.name):
         if device.name not in declared and device.port:
             yield WantedPort(device.name, bridge.name, device.port.isolated, ())
 
 
-def _port(port: WantedPort, device: Device) -> Iterator[Move]:
-    name = port.name
-    if device.master != port.bridge:
-        back = f"ip link set {name} master {device.master}" if device.master else f"ip link set {name} nomaster"
-        yield Move(f"{name} is no port of {port.bridge}",
-                   f"ip link set {name} master {port.bridge} && ip link set {name} up", back)  # fmt: skip
-    isolated = bool(device.port and device.port.isolated) and device.master == port.bridge
+def _port(port: WantedPort, device: Device) -> Iterator[Difference]:
+    name, bridge = port.name, port.bridge
+    if device.master != bridge:
+        yield Difference(
+            found=f"{name} is not a port of {bridge}",
+            action=f"attach {name} to {bridge}",
+            script=f"ip link set {name} master {bridge} && ip link set {name} up",
+            undo=f"ip link set {name} " + (f"master {device.master}" if device.master else "nomaster"),
+        )
+    isolated = bool(device.port and device.port.isolated) and device.master == bridge
     if port.isolated != isolated:
         on, off = ("on", "off") if port.isolated else ("off", "on")
-        says = f"port {name} of {port.bridge} is not isolated" if port.isolated else f"port {name} is isolated"
-        yield Move(says, f"bridge link set dev {name} isolated {on}", f"bridge link set dev {name} isolated {off}",
-                   mends=port.isolated and device.master == port.bridge)  # fmt: skip
+        yield Difference(
+            found=f"port {name} of {bridge} is {'not ' if port.isolated else ''}isolated",
+            action=f"turn isolation of port {name} {on}",
+            script=f"bridge link set dev {name} isolated {on}",
+            undo=f"bridge link set dev {name} isolated {off}",
+            restores=port.isolated and device.master == bridge,
+        )
 
 
-def _tags(device: str, where: str, want: tuple[Tag, ...], networks: NetworksReading, bridge: Device | None,
-          here: bool) -> Iterator[Move]:  # fmt: skip
-    """VLAN memberships; a device that is not on the bridge yet has none."""
-    rows = networks.member_of(device)
-    found = {vlan: row for row in rows if here for vlan in range(row.id, row.last + 1)}
+# ------------------------------------------------------------------------------------------------ VLANs
+
+
+def _vlans(
+    bridge: WantedBridge, there: Device | None, ports: list[WantedPort], view: BridgesView
+) -> Iterator[Difference]:
+    """A device that is not on the bridge yet has no memberships."""
+    own = tuple(Tag(vlan, False) for vlan in bridge.vlans)
+    yield from _tags(_Member(bridge.name, "self", there), own, _memberships(bridge.name, view, there is not None))
+    for port in ports:
+        if device := view.reading.device(port.name):
+            found = _memberships(port.name, view, device.master == bridge.name)
+            yield from _tags(_Member(port.name, "master", there), port.tags, found)
+    if there and not there.vlan_filtering:
+        yield Difference(
+            found=f"{bridge.name} does not filter VLANs",
+            action=f"turn VLAN filtering of {bridge.name} on",
+            script=f"ip link set {bridge.name} type bridge vlan_filtering 1",
+            undo=f"ip link set {bridge.name} type bridge vlan_filtering 0",
+            restores=True,
+        )
+
+
+def _memberships(device: str, view: BridgesView, attached: bool) -> dict[int, Membership]:
+    rows = view.networks.member_of(device)
+    return {vlan: row for row in rows if attached for vlan in range(row.id, row.last + 1)}
+
+
+@dataclass(frozen=True)
+class _Member:
+    """A device whose VLANs are set with bridge(8): the bridge itself (`where` is self), or a port of it (master)."""
+
+    device: str
+    where: str
+    bridge: Device | None
+
+    def command(self, verb: str, vlan: int, *, pvid: bool = False, untagged: bool = False) -> str:
+        flags = (" pvid" if pvid else "") + (" untagged" if untagged else "")
+        return f"bridge vlan {verb} dev {self.device} vid {vlan}{flags} {self.where}"
+
+    def back(self, vlan: int, row: Membership | None) -> str:
+        if row is None:
+            return self.command("del", vlan)
+        return self.command("add", vlan, pvid=row.pvid, untagged=row.untagged)
+
+    def default(self, vlan: int, row: Membership) -> bool:
+        """Whether the bridge's default PVID gave this membership, and takes it away again."""
+        return self.bridge is not None and vlan == self.bridge.default_pvid and row.pvid and row.untagged
+
+
+def _tags(member: _Member, want: tuple[Tag, ...], found: dict[int, Membership]) -> Iterator[Difference]:
     for tag in want:
         row = found.pop(tag.id, None)
         if row is None or (row.pvid, row.untagged) != (tag.untagged, tag.untagged):
-            says = f"{device} is no {'untagged' if tag.untagged else 'tagged'} member of VLAN {tag.id}"
-            add = _vlan("add", device, tag.id, tag.untagged, where)
-            yield Move(says, add, _back(device, tag.id, row, where))
+            kind = "untagged" if tag.untagged else "tagged"
+            yield Difference(
+                found=f"{member.device} is not {'an' if tag.untagged else 'a'} {kind} member of VLAN {tag.id}",
+                action=f"make {member.device} {'an' if tag.untagged else 'a'} {kind} member of VLAN {tag.id}",
+                script=member.command("add", tag.id, pvid=tag.untagged, untagged=tag.untagged),
+                undo=member.back(tag.id, row),
+            )
     for vlan, row in found.items():
-        # The bridge's default PVID comes and goes with that setting. One that was added by name systemd-networkd 257
-        # would remember, and give back to the device the next time that it configures it.
-        drop = f"{_vlan('del', device, vlan, False, where)} 2>/dev/null || :"
-        by_default = bridge is not None and vlan == bridge.default_pvid and row.pvid and row.untagged
-        back = ":" if by_default else _back(device, vlan, row, where)
-        yield Move(f"{device} is a member of VLAN {vlan}", drop, back, mends=True)
+        # An undo that adds the default PVID by name would make systemd-networkd 257 remember it, and set it again the
+        # next time that it configures the device.
+        yield Difference(
+            found=f"{member.device} is a member of VLAN {vlan}",
+            action=f"remove {member.device} from VLAN {vlan}",
+            script=f"{member.command('del', vlan)} 2>/dev/null || :",
+            undo=":" if member.default(vlan, row) else member.back(vlan, row),
+            restores=True,
+        )
 
 
-def _vlan(verb: str, device: str, vlan: int, untagged: bool, where: str, pvid: bool | None = None) -> str:
-    flags = (" pvid" if (untagged if pvid is None else pvid) else "") + (" untagged" if untagged else "")
-    return f"bridge vlan {verb} dev {device} vid {vlan}{flags} {where}"
+# ------------------------------------------------------------------------------------------------ addresses
 
 
-def _back(device: str, vlan: int, row: Membership | None, where: str) -> str:
-    if row is None:
-        return _vlan("del", device, vlan, False, where)
-    return _vlan("add", device, vlan, row.untagged, where, row.pvid)
-
-
-def _addresses(bridge: WantedBridge, reading: BridgesReading, networks: NetworksReading) -> Iterator[Move]:
+def _addresses(bridge: WantedBridge, view: BridgesView) -> Iterator[Difference]:
     for name, vlan in bridge.vlan_devices.items():
-        if reading.device(name) is None:
-            yield Move(f"there is no VLAN device {name}",
-                       f"ip link add link {bridge.name} name {name} type vlan id {vlan} && ip link set {name} up",
-                       f"ip link del {name}")  # fmt: skip
-    yield from address_moves(bridge.name, bridge.addresses, networks)
+        if view.reading.device(name) is None:
+            yield Difference(
+                found=f"VLAN device {name} does not exist",
+                action=f"create VLAN device {name}",
+                script=f"ip link add link {bridge.name} name {name} type vlan id {vlan} && ip link set {name} up",
+                undo=f"ip link del {name}",
+            )
+    yield from address_differences(bridge.name, bridge.addresses, view)
 
 
-def address_moves(bridge: str, wanted: Mapping[str, tuple[str, ...]], networks: NetworksReading) -> Iterator[Move]:
-    """The host's addresses by device: the bridge, or those of its VLANs."""
-    for address in known(networks.addresses).get(bridge, ()):  # of a time before it had VLANs
+def address_differences(bridge: str, wanted: Mapping[str, tuple[str, ...]], view: BridgesView) -> Iterator[Difference]:
+    """The host's addresses by device: the bridge, or its VLAN devices."""
+    found = known(view.networks.addresses)
+    for address in found.get(bridge, ()):  # set before the network had VLANs
         if bridge not in wanted and any(address in addresses for addresses in wanted.values()):
-            says = f"{bridge} has the address {address}, which is its VLAN's"
-            yield Move(says, f"ip address del {address} dev {bridge}", f"ip address add {address} dev {bridge}")
+            yield Difference(
+                found=f"{bridge} has the address {address}, which belongs on its VLAN device",
+                action=f"remove {address} from {bridge}",
+                script=f"ip address del {address} dev {bridge}",
+                undo=f"ip address add {address} dev {bridge}",
+            )
     for device, addresses in wanted.items():
         for address in addresses:
-            if address not in known(networks.addresses).get(device, ()):
-                yield Move(f"{device} has no address {address}", put_address(address, device),
-                           f"ip address del {address} dev {device}")  # fmt: skip
-
-
-def put_address(address: str, device: str) -> str:
-    """Usable at once: without ports a bridge has no carrier, and a look for duplicates would wait for one."""
-    return f"ip address replace {address} dev {device}{' nodad' if ':' in address else ''}"
+            if address not in found.get(device, ()):
+                yield Difference(
+                    found=f"{device} does not have the address {address}",
+                    action=f"add {address} to {device}",
+                    script=put_address(address, device),
+                    undo=f"ip address del {address} dev {device}",
+                )

@@ -1,82 +1,75 @@
-"""The cloud's metadata address: what hands out an instance's credentials is closed to bridges, names are not."""
+"""The cloud's metadata addresses, which serve an instance's credentials: closed to bridges, except for DNS."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploys.bridges.rules import METADATA, BridgesRules
+from deploys.bridges.rules import METADATA
+from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import some
 from deploys.engines.foreign_bridges import DOCKERS
 from facts.core.reading import UnknownReading, known
-from facts.engines.docker.docker import Docker, DockerReading
-from facts.networks.bridges import RULES_FILE, Bridges, BridgesReading
-from facts.networks.openvswitch import SWITCH_FILE
 
-ACCEPT = "metadata"  # accepting it: who runs on the host's bridges no longer gets its cloud's credentials
-WHAT = "close the metadata address to all bridges"
-GUESTS = ("veth", "tun")  # what leads to containers and virtual machines; the rest leads out
+ACCEPT = "metadata"  # accepting it: containers and guests on the host's bridges lose the cloud's credentials
+WHAT = "close the metadata addresses to all bridges"
+GUESTS = ("veth", "tun")  # the devices that lead to containers and virtual machines
 
 
-def without(rules: BridgesRules) -> BridgesRules:
-    """The same, but for the metadata address, which is left alone."""
-    return rules.model_copy(update={"metadata": None})
-
-
-def for_now(context: Context) -> BridgesRules:
-    """The policy's rules as far as they may be enforced: without closing what runs may be living by."""
-    rules = context.policy[BridgesRules]
-    return without(rules) if _held(context) else rules
+def for_now(context: Context) -> BridgesView:
+    """The policy as far as it may be enforced now: the metadata addresses stay open until that is accepted."""
+    view = bridges_view(context.survey, context.policy)
+    return view.without_metadata if _held(context, view) else view
 
 
 def plan_metadata(context: Context) -> Iterator[Change]:
-    if why := _held(context):
+    if why := _held(context, bridges_view(context.survey, context.policy)):
         yield Blocked("bridges", WHAT, why=f"{why}; allow it with accept={ACCEPT}")
 
 
-def losing(context: Context) -> Iterator[str]:
-    """Where it is closed for the first time: who runs on the host's bridges."""
-    if _closes(context) and (who := "; ".join(_who(context))):
-        yield f"{who} get no credentials of the instance from {METADATA[0]} any more"
+def losing(view: BridgesView) -> Iterator[str]:
+    """Who runs on the host's bridges, where the metadata addresses are closed for the first time."""
+    if _closes(view) and (who := " and ".join(_who(view))):
+        yield f"{who} no longer get the instance's credentials from {METADATA[0]}"
 
 
-def _held(context: Context) -> str:
-    """Why it may not be closed now; "" where it may."""
-    if context.accepts(ACCEPT) or not _closes(context):
+def _held(context: Context, view: BridgesView) -> str:
+    """Why they may not be closed now; "" where they may."""
+    if context.accepts(ACCEPT) or not _closes(view):
         return ""
     try:
-        who = "; ".join(_who(context))
+        who = " and ".join(_who(view))
     except UnknownReading as error:
-        return f"who runs here and may get the instance's credentials from {METADATA[0]} is not known: {error}"
-    return f"{who} may get the instance's credentials from {METADATA[0]}: see that they need none of it" if who else ""
+        return f"cannot determine who gets the instance's credentials from {METADATA[0]}: {error}"
+    need = f"may get the instance's credentials from {METADATA[0]}, which bridges.metadata closes"
+    return f"{who} {need}: make sure that they do not need them" if who else ""
 
 
-def _closes(context: Context) -> bool:
-    """Whether the policy asks for it, and no file of ours does it yet."""
-    files = context.survey[Bridges].files
-    written = "".join(known(files.get(path)) or "" for path in (RULES_FILE, SWITCH_FILE))
-    return context.policy[BridgesRules].metadata is not None and METADATA[0] not in written
+def _closes(view: BridgesView) -> bool:
+    """Whether the policy wants them closed, and no file of hullproof's closes them yet."""
+    return view.rules.metadata is not None and not view.reading.filter_on_disk().metadata
 
 
-def _who(context: Context) -> Iterator[str]:
-    docker, reading = context.survey[Docker], context.survey[Bridges]
-    if names := _containers(docker):
+def _who(view: BridgesView) -> Iterator[str]:
+    if names := _containers(view):
         yield f"running containers ({some(names)})"
-    yield from _guests(docker, reading)
+    yield from _guests(view)
 
 
-def _containers(docker: DockerReading) -> list[str]:
-    """Those on a bridge: the rest sends by the host's own devices, or by none."""
+def _containers(view: BridgesView) -> list[str]:
+    """Those on a bridge: the others use the host's own devices, or none."""
+    docker = view.docker
     if not docker.installed or docker.running is False:
         return []
     bridged = {network.name for network in known(docker.networks) if network.driver == "bridge"}
     return sorted(container.name for container in known(docker.containers) if bridged & set(container.networks))
 
 
-def _guests(docker: DockerReading, reading: BridgesReading) -> Iterator[str]:
-    dockers = {network.bridge for network in docker.networks} if isinstance(docker.networks, tuple) else set()
-    for bridge in known(reading.devices):
+def _guests(view: BridgesView) -> Iterator[str]:
+    networks = view.docker.networks
+    dockers = {network.bridge for network in networks} if isinstance(networks, tuple) else set()
+    for bridge in known(view.reading.devices):
         if bridge.kind == "bridge" and bridge.name not in dockers and not DOCKERS.fullmatch(bridge.name):
-            names = sorted(port.peer or port.name for port in reading.ports(bridge.name) if port.kind in GUESTS)
-            if names:
+            ports = (port for port in view.reading.ports(bridge.name) if port.kind in GUESTS)
+            if names := sorted(port.peer or port.name for port in ports):
                 yield f"guests on {bridge.name} ({some(names)})"

@@ -1,4 +1,4 @@
-"""The nft tables that a policy's bridges make: the text of one file, a pure function of the rules."""
+"""The nft tables that enforce a policy's bridges: the text of one file, a pure function of the rules."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from deploys.core.templates import render
 from deploys.networks.isolation import FROM_OWN, to_host
 from facts.networks.bridges import TABLE
 
-SERVED = ("udp/53", "tcp/53", "udp/67", "udp/547")  # names and addresses, which engines serve on their bridges
-NOBODY4, NOBODY6 = "0.0.0.0", "::"  # what has no address yet asks from these
+SERVED = ("udp/53", "tcp/53", "udp/67", "udp/547")  # DNS and DHCP, which engines serve on their bridges
+UNSPECIFIED4, UNSPECIFIED6 = "0.0.0.0", "::"  # the source address of a device that has none yet
 
 
 def filter_text(rules: BridgesRules) -> str:
-    """The file; it is the same for the same rules, whatever the host."""
+    """The file. The same rules give the same text on every host."""
     all_segments = segments(rules)
     devices = _names([segment.device for segment in all_segments]) if all_segments else ""
     return render(
@@ -48,11 +48,13 @@ def filter_text(rules: BridgesRules) -> str:
         clouds=[f"{'ip6' if ':' in address else 'ip'} daddr {address}" for address in METADATA],
         devices=devices,
         inside=_names(dict.fromkeys(name for each in all_segments for name in (each.bridge, each.device))),
-        hidden=list(_hidden(rules, all_segments)),
+        masqueraded=list(_masqueraded(rules, all_segments)),
         to_host=[row for flow in rules.allow if flow.to == HOST for row in _flow(flow, all_segments, devices)],
-        between=[*_within(rules, all_segments),
-                 *(row for flow in rules.allow if flow.to != HOST for row in _flow(flow, all_segments, devices))],
-    )  # fmt: skip
+        between=[
+            *_within(rules, all_segments),
+            *(row for flow in rules.allow if flow.to != HOST for row in _flow(flow, all_segments, devices)),
+        ],
+    )
 
 
 def _names(devices: Iterable[str]) -> str:
@@ -64,14 +66,14 @@ def _set(items: Iterable[str]) -> str:
 
 
 def _versions(texts: Iterable[str]) -> tuple[list[str], list[str]]:
-    """Addresses or prefixes by version. An empty list would match nothing: nobody's address stands in for it."""
+    """Addresses or prefixes by version. nft has no empty set: the unspecified address stands for one."""
     texts = list(texts)
     four = [text for text in texts if ipaddress.ip_interface(text).version == 4]
-    return four or [NOBODY4], [text for text in texts if text not in four] or [NOBODY6]
+    return four or [UNSPECIFIED4], [text for text in texts if text not in four] or [UNSPECIFIED6]
 
 
 def eui64(mac: str) -> str:
-    """The link-local address that the kernel makes of a MAC address."""
+    """The link-local address that the kernel derives from a MAC address."""
     raw = bytes.fromhex(mac.replace(":", ""))
     return str(ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + bytes([raw[0] ^ 2]) + raw[1:3] + b"\xff\xfe" + raw[3:]))
 
@@ -92,12 +94,12 @@ class Bound:
         return self.port.mac or ""
 
     @property
-    def any_address(self) -> bool:
+    def has_addresses(self) -> bool:
         return bool(self.port.addresses)
 
     @property
     def owned(self) -> list[str]:
-        """What no other port may send from."""
+        """Matches of frames that another port sends with its addresses."""
         four = [text for text in self.port.addresses if ":" not in text]
         six = [text for text in self.port.addresses if ":" in text]
         rows = [f"ether saddr {self.port.mac}"] if self.port.mac else []
@@ -111,31 +113,31 @@ class Bound:
         return _set(_versions(self.port.addresses)[0])
 
     @property
-    def four_or_none(self) -> str:
-        return _set(dict.fromkeys([*_versions(self.port.addresses)[0], NOBODY4]))
+    def ipv4_or_unspecified(self) -> str:
+        return _set(dict.fromkeys([*_versions(self.port.addresses)[0], UNSPECIFIED4]))
 
     @property
     def six(self) -> list[str]:
-        """Its addresses, and link-local ones: those declared, the one of its MAC, or any where neither is known."""
+        """Its addresses and its link-local ones: those declared, else that of its MAC, else all of fe80::/10."""
         six = [text for text in self.port.addresses if ":" in text]
         if any(ipaddress.ip_address(text).is_link_local for text in six):
             return six
         return [*six, eui64(self.port.mac)] if self.port.mac else [*six, "fe80::/10"]
 
     @property
-    def six_or_none(self) -> str:
-        return _set([*self.six, NOBODY6])
+    def ipv6_or_unspecified(self) -> str:
+        return _set([*self.six, UNSPECIFIED6])
 
     @property
-    def not_six(self) -> str:
-        """The address that an advertisement speaks for is none of these."""
+    def foreign_claim(self) -> str:
+        """Matches a neighbour advertisement for an address that is not its own."""
         masked = "@th,64,10 != 0x3fa "  # fe80::/10
         return "".join(masked if "/" in text else f"@th,64,128 != {_hex(text)} " for text in self.six)
 
 
 @dataclass(frozen=True)
 class _Part:
-    """A segment as the bridge sees it: the ports that frames come from."""
+    """A segment as the bridge family matches it: by the ports that frames come from."""
 
     segment: str
     match: str
@@ -155,12 +157,12 @@ class _Part:
         return _set(_versions(self.subnets)[0])
 
     @property
-    def four_or_none(self) -> str:
-        return _set(dict.fromkeys([*_versions(self.subnets)[0], NOBODY4]))
+    def ipv4_or_unspecified(self) -> str:
+        return _set(dict.fromkeys([*_versions(self.subnets)[0], UNSPECIFIED4]))
 
     @property
-    def six_or_none(self) -> str:
-        return _set(dict.fromkeys([*_versions(self.subnets)[1], "fe80::/10", NOBODY6]))
+    def ipv6_or_unspecified(self) -> str:
+        return _set(dict.fromkeys([*_versions(self.subnets)[1], "fe80::/10", UNSPECIFIED6]))
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,12 @@ class _Network:
     bridge: str
     uplink: str | None
     antispoof: bool
-    tagging: bool  # the bridge knows VLANs: what comes in by a port is untagged, and the port is declared
+    tagging: bool  # the bridge is VLAN-aware: frames from a port are untagged, and the port is declared
     isolated: bool
     bound: list[Bound]
     parts: list[_Part]
-    meets: list[str]
-    detours: list[str]  # what a port would hand to the host, to be routed back to its neighbours
+    pairs: list[str]
+    detours: list[str]  # packets that a port sends to the host to have them routed back to its neighbours
 
     @property
     def guarded(self) -> bool:
@@ -186,23 +188,30 @@ class _Network:
         bound = [Bound(port, what) for port, what in network.ports.items() if what.mac or what.addresses]
         parts = [
             _Part(
-                segment.name,
-                f"iifname {_names(segment.ports)} " if segment.vlan else "",
-                segment.subnets,
-                tuple(address.partition("/")[0] for address in segment.gateways),
+                segment=segment.name,
+                match=f"iifname {_names(segment.ports)} " if segment.vlan else "",
+                subnets=segment.subnets,
+                addresses=tuple(address.partition("/")[0] for address in segment.gateways),
             )
             for segment in own
             if segment.ports or not segment.vlan
         ]
         return cls(
-            name, network.bridge, network.uplink, network.antispoof, bool(network.vlans), network.isolate != "none",
-            bound if network.antispoof else [], parts, list(_meets(network, own)),
-            list(_detours(own[0])) if _bridges_out(network) else [],
-        )  # fmt: skip
+            name=name,
+            bridge=network.bridge,
+            uplink=network.uplink,
+            antispoof=network.antispoof,
+            tagging=bool(network.vlans),
+            isolated=network.isolate != "none",
+            bound=bound if network.antispoof else [],
+            parts=parts,
+            pairs=list(_pairs(network, own)),
+            detours=list(_detours(own[0])) if _bridges_out(network) else [],
+        )
 
 
-def _meets(network: BridgeNetwork, own: list[Segment]) -> Iterator[str]:
-    """The pairs of ports between which frames pass."""
+def _pairs(network: BridgeNetwork, own: list[Segment]) -> Iterator[str]:
+    """Matches of the pairs of ports between which frames pass."""
     for segment in own:
         if segment.vlan and not segment.ports:
             continue
@@ -215,7 +224,7 @@ def _meets(network: BridgeNetwork, own: list[Segment]) -> Iterator[str]:
 
 
 def _bridges_out(network: BridgeNetwork) -> bool:
-    """Whether frames of isolated ports leave by an uplink of the very device that the host routes by."""
+    """Whether frames of isolated ports leave by an uplink of the same device that the host routes by."""
     return network.isolate == "ports" and network.uplink is not None and not network.vlans
 
 
@@ -226,7 +235,7 @@ def _detours(segment: Segment) -> Iterator[str]:
 
 
 def _within(rules: BridgesRules, all_segments: list[Segment]) -> Iterator[str]:
-    """With br_netfilter, frames that the bridge forwards pass here too, as from a device to itself."""
+    """With br_netfilter, bridged frames traverse this chain too, as from a device to itself."""
     for segment in all_segments:
         network = rules.networks[segment.network]
         if not segment.switched and (network.isolate != "ports" or _bridges_out(network)):
@@ -248,8 +257,8 @@ def _flow(flow: Allow, all_segments: list[Segment], devices: str) -> Iterator[st
         yield " ".join([*words, flow.proto, "dport", str(flow.port)])
 
 
-def _hidden(rules: BridgesRules, all_segments: list[Segment]) -> Iterator[str]:
-    """Private subnets from which a flow to the world is allowed."""
+def _masqueraded(rules: BridgesRules, all_segments: list[Segment]) -> Iterator[str]:
+    """Private subnets with an allowed flow to the world: the host masquerades them."""
     outwards = {flow.from_ for flow in rules.allow if flow.to == WORLD}
     for segment in all_segments:
         if segment.name in outwards:

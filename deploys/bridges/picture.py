@@ -1,4 +1,4 @@
-"""A host's networks as a small picture: who is where and who reaches whom, as declared and as found."""
+"""A host's networks as a small picture: the ports of each network and the flows between them, declared and found."""
 
 from __future__ import annotations
 
@@ -8,22 +8,21 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from deploys.bridges.drift import containers_of, ports_of
-from deploys.bridges.rules import HOST, WORLD, BridgesRules, Segment, segments
+from deploys.bridges.rules import HOST, WORLD, BridgesRules, Segment
+from deploys.bridges.view import BridgesView, view_of
 from deploys.core.text import clean_text
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker
-from facts.networks.bridges import Bridges, BridgesReading, Device
-from facts.networks.networks import Networks, NetworksReading
+from facts.networks.bridges import Device
 
 ANYBODY, NEIGHBOURS = "anybody", "its neighbours"
-# What returns from a chain of ours has passed: the hook's policy is to accept.
+# A packet that returns from hullproof's chain is accepted: that is the base chain's policy.
 PASSES = re.compile(r'\b(accept|return)( comment ".*")?$')
 
 
 @dataclass(frozen=True)
 class Leg:
-    """A port of a segment, and who is behind it."""
+    """A port of a segment, and the container behind it."""
 
     port: str
     who: str
@@ -31,7 +30,7 @@ class Leg:
 
     @property
     def behind(self) -> str:
-        return self.who if self.isolated else f"{self.who}, meets its neighbours"
+        return self.who if self.isolated else f"{self.who}, reaches its neighbours"
 
 
 @dataclass(frozen=True)
@@ -43,65 +42,62 @@ class Picture:
 
 
 def picture(rules: BridgesRules, survey: Survey) -> Picture:
-    reading, networks, names = survey[Bridges], survey[Networks], containers_of(survey[Docker])
-    parts = tuple(segments(rules))
-    titles = {segment.name: ", ".join([segment.device, *segment.gateways]) for segment in parts}
+    view = view_of(rules, survey)
+    names = containers_of(view)
+    titles = {segment.name: ", ".join([segment.device, *segment.gateways]) for segment in view.segments}
     legs = {}
-    for segment in parts:
-        ports = ports_of(segment, reading, networks)
-        apart = _apart(ports, segment, rules, reading)
+    for segment in view.segments:
+        ports = ports_of(segment, view)
+        apart = _apart(ports, segment, view)
         legs[segment.name] = tuple(Leg(port.name, _behind(port, names), apart) for port in ports)
-    for name, title in _others(rules, survey).items():
+    for name, title in _others(view).items():
         titles[name] = title
-        legs[name] = tuple(
-            Leg(port.name, _behind(port, names), _apart_there(port, name, reading, networks))
-            for port in reading.ports(name)
-        )
+        ports = view.reading.ports(name)
+        legs[name] = tuple(Leg(port.name, _behind(port, names), _apart_there(port, name, view)) for port in ports)
     declared = frozenset((flow.from_, flow.to, str(flow)) for flow in rules.allow)
-    return Picture(titles, legs, declared, frozenset(_found(parts, reading)))
+    return Picture(titles, legs, declared, frozenset(_found(view)))
 
 
 def _behind(port: Device, names: dict[int | None, str]) -> str:
     return names.get(port.pid, port.peer or "the uplink")
 
 
-def _others(rules: BridgesRules, survey: Survey) -> dict[str, str]:
-    """Bridges that the policy does not declare, with whose they are: an engine's, or somebody's."""
-    reading, docker = survey[Bridges], survey[Docker]
-    declared = {net.bridge for net in rules.networks.values()}
-    engines = {net.bridge: f"the Docker network {net.name}" for net in docker.networks
-               if net.driver == "bridge"} if isinstance(docker.networks, tuple) else {}  # fmt: skip
-    found = [device.name for device in known(reading.devices) if device.kind == "bridge"]
+def _others(view: BridgesView) -> dict[str, str]:
+    """Bridges that the policy does not declare, each with its engine, if any."""
+    networks = view.docker.networks
+    declared = {net.bridge for net in view.rules.networks.values()}
+    docker = [net for net in networks if net.driver == "bridge"] if isinstance(networks, tuple) else []
+    engines = {net.bridge: f"the Docker network {net.name}" for net in docker}
+    found = [device.name for device in known(view.reading.devices) if device.kind == "bridge"]
     return {name: engines.get(name, "not declared") for name in found if name not in declared}
 
 
-def _apart_there(port: Device, bridge: str, reading: BridgesReading, networks: NetworksReading) -> bool:
-    guards = re.findall(r'ibrname "([^"\n]+)\*" drop', "\n".join(known(reading.listed)))
-    guarded = bridge.startswith(tuple(guards)) and not _joining(bridge, reading)
-    return guarded or networks.drops(bridge) or bool(port.port and port.port.isolated)
+def _apart_there(port: Device, bridge: str, view: BridgesView) -> bool:
+    isolated = any(fnmatchcase(bridge, name) for name in view.reading.filter_live().isolated if name.endswith("*"))
+    filtered = isolated and not _joining(bridge, view)
+    return filtered or view.networks.drops(bridge) or bool(port.port and port.port.isolated)
 
 
-def _apart(ports: list[Device], segment: Segment, rules: BridgesRules, reading: BridgesReading) -> bool:
-    """By our filter, which also knows ports that only joined; by the flows of a switch; by the kernel's own flag where
-    all have it, since a port that has it meets one that has not."""
-    network = rules.networks[segment.network]
+def _apart(ports: list[Device], segment: Segment, view: BridgesView) -> bool:
+    """By the nft filter, which also covers undeclared ports; by a switch's flows; or by the kernel's isolation flag
+    where every port has it, because a port with the flag reaches one without."""
+    network = view.rules.networks[segment.network]
     if segment.switched:
-        there = reading.switch(segment.bridge)
-        ours = there is not None and known(there.flows) is not None and known(there.flows) == known(there.loaded)
-        return ours and network.isolate == "ports"
-    filtered = _guarded(segment, reading) and not _joining(segment.bridge, reading, segment.network)
+        there = view.reading.switch(segment.bridge)
+        unchanged = there is not None and known(there.flows) is not None and known(there.flows) == known(there.loaded)
+        return unchanged and network.isolate == "ports"
+    filtered = _guarded(segment, view) and not _joining(segment.bridge, view, segment.network)
     return (filtered and network.isolate == "ports") or all(
         port.port and port.port.isolated for port in ports if port.name != network.uplink
     )
 
 
-def _guarded(segment: Segment, reading: BridgesReading) -> bool:
-    guard = f'ibrname "{segment.bridge}" goto within-{segment.network}'
-    return any(guard in line for line in known(reading.listed))
+def _guarded(segment: Segment, view: BridgesView) -> bool:
+    return segment.bridge in view.reading.filter_live().isolated
 
 
 def _placed(lines: tuple[str, ...]) -> Iterator[tuple[str, str]]:
-    """Every line with the chain that it is in, such as `inet between`."""
+    """Every line with its chain, such as `inet between`."""
     place = {"table": "", "chain": ""}
     for line in lines:
         if opened := re.match(r"\s*(table|chain) (\S+)", line):
@@ -109,31 +105,31 @@ def _placed(lines: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         yield f"{place['table']} {place['chain']}", line.strip()
 
 
-def _inserted(reading: BridgesReading) -> list[tuple[str, str]]:
-    """Rules that let something pass, and that were not there when our unit loaded the tables."""
-    if not isinstance(reading.loaded, tuple):
+def _inserted(view: BridgesView) -> list[tuple[str, str]]:
+    """Rules that accept something, and that were added after hullproof's unit loaded the tables."""
+    if not isinstance(view.reading.loaded, tuple):
         return []
-    loaded = set(_placed(reading.loaded))
-    return [row for row in _placed(known(reading.listed)) if row not in loaded and PASSES.search(row[1])]
+    loaded = set(_placed(view.reading.loaded))
+    return [row for row in _placed(known(view.reading.listed)) if row not in loaded and PASSES.search(row[1])]
 
 
-def _joining(bridge: str, reading: BridgesReading, network: str = "") -> list[str]:
-    """Inserted rules by which the ports of a bridge meet."""
+def _joining(bridge: str, view: BridgesView, network: str = "") -> list[str]:
+    """Added rules by which ports of a bridge reach each other."""
     found = []
-    for chain, text in _inserted(reading):
+    for chain, text in _inserted(view):
         named = re.search(r'ibrname "([^"]+)"', text)
         if chain in ("bridge forward", f"bridge within-{network}") and (not named or fnmatchcase(bridge, named[1])):
             found.append(text)
     return found
 
 
-def _found(parts: tuple[Segment, ...], reading: BridgesReading) -> Iterator[tuple[str, str, str]]:
-    """The flows that our tables in the kernel let pass; without them nothing keeps segments from each other."""
-    listed, inserted = known(reading.listed), _inserted(reading)
+def _found(view: BridgesView) -> Iterator[tuple[str, str, str]]:
+    """The flows that hullproof's tables in the kernel accept; without the tables every segment reaches the others."""
+    listed, inserted = known(view.reading.listed), _inserted(view)
     if not listed:
-        yield from ((segment.name, ANYBODY, "no filter") for segment in parts)
+        yield from ((segment.name, ANYBODY, "no filter") for segment in view.segments)
         return
-    devices = {segment.device: segment.name for segment in parts}
+    devices = {segment.device: segment.name for segment in view.segments}
     end = r'(?:"([^"]+)"|(!= \S.*?\}|!= "[^"]+"))'
     for chain, text in _placed(listed):
         rule = re.match(rf"iifname {end}(?: oifname {end})? ?(.*?) ?accept$", text)
@@ -142,14 +138,14 @@ def _found(parts: tuple[Segment, ...], reading: BridgesReading) -> Iterator[tupl
         elif rule and chain in ("inet to-host", "inet between") and rule[1] != rule[3]:
             to = HOST if chain == "inet to-host" else devices.get(rule[3], WORLD)
             yield devices.get(rule[1], WORLD), to, _what(rule[5])
-    for segment in parts:
-        if _guarded(segment, reading):
-            texts = _joining(segment.bridge, reading, segment.network)
+    for segment in view.segments:
+        if _guarded(segment, view):
+            texts = _joining(segment.bridge, view, segment.network)
             yield from ((segment.name, NEIGHBOURS, text) for text in texts)
 
 
 def _routing(chain: str, text: str, devices: dict[str, str]) -> tuple[str, str, str]:
-    """An inserted rule may match by anything: it is shown as it is, between the segments that it names."""
+    """An added rule may match by anything: it is shown as it is, between the segments that it names."""
     ends = dict(re.findall(r'\b(iifname|oifname) "([^"]+)"', text))
     to = HOST if chain in ("inet input", "inet to-host") else devices.get(ends.get("oifname", ""), ANYBODY)
     return devices.get(ends.get("iifname", ""), ANYBODY), to, text
@@ -187,8 +183,8 @@ def render_mermaid(seen: Picture) -> str:
     lines = ["flowchart LR"]
     for name, title in seen.titles.items():
         lines.append(f'  subgraph {ids[name]}["{_label(f"{name} ({title})")}"]')
-        lines += [f'    {ids[name]}p{number}["{_label(f"{leg.port}: {leg.behind}")}"]'
-                  for number, leg in enumerate(seen.legs[name])]  # fmt: skip
+        for number, leg in enumerate(seen.legs[name]):
+            lines.append(f'    {ids[name]}p{number}["{_label(f"{leg.port}: {leg.behind}")}"]')
         lines.append("  end")
     flows = sorted(seen.declared | seen.found)
     used = {end for flow in flows for end in flow[:2]} - set(seen.titles)
@@ -200,5 +196,5 @@ def render_mermaid(seen: Picture) -> str:
 
 
 def _label(text: str) -> str:
-    """What a host says may be anything: nothing that Mermaid would read as markup."""
+    """A host's text, without anything that Mermaid would read as markup."""
     return re.sub(r"[^\w .,:/()-]", "?", clean_text(text))

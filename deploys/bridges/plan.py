@@ -1,4 +1,4 @@
-"""Bridges: what is changed on a host, and by what it is told that something must be."""
+"""Bridges: the changes that make a host's bridges as declared, and why they are blocked."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from deploys.bridges.conflicts import conflicts
-from deploys.bridges.devices import Move, WantedBridge, moves, wanted
+from deploys.bridges.devices import Difference, differences
 from deploys.bridges.firewalls.forwarding import plan_forwarding
-from deploys.bridges.managers.files import files_for, forget_for, reload_for
-from deploys.bridges.metadata import for_now, losing, plan_metadata, without
-from deploys.bridges.nft_filter import SERVED, filter_text
-from deploys.bridges.openvswitch.switches import install_switch, lacks_switch, plan_switches, switch_moves
+from deploys.bridges.managers.files import forget_for, reload_for
+from deploys.bridges.metadata import WHAT as CLOSE_METADATA
+from deploys.bridges.metadata import for_now, losing, plan_metadata
+from deploys.bridges.nft_filter import SERVED
+from deploys.bridges.openvswitch.switches import install_switch, lacks_switch, plan_switches, switch_differences
 from deploys.bridges.rules import BridgesRules, engine_prefixes, guards
+from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending
 from deploys.networks import nft
@@ -21,13 +23,8 @@ from deploys.networks.isolation import SERVICES, to_host
 from facts.core.reading import known
 from facts.core.reverted import UNDO
 from facts.core.system import System
-from facts.engines.docker.docker import Docker
 from facts.networks.bridges import (
-    IFUPDOWN,
     LOADED_FILE,
-    MANAGED,
-    NETWORKD,
-    NETWORKMANAGER,
     NM_FILES,
     REVERTED_FILE,
     RULES_FILE,
@@ -35,11 +32,8 @@ from facts.networks.bridges import (
     UNIT,
     UNIT_FILE,
     Bridges,
-    BridgesReading,
     Device,
 )
-from facts.networks.networks import Networks, NetworksReading, chains
-from facts.networks.openvswitch import SWITCH_FILE
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
 REVERTED = "bridges.reverted"
@@ -47,60 +41,36 @@ ACCEPT = "network-isolation"
 RETRY = "reverted-network"
 
 
-def manager_of(reading: BridgesReading, networks: NetworksReading) -> str | None:
-    """Who makes the network here: the manager of the device that leads out, or else one that runs."""
-    managed = [device.managed for name in networks.default_devices if (device := reading.device(name))]
-    found = [*managed, *known(networks.managers)]
-    return next((name for name in found if name in (NETWORKD, IFUPDOWN, NETWORKMANAGER)), None)
-
-
-def files_of(rules: BridgesRules, manager: str | None) -> dict[str, str]:
-    return files_for(manager, wanted(rules)) if manager else {}
-
-
-def stale_files(rules: BridgesRules, reading: BridgesReading, manager: str | None) -> dict[str, str]:
-    """Our own files, of whichever manager, that the policy asks for no more."""
-    want = files_of(rules, manager)
-    return {
-        path: known(text) or "" for path, text in reading.files.items() if path.startswith(MANAGED) and path not in want
-    }
-
-
-def wants_filter(rules: BridgesRules) -> bool:
-    return bool(rules.networks or rules.metadata or rules.isolated_engines or rules.guarded_engines)
-
-
-def made_before(rules: BridgesRules, reading: BridgesReading) -> bool:
-    """Whether the networks were made here from these very rules, whatever has moved since."""
-    return known(reading.files.get(RULES_FILE)) in (filter_text(rules), filter_text(without(rules)))
+def made_before(view: BridgesView) -> bool:
+    """Whether these very rules were enforced here before, whatever has changed since."""
+    return view.file(RULES_FILE) in (view.filter_text, view.without_metadata.filter_text)
 
 
 def flows_of(rules: BridgesRules) -> list[str]:
     return [f"{flow.from_} -> {flow.to}: {flow}" for flow in rules.allow]
 
 
-def moved_rules(reading: BridgesReading) -> Iterator[str]:
-    """What moved in our tables since our unit loaded them."""
-    if known(reading.files.get(RULES_FILE)) is None:
-        return
-    listed, loaded = known(reading.listed), known(reading.loaded)
+def changed_rules(view: BridgesView) -> list[str]:
+    """What has changed in hullproof's tables since its unit loaded them."""
+    if view.file(RULES_FILE) is None:
+        return []
+    listed, loaded = known(view.reading.listed), known(view.reading.loaded)
     if not listed:
-        yield "our tables are gone from the kernel: was the rule set flushed?"
-    elif loaded is None:
-        yield f"our tables were not loaded by {UNIT}"
-    else:
-        yield from _moved(loaded, listed)
+        return ["hullproof's tables are missing from the kernel (was the rule set flushed?)"]
+    if loaded is None:
+        return [f"{UNIT} has not loaded the tables that are in the kernel"]
+    return list(_changed(loaded, listed))
 
 
-def _moved(loaded: tuple[str, ...], listed: tuple[str, ...]) -> Iterator[str]:
+def _changed(loaded: tuple[str, ...], listed: tuple[str, ...]) -> Iterator[str]:
     was, now = _by_chain(loaded), _by_chain(listed)
     for place in dict.fromkeys([*was, *now]):
         before, after = was.get(place, []), now.get(place, [])
-        put, gone = Counter(after) - Counter(before), Counter(before) - Counter(after)
-        yield from (f"somebody put a rule into our {place[1]}: {text}" for text in put.elements())
-        yield from (f"a rule is gone from our {place[1]}: {text}" for text in gone.elements())
-        if not put and not gone and before != after:
-            yield f"the rules of our {place[1]} are in another order"
+        added, gone = Counter(after) - Counter(before), Counter(before) - Counter(after)
+        yield from (f"a rule was added to hullproof's {place[1]}: {text}" for text in added.elements())
+        yield from (f"a rule is missing from hullproof's {place[1]}: {text}" for text in gone.elements())
+        if not added and not gone and before != after:
+            yield f"the rules of hullproof's {place[1]} are in a different order"
 
 
 def _by_chain(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
@@ -122,72 +92,85 @@ def _by_chain(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 
 
 def plan(context: Context) -> Iterable[Change]:
-    """All of it is commit-confirmed: the host reverts a network that cuts us off. Installations take too long."""
+    """All of it is commit-confirmed: the host reverts a network change that cuts the connection. Installations are not:
+    they take too long."""
     again = context.accepts(RETRY)
     changes = list(_planned(context)) if context.failing(DECLARED, FILTER, SWITCH, FORWARDING) else []
     for change in changes:
-        # Once it is confirmed, the mark of what the host took back is gone.
+        # The confirmation of such a change deletes the record of the earlier one that the host reverted.
         controls = (*change.controls, *context.which(REVERTED)) if again else change.controls
         yield replace(change, commit_confirmed=not isinstance(change, (Blocked, Install)), controls=controls)
     if again and not changes and (reverted := known(context.survey[Bridges].reverted)):
-        # Nothing is left to be tried again, so no confirmation takes the mark away.
-        what = f"forget what the host did by itself with run {reverted.run}"
+        # Nothing is left to be retried, so no confirmation deletes the record.
+        what = f"delete the record of the change of run {reverted.run} that the host reverted"
         yield Command("bridges", what, script=f"rm -f {REVERTED_FILE}", undo="", controls=(REVERTED,))
     if context.failing(REVERTED) and not again and not any(REVERTED in change.controls for change in changes):
-        why = f"find out why the host could not be reached any more, then allow it with accept={RETRY}"
-        yield Blocked("bridges", "forget what the host took back by itself", why=why, controls=(REVERTED,))
+        what = "delete the record of the change that the host reverted"
+        why = f"find out why the host could not be reached after that change, then allow it with accept={RETRY}"
+        yield Blocked("bridges", what, why=why, controls=(REVERTED,))
 
 
 def _planned(context: Context) -> Iterable[Change]:
-    rules, reading = for_now(context), context.survey[Bridges]
+    view = for_now(context)
     yield from mending(context.which(FILTER), plan_metadata(context))
     if why := "; ".join(_obstacles(context)):
         every = [DECLARED, FILTER, SWITCH, FORWARDING] + [REVERTED] * bool(_tried_in_vain(context))
         yield Blocked("bridges", "make the declared networks", why=why, controls=context.which(*every))
-        yield from _mended(context, rules, reading)
+        yield from _restored(context, view)
         return
-    yield from mending(context.which(DECLARED, SWITCH), install_switch(rules, reading))
-    yield from mending(context.which(FILTER), _filter(context, rules, reading))
+    yield from mending(context.which(DECLARED, SWITCH), install_switch(view))
+    yield from mending(context.which(FILTER), _filter(view))
     if context.failing(FORWARDING):
-        yield from mending([FORWARDING], plan_forwarding(rules, reading, context.survey[Networks]))
+        yield from mending([FORWARDING], plan_forwarding(view))
     if context.failing(DECLARED):
-        yield from mending([DECLARED], _devices(context, rules, reading))
+        yield from mending([DECLARED], _devices(view))
     if context.failing(SWITCH):
-        yield from mending([SWITCH], plan_switches(rules, reading))
+        yield from mending([SWITCH], plan_switches(view))
 
 
-def _mended(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
-    """What is put right whatever stands in the way: where this very policy was made before, its filter, and the ports
-    that the kernel keeps apart. Nothing is made or attached for it."""
-    if not made_before(rules, reading):
+def _restored(context: Context, view: BridgesView) -> Iterator[Change]:
+    """What no obstacle prevents where this very policy was enforced before: its filter is loaded, and the kernel's
+    isolation set again. Nothing is created or attached."""
+    if not made_before(view):
         return
-    yield from mending(context.which(FILTER), _filter(context, rules, reading))
-    if steps := [move for move in moves(rules, reading, context.survey[Networks]) if move.mends]:
-        what, controls = _words(steps, []), context.which(DECLARED)
-        yield Command("bridges", what, script=_script(steps), undo=_undo(steps, ":"), controls=controls)
+    yield from mending(context.which(FILTER), _filter(view))
+    if steps := [each for each in differences(view) if each.restores]:
+        yield Command(
+            "bridges",
+            _actions(steps),
+            script=_script(steps),
+            undo=_undo(steps, ":"),
+            controls=context.which(DECLARED),
+        )
+
+
+# ------------------------------------------------------------------------------------------------ obstacles
 
 
 def _obstacles(context: Context) -> Iterator[str]:
-    rules, reading, networks = context.policy[BridgesRules], context.survey[Bridges], context.survey[Networks]
-    yield from conflicts(rules, reading, networks, context.survey[Docker])
-    if wants_filter(rules) and (why := nft.lacking(filter_text(rules), context.survey)):
+    view = bridges_view(context.survey, context.policy)
+    yield from conflicts(view)
+    if view.wants_filter and (why := nft.lacking(view.filter_text, context.survey)):
         yield why
-    if wanted(rules) and manager_of(reading, networks) is None:
-        found = _list(known(networks.managers)) or "none"
-        yield f"neither systemd-networkd nor ifupdown nor NetworkManager runs here to make them last (found: {found})"
-    if (family := context.survey[System].family) != "debian" and lacks_switch(rules, reading):
-        yield f"Open vSwitch comes with none of {family}'s own repositories: install and start it, then run again"
+    if view.wanted and view.manager is None:
+        found = _list(known(view.networks.managers)) or "none"
+        yield (
+            "systemd-networkd, ifupdown or NetworkManager has to run on the host, to make the bridges again at boot "
+            f"(running: {found})"
+        )
+    if (family := context.survey[System].family) != "debian" and lacks_switch(view):
+        yield f"the package repositories of {family} do not have Open vSwitch: install and start it, then run again"
     if why := _tried_in_vain(context):
         yield why
-    if (parted := list(_parted(rules, reading))) and not context.accepts(ACCEPT):
+    if (parted := list(_parted(view))) and not context.accepts(ACCEPT):
         yield (
-            f"these are on the bridges now and could no longer reach each other: {'; '.join(parted)}; allow it with "
+            f"ports on these bridges would no longer reach each other: {'; '.join(parted)}; allow it with "
             f"`--data accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy"
         )
-    if (served := list(_served(rules, reading))) and not context.accepts(SERVICES):
+    if (served := list(_served(view))) and not context.accepts(SERVICES):
         yield (
-            f"these may use services of the host that guarded_engines does not name: {'; '.join(served)}; allow it "
-            f"with `--data accept={SERVICES}` or `accept: [{SERVICES}]` in the policy"
+            "these guests may use services of the host that bridges.guarded_engines does not name: "
+            f"{'; '.join(served)}; allow it with `--data accept={SERVICES}` or `accept: [{SERVICES}]` in the policy"
         )
 
 
@@ -196,128 +179,141 @@ def _tried_in_vain(context: Context) -> str:
     if not reverted or reverted.why == UNDO or context.accepts(RETRY):
         return ""
     return (
-        f"run {reverted.run} tried, and the host undid it at {reverted.time} since nobody could reach it any more; "
-        f"find out why, then try again with `--data accept={RETRY}`"
+        f"run {reverted.run} already tried, and the host reverted it at {reverted.time} because it could not be "
+        f"reached any more; find out why, then try again with `--data accept={RETRY}`"
     )
 
 
-def _parted(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
-    """Those that talk on a bridge of which our filter has never heard."""
-    guarded = "".join(known(reading.files.get(path)) or "" for path in (RULES_FILE, SWITCH_FILE))
-    bridges = {net.bridge: net.uplink for net in rules.networks.values() if net.isolate != "none"}
-    marks = ('ibrname "{}"', "flows {} <<")
-    news = {name: uplink for name, uplink in bridges.items() if not any(m.format(name) in guarded for m in marks)}
-    prefixes = tuple(p for p in engine_prefixes(rules) if f'ibrname "{p}*"' not in guarded)
-    theirs = [device.name for device in known(reading.devices) if device.kind == "bridge"]
-    news |= {name: None for name in theirs if name.startswith(prefixes) and name not in bridges}
-    for name, uplink in news.items():
-        ports = [device for device in reading.ports(name) if device.name != uplink]
+def _parted(view: BridgesView) -> Iterator[str]:
+    """Who talks on a bridge that hullproof's filter does not cover yet."""
+    filtered = view.reading.filter_on_disk().bridges
+    bridges = {net.bridge: net.uplink for net in view.rules.networks.values() if net.isolate != "none"}
+    new = {name: uplink for name, uplink in bridges.items() if name not in filtered}
+    prefixes = tuple(prefix for prefix in engine_prefixes(view.rules) if f"{prefix}*" not in filtered)
+    found = [device.name for device in known(view.reading.devices) if device.kind == "bridge"]
+    new |= {name: None for name in found if name.startswith(prefixes) and name not in bridges}
+    for name, uplink in new.items():
+        ports = [device for device in view.reading.ports(name) if device.name != uplink]
         if len(ports) > 1:
             yield _who(name, ports)
 
 
-def _served(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
-    """Guests of engines from which our filter has closed nothing yet."""
-    text = known(reading.files.get(RULES_FILE)) or ""
-    for prefix, engine in guards(rules).items():
-        if f'"{prefix}*" goto served-{engine}' not in text:
-            yield from _guests(prefix, reading)
+def _served(view: BridgesView) -> Iterator[str]:
+    """Guests of engines to which hullproof's filter has not closed the host's services yet."""
+    filtered = view.reading.filter_on_disk().guests
+    for prefix, engine in guards(view.rules).items():
+        if (f"{prefix}*", engine) not in filtered:
+            yield from _guests(prefix, view)
 
 
-def _losing(rules: BridgesRules, reading: BridgesReading) -> Iterator[str]:
-    """Guests that reach less of the host's own services than our filter let them until now, or than all."""
-    before = chains(known(reading.files.get(RULES_FILE)) or "")
-    for prefix, engine in guards(rules).items():
-        had, left = before.get(f"served-{engine}"), rules.guarded_engines[engine]
+def _losing(view: BridgesView) -> Iterator[str]:
+    """Guests that reach fewer of the host's services than before."""
+    before = view.reading.filter_on_disk().served
+    for prefix, engine in guards(view.rules).items():
+        had, left = before.get(engine), view.rules.guarded_engines[engine]
         fewer = had is None or not set(had) <= set(to_host([*SERVED, *left]))
-        if fewer and (guests := _list(_guests(prefix, reading))):
-            yield f"{guests} reach of the host's own services only {_list([*left, 'names and addresses'])} now"
+        if fewer and (guests := _list(_guests(prefix, view))):
+            yield f"of the host's services {guests} then reach only {_list([*left, 'DNS and DHCP'])}"
 
 
-def _guests(prefix: str, reading: BridgesReading) -> Iterator[str]:
+def _guests(prefix: str, view: BridgesView) -> Iterator[str]:
     """Who is on an engine's bridges, by bridge."""
-    for device in known(reading.devices):
-        if device.kind == "bridge" and device.name.startswith(prefix) and (ports := reading.ports(device.name)):
+    for device in known(view.reading.devices):
+        if device.kind == "bridge" and device.name.startswith(prefix) and (ports := view.reading.ports(device.name)):
             yield _who(device.name, ports)
 
 
 def _who(bridge: str, ports: Iterable[Device]) -> str:
-    return f"{bridge}: " + _list(sorted(device.peer or device.name for device in ports))
+    return f"{bridge} ({_list(sorted(device.peer or device.name for device in ports))})"
 
 
-def _filter(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
-    """Our own tables first, so that nothing that is made afterwards is open for a moment."""
-    before, unit_before = known(reading.files.get(RULES_FILE)), known(reading.files.get(UNIT_FILE))
-    if not wants_filter(rules):
+# ------------------------------------------------------------------------------------------------ the filter
+
+
+def _filter(view: BridgesView) -> Iterator[Change]:
+    """hullproof's tables come first, so that a new bridge is never unfiltered."""
+    before = view.file(RULES_FILE)
+    if not view.wants_filter:
         if before is not None:
-            yield RemoveFile(
-                "bridges", "keep no networks apart any more", path=RULES_FILE, before=before, activate=LOAD
-            )
+            what = f"stop filtering traffic on bridges ({RULES_FILE})"
+            yield RemoveFile("bridges", what, path=RULES_FILE, before=before, activate=LOAD)
         return
-    if not reading.nft:
-        yield Install("bridges", "install nft, which keeps networks apart", packages=("nftables",))
-    if unit_text() != unit_before:
-        yield WriteFile("bridges", f"load the filter at boot ({UNIT})", path=UNIT_FILE, text=unit_text(),
-                        before=unit_before, activate=ENABLE)  # fmt: skip
-    elif not reading.unit_enabled:
+    if not view.reading.nft:
+        yield Install("bridges", "install nft, which loads the filter of the bridges", packages=("nftables",))
+    yield from _unit(view)
+    if view.filter_text != before:
+        yield WriteFile(
+            "bridges",
+            _says(view.rules),
+            path=RULES_FILE,
+            text=view.filter_text,
+            before=before,
+            validate="nft -c -f {}",
+            activate=LOAD,
+            interrupts="; ".join([*_losing(view), *losing(view)]),
+        )
+    elif changed := changed_rules(view):
+        yield Command("bridges", f"load {RULES_FILE} again, because {'; '.join(changed)}", script=LOAD, undo="")
+
+
+def _unit(view: BridgesView) -> Iterator[Change]:
+    before = view.file(UNIT_FILE)
+    if unit_text() != before:
+        what = f"load the filter at boot ({UNIT})"
+        yield WriteFile("bridges", what, path=UNIT_FILE, text=unit_text(), before=before, activate=ENABLE)
+    elif not view.reading.unit_enabled:
         yield Command("bridges", f"enable {UNIT}", script=ENABLE, undo=f"systemctl -q disable {UNIT}")
-    text = filter_text(rules)
-    if text != before:
-        lost = "; ".join([*_losing(rules, reading), *(losing(context) if rules.metadata else ())])
-        yield WriteFile("bridges", _says(rules), path=RULES_FILE, text=text, before=before,
-                        validate="nft -c -f {}", activate=LOAD, interrupts=lost)  # fmt: skip
-    elif list(moved_rules(reading)):
-        yield Command("bridges", f"load {RULES_FILE} again: {'; '.join(moved_rules(reading))}", script=LOAD, undo="")
 
 
 def _says(rules: BridgesRules) -> str:
     apart = [name for name, net in rules.networks.items() if net.isolate != "none"]
-    what = [f"keep apart who is on {_list(apart)}"] if apart else []
-    what += [f"let pass between networks only {'; '.join(flows_of(rules)) or 'nothing'}"] if rules.networks else []
-    what += [f"keep apart who is on bridges of {_list(rules.isolated_engines)}"] if rules.isolated_engines else []
-    what += (
-        [f"close the host's own services to guests of {_list(rules.guarded_engines)}"] if rules.guarded_engines else []
-    )
-    what += ["close the metadata address to all bridges"] if rules.metadata else []
+    what = [f"isolate the ports of {_list(apart)}"] if apart else []
+    what += [f"allow between networks only {'; '.join(flows_of(rules)) or 'nothing'}"] if rules.networks else []
+    what += [f"isolate guests on the bridges of {_list(rules.isolated_engines)}"] if rules.isolated_engines else []
+    guarded = rules.guarded_engines
+    what += [f"close the host's own services to guests of {_list(guarded)}"] if guarded else []
+    what += [CLOSE_METADATA] if rules.metadata else []
     return f"{', '.join(what)} ({RULES_FILE})"
 
 
-def _devices(context: Context, rules: BridgesRules, reading: BridgesReading) -> Iterator[Change]:
-    networks = context.survey[Networks]
-    manager, bridges = manager_of(reading, networks), wanted(rules)
-    assert manager is not None or not bridges
-    steps = [*moves(rules, reading, networks), *switch_moves(rules, reading, networks)]
-    # Undone last of all: when the files are what they were, the manager is to forget ours, and then the devices go.
+# ------------------------------------------------------------------------------------------------ the devices
+
+
+def _devices(view: BridgesView) -> Iterator[Change]:
+    manager = view.manager
+    assert manager is not None or not view.wanted
+    steps = [*differences(view), *switch_differences(view)]
+    # Undone last of all: the manager reads its old files first, and then the devices are removed.
     yield Command(
-        "bridges", _words(steps, bridges), script=_script(steps), undo=_undo(steps, forget_for(manager or "", bridges))
+        "bridges",
+        _actions(steps) or f"check {_list(bridge.name for bridge in view.wanted) or 'the bridges'}",
+        script=_script(steps),
+        undo=_undo(steps, forget_for(manager or "", view.wanted)),
     )
-    files = files_of(rules, manager)
-    for path, text in files.items():
-        if known(reading.files.get(path)) != text:
-            yield WriteFile("bridges", f"make it last ({path})", path=path, text=text,
-                            before=known(reading.files.get(path)),
-                            mode="0600" if path.startswith(NM_FILES) else "0644")  # fmt: skip
-    stale = stale_files(rules, reading, manager)
-    for path, text in stale.items():
-        yield RemoveFile("bridges", f"no longer make what the policy does not name ({path})", path=path, before=text)
-    if manager and (bridges or stale):
-        yield Command("bridges", f"have {manager} take that up", script=reload_for(manager, bridges), undo="")
+    for path, text in view.files.items():
+        before = view.file(path)
+        if before != text:
+            mode = "0600" if path.startswith(NM_FILES) else "0644"
+            what = f"make the declared networks at boot with {manager} ({path})"
+            yield WriteFile("bridges", what, path=path, text=text, before=before, mode=mode)
+    for path, text in view.stale_files.items():
+        what = f"remove {path}, which the policy no longer needs"
+        yield RemoveFile("bridges", what, path=path, before=text)
+    if manager and (view.wanted or view.stale_files):
+        what = f"make {manager} read its files"
+        yield Command("bridges", what, script=reload_for(manager, view.wanted), undo="")
 
 
-def _words(steps: list[Move], bridges: list[WantedBridge]) -> str:
-    return (
-        f"put right: {'; '.join(step.says for step in steps)}"
-        if steps
-        else (f"check {_list(bridge.name for bridge in bridges) or 'the bridges'}")
-    )
+def _actions(steps: list[Difference]) -> str:
+    return "; ".join(step.action for step in steps)
 
 
-def _script(steps: list[Move]) -> str:
-    return "\n".join(f"{{ {step.do}; }} || exit 1" for step in steps) or ":"
+def _script(steps: list[Difference]) -> str:
+    return "\n".join(f"{{ {step.script}; }} || exit 1" for step in steps) or ":"
 
 
-def _undo(steps: list[Move], forget: str) -> str:
-    """Each step back as far as it goes: what stands on a removed bridge has gone with it."""
+def _undo(steps: list[Difference], forget: str) -> str:
+    """Each step as far as it can be undone: whatever was on a removed bridge is gone with it."""
     return "\n".join([forget, *(f"{{ {step.undo}; }} 2>/dev/null || :" for step in reversed(steps))])
 
 
@@ -325,11 +321,11 @@ def unit_text() -> str:
     return templates.text(f"bridges/{UNIT}")
 
 
-# They run again after an undo, when the file is what it was before: gone, or an older one of ours.
+# Both run again after an undo, when the file is what it was before: missing, or an older one of hullproof's.
 LOAD = f"""if [ -e {RULES_FILE} ]; then systemctl restart {UNIT}; else
   for family in bridge inet; do nft delete table $family {TABLE} 2>/dev/null || :; done; rm -f {LOADED_FILE}
 fi"""
-# `enable` has systemd read its units anew.
+# `enable` makes systemd read its units again.
 ENABLE = f"""if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT}; else
   rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
 fi"""

@@ -1,4 +1,4 @@
-"""Bridges' part of the policy: who is on which network, who may talk to whom. What contradicts itself is refused."""
+"""The policy's `bridges` section: networks and the flows between them. A policy that contradicts itself is refused."""
 
 from __future__ import annotations
 
@@ -20,20 +20,24 @@ Loc = tuple[str | int, ...]
 
 HOST, WORLD = "host", "world"
 METADATA = ("169.254.169.254", "fd00:ec2::254", "fd20:ce::254")  # of most clouds; by IPv6, of Amazon's and Google's
-# How engines name the bridges that they make themselves. Docker's are the business of `networks`.
+# How engines name the bridges that they create. Docker's are covered by the policy's `networks` section.
 Engine = Literal["podman", "lxc", "lxd", "incus", "libvirt"]
 ENGINE_BRIDGES: dict[Engine, tuple[str, ...]] = {
-    "podman": ("podman", "cni-podman"), "lxc": ("lxcbr",), "lxd": ("lxdbr",), "incus": ("incusbr",),
+    "podman": ("podman", "cni-podman"),
+    "lxc": ("lxcbr",),
+    "lxd": ("lxdbr",),
+    "incus": ("incusbr",),
     "libvirt": ("virbr",),
-}  # fmt: skip
+}
 DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
-KERNELS_OWN = ("all", "default", "lo")  # net.ipv4.conf.all and default are no devices
+KERNELS_OWN = ("all", "default", "lo")  # net.ipv4.conf.all and default are not devices
 
 
 def _device(name: str) -> str:
     if not DEVICE.fullmatch(name) or name in KERNELS_OWN:
         raise ValueError(
-            f'"{name}" cannot name a network device: up to 15 letters, digits, ".", "_" and "-", not {_or(KERNELS_OWN)}'
+            f'"{name}" cannot name a network device: use up to 15 letters, digits, ".", "_" and "-", but not '
+            f"{_or(KERNELS_OWN)}"
         )
     return name
 
@@ -42,9 +46,9 @@ def _subnet(text: str) -> str:
     try:
         found = ipaddress.ip_network(text)
     except ValueError as error:
-        raise ValueError(f'"{text}" is no subnet such as 10.80.0.0/24 or fd00:80::/64 ({error})') from None
+        raise ValueError(f'"{text}" is not a subnet such as 10.80.0.0/24 or fd00:80::/64 ({error})') from None
     if found.num_addresses < 4 or found.is_multicast or found.is_loopback:
-        raise ValueError(f'"{text}" is no subnet that the host and containers could have addresses in')
+        raise ValueError(f'"{text}" has no addresses for the host and containers')
     return str(found)
 
 
@@ -52,7 +56,7 @@ def _address(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
-        raise ValueError(f'"{text}" is no IPv4 or IPv6 address') from None
+        raise ValueError(f'"{text}" is not an IPv4 or IPv6 address') from None
 
 
 def _or(words: Iterable[str]) -> str:
@@ -73,36 +77,54 @@ class Part(BaseModel):
 
 
 class Vlan(Part):
-    """A VLAN of a network: a segment of its own, `NETWORK.ID` in allow."""
+    """A VLAN of a network: a separate segment, called `NETWORK.ID` in allow."""
 
-    id: VlanId = Field(description="1 to 4094")
-    subnets: tuple[Subnet, ...] = Field((), description="its subnets; the host has the first address of each")
+    id: VlanId = Field(description="The VLAN id, from 1 to 4094.")
+    subnets: tuple[Subnet, ...] = Field(
+        (), description="The subnets of the VLAN; the host has the first address of each."
+    )
 
 
 class Port(Part):
-    """A device on the bridge, such as the host's end of a container's veth pair."""
+    """A port of the bridge, such as the host's end of a container's veth pair."""
 
-    vlan: VlanId | None = Field(None, description="the VLAN that it is an untagged member of")
-    mac: Mac | None = Field(None, description="with antispoof: the only MAC address that it may send from (lower case)")
-    addresses: tuple[IpAddress, ...] = Field((), description="with antispoof: the only IP addresses it may send from")
+    vlan: VlanId | None = Field(None, description="The VLAN of which the port is an untagged member.")
+    mac: Mac | None = Field(
+        None, description="With antispoof, the only MAC address that the port may send from (lower case)."
+    )
+    addresses: tuple[IpAddress, ...] = Field(
+        (), description="With antispoof, the only IP addresses that the port may send from."
+    )
 
 
 class BridgeNetwork(Part):
     """A network of containers on a bridge of the host."""
 
-    bridge: Device = Field(description="the bridge's name; it is made where there is none")
+    bridge: Device = Field(description="The name of the bridge, which is created where it does not exist.")
     switch: Literal["linux", "openvswitch"] = Field(
-        "linux", description="linux: a bridge of the kernel; openvswitch: where declared ports alone send and hear"
+        "linux",
+        description="linux: a Linux bridge; openvswitch: an Open vSwitch bridge, on which only declared ports send "
+        "and receive.",
     )
-    subnets: tuple[Subnet, ...] = Field((), description="its subnets (without vlans); the host has the first addresses")
-    vlans: tuple[Vlan, ...] = Field((), description="makes the bridge VLAN-aware: each VLAN is a segment of its own")
+    subnets: tuple[Subnet, ...] = Field(
+        (), description="The subnets of a network without vlans; the host has the first address of each."
+    )
+    vlans: tuple[Vlan, ...] = Field(
+        (), description="VLANs, each a separate segment; with them the bridge is VLAN-aware."
+    )
     isolate: Literal["ports", "vlans", "none"] = Field(
-        "ports", description="ports: no port reaches another; vlans: those of one VLAN do; none: all do"
+        "ports",
+        description="ports: no port reaches another; vlans: ports of the same VLAN reach each other; none: all ports "
+        "do.",
     )
-    antispoof: bool = Field(True, description="frames with another's MAC, ARP or IP address are dropped")
-    uplink: Device | None = Field(None, description="the device that leads out; it reaches every port")
-    tagged: tuple[VlanId, ...] = Field((), description="the VLANs that the uplink carries, tagged")
-    ports: dict[Device, Port] = Field({}, description="ports by name; others may join, except where there are vlans")
+    antispoof: bool = Field(
+        True, description="Frames from a MAC, ARP or IP address that is not the port's own are dropped."
+    )
+    uplink: Device | None = Field(None, description="The device that leads out of the host; it reaches every port.")
+    tagged: tuple[VlanId, ...] = Field((), description="The VLANs that the uplink carries with tags.")
+    ports: dict[Device, Port] = Field(
+        {}, description="The ports by name; other devices may join, except in a network with vlans."
+    )
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -113,11 +135,11 @@ class BridgeNetwork(Part):
         ids = [vlan.id for vlan in self.vlans]
         yield from self._vlan_clashes(ids)
         if self.vlans and self.subnets:
-            yield ("subnets",), "with vlans each VLAN has its own subnets: give them there"
+            yield ("subnets",), "a network with vlans has its subnets under each VLAN: move them there"
         if self.isolate == "vlans" and not self.vlans:
-            yield ("isolate",), '"vlans" needs vlans'
+            yield ("isolate",), '"vlans" needs VLANs under vlans'
         if self.isolate == "none" and self.vlans:
-            yield ("isolate",), '"none" contradicts vlans, which keep segments apart: say "vlans"'
+            yield ("isolate",), '"none" contradicts vlans, which separate segments: use "vlans"'
         owners: dict[str, str] = {}
         for name, port in self.ports.items():
             yield from self._port_clashes(name, port, ids)
@@ -128,41 +150,44 @@ class BridgeNetwork(Part):
     def _vlan_clashes(self, ids: list[int]) -> Iterator[tuple[Loc, str]]:
         for number, vlan in enumerate(ids):
             if vlan in ids[:number]:
-                yield ("vlans", number, "id"), f"VLAN {vlan} is given twice"
+                yield ("vlans", number, "id"), f"VLAN {vlan} is declared twice"
             if len(f"{self.bridge}.{vlan}") > 15:
                 yield ("bridge",), f'"{self.bridge}.{vlan}", its device for VLAN {vlan}, is longer than 15 characters'
         for number, vlan in enumerate(self.tagged):
             if vlan not in ids:
-                yield ("tagged", number), f"VLAN {vlan} is not among the vlans here"
+                yield ("tagged", number), f"VLAN {vlan} is not declared under vlans"
         if self.tagged and self.uplink is None:
-            yield ("tagged",), "there is no uplink that could carry tags"
+            yield ("tagged",), "tagged needs an uplink, which carries the tags"
 
     def _port_clashes(self, name: str, port: Port, ids: list[int]) -> Iterator[tuple[Loc, str]]:
         if name in (self.bridge, self.uplink):
-            yield ("ports", name), f'"{name}" is the bridge or its uplink, and so no port'
+            yield ("ports", name), f'"{name}" is the bridge or its uplink and cannot be a port'
         if self.vlans and port.vlan is None:
-            yield ("ports", name), f"a port of a network with vlans is in one of them: give {name} its vlan"
+            yield ("ports", name), f"each port of a network with vlans is in one of them: give {name} its vlan"
         elif port.vlan is not None and port.vlan not in ids:
-            yield ("ports", name, "vlan"), f"VLAN {port.vlan} is not among the vlans here"
+            yield ("ports", name, "vlan"), f"VLAN {port.vlan} is not declared under vlans"
         subnets = next((vlan.subnets for vlan in self.vlans if vlan.id == port.vlan), self.subnets)
         prefixes = [ipaddress.ip_network(subnet) for subnet in subnets]
         for number, text in enumerate(port.addresses):
             address = ipaddress.ip_address(text)
             if not address.is_link_local and not any(address in prefix for prefix in prefixes):
-                yield ("ports", name, "addresses", number), f"{text} is in no subnet of this segment"
+                yield ("ports", name, "addresses", number), f"{text} is not in a subnet of this segment"
             if address in map(gateway, prefixes):
-                yield ("ports", name, "addresses", number), f"{text} is the host's own address there"
+                yield ("ports", name, "addresses", number), f"{text} is the host's own address in this segment"
 
 
 class Allow(Part):
-    """A flow between two segments that otherwise do not meet; answers come back."""
+    """An allowed flow between two segments that otherwise do not reach each other; replies are allowed too."""
 
-    from_: str = Field(alias="from", description="a segment (NETWORK or NETWORK.VLAN) or world")
+    from_: str = Field(alias="from", description="Where the flow starts: a segment (NETWORK or NETWORK.VLAN) or world.")
     to: str = Field(
-        description="a segment, host (its own services) or world (what is no segment; private addresses as the host's)"
+        description="Where the flow goes: a segment, host (the host's own services) or world (everything outside the "
+        "segments; private source addresses are masqueraded)."
     )
-    proto: Literal["tcp", "udp", "icmp", "any"] = Field("any", description="icmp: of IPv4 and IPv6")
-    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(None, description="the destination port of tcp or udp")
+    proto: Literal["tcp", "udp", "icmp", "any"] = Field(
+        "any", description="The protocol; icmp is that of IPv4 and IPv6."
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] | None = Field(None, description="The destination port of tcp or udp.")
 
     @model_validator(mode="after")
     def _has_ports(self) -> Self:
@@ -175,25 +200,31 @@ class Allow(Part):
 
 
 class BridgesRules(Rules):
-    """Bridges and VLANs of the host: who may talk to whom. What is not allowed between segments is dropped."""
+    """Bridges and VLANs of the host and the flows between them. Between segments only allowed flows pass."""
 
-    networks: dict[Name, BridgeNetwork] = Field({}, description="networks by name")
-    allow: tuple[Allow, ...] = Field((), description="flows between segments, to the host and to the world")
+    networks: dict[Name, BridgeNetwork] = Field({}, description="The networks by name.")
+    allow: tuple[Allow, ...] = Field(
+        (), description="The allowed flows between segments, to the host and to the world."
+    )
     isolated_engines: tuple[Engine, ...] = Field(
-        (), description="engines on whose own bridges no port reaches another; bridges made later too"
+        (),
+        description="Engines whose guests do not reach each other on the engine's own bridges, also on bridges "
+        "created later.",
     )
     guarded_engines: dict[Engine, tuple[HostService, ...]] = Field(
         {},
-        description="of an engine: all that is reached from its own bridges of the host's own services, such as "
-        "tcp/9100, besides names and addresses (DNS, DHCP); and nothing comes from addresses that are not theirs",
+        description="By engine, the only services of the host that guests on its own bridges reach, such as "
+        "tcp/9100; DNS "
+        "and DHCP are always allowed. Packets from foreign source addresses are dropped.",
     )
     metadata: Literal["closed"] | None = Field(
         None,
-        description=f"closed: nothing on any bridge reaches {METADATA[0]}, {METADATA[1]} and {METADATA[2]}, but to ask "
-        "for names there (port 53), as instances of Google Cloud do",
+        description=f"closed: nothing on any bridge reaches the cloud's metadata addresses {METADATA[0]}, "
+        f"{METADATA[1]} and "
+        f"{METADATA[2]}, except for DNS (port 53), which instances of Google Cloud need.",
     )
     undeclared: Literal["refused"] | None = Field(
-        None, description="refused: a bridge that no file, no engine and no policy makes is a finding"
+        None, description="refused: a bridge that comes from no file, no engine and no policy is a finding."
     )
 
     @model_validator(mode="after")
@@ -202,7 +233,7 @@ class BridgesRules(Rules):
         return self
 
     def _shared(self) -> Iterator[tuple[Loc, str]]:
-        """No device has two parts to play."""
+        """No device has two roles."""
         seen: dict[str, str] = {}
         for name, network in self.networks.items():
             devices: list[tuple[Loc, str]] = [(("bridge",), network.bridge)]
@@ -218,8 +249,8 @@ class BridgesRules(Rules):
         seen: list[tuple[Prefix, str]] = []
         for name, network in self.networks.items():
             rows: list[tuple[Loc, str]] = [(("subnets", n), text) for n, text in enumerate(network.subnets)]
-            rows += [(("vlans", v, "subnets", n), text) for v, vlan in enumerate(network.vlans)
-                     for n, text in enumerate(vlan.subnets)]  # fmt: skip
+            for v, vlan in enumerate(network.vlans):
+                rows += [(("vlans", v, "subnets", n), text) for n, text in enumerate(vlan.subnets)]
             for loc, text in rows:
                 prefix = ipaddress.ip_network(text)
                 for other, owner in seen:
@@ -233,16 +264,19 @@ class BridgesRules(Rules):
             for key, end in (("from", flow.from_), ("to", flow.to)):
                 ends = [*names, WORLD] if key == "from" else [*names, HOST, WORLD]
                 if end not in ends:
-                    yield ("allow", number, key), f'there is no "{end}"; there are: {", ".join(ends)}'
+                    yield ("allow", number, key), f'"{end}" does not exist; choose one of {", ".join(ends)}'
             if flow.from_ == flow.to:
-                yield ("allow", number, "to"), f"{flow.to} is where it comes from: within a segment, isolate decides"
+                yield (
+                    ("allow", number, "to"),
+                    f"the flow starts and ends in {flow.to}: within a segment, isolate decides",
+                )
             if flow.from_ == WORLD and flow.to == HOST:
-                yield ("allow", number, "to"), "what reaches the host from the world is not decided here"
+                yield ("allow", number, "to"), "flows from the world to the host are not decided by bridges.allow"
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Those that share a broadcast domain: a network, or a VLAN of one."""
+    """A broadcast domain: a network, or a VLAN of one."""
 
     name: str  # tenants, web.10
     network: str
@@ -255,7 +289,7 @@ class Segment:
 
     @property
     def gateways(self) -> tuple[str, ...]:
-        """The host's addresses here, with prefix."""
+        """The host's addresses in the segment, with prefix."""
         prefixes = [ipaddress.ip_network(subnet) for subnet in self.subnets]
         return tuple(f"{gateway(prefix)}/{prefix.prefixlen}" for prefix in prefixes)
 
@@ -274,13 +308,18 @@ def segments(rules: BridgesRules) -> list[Segment]:
 
 
 def engine_prefixes(rules: BridgesRules) -> list[str]:
-    """How the bridges begin on which engines' guests are kept apart."""
+    """The prefixes of the names of bridges on which engines' guests are isolated."""
     return [prefix for engine in rules.isolated_engines for prefix in ENGINE_BRIDGES[engine]]
 
 
 def guards(rules: BridgesRules) -> dict[str, Engine]:
-    """How the bridges begin on which engines' guests reach but the services that are named; and whose they are."""
+    """By prefix of the names of their bridges, the engines whose guests reach only named services of the host."""
     return {prefix: engine for engine in rules.guarded_engines for prefix in ENGINE_BRIDGES[engine]}
+
+
+def without_metadata(rules: BridgesRules) -> BridgesRules:
+    """The same, but for the metadata addresses, which are left open."""
+    return rules.model_copy(update={"metadata": None})
 
 
 def gateway(prefix: Prefix) -> Address:
@@ -293,7 +332,7 @@ def overlap(one: Prefix, other: Prefix) -> bool:
 
 
 def refuse(problems: Iterable[tuple[Loc, str]]) -> None:
-    """Raise all problems at once, each at its own key, so that the complaint can name the line."""
+    """Raises all problems at once, each at its own key, so that the message can name the line."""
     errors: list[Any] = [
         InitErrorDetails(type=PydanticCustomError("refused", "{text}", {"text": text}), loc=loc, input=None)
         for loc, text in problems

@@ -1,8 +1,8 @@
-"""Bridges that are not Docker's: who is on them, and what iptables would do to the frames that they pass on.
+"""Bridges that are not Docker's: their ports, and what iptables would do to the frames between them.
 
-br_netfilter hands those frames to iptables where bridge-nf-call-iptables is 1, and Docker sets the FORWARD policy to
-DROP. Then virtual machines on a bridge of the operator's own reach neither each other nor the network beyond it. A
-change that could bring that about is blocked here, whichever subject wants it.
+With br_netfilter, bridged frames pass through iptables where bridge-nf-call-iptables is 1, and Docker sets the FORWARD
+policy to DROP. Then virtual machines on a bridge of the operator's own reach neither each other nor the network behind
+the bridge. A change that could cause that is blocked here, whichever subject plans it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from facts.networks.forward import Filter, Packet
 from facts.networks.networks import SYSCTL_FILE, Bridge, Networks, NetworksReading
 
 ACCEPT = "bridged-guests"  # accepting it: guests on such a bridge no longer reach each other
-# How engines name the bridges that they make: docker; podman and netavark, CNI, LXC, LXD, Incus, libvirt.
+# How engines name the bridges that they create: Docker; Podman and netavark, CNI, LXC, LXD, Incus, libvirt.
 DOCKERS = re.compile(r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}")
 ENGINES = re.compile(r"podman\d+|cni\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+")
 FAMILIES = {4: "iptables", 6: "ip6tables"}
-SWITCH = "net.bridge.bridge-nf-call-"  # and the tool
+SWITCH = "net.bridge.bridge-nf-call-"  # followed by the tool
 NO_RULES = Filter("ACCEPT", "ACCEPT", ())
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """A bridge whose frames are dropped: by a rule or policy of `tool`, or perhaps by rules that are not read ("")."""
+    """A bridge whose frames are dropped: by a rule or policy of `tool`; or perhaps ("") by rules that are not read."""
 
     bridge: Bridge
     tool: str
@@ -41,7 +41,11 @@ class Stopped:
     @property
     def remedy(self) -> str:
         name = self.bridge.name
-        return f"`{self.tool} -I FORWARD -i {name} -o {name} -j ACCEPT`" if self.tool else f"by an accept for {name}"
+        return (
+            f"`{self.tool} -I FORWARD -i {name} -o {name} -j ACCEPT`"
+            if self.tool
+            else f"a rule that accepts frames within {name}"
+        )
 
 
 def ports_of(bridge: Bridge) -> str:
@@ -49,15 +53,15 @@ def ports_of(bridge: Bridge) -> str:
 
 
 def strangers(bridge: str, ports: Sequence[str], containers: int) -> Sequence[str]:
-    """Ports of a Docker network's bridge behind which others than its containers are: those that Docker does not name
-    so; or any, where there are more than it has `containers`, and the bridge was there before the network."""
+    """Ports of a Docker network's bridge that do not lead to its containers: those whose name Docker would not give;
+    or any of them, where there are more ports than `containers` and the bridge existed before the network."""
     others = [port for port in ports if not port.startswith("veth")]
     return others or (() if DOCKERS.fullmatch(bridge) or len(ports) <= containers else ports)
 
 
 def carrying(docker: DockerReading, reading: NetworksReading) -> list[Bridge]:
-    """Bridges on which others than Docker's containers talk: those with two ports that are not kept apart, and the one
-    that leads out, which guests join."""
+    """Bridges on which others than Docker's containers communicate: those with two ports that are not isolated, and the
+    one with the default route, which guests may join."""
     networks = docker.networks if isinstance(docker.networks, tuple) else ()
     dockers = {network.bridge: len(network.containers) for network in networks}
 
@@ -74,7 +78,7 @@ def carrying(docker: DockerReading, reading: NetworksReading) -> list[Bridge]:
 
 
 def stopped_now(docker: DockerReading, reading: NetworksReading) -> list[Stopped]:
-    """The bridges of which iptables drops every new connection that they pass on."""
+    """The bridges on which iptables drops every new connection between two ports."""
     found = []
     for bridge in carrying(docker, reading):
         for family, tool in FAMILIES.items():
@@ -87,8 +91,8 @@ def stopped_now(docker: DockerReading, reading: NetworksReading) -> list[Stopped
 def stopped_by(
     docker: DockerReading, reading: NetworksReading, *, called: Collection[int] = (), drops: bool = False
 ) -> list[Stopped]:
-    """The bridges some of whose frames, which pass now, would be dropped: were they to meet iptables of the families
-    `called`, and were FORWARD's policy (of IPv4) DROP from now on."""
+    """The bridges some of whose frames pass now and would be dropped, if bridged frames passed through iptables of the
+    families `called`, and if IPv4's FORWARD policy were DROP (`drops`)."""
     found = []
     for bridge in carrying(docker, reading):
         rows = (_newly(bridge, family, reading, family in called, drops and family == 4) for family in FAMILIES)
@@ -98,7 +102,7 @@ def stopped_by(
 
 
 def _newly(bridge: Bridge, family: int, reading: NetworksReading, called: bool, drops: bool) -> Stopped | None:
-    # What an earlier run switched on (networks.br-netfilter) goes in this one, and is no reason to think them lost.
+    # This run removes what an earlier one set (networks.br-netfilter): the frames are not lost because of that.
     met = _met(bridge, family, reading) and reading.files.get(SYSCTL_FILE) is None
     table = _table(family, reading)
     policy = "DROP" if drops else table.policy
@@ -112,18 +116,18 @@ def _newly(bridge: Bridge, family: int, reading: NetworksReading, called: bool, 
 
 
 def _unread(family: int, reading: NetworksReading) -> str:
-    """Who else may drop what is forwarded; "" for nobody."""
+    """What else may drop forwarded packets; "" for nothing."""
     if "firewalld" in known(reading.firewalls):
-        return "firewalld may refuse it"
+        return "firewalld may reject them"
     families = ("inet", "ip" if family == 4 else "ip6")
-    own = (f"{families[1]} filter", "FORWARD")  # iptables', which were walked
+    own = (f"{families[1]} filter", "FORWARD")  # iptables', whose rules were evaluated
     guards = (guard for guard in known(reading.guards) or () if guard.hook == "forward")
     strange = (g for g in guards if g.table.split()[0] in families and (g.table, g.chain) != own)
-    return next((f"the chain {guard.chain} of nft's table {guard.table} may drop it" for guard in strange), "")
+    return next((f"the chain {guard.chain} of nft's table {guard.table} may drop them" for guard in strange), "")
 
 
 def _met(bridge: Bridge, family: int, reading: NetworksReading) -> bool:
-    """Whether frames that the bridge passes on meet iptables: the host's switch does, or the bridge's own."""
+    """Whether the bridge's frames pass through iptables, by the host's sysctl or the bridge's own setting."""
     own = bridge.nf_call_iptables if family == 4 else bridge.nf_call_ip6tables
     return known(reading.br_netfilter) and (own or known(reading.nf_call.get(FAMILIES[family], 0)) == 1)
 
@@ -133,7 +137,7 @@ def _table(family: int, reading: NetworksReading) -> Filter:
 
 
 def _packet(bridge: Bridge) -> Packet:
-    """Whoever is on an engine's bridge has an address of its subnets; on another, any."""
+    """A packet between two ports. On an engine's bridge it has addresses of the bridge's subnets; on another, any."""
     subnets = bridge.addresses if ENGINES.fullmatch(bridge.name) else ()
     return Packet(bridge.name, bridge.name, subnets, subnets, bridged=True)
 
@@ -142,13 +146,13 @@ def _packet(bridge: Bridge) -> Packet:
 
 
 def obstacle(context: Context, cause: str, *, called: Collection[int] = (), drops: bool = False) -> str:
-    """Why a change may not be made: for its `cause` guests would be cut off; "" where none would, or it is accepted."""
+    """Why a change may not be made: its `cause` would cut guests off; "" where it would not, or that is accepted."""
     if context.accepts(ACCEPT):
         return ""
     try:
         found = stopped_by(context.survey[Docker], context.survey[Networks], called=called, drops=drops)
     except UnknownReading as error:
-        return f"{cause}; whether what bridges pass on would then be dropped is not known: {error}"
+        return f"{cause}; cannot determine whether frames on other bridges would then be dropped: {error}"
     return refusal(cause, found)
 
 
@@ -157,16 +161,17 @@ def refusal(cause: str, found: Sequence[Stopped]) -> str:
         return ""
     let = " and ".join(stopped.remedy for stopped in found)
     return (
-        f"{cause}, which would drop what passes between the ports of {' and of '.join(map(str, found))}. Guests there "
-        f"would reach neither each other nor the network beyond. Let it pass first, now and at boot ({let}), or allow "
-        f"that with accept={ACCEPT}"
+        f"{cause}, which would drop frames between the ports of {' and of '.join(map(str, found))}. Guests there would "
+        f"reach neither each other nor the network behind the bridge. Accept those frames first, now and at boot "
+        f"({let}), "
+        f"or allow it with accept={ACCEPT}"
     )
 
 
-def told(context: Context, *, called: Collection[int] = (), drops: bool = False) -> str:
-    """Where it is accepted: whom a change cuts off; "" for nobody."""
+def cut_off(context: Context, *, called: Collection[int] = (), drops: bool = False) -> str:
+    """Where that is accepted: the guests that a change cuts off, in a sentence; "" for none."""
     if not context.accepts(ACCEPT):
         return ""
     found = stopped_by(context.survey[Docker], context.survey[Networks], called=called, drops=drops)
     names = " and on ".join(ports_of(stopped.bridge) for stopped in found)
-    return f"guests on {names} no longer reach each other, nor what is beyond it" if found else ""
+    return f"guests on {names} reach neither each other nor the network behind the bridge any more" if found else ""

@@ -1,4 +1,4 @@
-"""What the host forwards: whether anything stands before it, and how that is put right."""
+"""Forwarding: the host forwards only what a firewall rule accepts, and how that is restored."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from facts.networks.networks import FORWARD_FILE, Networks, NetworksReading
 ACCEPT = "forward-drop"  # accepting it: what this host forwards for others than containers is dropped
 BECOMES_DROP = "iptables' FORWARD policy becomes DROP"
 ENGINE_CHAINS = frozenset({"DOCKER-USER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-1"})
-# After Docker has written its own rules: containers are never without a way out.
+WANTED = "the policy wants it to be DROP (networks.guarded_forwarding)"
+ONLY_IF_OFF = "Docker sets it only if ip_forward was 0 when Docker started"
+# After Docker has written its own rules, so that containers can always reach the network.
 DROP_IN = """\
-# Written by hullproof: what no rule lets through is not forwarded. Docker does this itself only where it turns
-# forwarding on, and here it is on before Docker starts.
+# Written by hullproof: what no rule accepts is not forwarded. Docker sets this policy only if ip_forward was 0 when
+# Docker started, and on this host it is 1 before.
 [Service]
 ExecStartPost=-/usr/sbin/iptables -w -P FORWARD DROP
 """
@@ -34,29 +36,33 @@ if [ -e {FORWARD_FILE} ]; then iptables -w -P FORWARD DROP; else iptables -w -P 
 
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     if policy[NetworksRules].guarded_forwarding is None:
-        return not_applicable("the policy does not ask for it")
+        return not_applicable("the policy does not declare networks.guarded_forwarding")
     docker = survey[Docker]
     if not (docker.installed and known(docker.running)):
-        return not_applicable("no engine runs that forwards")
+        return not_applicable("no container engine runs that needs forwarding")
     reading = survey[Networks]
     if known(reading.forwarding4) != 1:
-        return not_applicable("forwarding is off: nothing passes that would have to be guarded")
+        return not_applicable("forwarding is off (net.ipv4.ip_forward)")
     stored = known(survey[Kernel].sysctls.stored(FORWARD))
     lasts = _own_table(reading) or stored is None or known(reading.files.get(FORWARD_FILE)) is not None
-    if (how := _guard(reading)) and lasts:
-        return passed(f"what is forwarded meets {how}, now and after a boot", True, True, True)
-    if how and stored:
-        reason = f"FORWARD drops now, but not after the next boot: {stored.file} sets ip_forward, and Docker sets DROP"
-        return failed(f"{reason} only where it turns forwarding on itself", True, False, True)
+    guard = _guard(reading)
+    if guard and lasts:
+        reason = f"forwarded packets have to pass {guard}, now and after a boot"
+        return passed(reason, declared=True, disk=True, live=True)
+    if guard and stored:
+        reason = (
+            f"FORWARD policy is DROP now, but {stored.file} sets ip_forward for the next boot, and then nothing sets "
+        )
+        return failed(f"{reason}DROP ({ONLY_IF_OFF}); {WANTED}", declared=True, disk=False, live=True)
     if _engine_rules(reading):
-        reason = "FORWARD accepts what the engine's rules leave over: neighbours reach ports that nobody published"
-        return failed(f"{reason} (Docker sets DROP only where it turns forwarding on itself)", True, lasts, False)
-    reason = "forwarding is on, but FORWARD accepts everything and the engine's chains are not in it"
-    return failed(f"{reason}: was the firewall flushed or reloaded?", True, lasts, False)
+        reason = "FORWARD policy is ACCEPT: machines on the same network can reach unpublished container ports"
+        return failed(f"{reason}; {WANTED}, but {ONLY_IF_OFF}", declared=True, disk=lasts, live=False)
+    reason = "FORWARD policy is ACCEPT and Docker's chains are missing from FORWARD: everything is forwarded"
+    return failed(f"{reason} (was the firewall flushed or reloaded?); {WANTED}", declared=True, disk=lasts, live=False)
 
 
 def _guard(reading: NetworksReading) -> str:
-    """What stands before forwarded packets; "" where nothing does."""
+    """What restricts forwarded packets; "" for nothing."""
     if _own_table(reading):
         return "Docker's own nftables table"
     rules = known(reading.filter4)
@@ -72,44 +78,54 @@ def _engine_rules(reading: NetworksReading) -> bool:
     return rules is not None and bool(ENGINE_CHAINS & rules.chains())
 
 
+# ------------------------------------------------------------------------------------------------ remediation
+
+
 def guard_forwarding(context: Context) -> Iterator[Change]:
-    """Docker's rules back where they are gone, then DROP for what none of them lets through. In this order: the policy
-    alone would cut every container off."""
+    """Docker's rules first, where they are missing, then the policy: DROP alone would cut off every container."""
     reading = context.survey[Networks]
     if not _engine_rules(reading):
-        again = _rules_again(context)
-        yield again
-        if isinstance(again, Blocked) or known(reading.filter4) is None:
+        restored = _restore_rules(context)
+        yield restored
+        if isinstance(restored, Blocked) or known(reading.filter4) is None:
             return
-    what = "drop what no rule lets through FORWARD, as Docker does where it turns forwarding on"
+    yield _set_policy(context, reading)
+
+
+def _set_policy(context: Context, reading: NetworksReading) -> Change:
+    what = "set iptables' FORWARD policy to DROP, now and whenever Docker starts"
     policy = rules.policy if (rules := known(reading.filter4)) else "ACCEPT"
-    # Where it is DROP already and only to last, nobody loses anything.
+    # Where it is DROP already and only has to be restored at boot, nothing is cut off.
     others = _others(context, reading) if policy != "DROP" else []
     called = _after_boot(context, reading) if policy != "DROP" else None
     if len(others) > 1 and not context.accepts(ACCEPT):
-        why = f"what this host forwards between {', '.join(others)} would stop; allow that with accept={ACCEPT}"
-        yield Blocked("networks", what, why=why)
-        return
+        why = f"this host would no longer forward between {', '.join(others)}; allow that with accept={ACCEPT}"
+        return Blocked("networks", what, why=why)
     if called is not None and (why := bridged.obstacle(context, BECOMES_DROP, called=called, drops=True)):
-        yield Blocked("networks", what, why=why)
-        return
-    told = [f"forwarding between {', '.join(others)} ends" if len(others) > 1 else "",
-            "" if called is None else bridged.told(context, called=called, drops=True)]  # fmt: skip
-    yield WriteFile("networks", f"{what} ({FORWARD_FILE})", path=FORWARD_FILE, text=DROP_IN,
-                    interrupts="; ".join(filter(None, told)), before=known(reading.files.get(FORWARD_FILE)),
-                    activate=SET_POLICY.format(was=policy))  # fmt: skip
+        return Blocked("networks", what, why=why)
+    interrupts = [f"stops forwarding between {', '.join(others)}" if len(others) > 1 else ""]
+    interrupts += [bridged.cut_off(context, called=called, drops=True)] if called is not None else []
+    return WriteFile(
+        "networks",
+        f"{what} ({FORWARD_FILE})",
+        path=FORWARD_FILE,
+        text=DROP_IN,
+        interrupts="; ".join(filter(None, interrupts)),
+        before=known(reading.files.get(FORWARD_FILE)),
+        activate=SET_POLICY.format(was=policy),
+    )
 
 
 def _after_boot(context: Context, reading: NetworksReading) -> tuple[int, ...]:
-    """4 where frames that bridges pass on meet iptables at the latest after the next boot: br_netfilter is loaded then,
-    and no file says 0."""
+    """4 where bridged frames pass through iptables at the latest after the next boot: br_netfilter is loaded then, and
+    no file sets the sysctl to 0."""
     loaded = known(reading.br_netfilter) or known(reading.modules_load) or loads_br_netfilter(context.survey[Docker])
     stored = known(context.survey[Kernel].sysctls.stored(f"{bridged.SWITCH}iptables"))
     return (4,) if loaded and not (stored and stored.value == "0") else ()
 
 
-def _rules_again(context: Context) -> Change:
-    what = "have Docker write its firewall rules again"
+def _restore_rules(context: Context) -> Change:
+    what = "make Docker write its firewall rules again"
     if why := restart_obstacle(context, {}):
         return Blocked("networks", what, why=why)
     service = docker_service(context)
@@ -117,6 +133,6 @@ def _rules_again(context: Context) -> Change:
 
 
 def _others(context: Context, reading: NetworksReading) -> list[str]:
-    """Devices with an address that are not the engine's: with two of them, the host may be somebody's router."""
+    """Devices with an address that are not the engine's: with two of them, the host may be a router."""
     engines = {network.bridge for network in known(context.survey[Docker].networks)} | {"lo", "docker_gwbridge"}
     return sorted(set(known(reading.addresses)) - engines)

@@ -1,4 +1,4 @@
-"""Which networks are to keep their containers apart, and whether the kernel does: the rules, and the pure judging."""
+"""The policy's `networks` section; and whether containers on a network reach each other, judged from readings alone."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from deploys.core import templates
 from deploys.core.policy import Rules
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.daemon import configured, off
-from facts.core.reading import Unknown, known
+from facts.core.reading import known
 from facts.engines.docker.docker import DockerReading, Network
-from facts.networks.networks import LATER_FILE, RULES_FILE, NetworksReading
+from facts.networks.networks import LATER_FILE, NetworksReading
 
 ENABLE_ICC = "com.docker.network.bridge.enable_icc"
-LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # as Docker names the bridges of networks
-RAW = "iptables stops IP alone, and no rule of ours on the bridge stops raw frames (CAP_NET_RAW)"
-SERVICES = "host-services"  # accepting it: running containers reach of the host only what the policy names
+LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # Docker's names for the bridges of new networks
+RAW = "iptables drops IP packets alone, and no rule of hullproof's on the bridge drops raw frames (CAP_NET_RAW)"
+SERVICES = "host-services"  # accepting it: running containers reach only the services of the host that the policy names
 
 
 def _service(text: str) -> str:
     match = re.fullmatch(r"(?:tcp|udp)/([1-9]\d{0,4})", text)
     if not match or int(match[1]) > 65535:
-        raise ValueError(f'"{text}" is no service such as tcp/9100 or udp/53')
+        raise ValueError(f'"{text}" is not a service such as tcp/9100 or udp/53')
     return text
 
 
 HostService = Annotated[str, AfterValidator(_service)]
-# An address is a container's own where the host would answer it by the bridge that it came in by. As nft prints it.
+# A source address belongs to a container where the host would answer it through the bridge that the packet came in by.
+# The rules below are written as nft prints them.
 FROM_OWN = ["ip saddr 0.0.0.0 udp dport 67 accept", "ip6 saddr :: accept", "fib saddr . iif oif missing drop"]
-# A frame is its port's own where it names what that was given. Without an address one asks by 0.0.0.0 and ::, and
-# link-local ones, which nobody speaks to over a bridge but routers, are anybody's.
+# A frame belongs to a port where it has the addresses that the port's other end was given. A container without an
+# address asks for one from 0.0.0.0 and ::. Link-local IPv6 addresses are not checked: on a bridge routers use them.
 AS_ITSELF = [
     "iifname . ether saddr != @macs drop",
     "iifname . arp saddr ether != @macs drop",
@@ -47,8 +48,8 @@ AS_ITSELF = [
 
 
 def to_host(services: Iterable[str]) -> list[str]:
-    """Rules for what comes from containers to the host itself, as nft prints them. Without neighbour discovery no IPv6
-    passes a bridge at all."""
+    """Rules for packets from containers to the host itself, as nft prints them. Without neighbour discovery no IPv6
+    packet crosses a bridge at all."""
     kinds = ("nd-router-solicit", "nd-neighbor-solicit", "nd-neighbor-advert")
     found = [f"icmpv6 type {kind} accept" for kind in kinds]
     named = [f"{proto} dport {port} accept" for proto, _, port in (service.partition("/") for service in services)]
@@ -60,31 +61,33 @@ class NetworksRules(Rules):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    icc: bool | None = Field(None, description="false: containers on one bridge network do not reach each other")
+    icc: bool | None = Field(
+        None, description="false: containers on the same bridge network do not reach each other (Docker's icc option)."
+    )
     cover: Literal["all", "default"] | list[str] = Field(
         "default",
-        description="the networks that icc, host_services and antispoof are about: all, default (Docker's own "
-        "bridge), or names",
+        description="The networks to which icc, host_services and antispoof apply: all, default (Docker's default "
+        "bridge), or a list of names.",
     )
-    except_: list[str] = Field([], alias="except", description="names of networks that are left as they are")
+    except_: list[str] = Field([], alias="except", description="Names of networks that are left as they are.")
     host_services: list[HostService] | None = Field(
         None,
-        description="all that containers reach of the host's own services, such as tcp/9100 or udp/53; [] is none. "
-        "What is published is no service of the host's, but where Docker's userland proxy serves it",
+        description="The only services of the host that containers reach, such as tcp/9100 or udp/53; [] is none. A "
+        "published port is not a service of the host, except where Docker's userland proxy serves it.",
     )
     antispoof: Literal[True] | None = Field(
-        None, description="true: what a container sends from a MAC or IP address that is not its own is dropped"
+        None, description="true: packets that a container sends from a MAC or IP address not its own are dropped."
     )
     br_netfilter: bool | None = Field(
         None,
-        description="true: bridged frames meet iptables, now and after a reboot, where that is what keeps containers "
-        "apart; with icc: false hullproof's own table does, and needs it not",
+        description="true: bridged frames pass through iptables, now and after a reboot, where the isolation of "
+        "containers depends on it; with icc: false it depends on hullproof's own nft table instead.",
     )
     bridged_guests: Literal[True] | None = Field(
-        None, description="true: iptables does not drop what bridges that are not Docker's pass on between their ports"
+        None, description="true: iptables does not drop frames between the ports of bridges that are not Docker's."
     )
     guarded_forwarding: Literal[True] | None = Field(
-        None, description="true: what the engine's rules leave over is not forwarded: a FORWARD policy of DROP"
+        None, description="true: the FORWARD policy is DROP, so that only what a rule accepts is forwarded."
     )
 
 
@@ -100,20 +103,12 @@ def covered(rules: NetworksRules, docker: DockerReading) -> list[Network]:
     return [network for network in known(docker.networks) if covers(rules, network)]
 
 
-def in_rules(text: str | Unknown | None) -> tuple[str, ...]:
-    """The bridges that our rules file keeps apart."""
-    return tuple(re.findall(r'^[ \t]*meta ibrname "([^"\n]+)" drop$', known(text) or "", re.MULTILINE))
+# ------------------------------------------------------------------------------------------------ on disk
 
 
-def _spared(text: str | Unknown | None) -> tuple[str, ...]:
-    """Those that it leaves alone."""
-    return tuple(re.findall(r'ibrname "([^"\n]+)" accept', known(text) or ""))
-
-
-def lasting(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
-    """Whether the isolation is written where a restart finds it."""
-    closed = reading.remember("closed", lambda: frozenset(in_rules(reading.files.get(RULES_FILE))))
-    if reading.unit_enabled and (network.bridge in closed or made_later(network, reading)):
+def isolated_on_disk(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
+    """Whether a file restores the isolation after a restart."""
+    if reading.unit_enabled and (network.bridge in reading.on_disk().apart or made_later(network, reading)):
         return True
     if off(configured(docker, "iptables")):
         return False
@@ -121,10 +116,9 @@ def lasting(network: Network, docker: DockerReading, reading: NetworksReading) -
 
 
 def made_later(network: Network, reading: NetworksReading) -> bool:
-    """Whether udev closes the network as it comes up, since our rules do not say otherwise."""
-    spared = reading.remember("spared", lambda: frozenset(_spared(reading.files.get(RULES_FILE))))
+    """Whether udev closes the network as its bridge appears: no rule of hullproof's exempts it."""
     later = bool(LATER_BRIDGE.fullmatch(network.bridge)) and closes_later(reading)
-    return later and network.bridge not in spared
+    return later and network.bridge not in reading.on_disk().spared
 
 
 def closes_later(reading: NetworksReading) -> bool:
@@ -132,7 +126,7 @@ def closes_later(reading: NetworksReading) -> bool:
 
 
 def closes_unasked(rules: NetworksRules, reading: NetworksReading) -> bool:
-    """Whether udev closes networks that Docker makes, and the policy covers them no more."""
+    """Whether udev closes networks that Docker creates, though the policy no longer covers them."""
     return rules.cover != "all" and known(reading.files.get(LATER_FILE)) is not None
 
 
@@ -141,26 +135,31 @@ def later_rule() -> str:
     return templates.text("networks/later.rules")
 
 
-def open_by(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
-    """Why containers on `network` still reach each other, as the kernel has it; "" where they do not."""
-    if reading.drops(network.bridge):
-        return ""
-    return open_to_ip(network, docker, reading) or RAW
+# ------------------------------------------------------------------------------------------------ live
 
 
-def open_to_ip(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
-    """The same for IP alone, which is what containers talk unless they attack."""
+def why_not_isolated(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+    """Why containers on `network` reach each other in the running kernel; "" where they do not."""
     if reading.drops(network.bridge):
         return ""
-    found = _open_to(4, network, reading)
+    return why_reachable_by_ip(network, docker, reading) or RAW
+
+
+def why_reachable_by_ip(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+    """The same for IP alone, the only protocol that containers use for anything but an attack."""
+    if reading.drops(network.bridge):
+        return ""
+    found = _reachable_by(4, network, reading)
     if not found and any(":" in subnet for subnet in network.subnets):
-        found = _open_to(6, network, reading)
-    # A daemon that has not taken it up yet has its rules still.
-    return f"{found}, as iptables=false has it" if found and off(configured(docker, "iptables")) else found
+        found = _reachable_by(6, network, reading)
+    # A daemon that has not restarted since iptables=false was written still has its rules.
+    return (
+        f"{found}, because Docker runs with iptables=false" if found and off(configured(docker, "iptables")) else found
+    )
 
 
-def _open_to(version: int, network: Network, reading: NetworksReading) -> str:
-    """The same for IPv4 or IPv6: a rule that drops, and bridged frames that meet it."""
+def _reachable_by(version: int, network: Network, reading: NetworksReading) -> str:
+    """The same for IPv4 or IPv6: isolation needs a rule that drops, and bridged frames that pass through iptables."""
     table, tool = (reading.filter4, "iptables") if version == 4 else (reading.filter6, "ip6tables")
     rules = known(table)
     if rules is None:
@@ -168,11 +167,11 @@ def _open_to(version: int, network: Network, reading: NetworksReading) -> str:
     subnets = tuple(subnet for subnet in network.subnets if (":" in subnet) == (version == 6))
     verdict = rules.between_ports(network.bridge, subnets)
     if not verdict.drop:
-        asked = "" if network.icc else " although its icc is false"
-        return f"{tool} lets them through{asked} ({verdict.by})"
+        despite = "" if network.icc else " although its icc is false"
+        return f"{tool} accepts their packets{despite} ({verdict.by})"
     if not known(reading.br_netfilter):
-        hint = ", as Docker leaves it where ip_forward is 0" if reading.forwarding4 == 0 else ""
-        return f"{tool} has the rule, but br_netfilter is not loaded and frames within a bridge never meet it{hint}"
+        hint = ": Docker does not load it where ip_forward is 0" if reading.forwarding4 == 0 else ""
+        return f"{tool} has the rule, but br_netfilter is not loaded and bridged frames bypass {tool}{hint}"
     return _not_called(tool, network, reading)
 
 
@@ -181,29 +180,32 @@ def _not_called(tool: str, network: Network, reading: NetworksReading) -> str:
     called = own is not None and (own.nf_call_iptables if tool == "iptables" else own.nf_call_ip6tables)
     if called or known(reading.nf_call.get(tool, 0)) == 1:
         return ""
-    return f"{tool} has the rule, but net.bridge.bridge-nf-call-{tool} is 0 and frames within a bridge never meet it"
+    return f"{tool} has the rule, but net.bridge.bridge-nf-call-{tool} is 0 and bridged frames bypass {tool}"
 
 
-def judge(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
-    if why := open_by(network, docker, reading):
-        set_only = " (set on disk, not in force)" if lasting(network, docker, reading) else ""
+def isolation_fault(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+    if why := why_not_isolated(network, docker, reading):
+        set_only = " (set on disk, not in force)" if isolated_on_disk(network, docker, reading) else ""
         return f"on network {network.name} containers reach each other{set_only}: {why}"
-    if not lasting(network, docker, reading):
-        return f"on network {network.name} containers are kept apart now, but nothing on disk says so after a restart"
+    if not isolated_on_disk(network, docker, reading):
+        return f"on network {network.name} containers do not reach each other now, but no file restores that at boot"
     return ""
 
 
+# ------------------------------------------------------------------------------------------------ new networks
+
+
 def open_later(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> bool:
-    """Whether networks to come should be closed, and something of what sees to it is missing. The udev rule does it;
-    Docker, which can by iptables, is asked too where that cuts nobody off."""
+    """Whether the policy wants new networks isolated and something for that is missing: the udev rule, or Docker's own
+    default option where setting it cuts off no guests."""
     if rules.cover != "all":
         return False
     return not closes_later(reading) or (lacks_default(docker) and not bridged.stopped_by(docker, reading, called=(4,)))
 
 
 def lacks_default(docker: DockerReading) -> bool:
-    """Whether Docker could make networks closed by itself, to IP at least, and is not told to. Raw frames, and networks
-    made with an option against it, are the udev rule's business."""
+    """Whether Docker could isolate new networks by itself, for IP at least, and is not configured to. Raw frames, and
+    networks created with an option against it, are left to the udev rule."""
     if not has_default_opts(docker):
         return False
     options = configured(docker, "default-network-opts")

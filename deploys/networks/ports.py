@@ -1,4 +1,4 @@
-"""As whom containers send on Docker's bridges: what reads a port's own addresses as it comes, and what it has read."""
+"""The addresses of container ports on Docker's bridges: what reads them as a port appears, and what has been read."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from facts.core.reading import known
 from facts.engines.docker.docker import DockerReading, Network
 from facts.networks.networks import PORT_RULES_FILE, PORT_UNIT_FILE, PORTS_FILE, NetworksReading
 
-# By path: its template, and what makes it live.
+# By path: its template, and the command that makes it effective.
 FILES = {
     PORTS_FILE: ("ports.sh", ""),
     PORT_UNIT_FILE: ("hullproof-port@.service", "systemctl daemon-reload"),
     PORT_RULES_FILE: ("ports.rules", "udevadm control --reload"),
 }
-MOVES = {"NET_ADMIN", "CAP_NET_ADMIN", "ALL", "CAP_ALL"}
+ADMIN = {"NET_ADMIN", "CAP_NET_ADMIN", "ALL", "CAP_ALL"}
 
 
 def unknown_ports(network: Network, reading: NetworksReading) -> list[str]:
-    """Ports of the network's bridge of which nobody has read whose they are."""
+    """Ports of the network's bridge whose addresses have not been read."""
     ports = [name for name in reading.ports_of(network.bridge) if re.fullmatch(r"veth[\w.-]+", name)]
     return [port for port in ports if not reading.knows(port)]
 
@@ -34,39 +34,37 @@ def text_of(path: str) -> str:
 
 
 def lacking(reading: NetworksReading) -> list[str]:
-    """Those of our files that are not as they should be."""
+    """hullproof's files that differ from what they should be."""
     return [path for path in FILES if known(reading.files.get(path)) != text_of(path)]
 
 
 def plan_files(rules: NetworksRules, reading: NetworksReading) -> Iterator[Change]:
-    """The files alone: they are used as the rules are loaded, and for each port that comes later."""
+    """The files alone: they run when the rules are loaded, and for each port that appears later."""
     for path, (_, activate) in FILES.items():
         before, text = known(reading.files.get(path)), text_of(path)
         if rules.antispoof and before != text:
-            yield WriteFile("networks", f"read as whom new containers may send ({path})", path=path, text=text,
-                            before=before, activate=activate)  # fmt: skip
+            what = f"read the addresses of new container ports ({path})"
+            yield WriteFile("networks", what, path=path, text=text, before=before, activate=activate)
         elif not rules.antispoof and before is not None:
-            yield RemoveFile("networks", f"read no more as whom containers may send ({path})", path=path,
-                             before=before, activate=activate)  # fmt: skip
+            what = f"remove {path}, which the policy no longer needs"
+            yield RemoveFile("networks", what, path=path, before=before, activate=activate)
 
 
 def plan_reading(networks: Iterable[Network], reading: NetworksReading) -> Iterator[Change]:
-    """Once the rules are loaded. A port that somebody has put on a bridge of Docker's by hand is told, and left."""
+    """Once the rules are loaded. A port that was put on a bridge of Docker's by hand is named and left as it is."""
     if ports := sorted({port for network in networks for port in unknown_ports(network, reading)}):
-        script = f"""sh {PORTS_FILE}; left=
-for port in {" ".join(ports)}; do
-  [ ! -e /sys/class/net/$port ] || nft list set bridge hullproof known | grep -q "\\"$port\\"" || left="$left $port"
-done
-[ -z "$left" ] || {{ echo "no container of Docker's is behind$left, which may send as anybody"; exit 1; }}"""
-        yield Command("networks", f"read as whom may be sent by {', '.join(ports)}", script=script, undo="")
+        script = f'FILE={PORTS_FILE}\nALL="{" ".join(ports)}"\n{templates.text("networks/read-ports.sh")}'
+        yield Command("networks", f"read the addresses of {', '.join(ports)}", script=script, undo="")
 
 
 def movers(rules: NetworksRules, docker: DockerReading) -> str:
-    """Whom it may cut off: containers that can take other addresses than they were given."""
+    """Containers that can change their addresses, which antispoof may cut off: a sentence; "" for none."""
     covers = {network.name for network in covered(rules, docker)}
     names = sorted(
         container.name
         for container in known(docker.containers)
-        if covers & set(container.networks) and (container.privileged or MOVES & set(container.cap_add))
+        if covers & set(container.networks) and (container.privileged or ADMIN & set(container.cap_add))
     )
-    return f"{', '.join(names)} (CAP_NET_ADMIN) may send from no other address than it has now" if names else ""
+    return (
+        f"containers with CAP_NET_ADMIN can send only from their present addresses: {', '.join(names)}" if names else ""
+    )

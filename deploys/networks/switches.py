@@ -1,4 +1,4 @@
-"""Frames within a bridge and iptables: the switches that lead them there, and bridges that are not Docker's."""
+"""The sysctls that pass bridged frames through iptables, and what that does to bridges that are not Docker's."""
 
 from __future__ import annotations
 
@@ -17,39 +17,49 @@ from facts.kernel.kernel import Kernel
 from facts.networks.networks import MODULES_FILE, SYSCTL_FILE, Networks, NetworksReading
 
 NF_CALL_KEYS = tuple(f"{bridged.SWITCH}{tool}" for tool in bridged.FAMILIES.values())
-SWITCHES = "\n".join(["# Written by hullproof: frames within a bridge meet the firewall.",
-                      *(f"{key} = 1" for key in NF_CALL_KEYS), ""])  # fmt: skip
-# What other files say of it, once ours is gone, and again when an undo has brought it back.
+HEAD = "# Written by hullproof: bridged frames pass through iptables."
+SWITCHES = "\n".join([HEAD, *(f"{key} = 1" for key in NF_CALL_KEYS), ""])
+MODULES = f"{HEAD}\nbr_netfilter\n"
+CALL = "pass bridged frames through iptables and ip6tables"
+# Applies what other files set, once hullproof's is gone, and again when an undo has restored it.
 READ_AGAIN = "/usr/lib/systemd/systemd-sysctl --prefix=/net/bridge || :"
 
 
 def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     rules = policy[NetworksRules]
     if not rules.br_netfilter:
-        return not_applicable("the policy does not ask for it")
+        return not_applicable("the policy does not declare networks.br_netfilter")
     reading, sysctls = survey[Networks], survey[Kernel].sysctls
     if why := _needless(rules, survey[Docker]):
         left = ", ".join(_left(reading))
-        return failed(f"{why}; left from an earlier run: {left}", None, True) if left else not_applicable(why)
+        return (
+            failed(f"{why}; left from an earlier run: {left}", declared=None, disk=True)
+            if left
+            else not_applicable(why)
+        )
     stored = [(key, setting) for key in NF_CALL_KEYS if (setting := known(sysctls.stored(key)))]
     against = [f"{setting.file} sets {key}=0" for key, setting in stored if setting.value == "0"]
-    disk = bool(known(reading.modules_load)) and not known(reading.modules_blocked) and not against
+    blocked, loads = known(reading.modules_blocked), bool(known(reading.modules_load))
+    disk = loads and not blocked and not against
     loaded = known(reading.br_netfilter)
     live = loaded and all(known(reading.nf_call.get(name, 0)) == 1 for name in ("iptables", "ip6tables"))
     if live and disk:
-        return passed("bridged frames meet iptables, now and after a reboot", True, disk, live)
-    reasons = [*against, *(f"blocked by {line}" for line in known(reading.modules_blocked))]
-    if not known(reading.modules_load):
-        reasons.append("nothing in modules-load.d loads br_netfilter at boot")
-    if not live:
+        return passed(
+            "bridged frames pass through iptables, now and after a reboot", declared=True, disk=disk, live=live
+        )
+    reasons = [*against, *(f"br_netfilter is blocked by {line}" for line in blocked)]
+    reasons += [] if loads else ["no file in modules-load.d loads br_netfilter at boot"]
+    if not loaded:
+        reasons.append("br_netfilter is not loaded")
+    elif not live:
         values = ", ".join(f"bridge-nf-call-{name}={value}" for name, value in reading.nf_call.items())
-        reasons.append(f"live {values} (want 1)" if loaded else "br_netfilter is not loaded")
-    return failed("; ".join(reasons), True, disk, live)
+        reasons.append(f"{values}; the policy wants 1 (networks.br_netfilter)")
+    return failed("; ".join(reasons), declared=True, disk=disk, live=live)
 
 
 def _needless(rules: NetworksRules, docker: DockerReading) -> str:
-    """Why nothing here stands on iptables' seeing bridged frames; "" where something does: the policy asks for it
-    without icc: false, or a network was made with enable_icc=false that the policy does not cover."""
+    """Why nothing depends on bridged frames passing through iptables; "" where something does: icc is not false, or a
+    network that the policy does not cover was created with enable_icc=false."""
     if rules.icc is not False:
         return ""
     if not docker.installed:
@@ -57,11 +67,11 @@ def _needless(rules: NetworksRules, docker: DockerReading) -> str:
     networks = known(docker.networks)
     if any(network.driver == "bridge" and not network.icc and not covers(rules, network) for network in networks):
         return ""
-    return "hullproof's own table of the bridge family keeps containers apart, and needs no br_netfilter"
+    return "hullproof's own nft table keeps containers apart, and does not need br_netfilter"
 
 
 def _left(reading: NetworksReading) -> dict[str, str]:
-    """Our own files that have it loaded and switched on."""
+    """hullproof's own files that load br_netfilter and set the sysctls."""
     return {path: text for path in (SYSCTL_FILE, MODULES_FILE) if (text := known(reading.files.get(path))) is not None}
 
 
@@ -69,66 +79,83 @@ def plan_br_netfilter(context: Context) -> Iterator[Change]:
     reading = context.survey[Networks]
     if _needless(context.policy[NetworksRules], context.survey[Docker]):
         for path, text in _left(reading).items():
-            yield RemoveFile("networks", f"no longer needed: {path}", path=path, before=text,
-                             activate=READ_AGAIN if path == SYSCTL_FILE else "")  # fmt: skip
+            activate = READ_AGAIN if path == SYSCTL_FILE else ""
+            what = f"remove {path}, which the policy no longer needs"
+            yield RemoveFile("networks", what, path=path, before=text, activate=activate)
         return
     if blocked := known(reading.modules_blocked):
-        yield Blocked("networks", "load br_netfilter", why=f"it is blocked by {'; '.join(blocked)}")
+        why = f"it is blocked by {'; '.join(blocked)}: remove that line, then run again"
+        yield Blocked("networks", "load br_netfilter", why=why)
         return
     drops = context.failing("networks.forwarding")
-    cause = "frames within every bridge of the host would meet iptables"
+    cause = "frames within every bridge of the host would pass through iptables"
     if why := bridged.obstacle(context, cause, called=(4, 6), drops=drops):
-        yield Blocked("networks", "have bridged frames meet iptables and ip6tables", why=why)
+        yield Blocked("networks", CALL, why=why)
         return
-    yield from _switches(reading, bridged.told(context, called=(4, 6), drops=drops))
+    yield from _switches(reading, bridged.cut_off(context, called=(4, 6), drops=drops))
 
 
-def _switches(reading: NetworksReading, cut: str) -> Iterator[Change]:
+def _switches(reading: NetworksReading, interrupts: str) -> Iterator[Change]:
     if not known(reading.modules_load):
-        yield WriteFile("networks", f"load br_netfilter at boot ({MODULES_FILE})", path=MODULES_FILE,
-                        text="# Written by hullproof: frames within a bridge meet the firewall.\nbr_netfilter\n",
-                        before=known(reading.files.get(MODULES_FILE)))  # fmt: skip
+        before = known(reading.files.get(MODULES_FILE))
+        what = f"load br_netfilter at boot ({MODULES_FILE})"
+        yield WriteFile("networks", what, path=MODULES_FILE, text=MODULES, before=before)
     if not known(reading.br_netfilter):
-        yield Command("networks", "load br_netfilter", script="modprobe br_netfilter",
-                      undo="modprobe -r br_netfilter 2>/dev/null || :", interrupts=cut)  # fmt: skip
+        yield Command(
+            "networks",
+            "load br_netfilter",
+            script="modprobe br_netfilter",
+            undo="modprobe -r br_netfilter 2>/dev/null || :",
+            interrupts=interrupts,
+        )
     values = {key: reading.nf_call.get(key.rpartition("-")[2]) for key in NF_CALL_KEYS}
     if wrong := {key: value for key, value in values.items() if value != 1}:
         was = {key: value for key, value in wrong.items() if isinstance(value, int)}
-        yield Command("networks", "have bridged frames meet iptables and ip6tables",
-                      script="\n".join(f"sysctl -q -w {key}=1 || exit 1" for key in wrong),
-                      undo="\n".join(f"sysctl -q -w {key}={value}" for key, value in was.items()),
-                      interrupts=cut)  # fmt: skip
+        yield Command(
+            "networks",
+            CALL,
+            script="\n".join(f"sysctl -q -w {key}=1 || exit 1" for key in wrong),
+            undo="\n".join(f"sysctl -q -w {key}={value}" for key, value in was.items()),
+            interrupts=interrupts,
+        )
     before = known(reading.files.get(SYSCTL_FILE))
     if before != SWITCHES:
-        yield WriteFile("networks", f"keep that after a reboot ({SYSCTL_FILE})", path=SYSCTL_FILE, text=SWITCHES,
-                        before=before)  # fmt: skip
+        what = f"{CALL} after each boot ({SYSCTL_FILE})"
+        yield WriteFile("networks", what, path=SYSCTL_FILE, text=SWITCHES, before=before)
 
 
 # ------------------------------------------------------------------------------------------------ guests
 
 
 def check_bridged_guests(survey: Survey, policy: Policy) -> Verdict:
-    """Only where all of it is dropped: to let some pass, and some not, is somebody's firewall."""
+    """Only where every packet is dropped: a firewall that drops some may be meant to."""
     if policy[NetworksRules].bridged_guests is None:
-        return not_applicable("the policy does not ask for it")
+        return not_applicable("the policy does not declare networks.bridged_guests")
     docker, reading = survey[Docker], survey[Networks]
     bridges = bridged.carrying(docker, reading)
     if not bridges:
-        return not_applicable("no bridge but Docker's has ports that could talk to each other")
+        return not_applicable("no bridge besides Docker's has ports that could reach each other")
     names = [bridge.name for bridge in bridges]
     if stopped := bridged.stopped_now(docker, reading):
-        live = [bridge.name for bridge in bridges if bridge not in [each.bridge for each in stopped]]
-        reason = f"guests do not reach each other on {' and on '.join(map(str, stopped))}"
-        return failed(f"{reason} (br_netfilter has bridged frames meet iptables)", names, None, live)
-    return passed(f"iptables does not stop what passes between the ports of {', '.join(names)}", names, None, names)
+        dropped = {each.bridge.name for each in stopped}
+        reason = (
+            f"guests do not reach each other on {' and on '.join(map(str, stopped))} (br_netfilter is loaded, so "
+            "bridged frames pass through iptables)"
+        )
+        live = [name for name in names if name not in dropped]
+        return failed(reason, declared=names, disk=None, live=live)
+    reason = f"iptables does not drop frames between the ports of {', '.join(names)}"
+    return passed(reason, declared=names, disk=None, live=names)
 
 
 def plan_bridged_guests(context: Context) -> Iterator[Change]:
-    """The switches and the rules of the firewall are others': whose setting it is, is not known."""
+    """hullproof owns neither the sysctls nor the firewall's rules, and cannot know who set them."""
     asks = why_called(context)
+    off = f", or set {' '.join(f'{key}=0' for key in NF_CALL_KEYS)} in /etc/sysctl.d"
     for stopped in bridged.stopped_now(context.survey[Docker], context.survey[Networks]):
-        why = f"hullproof changes no firewall rule and no switch that is not its own: {stopped.remedy} lets them pass"
-        why += (
-            f" ({asks})" if asks else f", and so does {' '.join(f'{key}=0' for key in NF_CALL_KEYS)} in /etc/sysctl.d"
+        what = f"let frames pass between the ports of {bridged.ports_of(stopped.bridge)}"
+        why = (
+            f"hullproof changes neither firewall rules nor sysctls that are not its own: accept the frames, now and at "
+            f"boot, with {stopped.remedy}{f' ({asks})' if asks else off}"
         )
-        yield Blocked("networks", f"let frames pass between the ports of {bridged.ports_of(stopped.bridge)}", why=why)
+        yield Blocked("networks", what, why=why)

@@ -1,4 +1,5 @@
-"""Bridges: every device with its part in a bridge, who manages it and who is behind it; and what of it is ours."""
+"""Bridges: every device with its role in a bridge, its network manager and the container behind it; and the state of
+hullproof's own files and tables."""
 
 from __future__ import annotations
 
@@ -13,13 +14,16 @@ from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
 from facts.core.reverted import FILE, Reverted, read_reverted
 from facts.networks import connection, engine_subnets, openvswitch
-from facts.networks.openvswitch import Switch, read_switches
+from facts.networks.openvswitch import SWITCH_FILE, Switch, read_switches
+from facts.networks.own_filter import OwnFilter, read_own_filter
+from facts.networks.scripts import script
 
-TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is told from ours by its name
+TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is called hullproof
 RULES_FILE = "/etc/hullproof/bridges.nft"
-LOADED_FILE = "/run/hullproof/bridges.nft"  # what nft made of the rules when the unit loaded them
+LOADED_FILE = "/run/hullproof/bridges.nft"  # the tables as nft listed them when the unit had loaded them
 UNIT = "hullproof-bridges.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+ENABLED = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-bridges.conf"
 REVERTED_FILE = f"{FILE}bridges"
 NETWORKD, IFUPDOWN, NETWORKMANAGER = "systemd-networkd", "ifupdown", "NetworkManager"
@@ -28,11 +32,11 @@ IFUPDOWN_FILES = "/etc/network/interfaces.d/hullproof-"
 NM_FILES = "/etc/NetworkManager/system-connections/hullproof-"
 UDEV_FILE = "/etc/udev/rules.d/90-hullproof-bridges.rules"
 PORTS_FILE = "/etc/hullproof/bridges.ports"
-MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # what there is depends on the manager
+MANAGED = (NETWORKD_FILES, IFUPDOWN_FILES, NM_FILES, UDEV_FILE, PORTS_FILE)  # of these, the manager decides which exist
 ZONE = "hullproof"  # of firewalld
 FIREWALLD_ZONE = f"/etc/firewalld/zones/{ZONE}.xml"
 FIREWALLD_POLICY = f"/etc/firewalld/policies/{ZONE}-in.xml"  # zones and policies share no names
-FIREWALLD_DIRECT = "/etc/firewalld/direct.xml"  # others' rules stand there too
+FIREWALLD_DIRECT = "/etc/firewalld/direct.xml"  # it also holds rules that are not hullproof's
 WHERE_WANTED = (*MANAGED, FIREWALLD_ZONE, FIREWALLD_POLICY, FIREWALLD_DIRECT)
 FORWARD_FILE = "/etc/hullproof/bridges.forward"
 OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE, *openvswitch.FILES)
@@ -40,7 +44,7 @@ OUR_FILES = (RULES_FILE, UNIT_FILE, SYSCTL_FILE, FORWARD_FILE, *openvswitch.FILE
 
 @dataclass(frozen=True)
 class BridgePort(Jsonable):
-    """A device's part in its bridge: bridge(8), or what Open vSwitch calls so."""
+    """A device as a port of its bridge: bridge(8), or the like in Open vSwitch."""
 
     isolated: bool  # reaches only ports that are not isolated
     locked: bool
@@ -55,14 +59,14 @@ class Device(Jsonable):
     kind: str  # bridge, veth, vlan, …; "" for hardware
     up: bool
     master: str | None
-    parent: str | None  # what a VLAN device is on; the other end of a veth pair that is here too
+    parent: str | None  # the device under a VLAN device; the other end of a veth pair on this host
     port: BridgePort | None
     vlan_filtering: bool | None  # of a bridge
     default_pvid: int | None  # of a bridge
     vlan: int | None  # of a VLAN device
-    peer: str | None  # who is behind a veth: "netns NAME", "process 12 (nginx)", "namespace 3"
+    peer: str | None  # behind a veth: "netns NAME", "process 12 (nginx)", "namespace 3"
     pid: int | None  # that process
-    managed: str | None  # systemd-networkd, ifupdown, NetworkManager; None: by nobody
+    managed: str | None  # systemd-networkd, ifupdown, NetworkManager; None: unmanaged
     file: str | None  # networkd's file for it; the UUID of NetworkManager's connection that made it
 
 
@@ -71,19 +75,19 @@ class BridgesReading(Jsonable):
     devices: tuple[Device, ...] | Unknown
     client: str | Unknown | None  # the address that the survey's connection comes from; None: not by SSH
     ssh_port: int | Unknown | None  # where it came to
-    files: dict[str, str | Unknown | None]  # our own files' texts: the fixed ones, and those of the network manager
+    files: dict[str, str | Unknown | None]  # the texts of hullproof's own files, the network manager's among them
     unit_enabled: bool
     nft: bool  # the tool is there
-    listed: tuple[str, ...] | Unknown  # our tables as nft lists them now, line by line; () where there are none
-    loaded: tuple[str, ...] | Unknown | None  # the same when our unit loaded them; None: it has not
-    firewalld: tuple[str, ...] | Unknown | None  # devices of which it lets all pass; None: it has no table of nft's
+    listed: tuple[str, ...] | Unknown  # hullproof's tables as nft lists them now, line by line; () where there are none
+    loaded: tuple[str, ...] | Unknown | None  # the same when hullproof's unit loaded them; None: it has not
+    firewalld: tuple[str, ...] | Unknown | None  # devices whose packets it accepts; None: it has no nft table
     firewalld_version: str | Unknown  # its package's
-    ufw: tuple[str, ...] | Unknown | None  # its rules in its own words ("allow 22/tcp"), in order; None: not enabled
+    ufw: tuple[str, ...] | Unknown | None  # its rules in its own syntax ("allow 22/tcp"), in order; None: not enabled
     reverted: Reverted | Unknown | None
-    interfaces: tuple[str, ...]  # devices that ifupdown's files name, ours not counted
+    interfaces: tuple[str, ...]  # devices that ifupdown's files name, other than hullproof's
     switches: tuple[Switch, ...] | Unknown | None  # bridges of Open vSwitch; None: it is not installed
     switch_enabled: bool
-    subnets: tuple[tuple[str, str], ...]  # of engines' networks, up or not, with the file that says so
+    subnets: tuple[tuple[str, str], ...]  # of engines' networks, up or not, each with its file
 
     def device(self, name: str) -> Device | None:
         return self.remember("by name", lambda: {row.name: row for row in reversed(known(self.devices))}).get(name)
@@ -94,6 +98,15 @@ class BridgesReading(Jsonable):
 
     def ports(self, bridge: str) -> list[Device]:
         return list(self.remember("ports", self._by_master).get(bridge, ()))
+
+    def filter_on_disk(self) -> OwnFilter:
+        """What hullproof's own files filter: the nft rules and the flows of Open vSwitch."""
+        texts = (known(self.files.get(path)) or "" for path in (RULES_FILE, SWITCH_FILE))
+        return self.remember("disk", lambda: read_own_filter(*texts))
+
+    def filter_live(self) -> OwnFilter:
+        """What hullproof's nft tables in the kernel filter."""
+        return self.remember("live", lambda: read_own_filter("\n".join(known(self.listed))))
 
     def _by_master(self) -> dict[str, list[Device]]:
         found: dict[str, list[Device]] = {}
@@ -107,35 +120,21 @@ class Bridges(SectionFact[BridgesReading]):
 
     key: ClassVar[str] = "bridges"
     timeout: ClassVar[int] = 20
-    script: ClassVar[str] = (
-        r"""
-links=$(ip -j -d link 2>&1); run links kept "$links" $?
-case "$links" in *link_netnsid*)
-  run named ip -j netns list-id
-  have lsns && run spaces lsns -J -t net -o NS,PID,NETNSID,COMMAND;;
-esac
-run networkd grep -sHE '^(ADMIN_STATE|NETWORK_FILE)=' /run/systemd/netif/links/*
-run nm grep -sHE '^(managed|nm-owned|connection-uuid)=' /run/NetworkManager/devices/*
-run ifstate cat /run/network/ifstate
-run interfaces grep -sHE '^[[:space:]]*iface[[:space:]]' /etc/network/interfaces /etc/network/interfaces.d/*
-if have nft; then
-  tables=$(nft list tables 2>&1); run tables kept "$tables" $?
-  case "$tables" in *TABLE*) run ours sh -c 'nft -s list table bridge TABLE; nft -s list table inet TABLE';; esac
-  case "$tables" in *"inet firewalld"*) run firewalld sh -c '
-    l="nft list chain inet firewalld"; $l filter_INPUT_POLICIES 2>/dev/null && exit
-    $l filter_INPUT_ZONES && { $l OUR_CHAIN 2>/dev/null || :; }';; esac
-fi
-have firewall-cmd && run version sh -c 'dpkg-query -W -f "\${Version}" firewalld 2>/dev/null ||
-  rpm -q --qf "%{VERSION}" firewalld'
-grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
-""".replace("TABLE", TABLE).replace("OUR_CHAIN", f"filter_IN_{ZONE}")
-        + f"show {' '.join(OUR_FILES)} {LOADED_FILE} {REVERTED_FILE}\n"
-        + f'for f in {" ".join(f"{path}*" for path in WHERE_WANTED)}; do [ -e "$f" ] && show "$f"; done\n'
-        + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
-        + openvswitch.SCRIPT
-        + engine_subnets.SCRIPT
-        + connection.SCRIPT
-        + ":\n"
+    script: ClassVar[str] = "".join(
+        [
+            script(
+                "bridges.sh",
+                TABLE=TABLE,
+                CHAIN=f"filter_IN_{ZONE}",
+                FILES=" ".join([*OUR_FILES, LOADED_FILE, REVERTED_FILE]),
+                PATTERNS=" ".join(WHERE_WANTED),
+                ENABLED=ENABLED,
+            ),
+            openvswitch.SCRIPT,
+            engine_subnets.SCRIPT,
+            connection.SCRIPT,
+            ":\n",
+        ]
     )
 
     @staticmethod
@@ -148,7 +147,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
             client=connection.client(section),
             ssh_port=connection.port(section),
             files={path: section.file(path) for path in (*OUR_FILES, *_written(section))},
-            unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
+            unit_enabled=section.block("enabled") == Block(0, f"{ENABLED}\n"),
             nft="tables" in section.blocks,
             listed=_listed(section, ours),
             loaded=_rules(loaded) if isinstance(loaded, str) else loaded,
@@ -165,7 +164,7 @@ grep -qs '^ENABLED=yes' /etc/ufw/ufw.conf && run ufw ufw show added
 
 def _zones(section: Section) -> tuple[str, ...] | Unknown | None:
     """A zone that accepts everything ends with `iifname "br-web" accept` for each of its devices; before firewalld 2,
-    its devices go to a chain that ends with `accept`. Of such chains only the one of our zone was asked for."""
+    its devices lead to a chain that ends with `accept`. Of those chains only hullproof's zone's was listed."""
     if "firewalld" not in section.blocks:
         return None
     text = section.text("firewalld")
@@ -186,7 +185,7 @@ def _ufw(section: Section) -> tuple[str, ...] | Unknown | None:
 
 
 def _said(section: Section, name: str) -> str:
-    """What a command printed; "" where there was nothing to read (no such manager here)."""
+    """What a command printed; "" where it had nothing to read (the host has no such manager)."""
     block = section.blocks.get(name)
     return block.text if block and block.status == 0 else ""
 
@@ -208,7 +207,7 @@ def _listed(section: Section, ours: Block | None) -> tuple[str, ...] | Unknown:
         return Unknown(f"nft list tables: {tables.complaint}")
     if ours is None:
         return ()
-    # One of the two tables may be gone: what is there is told, the complaint about the other is no rule.
+    # One of the two tables may be missing: the error message about it is not a rule.
     return _rules(ours.text)
 
 
@@ -222,7 +221,7 @@ def _complaint(line: str) -> bool:
 
 @dataclass(frozen=True)
 class _Around:
-    """What other programs say of devices."""
+    """What other programs report about devices."""
 
     admin: dict[int, str]  # networkd's state of a device, by index
     file: dict[int, str]
@@ -244,12 +243,12 @@ def _around(section: Section) -> _Around:
 
 
 def _peers(section: Section) -> dict[int, tuple[str, int | None]]:
-    """lsns knows the processes in a namespace, ip-netns the names of those that have one."""
+    """lsns gives the processes in a namespace, ip-netns the names of named namespaces."""
     peers: dict[int, tuple[str, int | None]] = {}
     spaces = section.json("spaces")
     for row in spaces.get("namespaces", []) if isinstance(spaces, dict) else []:
         space = whole_number(str(row.get("netnsid", "")))
-        if space is not None and row.get("pid"):  # util-linux 2.42 lists those in which no process is, too
+        if space is not None and row.get("pid"):  # util-linux 2.42 also lists namespaces without a process
             peers[space] = (f"process {row['pid']} ({row.get('command')})", int(row["pid"]))
     named = section.json("named")
     for row in named if isinstance(named, list) else []:
@@ -270,7 +269,7 @@ def _devices(section: Section, switches: tuple[Switch, ...]) -> tuple[Device, ..
 
 
 def _read_devices(rows: list[dict[str, Any]], around: _Around, switches: tuple[Switch, ...]) -> Iterator[Device]:
-    """To the kernel all ports of Open vSwitch belong to one device; here to the bridge that they are on."""
+    """To the kernel all ports of Open vSwitch belong to one device; here to their bridge."""
     on = {port.name: (switch.name, port) for switch in reversed(switches) for port in reversed(switch.ports)}
     for row in rows:
         if not row.get("ifname"):
@@ -313,5 +312,5 @@ def _manager(name: str, kind: str, index: int, around: _Around) -> str | None:
     if name in around.ifupdown:
         return IFUPDOWN
     nm = around.nm.get(index, {})
-    # What somebody made by hand it calls managed too, but not its own.
+    # A device that was created by hand is managed too, but nm-owned is false.
     return NETWORKMANAGER if nm.get("managed") == "true" and (not kind or nm.get("nm-owned") == "true") else None

@@ -7,23 +7,13 @@ from ipaddress import ip_address, ip_interface
 
 from facts.core.numbers import whole_number
 from facts.core.reading import Section, Unknown, known
+from facts.networks.scripts import script
 
 Addresses = Mapping[str, tuple[str, ...]] | Unknown  # device -> addresses with prefix
 
-# sh; its argument is another root, for tests.
-FIND = r"""
-ssh_connection() {
-  p=$$ root=${1:-}; set --
-  while [ "${p:-0}" -gt 1 ]; do
-    set -- "$@" "$root/proc/$p/environ"; q=
-    while read -r k v; do [ "$k" = PPid: ] && q=$v && break; done 2>/dev/null <"$root/proc/$p/status"
-    p=$q
-  done
-  cat "$@" 2>/dev/null | tr '\0' '\n' | grep -m 1 '^SSH_CONNECTION='
-}
-"""
+FIND = script("connection.sh")
 SCRIPT = FIND + """came=$(ssh_connection); run ssh kept "$came" $?\n"""
-# The device by which the host answers: who comes from behind a container comes in by its bridge.
+# The device by which the host answers: a connection from a container comes in through its bridge.
 BACK = """came=${came#*=}; [ -z "$came" ] || run back ip -j route get "${came%% *}"\n"""
 
 
@@ -45,23 +35,21 @@ def device(section: Section, addresses: Addresses) -> str | Unknown:
         return addresses
     words = _words(section)
     if not isinstance(words, list):
-        return words or Unknown("the survey did not come by SSH, or its connection cannot be seen")
+        return words or Unknown("the survey did not come by SSH, or SSH_CONNECTION cannot be read")
     having = (name for name, found in addresses.items() if any(one.partition("/")[0] == words[2] for one in found))
-    return next(having, Unknown(f"no device has {words[2]}, the address that the connection came to"))
+    return next(having, Unknown(f"no device has {words[2]}, the address that the SSH connection came to"))
 
 
 def doors(section: Section, addresses: Addresses) -> tuple[str, ...] | Unknown:
-    """The devices that the connection may come in by: a container comes by its bridge, whichever address it asks for.
-
-    Those in whose subnets its other end is, the one by which it is answered, and the device whose address it came to.
-    () without SSH.
-    """
+    """The devices through which the connection may come in: from a container that is its bridge, whichever address it
+    goes to. These are the devices in whose subnets the other end is, the device by which the host answers, and the
+    device with the address that the connection came to; () without SSH."""
     other = client(section)
     if other is None or isinstance(other, Unknown):
         return other or ()
     if isinstance(addresses, Unknown):
         return addresses
-    address, _, scope = other.partition("%")  # a link-local one is in every device's subnet, and names its own
+    address, _, scope = other.partition("%")  # a link-local address is in every device's subnet, and names its device
     came = device(section, addresses)
     to = [] if isinstance(came, Unknown) else [came]
     return tuple(dict.fromkeys([scope] if scope else [*_beside(address, addresses), *_back(section), *to]))
@@ -80,9 +68,13 @@ def _back(section: Section) -> list[str]:
 
 
 def _words(section: Section) -> list[str] | Unknown | None:
-    """The client's address and port, ours and its port."""
+    """The address and port of the client, then those of the host."""
     block = known(section.block("ssh"))
     words = block.text.strip().partition("=")[2].split()
     if block.status and not words:
         return None
-    return words if len(words) == 4 and whole_number(words[3]) is not None else Unknown("SSH_CONNECTION makes no sense")
+    return (
+        words
+        if len(words) == 4 and whole_number(words[3]) is not None
+        else Unknown("SSH_CONNECTION does not have its four parts")
+    )

@@ -1,4 +1,4 @@
-"""The subnets of networks that engines without a daemon to ask keep in files; no route shows one that is not up."""
+"""The subnets of networks that engines without a daemon define in files; no route shows a network that is down."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from collections.abc import Iterator
 from facts.core.lines import Lines
 from facts.core.reading import Section
 
-PODMAN = (
-    "10.88.0.0/16"  # of its network `podman`, for which there is a file only where it was changed: podman-network(1)
-)
+# Podman's default network, for which a file exists only where it was changed: podman-network(1).
+PODMAN = "10.88.0.0/16"
 SCRIPT = """
 run subnets grep -sHE '"subnet"[[:space:]]*:|<ip ' /etc/containers/networks/*.json /etc/cni/net.d/*.conf* \\
   /etc/libvirt/qemu/networks/*.xml
@@ -21,7 +20,7 @@ have podman && run podman true
 
 
 def read_subnets(section: Section) -> tuple[tuple[str, str], ...]:
-    """Each with the file that says so; what makes no sense is no subnet."""
+    """Each with its file; text that is not a subnet is skipped."""
     lines = Lines(section.block("subnets"))
     found = [(subnet, path) for path, rows in lines.found.items() for row in rows for subnet in _subnets(row)]
     if "podman" in section.blocks and not any(path.endswith("/podman.json") for _, path in found):
@@ -30,7 +29,7 @@ def read_subnets(section: Section) -> tuple[tuple[str, str], ...]:
 
 
 def _subnets(row: str) -> Iterator[str]:
-    """Of a line of JSON; of libvirt's XML: <ip address='192.168.122.1' netmask='255.255.255.0'>, or prefix='24'."""
+    """A line of JSON or of libvirt's XML: <ip address='192.168.122.1' netmask='255.255.255.0'>, or prefix='24'."""
     given = dict(re.findall(r"\b(\w++)='([^']*)'", row))
     texts = re.findall(r'"subnet"\s*:\s*"([^"]+)"', row)
     for text in texts or [f"{given.get('address')}/{given.get('netmask') or given.get('prefix')}"]:

@@ -1,8 +1,8 @@
-"""What iptables does with a new connection that the host forwards or is asked for: FORWARD and INPUT, walked.
+"""What iptables does with the first packet of a forwarded or incoming connection: FORWARD and INPUT, evaluated.
 
-Only rules that `iptables-save -t filter` prints and that can be reached from these two are kept. The walk is careful in
-one direction: `verdict` says `drop` only where nothing before the drop could let any such packet through, and `passes`
-says `pass` only where nothing before the accept could stop one.
+Only rules that `iptables-save -t filter` prints and that can be reached from these two are kept. The evaluation errs in
+one direction: `verdict` reports a drop only where no earlier rule could accept any such packet, and `passes` reports a
+pass only where no earlier rule could drop one.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ NEUTRAL = ("-m", "--comment", "--reject-with", "--log-prefix", "--log-level")
 
 @dataclass(frozen=True)
 class Verdict(Jsonable):
-    """`drop`, or not; by which rule (or policy). What it does not do to all of the packets, it does to some."""
+    """Whether all (or, the other way round, some) of the packets are dropped, and the rule or policy that decides."""
 
     drop: bool
-    by: str
+    by: str  # the rule's text, or "FORWARD policy DROP"
+    chain: str  # of that rule or policy
+    policy: bool  # no rule decided: the chain's policy did
 
 
 @dataclass(frozen=True)
 class Packet:
-    """The first of a connection, as far as it is known."""
+    """The first packet of a connection, as far as it is known."""
 
     comes: str  # the device that it comes in by
     goes: str  # and leaves by; "": it is for the host itself
@@ -41,7 +43,7 @@ class Packet:
     destination: tuple[str, ...] = ()
     proto: str = ""  # tcp, udp, icmp; "": any
     port: int | None = None  # where it goes to; None: any
-    bridged: bool = False  # it stays within a bridge, and is here by br_netfilter; else that is not known
+    bridged: bool = False  # it stays within a bridge and passes here because of br_netfilter; False: not known
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,14 @@ class _Rule:
 
     @property
     def device(self) -> tuple[str, str] | None:
-        """The one device that it is about at most, as ("-i", "docker0"); None where it may be about more."""
-        named = [(option, value) for negated, option, value in self.tests
-                 if option in ("-i", "-o") and not negated and not value.endswith("+")]  # fmt: skip
+        """The only device that it can match, as ("-i", "docker0"); None where it may match others."""
+        tests = ((option, value) for negated, option, value in self.tests if not negated)
+        named = [(option, value) for option, value in tests if option in ("-i", "-o") and not value.endswith("+")]
         return named[0] if named else None
 
 
 class _Chain:
-    """A chain's rules by device: engines write some for each of their networks, and a packet meets those of its own."""
+    """A chain's rules by device: engines write some for each network, and a packet needs only those of its own."""
 
     def __init__(self, rules: Iterable[_Rule]) -> None:
         self.of: dict[tuple[str, str] | None, list[_Rule]] = {}
@@ -70,7 +72,7 @@ class _Chain:
             self.of.setdefault(rule.device, []).append(rule)
 
     def about(self, packet: Packet) -> Iterator[_Rule]:
-        """In order, all those that may match."""
+        """All rules that may match, in order."""
         keys = (None, ("-i", packet.comes), ("-o", packet.goes))
         return merge(*(self.of.get(key, ()) for key in keys), key=lambda rule: rule.number)
 
@@ -95,18 +97,18 @@ class Filter(Jsonable):
         return {}
 
     def chain(self, name: str) -> _Chain:
-        """Read when a packet first comes to it."""
+        """Parsed when a packet first reaches it."""
         if name not in self._read:
             rules = enumerate(rule for rule in self._by_chain.get(name, ()) if not _published(rule))
             self._read[name] = _Chain(_rule(number, text) for number, text in rules)
         return self._read[name]
 
     def between_ports(self, bridge: str, subnets: tuple[str, ...]) -> Verdict:
-        """What happens to a new connection that comes in by `bridge` and goes out by it."""
+        """What happens to a new connection that comes in by `bridge` and leaves by it."""
         return self.verdict(Packet(bridge, bridge, subnets, subnets))
 
     def verdict(self, packet: Packet) -> Verdict:
-        """`drop` where all such packets are dropped. UnknownReading where a rule that they come to cannot be read."""
+        """`drop` where all such packets are dropped. UnknownReading where a rule that they reach cannot be parsed."""
         return self._walk(packet, drop=True)
 
     def passes(self, packet: Packet) -> Verdict:
@@ -115,14 +117,16 @@ class Filter(Jsonable):
 
     def _walk(self, packet: Packet, drop: bool) -> Verdict:
         name, policy = ("FORWARD", self.policy) if packet.goes else ("INPUT", self.input)
-        return _Walk(self, packet, drop).chain(name, 0) or Verdict(policy in DROPS, f"{name} policy {policy}")
+        return _Walk(self, packet, drop).chain(name, 0) or Verdict(
+            drop=policy in DROPS, by=f"{name} policy {policy}", chain=name, policy=True
+        )
 
 
 def read_filter(text: str) -> Filter | None:
-    """`iptables-save -t filter`, None where it is not whole."""
+    """The output of `iptables-save -t filter`; None where it is incomplete."""
     policies = dict(re.findall(r"^:(FORWARD|INPUT) (\S+)", text, re.MULTILINE))
     if len(policies) < 2 or not re.search(r"^COMMIT$", text, re.MULTILINE):
-        # An iptables that has never been used has no table to print, and lets everything pass.
+        # An iptables that has never been used prints no table, and accepts everything.
         return None if text.strip() and "*filter" in text else Filter("ACCEPT", "ACCEPT", ())
     rules = [line for line in text.splitlines() if line.startswith("-A ")]
     chains = _by_chain(rules)
@@ -152,15 +156,15 @@ def _targets(rules: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Match:
-    """What a rule does with our packets: `sure` where it matches all of them, not merely some."""
+    """A rule that matches: `sure` where it matches all of the packets, not only some."""
 
     target: str
     sure: bool
 
 
 class _Walk:
-    """One packet's way. What becomes of it in a chain is found once, however many rules lead there. `careful` of one of
-    the two, drop (True) or pass: it is said only where it is so for all of the packets."""
+    """One packet's evaluation. Each chain is evaluated once, however many rules lead to it. `careful` is the verdict
+    (drop is True) that is given only where it holds for all of the packets."""
 
     def __init__(self, table: Filter, packet: Packet, careful: bool) -> None:
         self.table = table
@@ -169,11 +173,11 @@ class _Walk:
         self.found: dict[str, Verdict | None] = {}
 
     def chain(self, name: str, depth: int) -> Verdict | None:
-        """The verdict that ends the walk in this chain; None where it comes back to the caller, or may do so."""
+        """The verdict that ends the evaluation in this chain; None where it returns to the caller, or may return."""
         if depth > DEEPEST:
-            raise UnknownReading(f"iptables' chains lead to each other more than {DEEPEST} deep")
+            raise UnknownReading(f"iptables' chains are nested more than {DEEPEST} deep")
         if name not in self.found:
-            self.found[name] = None  # where it leads to itself, which iptables makes of no chain
+            self.found[name] = None  # for a chain that leads to itself, which iptables rejects
             self.found[name] = self.walk(name, depth)
         return self.found[name]
 
@@ -190,9 +194,10 @@ class _Walk:
         return None
 
     def end(self, rule: str, match: _Match, depth: int) -> Verdict | None:
-        """What it is careful of ends the walk only where the rule matches always; the other, where it may match."""
+        """The careful verdict ends the evaluation only where the rule always matches; the other, where it may."""
         if match.target in (*DROPS, "ACCEPT"):
-            found: Verdict | None = Verdict(match.target != "ACCEPT", rule)
+            drop = match.target != "ACCEPT"
+            found: Verdict | None = Verdict(drop=drop, by=rule, chain=_chain_of(rule), policy=False)
         else:
             found = self.chain(match.target, depth + 1)
         return found if found and (match.sure or found.drop is not self.careful) else None
@@ -200,7 +205,7 @@ class _Walk:
     def match(self, rule: _Rule) -> _Match | None:
         """None where the rule cannot match."""
         if rule.target is None:
-            raise UnknownReading(f"what this rule of iptables does cannot be told: {rule.text[:200]}")
+            raise UnknownReading(f"cannot parse this rule of iptables: {rule.text[:200]}")
         sure = True
         for negated, option, value in rule.tests:
             answer = self.test(option, value)
@@ -210,7 +215,7 @@ class _Walk:
         return _Match(rule.target, sure)
 
     def test(self, option: str, value: str) -> bool | None:
-        """Whether one option matches: True always, False never, None sometimes (or we do not know)."""
+        """Whether one option matches: True always, False never, None sometimes or not known."""
         packet = self.packet
         if option in ("-i", "-o"):
             return _device(value, packet.comes if option == "-i" else packet.goes)
@@ -281,7 +286,7 @@ def _options(words: Iterable[str]) -> list[tuple[bool, str, list[str]]]:
 
 
 def _published(rule: str) -> bool:
-    """Docker's own accept for one published port: published is published, to siblings too."""
+    """Docker's accept for a published port, which neighbours may reach too."""
     return rule.startswith("-A DOCKER ") and "--dport " in rule and rule.endswith("-j ACCEPT")
 
 

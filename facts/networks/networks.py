@@ -1,4 +1,4 @@
-"""Networks: bridges and what hangs on them, the switches that lead bridged frames to the firewall, who manages it."""
+"""Networks: bridges and their ports, the sysctls that pass bridged frames to the firewall, and the firewall's rules."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from facts.core.lines import Lines
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
 from facts.networks import connection, nft
 from facts.networks.forward import Filter, read_filter
-from facts.networks.nft import chains as chains
+from facts.networks.nft import OwnTables, chains, read_own_tables
+from facts.networks.scripts import script
 
 BLOCKS = r"\s*(install|blacklist)\s+"
 NF_CALL = ("iptables", "ip6tables", "arptables")
 RULES_FILE = "/etc/hullproof/networks.nft"
 UNIT = "hullproof-networks.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
+ENABLED = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
 MODULES_FILE = "/etc/modules-load.d/hullproof-networks.conf"
 SYSCTL_FILE = "/etc/sysctl.d/99-zz-hullproof-networks.conf"
 LATER_FILE = "/etc/udev/rules.d/70-hullproof-networks.rules"
@@ -26,8 +28,17 @@ FORWARD_FILE = "/etc/systemd/system/docker.service.d/zz-hullproof-forward.conf"
 PORTS_FILE = "/etc/hullproof/ports.sh"
 PORT_UNIT_FILE = "/etc/systemd/system/hullproof-port@.service"
 PORT_RULES_FILE = "/etc/udev/rules.d/71-hullproof-ports.rules"
-FILES = (RULES_FILE, UNIT_FILE, MODULES_FILE, SYSCTL_FILE, LATER_FILE, FORWARD_FILE,
-         PORTS_FILE, PORT_UNIT_FILE, PORT_RULES_FILE)  # fmt: skip
+FILES = (
+    RULES_FILE,
+    UNIT_FILE,
+    MODULES_FILE,
+    SYSCTL_FILE,
+    LATER_FILE,
+    FORWARD_FILE,
+    PORTS_FILE,
+    PORT_UNIT_FILE,
+    PORT_RULES_FILE,
+)
 RESOLVERS = "/etc/resolv.conf"
 UNITS = ("systemd-networkd", "NetworkManager", "networking", "firewalld", "ufw", "nftables")
 
@@ -43,7 +54,7 @@ class Bridge(Jsonable):
     name: str
     ports: tuple[Port, ...]
     vlan_filtering: bool
-    nf_call_iptables: bool  # the bridge's own switch, beside the host's
+    nf_call_iptables: bool  # the bridge's own setting, beside the host's sysctl
     nf_call_ip6tables: bool
     addresses: tuple[str, ...]  # "172.17.0.1/16"
 
@@ -77,7 +88,7 @@ class Route(Jsonable):
 
 @dataclass(frozen=True)
 class Guard(Jsonable):
-    """A chain of nft's that drops what no rule of it accepts."""
+    """An nft chain with a policy of drop."""
 
     hook: str  # input or forward
     table: str  # "inet filter"
@@ -92,25 +103,25 @@ class NetworksReading(Jsonable):
     addresses: dict[str, tuple[str, ...]] | Unknown  # device -> addresses with prefix
     routes: tuple[Route, ...] | Unknown  # the main tables of IPv4 and IPv6
     connection: str | Unknown  # the device that carries the connection this survey came by
-    doors: tuple[str, ...] | Unknown  # that device, and those in whose subnets the connection's other end is
-    ssh_port: int | Unknown | None  # that it came to; None: the survey did not come by SSH
+    doors: tuple[str, ...] | Unknown  # that device, and those whose subnets contain the connection's other end
+    ssh_port: int | Unknown | None  # the port that it came to; None: the survey did not come by SSH
     br_netfilter: bool | Unknown  # loaded (or built in)
     nf_call: dict[str, int | Unknown]  # iptables, ip6tables, arptables -> 0 or 1; {} without br_netfilter
     forwarding4: int | Unknown | None
     forwarding6: int | Unknown | None  # None: no IPv6
     modules_load: tuple[str, ...] | Unknown  # modules-load.d files that name br_netfilter
     modules_blocked: tuple[str, ...] | Unknown  # modprobe.d lines against br_netfilter
-    devices_blocked: tuple[str, ...] | Unknown  # those against what networks are made of: bridge, 8021q …
+    devices_blocked: tuple[str, ...] | Unknown  # those against other modules of networks: bridge, 8021q …
     filter4: Filter | Unknown | None  # iptables; None: not installed
     filter6: Filter | Unknown | None
     tables: tuple[str, ...] | Unknown | None  # nft: "inet firewalld"; None: nft is not installed
     guards: tuple[Guard, ...] | Unknown | None  # of nft; None: not installed
-    dropped: tuple[str, ...] | Unknown  # bridges whose ports our own nft table keeps apart, live
-    own: dict[str, tuple[str, ...]] | Unknown  # the rules of our own tables by chain, live; {}: no such tables
-    ports: tuple[str, ...] | Unknown  # of bridges: those of which our bridge table knows as whom they may send
-    later: tuple[str, ...] | Unknown  # bridges that udev has named in it
+    dropped: tuple[str, ...] | Unknown  # bridges whose ports hullproof's nft table isolates, live
+    own: dict[str, tuple[str, ...]] | Unknown  # the rules of hullproof's own tables by chain, live; {}: no such tables
+    ports: tuple[str, ...] | Unknown  # bridge ports whose addresses hullproof's bridge table has
+    later: tuple[str, ...] | Unknown  # bridges that udev has added to it
     resolvers: tuple[str, ...]  # of /etc/resolv.conf
-    files: dict[str, str | Unknown | None]  # our own files' texts
+    files: dict[str, str | Unknown | None]  # the texts of hullproof's own files
     unit_enabled: bool
     managers: tuple[str, ...] | Unknown  # systemd-networkd, NetworkManager, ifupdown: active; netplan: has a file
     firewalls: tuple[str, ...] | Unknown  # firewalld, ufw, nftables: active units
@@ -120,12 +131,16 @@ class NetworksReading(Jsonable):
         return self.remember("by name", lambda: {row.name: row for row in reversed(known(self.bridges))}).get(name)
 
     def drops(self, bridge: str) -> bool:
-        """Whether our table keeps its ports apart."""
+        """Whether hullproof's table isolates its ports."""
         return bridge in self.remember("dropped", lambda: frozenset(known(self.dropped)))
 
     def knows(self, port: str) -> bool:
-        """Whether our table knows as whom it may send."""
+        """Whether hullproof's table has its addresses."""
         return port in self.remember("ports", lambda: frozenset(known(self.ports)))
+
+    def on_disk(self) -> OwnTables:
+        """hullproof's own tables, as its rules file describes them."""
+        return self.remember("on disk", lambda: read_own_tables(known(self.files.get(RULES_FILE)) or ""))
 
     def named_later(self) -> frozenset[str]:
         return self.remember("later", lambda: frozenset(known(self.later)))
@@ -152,7 +167,7 @@ class NetworksReading(Jsonable):
 
     @property
     def outward_devices(self) -> tuple[str, ...]:
-        """Those by which other routers are reached."""
+        """The devices of default routes and of routes through a gateway."""
         routes = () if isinstance(self.routes, Unknown) else self.routes
         return tuple(sorted({route.device for route in routes if route.destination == "default" or route.gateway}))
 
@@ -162,34 +177,13 @@ class Networks(SectionFact[NetworksReading]):
 
     key: ClassVar[str] = "networks"
     timeout: ClassVar[int] = 20
-    script: ClassVar[str] = (
-        r"""
-run addr ip -j -d addr
-run route4 ip -j route
-run route6 ip -j -6 route
-run vlan bridge -j vlan
-run switches grep -H '' /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding \
-  /proc/sys/net/bridge/bridge-nf-call-iptables /proc/sys/net/bridge/bridge-nf-call-ip6tables \
-  /proc/sys/net/bridge/bridge-nf-call-arptables
-made_of='(br_netfilter|bridge|8021q|openvswitch|nf_tables)([[:space:]]|$)'
-run settings grep -HE "^[[:space:]]*(br_netfilter|(install|blacklist)[[:space:]]+$made_of)" \
-  /etc/modules /etc/modules-load.d/*.conf /run/modules-load.d/*.conf /usr/lib/modules-load.d/*.conf \
-  /etc/modprobe.d/*.conf /run/modprobe.d/*.conf /usr/lib/modprobe.d/*.conf
-run filter4 iptables-save -t filter
-run filter6 ip6tables-save -t filter
-tables=$(nft list chains 2>&1); run tables kept "$tables" $?
-case "$tables" in *'table bridge hullproof {'*) run ours nft list table bridge hullproof;; esac
-case "$tables" in *'table inet hullproof {'*) run inet nft list table inet hullproof;; esac
-show """
-        + f"{' '.join(FILES)} {RESOLVERS}\n"
-        + f"run enabled ls /etc/systemd/system/multi-user.target.wants/{UNIT}\n"
-        + f"have systemctl && run units systemctl is-active {' '.join(UNITS)}"
-        + r"""
-run netplan ls -d /etc/netplan/*.yaml
-"""
-        + connection.SCRIPT
-        + connection.BACK
-        + ":"
+    script: ClassVar[str] = "".join(
+        [
+            script("networks.sh", FILES=" ".join([*FILES, RESOLVERS]), ENABLED=ENABLED, UNITS=" ".join(UNITS)),
+            connection.SCRIPT,
+            connection.BACK,
+            ":",
+        ]
     )
 
     @staticmethod
@@ -226,14 +220,14 @@ run netplan ls -d /etc/netplan/*.yaml
             later=own if isinstance(own, Unknown) else tuple(re.findall(r'"([^"]+)" \. "\1"', own)),
             resolvers=_resolvers(section.file(RESOLVERS)),
             files={path: section.file(path) for path in FILES},
-            unit_enabled=section.block("enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{UNIT}\n"),
+            unit_enabled=section.block("enabled") == Block(0, f"{ENABLED}\n"),
             managers=_managers(section.block("units"), section.block("netplan")),
             firewalls=_active(section.block("units"), ("firewalld", "ufw", "nftables")),
         )
 
 
 def _json(section: Section, name: str) -> list[dict[str, Any]] | Unknown:
-    """A list of objects, as `ip -j` and `bridge -j` print them; nothing at all stands for an empty list."""
+    """A list of objects, as `ip -j` and `bridge -j` print them; no output at all is an empty list."""
     text = section.text(name)
     if isinstance(text, Unknown):
         return text
@@ -312,7 +306,7 @@ def _routes(
 
 
 def _saying(settings: Lines, pattern: str, where: str) -> list[str]:
-    """Files under `where` with such a line; for modprobe.d with the line itself."""
+    """The files under `where` with a matching line; for modprobe.d with the line itself."""
     found = [(path, line.strip()) for path, lines in settings.found.items() if where in path for line in lines]
     hits = [(path, line) for path, line in found if re.match(pattern, line)]
     return [f"{path}: {line}" if "modprobe" in where else path for path, line in hits]
@@ -325,7 +319,7 @@ def _filter(block: Block | Unknown) -> Filter | Unknown | None:
         return None
     if block.status != 0:
         return Unknown(f"iptables-save: {block.complaint}")
-    return read_filter(block.text) or Unknown("iptables-save: the answer is not whole")
+    return read_filter(block.text) or Unknown("iptables-save: the output is incomplete")
 
 
 def _tables(block: Block | Unknown) -> tuple[str, ...] | Unknown | None:
@@ -346,7 +340,7 @@ def _guards(block: Block | Unknown) -> tuple[Guard, ...] | Unknown | None:
 
 
 def _dropped(section: Section) -> tuple[str, ...] | Unknown:
-    """The bridges whose ports our table keeps apart; none where there is no such table."""
+    """The bridges whose ports hullproof's table isolates; none where there is no such table."""
     if "ours" not in section.blocks:
         tables = _tables(section.block("tables"))
         return tables if isinstance(tables, Unknown) else ()
@@ -360,7 +354,7 @@ def _resolvers(text: str | Unknown | None) -> tuple[str, ...]:
 
 
 def _own(section: Section) -> str | Unknown:
-    """Our tables as nft prints them; "" where there are none."""
+    """hullproof's tables as nft prints them; "" where there are none."""
     found = [section.text(name) for name in ("ours", "inet") if name in section.blocks]
     if not found:
         tables = _tables(section.block("tables"))
@@ -370,9 +364,9 @@ def _own(section: Section) -> str | Unknown:
 
 
 def _active(block: Block | Unknown, names: tuple[str, ...]) -> tuple[str, ...] | Unknown:
-    """Which of these units `systemctl is-active` calls active; without systemd nobody knows."""
+    """The active ones of these units; unknown without systemd."""
     if isinstance(block, Unknown):
-        return Unknown("no systemd: units were not asked")
+        return Unknown("the host has no systemd that could tell which units are active")
     states = block.text.split()
     if len(states) != len(UNITS):
         return Unknown(f"systemctl is-active: {block.complaint}")
@@ -380,7 +374,7 @@ def _active(block: Block | Unknown, names: tuple[str, ...]) -> tuple[str, ...] |
 
 
 def _managers(units: Block | Unknown, netplan: Block | Unknown) -> tuple[str, ...] | Unknown:
-    """Active managers; and netplan, which renders for one of them, where it has a file."""
+    """The active managers; and netplan, which writes the files of one of them, where it has a file."""
     active = _active(units, ("systemd-networkd", "NetworkManager", "networking"))
     if isinstance(active, Unknown):
         return active

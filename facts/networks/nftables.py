@@ -1,4 +1,4 @@
-"""nftables: the modules that the kernel has for it, and the version of the tool."""
+"""nftables: the installed kernel modules, and the version of the tool."""
 
 from __future__ import annotations
 
@@ -6,24 +6,15 @@ import re
 from dataclasses import dataclass
 
 from facts.core.reading import Jsonable, Section, Unknown
+from facts.networks.scripts import script
 
-# Of modules those that are there to be loaded: to ask nft whether it takes a rule would load them.
-SCRIPT = r"""
-nft_modules() {
-  cd "/lib/modules/$(uname -r)/kernel/net" || return
-  for f in netfilter/nf_tables.ko* netfilter/nft_*.ko* bridge/netfilter/nft_*.ko*; do
-    [ ! -e "$f" ] || { f=${f##*/}; echo "${f%%.ko*}"; }
-  done
-}
-run nft-modules nft_modules
-have nft && run nft nft --version
-"""
+SCRIPT = "\n" + script("nftables.sh")
 
 
 @dataclass(frozen=True)
 class Nftables(Jsonable):
     modules: tuple[str, ...] | Unknown
-    version: tuple[int, ...] | None  # None: nft is not there, or does not say
+    version: tuple[int, ...] | None  # None: nft is not installed, or does not print its version
 
 
 NOT_ASKED = Nftables(Unknown("not asked"), None)

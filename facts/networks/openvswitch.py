@@ -1,4 +1,4 @@
-"""Open vSwitch: bridges and ports as its own database has them, and the flows of those that are ours: ovs-vsctl(8),
+"""Open vSwitch: the bridges and ports of its database, and the flows of hullproof's bridges: ovs-vsctl(8),
 ovs-ofctl(8), ovs-vswitchd.conf.db(5). A part of the section that `facts.networks.bridges` reads."""
 
 from __future__ import annotations
@@ -10,46 +10,37 @@ from typing import Any
 
 from facts.core.json_text import load
 from facts.core.reading import Block, Jsonable, Section, Unknown
+from facts.networks.scripts import script
 
 SWITCH_FILE = "/etc/hullproof/openvswitch.sh"
 SWITCH_UNIT = "hullproof-openvswitch.service"
 SWITCH_UNIT_FILE = f"/etc/systemd/system/{SWITCH_UNIT}"
-LOADED = "/run/hullproof/openvswitch."  # and a bridge: its flows as the switch listed them when our unit loaded them
+LOADED = "/run/hullproof/openvswitch."  # and a bridge: its flows when hullproof's unit had loaded them
 LEARNT = re.compile(r"\btable=4, idle_timeout=\d+, priority=10,")
 FILES = (SWITCH_FILE, SWITCH_UNIT_FILE)
 
-SCRIPT = f"""
-if have ovs-vsctl; then
-  run switches ovs-vsctl --timeout=5 --format=json -- --columns=name,fail_mode,ports list Bridge \\
-    -- --columns=_uuid,name,interfaces,tag,trunks,vlan_mode,protected list Port \\
-    -- --columns=_uuid,name,type,ofport,ofport_request list Interface
-  for f in {LOADED}*; do
-    [ -e "$f" ] || continue
-    show "$f"; b=${{f#{LOADED}}}; run "flows $b" ovs-ofctl -O OpenFlow13 --timeout=5 --no-stats dump-flows "$b"
-  done
-fi
-run switch-enabled ls /etc/systemd/system/multi-user.target.wants/{SWITCH_UNIT}
-"""
+SWITCH_ENABLED = f"/etc/systemd/system/multi-user.target.wants/{SWITCH_UNIT}"
+SCRIPT = script("openvswitch.sh", LOADED=LOADED, SWITCH_ENABLED=SWITCH_ENABLED)
 
 
 @dataclass(frozen=True)
 class SwitchPort(Jsonable):
     name: str
     kind: str  # internal, patch, …; "" for a device of the host
-    number: int | None  # by which flows know it; None while there is no such device
-    asked: int | None  # the number that the database asks for
+    number: int | None  # by which flows match it; None while the device does not exist
+    asked: int | None  # the number that the database requests
     tag: int | None
     trunks: tuple[int, ...]  # () without a tag: all VLANs
     mode: str | None  # access, trunk …; None: as tag and trunks say
-    protected: bool  # reaches only ports that are not protected
+    protected: bool  # it reaches only ports that are not protected
 
 
 @dataclass(frozen=True)
 class Switch(Jsonable):
     name: str
-    secure: bool  # its fail mode: without flows nothing passes
+    secure: bool  # its fail mode is secure: without flows nothing passes
     ports: tuple[SwitchPort, ...]  # without the bridge's own
-    flows: tuple[str, ...] | Unknown | None  # None: our unit has loaded none
+    flows: tuple[str, ...] | Unknown | None  # None: hullproof's unit has loaded none
     loaded: tuple[str, ...] | Unknown | None
 
     def port(self, name: str) -> SwitchPort | None:
@@ -66,7 +57,7 @@ def read_switches(section: Section) -> tuple[Switch, ...] | Unknown | None:
     try:
         bridges, ports, interfaces = (list(_rows(line)) for line in text.splitlines() if line.startswith("{"))
     except ValueError as error:
-        return Unknown(f"ovs-vsctl: not its three tables ({error})")
+        return Unknown(f"ovs-vsctl did not print its three tables ({error})")
     devices = {row["_uuid"]: row for row in interfaces}
     by_id = {row["_uuid"]: row for row in ports}
     return tuple(
@@ -88,7 +79,7 @@ def read_switches(section: Section) -> tuple[Switch, ...] | Unknown | None:
 
 
 def enabled(section: Section) -> bool:
-    return section.block("switch-enabled") == Block(0, f"/etc/systemd/system/multi-user.target.wants/{SWITCH_UNIT}\n")
+    return section.block("switch-enabled") == Block(0, f"{SWITCH_ENABLED}\n")
 
 
 def _rows(line: str) -> Iterator[dict[str, Any]]:
@@ -98,7 +89,7 @@ def _rows(line: str) -> Iterator[dict[str, Any]]:
 
 
 def _value(value: Any) -> Any:
-    """RFC 7047: a set of one is the thing itself, and of none is None here; a UUID is its text."""
+    """RFC 7047: a set of one element is returned as the element, an empty set as None, a UUID as its text."""
     if not isinstance(value, list):
         return value
     kind, content = value
@@ -126,7 +117,7 @@ def _port(row: dict[str, Any], device: dict[str, Any]) -> SwitchPort:
 
 
 def _flows(section: Section, name: str) -> tuple[str, ...] | Unknown | None:
-    """The switch lists them in no order that would last; what it learnt by itself comes and goes."""
+    """Sorted, because the switch lists them in no fixed order; without the learnt ones, which come and go."""
     text = section.text(name) if name in section.blocks else None
     if not isinstance(text, str):
         return text

@@ -1,5 +1,7 @@
-# Have firewalld load its files. Where it does not run, it reads them when it starts. What it was told for now alone a
-# reload would lose, be it the door that we come in by; devices come and go. Given: ZONE, which is ours.
+# shellcheck shell=sh
+# Makes firewalld load its files; a firewalld that is not running reads them when it starts. A reload would lose settings
+# that exist only at run time, perhaps the one that admits this connection, so it is refused where there are any besides
+# interfaces, which come and go. Given: ZONE, the zone of hullproof.
 systemctl -q is-active firewalld || exit 0
 firewall-cmd -q --state || { echo "firewalld does not answer" >&2; exit 1; }
 settings() { # one a line, after the name of its zone or policy
@@ -8,8 +10,8 @@ settings() { # one a line, after the name of its zone or policy
 }
 t=$(mktemp -d) && settings >"$t/now" && settings --permanent >"$t/kept" || exit 1
 lost=$(comm -23 "$t/now" "$t/kept"); rm -r "$t"
-if [ "$lost" ]; then
-  echo "firewalld would lose what it was told for now alone ($(echo $lost)): see firewall-cmd --runtime-to-permanent" >&2
+if [ -n "$lost" ]; then
+  echo "a reload would lose settings that firewalld has only at run time ($(echo $lost)): keep them with firewall-cmd --runtime-to-permanent" >&2
   exit 1
 fi
 firewall-cmd -q --check-config && firewall-cmd -q --reload

@@ -1,26 +1,27 @@
-# Written by hullproof: as whom the ports of Docker's bridges may send (sets of `table bridge hullproof`). What the other
-# end of a port was given stands in a network namespace of its own, where only CAP_NET_ADMIN could change it.
-#   ports.sh            every port there is
-#   ports.sh PORT       one that has just come: it waits until the other end is up
-#   ports.sh PORT gone
+# shellcheck shell=sh
+# Written by hullproof: reads the addresses of the ports of Docker's bridges into the sets of `table bridge hullproof`. The
+# other end of a port is in a container's network namespace, where only CAP_NET_ADMIN can change its addresses.
+#   ports.sh            every port
+#   ports.sh PORT       a new port: it waits until the other end is up
+#   ports.sh PORT gone  a port that has disappeared
 LC_ALL=C; PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
 SPACES=${SPACES:-/run/docker/netns} PORTS=${PORTS:-/sys/class/net} RULES=${RULES:-/etc/hullproof/networks.nft}
 SETS='known macs four six targets'
 
-covered() { # whether the bridge of $port is one that our rules speak of, or that Docker made later
+covered() { # whether the rules name the bridge of $port, or Docker created it later
   bridge=$(readlink "$port/master") || return 1
   bridge=${bridge##*/}
   case $bridge in br-????????????) return 0 ;; esac
   grep -q "ibrname \"$bridge\" iifname @known" "$RULES"
 }
 
-theirs() { # [PORT]: ports as their other ends name them: the index there, the one here, and the port
+theirs() { # [PORT]: for each port the index of its other end, its own index, and its name
   for port in "$PORTS"/${1:-veth*}; do
     covered && read -r there <"$port/iflink" && read -r here <"$port/ifindex" && echo "$there $here ${port##*/}"
   done
 }
 
-given() { # PORT: what $seen says of the index $there, as elements of our sets
+given() { # PORT: what $seen says of the index $there, as elements of the sets
   printf '%s\n' "$seen" | sed -n "
     s,^$there: .* link/ether \([0-9a-f:]*\) .*,macs \1,p
     s,^$there: .* inet \([0-9.]*\)/.*,four \1,p
@@ -31,11 +32,11 @@ given() { # PORT: what $seen says of the index $there, as elements of our sets
     \$s/.*/known/p" | sed "s/\([^ ]*\) \(.*\)/\1 { \"$1\" . \2 }/; s/^known\$/& { \"$1\" }/; s/^/add element bridge hullproof /"
 }
 
-learn() { # [PORT]: whether anything was learnt
+learn() { # [PORT]: succeeds where addresses were read
   ports=$(theirs "$@"); learnt=1
   [ -n "$ports" ] || return 1
-  # shellcheck disable=SC2045 # Docker names these files
-  for space in $(ls -t "$SPACES"); do # a new container's is the newest; `default` is the host's own
+  # shellcheck disable=SC2045 # the names are Docker's, and only ls sorts by time
+  for space in $(ls -t "$SPACES"); do # newest first, for a new container; `default` is the host's own
     [ "$space" != default ] || continue
     seen=$(nsenter --net="$SPACES/$space" sh -c 'ip -o link show up; ip -o -4 addr; cat /proc/net/if_inet6' 2>/dev/null)
     for ends in $(printf '%s\n' "$seen" | sed -n 's,^\([0-9]*\): [^ ]*@if\([0-9]*\): .* link/ether .*,\1-\2,p'); do
@@ -60,7 +61,7 @@ case $#${2-} in
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
       [ -e "$PORTS/$1" ] || exit 0
       if learn "$1"; then
-        [ -e "$PORTS/$1" ] || forget "$1" # it has gone meanwhile
+        [ -e "$PORTS/$1" ] || forget "$1" # it disappeared meanwhile
         exit 0
       fi
       sleep 0.5

@@ -49,7 +49,7 @@ def test_who_makes_a_folder_in_run_lock_blocks_no_run_and_a_rollback_stops_no_co
     assert live_restore(fresh) == "true"
 
     shown = run(fresh, "rollback.py", *SHORT, "--dry", yes=False)
-    assert "running containers (job, web) keep running" in shown.out, shown.out
+    assert "running containers keep running (live-restore): job, web" in shown.out, shown.out
     undone = run(fresh, "rollback.py", *SHORT)
     assert undone.host()["status"] == "ok", ended(undone)
     assert containers(fresh) == running, "the same processes run on"

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from deploys.bridges import controls as subject
-from deploys.bridges.devices import wanted
 from deploys.bridges.firewalls.firewalld_direct import CHAIN
 from deploys.bridges.firewalls.forwarding import SWITCH, forward_text
 from deploys.bridges.managers.files import files_for
@@ -14,6 +13,7 @@ from deploys.bridges.nft_filter import filter_text
 from deploys.bridges.plan import plan as plan_bridges
 from deploys.bridges.plan import unit_text
 from deploys.bridges.rules import Allow, BridgeNetwork, BridgesRules, Port, Vlan
+from deploys.bridges.wanted import wanted
 from deploys.core.change import Change, Context
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy

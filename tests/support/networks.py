@@ -6,7 +6,7 @@ from typing import Any
 
 from deploys.core.change import Change, Context
 from deploys.core.control import State
-from deploys.networks import controls as subject
+from deploys.networks import controls
 from deploys.networks.isolation import NetworksRules
 from facts.core.reading import known
 from facts.engines.docker.docker import Docker, DockerReading, Network
@@ -73,7 +73,7 @@ def context(
     nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
 ) -> Context:
     readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)}
-    return judged(subject.SUBJECT, rules, readings, accept)
+    return judged(controls.SUBJECT, rules, readings, accept)
 
 
 def state(where: Context, control: str) -> State:
@@ -91,7 +91,7 @@ OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), (
 
 
 def changes(where: Context) -> list[Change]:
-    return list(subject.plan(where))
+    return list(controls.plan(where))
 
 
 PORTS = ("vnet0", "vnet1")

@@ -1,1 +1,1 @@
-"""Firewalls that stand beside ours, each told what is declared."""
+"""Other firewalls on the host, and what each of them needs to accept the allowed flows."""

@@ -1,101 +1,112 @@
-"""What firewalld has to be told of the declared networks: nftables asks every table, so an accept in ours ends nothing
-in firewalld's, which refuses what its own zones do not know.
+"""firewalld's zone for the declared networks: nftables evaluates every table, so an accept in hullproof's does not
+override firewalld's, which rejects what its zones do not accept.
 
-The declared devices are a zone that lets everything pass: what is not allowed, our own tables have dropped before, as
-their hooks come first. See firewalld.zone(5), firewalld.policy(5).
+The declared devices form a zone that accepts everything: what is not allowed, hullproof's own tables have already
+dropped, as their hooks have an earlier priority. See firewalld.zone(5), firewalld.policy(5).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploys.bridges.firewalls.firewalld_direct import EMPTY, empties_iptables, lost, merged, moved, pairs, rows
+from deploys.bridges.firewalls.firewalld_direct import (
+    EMPTY,
+    differs,
+    empties_iptables,
+    lost,
+    merged,
+    pairs,
+    rows,
+    runs,
+)
 from deploys.bridges.rules import WORLD, BridgesRules, segments
+from deploys.bridges.view import BridgesView
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, RemoveFile, WriteFile
 from facts.core.reading import known
-from facts.networks.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, ZONE, BridgesReading
-from facts.networks.networks import NetworksReading
+from facts.networks.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, ZONE
 
 RELOAD = f"ZONE={ZONE}\n{templates.text('bridges/firewalld.sh')}"
 HEAD = '<?xml version="1.0" encoding="utf-8"?>\n<!-- Written by hullproof from the policy\'s `bridges`. -->\n'
-
-
-def runs(networks: NetworksReading) -> bool:
-    return "firewalld" in known(networks.firewalls)
+MALFORMED = f"{FIREWALLD_DIRECT} does not end with </direct> (firewalld.direct(5)): correct it, then run again"
 
 
 def devices(rules: BridgesRules) -> list[str]:
-    """By which what is routed comes and goes, and, with br_netfilter, what is bridged."""
+    """The devices of routed packets and, with br_netfilter, of bridged ones."""
     return sorted({net.bridge for net in rules.networks.values()} | {segment.device for segment in segments(rules)})
 
 
 def firewalld_files(rules: BridgesRules) -> dict[str, str]:
-    """The zone, and what lets others in: from a zone that accepts, firewalld passes on what goes to any other. The
-    policy names the zone, so it comes after it."""
+    """The zone; and the policy that lets the world reach it where a flow allows that: from a zone that accepts
+    everything, firewalld forwards to any other. The policy names the zone, so it is written after it."""
     names = devices(rules)
     if not names:
         return {}
     rows = "".join(f'  <interface name="{name}"/>\n' for name in names)
     files = {FIREWALLD_ZONE: f'{HEAD}<zone target="ACCEPT">\n  <short>{ZONE}</short>\n{rows}</zone>\n'}
     if any(flow.from_ == WORLD for flow in rules.allow):
-        ways = f'  <ingress-zone name="ANY"/>\n  <egress-zone name="{ZONE}"/>\n'
-        files[FIREWALLD_POLICY] = f'{HEAD}<policy target="ACCEPT">\n{ways}</policy>\n'
+        ends = f'  <ingress-zone name="ANY"/>\n  <egress-zone name="{ZONE}"/>\n'
+        files[FIREWALLD_POLICY] = f'{HEAD}<policy target="ACCEPT">\n{ends}</policy>\n'
     return files
 
 
-def refused(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> str:
-    """Of which devices firewalld, as it runs now, lets nothing pass; "" for none. What its iptables backend refuses,
-    iptables shows."""
-    passed = known(reading.firewalld)
-    if passed is None or not runs(networks):
-        return ""
-    names = [name for name in devices(rules) if name not in passed]
-    return f"firewalld refuses what comes from {', '.join(names)}, whatever the policy allows" if names else ""
+def refused_devices(view: BridgesView) -> list[str]:
+    """Declared devices that the running firewalld rejects. What its iptables backend rejects, iptables' chains show."""
+    accepted = known(view.reading.firewalld)
+    if accepted is None or not runs(view.networks):
+        return []
+    return [name for name in devices(view.rules) if name not in accepted]
 
 
-def not_on_disk(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> dict[str, str | None]:
-    """The files that are not as they have to be, with the text that they are to get; None where that cannot be told."""
-    if not runs(networks):
+def not_on_disk(view: BridgesView) -> dict[str, str | None]:
+    """The files that differ from what is wanted, with the wanted text; None for a file that is malformed."""
+    if not runs(view.networks):
         return {}
     found: dict[str, str | None] = {
-        path: text for path, text in firewalld_files(rules).items() if known(reading.files.get(path)) != text
+        path: text for path, text in firewalld_files(view.rules).items() if view.file(path) != text
     }
-    wanted = list(rows(pairs(rules, networks.outward_devices))) if rules.networks else []
-    if wanted and empties_iptables(reading, networks) and moved(reading, wanted):
-        found[FIREWALLD_DIRECT] = merged(known(reading.files.get(FIREWALLD_DIRECT)), wanted)
+    wanted = list(rows(pairs(view.rules, view.networks.outward_devices))) if view.rules.networks else []
+    if wanted and empties_iptables(view) and differs(view, wanted):
+        found[FIREWALLD_DIRECT] = merged(view.file(FIREWALLD_DIRECT), wanted)
     return found
 
 
-def plan_firewalld(rules: BridgesRules, reading: BridgesReading, networks: NetworksReading) -> Iterator[Change]:
-    files = not_on_disk(rules, reading, networks)
-    if not files and not refused(rules, reading, networks):
+def plan_firewalld(view: BridgesView) -> Iterator[Change]:
+    files = not_on_disk(view)
+    if not files and not refused_devices(view):
         return
-    emptied = empties_iptables(reading, networks)
-    anew = "firewalld loads its rules anew" + (
-        ", and empties iptables; Docker puts its own rules back" if emptied else ""
-    )
-    if emptied and (gone := lost(networks)):
-        why = f"a reload of this firewalld empties iptables, and who made `{gone[0]}` would not put it back"
-        yield Blocked("bridges", "have firewalld load its rules anew", why=f"{why}: give it to firewalld (--direct)")
+    emptied = empties_iptables(view)
+    if emptied and (gone := lost(view.networks)):
+        why = f"a reload of this firewalld empties iptables, and would delete `{gone[0]}` for good"
+        yield Blocked("bridges", "reload firewalld", why=f"{why}: add that rule to firewalld (--direct)")
         return
+    interrupts = "reloads firewalld"
+    if emptied:
+        interrupts += ", which empties iptables; Docker then restores its own rules"
     for path, text in files.items():
-        what = f"have firewalld pass what our own table lets through ({path})"
+        what = f"let firewalld accept the devices of the declared networks ({path})"
         if text is None:
-            yield Blocked("bridges", what, why="the file does not end as firewalld.direct(5) says")
+            yield Blocked("bridges", what, why=MALFORMED)
         else:
-            yield WriteFile("bridges", what, path=path, text=text, before=known(reading.files.get(path)),
-                            activate=RELOAD, interrupts=anew,
-                            shared="lines" if path == FIREWALLD_DIRECT else "")  # fmt: skip
+            yield WriteFile(
+                "bridges",
+                what,
+                path=path,
+                text=text,
+                before=view.file(path),
+                activate=RELOAD,
+                interrupts=interrupts,
+                shared="lines" if path == FIREWALLD_DIRECT else "",
+            )
     if not files:
-        yield Command("bridges", "have firewalld load its rules anew", script=RELOAD, undo="", interrupts=anew)
+        yield Command("bridges", "reload firewalld", script=RELOAD, undo="", interrupts=interrupts)
 
 
-def without_ours(text: str) -> Change:
-    """What is left of the direct rules when the policy asks for no networks any more."""
-    rest, what = merged(text, ()), f"no longer needed: our rules in {FIREWALLD_DIRECT}"
+def remove_direct(text: str) -> Change:
+    """Takes hullproof's rules out of the direct rules when the policy declares no networks any more."""
+    rest, what = merged(text, ()), f"remove hullproof's rules from {FIREWALLD_DIRECT}, which no longer needs them"
+    if rest is None:
+        return Blocked("bridges", what, why=MALFORMED)
     if rest == EMPTY:
         return RemoveFile("bridges", what, path=FIREWALLD_DIRECT, before=text, activate=RELOAD)
-    if rest is None:
-        return Blocked("bridges", what, why="the file does not end as firewalld.direct(5) says")
     return WriteFile("bridges", what, path=FIREWALLD_DIRECT, text=rest, before=text, activate=RELOAD, shared="lines")

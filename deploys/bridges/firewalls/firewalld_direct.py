@@ -1,7 +1,7 @@
-"""Beside a firewalld that empties iptables with each reload: our chain there as firewalld's own "direct" rules.
+"""hullproof's iptables chain as "direct" rules of firewalld, for a firewalld whose reload empties iptables.
 
-So does firewalld before 2.0, and any with its iptables backend or with direct rules. Docker hears of a reload and puts
-its rules back.
+That is firewalld before 2.0, and any version with its iptables backend or with direct rules. Docker notices a reload
+and restores its own rules.
 """
 
 from __future__ import annotations
@@ -10,34 +10,39 @@ import re
 from collections.abc import Iterable, Iterator
 
 from deploys.bridges.rules import HOST, WORLD, BridgesRules, segments
+from deploys.bridges.view import BridgesView
 from facts.core.reading import known
-from facts.networks.bridges import FIREWALLD_DIRECT, BridgesReading
+from facts.networks.bridges import FIREWALLD_DIRECT
 from facts.networks.forward import Filter
 from facts.networks.networks import NetworksReading
 
 CHAIN = "HULLPROOF-BRIDGES"
 EMPTY = '<?xml version="1.0" encoding="utf-8"?>\n<direct>\n</direct>\n'
-# Rules that Docker makes again: in its own chains but the one for users' rules, and in FORWARD.
+# Rules that Docker restores: in its own chains except the one for users' rules, and in FORWARD.
 BRIDGE = "(?:docker0|docker_gwbridge|br-[0-9a-f]{12})"
 RETURNING = re.compile(
     rf"-A (?:DOCKER(?!-USER)\S*|{CHAIN}) .*|-A DOCKER-USER -j RETURN|-A FORWARD (?:-j (?:DOCKER\S*|{CHAIN})|"
     rf"-o {BRIDGE} (?:-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT|-j DOCKER)|"
     rf"-i {BRIDGE} (?:! )?-o {BRIDGE} -j (?:ACCEPT|DROP))"
 )
-Pair = tuple[str, str]  # devices: where it comes in, where it goes out
+Pair = tuple[str, str]  # the devices by which a packet comes in and goes out
 
 
-def empties_iptables(reading: BridgesReading, networks: NetworksReading) -> bool:
-    if "firewalld" not in known(networks.firewalls):
+def runs(networks: NetworksReading) -> bool:
+    return "firewalld" in known(networks.firewalls)
+
+
+def empties_iptables(view: BridgesView) -> bool:
+    if not runs(view.networks):
         return False
-    if known(reading.firewalld) is None:
+    if known(view.reading.firewalld) is None:
         return True
-    direct = re.search(r"<(?:rule|chain|passthrough)\b", known(reading.files.get(FIREWALLD_DIRECT)) or "")
-    return bool(direct) or not re.match(r"(?:\d+:)?([2-9]|\d\d)\.", known(reading.firewalld_version))
+    direct = re.search(r"<(?:rule|chain|passthrough)\b", view.file(FIREWALLD_DIRECT) or "")
+    return bool(direct) or not re.match(r"(?:\d+:)?([2-9]|\d\d)\.", known(view.reading.firewalld_version))
 
 
 def pairs(rules: BridgesRules, outwards: Iterable[str]) -> set[Pair]:
-    """Between which devices connections are begun that our own tables let pass; `outwards` lead to the world."""
+    """The devices between which hullproof's nft tables accept new connections; `outwards` lead to the world."""
     ends = {segment.name: (segment.device,) for segment in segments(rules)} | {WORLD: tuple(outwards)}
     flows = [flow for flow in rules.allow if flow.to != HOST]
     within = {(net.bridge, net.bridge) for net in rules.networks.values() if net.switch == "linux"}
@@ -56,17 +61,17 @@ def rows(pairs: Iterable[Pair]) -> Iterator[str]:
             yield f"{head}-i {other} -o {one} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT</rule>"
 
 
-def ours(text: str | None) -> list[str]:
+def own_rows(text: str | None) -> list[str]:
     return [line.strip() for line in (text or "").splitlines() if CHAIN in line]
 
 
-def moved(reading: BridgesReading, wanted: Iterable[str]) -> bool:
-    """Whether our rules on disk are others; firewalld itself may write the file anew, in an order of its own."""
-    return set(ours(known(reading.files.get(FIREWALLD_DIRECT)))) != {row.strip() for row in wanted}
+def differs(view: BridgesView, wanted: Iterable[str]) -> bool:
+    """Whether hullproof's rules on disk are not the wanted ones; firewalld may rewrite the file in another order."""
+    return set(own_rows(view.file(FIREWALLD_DIRECT))) != {row.strip() for row in wanted}
 
 
 def merged(text: str | None, wanted: Iterable[str]) -> str | None:
-    """The file with our rules among those of others; None where it cannot be told where they would go."""
+    """The file with hullproof's rules among those of others; None where it does not end as it should."""
     lines = [line for line in (text or EMPTY).splitlines() if CHAIN not in line]
     ends = [number for number, line in enumerate(lines) if line.strip() == "</direct>"]
     if len(ends) != 1:
@@ -75,6 +80,6 @@ def merged(text: str | None, wanted: Iterable[str]) -> str | None:
 
 
 def lost(networks: NetworksReading) -> list[str]:
-    """Rules in iptables that a reload would take away, and that nobody would put back."""
+    """iptables rules that a reload would delete for good."""
     tables: list[Filter | None] = [known(networks.filter4), known(networks.filter6)]
     return [rule for table in tables if table for rule in table.rules if not RETURNING.fullmatch(rule)]

@@ -1,1 +1,1 @@
-"""Network managers, each told what is to last."""
+"""The network managers, and the files by which each makes bridges at boot."""

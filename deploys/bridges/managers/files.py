@@ -1,22 +1,23 @@
-"""Bridges made to last, in the words of the host's own network manager: files by path, pure."""
+"""The files by which the host's network manager makes the bridges at boot: by path, pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from deploys.bridges.devices import WantedBridge, WantedPort, put_address
 from deploys.bridges.managers.networkmanager import HEAD, nm_files
+from deploys.bridges.wanted import WantedBridge, WantedPort, put_address
+from deploys.core import templates
 from facts.networks.bridges import IFUPDOWN, IFUPDOWN_FILES, NETWORKD, NETWORKD_FILES, NETWORKMANAGER
 
-# The host's side of a bridge. An address that somebody else added stays (KeepConfiguration).
+# The host's side of a bridge. KeepConfiguration keeps addresses that were added by other means.
 HOST_SIDE = [
     ("LinkLocalAddressing", "no"),
     ("IPv6AcceptRA", "no"),
     ("ConfigureWithoutCarrier", "yes"),
     ("KeepConfiguration", "yes"),
 ]
-# Only where it runs: an undo may run at boot, before any network; asked over the bus then, networkd would be started,
-# and would wait for that undo. Without a bus a restart does, which leaves what is configured as it is.
+# Only where it runs: an undo may run at boot, before any network; a call over D-Bus would then start networkd, which
+# would wait for that undo. Without D-Bus a restart reads the files, and keeps what is configured.
 NETWORKD_RELOAD = """if systemctl -q is-active systemd-networkd; then
   networkctl reload 2>/dev/null || systemctl try-restart systemd-networkd || exit 1
 fi"""
@@ -26,7 +27,7 @@ Options = list[tuple[str, str]]
 
 
 def files_for(manager: str, bridges: Iterable[WantedBridge]) -> dict[str, str]:
-    """The texts that make these bridges again at boot, and their ports whenever these appear."""
+    """The texts that make these bridges at boot, and attach their ports whenever these appear."""
     if manager == IFUPDOWN:
         return {f"{IFUPDOWN_FILES}{bridge.name}": HEAD + "\n".join(_ifupdown(bridge)) for bridge in bridges}
     if manager == NETWORKMANAGER:
@@ -35,28 +36,20 @@ def files_for(manager: str, bridges: Iterable[WantedBridge]) -> dict[str, str]:
 
 
 def reload_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
-    """sh that has the manager take up its files; what they make is there already, so nothing goes down."""
+    """sh that makes the manager read its files. The bridges exist already, so nothing goes down."""
     names = [bridge.name for bridge in bridges]
     if manager == IFUPDOWN:
         up = "\n".join(f"ifquery --state {name} >/dev/null 2>&1 || ifup {name} || exit 1" for name in names)
         return f"{up}\n"
-    if manager == NETWORKMANAGER:  # it leaves alone what is there already, and makes it at the next boot
+    if manager == NETWORKMANAGER:  # it leaves existing devices alone until the next boot
         return NM_RELOAD
-    ours = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
-    return f"""{NETWORKD_RELOAD}
-for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
-  missing=
-  for f in {ours}; do grep -qsx "NETWORK_FILE=$f" /run/systemd/netif/links/* || missing="$missing $f"; done
-  [ -n "$missing" ] || exit 0
-  sleep 1
-done
-echo "systemd-networkd does not use$missing"; exit 1
-"""
+    files = " ".join(f"{NETWORKD_FILES}{name}.network" for name in names)
+    return f"FILES='{files}'\n{templates.text('bridges/use-networkd-files.sh')}"
 
 
 def forget_for(manager: str, bridges: Iterable[WantedBridge]) -> str:
-    """sh that has the manager forget files that are gone."""
-    if manager == IFUPDOWN:  # it goes on taking for up what no file names any more; ifdown then only crosses it out
+    """sh that makes the manager forget files that are gone."""
+    if manager == IFUPDOWN:  # it still records the devices as up; without a file, ifdown only deletes that record
         names = " ".join(name for bridge in bridges for name in (bridge.name, *(port.name for port in bridge.ports)))
         return f'for i in {names}; do ifquery "$i" >/dev/null 2>&1 || ifdown "$i" 2>/dev/null; done'
     return {NETWORKD: NETWORKD_RELOAD, NETWORKMANAGER: NM_RELOAD}.get(manager, ":")
@@ -89,7 +82,7 @@ def _match(device: str) -> list[tuple[str, Options]]:
 
 
 def _static(addresses: tuple[str, ...]) -> Iterator[tuple[str, Options]]:
-    """Without ports a bridge has no carrier, and what looks for duplicates would wait for one."""
+    """A bridge without ports has no carrier, and duplicate address detection would wait for one."""
     for address in addresses:
         yield "Address", [("Address", address), ("DuplicateAddressDetection", "none")]
 
@@ -106,7 +99,7 @@ def _networkd_port(port: WantedPort) -> Iterator[tuple[str, Options]]:
 
 
 def _ifupdown(bridge: WantedBridge) -> Iterator[str]:
-    """By iproute2's own commands: bridge-utils need not be there. Each can be said twice."""
+    """With iproute2, because bridge-utils may be missing. Each command can run twice."""
     name = bridge.name
     options = " vlan_filtering 1 vlan_default_pvid 0" if bridge.vlans else ""
     yield f"auto {name}\niface {name} inet manual"

@@ -1,6 +1,6 @@
-"""Bridges made to last by NetworkManager: keyfiles, and udev for what it cannot say or does not look at.
+"""Bridges that NetworkManager makes at boot: keyfiles, and udev rules for what NetworkManager cannot do.
 
-NetworkManager knows no isolated ports and leaves veth devices alone: udev attaches declared ports when they appear.
+NetworkManager has no isolated ports and ignores veth devices: udev attaches declared ports when they appear.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator
 
-from deploys.bridges.devices import WantedBridge, WantedPort
+from deploys.bridges.wanted import WantedBridge, WantedPort
 from facts.networks.bridges import NM_FILES, PORTS_FILE, UDEV_FILE, ZONE
 
 HEAD = "# Written by hullproof from the policy's `bridges`.\n"
-OURS = uuid.UUID("6f0a4b1e-2c3d-5e8f-9a7b-d1c0ffee1dea")  # what our connections' UUIDs are made from
+OURS = uuid.UUID("6f0a4b1e-2c3d-5e8f-9a7b-d1c0ffee1dea")  # the namespace of the UUIDs of hullproof's connections
 Sections = dict[str, dict[str, str]]
 
 
@@ -30,7 +30,7 @@ def nm_files(bridges: Iterable[WantedBridge]) -> dict[str, str]:
 
 
 def connection_of(device: str) -> str:
-    """The UUID of our connection for it."""
+    """The UUID of hullproof's connection for the device."""
     return str(uuid.uuid5(OURS, device))
 
 
@@ -49,17 +49,20 @@ def _connections(bridge: WantedBridge) -> Iterator[tuple[str, str]]:
         own = {"vlan": {"id": str(vlan), "parent": bridge.name, "flags": "1"}}
         yield device, _keyfile(device, "vlan", own, bridge.addresses.get(device, ()))
     for port in bridge.ports:
-        if not any(tag.untagged for tag in port.tags) and not port.isolated:  # an uplink is there before its bridge
+        if not any(tag.untagged for tag in port.tags) and not port.isolated:  # the uplink exists before its bridge
             tags = {"vlans": ", ".join(str(tag.id) for tag in port.tags)} if port.tags else {}
             yield port.name, _keyfile(port.name, "ethernet", {"bridge-port": tags}, None, master=bridge.name)
 
 
 def _keyfile(name: str, kind: str, own: Sections, addresses: tuple[str, ...] | None, master: str | None = None) -> str:
     connection = {
-        "id": f"hullproof-{name}", "uuid": connection_of(name), "type": kind, "interface-name": name,
+        "id": f"hullproof-{name}",
+        "uuid": connection_of(name),
+        "type": kind,
+        "interface-name": name,
         "autoconnect": "true",
-    }  # fmt: skip
-    # Without firewalld a zone means nothing; with it NetworkManager puts into its default one what names none.
+    }
+    # Without firewalld a zone has no effect; with it, NetworkManager uses firewalld's default zone where none is named.
     place = {"master": master, "slave-type": "bridge"} if master else {"zone": ZONE}
     sections: Sections = {"connection": connection | place}
     sections |= own

@@ -1,1 +1,1 @@
-"""Docker: its daemon's settings, who can reach it, what its containers may."""
+"""Docker: the daemon's settings, access to its API, and the privileges of its containers."""

@@ -1,4 +1,4 @@
-"""Who can reach the daemon from the host: TCP listeners, files and sockets, the members of group docker."""
+"""Access to the daemon: its TCP listeners, its files and sockets, and the members of group docker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shlex import quote
 
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile
-from deploys.core.control import Impact, Verdict, agree, failed, not_applicable, passed
+from deploys.core.control import State, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.core.templates import render
 from deploys.engines.docker.daemon import configured, daemon_json, docker_service, in_daemon_json, restart_obstacle
@@ -27,7 +27,7 @@ from facts.engines.docker.docker import (
 )
 
 SOCKET = "/run/docker.sock"
-DOCKER_SOCKET = "docker.socket"  # systemd's, which listens for dockerd where that has -H fd://
+DOCKER_SOCKET = "docker.socket"  # systemd's unit, which listens for a dockerd with -H fd://
 
 
 # --- TCP listeners
@@ -38,20 +38,28 @@ def no_tcp(survey: Survey, policy: Policy) -> Verdict:
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if rule is None:
-        return not_applicable("the policy does not declare TCP listeners")
+        return not_applicable("the policy does not declare docker.tcp")
     disk = {where: hosts for where, hosts in _tcp_on_disk(docker).items() if hosts}
     live = api_listeners(docker)
     if rule == "tls" and configured(docker, "tlsverify") is True and (disk or live):
-        return passed("TCP clients must show a certificate", rule, disk, live)
+        return passed(
+            "the API listens on TCP for clients with a certificate alone", declared=rule, disk=disk, live=live
+        )
     where = "; ".join(f"{', '.join(hosts)} in {place}" for place, hosts in disk.items())
     if disk:
-        return failed(f"root on this host for whoever reaches it: {where}", rule, disk, live)
-    verdict = agree([], [], live, Impact.RESTART, what="the daemon's list of TCP listeners")
-    return Verdict(verdict.state, verdict.reason, rule, disk, live)
+        wants = "no TCP listener" if rule == "none" else "client certificates"
+        reason = f"Docker's API listens on TCP, and anybody who reaches it is root on this host: {where}"
+        return failed(f"{reason}; the policy wants {wants} (docker.tcp)", declared=rule, disk=disk, live=live)
+    if not live:
+        return passed("Docker's API does not listen on TCP", declared=rule, disk=disk, live=live)
+    reason = f"no setting makes Docker's API listen on TCP any more, but it still does on {', '.join(live)}"
+    return Verdict(
+        State.PENDING_RESTART, f"{reason}; a restart of docker applies it", declared=rule, disk=disk, live=live
+    )
 
 
 def _tcp_on_disk(docker: DockerReading) -> dict[str, list[str]]:
-    """tcp:// addresses by the file that gives them."""
+    """tcp:// addresses by the file that sets them."""
     unit = docker.unit
     return {
         DOCKER_SOCKET: list(unit.socket_listens),
@@ -62,7 +70,7 @@ def _tcp_on_disk(docker: DockerReading) -> dict[str, list[str]]:
 
 
 def _options(docker: DockerReading) -> dict[str, str]:
-    """The environment file's options, where the command line takes them up."""
+    """The options of the environment file, where the command line uses them."""
     return read_flags(docker.unit.options.split()) if _VARIABLE.search(docker.unit.exec_start) else {}
 
 
@@ -74,7 +82,7 @@ def plan_no_tcp(context: Context) -> Iterable[Change]:
     if not context.failing("docker.no-tcp"):
         return
     docker = context.survey[Docker]
-    what = "stop listening on TCP"
+    what = "stop Docker's API from listening on TCP"
     if docker.unit.socket_listens:
         yield _socket_unit(docker, what)
     hosts = in_daemon_json(docker, "hosts") or []
@@ -86,15 +94,15 @@ def plan_no_tcp(context: Context) -> Iterable[Change]:
     if kept:
         yield daemon_json(context, "docker", what, {"hosts": kept})
     elif hosts or not (in_unit or docker.unit.socket_listens):
-        # Without the key and without -H, dockerd listens on its own unix socket.
+        # Without the key and without -H, dockerd listens on its unix socket.
         yield daemon_json(context, "docker", what, {}, ("hosts",))
 
 
 def _socket_unit(docker: DockerReading, what: str) -> Blocked:
-    """systemd's list of its own: taking an address out means to stop the socket that Docker answers on."""
+    """systemd's own list: removing an address from it means stopping the socket through which Docker answers."""
     listens = ", ".join(docker.unit.socket_listens)
     why = (
-        f"docker.socket listens on {listens}: take that ListenStream= out of it (systemctl cat docker.socket shows the "
+        f"docker.socket listens on {listens}: remove that ListenStream= from it (systemctl cat docker.socket shows the "
         "file), then restart docker.socket and docker.service"
     )
     return Blocked("docker", what, why=why)
@@ -105,7 +113,7 @@ def _override(context: Context, what: str) -> Change:
     unit = docker.unit
     words = _VARIABLE.sub(lambda match: unit.options if unit.options_source else match[0], unit.exec_start).split()
     if not all(_PLAIN.fullmatch(word) for word in words):
-        why = f"the command line in {unit.exec_source} is quoted in a way that we do not rewrite: take -H tcp:// out"
+        why = f"hullproof cannot rewrite the quoting of the command line in {unit.exec_source}: remove -H tcp:// there"
         return Blocked("docker", what, why=why)
     if why := restart_obstacle(context, {}):
         return Blocked("docker", what, why=why)
@@ -113,7 +121,7 @@ def _override(context: Context, what: str) -> Change:
     source = " and ".join(filter(None, (unit.exec_source, unit.options_source)))
     return WriteFile(
         "docker",
-        f"{what}: start dockerd without the tcp:// of {source}",
+        f"{what}: start dockerd without the tcp:// listeners of {source}",
         interrupts=service.interrupts,
         path=OVERRIDE,
         text=render("engines/docker/docker.service.conf.j2", source=source, command=" ".join(without_tcp(words))),
@@ -138,7 +146,7 @@ def without_tcp(words: list[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Want:
-    """The most that a path's mode may be, and whose it is."""
+    """The widest mode that a path may have, and its group."""
 
     mode: int
     group: str = "root"
@@ -146,28 +154,36 @@ class Want:
 
 @dataclass(frozen=True)
 class Loose:
-    """A file that is more open than it may be."""
+    """A file with a wider mode than it may have, or another owner."""
 
     file: FileMode
     want: Want
 
     @property
     def mode(self) -> str:
-        """Its mode without the bits that are too much."""
+        """Its mode without the excess permissions."""
         return f"{int(self.file.mode, 8) & self.want.mode:04o}"
+
+    @property
+    def target(self) -> str:
+        return f"{self.mode} root:{self.want.group}"
 
     def __str__(self) -> str:
         file = self.file
-        return f"{file.path} is {file.mode} {file.owner}:{file.group}, not {self.mode} root:{self.want.group}"
+        return f"{file.path} is {file.mode} {file.owner}:{file.group}, not {self.target}"
 
 
 def _want(file: FileMode, docker: DockerReading) -> Want | None:
-    """CIS Docker section 3; None for what it says nothing of."""
+    """CIS Docker section 3; None for paths that it does not mention."""
     path = file.path
     if path == SOCKET:
         return Want(0o660, _group(docker))
-    fixed = {"/etc/docker": 0o755, "/run/containerd": 0o755, "/etc/docker/certs.d": 0o755,
-             "/run/containerd/containerd.sock": 0o660}  # fmt: skip
+    fixed = {
+        "/etc/docker": 0o755,
+        "/run/containerd": 0o755,
+        "/etc/docker/certs.d": 0o755,
+        "/run/containerd/containerd.sock": 0o660,
+    }
     if path in fixed:
         return Want(fixed[path])
     if file.kind != "file":
@@ -195,10 +211,10 @@ def loose_files(docker: DockerReading) -> list[Loose]:
 
 
 def _loose_socket_unit(docker: DockerReading) -> bool:
-    """Whether docker.socket would make the socket too open again at the next boot."""
+    """Whether docker.socket would give the socket too wide a mode at the next boot."""
     mode = docker.unit.socket_mode
     if not re.fullmatch(r"[0-7]{0,4}", mode):
-        raise UnknownReading(f"docker.socket has SocketMode={mode[:40]}, which is no mode")
+        raise UnknownReading(f"docker.socket has SocketMode={mode[:40]}, which is not a mode")
     return bool(int(mode or "0", 8) & ~0o660)
 
 
@@ -207,12 +223,24 @@ def file_modes(survey: Survey, policy: Policy) -> Verdict:
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if not policy[DockerRules].file_modes:
-        return not_applicable("the policy does not declare the modes of Docker's files")
+        return not_applicable("the policy does not declare docker.file_modes")
     loose = [str(item) for item in loose_files(docker)]
-    disk = [f"docker.socket has SocketMode={docker.unit.socket_mode}"] if _loose_socket_unit(docker) else []
+    mode = docker.unit.socket_mode
+    disk = [f"docker.socket has SocketMode={mode}, not 0660"] if _loose_socket_unit(docker) else []
     if loose or disk:
-        return failed("; ".join(loose + disk), "root's, and no more open than CIS section 3", disk, loose)
-    return passed("Docker's files and sockets are root's and not too open", True, disk, loose)
+        declared = "owned by root, with modes no wider than CIS Docker section 3"
+        return failed(
+            f"{'; '.join(loose + disk)}; the policy wants no wider modes (docker.file_modes)",
+            declared=declared,
+            disk=disk,
+            live=loose,
+        )
+    return passed(
+        "Docker's files and sockets belong to root, with modes no wider than allowed",
+        declared=True,
+        disk=disk,
+        live=loose,
+    )
 
 
 def plan_file_modes(context: Context) -> Iterable[Change]:
@@ -222,12 +250,12 @@ def plan_file_modes(context: Context) -> Iterable[Change]:
     if loose := loose_files(docker):
         script = [_set(item.file.path, item.mode, "root", item.want.group) for item in loose]
         undo = [_set(item.file.path, item.file.mode, item.file.owner, item.file.group) for item in loose]
-        what = "close what is too open: " + "; ".join(str(item) for item in loose)
+        what = "set owner and mode of " + ", ".join(f"{item.file.path} ({item.target})" for item in loose)
         yield Command("docker", what, script="\n".join(["set -e", *script]), undo="\n".join(undo))
     if _loose_socket_unit(docker):
         yield WriteFile(
             "docker",
-            "keep Docker's socket closed after a boot",
+            "set the mode of Docker's socket after each boot (docker.socket)",
             path=SOCKET_OVERRIDE,
             text=render("engines/docker/docker.socket.conf.j2", group=_group(docker)),
             before=docker.unit.socket_override,
@@ -249,12 +277,22 @@ def group_members(survey: Survey, policy: Policy) -> Verdict:
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if trusted is None:
-        return not_applicable("the policy does not declare whom it trusts with Docker")
+        return not_applicable("the policy does not declare docker.trusted_users")
     live = list(docker.group_members)
     strangers = [user for user in live if user not in trusted]
     if strangers:
-        return failed(f"can become root through group docker: {', '.join(strangers)}", trusted, live, live)
-    return passed("only those whom the policy trusts are in group docker", trusted, live, live)
+        reason = f"members of group docker who can become root through it: {', '.join(strangers)}"
+        return failed(
+            f"{reason}; the policy trusts {_trusted(trusted)} (docker.trusted_users)",
+            declared=trusted,
+            disk=live,
+            live=live,
+        )
+    return passed("only users whom the policy trusts are in group docker", declared=trusted, disk=live, live=live)
+
+
+def _trusted(users: list[str]) -> str:
+    return f"only {', '.join(users)}" if users else "no user"
 
 
 def plan_group_members(context: Context) -> Iterable[Change]:
@@ -265,7 +303,7 @@ def plan_group_members(context: Context) -> Iterable[Change]:
         if user not in trusted:
             yield Command(
                 "docker",
-                f"take {user} out of group docker (sessions that are open keep it until they end)",
+                f"remove {user} from group docker (open sessions keep the group until they end)",
                 script=f"gpasswd -d {quote(user)} docker",
                 undo=f"gpasswd -a {quote(user)} docker",
             )

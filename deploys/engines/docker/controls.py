@@ -1,4 +1,4 @@
-"""Docker: the daemon's settings, who can reach it, and what its containers may."""
+"""Docker: the daemon's settings, access to its API, and the privileges of its containers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from deploys.engines.docker.daemon import RESTART, misfits
 from deploys.engines.docker.daemon_keys import (
     KEYS,
     NO_NEW_PRIVILEGES,
-    insecure_registries,
     no_new_privileges,
-    plan_insecure_registries,
 )
+from deploys.engines.docker.registries import insecure_registries, plan_insecure_registries
 from deploys.engines.docker.rules import DockerRules
 from deploys.engines.docker.undo import REMOVE, STARTED, remarks, stop_script
 from facts.core.reading import Unknown, known
@@ -35,35 +34,47 @@ def running(survey: Survey, policy: Policy) -> Verdict:
     docker, required = survey[Docker], policy[DockerRules].required
     if not docker.installed:
         if required:
-            return failed("Docker is not installed", True, False, False)
+            return failed(
+                "Docker is not installed; the policy wants it (docker.required)", declared=True, disk=False, live=False
+            )
         return not_applicable("Docker is not installed")
     if known(docker.running):
-        return passed(f"Docker {docker.version} answers", required, True, True)
-    return failed(f"Docker is installed but does not answer{_last_words(docker)}", required, True, False)
+        return passed(f"Docker {docker.version} answers", declared=required, disk=True, live=True)
+    return failed(
+        f"Docker is installed but does not answer{_last_words(docker)}", declared=required, disk=True, live=False
+    )
 
 
 def _last_words(docker: DockerReading) -> str:
-    """What the daemon itself said last; systemd's lines only tell that it failed."""
+    """The last line that the daemon itself logged; systemd's lines say only that it failed."""
     systemd = ("docker.service:", "Starting ", "Started ", "Stopping ", "Stopped ", "Failed to start ")
     words = [line for line in docker.log if not line.startswith(systemd)] or docker.log
-    return f"; it last said: {words[-1]}" if words else ""
+    return f"; its last log line: {words[-1]}" if words else ""
 
 
 def daemon_file(survey: Survey, policy: Policy) -> Verdict:
-    """Whatever the policy says: a file that dockerd cannot read keeps it from starting."""
+    """Whatever the policy says: dockerd does not start with a file that it cannot read."""
     docker = survey[Docker]
     file = docker.daemon_json
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if isinstance(file.keys, Unknown):
-        if "is not JSON" in file.keys.unknown or "is JSON but" in file.keys.unknown or "directory" in file.keys.unknown:
-            return failed(f"{file.keys.unknown}: dockerd will not start with it", "a JSON object", file.keys.unknown)
+        if file.malformed:
+            return failed(
+                f"{file.keys.unknown}, so dockerd does not start with it",
+                declared="a JSON object",
+                disk=file.keys.unknown,
+            )
         known(file.keys)
     if wrong := misfits(docker):
-        return failed(f"{file.path}: {some(wrong)}: dockerd will not start with it", "values that dockerd takes", wrong)
+        return failed(
+            f"{file.path}: {some(wrong)}, so dockerd does not start with it", declared="valid values", disk=wrong
+        )
     if file.duplicates:
-        return failed(f"{file.path} gives {', '.join(file.duplicates)} more than once", "a JSON object", file.keys)
-    return passed(f"{file.path} can be read" if file.text else f"there is no {file.path}", "a JSON object")
+        return failed(
+            f"{file.path} has {', '.join(file.duplicates)} more than once", declared="a JSON object", disk=file.keys
+        )
+    return passed(f"{file.path} is valid" if file.text else f"{file.path} does not exist", declared="a JSON object")
 
 
 def storage_driver(survey: Survey, policy: Policy) -> Verdict:
@@ -71,18 +82,23 @@ def storage_driver(survey: Survey, policy: Policy) -> Verdict:
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if refused is None:
-        return not_applicable("the policy refuses no storage driver")
+        return not_applicable("the policy does not declare docker.refused_storage_drivers")
     live = docker.told("Driver", str)
     if live in refused:
-        return failed(f"the storage driver is {live}; images must be moved to another one by hand", refused, None, live)
-    return passed(f"the storage driver is {live}", refused, None, live)
+        return failed(
+            f"the storage driver is {live}, which the policy refuses (docker.refused_storage_drivers)",
+            declared=refused,
+            disk=None,
+            live=live,
+        )
+    return passed(f"the storage driver is {live}", declared=refused, disk=None, live=live)
 
 
 def plan(context: Context) -> Iterable[Change]:
     yield from mending(context.which("docker.daemon-json", "docker.running"), _plan_running(context))
     for key in (*KEYS, NO_NEW_PRIVILEGES):
         changes = key.plan(context) if key is not NO_NEW_PRIVILEGES else _plan_no_new_privileges(context)
-        yield from mending([f"docker.{key.control}"], changes)
+        yield from mending([key.control], changes)
     yield from mending(["docker.insecure-registries"], plan_insecure_registries(context))
     yield from mending(["docker.no-tcp"], plan_no_tcp(context))
     yield from mending(["docker.file-modes"], plan_file_modes(context))
@@ -93,20 +109,23 @@ def _plan_running(context: Context) -> Iterable[Change]:
     docker = context.survey[Docker]
     if context.failing("docker.daemon-json"):
         reason = context.findings["docker.daemon-json"].verdict.reason
-        yield Blocked("docker", "change daemon.json", why=f"{reason}. Put it right or move it away, then run again")
+        yield Blocked("docker", "change daemon.json", why=f"{reason}: correct the file or move it away, then run again")
     elif context.failing("docker.running"):
         if not docker.installed:
-            yield Blocked("docker", "have Docker on this host", why="install it with deploys/provision.py")
+            yield Blocked("docker", "install Docker", why="harden installs no engine: run deploys/provision.py first")
         elif context.policy[DockerRules].required:
             start = "systemctl reset-failed docker.service 2>/dev/null; timeout 120 systemctl start docker.service"
             yield Command("docker", STARTED, script=start, undo=stop_script(engine=False))
         else:
-            why = "the policy does not say that it must (docker.required): start it, or see journalctl -u docker"
+            why = (
+                "the policy does not require it (docker.required): start it yourself; journalctl -u docker says why it "
+                "does not run"
+            )
             yield Blocked("docker", "start Docker", why=why)
 
 
 def _plan_no_new_privileges(context: Context) -> Iterable[Change]:
-    """The daemon's part is ours; containers that were created before are their owners'."""
+    """Of the daemon's setting alone; only their owners can recreate containers."""
     if not context.failing("docker.no-new-privileges"):
         return
     verdict = context.findings["docker.no-new-privileges"].verdict
@@ -116,51 +135,88 @@ def _plan_no_new_privileges(context: Context) -> Iterable[Change]:
 
 CONTROLS = (
     Control(
-        "docker.running", "Docker is there and answers", Severity.HIGH,
-        "A daemon that does not answer starts nothing, and what holds for it cannot be told.", running,
+        id="docker.running",
+        title="Docker runs and answers",
+        severity=Severity.HIGH,
+        why="A daemon that does not answer starts no containers, and its other controls cannot be judged.",
+        check=running,
         by_hand="install and start Docker; journalctl -u docker says why it does not start",
     ),
     Control(
-        "docker.daemon-json", "The daemon's file can be read", Severity.HIGH,
-        "dockerd does not start with a file that it cannot read: the next restart or boot is without containers.",
-        daemon_file, by_hand="mend /etc/docker/daemon.json or move it away, then run harden again",
+        id="docker.daemon-json",
+        title="daemon.json is valid",
+        severity=Severity.HIGH,
+        why="dockerd does not start with an invalid file: after the next restart or boot no container runs.",
+        check=daemon_file,
+        by_hand="correct /etc/docker/daemon.json or move it away, then run harden again",
     ),
     *(key.row() for key in KEYS),
     Control(
-        "docker.no-new-privileges", NO_NEW_PRIVILEGES.title, NO_NEW_PRIVILEGES.severity, NO_NEW_PRIVILEGES.why,
-        no_new_privileges, NO_NEW_PRIVILEGES.references, Impact.RESTART,
-        by_hand="whoever made these containers recreates them: Docker gives the setting to a container as it is made",
+        id="docker.no-new-privileges",
+        title=NO_NEW_PRIVILEGES.title,
+        severity=NO_NEW_PRIVILEGES.severity,
+        why=NO_NEW_PRIVILEGES.why,
+        check=no_new_privileges,
+        references=NO_NEW_PRIVILEGES.references,
+        impact=Impact.RESTART,
+        by_hand="the containers' owner recreates them: Docker applies the setting when it creates a container",
     ),
     Control(
-        "docker.insecure-registries", "Images come over TLS", Severity.HIGH,
-        "Whoever stands on the way to a registry without TLS decides what runs here.", insecure_registries,
-        ("CIS-Docker-2.5", "NIST-800-190-4.2.1"), Impact.RESTART,
-        by_hand="take these registries out of insecure-registries and restart Docker, or name them in the policy's "
+        id="docker.insecure-registries",
+        title="Images are pulled over TLS",
+        severity=Severity.HIGH,
+        why="Without TLS, anybody on the path to a registry can replace the images that run here.",
+        check=insecure_registries,
+        references=("CIS-Docker-2.5", "NIST-800-190-4.2.1"),
+        impact=Impact.RESTART,
+        by_hand="remove these registries from insecure-registries and restart Docker, or name them in the policy's "
         "docker.insecure_registries",
     ),
     Control(
-        "docker.no-tcp", "The daemon cannot be reached without a certificate", Severity.HIGH,
-        "The API has no password: whoever reaches it is root on this host.", no_tcp,
-        ("CIS-Docker-2.7", "NIST-800-190-4.5.1"), Impact.RESTART,
-        by_hand="take every tcp:// out of dockerd's command line and of daemon.json, then restart Docker",
+        id="docker.no-tcp",
+        title="Docker's API is not reachable over TCP without a client certificate",
+        severity=Severity.HIGH,
+        why="The API has no passwords: anybody who reaches it is root on this host.",
+        check=no_tcp,
+        references=("CIS-Docker-2.7", "NIST-800-190-4.5.1"),
+        impact=Impact.RESTART,
+        by_hand="remove every tcp:// from dockerd's command line and from daemon.json, then restart Docker",
     ),
     Control(
-        "docker.storage-driver", "The storage driver is maintained", Severity.MEDIUM,
-        "aufs and devicemapper are out of the kernel or of Docker, and get no fixes.", storage_driver,
-        ("CIS-Docker-2.6",), by_hand="save the images, set storage-driver to overlay2, restart Docker, load them",
+        id="docker.storage-driver",
+        title="The storage driver is maintained",
+        severity=Severity.MEDIUM,
+        why="aufs and devicemapper were removed from the kernel or from Docker, and get no fixes.",
+        check=storage_driver,
+        references=("CIS-Docker-2.6",),
+        by_hand="save the images, set storage-driver to overlay2, restart Docker, then load the images",
     ),
     Control(
-        "docker.file-modes", "Docker's files and sockets are root's", Severity.HIGH,
-        "Who can write them, or speak to the socket, is root on this host.", file_modes,
-        (*(f"CIS-Docker-3.{number}" for number in range(1, 25)),),
-        by_hand="give these files to root with chown, and take the bits away with chmod that are too much",
+        id="docker.file-modes",
+        title="Docker's files and sockets belong to root",
+        severity=Severity.HIGH,
+        why="Anybody who can write these files, or use the socket, is root on this host.",
+        check=file_modes,
+        references=tuple(f"CIS-Docker-3.{number}" for number in range(1, 25)),
+        by_hand="give these files to root with chown, and remove the excess permissions with chmod",
     ),
     Control(
-        "docker.group-members", "Only trusted users are in group docker", Severity.HIGH,
-        "Each member can start a container with the host's root folder in it.", group_members,
-        ("CIS-Docker-1.1.2",),
-        by_hand="take these users out of group docker (gpasswd -d USER docker), or name them in docker.trusted_users",
+        id="docker.group-members",
+        title="Only trusted users are in group docker",
+        severity=Severity.HIGH,
+        why="Each member can mount the host's root directory into a container.",
+        check=group_members,
+        references=("CIS-Docker-1.1.2",),
+        by_hand="remove these users from group docker (gpasswd -d USER docker), or name them in docker.trusted_users",
     ),
-)  # fmt: skip
+)
 
-SUBJECT = Subject("docker", DockerRules, CONTROLS, plan, (Docker, Networks), (RESTART, REMOVE), undoing=remarks)
+SUBJECT = Subject(
+    name="docker",
+    rules=DockerRules,
+    controls=CONTROLS,
+    plan=plan,
+    facts=(Docker, Networks),
+    accepts=(RESTART, REMOVE),
+    undoing=remarks,
+)

@@ -1,31 +1,41 @@
-"""Controls that are keys of daemon.json: how each is declared, configured, and seen in the running daemon."""
+"""Controls that are keys of daemon.json: how each is declared, configured, and read from the running daemon."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from deploys.core.change import Blocked, Change, Context
-from deploys.core.control import Control, Impact, Severity, State, Verdict, agree, failed, not_applicable, passed
+from deploys.core.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import configured, daemon_json, kept_for_undo
 from deploys.engines.docker.limits import beyond
 from deploys.engines.docker.rules import DockerRules
-from facts.core.reading import Unknown, UnknownReading, known
+from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading
 
-NOT_TAKEN_UP = "daemon.json was written after the daemon started"
+# A live value that the daemon does not report, where its file is newer than the daemon.
+NOT_IN_FORCE = "not known to be in force: daemon.json was written after the daemon started"
 
 
-@dataclass(frozen=True)
+def _say(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _say_ulimits(value: Any) -> str:
+    rows = value.items() if isinstance(value, dict) else ()
+    limits = [f"{name} {row.get('Soft')}:{row.get('Hard')}" for name, row in rows if isinstance(row, dict)]
+    return ", ".join(limits) or _say(value)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Key:
     """A key of daemon.json. `declared` gives the policy's JSON value for it on this host, None where it has none."""
 
     name: str
-    control: str
     title: str
     severity: Severity
     why: str
@@ -33,69 +43,108 @@ class Key:
     declared: Callable[[DockerRules, DockerReading], Any]
     live: Callable[[DockerReading], Any]
     default: Any = None  # what dockerd does without the key
+    unset: str = ""  # a clause for when the value is empty; "": "KEY is VALUE"
+    say: Callable[[Any], str] = _say
     holds: Callable[[Any, Any], bool] = lambda reading, declared: bool(reading == declared)
-    exempt: Callable[[DockerReading], str] = lambda docker: ""  # why the key cannot be had here
+    exempt: Callable[[DockerReading], str] = lambda docker: ""  # why the key cannot be set on this host
     put: Callable[[DockerReading, Any], Mapping[str, Any]] | None = None  # default: the key with the declared value
     drop: Callable[[DockerReading, Any], tuple[str, ...]] = lambda docker, declared: ()
-    harms: Callable[[DockerReading, Any], str] = lambda docker, value: ""  # what goes wrong here with such a value
+    harms: Callable[[DockerReading, Any], str] = lambda docker, value: ""  # what fails on this host with such a value
+
+    @property
+    def control(self) -> str:
+        return f"docker.{self.name}"
+
+    @property
+    def wanted_by(self) -> str:
+        """The key of the policy."""
+        return f"docker.{self.name.replace('-', '_')}"
 
     def check(self, survey: Survey, policy: Policy) -> Verdict:
-        declared_by = policy[DockerRules]
         docker = survey[Docker]
         if not docker.installed:
             return not_applicable("Docker is not installed")
-        declared = self.declared(declared_by, docker)
+        declared = self.declared(policy[DockerRules], docker)
         if declared is None:
-            return not_applicable(f"the policy does not declare {self.name}")
+            return not_applicable(f"the policy does not declare {self.wanted_by}")
         if why := self.exempt(docker):
             return not_applicable(why)
         if isinstance(docker.keys_known, tuple) and self.name not in docker.keys_known:
-            return not_applicable(f"this dockerd ({docker.version or docker.package_version}) has no {self.name}")
+            return not_applicable(f"dockerd {docker.version or docker.package_version} does not support {self.name}")
         disk = configured(docker, self.name)
         disk = self.default if disk is None else disk
         live = self.live(docker)
         if why := self.harms(docker, disk) or self.harms(docker, live):
-            return failed(why, declared, disk, live)
-        return agree(declared, disk, live, Impact.RESTART, lambda value: self.holds(value, declared), self.name)
+            return failed(why, declared=declared, disk=disk, live=live)
+        return self._judge(declared, disk, live)
+
+    def _judge(self, declared: Any, disk: Any, live: Any) -> Verdict:
+        on_disk, in_force = self.holds(disk, declared), self.holds(live, declared)
+        wants = f"the policy wants {self.say(declared)} ({self.wanted_by})"
+        if on_disk and in_force:
+            return passed(
+                f"{self._is(live)}, on disk and in the running daemon", declared=declared, disk=disk, live=live
+            )
+        if on_disk:
+            running = live if live == NOT_IN_FORCE else f"but in the running daemon {self._is(live)}"
+            reason = f"{self._is(disk)} on disk, {running}; a restart of docker applies it"
+            return Verdict(State.PENDING_RESTART, reason, declared=declared, disk=disk, live=live)
+        if in_force:
+            reason = f"{self._is(live)} now, but on disk {self._is(disk)}, so a restart of docker would lose it"
+            return failed(f"{reason}; {wants}; harden sets it", declared=declared, disk=disk, live=live)
+        return failed(
+            f"{self._is(disk if live == NOT_IN_FORCE else live)}; {wants}; harden sets it",
+            declared=declared,
+            disk=disk,
+            live=live,
+        )
+
+    def _is(self, value: Any) -> str:
+        if self.unset and not value:
+            return self.unset
+        return f"{self.name} is {self.say(value)}"
 
     def row(self) -> Control:
         return Control(
-            f"docker.{self.control}", self.title, self.severity, self.why, self.check, self.references, Impact.RESTART,
+            id=self.control,
+            title=self.title,
+            severity=self.severity,
+            why=self.why,
+            check=self.check,
+            references=self.references,
+            impact=Impact.RESTART,
             by_hand=f"set {self.name} in {DAEMON_JSON} and restart Docker",
-        )  # fmt: skip
+        )
 
     def plan(self, context: Context) -> Iterable[Change]:
-        if not context.failing(f"docker.{self.control}"):
+        if not context.failing(self.control):
             return
         docker = context.survey[Docker]
         declared = self.declared(context.policy[DockerRules], docker)
         put = self.put(docker, declared) if self.put else {self.name: declared}
         drop = self.drop(docker, declared)
-        said = [f"set {name} to {_say(value)}" for name, value in put.items()] + [f"take out {name}" for name in drop]
+        what = [f"set {name} to {self.say(value) if name == self.name else _say(value)}" for name, value in put.items()]
+        what += [f"remove {name}" for name in drop]
         if why := self.harms(docker, put.get(self.name)):
-            yield Blocked("docker", ", ".join(said), why=why)
+            yield Blocked("docker", ", ".join(what), why=why)
             return
-        change = daemon_json(context, "docker", ", ".join(said), put, drop)
+        change = daemon_json(context, "docker", ", ".join(what), put, drop)
         yield from kept_for_undo(context, change, put)
         yield change
 
 
-def _say(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def told(name: str, kind: type[Any]) -> Callable[[DockerReading], Any]:
-    """What `docker info` tells."""
+    """A value that `docker info` reports."""
     return lambda docker: docker.told(name, kind)
 
 
 def untold(name: str, default: Any) -> Callable[[DockerReading], Any]:
-    """What is configured, where nothing was written since the daemon started: it tells of this key nowhere."""
+    """The configured value of a key that the daemon reports nowhere, if no file has changed since it started."""
 
     def live(docker: DockerReading) -> Any:
         known(docker.info)
         if known(docker.stale):
-            return f"not known to be in force: {NOT_TAKEN_UP}"
+            return NOT_IN_FORCE
         value = configured(docker, name)
         return default if value is None else value
 
@@ -103,18 +152,18 @@ def untold(name: str, default: Any) -> Callable[[DockerReading], Any]:
 
 
 def _swarm(docker: DockerReading) -> str:
-    return "this host is in a swarm, with which dockerd refuses live-restore" if docker.in_swarm else ""
+    return "this host is in a swarm, with which dockerd rejects live-restore" if docker.in_swarm else ""
 
 
 def _new_privileges(docker: DockerReading) -> Any:
-    """docker info tells it only from some versions on, and then only where it is set."""
+    """Only later versions of docker info report it, and only where it is set."""
     if "name=no-new-privileges" in docker.security:
         return True
     return untold("no-new-privileges", False)(docker)
 
 
 def _proxy(docker: DockerReading) -> Any:
-    """Processes are proof that it is on; none of them proves nothing, since perhaps no port is published."""
+    """Proxy processes prove that it is on; their absence proves nothing, as perhaps no port is published."""
     configured_live = untold("userland-proxy", True)(docker)
     return True if known(docker.proxies) else configured_live
 
@@ -137,7 +186,7 @@ def _live_pools(docker: DockerReading) -> Any:
 
 
 def _driver(rules: DockerRules, docker: DockerReading) -> str:
-    """The log driver that the host has, or will have."""
+    """The logging driver that the host has, or will have."""
     return rules.log_driver or configured(docker, "log-driver") or "json-file"
 
 
@@ -150,7 +199,7 @@ def _contains(reading: Any, declared: Any) -> bool:
 
 
 def _join(name: str) -> Callable[[DockerReading, Any], Mapping[str, Any]]:
-    """The declared entries added to those that are there: others' own limits and options stay."""
+    """Adds the declared entries to the existing ones: limits and options that the policy does not name stay."""
 
     def put(docker: DockerReading, declared: Any) -> Mapping[str, Any]:
         there = known(docker.daemon_json.keys).get(name)
@@ -160,78 +209,129 @@ def _join(name: str) -> Callable[[DockerReading, Any], Mapping[str, Any]]:
 
 
 def _other_drivers_opts(docker: DockerReading, declared: Any) -> tuple[str, ...]:
-    """Options of the old driver, which dockerd would refuse with the new one."""
+    """Options of the old driver, which dockerd would reject with the new one."""
     old = configured(docker, "log-driver") or "json-file"
     return ("log-opts",) if old != declared and "log-opts" in known(docker.daemon_json.keys) else ()
 
 
-def _put_log_opts(docker: DockerReading, declared: Any) -> Mapping[str, Any]:
-    return _join("log-opts")(docker, declared)
-
-
-MEDIUM, LOW, HIGH = Severity.MEDIUM, Severity.LOW, Severity.HIGH
-
 KEYS = (
     Key(
-        "live-restore", "live-restore", "Containers outlive a restart of the daemon", MEDIUM,
-        "Without it each update and each new setting of Docker stops every container, so updates are put off.",
-        ("CIS-Docker-2.15",), lambda rules, docker: rules.live_restore, told("LiveRestoreEnabled", bool), False,
+        name="live-restore",
+        title="Containers keep running while the daemon restarts",
+        severity=Severity.MEDIUM,
+        why="Without it, each update and each new setting of Docker stops every container, so updates are postponed.",
+        references=("CIS-Docker-2.15",),
+        declared=lambda rules, docker: rules.live_restore,
+        live=told("LiveRestoreEnabled", bool),
+        default=False,
         exempt=_swarm,
     ),
     Key(
-        "userland-proxy", "userland-proxy", "Published ports are forwarded by the kernel", LOW,
-        "A proxy process per port runs as root on the host and hides from containers who is calling.",
-        ("CIS-Docker-2.16",), lambda rules, docker: rules.userland_proxy, _proxy, True,
+        name="userland-proxy",
+        title="Published ports are forwarded by the kernel",
+        severity=Severity.LOW,
+        why="A proxy process for each port runs as root on the host and hides the client's address from the container.",
+        references=("CIS-Docker-2.16",),
+        declared=lambda rules, docker: rules.userland_proxy,
+        live=_proxy,
+        default=True,
     ),
     Key(
-        "log-driver", "log-driver", "Containers' output goes where the policy says", LOW,
-        "Logs that only lie in a container's folder are lost with it, or read by whoever removed it.",
-        ("CIS-Docker-2.13",), lambda rules, docker: rules.log_driver, told("LoggingDriver", str), "json-file",
+        name="log-driver",
+        title="Containers use the logging driver of the policy",
+        severity=Severity.LOW,
+        why="A log that is stored only with its container is deleted together with it.",
+        references=("CIS-Docker-2.13",),
+        declared=lambda rules, docker: rules.log_driver,
+        live=told("LoggingDriver", str),
+        default="json-file",
         drop=_other_drivers_opts,
     ),
     Key(
-        "log-opts", "log-opts", "Containers' output is bounded", MEDIUM,
-        "A container that logs without limit fills the host's disk.",
-        ("CIS-Docker-2.13", "NIST-800-190-4.4.4"), _log_opts, untold("log-opts", {}), {}, _contains, put=_put_log_opts,
+        name="log-opts",
+        title="Containers' logs are limited in size",
+        severity=Severity.MEDIUM,
+        why="A container that logs without a limit fills the host's disk.",
+        references=("CIS-Docker-2.13", "NIST-800-190-4.4.4"),
+        declared=_log_opts,
+        live=untold("log-opts", {}),
+        default={},
+        unset="no log options are set",
+        holds=_contains,
+        put=_join("log-opts"),
     ),
     Key(
-        "log-level", "log-level", "The daemon's log says what happened", LOW,
-        "Below info, an attack leaves no trace; debug writes out what requests hold.",
-        ("CIS-Docker-2.3",), lambda rules, docker: rules.log_level, untold("log-level", "info"), "info",
+        name="log-level",
+        title="The daemon's log level is that of the policy",
+        severity=Severity.LOW,
+        why="Below info an attack leaves no trace; debug logs the content of requests.",
+        references=("CIS-Docker-2.3",),
+        declared=lambda rules, docker: rules.log_level,
+        live=untold("log-level", "info"),
+        default="info",
     ),
     Key(
-        "default-ulimits", "default-ulimits", "Containers start with resource limits", MEDIUM,
-        "One container must not use up the host's file handles.",
-        ("CIS-Docker-2.8",), _ulimits, untold("default-ulimits", {}), {}, _contains, put=_join("default-ulimits"),
+        name="default-ulimits",
+        title="Containers start with resource limits",
+        severity=Severity.MEDIUM,
+        why="One container must not use up the host's file handles.",
+        references=("CIS-Docker-2.8",),
+        declared=_ulimits,
+        live=untold("default-ulimits", {}),
+        default={},
+        unset="no default ulimits are set",
+        say=_say_ulimits,
+        holds=_contains,
+        put=_join("default-ulimits"),
         harms=beyond,
     ),
     Key(
-        "default-address-pools", "default-address-pools", "Docker's networks stay in ranges meant for them", LOW,
-        "A network that Docker picks by itself may cover addresses that the host has to reach.",
-        (), _pools, _live_pools, [],
+        name="default-address-pools",
+        title="Docker's networks use the address ranges of the policy",
+        severity=Severity.LOW,
+        why="A subnet that Docker chooses by itself may overlap addresses that the host has to reach.",
+        references=(),
+        declared=_pools,
+        live=_live_pools,
+        default=[],
+        unset="no default address pools are set",
     ),
     Key(
-        "iptables", "iptables", "Docker keeps its packet filter rules", HIGH,
-        "Without them nothing separates containers, and icc=false does nothing.",
-        ("CIS-Docker-2.4",), lambda rules, docker: rules.iptables, untold("iptables", True), True,
+        name="iptables",
+        title="Docker manages its packet filter rules",
+        severity=Severity.HIGH,
+        why="Without these rules nothing isolates containers, and icc=false has no effect.",
+        references=("CIS-Docker-2.4",),
+        declared=lambda rules, docker: rules.iptables,
+        live=untold("iptables", True),
+        default=True,
     ),
     Key(
-        "experimental", "experimental", "The daemon's experimental features are off", LOW,
-        "They have had less review than what is released.",
-        ("CIS-Docker-2.18",), lambda rules, docker: rules.experimental, told("ExperimentalBuild", bool), False,
+        name="experimental",
+        title="The daemon's experimental features are off",
+        severity=Severity.LOW,
+        why="Experimental features have had less review than released ones.",
+        references=("CIS-Docker-2.18",),
+        declared=lambda rules, docker: rules.experimental,
+        live=told("ExperimentalBuild", bool),
+        default=False,
     ),
-)  # fmt: skip
+)
 
 NO_NEW_PRIVILEGES = Key(
-    "no-new-privileges", "no-new-privileges", "Setuid programs in containers gain nothing", HIGH,
-    "A setuid program in an image otherwise makes any user in the container its root.",
-    ("CIS-Docker-2.14", "CIS-Docker-5.26", "NIST-800-190-4.4.3"),
-    lambda rules, docker: rules.no_new_privileges, _new_privileges, False,
-)  # fmt: skip
+    name="no-new-privileges",
+    title="Setuid programs in containers gain no privileges",
+    severity=Severity.HIGH,
+    why="Otherwise a setuid program in an image can make any user in the container root in it.",
+    references=("CIS-Docker-2.14", "CIS-Docker-5.26", "NIST-800-190-4.4.3"),
+    declared=lambda rules, docker: rules.no_new_privileges,
+    live=_new_privileges,
+    default=False,
+)
 
 
 def no_new_privileges(survey: Survey, policy: Policy) -> Verdict:
-    """The daemon's setting, and each container's process: the setting counts when a container is created."""
+    """The daemon's setting, and each container's process: Docker applies the setting when it creates a container."""
     verdict = NO_NEW_PRIVILEGES.check(survey, policy)
     if verdict.state is not State.PASS or not verdict.declared:
         return verdict
@@ -240,48 +340,10 @@ def no_new_privileges(survey: Survey, policy: Policy) -> Verdict:
     old = [c.name for c in containers if not isinstance(c.process, Unknown) and not c.process.no_new_privs]
     if old:
         names = ", ".join(old)
-        reason = f"the daemon has it, but these containers were created before or opted out; create them anew: {names}"
-        return Verdict(State.PENDING_RESTART, reason, True, True, {"without": old})
+        reason = (
+            f"no-new-privileges is set, but these containers were created before or opted out: {names}; recreate them"
+        )
+        return Verdict(State.PENDING_RESTART, reason, declared=True, disk=True, live={"without": old})
     for container in containers:
         known(container.process)
     return verdict
-
-
-def _asked_without_tls(config: dict[str, Any]) -> Iterator[str]:
-    """Of docker info's RegistryConfig."""
-    indexes, nets = config.get("IndexConfigs") or {}, config.get("InsecureRegistryCIDRs") or []
-    if not isinstance(indexes, dict) or not isinstance(nets, list):
-        raise UnknownReading("docker info: its RegistryConfig makes no sense")
-    secure = {name: index.get("Secure", True) if isinstance(index, dict) else None for name, index in indexes.items()}
-    if strange := [name for name, value in secure.items() if not isinstance(value, bool)]:
-        raise UnknownReading(f"docker info: whether {strange[0][:100]} is asked by TLS makes no sense")
-    yield from (name for name, value in secure.items() if not value)
-    yield from (str(net) for net in nets if net not in ("127.0.0.0/8", "::1/128"))
-
-
-def insecure_registries(survey: Survey, policy: Policy) -> Verdict:
-    """CIS 2.5. Docker itself always adds 127.0.0.0/8 and ::1/128."""
-    docker, allowed = survey[Docker], policy[DockerRules].insecure_registries
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    if allowed is None:
-        return not_applicable("the policy does not declare insecure registries")
-    disk = configured(docker, "insecure-registries") or []
-    disk = disk.split() if isinstance(disk, str) else disk
-    live = list(_asked_without_tls(docker.told("RegistryConfig", dict) or {}))
-    beyond = [name for name in (*disk, *live) if name not in allowed]
-    if not beyond:
-        return passed("every registry is asked by TLS, but for those that the policy allows", allowed, disk, live)
-    if not [name for name in disk if name not in allowed]:
-        return agree(allowed, disk, live, Impact.RESTART, lambda value: value == disk, "insecure-registries")
-    return failed(f"without TLS: {', '.join(sorted(set(beyond)))}", allowed, disk, live)
-
-
-def plan_insecure_registries(context: Context) -> Iterable[Change]:
-    if not context.failing("docker.insecure-registries"):
-        return
-    allowed = context.policy[DockerRules].insecure_registries or []
-    kept = [name for name in configured(context.survey[Docker], "insecure-registries") or () if name in allowed]
-    what = "ask registries by TLS only"
-    put = {"insecure-registries": kept} if kept else {}
-    yield daemon_json(context, "docker", what, put, () if kept else ("insecure-registries",))

@@ -1,6 +1,7 @@
-"""Which of the TCP ports that dockerd itself holds are its API, and which it only holds for others.
+"""Which of dockerd's own TCP listeners serve its API, and which only forward published ports.
 
-With `userland-proxy: false` dockerd holds each published port; in a swarm the ports of services and of the swarm too.
+With `userland-proxy: false` dockerd itself listens on each published port; in a swarm, also on the ports of services
+and of the swarm.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from facts.core.reading import UnknownReading, known
 from facts.engines.docker.docker import DockerReading
 
 SWARM_PORTS = ("2377", "7946")  # cluster management and gossip, both with certificates of their own
+NOT_KNOWN = "cannot determine whether the API or a swarm's service listens on"
 DEFAULT_PORTS = ("2375", "2376")  # of tcp:// without a port: without TLS and with it
-ANYWHERE = ("*", "0.0.0.0", "::", "")  # published for every address: Docker and ss(8) each have words of their own
+ANYWHERE = ("*", "0.0.0.0", "::", "")  # published for every address, as Docker and ss(8) write it
 
 
 def tcp(hosts: Any) -> list[str]:
@@ -22,7 +24,7 @@ def tcp(hosts: Any) -> list[str]:
 
 
 def api_listeners(docker: DockerReading) -> list[str]:
-    """Where dockerd takes API calls by TCP. UnknownReading where a listener may be that or the port of a service."""
+    """The TCP addresses of the API. UnknownReading where a listener may be the API or the port of a service."""
     metrics = _port(str(configured(docker, "metrics-addr") or ""))
     swarm = docker.in_swarm
     not_api = {metrics, *(SWARM_PORTS if swarm else ())}
@@ -36,19 +38,17 @@ def _is_api(address: str, docker: DockerReading, swarm: bool) -> bool:
     if _published(address, docker):
         return False
     if _port(address) in _given_ports(docker) or not swarm:
-        return True  # or given before its settings were changed: nothing else has dockerd listen
-    # It holds the ports of a swarm's services too, wherever their containers run.
+        return True  # perhaps by an earlier setting: dockerd listens for nothing else
+    # In a swarm it listens on the ports of services too, wherever their containers run.
     if "config-file" in given_flags(docker):
-        raise UnknownReading(f"whether the API or a swarm's service is on {address} is not known: dockerd has a file "
-                             "of settings of its own")  # fmt: skip
+        raise UnknownReading(f"{NOT_KNOWN} {address}: dockerd reads its settings from another file (--config-file)")
     if known(docker.stale):
-        raise UnknownReading(f"whether the API or a swarm's service is on {address} is not known: daemon.json was "
-                             "written after dockerd started")  # fmt: skip
+        raise UnknownReading(f"{NOT_KNOWN} {address}: daemon.json was written after dockerd started")
     return False
 
 
 def _given_ports(docker: DockerReading) -> set[str]:
-    """The ports of the TCP addresses that dockerd was started with, as far as its settings still are what it read."""
+    """The ports of the TCP addresses that dockerd was started with, if its settings have not changed since."""
     hosts = configured(docker, "hosts") or ()
     found = tcp(hosts.split() if isinstance(hosts, str) else hosts)
     return {port for host in found for port in ([_port(host)] if _port(host).isdigit() else DEFAULT_PORTS)}
@@ -61,8 +61,8 @@ def _published(address: str, docker: DockerReading) -> bool:
 
 
 def _same_host(published: str, address: str) -> bool:
-    ours, theirs = (text.rpartition(":")[0].strip("[]").partition("%")[0] for text in (published, address))
-    return ours == theirs or (ours in ANYWHERE and theirs in ANYWHERE)
+    one, other = (text.rpartition(":")[0].strip("[]").partition("%")[0] for text in (published, address))
+    return one == other or (one in ANYWHERE and other in ANYWHERE)
 
 
 def _port(address: str) -> str:

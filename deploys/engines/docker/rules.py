@@ -17,8 +17,8 @@ def _network(text: str) -> str:
 class Ulimit(Rules):
     """A resource limit that containers start with, as setrlimit(2) takes it."""
 
-    soft: int = Field(ge=-1, description="What a process starts with; -1 is no limit.")
-    hard: int = Field(ge=-1, description="How far it may raise it; -1 is no limit.")
+    soft: int = Field(ge=-1, description="The soft limit; -1 is unlimited.")
+    hard: int = Field(ge=-1, description="The hard limit; -1 is unlimited.")
 
     @model_validator(mode="after")
     def _ordered(self) -> Ulimit:
@@ -28,36 +28,46 @@ class Ulimit(Rules):
 
 
 class Pool(Rules):
-    """A range that Docker takes networks from."""
+    """A range of addresses from which Docker takes the subnets of new networks."""
 
     base: Annotated[str, AfterValidator(_network)] = Field(description="The range, such as 10.200.0.0/16.")
     size: int = Field(ge=8, le=126, description="The prefix length of each network in it.")
 
 
 class DockerRules(Rules):
-    """What must hold for the Docker daemon and its containers."""
+    """The Docker daemon and its containers."""
 
-    required: bool | None = Field(None, description="Whether the host must have Docker, running.")
+    required: bool | None = Field(None, description="true: Docker must be installed and running.")
     live_restore: bool | None = Field(None, description="Containers keep running while the daemon is down.")
-    no_new_privileges: bool | None = Field(None, description="Processes in new containers gain nothing by setuid.")
-    userland_proxy: bool | None = Field(None, description="Published ports go through docker-proxy processes.")
-    log_driver: str | None = Field(None, description="Where new containers' output goes (docker info: LoggingDriver).")
+    no_new_privileges: bool | None = Field(
+        None, description="Processes in new containers gain no privileges from setuid programs."
+    )
+    userland_proxy: bool | None = Field(None, description="Published ports are forwarded by docker-proxy processes.")
+    log_driver: str | None = Field(
+        None, description="The logging driver of new containers (docker info: LoggingDriver)."
+    )
     log_opts: dict[str, dict[str, str]] | None = Field(
-        None, description="Per log driver, the options it must have; those of the driver in use are demanded."
+        None,
+        description="By logging driver, the options that it must have; only those of the driver in use are required.",
     )
     log_level: Literal["debug", "info", "warn", "error", "fatal"] | None = Field(
-        None, description="How much the daemon itself logs."
+        None, description="The level of the daemon's own log."
     )
     default_ulimits: dict[str, Ulimit] | None = Field(None, description="Resource limits of new containers, by name.")
-    default_address_pools: list[Pool] | None = Field(None, description="Where new networks' subnets come from.")
-    iptables: bool | None = Field(None, description="Docker keeps its packet filter rules itself.")
-    tcp: Literal["none", "tls"] | None = Field(
-        None, description="Whether the API may listen on TCP: not at all, or only where clients show a certificate."
+    default_address_pools: list[Pool] | None = Field(
+        None, description="The ranges from which new networks get their subnets."
     )
-    insecure_registries: list[str] | None = Field(None, description="The only registries allowed without TLS.")
-    experimental: bool | None = Field(None, description="Experimental features of the daemon.")
+    iptables: bool | None = Field(None, description="Docker manages its own packet filter rules.")
+    tcp: Literal["none", "tls"] | None = Field(
+        None, description="none: the API does not listen on TCP; tls: it may, where clients need a certificate."
+    )
+    insecure_registries: list[str] | None = Field(None, description="The only registries that may be used without TLS.")
+    experimental: bool | None = Field(None, description="Whether the daemon's experimental features are on.")
     refused_storage_drivers: list[str] | None = Field(None, description="Storage drivers that must not be in use.")
-    file_modes: bool | None = Field(None, description="Docker's files and sockets belong to root and are not too open.")
+    file_modes: bool | None = Field(
+        None,
+        description="true: Docker's files and sockets belong to root, with modes no wider than CIS Docker section 3.",
+    )
     trusted_users: list[str] | None = Field(
-        None, description="The only members of group docker, who can become root through it; [] is nobody."
+        None, description="The only members of group docker, each of whom can become root; [] is none."
     )

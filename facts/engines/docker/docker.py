@@ -23,6 +23,7 @@ from facts.engines.docker.shapes import Container as Container
 from facts.engines.docker.shapes import DaemonJson as DaemonJson
 from facts.engines.docker.shapes import DockerReading as DockerReading
 from facts.engines.docker.shapes import FileMode as FileMode
+from facts.engines.docker.shapes import Malformed as Malformed
 from facts.engines.docker.shapes import Mount as Mount
 from facts.engines.docker.shapes import Network as Network
 from facts.engines.docker.shapes import Process as Process
@@ -212,14 +213,14 @@ def _target(section: Section) -> str:
 def _file_or_directory(section: Section, path: str) -> str | Unknown | None:
     text = section.file(path)
     if isinstance(text, Unknown) and "Is a directory" in text.unknown:
-        return Unknown(f"{path} is a directory")
+        return Malformed(f"{path} is a directory")
     return text
 
 
 def read_daemon_json(path: str, text: str | Unknown | None) -> DaemonJson:
     """daemon.json as dockerd takes it: an absent or an empty file has no keys."""
     if isinstance(text, Unknown):
-        return DaemonJson(path, text, text)
+        return DaemonJson(path, Unknown(text.unknown), text)
     if text is None or not text.strip():
         return DaemonJson(path, text, {})
     pairs: list[tuple[str, Any]] = []
@@ -232,11 +233,11 @@ def read_daemon_json(path: str, text: str | Unknown | None) -> DaemonJson:
         keys = load(text, keep)
     except JSONDecodeError as error:
         reason = f"{path} is not JSON: {error.msg}, line {error.lineno} column {error.colno}"
-        return DaemonJson(path, text, Unknown(reason))
+        return DaemonJson(path, text, Malformed(reason))
     except ValueError as error:
-        return DaemonJson(path, text, Unknown(f"{path} is not JSON: {error}"))
+        return DaemonJson(path, text, Malformed(f"{path} is not JSON: {error}"))
     if not isinstance(keys, dict):
-        return DaemonJson(path, text, Unknown(f"{path} is JSON but not an object"))
+        return DaemonJson(path, text, Malformed(f"{path} is JSON but not an object"))
     counts = Counter(name for name, _ in pairs)
     return DaemonJson(path, text, keys, tuple(name for name in keys if counts[name] > 1))
 

@@ -17,13 +17,22 @@ SOCKET_OVERRIDE = "/etc/systemd/system/docker.socket.d/zz-hullproof.conf"
 
 
 @dataclass(frozen=True)
+class Malformed(Unknown):
+    """Why dockerd does not start with daemon.json: it is a directory, or its text is not a JSON object."""
+
+
+@dataclass(frozen=True)
 class DaemonJson(Jsonable):
     """/etc/docker/daemon.json. `text` None: no such file. `keys` unknown: present and not a JSON object."""
 
     path: str  # the file itself, behind any symbolic link
     text: str | Unknown | None
-    keys: dict[str, Any] | Unknown  # {} where the file is absent or empty
+    keys: dict[str, Any] | Malformed | Unknown  # {} where the file is absent or empty
     duplicates: tuple[str, ...] = ()  # top-level keys that stand there more than once (the last one counts)
+
+    @property
+    def malformed(self) -> bool:
+        return isinstance(self.keys, Malformed)
 
 
 @dataclass(frozen=True)

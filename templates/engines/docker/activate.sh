@@ -1,8 +1,9 @@
-# Has Docker take up its files. STOP=1: running containers are stopped for it and started again, but not where one would be
-# deleted by that. Otherwise they keep running, by live-restore; where that cannot be, Docker is not restarted at all.
-# What has to run again is kept until Docker is found well, also over a second attempt with the old files.
-# UNDO=1: these are the old files. Where they do not give live-restore, it is taken away last, by a reload, so that no
-# container stops; and one that does not start again is named in $NOTE, for it must not keep the old files from coming back.
+# shellcheck shell=sh
+# Restarts Docker with its new files. STOP=1: running containers are stopped for that and started again, unless stopping
+# would delete one. Otherwise they keep running, by live-restore; where that is impossible, Docker is not restarted at all.
+# The list of containers that have to run again is kept until Docker is healthy, also over a second attempt with the old
+# files. UNDO=1: these are the old files. Where they do not set live-restore, a reload removes it last, so that no container
+# stops; and a container that does not start again is only named in $NOTE, so that the undo does not fail because of it.
 ran=${HULLPROOF_RUN:-/run}/hullproof-docker-ran
 conf=${HULLPROOF_DAEMON_JSON:-/etc/docker/daemon.json}
 conf=$(readlink -f "$conf" || echo "$conf")
@@ -15,7 +16,7 @@ refuse() { # WHY [STATUS]: 3 where nothing was done to Docker
   exit "${2:-3}"
 }
 
-become() { # true|false: what live-restore is by the file becomes live
+become() { # true|false: a reload applies the live-restore of the file; succeeds once it has this value
   systemctl reload docker.service
   tries=0
   until if lives; then [ "$1" = true ]; else [ "$1" = false ]; fi; do
@@ -25,7 +26,7 @@ become() { # true|false: what live-restore is by the file becomes live
   done
 }
 
-given() { # whether Docker, when it starts, has live-restore
+given() { # whether Docker has live-restore after a start
   grep -Eqs '"live-restore"[[:space:]]*:[[:space:]]*true' "$conf" && return
   pid=$(systemctl show -p MainPID --value docker.service)
   { systemctl show -p ExecStart docker.service
@@ -33,9 +34,9 @@ given() { # whether Docker, when it starts, has live-restore
     grep -hE '^ *(DOCKER_OPTS|OPTIONS)=' /etc/default/docker /etc/sysconfig/docker; } 2>/dev/null | grep -Eq -- '--live-restore(=true|[^=]|$)'
 }
 
-# daemon.json while Docker restarts: as it is to be, which is $ENTRY/kept meanwhile, but with live-restore. `none`: there is
-# to be no such file, nor, where that says so, its folder.
-with() { # true|false: its text with live-restore so. Where lines end is nothing to JSON
+# While Docker restarts, daemon.json is the wanted file, which is $ENTRY/kept meanwhile, with live-restore added. `none`: no
+# such file is wanted, and, where `none` says "made", no folder of it either.
+with() { # true|false: its text with this live-restore. Line breaks do not matter in JSON
   text=$(tr '\n\t\r' '   ' <"$ENTRY/kept")
   case $text in
     *'"live-restore"'*) printf '%s\n' "$text" | sed -E "s/(\"live-restore\" *: *)(true|false)/\1$1/" ;;
@@ -51,7 +52,7 @@ hold() {
     { [ -d "${conf%/*}" ] || { mkdir -m 755 "${conf%/*}" && echo made; }; } >"$ENTRY/none" && : >"$ENTRY/kept.new"
   fi && sync "$ENTRY/kept.new" && mv -f -- "$ENTRY/kept.new" "$ENTRY/kept" && with true | put
 }
-last() { # the file as it is to be; not where somebody has changed it meanwhile
+last() { # puts the wanted file in place, unless the file was changed meanwhile
   [ -e "$ENTRY/kept" ] || return 0
   if with true | cmp -s - "$conf" || with false | cmp -s - "$conf"; then
     if [ ! -e "$ENTRY/none" ]; then put <"$ENTRY/kept" && touch -r "$ENTRY/kept" "$conf"; else rm -f -- "$conf" && { [ ! -s "$ENTRY/none" ] || rmdir "${conf%/*}"; }; fi
@@ -62,22 +63,22 @@ last() { # the file as it is to be; not where somebody has changed it meanwhile
 systemctl daemon-reload
 state=$(systemctl is-active docker.service)
 [ "$state" = inactive ] && { [ "$UNDO" != 1 ] || [ ! -e "$ran" ]; } && exit 0
-[ "$UNDO" != 1 ] || last # an attempt before this one was cut off
-if [ "$UNDO" = 1 ] && [ "$state" != active ] && [ -e "$ran" ]; then running= # to ask its socket would start it
+[ "$UNDO" != 1 ] || last # of an earlier attempt that was interrupted
+if [ "$UNDO" = 1 ] && [ "$state" != active ] && [ -e "$ran" ]; then running= # asking through its socket would start it
 elif ! running=$(ask ps -q --no-trunc 2>/dev/null) && [ "$state" = active ] && [ ! -e "$ran" ]; then
-  refuse "Docker does not say which containers run"
+  refuse "Docker does not list its running containers"
 fi
 if [ "$STOP" = 1 ] && [ -n "$running" ]; then
   gone=$(ask inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' $running 2>/dev/null | grep . | tr '\n' ' ')
-  [ -z "$gone" ] || refuse "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)"
+  [ -z "$gone" ] || refuse "stopping would delete ${gone}(started with --rm): stop them yourself first"
 elif [ "$STOP" != 1 ] && { [ -n "$running" ] || [ -e "$ran" ]; }; then
   if ! given; then
-    { [ "$UNDO" = 1 ] && { [ -e "$ran" ] || lives; }; } || refuse "without live-restore a restart would stop containers"
+    { [ "$UNDO" = 1 ] && { [ -e "$ran" ] || lives; }; } || refuse "a restart would stop containers, because live-restore is off"
     hold || refuse "daemon.json cannot be written"
   fi
   if [ "$state" = active ] && ! lives && ! become true; then
     rm -f "$ran"
-    refuse "Docker did not take up live-restore, so a restart would stop containers" 1
+    refuse "a restart would stop containers, because a reload did not turn live-restore on" 1
   fi
 fi
 [ -z "$running" ] || printf '%s\n' "$running" >>"$ran"
@@ -86,7 +87,7 @@ systemctl reset-failed docker.service 2>/dev/null
 if ! timeout 300 systemctl restart docker.service; then
   if [ "$UNDO" = 1 ]; then last
   elif [ "$STOP" != 1 ] && [ -e "$ran" ]; then
-    # Its containers run on. systemd, or whoever asks its socket, would start it with the old file, which may not keep them.
+    # Its containers keep running. A start by systemd or by its socket would use the old file, which may stop them.
     systemctl stop docker.socket docker.service
   fi
   exit 1
@@ -96,7 +97,7 @@ if [ -e "$ran" ]; then
     lost=
     for id in $(sort -u "$ran"); do
       case $(ask container inspect -f '{{.State.Running}} {{.State.ExitCode}}' "$id" 2>/dev/null) in
-        'false 0') [ "$STOP" != 1 ] && lives && continue ;;  # nobody stopped it: it ended by itself
+        'false 0') [ "$STOP" != 1 ] && lives && continue ;;  # not stopped for the restart: it ended by itself
         false*) ;;
         *) continue ;;
       esac

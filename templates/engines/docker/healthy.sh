@@ -1,4 +1,5 @@
-# Whether Docker answers, and what ran before its restart runs again (or has ended by itself, or is not its any more).
+# shellcheck shell=sh
+# Succeeds once Docker answers and what ran before its restart runs again (or has ended by itself, or was removed).
 ran=${HULLPROOF_RUN:-/run}/hullproof-docker-ran
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
 [ "$(systemctl is-active docker.service)" = inactive ] && exit 0

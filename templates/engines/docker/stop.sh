@@ -1,15 +1,16 @@
-# Takes back that Docker was started: it did not run before. ENGINE=1: nor was it installed, and its packages go next.
-# What runs is stopped only where that was accepted; and an engine that holds anything stays, unless that was accepted.
-# Nothing that it holds is deleted.
+# shellcheck shell=sh
+# Stops Docker, which did not run before. ENGINE=1: it was not installed either, and its packages are removed next.
+# Running containers are stopped only where that is accepted; an engine that has images, containers or volumes stays
+# installed, unless its removal is accepted. None of its data is deleted.
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
 ask() { timeout 20 docker "$@"; }
 accepted() { case " $ACCEPT " in *" $1 "*) ;; *) false ;; esac; }
-named_root() { # where Docker does not answer, its file says where its data lies
+named_root() { # the data root in Docker's file, for when Docker does not answer
   tr '\n' ' ' 2>/dev/null <"${HULLPROOF_DAEMON_JSON:-/etc/docker/daemon.json}" |
     sed -n 's/.*"data-root"[[:space:]]*:[[:space:]]*"\([^"]*\)".*/\1/p'
 }
 runs() { case $(systemctl is-active docker.service 2>/dev/null) in inactive | failed | unknown | '') false ;; esac; }
-held() { # of what Docker holds, under other id mappings too: those lie in folders of their own
+held() { # the first of Docker's containers, volumes and images; those of other user namespaces are in subfolders
   root=${HULLPROOF_DOCKER_ROOT:-$(ask info -f '{{.DockerRootDir}}' 2>/dev/null)}
   root=${root:-$(named_root)}; root=${root:-/var/lib/docker}
   case ${root##*/} in *[!0-9.]*) ;; [0-9]*.[0-9]*) root=${root%/*} ;; esac
@@ -24,19 +25,19 @@ held() { # of what Docker holds, under other id mappings too: those lie in folde
 units=docker.service; name=container-restart
 [ "$ENGINE" != 1 ] || { units="docker.socket docker.service"; name=remove-engine; }
 if [ "$ENGINE" = 1 ] && ! accepted "$name" && what=$(held) && [ -n "$what" ]; then
-  echo "Docker holds containers, volumes or images ($what), so it stays; to remove it and leave its data: accept=$name"
+  echo "Docker has containers, volumes or images ($what), so it stays installed; to remove it and keep its data: accept=$name"
   exit 1
 fi
 if ! running=$(ask ps -q --no-trunc 2>/dev/null) && runs && ! accepted "$name"; then
-  echo "Docker runs but does not answer, so which containers its stop would stop is not known: see why it does not answer, or accept=$name"
+  echo "Docker runs but does not answer, so its running containers are not known: find out why it does not answer, or accept=$name"
   exit 1
 fi
 if [ -n "$running" ]; then
   names=$(ask inspect -f '{{.Name}}' $running 2>/dev/null | tr '\n' ' ')
-  accepted "$name" || { echo "that would stop ${names}: stop them yourself, or accept=$name"; exit 1; }
+  accepted "$name" || { echo "stopping Docker would stop ${names}: stop them yourself, or accept=$name"; exit 1; }
   gone=$(ask inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' $running 2>/dev/null | grep . | tr '\n' ' ')
-  [ -z "$gone" ] || { echo "to stop what was started with --rm deletes it: ${gone}(stop that yourself first)"; exit 1; }
+  [ -z "$gone" ] || { echo "stopping would delete ${gone}(started with --rm): stop them yourself first"; exit 1; }
   timeout 180 docker stop $running >/dev/null || exit 1
 fi
-if [ "$ENGINE" = 1 ] && ! systemctl cat docker.service >/dev/null 2>&1; then exit 0; fi # its installation was cut off
+if [ "$ENGINE" = 1 ] && ! systemctl cat docker.service >/dev/null 2>&1; then exit 0; fi # its installation was interrupted
 if [ "$ENGINE" = 1 ]; then systemctl disable --now $units; else systemctl stop $units; fi

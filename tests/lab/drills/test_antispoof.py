@@ -131,10 +131,10 @@ def test_the_same_after(vm: Vm, what: str) -> None:
 
 def test_drift_is_named_and_put_right(vm: Vm, policy: tuple[str, ...]) -> None:
     vm.ssh("nft flush set bridge hullproof known")
-    assert "nobody has read whose veth" in run(vm, "drift.py", *policy).reason("networks.antispoof")
+    assert "which container owns port" in run(vm, "drift.py", *policy).reason("networks.antispoof")
     assert run(vm, "harden.py", *policy).states()["networks.antispoof"] == "pass"
     vm.ssh("nft insert rule bridge hullproof as-itself accept")
-    assert "are not as the policy says: accept" in run(vm, "drift.py", *policy).reason("networks.antispoof")
+    assert "differs from the policy: accept" in run(vm, "drift.py", *policy).reason("networks.antispoof")
     assert run(vm, "harden.py", *policy).states()["networks.antispoof"] == "pass"
     assert arrives(vm) == HONEST
 

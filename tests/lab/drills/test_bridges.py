@@ -95,9 +95,9 @@ def test_drift_is_named_and_put_right(vm: Vm) -> None:
     assert drift.code == 2
     assert "port t-a of br-tenants is not isolated" in drift.reason("bridges.declared")
     assert "db is a member of VLAN 10" in drift.reason("bridges.declared")
-    assert "somebody put a rule into our chain within-tenants: accept" in drift.reason("bridges.filter")
-    assert "br-hand was made by hand" in drift.reason("bridges.undeclared")
-    assert "netns t-a stands in tenants and web.10, which must not meet" in drift.reason("bridges.meeting")
+    assert "a rule was added to hullproof's chain within-tenants: accept" in drift.reason("bridges.filter")
+    assert "br-hand was created by hand" in drift.reason("bridges.undeclared")
+    assert "netns t-a is in tenants and web.10, which bridges.allow keeps apart" in drift.reason("bridges.meeting")
     harden = run(vm, "harden.py", *USE)
     # Who made what is not ours has to take it away: it is named still, and nothing else is.
     assert {control for control, state in bridges(harden).items() if state == "fail"} == {"bridges.undeclared"}
@@ -114,7 +114,7 @@ def cut_off(vm: Vm, more: str = ":") -> Path:
 def assert_taken_back(vm: Vm, found: Result) -> None:
     assert "br-late" not in vm.ssh("ip -br link; ls /etc/systemd/network /etc/systemd/system").stdout
     assert "hullproof-revert" not in vm.ssh("systemctl list-timers --all; ls /etc/systemd/system").stdout
-    assert "the host undid it by itself" in found.reason("bridges.reverted")
+    assert "the host reverted the change" in found.reason("bridges.reverted")
 
 
 def test_a_change_that_cuts_us_off_is_taken_back_by_the_host(vm: Vm) -> None:

@@ -82,7 +82,7 @@ def test_the_same_under_another_manager(fresh: Vm, manager: str, takeover: str) 
     harden = run(fresh, "harden.py", *USE, *ACCEPT)
     assert harden.host()["status"] == "ok", harden.out + harden.err
     assert_declared(harden)
-    assert f"now and at boot by {manager}" in harden.reason("bridges.declared")
+    assert f"{manager} makes them again at boot" in harden.reason("bridges.declared")
     fresh.ssh("! command -v netplan || netplan apply", timeout=300)
     assert_apart(script(fresh, "try"))
 

@@ -33,7 +33,7 @@ def assert_put_back(vm: Vm) -> None:
     found = run(vm, "drift.py", "--data", f"policy={with_late(vm)}")
     states = {name: state for name, state in found.states().items() if name.startswith("bridges.")}
     assert {name for name, state in states.items() if state == "fail"} == {"bridges.reverted"}, found.out
-    assert "the host put the run's networks back by itself" in found.reason("bridges.reverted")
+    assert "the host restored the networks of that run" in found.reason("bridges.reverted")
     assert_apart(script(vm, "try"))
 
 

@@ -159,7 +159,7 @@ def test_forward_becomes_drop_only_where_a_rule_lets_guests_pass(vm: Vm) -> None
     vm.ssh("iptables -D FORWARD -m physdev --physdev-is-bridged -i br0 -j ACCEPT; iptables -P FORWARD ACCEPT")
     assert reached(vm) == ALL
     held = harden(vm, *asked, accept=accept)
-    says = f"FORWARD policy becomes DROP, which would drop what passes between the ports of {BRIDGE}"
+    says = f"FORWARD policy becomes DROP, which would drop frames between the ports of {BRIDGE}"
     assert says in " ".join(held.out.split())
     assert reached(vm) == ALL
     vm.ssh("iptables -I FORWARD -i br0 -o br0 -j ACCEPT")
@@ -177,7 +177,7 @@ def test_guests_that_an_accepted_change_cuts_off_are_seen_and_get_their_network_
     vm.load("begin")
     asked = policy(vm, "{br_netfilter: true, bridged_guests: true}")
     done = harden(vm, *asked, accept="bridged-guests")
-    assert f"guests on {BRIDGE} no longer reach each other" in " ".join(done.out.split())
+    assert f"guests on {BRIDGE} reach neither each other" in " ".join(done.out.split())
     assert GUEST_B not in reached(vm)
     assert f"{BRIDGE}: FORWARD policy DROP" in done.reason("networks.bridged-guests")
     assert done.code == 2
@@ -194,13 +194,13 @@ def test_docker_is_not_restarted_where_its_start_would_cut_guests_off(vm: Vm) ->
     asked = ("--data", f"policy={path}")
     held = run(vm, "harden.py", *asked)
     plan = " ".join(held.out.split())
-    assert "for icc=false, which would drop what passes between" in plan
+    assert "because of icc=false, which would drop frames between" in plan
     assert BRIDGE in plan
     assert held.states()["docker.live-restore"] == "fail"
     assert reached(vm) == ALL
     done = harden(vm, *asked, accept="bridged-guests,container-restart")
     assert done.states()["docker.live-restore"] == "pass", done.out + done.err
     assert GUEST_B not in reached(vm)
-    assert "for icc=false" in " ".join(run(vm, "harden.py", *asked, "--dry", yes=False).out.split())
+    assert "because of icc=false" in " ".join(run(vm, "harden.py", *asked, "--dry", yes=False).out.split())
     undo(vm)
     assert reached(vm) == ALL

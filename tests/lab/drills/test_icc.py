@@ -24,8 +24,8 @@ WAYS = {
     "a switch is off": ("sysctl -qw net.bridge.bridge-nf-call-iptables=0", BOTH, "bridge-nf-call-iptables is 0"),
     "the firewall was flushed": ("iptables -F; iptables -P FORWARD ACCEPT", BOTH, "FORWARD policy ACCEPT"),
     "somebody's rule comes first": ("iptables -I DOCKER-USER -j ACCEPT", BOTH, "-A DOCKER-USER -j ACCEPT"),
-    "it is about IPv4 alone": (":", {6}, "ip6tables lets them through"),
-    "it is about IP alone": (STOP6, set(), "iptables stops IP alone"),
+    "it is about IPv4 alone": (":", {6}, "ip6tables accepts their packets"),
+    "it is about IP alone": (STOP6, set(), "iptables drops IP packets alone"),
 }
 
 
@@ -69,7 +69,7 @@ def test_written_and_not_taken_up(vm: Vm, policy: Path) -> None:
     vm.ssh("for n in one two; do docker run -d --name $n --restart always lab/busybox:1 httpd -f -p 80; done")
     vm.ssh(f"cat >{FILE}", input=json.dumps(SET))
     assert answering(vm) == {4}
-    assert_found(look(vm, policy), "(set on disk, not in force): iptables lets them through")
+    assert_found(look(vm, policy), "(set on disk, not in force): iptables accepts their packets")
 
 
 def test_taken_up_it_stops_ipv4(vm: Vm) -> None:

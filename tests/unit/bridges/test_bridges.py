@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges.devices import wanted
 from deploys.bridges.managers.files import files_for
 from deploys.bridges.rules import BridgesRules
+from deploys.bridges.wanted import wanted
 from deploys.core.change import Blocked, Command, Install, RemoveFile, WriteFile
 from deploys.core.control import State
 from facts.core.reading import Unknown
@@ -37,13 +37,13 @@ from tests.support.bridges import (
 def test_a_bare_host_gets_the_filter_before_the_bridges() -> None:
     where = context()
     assert state(where, "declared") is State.FAIL
-    assert "there is no bridge br-tenants" in reason(where, "declared")
-    assert "nothing keeps the networks apart yet" in reason(where, "filter")
+    assert "bridge br-tenants does not exist" in reason(where, "declared")
+    assert "nothing filters traffic between the networks" in reason(where, "filter")
     changes = plan(where)
     paths = [change.path for change in changes if isinstance(change, WriteFile)]
     assert paths[:4] == [UNIT_FILE, RULES_FILE, SYSCTL_FILE, FORWARD_FILE]
     assert set(paths[4:]) == set(files_for(NETWORKD, wanted(RULES)))
-    (live,) = [change for change in changes if isinstance(change, Command) and "put right" in change.what]
+    (live,) = [change for change in changes if isinstance(change, Command) and "create bridge" in change.what]
     assert changes.index(live) == 4
     for line in (
         "ip link add name br-web type bridge vlan_filtering 1 vlan_default_pvid 0",
@@ -67,7 +67,7 @@ def test_made_as_declared_nothing_is_planned() -> None:
 
 def test_without_nft_it_is_installed_first() -> None:
     first, *_ = plan(context(reading(nft=False)))
-    assert first == Install("bridges", "install nft, which keeps networks apart", packages=("nftables",))
+    assert first == Install("bridges", "install nft, which loads the filter of the bridges", packages=("nftables",))
 
 
 def test_what_the_policy_names_no_more_goes() -> None:
@@ -109,10 +109,10 @@ def test_who_talks_now_is_parted_only_where_accepted() -> None:
     devices = (*BARE, made("br-tenants"), device("t-a", master="br-tenants"), device("t-b", master="br-tenants"))
     (blocked,) = plan(context(reading(devices=devices)))
     assert isinstance(blocked, Blocked)
-    assert "br-tenants: netns t-a, netns t-b" in blocked.why
+    assert "br-tenants (netns t-a, netns t-b)" in blocked.why
     assert "accept=network-isolation" in blocked.why
     changes = plan(context(reading(devices=devices), accept="network-isolation"))
-    (live,) = [change for change in changes if isinstance(change, Command) and "put right" in change.what]
+    (live,) = [change for change in changes if isinstance(change, Command) and "isolation of port" in change.what]
     assert "bridge link set dev t-a isolated on" in live.script
     assert "bridge link set dev t-a isolated off" in live.undo
 
@@ -121,7 +121,7 @@ def test_after_a_revert_somebody_has_to_look_first() -> None:
     was = Reverted("20260101T000000Z-abcdef", "2026-01-01T00:02:00Z", "")
     where = context(reading(reverted=was))
     assert state(where, "reverted") is State.FAIL
-    assert "the host undid it by itself at 2026-01-01T00:02:00Z" in reason(where, "reverted")
+    assert "the host reverted the change at 2026-01-01T00:02:00Z" in reason(where, "reverted")
     (blocked,) = plan(where)
     assert isinstance(blocked, Blocked)
     assert "accept=reverted-network" in blocked.why

@@ -147,7 +147,7 @@ def test_the_picture_says_what_differs() -> None:
     survey = context(hardened(devices=devices, listed=KERNEL_SAYS, loaded=KERNEL_SAYS), on()).survey
     seen = picture(RULES, survey)
     text = render_text(seen)
-    assert "  web.10  (br-web.10, 10.81.10.1/24)\n    ├─ web-a ─ netns web-a, meets its neighbours" in text
+    assert "  web.10  (br-web.10, 10.81.10.1/24)\n    ├─ web-a ─ netns web-a, reaches its neighbours" in text
     assert "    ├─ t-a ─ netns t-a\n" in text
     assert "  web.10 ──▶ web.20: tcp/5432\n" in f"{text}\n"
     assert "  tenants ──▶ world: any  (FOUND, NOT DECLARED)" in text
@@ -168,13 +168,13 @@ def test_bridges_that_the_policy_does_not_declare_are_in_the_picture_too() -> No
                     containers=(container("web", pid=12),))  # fmt: skip
     found = hardened(devices=(*DEVICES, *theirs), listed=KERNEL_SAYS, loaded=KERNEL_SAYS)
     text = render_text(picture(RULES, context(found, on(), docker=docker).survey))
-    assert "  docker0  (the Docker network bridge)\n    ├─ veth1 ─ container web, meets its neighbours\n" in text
-    assert "  br0  (not declared)\n    ├─ v8 ─ netns v8, meets its neighbours\n" in text
+    assert "  docker0  (the Docker network bridge)\n    ├─ veth1 ─ container web, reaches its neighbours\n" in text
+    assert "  br0  (not declared)\n    ├─ v8 ─ netns v8, reaches its neighbours\n" in text
     assert "  lxcbr0  (not declared)\n    ├─ v9 ─ netns v9\n" in text
     apart = render_text(picture(RULES, context(found, on(dropped=("docker0",)), docker=docker).survey))
     assert "├─ veth1 ─ container web\n" in apart
     opened = replace(found, listed=inserted("forward", "accept"))
-    assert "├─ v9 ─ netns v9, meets its neighbours\n" in render_text(picture(RULES, context(opened, on()).survey))
+    assert "├─ v9 ─ netns v9, reaches its neighbours\n" in render_text(picture(RULES, context(opened, on()).survey))
 
 
 def inserted(chain: str, rule: str) -> tuple[str, ...]:
@@ -208,9 +208,9 @@ def test_a_rule_that_somebody_put_into_our_tables_is_in_the_picture(
     assert f"  {says}  (FOUND, NOT DECLARED)" in text
     assert f"  {drawn}\n" in mermaid
     met = chain in ("within-tenants", "forward")
-    assert ("    ├─ t-x ─ netns t-x, meets its neighbours\n" in text) is met
-    assert ("    ├─ t-a ─ netns t-a, meets its neighbours\n" in text) is met, "t-x is not isolated by the kernel"
-    assert ('["t-x: netns t-x, meets its neighbours"]' in mermaid) is met
+    assert ("    ├─ t-x ─ netns t-x, reaches its neighbours\n" in text) is met
+    assert ("    ├─ t-a ─ netns t-a, reaches its neighbours\n" in text) is met, "t-x is not isolated by the kernel"
+    assert ('["t-x: netns t-x, reaches its neighbours"]' in mermaid) is met
     assert "  web.10 ──▶ web.20: tcp/5432\n" in f"{text}\n", "what is declared is still found"
 
 
@@ -226,10 +226,10 @@ def test_ports_that_the_kernel_itself_keeps_apart_do_not_meet_by_a_rule() -> Non
 def test_what_iptables_has_to_pass() -> None:
     world = Allow.model_validate({"from": "tenants", "to": "world"})
     text = forward_text(replace_rules(allow=(FLOW, DNS, world)), ("eth0", "eth5"))
-    passes = [line.strip() for line in text.splitlines() if line.startswith("  pass ")]
+    passes = [line.strip() for line in text.splitlines() if line.startswith("  accept ")]
     assert passes == [
-        "pass br-tenants br-tenants", "pass br-tenants eth0", "pass br-tenants eth5", "pass br-web br-web",
-        "pass br-web.10 br-web.20",
+        "accept br-tenants br-tenants", "accept br-tenants eth0", "accept br-tenants eth5", "accept br-web br-web",
+        "accept br-web.10 br-web.20",
     ]  # fmt: skip
 
 
@@ -243,7 +243,7 @@ def test_bridges_of_engines_are_guarded_by_name_also_those_to_come() -> None:
     busy = (*BARE, device("lxcbr0", "bridge"), device("v1", master="lxcbr0"), device("v2", master="lxcbr0"))
     (blocked,) = plan(context(reading(devices=busy), rules=rules))
     assert isinstance(blocked, Blocked)
-    assert "lxcbr0: netns v1, netns v2" in blocked.why
+    assert "lxcbr0 (netns v1, netns v2)" in blocked.why
     assert len(plan(context(reading(devices=busy), rules=rules, accept="network-isolation"))) == 2
 
 
@@ -269,7 +269,7 @@ def test_running_guests_and_our_own_way_in_are_asked_for_first() -> None:
     busy = (*BARE, device("lxcbr0", "bridge"), device("v1", master="lxcbr0"))
     (blocked,) = plan(context(reading(devices=busy), rules=rules))
     assert isinstance(blocked, Blocked)
-    assert "lxcbr0: netns v1" in blocked.why
+    assert "lxcbr0 (netns v1)" in blocked.why
     assert "accept=host-services" in blocked.why
     _, table = plan(context(reading(devices=busy), rules=rules, accept="host-services"))
     assert isinstance(table, WriteFile)

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges.devices import wanted
-from deploys.bridges.firewalls.firewalld import RELOAD, firewalld_files, without_ours
-from deploys.bridges.firewalls.firewalld_direct import EMPTY, merged, ours, pairs, rows
+from deploys.bridges.firewalls.firewalld import RELOAD, firewalld_files, remove_direct
+from deploys.bridges.firewalls.firewalld_direct import EMPTY, merged, own_rows, pairs, rows
 from deploys.bridges.managers.files import files_for
 from deploys.bridges.rules import Allow, BridgesRules
+from deploys.bridges.wanted import wanted
 from deploys.core.change import Blocked, Change, Command, RemoveFile, WriteFile
 from deploys.core.control import State
 from facts.core.reading import Unknown
@@ -45,7 +45,7 @@ def of_firewalld(changes: list[Change]) -> list[Change]:
 def test_what_it_refuses_is_not_in_force_whatever_our_own_files_say() -> None:
     where = context(replace(hardened(), firewalld=("docker0",)), FIREWALLD)
     assert state(where, "forwarding") is State.FAIL
-    assert f"firewalld refuses what comes from {', '.join(DEVICES)}" in reason(where, "forwarding")
+    assert f"firewalld rejects packets from {', '.join(DEVICES)}" in reason(where, "forwarding")
     (zone,) = of_firewalld(plan(where))
     assert isinstance(zone, WriteFile)
     assert (zone.path, zone.activate, zone.commit_confirmed) == (FIREWALLD_ZONE, RELOAD, True)
@@ -65,7 +65,7 @@ def test_told_and_taken_up_it_passes_and_nothing_is_planned() -> None:
 
 def test_on_disk_and_not_taken_up_it_loads_its_rules_anew() -> None:
     where = context(told(passed=("br-tenants",)), FIREWALLD)
-    assert "refuses what comes from br-web, br-web.10, br-web.20" in reason(where, "forwarding")
+    assert "rejects packets from br-web, br-web.10, br-web.20" in reason(where, "forwarding")
     (again,) = of_firewalld(plan(where))
     assert isinstance(again, Command)
     assert again.script == RELOAD
@@ -75,7 +75,7 @@ def test_one_that_empties_iptables_has_our_chain_as_rules_of_its_own() -> None:
     """firewalld before 2.0: a reload leaves Docker's policy of DROP, and takes our chain away."""
     host = replace(told(), **OLD)
     where = context(host, FIREWALLD)
-    assert f"{FIREWALLD_DIRECT} is not as the policy says" in reason(where, "forwarding")
+    assert f"{FIREWALLD_DIRECT} does not exist" in reason(where, "forwarding")
     (direct,) = of_firewalld(plan(where))
     assert isinstance(direct, WriteFile)
     assert (direct.path, direct.text, direct.activate) == (FIREWALLD_DIRECT, DIRECT, RELOAD)
@@ -106,12 +106,12 @@ def test_rules_of_others_stay_where_ours_come_and_go() -> None:
     both = merged(theirs, rows([("a", "b")]))
     assert both is not None
     assert "-j LOG" in both
-    assert len(ours(both)) == 8
-    rest = without_ours(both)
+    assert len(own_rows(both)) == 8
+    rest = remove_direct(both)
     assert isinstance(rest, WriteFile)
     assert (rest.path, rest.text, rest.before, rest.activate) == (FIREWALLD_DIRECT, theirs, both, RELOAD)
     assert DIRECT is not None
-    assert isinstance(without_ours(DIRECT), RemoveFile)
+    assert isinstance(remove_direct(DIRECT), RemoveFile)
     host = replace(told(), files=told().files | {FIREWALLD_DIRECT: "<direct/>"}, **OLD)
     (blocked,) = of_firewalld(plan(context(host, FIREWALLD)))
     assert isinstance(blocked, Blocked)
@@ -127,7 +127,7 @@ def test_no_reload_takes_away_what_nobody_puts_back(rule: str) -> None:
     filtered = replace(FIREWALLD, filter4=Filter("DROP", "ACCEPT", (*dockers, rule)))
     (blocked,) = of_firewalld(plan(context(replace(told(), **OLD), filtered)))
     assert isinstance(blocked, Blocked)
-    assert f"`{rule}` would not put it back" in blocked.why
+    assert f"would delete `{rule}` for good" in blocked.why
     assert of_firewalld(plan(context(told(), filtered))) == [], "one that leaves iptables alone"
 
 

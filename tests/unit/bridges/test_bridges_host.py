@@ -51,7 +51,7 @@ def test_a_guarded_engine_lets_in_whoever_hardens_by_it() -> None:
         rules = BridgesRules(guarded_engines={"libvirt": services})
         where = context(reading(ssh_port=2222), nets(doors=("eth0", "virbr0")), rules)
         blocked = [change for change in plan(where) if isinstance(change, Blocked)]
-        assert ["guarded_engines does not let it for libvirt" in change.why for change in blocked] == [True] * (
+        assert ["guarded_engines does not name tcp/2222 for libvirt" in change.why for change in blocked] == [True] * (
             not open_
         )
 
@@ -72,7 +72,7 @@ def test_what_guests_reach_no_more_is_told(before: tuple[str, ...] | None, told:
     files = {**reading().files, RULES_FILE: old}
     where = context(reading(devices=guests, files=files), on(), rules, accept="host-services")
     (rule,) = [change for change in plan(where) if isinstance(change, WriteFile) and change.path == RULES_FILE]
-    says = "lxcbr0: netns one reach of the host's own services only tcp/9100, names and addresses now"
+    says = "of the host's services lxcbr0 (netns one) then reach only tcp/9100, DNS and DHCP"
     assert rule.interrupts == (says if told else "")
 
 
@@ -80,35 +80,35 @@ def test_what_guests_reach_no_more_is_told(before: tuple[str, ...] | None, told:
     ("bridges", "networks", "docker", "why"),
     [
         (reading(), nets(routes=(*ROUTES, Route("10.80.0.0/20", "wg0", None))), NO_DOCKER,
-         "tenants: 10.80.0.0/24 overlaps 10.80.0.0/20, the route by wg0"),
+         "tenants: 10.80.0.0/24 overlaps 10.80.0.0/20, the route through wg0"),
         (reading(), nets(addresses=ADDRESSES | {"eth7": ("fd00:80::5/64",)}), NO_DOCKER,
          "fd00:80::/64 overlaps fd00:80::/64, the address fd00:80::5/64 of eth7"),
         (reading(), nets(), engine({}, networks=(SHOP,)), "overlaps 10.80.0.0/16, the Docker network shop"),
         (reading(), nets(), engine(POOLS, networks=()), "a pool of Docker's default-address-pools"),
         (reading(subnets=(("10.80.0.0/16", "/etc/containers/networks/x.json"),)), nets(), NO_DOCKER,
          "overlaps 10.80.0.0/16, a network of /etc/containers/networks/x.json"),
-        (reading(client="10.80.0.77"), nets(), NO_DOCKER, "holds 10.80.0.77, from where your own SSH connection comes"),
-        (reading(), nets(connection="eth1"), NO_DOCKER, "web: eth1 carries your own SSH connection"),
-        (reading(devices=SSH_VLAN), nets(connection="eth1.5"), NO_DOCKER, "web: eth1 carries your own SSH connection"),
-        (reading(devices=DEVICES), BY_BRIDGE, NO_DOCKER, "your own SSH connection comes in by br-tenants, and no flow"),
-        (reading(devices=(ETH0,)), nets(), NO_DOCKER, "there is no device eth1 here that could be the uplink"),
+        (reading(client="10.80.0.77"), nets(), NO_DOCKER, "contains 10.80.0.77, the address that your SSH"),
+        (reading(), nets(connection="eth1"), NO_DOCKER, "web: eth1 carries your SSH connection"),
+        (reading(devices=SSH_VLAN), nets(connection="eth1.5"), NO_DOCKER, "web: eth1 carries your SSH connection"),
+        (reading(devices=DEVICES), BY_BRIDGE, NO_DOCKER, "your SSH connection comes in through br-tenants, and"),
+        (reading(devices=(ETH0,)), nets(), NO_DOCKER, "web: the uplink eth1 does not exist on this host"),
         (reading(), nets(addresses=ADDRESSES | {"eth1": ("192.0.2.4/24",)}), NO_DOCKER, "eth1 has the address"),
-        (reading(devices=(ETH0, device("eth1", "", "bond0"))), nets(), NO_DOCKER, "eth1 is a port of bond0 already"),
-        (reading(devices=(*BARE, device("br-web", "bond"))), nets(), NO_DOCKER, "br-web is no bridge but bond"),
-        (reading(), nets(), engine({}, networks=(replace(SHOP, bridge="br-web", subnets=()),)), "is the Docker net"),
+        (reading(devices=(ETH0, device("eth1", "", "bond0"))), nets(), NO_DOCKER, "eth1 is already a port of bond0"),
+        (reading(devices=(*BARE, device("br-web", "bond"))), nets(), NO_DOCKER, "br-web is a bond device, not"),
+        (reading(), nets(), engine({}, networks=(replace(SHOP, bridge="br-web", subnets=()),)), "the Docker net"),
         (reading(interfaces=("br-web",)), nets(), NO_DOCKER, "br-web is already defined in /etc/network/interfaces"),
         (reading(devices=(*BARE, made("br-web"))), nets(), NO_DOCKER, ""),
         (hardened(), on(devices_blocked=("/etc/modprobe.d/cis.conf: install 8021q /bin/false",)), NO_DOCKER,
          "the kernel module 8021q is blocked by /etc/modprobe.d/cis.conf: install 8021q /bin/false"),
         (reading(), nets(devices_blocked=("/etc/modprobe.d/x.conf: blacklist openvswitch",)), NO_DOCKER, ""),
         (reading(devices=(*BARE, replace(made("br-web"), file="/etc/systemd/network/br.network"))), nets(), NO_DOCKER,
-         "br-web is already defined in /etc/systemd/network/br.network, which is not ours"),
+         "br-web is already defined in /etc/systemd/network/br.network: remove it there"),
         (reading(devices=(*BARE, device("br-web", "bridge", managed="NetworkManager", file="0b901e7e-ee0f"))), nets(),
-         NO_DOCKER, "br-web is already defined in NetworkManager's connection 0b901e7e-ee0f, which is not ours"),
+         NO_DOCKER, "br-web is already defined in NetworkManager's connection 0b901e7e-ee0f: remove it there"),
         (reading(devices=(*BARE, device("br-web", "bridge", managed="NetworkManager", file=connection_of("br-web")))),
          nets(), NO_DOCKER, ""),
         (reading(devices=(*BARE, replace(made("br-web"), file=f"{NETPLAN}br-web.network"))), nets(), NO_DOCKER,
-         "br-web is already defined in /etc/netplan, which is not ours: remove it there, or here"),
+         "br-web is already defined in /etc/netplan: remove it there or from bridges.networks"),
     ],
 )  # fmt: skip
 def test_collisions_touch_nothing(bridges: Any, networks: Any, docker: DockerReading, why: str) -> None:
@@ -140,7 +140,7 @@ def test_on_ifupdown_the_files_are_its_own() -> None:
     assert "\tup bridge vlan add dev web-a vid 10 pvid untagged\n" in web
     assert isinstance(changes[-1], Command)
     assert "ifup br-web" in changes[-1].script
-    (live,) = [change for change in changes if isinstance(change, Command) and "put right" in change.what]
+    (live,) = [change for change in changes if isinstance(change, Command) and "create bridge" in change.what]
     forgets = 'for i in br-tenants t-a t-b br-web web-a db eth1; do ifquery "$i" >/dev/null 2>&1 || ifdown "$i"'
     assert live.undo.startswith(forgets), "it takes for up what its files named once"
 
@@ -164,7 +164,7 @@ def test_nobody_manages_the_network() -> None:
     where = context(reading(devices=devices), nets(managers=("netplan",)))
     (blocked,) = plan(where)
     assert isinstance(blocked, Blocked)
-    assert "(found: netplan)" in blocked.why
+    assert "(running: netplan)" in blocked.why
 
 
 def test_on_networkmanager_udev_says_what_it_cannot() -> None:

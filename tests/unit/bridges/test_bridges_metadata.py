@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges.metadata import WHAT, without
+from deploys.bridges.metadata import WHAT
 from deploys.bridges.nft_filter import filter_text
 from deploys.bridges.plan import unit_text as unit
 from deploys.bridges.rules import BridgesRules
+from deploys.bridges.rules import without_metadata as without
 from deploys.core.change import Blocked, Change, WriteFile
 from deploys.core.control import State
 from facts.core.reading import Unknown
@@ -40,7 +41,7 @@ def written(changes: list[Change]) -> dict[str, WriteFile]:
         (docker(WEB), BARE, "running containers (web)"),
         (docker(), BR0, "guests on br0 (vnet0)"),
         (NO_DOCKER, BR0, "guests on br0 (vnet0)"),
-        (docker(containers=Unknown("docker inspect: no")), BARE, "is not known: docker inspect: no"),
+        (docker(containers=Unknown("docker inspect: no")), BARE, "169.254.169.254: docker inspect: no"),
         # nobody sends by a bridge
         (docker(), BARE, ""),
         (NO_DOCKER, BARE, ""),
@@ -52,7 +53,7 @@ def written(changes: list[Change]) -> dict[str, WriteFile]:
 def test_whoever_runs_may_live_by_it(host: Any, devices: Any, who: str) -> None:
     where = context(reading(devices=devices), rules=CLOSED, docker=host)
     assert state(where, "filter") is State.FAIL
-    assert "metadata address is not closed" in reason(where, "filter")
+    assert "bridges reach the cloud's metadata addresses" in reason(where, "filter")
     changes = plan(where)
     blocked = [change for change in changes if isinstance(change, Blocked)]
     assert [change.what for change in blocked] == ([WHAT] if who else [])
@@ -65,7 +66,9 @@ def test_accepted_it_is_said_who_loses_what() -> None:
     assert not any(isinstance(change, Blocked) for change in changes)
     rule = written(changes)[RULES_FILE]
     assert rule.text == filter_text(CLOSED)
-    assert "running containers (web); guests on br0 (vnet0) get no credentials" in rule.interrupts
+    assert (
+        "running containers (web) and guests on br0 (vnet0) no longer get the instance's credentials" in rule.interrupts
+    )
 
 
 def test_what_is_closed_already_is_asked_no_more() -> None:
@@ -87,6 +90,9 @@ def test_the_rest_is_done_meanwhile_and_then_nothing_is_left_but_that() -> None:
     files = {**reading().files, RULES_FILE: filter_text(without(guarded)), UNIT_FILE: unit()}
     where = context(reading(files=files, unit_enabled=True, listed=LISTED, loaded=LISTED), rules=guarded,
                     docker=docker(WEB))  # fmt: skip
-    assert reason(where, "filter") == "the metadata address is not closed to bridges"
+    assert (
+        reason(where, "filter")
+        == "bridges reach the cloud's metadata addresses, which the policy closes (bridges.metadata)"
+    )
     (blocked,) = plan(where)
     assert isinstance(blocked, Blocked)

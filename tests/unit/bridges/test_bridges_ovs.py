@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges.devices import wanted
 from deploys.bridges.firewalls.forwarding import SWITCH, forward_text
 from deploys.bridges.managers.files import files_for
 from deploys.bridges.nft_filter import filter_text
@@ -18,6 +17,7 @@ from deploys.bridges.openvswitch.switches import unit_text
 from deploys.bridges.picture import picture, render_text
 from deploys.bridges.plan import unit_text as filter_unit
 from deploys.bridges.rules import BridgeNetwork, BridgesRules, Port, Segment, segments
+from deploys.bridges.wanted import wanted
 from deploys.core.change import Blocked, Command, Install, RemoveFile, WriteFile
 from deploys.core.control import State
 from facts.core.reading import Unknown
@@ -286,11 +286,11 @@ HELD = ADDRESSES | {"br-tenants": ("10.80.0.1/24", "fd00:80::1/64"), "br-web.10"
 
 def test_a_bare_host_gets_the_switch_closed_and_flows_before_it_counts() -> None:
     where = context(rules=RULES)
-    assert "there is no Open vSwitch bridge br-tenants" in reason(where, "declared")
-    assert "there are no flows of ours" in reason(where, "switch")
+    assert "Open vSwitch bridge br-tenants does not exist" in reason(where, "declared")
+    assert "openvswitch.sh, which loads the flows, does not exist" in reason(where, "switch")
     first, *rest = plan(where)
     assert first == Install(
-        "bridges", "install Open vSwitch, which the declared networks stand on", packages=("openvswitch-switch",)
+        "bridges", "install Open vSwitch, which the declared networks need", packages=("openvswitch-switch",)
     )
     assert all(change.commit_confirmed for change in rest)
     started, live = [change for change in rest if isinstance(change, Command)]
@@ -312,7 +312,7 @@ def test_a_bare_host_gets_the_switch_closed_and_flows_before_it_counts() -> None
 def test_where_the_distribution_has_no_such_package_it_is_said_before_anything_is_done() -> None:
     (blocked,) = plan(context(rules=RULES, family="rhel"))
     assert isinstance(blocked, Blocked)
-    assert "none of rhel's own repositories" in blocked.why
+    assert "the package repositories of rhel do not have Open vSwitch" in blocked.why
     assert not any(isinstance(change, Blocked) for change in plan(context(hardened(), nets(), RULES, family="rhel")))
 
 
@@ -320,7 +320,7 @@ def test_made_as_declared_nothing_is_planned() -> None:
     where = context(hardened(), nets(addresses=HELD), RULES)
     held = {control: (finding.state, finding.verdict.reason) for control, finding in where.findings.items()}
     assert {row[0] for row in held.values()} <= {State.PASS, State.NOT_APPLICABLE}, held
-    assert reason(where, "declared").endswith("now and at boot by Open vSwitch")
+    assert reason(where, "declared").endswith("as declared, and Open vSwitch makes them again at boot")
     assert plan(where) == []
 
 
@@ -338,19 +338,23 @@ BEFORE_VLANS = {**HELD, "br-web": ("10.81.10.1/24",)}
 @pytest.mark.parametrize(
     ("bridges", "addresses", "control", "says", "puts_right"),
     [
-        (changed("t-b", number=3, asked=None), HELD, "declared", "t-b is not the port that the flows",
+        (changed("t-b", number=3, asked=None), HELD, "declared", "port t-b does not have OpenFlow port number 52477",
          f"ofport_request={NUMBER['t-b']}"),
         (hardened(switches=(replace(SWITCHES[0], secure=False), SWITCHES[1])), HELD, "declared",
-         "its fail mode is not secure", "set-fail-mode br-tenants secure"),
-        (hardened(switches=SWITCHES[:1]), HELD, "declared", "there is no Open vSwitch bridge br-web", "add-br br-web"),
-        (hardened(), BEFORE_VLANS, "declared", "br-web has the address 10.81.10.1/24, which is its VLAN's", "del 10"),
-        (hardened(switches=INSERTED), HELD, "switch", f"somebody put a flow into br-tenants: {SENDS_ALL}", "restart"),
-        (hardened(switches=(replace(SWITCHES[0], flows=()), SWITCHES[1])), HELD, "switch", "a flow is gone", "restart"),
-        (hardened(switches=(replace(SWITCHES[0], loaded=tuple("abcd")), SWITCHES[1])), HELD, "switch",
-         "4 of our 4 flows are gone from br-tenants", "restart"),
-        (hardened(switches=(replace(SWITCHES[0], loaded=None), SWITCHES[1])), HELD, "switch", "not loaded by",
+         "the fail mode of br-tenants is not secure", "set-fail-mode br-tenants secure"),
+        (hardened(switches=SWITCHES[:1]), HELD, "declared", "Open vSwitch bridge br-web does not exist",
+         "add-br br-web"),
+        (hardened(), BEFORE_VLANS, "declared", "br-web has the address 10.81.10.1/24, which belongs on its VLAN",
+         "del 10"),
+        (hardened(switches=INSERTED), HELD, "switch", f"a flow was added to br-tenants: {SENDS_ALL}", "restart"),
+        (hardened(switches=(replace(SWITCHES[0], flows=()), SWITCHES[1])), HELD, "switch", "a flow is missing from br-",
          "restart"),
-        (hardened(switch_enabled=False), HELD, "switch", "passes nothing after a reboot", "systemctl -q enable"),
+        (hardened(switches=(replace(SWITCHES[0], loaded=tuple("abcd")), SWITCHES[1])), HELD, "switch",
+         "4 of the 4 flows that hullproof loaded are missing from br-tenants", "restart"),
+        (hardened(switches=(replace(SWITCHES[0], loaded=None), SWITCHES[1])), HELD, "switch",
+         "has not loaded the flows", "restart"),
+        (hardened(switch_enabled=False), HELD, "switch", "after a reboot the switch has no flows",
+         "systemctl -q enable"),
     ],
 )  # fmt: skip
 def test_drift_in_words_and_put_right(bridges: Any, addresses: Any, control: str, says: str, puts_right: str) -> None:
@@ -365,7 +369,7 @@ def test_who_is_behind_declared_ports_is_found_on_switches_too() -> None:
     both = tuple(replace(d, peer="netns t-a") if d.name == "web-a" else d for d in DEVICES)
     stranger = (*both, device("t-x", master="br-tenants", peer="netns t-a"))
     where = context(hardened(devices=stranger), nets(addresses=HELD), RULES)
-    assert reason(where, "meeting") == "netns t-a stands in tenants and web.10, which must not meet"
+    assert reason(where, "meeting") == "netns t-a is in tenants and web.10, which bridges.allow keeps apart"
     alone = (*DEVICES, device("t-x", master="br-web", peer="netns t-a"))
     assert state(context(hardened(devices=alone), nets(addresses=HELD), RULES), "meeting") is State.PASS
 
@@ -374,7 +378,7 @@ def test_the_picture_says_who_meets_on_a_switch() -> None:
     survey = context(hardened(), nets(addresses=HELD), RULES).survey
     assert "├─ t-a ─ netns t-a\n" in render_text(picture(RULES, survey))
     survey = context(hardened(switches=INSERTED), nets(addresses=HELD), RULES).survey
-    assert "├─ t-a ─ netns t-a, meets its neighbours\n" in render_text(picture(RULES, survey))
+    assert "├─ t-a ─ netns t-a, reaches its neighbours\n" in render_text(picture(RULES, survey))
 
 
 def test_what_the_policy_names_no_more_goes() -> None:
@@ -387,7 +391,7 @@ def test_a_bridge_of_the_kernel_is_not_taken_for_a_switch() -> None:
     where = context(reading(devices=(ETH0, ETH1, device("br-web", "bridge"))), rules=RULES)
     (blocked,) = plan(where)
     assert isinstance(blocked, Blocked)
-    assert "br-web is no bridge of Open vSwitch but a bridge of the kernel" in blocked.why
+    assert "br-web is a Linux bridge, not an Open vSwitch bridge" in blocked.why
 
 
 @pytest.mark.parametrize("flows", [Unknown("ovs-ofctl: timed out"), ()])

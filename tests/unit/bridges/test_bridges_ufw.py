@@ -37,10 +37,10 @@ def commands(changes: list[Change]) -> list[Change]:
 def test_what_ufw_refuses_is_told_and_put_first_among_its_rules(rules: tuple[str, ...], by: str) -> None:
     where = context(replace(hardened(), ufw=("allow 22/tcp",)), host(*rules))
     assert state(where, "forwarding") is State.FAIL
-    assert reason(where, "forwarding") == f"iptables refuses tenants -> host (udp/53): {by}"
+    assert reason(where, "forwarding") == f"iptables drops tenants -> host (udp/53): {by}"
     (put,) = commands(plan(where))
     assert isinstance(put, Command)
-    assert put.what == f"have ufw {RULE}"
+    assert put.what == f"add the rule `{RULE}` to ufw"
     assert put.script == f"ufw delete {RULE} >/dev/null && ufw prepend {MARKED}"
     assert (put.undo, put.commit_confirmed) == (f"ufw delete {RULE}", True)
 
@@ -75,7 +75,7 @@ def test_a_rule_of_ours_goes_with_its_flow_and_an_operators_own_stays() -> None:
     where = context(
         replace(hardened(less), ufw=(MARKED, "allow in on br-tenants to any port 22 proto tcp")), host(), less
     )
-    assert f"ufw's rule `{RULE}` left from an earlier policy" in reason(where, "forwarding")
+    assert f"left from an earlier policy: ufw's rule `{RULE}`" in reason(where, "forwarding")
     (gone,) = commands(plan(where))
     assert isinstance(gone, Command)
     assert gone.script == f"ufw delete {RULE}"
@@ -102,12 +102,12 @@ def test_flows_in_ufws_words(flow: dict[str, object], rule: str) -> None:
         ("-A INPUT -p udp -j REJECT --reject-with icmp-port-unreachable", "tenants -> host (udp/53)"),
         ("-A FORWARD -i br-web.10 -j DROP", "web.10 -> web.20 (tcp/5432)"),
         ("-A FORWARD -p tcp -m tcp --dport 5000:6000 -j DROP", "web.10 -> web.20 (tcp/5432)"),
-        ("-A FORWARD -i br-web -j DROP", "what br-web passes on"),
+        ("-A FORWARD -i br-web -j DROP", "frames between the ports of br-web"),
     ],
 )
 def test_somebody_elses_rule_is_named_and_left(rule: str, says: str) -> None:
     where = context(hardened(), on(filter4=Filter("DROP", "ACCEPT", (rule, *PASSING))))
-    assert f"iptables refuses {says}: {rule}" in reason(where, "forwarding")
+    assert f"iptables drops {says}: {rule}" in reason(where, "forwarding")
     (blocked,) = commands(plan(where))
     assert isinstance(blocked, Blocked)
     assert rule in blocked.why
@@ -118,14 +118,18 @@ def test_what_other_tables_of_nft_refuse_is_not_known(hook: str, unread: bool) -
     where = context(hardened(), on(guards=(Guard(hook, "inet filter", "mine"), Guard(hook, "ip filter", "INPUT"))))
     assert state(where, "forwarding") is (State.UNKNOWN if unread else State.PASS)
     if unread:
-        assert "in the chain mine of inet filter, whose rules are not read" in reason(where, "forwarding")
+        assert "in the chain mine of table inet filter, whose rules" in reason(where, "forwarding")
 
 
 @pytest.mark.parametrize(
     ("guard", "filter4", "says"),
     [
-        (Guard("input", "ip filter", "INPUT"), None, "the chain INPUT of ip filter"),  # no iptables to read it with
-        (Guard("input", "ip filter", "mine"), Filter("DROP", "ACCEPT", PASSING), "the chain mine of ip filter"),
+        (
+            Guard("input", "ip filter", "INPUT"),
+            None,
+            "the chain INPUT of table ip filter",
+        ),  # no iptables to read it with
+        (Guard("input", "ip filter", "mine"), Filter("DROP", "ACCEPT", PASSING), "the chain mine of table ip filter"),
     ],
 )
 def test_a_table_named_as_iptables_names_its_own_is_known_only_as_far_as_iptables_reads_it(
@@ -140,8 +144,8 @@ def test_the_world_is_beyond_every_router() -> None:
     out = Allow.model_validate({"from": "tenants", "to": "world"})
     rules, routes = replace_rules(allow=(*RULES.allow, out)), (Route("10.0.0.0/8", "eth2", "10.9.9.1"),)
     where = context(hardened(rules), on(routes=routes), rules)
-    assert "iptables refuses tenants -> world (any): FORWARD policy DROP" in reason(where, "forwarding")
-    assert "  pass br-tenants eth2" in forward_text(rules, on(routes=routes).outward_devices)
+    assert "iptables drops tenants -> world (any): FORWARD policy DROP" in reason(where, "forwarding")
+    assert "  accept br-tenants eth2" in forward_text(rules, on(routes=routes).outward_devices)
 
 
 @pytest.mark.parametrize(

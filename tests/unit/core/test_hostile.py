@@ -103,12 +103,12 @@ def test_nonsense_in_a_part_costs_that_part() -> None:
 def test_a_rule_of_iptables_that_cannot_be_read_is_unknown(rule: str) -> None:
     table = read_filter(f"{HEAD}{rule}\nCOMMIT\n")
     assert table is not None
-    with pytest.raises(UnknownReading, match="what this rule of iptables does cannot be told: -A FORWARD"):
+    with pytest.raises(UnknownReading, match="cannot parse this rule of iptables: -A FORWARD"):
         table.between_ports("docker0", ())
     reading = replace(networks.reading(), filter4=table)
     context = judged(NETWORKS, NetworksRules(icc=False), {Networks: reading, Docker: networks.docker(), Kernel: KERNEL})
     assert context.findings["networks.icc"].state is State.UNKNOWN
-    assert "what this rule of iptables does" in context.findings["networks.icc"].verdict.reason
+    assert "cannot parse this rule of iptables" in context.findings["networks.icc"].verdict.reason
 
 
 def test_a_rule_that_no_packet_comes_to_does_not_matter() -> None:

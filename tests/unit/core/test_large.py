@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from deploys.bridges.devices import moves
+from deploys.bridges.devices import differences
 from deploys.bridges.rules import BridgesRules
+from deploys.bridges.view import view_of
 from deploys.core.change import Change, Context, Subject
 from deploys.core.control import judge
 from deploys.core.policy import Policy
@@ -30,8 +31,6 @@ from facts.core.survey import Survey
 from facts.core.system import System
 from facts.kernel import packages as kernel_packages
 from facts.kernel import updates as kernel_updates
-from facts.networks.bridges import Bridges
-from facts.networks.networks import Networks
 from tests.support import userns
 from tests.support.cases import CASES, read
 from tests.support.large import LARGE, ROWS, SELINUX, Sections, rows
@@ -137,7 +136,7 @@ def test_ten_thousand_ports_of_a_declared_bridge_are_moved(
     monkeypatch.setattr(budget, "SECONDS", 3)
     survey = Survey.parse(FACTS, list(frame(LARGE["ports on one bridge"])))
     rules = policies["apparmor"][BridgesRules]
-    found = survey.budget.spend(lambda: list(moves(rules, survey[Bridges], survey[Networks])))
+    found = survey.budget.spend(lambda: list(differences(view_of(rules, survey))))
     assert len(found) > ROWS
 
 

@@ -31,7 +31,7 @@ def _icc(survey: object, policy: Policy) -> object:
 
 
 ROW = Control(
-    "boat.icc", "No *free* talk", Severity.HIGH, "since\n  `a_b` <may>", _icc,  # type: ignore[arg-type]
+    "boat.icc", "No *free* talk", Severity.HIGH, "Since\n  `a_b` <may>.", _icc,  # type: ignore[arg-type]
     ("CIS-2", "CIS-1"), Impact.RESTART, by_hand="stop it",
 )  # fmt: skip
 BOAT = Subject("boat", BoatRules, (ROW,), lambda context: [], ())

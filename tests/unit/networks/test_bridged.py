@@ -103,7 +103,7 @@ def test_who_is_on_bridges_that_are_not_dockers(nets: Any, want: list[str]) -> N
         (kvm(nf_call={"iptables": 1, "ip6tables": 1}), ""),
         (kvm(bridge(nf_call_iptables=True, nf_call_ip6tables=True)), ""),
         # rules that are not read
-        (kvm(filter4=ACCEPTS, firewalls=("firewalld",)), "firewalld may refuse it"),
+        (kvm(filter4=ACCEPTS, firewalls=("firewalld",)), "firewalld may reject them"),
         (kvm(filter4=ACCEPTS, guards=(Guard("forward", "inet filter", "forward"),)), "table inet filter may drop"),
         (kvm(filter4=ACCEPTS, guards=(Guard("forward", "ip filter", "FORWARD"),)), ""),  # iptables' own
         (kvm(filter4=ACCEPTS, guards=(Guard("input", "inet filter", "input"),)), ""),
@@ -151,15 +151,15 @@ SHUT = Network("shut", "bridge", "br-bbb", False, False, ("172.20.0.0/16",), ())
 @pytest.mark.parametrize(
     ("put", "more", "says"),
     [
-        ({"userland-proxy": False}, {}, "for userland-proxy=false"),
-        ({"icc": False}, {}, "for icc=false"),
+        ({"userland-proxy": False}, {}, "because of userland-proxy=false"),
+        ({"icc": False}, {}, "because of icc=false"),
         (LEVEL, {"host": told({"icc": False})}, "icc=false"),
         (LEVEL, {"host": told(networks=(OPEN, SHUT))}, "network shut"),
         (LEVEL, {"nets": kvm(br_netfilter=False, nf_call={}), "version": "26.1.5"}, "loads br_netfilter"),
-        ({"userland-proxy": False}, {"version": None}, "for userland-proxy=false"),
+        ({"userland-proxy": False}, {"version": None}, "because of userland-proxy=false"),
         (LEVEL, {"nets": kvm(filter4=ACCEPTS, nf_call={"iptables": 1}, forwarding4=0)}, "FORWARD policy"),
-        (LEVEL, {"nets": kvm(br_netfilter=Unknown("denied")), "version": "26.1.5"}, "not known: denied"),
-        ({"userland-proxy": False}, {"nets": kvm(filter4=Unknown("denied"))}, "not known: denied"),
+        (LEVEL, {"nets": kvm(br_netfilter=Unknown("denied")), "version": "26.1.5"}, "cannot determine"),
+        ({"userland-proxy": False}, {"nets": kvm(filter4=Unknown("denied"))}, "dropped: denied"),
     ],
 )  # fmt: skip
 def test_docker_is_not_restarted_where_its_start_would_cut_guests_off(put: Any, more: Any, says: str) -> None:
@@ -195,7 +195,7 @@ def test_it_is_restarted_where_it_cuts_nobody_off(put: Any, more: Any) -> None:
 def test_accepted_it_is_said_who_is_cut_off() -> None:
     change = asked({"userland-proxy": False}, accept="bridged-guests")
     assert isinstance(change, MergeJson)
-    assert "guests on br0 (vnet0, vnet1) no longer reach each other" in change.interrupts
+    assert "guests on br0 (vnet0, vnet1) reach neither each other" in change.interrupts
 
 
 def test_its_undo_takes_back_what_docker_never_does() -> None:
@@ -261,12 +261,12 @@ BOTH = NetworksRules(icc=False, br_netfilter=True)
 @pytest.mark.parametrize(
     ("rules", "host", "want", "says"),
     [
-        (BOTH, docker({}, networks=(OPEN,)), State.NOT_APPLICABLE, "own table"),
+        (BOTH, docker({}, networks=(OPEN,)), State.NOT_APPLICABLE, "own nft table"),
         (BOTH, docker(installed=False), State.NOT_APPLICABLE, "not installed"),
         (BOTH, docker({}, networks=Unknown("no daemon")), State.UNKNOWN, "no daemon"),
         (BOTH, docker({}, networks=(OPEN, SHUT)), State.FAIL, "iptables=0"),
         (NetworksRules(br_netfilter=True), docker({}, networks=(OPEN,)), State.FAIL, "iptables=0"),
-        (NetworksRules(icc=False), docker({}, networks=(OPEN,)), State.NOT_APPLICABLE, "does not ask"),
+        (NetworksRules(icc=False), docker({}, networks=(OPEN,)), State.NOT_APPLICABLE, "does not declare"),
     ],
 )  # fmt: skip
 def test_br_netfilter_is_asked_for_where_something_stands_on_it(
@@ -345,7 +345,7 @@ GUESTS = NetworksRules(bridged_guests=True)
 @pytest.mark.parametrize(
     ("nets", "want", "says"),
     [
-        (reading(), State.NOT_APPLICABLE, "no bridge but Docker's"),
+        (reading(), State.NOT_APPLICABLE, "no bridge besides Docker's"),
         (kvm(), State.PASS, "br0"),
         (kvm(nf_call={"iptables": 1}), State.FAIL, "br0 (vnet0, vnet1): FORWARD policy DROP"),
         (kvm(nf_call={"iptables": 1}, filter4=docker26("-A FORWARD -i br0 -p tcp -j ACCEPT")), State.PASS, "br0"),
@@ -367,7 +367,7 @@ def test_guests_that_were_cut_off_are_seen(nets: Any, want: State, says: str) ->
 def test_a_switch_that_docker_sets_with_each_start_is_no_remedy() -> None:
     (blocked,) = changes(context(kvm(nf_call={"iptables": 1}), told({"userland-proxy": False}), GUESTS))
     assert isinstance(blocked, Blocked)
-    assert "Docker has bridged frames meet iptables for userland-proxy=false" in blocked.why
+    assert "Docker passes bridged frames through iptables because of userland-proxy=false" in blocked.why
     assert "bridge-nf-call" not in blocked.why
 
 

@@ -20,13 +20,13 @@ from tests.support.userns import container
     ("nets", "host", "want", "says"),
     [
         (reading(), docker(), State.PASS, "policy of DROP"),
-        (reading(filter4=ACCEPTS), docker(), State.FAIL, "ports that nobody published"),
-        (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD accepts everything"),
-        (reading(filter4=None), docker(), State.FAIL, "FORWARD accepts everything"),
+        (reading(filter4=ACCEPTS), docker(), State.FAIL, "unpublished container ports"),
+        (reading(filter4=NO_RULES), docker(), State.FAIL, "everything is forwarded"),
+        (reading(filter4=None), docker(), State.FAIL, "everything is forwarded"),
         (reading(filter4=Filter("DROP", "ACCEPT", ())), docker(), State.PASS, "policy of DROP"),
         (reading(filter4=NO_RULES, tables=("ip docker-bridges",)), docker(), State.PASS, "nftables"),
         (reading(forwarding4=0), docker(), State.NOT_APPLICABLE, "off"),
-        (reading(), docker(running=False), State.NOT_APPLICABLE, "no engine"),
+        (reading(), docker(running=False), State.NOT_APPLICABLE, "no container engine"),
         (reading(), docker(running=Unknown("denied")), State.UNKNOWN, "denied"),
         (reading(forwarding4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
         (reading(filter4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
@@ -67,9 +67,9 @@ def test_a_host_that_may_be_a_router_is_asked_about_first() -> None:
     nets = reading(filter4=ACCEPTS, addresses=TWO_LEGS)
     (blocked,) = changes(context(nets, rules=GUARDED))
     assert isinstance(blocked, Blocked)
-    assert "between ens3, ens4 would stop; allow that with accept=forward-drop" in blocked.why
+    assert "no longer forward between ens3, ens4; allow that with accept=forward-drop" in blocked.why
     (drop,) = changes(context(nets, rules=GUARDED, accept="forward-drop"))
-    assert drop.interrupts == "forwarding between ens3, ens4 ends"
+    assert drop.interrupts == "stops forwarding between ens3, ens4"
 
 
 def test_flushed_rules_come_back_with_the_daemon() -> None:

@@ -10,7 +10,7 @@ import pytest
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, MergeJson, WriteFile
 from deploys.core.control import State
-from deploys.networks import controls as subject
+from deploys.networks import tables as subject
 from deploys.networks.isolation import ENABLE_ICC, NetworksRules, later_rule
 from facts.core.reading import Block, Section, Unknown, known
 from facts.engines.docker.docker import DockerReading, Network
@@ -83,26 +83,28 @@ OPENED = table(DOCKER_26.replace("-A FORWARD -j DOCKER-USER", "-A FORWARD -j ACC
         (reading(br_netfilter=False, nf_call={}), docker(), State.FAIL, "br_netfilter is not loaded"),
         (reading(br_netfilter=False, nf_call={}, forwarding4=0), docker(), State.FAIL, "ip_forward is 0"),
         (reading(nf_call={"iptables": 0}), docker(), State.FAIL, "bridge-nf-call-iptables is 0"),
-        (reading(filter4=NO_RULES), docker({"icc": False, "iptables": False}), State.FAIL, "as iptables=false has it"),
+        (reading(filter4=NO_RULES), docker({"icc": False, "iptables": False}), State.FAIL, "with iptables=false"),
         # written, and not taken up: the rules are there until the daemon starts anew
-        (reading(), docker({"icc": False, "iptables": False}), State.FAIL, "each other: iptables stops IP alone"),
+        (reading(), docker({"icc": False, "iptables": False}), State.FAIL, "each other: iptables drops IP packets "
+            "alone"),
         (reading(filter4=NO_RULES), docker(), State.FAIL, "FORWARD policy ACCEPT"),
         (reading(filter4=OPENED), docker(), State.FAIL, "-A FORWARD -j ACCEPT"),
         (reading(filter4=None), docker(), State.FAIL, "not installed"),
-        (reading(), docker(networks=(SIX,)), State.FAIL, "ip6tables lets them through"),
-        (reading(), docker(), State.FAIL, "iptables stops IP alone"),
+        (reading(), docker(networks=(SIX,)), State.FAIL, "ip6tables accepts their packets"),
+        (reading(), docker(), State.FAIL, "iptables drops IP packets alone"),
         # the daemon has not taken it up: with live-restore a restart leaves the bridges of running containers alone
-        (reading(filter4=TALKING), docker(networks=(OPEN,)), State.FAIL, "(set on disk, not in force): iptables lets"),
+        (reading(filter4=TALKING), docker(networks=(OPEN,)), State.FAIL, "(set on disk, not in force): iptables "
+            "accepts"),
         # set live only, set nowhere
-        (reading(dropped=("docker0",)), docker({}), State.FAIL, "nothing on disk"),
+        (reading(dropped=("docker0",)), docker({}), State.FAIL, "no file restores"),
         (reading(filter4=OPENED), docker({}, networks=(OPEN,)), State.FAIL, "containers reach each other: iptables"),
         # the bridge's own switch does as well as the host's
         (reading(nf_call={"iptables": 0}, bridges=(Bridge("docker0", (), False, True, True, ()),)), docker(),
-         State.FAIL, "iptables stops IP alone"),
+         State.FAIL, "iptables drops IP packets alone"),
         # our own table needs none of that
         (reading(dropped=("docker0",), br_netfilter=False, nf_call={}, filter4=OPENED), docker(), State.PASS, "bridge"),
         # another network's isolation that nobody asked for
-        (reading(dropped=("br-aaa",)), docker(), State.FAIL, "network shop is kept apart by our own table"),
+        (reading(dropped=("br-aaa",)), docker(), State.FAIL, "hullproof's table isolates containers on network shop"),
         # what is not known
         (reading(filter4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
         (reading(dropped=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
@@ -129,20 +131,20 @@ SPARES = {**LATER, RULES_FILE: subject.rules_text(ALL, DOCKER0, DOCKER0, spared=
         (ALL, reading(), docker(keys_known=()), State.FAIL, "on network shop containers reach each other"),
         (SPARED, reading(dropped=("docker0",), files={**NONE, LATER_FILE: later_rule()}), docker(keys_known=()),
          State.PASS, "bridge"),
-        (SPARED, reading(), docker(keys_known=()), State.FAIL, "made from now on"),
+        (SPARED, reading(), docker(keys_known=()), State.FAIL, "on new networks"),
         (SHOP_ONLY, reading(), docker({}), State.FAIL, "on network shop"),
-        (SHOP_ONLY, reading(dropped=("br-aaa",)), docker(), State.FAIL, "nothing on disk"),
+        (SHOP_ONLY, reading(dropped=("br-aaa",)), docker(), State.FAIL, "no file restores"),
         (ALL, KEPT, docker(keys_known=()), State.PASS, "bridge, shop"),
-        (ALL, KEPT, docker(), State.FAIL, "made from now on"),
+        (ALL, KEPT, docker(), State.FAIL, "on new networks"),
         (ALL, KEPT, docker(CLOSED), State.PASS, "bridge, shop"),
-        (ALL, replace(KEPT, files=OURS), docker(CLOSED), State.FAIL, "made from now on"),  # to raw frames
+        (ALL, replace(KEPT, files=OURS), docker(CLOSED), State.FAIL, "on new networks"),  # to raw frames
         (ALL, reading(dropped=(NEW.bridge,), files=LATER, unit_enabled=True), docker(networks=(NEW,), keys_known=()),
          State.PASS, "new"),
         (ALL, reading(dropped=(NEW.bridge,), files=SPARES, unit_enabled=True), docker(networks=(NEW,), keys_known=()),
-         State.FAIL, "nothing on disk"),
-        (NetworksRules(icc=False, cover=["gone"]), reading(), docker(), State.NOT_APPLICABLE, "covers none"),
-        (NetworksRules(icc=True), reading(), docker(), State.NOT_APPLICABLE, "lets them talk"),
-        (NetworksRules(), reading(), docker(), State.NOT_APPLICABLE, "does not ask"),
+         State.FAIL, "no file restores"),
+        (NetworksRules(icc=False, cover=["gone"]), reading(), docker(), State.NOT_APPLICABLE, "names none"),
+        (NetworksRules(icc=True), reading(), docker(), State.NOT_APPLICABLE, "the policy allows it"),
+        (NetworksRules(), reading(), docker(), State.NOT_APPLICABLE, "does not declare"),
     ],
 )  # fmt: skip
 def test_icc_on_other_networks(rules: Any, nets: Any, host: Any, want: State, says: str) -> None:
@@ -256,7 +258,7 @@ def test_a_name_that_no_rule_can_hold_is_never_rendered() -> None:
 def test_switches_are_set_live_and_lasting_and_put_back_as_they_were() -> None:
     nets = reading(modules_load=(), nf_call={"iptables": 0, "ip6tables": 0})
     found = changes(context(nets, rules=SWITCHED))
-    switches = [c for c in found if c.what.startswith(("load br", "have bridged", "keep that"))]
+    switches = [c for c in found if c.what.startswith(("load br", "pass bridged"))]
     assert [type(c).__name__ for c in switches] == ["WriteFile", "Command", "WriteFile"]
     (live,) = [c for c in found if isinstance(c, Command)]
     assert "sysctl -q -w net.bridge.bridge-nf-call-iptables=0" in live.undo

@@ -10,7 +10,7 @@ import pytest
 from deploys.core import templates
 from deploys.core.change import Blocked, Command, RemoveFile, WriteFile
 from deploys.core.control import State
-from deploys.networks import controls as subject
+from deploys.networks import tables as subject
 from deploys.networks.isolation import NetworksRules, later_rule
 from deploys.networks.ports import FILES as PORT_FILES
 from deploys.networks.ports import text_of
@@ -26,8 +26,8 @@ from facts.networks.networks import (
     NetworksReading,
     Port,
     Route,
-    chains,
 )
+from facts.networks.nft import chains
 from tests.support.networks import BOTH_BRIDGES, DEFAULT, NONE, SHOP, changes, context, docker, reading, reason, state
 from tests.support.userns import container
 
@@ -51,32 +51,34 @@ def inserted(chain: str, row: str) -> str:
 @pytest.mark.parametrize(
     ("nets", "host", "services", "forged"),
     [
-        (guarded(), docker(), "containers reach udp/53 of the host's own services", "as themselves alone"),
-        (reading(), docker(), "no rule of ours asks", "no rule of ours asks"),
+        (guarded(), docker(), "containers reach udp/53 of the host's own services", "own addresses alone"),
+        (reading(), docker(), "no rule leads to hullproof's chain", "no rule leads to hullproof's chain"),
         (guarded(GUARDED.replace('"docker0" g', '"x" g')), docker(), "bridge containers reach", "(set on disk, not"),
-        (guarded(inserted("input", 'iifname "docker0" accept')), docker(), "no rule of ours asks", "alone"),
-        (guarded(inserted("input", "tcp dport 22 accept")), docker(), "`tcp dport 22 accept` in our table", "alone"),
-        (guarded(inserted("to-host", "tcp dport 22 accept")), docker(), "not as the policy says", "alone"),
-        (guarded(inserted("from-own", "accept")), docker(), "containers reach udp/53", "the policy says: accept;"),
-        (guarded(unit_enabled=False), docker(), "closed now, but nothing on disk", "closed now, but nothing on disk"),
-        (guarded(files={**THERE, LATER_FILE: None}), docker(), "made from now on", "made from now on"),
-        (guarded(inserted("as-itself", "accept")), docker(), "containers reach udp/53", "the policy says: accept;"),
-        (guarded(inserted("ports", "accept")), docker(), "containers reach udp/53", "rule `accept` in our table"),
+        (guarded(inserted("input", 'iifname "docker0" accept')), docker(), "no rule leads to hullproof's "
+            "chain", "alone"),
+        (guarded(inserted("input", "tcp dport 22 accept")), docker(), "`tcp dport 22 accept` in hullproof's "
+            "chain", "alone"),
+        (guarded(inserted("to-host", "tcp dport 22 accept")), docker(), "differs from the policy", "alone"),
+        (guarded(inserted("from-own", "accept")), docker(), "containers reach udp/53", "from the policy: accept;"),
+        (guarded(unit_enabled=False), docker(), "applies now, but no file", "applies now, but no file"),
+        (guarded(files={**THERE, LATER_FILE: None}), docker(), "on new networks", "on new networks"),
+        (guarded(inserted("as-itself", "accept")), docker(), "containers reach udp/53", "from the policy: accept;"),
+        (guarded(inserted("ports", "accept")), docker(), "containers reach udp/53", "rule `accept` in hullproof's"),
         (guarded(inserted("ports", 'meta ibrname "docker0" accept')), docker(), "containers reach udp/53",
-         "network bridge containers may send as their neighbours (set on disk, not in force)"),
-        (guarded(files={**THERE, PORTS_FILE: "# old"}), docker(), "containers reach udp/53", "nothing on disk"),
-        (guarded(bridges=PLUGGED, ports=("veth1",)), docker(), "containers reach udp/53", "read whose veth2 is"),
-        (guarded(bridges=PLUGGED, ports=("veth1", "veth2")), docker(), "containers reach udp/53", "as themselves"),
+         "network bridge containers can send from their neighbours' addresses (set on disk, not in force)"),
+        (guarded(files={**THERE, PORTS_FILE: "# old"}), docker(), "containers reach udp/53", "no file restores"),
+        (guarded(bridges=PLUGGED, ports=("veth1",)), docker(), "containers reach udp/53", "container owns port veth2"),
+        (guarded(bridges=PLUGGED, ports=("veth1", "veth2")), docker(), "containers reach udp", "own addresses alone"),
         (guarded(own=Unknown("not root")), docker(), "not root", "not root"),
-        (guarded(), docker(networks=()), "covers none", "covers none"),
+        (guarded(), docker(networks=()), "names none", "names none"),
     ],
 )  # fmt: skip
 def test_whether_the_host_is_closed_to_containers(nets: Any, host: Any, services: str, forged: str) -> None:
     where = context(nets, host, GUARD)
     for control, words in (("host-services", services), ("antispoof", forged)):
         assert words in reason(where, control)
-        right = words.startswith(("containers reach udp", "as themselves", "alone"))
-        want = {"not root": State.UNKNOWN, "covers none": State.NOT_APPLICABLE}.get(words)
+        right = words.startswith(("containers reach udp", "own addresses alone", "alone"))
+        want = {"not root": State.UNKNOWN, "names none": State.NOT_APPLICABLE}.get(words)
         assert state(where, control) is (want or (State.PASS if right else State.FAIL))
 
 
@@ -92,17 +94,17 @@ def test_running_containers_keep_the_hosts_services_until_that_is_accepted() -> 
     host = docker(networks=(IDLE, later))
     found = changes(context(host=host, rules=GUARD))
     (blocked,) = [change for change in found if isinstance(change, Blocked)]
-    assert "shop run on it" in blocked.why
+    assert "may use them (shop)" in blocked.why
     assert "accept=host-services" in blocked.why
     (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
     assert 'iifname "docker0" goto to-host' in rules.text
     assert 'iifname "br-0123456789ab" accept' in rules.text, "or udev closes it"
     assert 'iifname "br-0123456789ab" goto from-own' in rules.text
     assert "hook forward" not in rules.text, "nobody asked to keep containers apart"
-    assert "close the host's own services to docker0, drop what containers send" in rules.what
+    assert "close the host's own services to docker0, drop packets from foreign addresses" in rules.what
     accepted = changes(context(host=host, rules=GUARD, accept="host-services"))
     (rules,) = [change for change in accepted if isinstance(change, WriteFile) and change.path == RULES_FILE]
-    assert rules.interrupts == "shop reach none of the host's own services any more but udp/53"
+    assert rules.interrupts == "these containers no longer reach the host's own services except udp/53: shop"
     assert changes(context(guarded(), rules=GUARD)) == []
 
 
@@ -115,7 +117,7 @@ def test_what_was_closed_before_is_mended_and_changed_unasked_and_what_that_take
     assert not rules.interrupts
     (rules,) = changes(context(guarded(), rules=GUARD.model_copy(update={"host_services": []})))
     assert isinstance(rules, WriteFile)
-    assert rules.interrupts == "cart, db, till, web reach none of the host's own services any more"
+    assert rules.interrupts == "these containers no longer reach the host's own services: cart, db, till, web"
     assert 'iifname "docker0" goto to-host' in rules.text
 
 
@@ -124,7 +126,7 @@ def test_the_way_that_we_came_in_by_is_not_closed() -> None:
     came = reading(doors=("ens3", "docker0"), ssh_port=2222)
     (blocked,) = changes(context(came, rules=GUARD, accept="host-services"))
     assert isinstance(blocked, Blocked)
-    assert "comes in by network bridge: name tcp/2222 in networks.host_services" in blocked.why
+    assert "comes in through network bridge: name tcp/2222 in networks.host_services" in blocked.why
     named = GUARD.model_copy(update={"host_services": ["tcp/2222"]})
     assert len(changes(context(came, rules=named, accept="host-services"))) > 1
 
@@ -134,12 +136,18 @@ def test_who_asks_the_host_itself_for_names_is_not_cut_off_unasked() -> None:
     rules = GUARD.model_copy(update={"host_services": []})
     host = docker(networks=(IDLE,))
     (blocked,) = [change for change in changes(context(reading(**own), host, rules)) if isinstance(change, Blocked)]
-    assert "containers ask 192.0.2.5 for names, which is this host (udp/53): name what they need" in blocked.why
+    assert (
+        "192.0.2.5, which containers use as their DNS server, is this host (udp/53): name what they need" in blocked.why
+    )
     named = changes(context(reading(**own), host, GUARD))
     assert not [change for change in named if isinstance(change, Blocked)]
     told = docker({"dns": ["192.0.2.5"]}, networks=(IDLE,))
     by_docker = changes(context(reading(**own | {"resolvers": ("9.9.9.9",)}), told, rules))
-    assert any("192.0.2.5 for names" in change.why for change in by_docker if isinstance(change, Blocked))
+    assert any(
+        "192.0.2.5, which containers use as their DNS server" in change.why
+        for change in by_docker
+        if isinstance(change, Blocked)
+    )
 
 
 def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() -> None:
@@ -157,20 +165,22 @@ def test_what_is_lost_live_is_loaded_and_what_is_asked_no_more_is_taken_out() ->
     assert "as-itself" not in rules.text
     assert [change.path for change in removed if isinstance(change, RemoveFile)] == list(PORT_FILES)
     only = GUARD.model_copy(update={"cover": ["shop"]})
-    assert "network bridge is closed by our own table" in reason(context(guarded(), rules=only), "antispoof")
+    assert "hullproof's table closes network bridge" in reason(context(guarded(), rules=only), "antispoof")
 
 
 def test_what_udev_closes_against_the_policy_is_told_and_let_go() -> None:
     again = Network("shop", "bridge", "br-0123456789ab", False, True, ("172.20.0.0/16",), ())
     spared = GUARD.model_copy(update={"except_": ["shop"]})
     anew = guarded(later=(again.bridge,))
-    assert "network shop is closed by our own table" in reason(context(anew, docker(networks=(IDLE, again)), spared),
+    assert "hullproof's table closes network shop" in reason(context(anew, docker(networks=(IDLE, again)), spared),
                                                               "host-services")  # fmt: skip
     (rules,) = changes(context(anew, docker(networks=(IDLE, again)), spared))
     assert isinstance(rules, WriteFile)
     assert 'iifname "br-0123456789ab" accept' in rules.text
     fewer = GUARD.model_copy(update={"cover": "default"})
-    assert "are closed, though the policy does not cover them" in reason(context(guarded(), rules=fewer), "antispoof")
+    assert "new networks are closed, though networks.cover is not all" in reason(
+        context(guarded(), rules=fewer), "antispoof"
+    )
     rules, removed = changes(context(guarded(), rules=fewer))
     assert isinstance(rules, WriteFile)
     assert isinstance(removed, RemoveFile)
@@ -181,8 +191,11 @@ def test_what_udev_closes_against_the_policy_is_told_and_let_go() -> None:
 @pytest.mark.parametrize(
     ("more", "why"),
     [
-        ({"bridges": (Bridge("docker0", (Port("eth0", False),), False, False, False, ()),)}, "eth0 is on docker0"),
-        ({"routes": (Route("default", "docker0", "192.0.2.1"),)}, "default route goes by docker0"),
+        (
+            {"bridges": (Bridge("docker0", (Port("eth0", False),), False, False, False, ()),)},
+            "eth0, a port of docker0, does not lead to a container",
+        ),
+        ({"routes": (Route("default", "docker0", "192.0.2.1"),)}, "default route leads through docker0"),
     ],
 )
 def test_a_bridge_that_is_the_lans_is_left_alone(more: Any, why: str) -> None:
@@ -222,11 +235,11 @@ def test_as_whom_containers_send_is_read_before_the_rules_ask() -> None:
     host = docker(networks=(IDLE,), containers=(mover, replace(mover, name="web", cap_add=())))
     found = [change for change in changes(context(host=host, rules=GUARD)) if isinstance(change, WriteFile)]
     assert [change.path for change in found][:4] == [*PORT_FILES, RULES_FILE]
-    assert found[3].interrupts == "vpn (CAP_NET_ADMIN) may send from no other address than it has now"
+    assert found[3].interrupts == "containers with CAP_NET_ADMIN can send only from their present addresses: vpn"
     missing = guarded(bridges=PLUGGED, ports=())
     (load,) = changes(context(missing, docker(networks=(IDLE, replace(SHOP, containers=()))), GUARD))
     assert isinstance(load, Command)
-    assert load.script.startswith("sh /etc/hullproof/ports.sh; left=\nfor port in veth1 veth2; do")
+    assert load.script.startswith('FILE=/etc/hullproof/ports.sh\nALL="veth1 veth2"\n')
 
 
 def test_what_the_host_is_still_to_serve_hides_no_drift() -> None:
@@ -243,5 +256,5 @@ def test_what_the_host_is_still_to_serve_hides_no_drift() -> None:
 
 @pytest.mark.parametrize("service", ["tcp", "tcp/0", "tcp/65536", "icmp/8", "53", "tcp/22/23"])
 def test_what_is_no_service_is_refused(service: str) -> None:
-    with pytest.raises(ValueError, match="is no service such as tcp/9100"):
+    with pytest.raises(ValueError, match="is not a service such as tcp/9100"):
         NetworksRules(host_services=[service])

@@ -10,9 +10,9 @@ import pytest
 
 from deploys.core import templates
 from deploys.core.change import Command
-from deploys.networks.controls import rules_text
 from deploys.networks.isolation import NetworksRules
 from deploys.networks.ports import plan_reading
+from deploys.networks.tables import rules_text
 from facts.networks.networks import PORTS_FILE, Bridge, Port
 from tests.support.networks import DEFAULT, reading
 
@@ -133,7 +133,7 @@ def test_a_port_that_is_no_containers_is_told(tmp_path: Path) -> None:
     assert run() == "", "both have gone meanwhile"
     for port in ports:
         (tmp_path / port.name).touch()
-    assert run() == "no container of Docker's is behind veth1, which may send as anybody\n"
+    assert run() == "no container of Docker's is behind veth1, which can therefore send from any address\n"
 
 
 def test_what_has_gone_is_forgotten(host: Host) -> None:

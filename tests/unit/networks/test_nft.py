@@ -10,7 +10,7 @@ import pytest
 from deploys.bridges.plan import plan as plan_bridges
 from deploys.core.change import Blocked, Context, WriteFile
 from deploys.networks import controls as networks
-from deploys.networks import nft
+from deploys.networks import nft, tables
 from deploys.networks.isolation import NetworksRules
 from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
@@ -26,7 +26,7 @@ from tests.support.networks import docker, reading
 
 EVERY = ("nf_tables", "nft_ct", "nft_fib_inet", "nft_masq", "nft_meta_bridge")
 RULES = NetworksRules(icc=False, cover="all", host_services=[], antispoof=True)
-TEXT = networks.rules_text(RULES, {"docker0": True}, {"docker0": True})
+TEXT = tables.rules_text(RULES, {"docker0": True}, {"docker0": True})
 
 
 def kernel(modules: Any = EVERY, version: tuple[int, ...] | None = (1, 1, 3), **more: Any) -> KernelReading:
@@ -45,7 +45,7 @@ def lacking(host: KernelReading | Unknown, text: str = TEXT) -> str:
                                               ("nft_ct", "NFT_CT"), ("nft_fib_inet", "NFT_FIB_INET")])  # fmt: skip
 def test_what_the_kernel_lacks(name: str, option: str) -> None:
     assert lacking(kernel()) == ""
-    assert f"no {name} (CONFIG_{option})" in lacking(kernel(without(name)))
+    assert f"no module {name} (CONFIG_{option})" in lacking(kernel(without(name)))
     assert lacking(replace(kernel(without(name)), modules=("overlay", name))) == "", "loaded, whatever is on disk"
     assert lacking(replace(kernel(without(name)), builtin=(name,))) == ""
 
@@ -65,9 +65,9 @@ def test_what_is_not_known_stands_in_nobodys_way() -> None:
 
 
 def test_an_nft_that_is_too_old() -> None:
-    assert "nft 1.0.2 does not know" in lacking(kernel(version=(1, 0, 2)))
+    assert "nft 1.0.2 does not support" in lacking(kernel(version=(1, 0, 2)))
     assert lacking(kernel(version=(1, 0, 6))) == ""
-    loose = networks.rules_text(NetworksRules(icc=False), {"docker0": True}, {"docker0": True})
+    loose = tables.rules_text(NetworksRules(icc=False), {"docker0": True}, {"docker0": True})
     assert lacking(kernel(version=(0, 9, 8)), loose) == "", "only what needs it"
 
 

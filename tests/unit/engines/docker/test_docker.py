@@ -14,7 +14,7 @@ from deploys.core.json_merge import merge_text
 from deploys.engines.docker.controls import SUBJECT
 from deploys.engines.docker.daemon import configured, daemon_json
 from facts.core.reading import Unknown
-from facts.engines.docker.docker import Unit
+from facts.engines.docker.docker import Malformed, Unit
 from facts.engines.docker.options import known_keys, read_release
 from tests.support.docker import FILE, POOL, START, ULIMITS, docker, findings, plan, reason, state
 from tests.support.hosts import FREE, container
@@ -112,7 +112,7 @@ def test_proxy_processes_are_proof() -> None:
     [
         ('{\n  "icc": false,,\n}', "line 2 column 16"),
         ("[1]", "not an object"),
-        (Unknown(f"{FILE} is a directory"), "directory"),
+        (Malformed(f"{FILE} is a directory"), "directory"),
         ('{"icc": true, "icc": false}', "icc more than once"),
     ],
 )
@@ -144,14 +144,14 @@ def test_an_empty_file_has_no_keys(text: str | None) -> None:
         ({"flags": {"default-ulimit": "nofile=1:1"}}, {"default-ulimits": {}}, "default-ulimits"),
         ({"unit": Unit(exec_start=START, options="--icc=true", options_source="/etc/default/docker")},
          {"icc": False}, "/etc/default/docker"),
-        ({"keys_known": ("icc",)}, {"default-network-opts": {}}, "does not know default-network-opts"),
+        ({"keys_known": ("icc",)}, {"default-network-opts": {}}, "does not support default-network-opts"),
         ({"keys_known": Unknown("too old")}, {"icc": False}, "too old"),
-        ({"containers": Unknown("docker inspect: no")}, {"icc": False}, "not known"),
+        ({"containers": Unknown("docker inspect: no")}, {"icc": False}, "cannot determine which"),
         ({"containers": (container("web"),)}, {"log-level": "info"}, "would stop web"),
         ({"containers": (container("web"),), "info": {"LiveRestoreEnabled": True}},
-         {"icc": False}, "no container runs"),
+         {"icc": False}, "starts without running containers"),
         ({"containers": (container("web"),), "info": {"LiveRestoreEnabled": True}},
-         {"userns-remap": "default"}, "must not outlast"),
+         {"userns-remap": "default"}, "changes the user namespace"),
     ],
 )  # fmt: skip
 def test_what_stands_in_the_way_is_told_before_anything_is_written(more: Any, put: Any, word: str) -> None:
@@ -163,7 +163,7 @@ def test_what_stands_in_the_way_is_told_before_anything_is_written(more: Any, pu
         context, _ = findings(docker(**more), "container-restart")
         allowed = daemon_json(context, "x", "what", put)
         assert isinstance(allowed, MergeJson)
-        assert allowed.interrupts == "restarts docker; stops and starts again: web"
+        assert allowed.interrupts == "restarts docker; stops and starts web"
 
 
 def test_what_a_stop_would_delete_is_not_stopped() -> None:
@@ -172,14 +172,14 @@ def test_what_a_stop_would_delete_is_not_stopped() -> None:
     )
     change = daemon_json(context, "x", "what", {"icc": False})
     assert isinstance(change, Blocked)
-    assert change.why == "started with --rm, so deleted when stopped: job; stop them yourself, then run again"
+    assert change.why == "stopping would delete job (started with --rm): stop them yourself, then run again"
 
 
 def test_containers_keep_running_when_live_restore_comes_first() -> None:
     """Not live yet, but this very run turns it on: the service reloads before it restarts."""
     (change,) = plan(docker(containers=(container("a"), container("b"))), live_restore=True)
     assert isinstance(change, MergeJson)
-    assert change.interrupts == "restarts docker; running containers (a, b) keep running (live-restore)"
+    assert change.interrupts == "restarts docker; running containers keep running (live-restore): a, b"
     assert change.service is not None
     assert change.service.activate.startswith("STOP=0\n")
     context, _ = findings(docker(), "container-restart")

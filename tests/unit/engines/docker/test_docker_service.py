@@ -183,7 +183,7 @@ def test_an_undo_without_live_restore_does_not_restart_under_containers(host: Pa
     (host / "daemon.json").write_text(LACKS)
     status, words = run(host, "activate.sh", undo=1)
     assert (status, said(host)) == (3, [])
-    assert "without live-restore a restart would stop containers" in words
+    assert "a restart would stop containers, because live-restore is off" in words
 
 
 def test_files_that_lack_live_restore_are_not_taken_up_under_containers(host: Path) -> None:

@@ -43,8 +43,8 @@ def say(
 def test_containers_run_on_where_live_restore_is_on_even_if_it_goes() -> None:
     (remark,) = say()
     assert remark.refused == ""
-    assert "running containers (web, db) keep running" in remark.interrupts
-    assert "taken away last" in remark.interrupts
+    assert "running containers keep running" in remark.interrupts
+    assert "removed last" in remark.interrupts
     assert remark.script.startswith("STOP=0\nUNDO=1\n"), "whatever the journal's own script would do"
     assert "taken away" not in say(now=LR | {"log-level": "info"}, after=LR)[0].interrupts
 
@@ -52,9 +52,14 @@ def test_containers_run_on_where_live_restore_is_on_even_if_it_goes() -> None:
 @pytest.mark.parametrize(
     ("now", "after", "info", "words"),
     [
-        (LR, {}, {"LiveRestoreEnabled": False}, "since live-restore is off"),
-        (LR | {"icc": False}, {}, LIVE, "Docker takes up icc only while no container runs"),
-        (LR | {"userns-remap": "dockremap"}, {}, LIVE | {"SecurityOptions": ["name=userns"]}, "with other ids"),
+        (LR, {}, {"LiveRestoreEnabled": False}, "because live-restore is off"),
+        (LR | {"icc": False}, {}, LIVE, "Docker applies icc only when it starts without running containers"),
+        (
+            LR | {"userns-remap": "dockremap"},
+            {},
+            LIVE | {"SecurityOptions": ["name=userns"]},
+            "changes the user namespace",
+        ),
     ],
 )
 def test_what_would_stop_containers_is_refused_until_it_is_accepted(
@@ -73,14 +78,14 @@ def test_what_would_stop_containers_is_refused_until_it_is_accepted(
 
 def test_what_was_started_with_rm_is_never_stopped() -> None:
     containers = (container("web"), container("job", auto_remove=True))
-    assert "deleted when stopped: job" in say(containers=containers, accept="container-restart")[0].refused
+    assert "stopping would delete job" in say(containers=containers, accept="container-restart")[0].refused
     assert say(containers=containers)[0].refused == "", "it runs on"
 
 
 def test_where_it_is_not_known_what_runs_nothing_is_restarted_unasked() -> None:
     unread = Unknown("no answer")
     (remark,) = say(containers=unread)
-    assert "is not known (no answer)" in remark.refused
+    assert "cannot determine which containers a restart of Docker would stop (no answer)" in remark.refused
     assert say(containers=unread, accept="container-restart")[0].refused == ""
 
 
@@ -98,7 +103,7 @@ def test_what_goes_out_of_sight_with_the_mapping_is_named_and_asked_for() -> Non
 
 
 @pytest.mark.parametrize(
-    ("stored", "words"), [(HELD, "1 image: busybox; 1 volume: ledger"), (Unknown("no answer"), "is not known")]
+    ("stored", "words"), [(HELD, "1 image: busybox; 1 volume: ledger"), (Unknown("no answer"), "could not be listed")]
 )
 def test_an_engine_that_holds_anything_stays_and_runs(stored: Any, words: str) -> None:
     started, packages = say((STARTED, PACKAGES), stored=stored)
@@ -118,7 +123,7 @@ def test_an_engine_whose_start_was_not_recorded_any_more_is_looked_at_all_the_sa
     assert (remark.entry, remark.stays, remark.interrupts) == ("0001", "", "stops Docker")
     assert remark.script.startswith("ENGINE=1\n"), "the host looks once more at what it holds"
     (remark,) = say((PACKAGES,), containers=Unknown("no answer"), stored=Stored((), 0, (), ()))
-    assert "is not known (no answer)" in remark.stays
+    assert "cannot determine which containers would stop together with Docker (no answer)" in remark.stays
 
 
 def test_an_engine_that_holds_nothing_goes() -> None:
@@ -141,11 +146,11 @@ def test_where_it_is_not_known_what_runs_docker_is_not_stopped_unasked(
     entries: tuple[JournalEntry, ...], accept: str
 ) -> None:
     for remark in say(entries, containers=Unknown("no answer")):
-        assert "is not known (no answer)" in remark.stays
+        assert "cannot determine which containers would stop together with Docker (no answer)" in remark.stays
         assert f"accept={accept}" in remark.stays
     started = say(entries, containers=Unknown("no answer"), accept=accept)[0]
     assert started.stays == ""
-    assert "every container" in started.interrupts
+    assert "all of its containers" in started.interrupts
 
 
 def test_a_run_without_docker_does_not_ask_for_it() -> None:

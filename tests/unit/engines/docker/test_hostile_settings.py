@@ -66,7 +66,7 @@ def test_a_type_with_which_dockerd_does_not_start_is_a_finding(key: str, value: 
     reading = docker({key: value})
     assert state("daemon-json", reading) is State.FAIL
     assert f"{key} is not " in reason("daemon-json", reading)
-    assert "dockerd will not start with it" in reason("daemon-json", reading)
+    assert "so dockerd does not start with it" in reason("daemon-json", reading)
     context, _ = findings(reading, **RULES)
     said = [finding.verdict.reason for finding in context.findings.values()]
     assert not [text for text in said if "makes no sense" in text or "make sense" in text]
@@ -86,7 +86,7 @@ def test_the_control_of_such_a_key_is_unknown_and_says_why() -> None:
     reading = docker({"insecure-registries": True})
     assert state("insecure-registries", reading, insecure_registries=[]) is State.UNKNOWN
     said = reason("insecure-registries", reading, insecure_registries=[])
-    assert said == f"{FILE}: insecure-registries is not a list of texts, and dockerd does not start with it"
+    assert said == f"{FILE}: insecure-registries is not a list of texts, so dockerd does not start with it"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_what_docker_info_makes_no_sense_of_is_unknown(name: str, value: Any, co
 def test_a_mode_that_is_none() -> None:
     reading = dataclasses.replace(docker({}), unit=Unit(socket_mode="rw-rw----"))
     assert state("file-modes", reading, file_modes=True) is State.UNKNOWN
-    assert "rw-rw----, which is no mode" in reason("file-modes", reading, file_modes=True)
+    assert "rw-rw----, which is not a mode" in reason("file-modes", reading, file_modes=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""A host's bridges as one policy wants them: computed once for each policy and survey, for all checks and plans."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from deploys.bridges.managers.files import files_for
+from deploys.bridges.nft_filter import filter_text
+from deploys.bridges.rules import BridgesRules, Segment, segments, without_metadata
+from deploys.bridges.wanted import WantedBridge, wanted
+from deploys.core.policy import Policy
+from facts.core.reading import known
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker, DockerReading
+from facts.networks.bridges import IFUPDOWN, MANAGED, NETWORKD, NETWORKMANAGER, Bridges, BridgesReading
+from facts.networks.networks import Networks, NetworksReading
+
+
+@dataclass(frozen=True, eq=False)
+class BridgesView:
+    """A property that needs a reading which is unknown raises UnknownReading when it is read, not earlier."""
+
+    rules: BridgesRules
+    survey: Survey
+
+    @property
+    def reading(self) -> BridgesReading:
+        return self.survey[Bridges]
+
+    @property
+    def networks(self) -> NetworksReading:
+        return self.survey[Networks]
+
+    @property
+    def docker(self) -> DockerReading:
+        return self.survey[Docker]
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        return tuple(segments(self.rules))
+
+    @cached_property
+    def wanted(self) -> tuple[WantedBridge, ...]:
+        return tuple(wanted(self.rules))
+
+    @cached_property
+    def without_metadata(self) -> BridgesView:
+        """The same host and policy, but for the rule that closes the metadata addresses."""
+        return BridgesView(without_metadata(self.rules), self.survey)
+
+    @cached_property
+    def manager(self) -> str | None:
+        """The network manager: that of the device with the default route, or else one that runs."""
+        devices = map(self.reading.device, self.networks.default_devices)
+        found = [*(device.managed for device in devices if device), *known(self.networks.managers)]
+        return next((name for name in found if name in (NETWORKD, IFUPDOWN, NETWORKMANAGER)), None)
+
+    @cached_property
+    def files(self) -> dict[str, str]:
+        """The manager's files that the policy wants, by path."""
+        return files_for(self.manager, self.wanted) if self.manager else {}
+
+    @cached_property
+    def stale_files(self) -> dict[str, str]:
+        """hullproof's own files, of whichever manager, that the policy no longer wants."""
+        there = self.reading.files.items()
+        return {path: known(text) or "" for path, text in there if path.startswith(MANAGED) and path not in self.files}
+
+    @property
+    def wants_filter(self) -> bool:
+        rules = self.rules
+        return bool(rules.networks or rules.metadata or rules.isolated_engines or rules.guarded_engines)
+
+    @cached_property
+    def filter_text(self) -> str:
+        """The nft rules file."""
+        return filter_text(self.rules)
+
+    def file(self, path: str) -> str | None:
+        """The text of one of hullproof's own files on the host; None where there is no such file."""
+        return known(self.reading.files.get(path))
+
+    def file_fault(self, path: str) -> str:
+        """A clause for a finding about a file that is not what it should be."""
+        return f"{path} does not exist" if self.file(path) is None else f"{path} differs from the policy"
+
+
+def view_of(rules: BridgesRules, survey: Survey) -> BridgesView:
+    """One view for each pair of them. It keeps both alive, so that their ids stay theirs."""
+    return survey[Bridges].remember(("view", id(rules), id(survey)), lambda: BridgesView(rules, survey))
+
+
+def bridges_view(survey: Survey, policy: Policy) -> BridgesView:
+    return view_of(policy[BridgesRules], survey)

@@ -1,0 +1,298 @@
+"""hullproof's nft tables for container networks: what they hold on a host, and the changes that bring them there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from deploys.core import templates
+from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending
+from deploys.core.templates import render
+from deploys.engines import foreign_bridges as bridged
+from deploys.engines.docker.daemon import configured, daemon_json, off
+from deploys.networks import host_services, nft, ports
+from deploys.networks.guard_chains import FROM_NETWORK, TO_HOST, live_differs, rendered
+from deploys.networks.isolation import (
+    ENABLE_ICC,
+    LATER_BRIDGE,
+    SERVICES,
+    NetworksRules,
+    closes_later,
+    covered,
+    covers,
+    lacks_default,
+    later_rule,
+    why_reachable_by_ip,
+)
+from facts.core.reading import known
+from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker, DockerReading, Network
+from facts.networks.networks import (
+    LATER_FILE,
+    PORTS_FILE,
+    RULES_FILE,
+    UNIT,
+    UNIT_FILE,
+    Networks,
+    NetworksReading,
+)
+
+ACCEPT = "network-isolation"  # accepting it: running containers of a network no longer reach each other
+ICC, HOST_SERVICES, ANTISPOOF = "networks.icc", "networks.host-services", "networks.antispoof"  # by these tables
+
+
+def rules_text(
+    rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[str, bool], spared: Iterable[str] = ()
+) -> str:
+    """The file. Of each covered bridge: whether containers on it are kept `apart` (where icc is false), and whether the
+    host's own services are `closed` to them. `spared`: bridges that udev would close too, were they not named."""
+    return render(
+        "networks/networks.nft.j2",
+        icc=rules.icc,
+        later=rules.cover == "all",
+        apart=sorted(bridge for bridge, wanted in apart.items() if wanted),
+        spared=sorted({*spared, *(bridge for bridge, wanted in apart.items() if not wanted)}),
+        guards=rendered(rules, closed, list(spared)),
+    )
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the tables are to hold on this host now: what waits to be accepted is not closed yet."""
+
+    context: Context
+    networks: tuple[Network, ...]  # covered, and only Docker's containers are on them
+
+    @property
+    def rules(self) -> NetworksRules:
+        return self.context.policy[NetworksRules]
+
+    @property
+    def survey(self) -> Survey:
+        return self.context.survey
+
+    @property
+    def docker(self) -> DockerReading:
+        return self.survey[Docker]
+
+    @property
+    def reading(self) -> NetworksReading:
+        return self.survey[Networks]
+
+    @cached_property
+    def held(self) -> list[Network]:
+        """Networks whose isolation waits to be accepted."""
+        if self.context.accepts(ACCEPT) or self.rules.icc is not False:
+            return []
+        return [network for network in self.networks if self._cuts(network)]
+
+    def _cuts(self, network: Network) -> bool:
+        """Whether isolation would separate containers of a user-defined network that may be talking now."""
+        several = network.name != "bridge" and len(network.containers) > 1
+        return several and bool(why_reachable_by_ip(network, self.docker, self.reading))
+
+    @cached_property
+    def using(self) -> list[Network]:
+        return host_services.using(self.networks, self.rules, self.docker, self.reading)
+
+    @property
+    def served(self) -> list[Network]:
+        """Networks that keep the host's services until that is accepted."""
+        return [] if self.context.accepts(SERVICES) else self.using
+
+    @cached_property
+    def unusable(self) -> list[str]:
+        """Bridges with a name that nft's rules cannot contain."""
+        bridges = sorted({network.bridge for network in self.networks})
+        return [bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)]
+
+    @cached_property
+    def apart(self) -> dict[str, bool]:
+        """By bridge: whether containers on it are kept apart."""
+        return self._bridges(self.held)
+
+    @cached_property
+    def closed(self) -> dict[str, bool]:
+        """By bridge: whether the host's services are closed to it."""
+        return self._bridges(self.served)
+
+    def _bridges(self, waiting: list[Network]) -> dict[str, bool]:
+        named = [network for network in self.networks if network.bridge not in self.unusable]
+        return {network.bridge: network not in waiting for network in named}
+
+    @cached_property
+    def dropped(self) -> list[str]:
+        """The bridges that the bridge table isolates."""
+        return sorted(bridge for bridge, wanted in self.apart.items() if wanted and self.rules.icc is False)
+
+    @cached_property
+    def text(self) -> str:
+        return rules_text(self.rules, self.apart, self.closed, self._spared())
+
+    def _spared(self) -> list[str]:
+        """Bridges that the policy excludes, and udev would close."""
+        networks = known(self.docker.networks) if self.rules.cover == "all" else ()
+        return [n.bridge for n in networks if LATER_BRIDGE.fullmatch(n.bridge or "") and not covers(self.rules, n)]
+
+    @cached_property
+    def actions(self) -> list[str]:
+        """What the file does, for the plan."""
+        closed = sorted(bridge for bridge, wanted in self.closed.items() if wanted)
+        found = [f"keep containers apart on {_list(self.dropped)}"] if self.dropped else []
+        found += [f"close the host's own services to {_list(closed)}"] if closed and TO_HOST.asked(self.rules) else []
+        if self.closed and FROM_NETWORK.asked(self.rules):
+            found.append(f"drop packets from foreign addresses on {_list(sorted(self.closed))}")
+        return found
+
+    @property
+    def needed(self) -> bool:
+        """Whether there is anything to write, or a file of an earlier policy to change."""
+        before = known(self.reading.files.get(RULES_FILE))
+        return bool(self.actions) or self.rules.cover == "all" or before is not None
+
+    @property
+    def interrupts(self) -> str:
+        parted = self.networks if self.rules.icc is False else ()
+        parted = tuple(n for n in parted if n not in self.held and why_reachable_by_ip(n, self.docker, self.reading))
+        closed = [network for network in self.using if network not in self.served]
+        closed += host_services.losing(self.networks, self.rules, self.reading)
+        moved = ports.movers(self.rules, self.docker) if self.rules.antispoof and not self.reading.ports else ""
+        return "; ".join(filter(None, [_parted(parted), host_services.who(self.rules, closed), moved]))
+
+    @property
+    def live_differs(self) -> bool:
+        """Whether the kernel does not have what the file says."""
+        rows = (live_differs(each, self.rules, self.reading, each in self.served) for each in self.networks)
+        return any(rows) or set(known(self.reading.dropped)) != set(self.dropped)
+
+
+def _parted(networks: Iterable[Network]) -> str:
+    """The running containers that will be separated, by network."""
+    parted = [f"{n.name}: {_list(sorted(n.containers))}" for n in networks if len(n.containers) > 1]
+    return f"these containers no longer reach each other on {'; '.join(parted)}" if parted else ""
+
+
+# ------------------------------------------------------------------------------------------------ the plan
+
+
+def plan_tables(context: Context) -> Iterator[Change]:
+    rules, reading = context.policy[NetworksRules], context.survey[Networks]
+    found = covered(rules, context.survey[Docker])
+    lans = {network.name: why for network in found if (why := host_services.on_a_lan(network, reading))}
+    yield from _lans(lans)
+    tables = Tables(context, tuple(network for network in found if network.name not in lans))
+    if why := host_services.cuts_connection(tables.networks, rules, reading):
+        yield Blocked("networks", "close the host's own services to containers", why=why)
+        return
+    yield from _waiting(tables)
+    if rules.icc is False:
+        yield from mending([ICC], _daemon(tables))
+    if tables.unusable:
+        what = f"keep containers on {_list(tables.unusable)} apart"
+        yield Blocked("networks", what, why="nft's rules cannot contain such a device name: rename the bridge")
+    if why := nft.lacking(tables.text, context.survey):
+        yield Blocked("networks", "; ".join(tables.actions) or f"write {RULES_FILE}", why=why)
+        return
+    yield from mending([ANTISPOOF], ports.plan_files(rules, reading))
+    if tables.needed:
+        yield from _write(tables)
+        yield from _unit(reading)
+        yield from _later(tables)
+    if rules.antispoof:
+        yield from mending([ANTISPOOF], ports.plan_reading(tables.networks, reading))
+
+
+def _lans(lans: Mapping[str, str]) -> Iterator[Change]:
+    for name, why in lans.items():
+        says = f"{why}: that would cut off more than containers; name {name} under networks.except"
+        yield Blocked("networks", f"close network {name}", why=says)
+
+
+def _waiting(tables: Tables) -> Iterator[Change]:
+    """What waits to be accepted."""
+    for network in tables.held:
+        why = (
+            f"{_list(sorted(network.containers))} run on it and could no longer reach each other; allow it with "
+            "`--data "
+            f"accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy, or name {network.name} under networks.except"
+        )
+        yield Blocked("networks", f"keep containers on network {network.name} apart", why=why, controls=(ICC,))
+    for network in tables.served:
+        what = f"close the host's own services to network {network.name}"
+        why = host_services.why_served(network, tables.rules, tables.docker, tables.reading)
+        yield Blocked("networks", what, why=why, controls=(HOST_SERVICES,))
+
+
+def _daemon(tables: Tables) -> Iterator[Change]:
+    docker = tables.docker
+    if bridged.stopped_by(docker, tables.reading, called=(4,)):
+        return  # with these keys Docker would pass bridged frames through iptables
+    if any(network.name == "bridge" for network in tables.networks) and not off(configured(docker, "icc")):
+        what = "stop containers on the default bridge from reaching each other (icc: false)"
+        yield daemon_json(tables.context, "networks", what, {"icc": False})
+    if tables.rules.cover == "all" and lacks_default(docker):
+        options = configured(docker, "default-network-opts")
+        merged: dict[str, Any] = dict(options) if isinstance(options, dict) else {}
+        merged["bridge"] = {**merged.get("bridge", {}), ENABLE_ICC: "false"}
+        what = f"keep containers apart on new networks, unless created with {ENABLE_ICC}=true"
+        yield daemon_json(tables.context, "networks", what, {"default-network-opts": merged})
+
+
+def _write(tables: Tables) -> Iterator[Change]:
+    reading = tables.reading
+    before = known(reading.files.get(RULES_FILE))
+    if reading.tables is None:
+        what = "install nft, which isolates containers on a bridge"
+        yield Install("networks", what, packages=("nftables",))
+    if tables.text != before:
+        yield WriteFile(
+            "networks",
+            f"{_list(tables.actions) or 'stop keeping containers apart'} ({RULES_FILE})",
+            path=RULES_FILE,
+            text=tables.text,
+            before=before,
+            validate="nft -c -f {}",
+            activate=LOAD,
+            interrupts=tables.interrupts,
+        )
+    elif tables.live_differs:
+        yield Command("networks", f"load {RULES_FILE}", script=LOAD, undo="", interrupts=tables.interrupts)
+
+
+def _unit(reading: NetworksReading) -> Iterator[Change]:
+    """It loads the tables at boot: no engine rewrites them."""
+    unit, before = templates.text(f"networks/{UNIT}"), known(reading.files.get(UNIT_FILE))
+    if unit != before:
+        what = f"load {RULES_FILE} at boot ({UNIT})"
+        yield WriteFile("networks", what, path=UNIT_FILE, text=unit, before=before, activate=ENABLE)
+    elif not reading.unit_enabled:
+        yield Command("networks", f"enable {UNIT}", script=ENABLE, undo=f"systemctl disable {UNIT}")
+
+
+def _later(tables: Tables) -> Iterator[Change]:
+    """The udev rule that adds the bridges of new networks to the tables."""
+    before, wanted = known(tables.reading.files.get(LATER_FILE)), tables.rules.cover == "all"
+    reload = "udevadm control --reload"
+    if wanted and not closes_later(tables.reading):
+        what = f"close new networks as Docker creates them ({LATER_FILE})"
+        yield WriteFile("networks", what, path=LATER_FILE, text=later_rule(), before=before, activate=reload)
+    elif not wanted and before is not None:
+        what = f"leave new networks of Docker open ({LATER_FILE})"
+        yield RemoveFile("networks", what, path=LATER_FILE, before=before, activate=reload)
+
+
+# Both run again after an undo, when the file is what it was before: missing, or an older one of hullproof's.
+LOAD = f"""if [ -e {RULES_FILE} ]; then nft -f {RULES_FILE} && {{ [ ! -e {PORTS_FILE} ] || sh {PORTS_FILE}; }}; else
+  for family in bridge inet; do nft delete table $family hullproof 2>/dev/null || :; done
+fi"""
+# `enable` makes systemd read its units again.
+ENABLE = f"""if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT} && systemctl restart {UNIT}; else
+  rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
+fi"""
+
+
+def _list(names: Iterable[str]) -> str:
+    return ", ".join(names)
