@@ -3,7 +3,7 @@ that the host reverted."""
 
 from __future__ import annotations
 
-from deploys.bridges.rules import Segment
+from deploys.bridges.rules import BridgesRules, Segment
 from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
@@ -75,9 +75,9 @@ def containers_of(view: BridgesView) -> dict[int | None, str]:
 
 
 def check_hand_made(survey: Survey, policy: Policy) -> Verdict:
-    view = bridges_view(survey, policy)
-    if view.rules.undeclared is None:
+    if policy[BridgesRules].undeclared is None:
         return not_applicable("the policy does not declare bridges.undeclared")
+    view = bridges_view(survey, policy)
     docker = view.docker.networks
     sources = {*(net.bridge for net in view.rules.networks.values()), *view.reading.interfaces}
     sources |= {network.bridge for network in docker} if isinstance(docker, tuple) else set()

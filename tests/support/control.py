@@ -8,5 +8,11 @@ from deploys.core.control import Control, Severity, passed
 
 
 def control(check: Any = lambda survey, policy: passed("well"), **row: Any) -> Control:
-    base: dict[str, Any] = {"id": "test.one", "title": "t", "severity": Severity.LOW, "why": "w", "check": check}
+    base: dict[str, Any] = {
+        "id": "test.one",
+        "title": "It holds",
+        "severity": Severity.LOW,
+        "why": "Else it fails.",
+        "check": check,
+    }
     return Control(**base | row)

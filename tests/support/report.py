@@ -14,7 +14,9 @@ KERNEL = {"release": "6.1.0-13-amd64", "build": "#1 SMP Debian 6.1.55-1"}
 def finding(state: State, name: str = "boat.icc", reason: str = "icc is true", **more: Any) -> Finding:
     impact = more.pop("impact", Impact.NONE)
     severity = more.pop("severity", Severity.HIGH)
-    control = Control(name, f"{name} title", severity, "because", lambda *_: Verdict(state, ""), ("CIS-1",), impact)
+    control = Control(
+        name, f"Title of {name}", severity, "Else it sinks.", lambda *_: Verdict(state, ""), ("CIS-1",), impact
+    )
     return Finding(control, Verdict(state, reason, **more))
 
 
