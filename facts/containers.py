@@ -14,16 +14,20 @@ from typing import ClassVar
 
 from facts import processes
 from facts.core.fact import SectionFact
-from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading, known
+from facts.core.reading import Block, Jsonable, Section, Unknown, known
 from facts.processes import INIT, Mount, Process
 
 HERE = Path(__file__).parent
 ENGINES = ("docker", "podman")
 LISTS = (HERE / "containers.sh", *(HERE / "engines" / name / "list.sh" for name in ENGINES), HERE / "unlisted.sh")
 
+ID = "[0-9a-f]{64}"
 # Of control groups that are a container's: those of the engines without an adapter, and of runc and crun by hand.
-CONTAINER_GROUP = re.compile(r"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods)\b")
-SERVICE_GROUP = re.compile(r"/(system|user)\.slice/|/init\.scope")
+CONTAINER_GROUP = re.compile(
+    rf"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods|nerdctl)\b|[-/]{ID}\b"
+)
+SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope")
+UNFILTERED = ("none",)  # what `filter` is where the bundle was read and has no seccomp filter
 
 
 @dataclass(frozen=True)
@@ -35,8 +39,13 @@ class Container(Jsonable):
     id: str
     name: str  # the engine's; else the first 12 characters of `id`; else the control group's
     pid: int
-    filter: tuple[str, ...]  # the actions in its seccomp filter as its bundle has it; () where there is no bundle
+    filter: tuple[str, ...]  # the actions in its seccomp filter as its bundle has it; () where no bundle was read
     process: Process | Unknown
+    devices: tuple[str, ...] = ()  # of the host, as its engine was asked for them
+
+    @property
+    def nameless(self) -> bool:
+        return self.name == self.id[:12]
 
     @property
     def shown(self) -> str:
@@ -52,21 +61,23 @@ class ContainersReading(Jsonable):
     unlisted: tuple[Container, ...] | Unknown  # those that none named
     namespaces: dict[str, int] | Unknown  # the host's own: kind -> inode
     mounts: tuple[Mount, ...] | Unknown  # the host's own
+    masked: tuple[str, ...]  # paths of /proc that this kernel has, and that engines mask or make read-only
+    unseen: tuple[str, ...] = ()  # why there may be more containers than these
 
     def shared(self, process: Process) -> tuple[str, ...]:
         """The kinds of namespaces that a process shares with the host."""
         own = known(self.namespaces)
         return tuple(kind for kind in processes.NAMESPACES if process.namespaces[kind] == own.get(kind))
 
-    def on_host(self, mount: Mount) -> str | None:
-        """Where on the host the mounted thing is; None where the host itself has mounted nothing of that device."""
-        best: tuple[int, str] | None = None
+    def on_host(self, mount: Mount) -> tuple[str, ...]:
+        """Where on the host the mounted thing is: by every path that leads there. () where the host itself has mounted
+        nothing of that device."""
+        found = []
         for own in self._by_device().get(mount.device, ()):
             root = own.root.rstrip("/")
             if mount.root == own.root or mount.root.startswith(f"{root}/"):
-                path = f"{own.point.rstrip('/')}{mount.root[len(root) :]}".rstrip("/") or "/"
-                best = max(best or (-1, ""), (len(root), path), key=lambda found: found[0])
-        return best[1] if best else None
+                found.append(f"{own.point.rstrip('/')}{mount.root[len(root) :]}".rstrip("/") or "/")
+        return tuple(dict.fromkeys(found))
 
     def _by_device(self) -> dict[str, list[Mount]]:
         def by_device() -> dict[str, list[Mount]]:
@@ -89,17 +100,30 @@ class Containers(SectionFact[ContainersReading]):
         engines = tuple(known(section.text("engines")).split())
         if known(section.text("uid")).strip() != "0":
             why = Unknown("only root sees every container")
-            return ContainersReading(engines, why, why, why, why)
+            return ContainersReading(engines, why, why, why, why, ())
         rows = list(_rows(section))
-        listed = tuple(sorted((row for row in rows if row.engine), key=lambda row: (row.engine, row.user, row.name)))
-        own, mounts = processes.read_spaces(section).get(INIT), processes.read_mounts(section).get(INIT)
+        named = [row for row in rows if row.engine]
+        listed = tuple(sorted(named, key=lambda row: (row.engine, row.user, row.name)))
+        own, mounts = processes.read_spaces(section).get(INIT), processes.read_mounts(section, "host.mounts").get(INIT)
+        unable = Unknown("find(1) on this host tells nothing of links, so containers that no engine names are not seen")
+        masked = section.blocks.get("host.masked", Block(0, ""))
         return ContainersReading(
             engines=engines,
             containers=listed,
-            unlisted=tuple(_unlisted(rows, listed)),
+            unlisted=unable if "unlisted.unable" in section.blocks else tuple(_unlisted(rows, listed)),
             namespaces=own or _unread(rows, "the host's own namespaces"),
             mounts=mounts or _unread(rows, "the host's own mounts"),
+            masked=tuple(word for word in masked.text.split() if word.startswith("/proc/")),
+            unseen=tuple(_unseen(section, rows)),
         )
+
+
+def _unseen(section: Section, rows: list[Container]) -> Iterator[str]:
+    if "users.late" in section.blocks:
+        yield "what users' engines keep below /run/user could not be read in time"
+    lines = [line for line in section.blocks.get("containers", Block(0, "")).text.split("\n") if line]
+    if len(lines) > len(rows):
+        yield f"{len(lines) - len(rows)} rows of the list of containers make no sense"
 
 
 def _unread(rows: list[Container], what: str) -> Unknown:
@@ -108,48 +132,63 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 
 def _rows(section: Section) -> Iterator[Container]:
     found, names, filters = processes.read_processes(section), _names(section), _filters(section)
+    hosts = processes.read_spaces(section).get(INIT, {})
     block = section.blocks.get("containers", Block(0, ""))
-    for line in block.text.splitlines():
-        words = line.split(" ")
-        if len(words) != 5 or not re.fullmatch(r"[0-9]{1,10}", words[2]):
-            raise UnknownReading("the list of containers makes no sense")
-        engine, user, pid, identity, bundle = words[0], words[1], int(words[2]), words[3], words[4]
-        name, own = names.get(identity, ("", ""))
-        process = found.get(pid) or Unknown(f"process {pid} could not be read, or is gone")
+    form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}) (-|/[^ ]*)")
+    for row in filter(None, map(form.fullmatch, block.text.split("\n"))):
+        engine, user, pid, identity, bundle = row[1], int(row[2]), int(row[3]), row[4], row[5]
+        name, own = names.get((user, identity), ("", "")) if engine == "podman" else ("", "")
         yield Container(
             engine="" if engine == "-" else engine,
-            user=int(user) if re.fullmatch(r"[0-9]{1,10}", user) else 0,
+            user=user,
             id="" if identity == "-" else identity,
             name=name or identity[:12],
             pid=pid,
-            filter=filters.get(own or bundle, ()),
-            process=process,
+            filter=filters.get(own or bundle, ()) if user == 0 else (),
+            process=_process(found.get(pid), hosts, pid, user) if engine != "-" else found.get(pid) or _gone(pid),
         )
 
 
-def _names(section: Section) -> dict[str, tuple[str, str]]:
-    """By id: name and bundle, from what Podman's monitors were started with."""
+def _gone(pid: int) -> Unknown:
+    return Unknown(f"process {pid} could not be read, or is gone")
+
+
+def _process(process: Process | None, hosts: dict[str, int], pid: int, user: int) -> Process | Unknown:
+    """What an engine's file names as a container's process, if it can be one: a file may be stale, or a user's lie."""
+    if process is None:
+        return _gone(pid)
+    if process.namespaces["mnt"] == hosts.get("mnt") or (user and process.on_host_ids):
+        return Unknown(f"process {pid}, which is noted as its first one, is no container's")
+    return process
+
+
+def _names(section: Section) -> dict[tuple[int, str], tuple[str, str]]:
+    """By user and id: name and bundle, from what Podman's monitors were started with."""
     block = section.blocks.get("podman.named", Block(0, ""))
-    rows = (line.split(" ") for line in block.text.splitlines())
-    return {row[0]: (row[1], row[2]) for row in rows if len(row) == 3}
+    form = re.compile(rf"([0-9]{{1,10}}) ({ID}) ([^ ]+) ([^ ]+)")
+    rows = filter(None, map(form.fullmatch, block.text.split("\n")))
+    return {(int(row[1]), row[2]): (row[3], row[4]) for row in rows}
 
 
 def _filters(section: Section) -> dict[str, tuple[str, ...]]:
     """By bundle: each action that the filter in its config.json takes, `default:` before the one by default."""
     block = section.blocks.get("filters", Block(0, ""))
     found: dict[str, set[str]] = {}
-    for line in block.text.splitlines():
-        if row := re.fullmatch(r'(/.*)/config\.json:"(defaultAction|action)": ?"([A-Z_]+)"', line):
-            found.setdefault(row[1], set()).add(f"default:{row[3]}" if row[2] == "defaultAction" else row[3])
-    return {bundle: tuple(sorted(actions)) for bundle, actions in found.items()}
+    for line in block.text.split("\n"):
+        if row := re.fullmatch(r'(/.*)/config\.json:"(defaultAction|action|ociVersion)": ?"([A-Za-z0-9_.+-]+)"', line):
+            actions = found.setdefault(row[1], set())
+            if row[2] != "ociVersion":
+                actions.add(f"default:{row[3]}" if row[2] == "defaultAction" else row[3])
+    return {bundle: tuple(sorted(actions)) or UNFILTERED for bundle, actions in found.items()}
 
 
 def _unlisted(rows: list[Container], listed: tuple[Container, ...]) -> Iterator[Container]:
     """First processes in namespaces of their own that are containers: not a service that systemd walls in, not a
     browser's or a build's sandbox (a user's, who maps no id of the host's root), nothing within a listed container."""
     groups = [row.process.cgroup for row in listed if isinstance(row.process, Process)]
+    pids = {row.pid for row in listed if isinstance(row.process, Process)}
     for row in rows:
-        if row.engine:
+        if row.engine or row.pid in pids:
             continue
         if isinstance(row.process, Unknown):
             yield replace(row, name=f"process {row.pid}")

@@ -1,7 +1,8 @@
 """What the kernel holds a process to, read from outside: /proc/PID, namespaces, control groups, mounts (proc(5)).
 
 The script wants $pids and prints a block per kind of reading, for all of them at once. A process that is gone by then
-is missing; one of which a part could not be read is missing too, so that nothing counts as harmless by absence.
+is missing; one of which a part could not be read is missing too, so that nothing counts as harmless by absence. Whoever
+runs in a container gives names to its mounts and control groups: lines end with a line feed, and with nothing else.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from facts.core.numbers import whole_number
-from facts.core.reading import Block, Jsonable, Section
+from facts.core.reading import Block, Jsonable, Section, Unknown
 
 SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
@@ -20,8 +21,11 @@ INIT = 1  # whose namespaces and mounts are the host's
 _STATUS = {"Seccomp": "[0-9]", "NoNewPrivs": "[01]", "CapEff": "[0-9a-f]{1,16}", "CapBnd": "[0-9a-f]{1,16}"}
 _IDS = re.compile(r" *([0-9]{1,10}) +([0-9]{1,10}) +([0-9]{1,10})")
 _MOUNT = re.compile(
-    r"\d+ \d+ (?P<device>\d+:\d+) (?P<root>\S+) (?P<point>\S+) (?P<options>\S+) (?:[^-]\S* )*- (?P<type>\S+) \S+ \S*"
+    r"[0-9]+ [0-9]+ (?P<device>[0-9]+:[0-9]+) (?P<root>[^ ]+) (?P<point>[^ ]+) (?P<options>[^ ]+) (?:[^- ][^ ]* )*"
+    r"- (?P<type>[^ ]+) [^ ]* [^ ]*"
 )
+MOST_MOUNTS = 400  # of one process; see the script
+CUT_OFF = (124, 137)  # statuses of timeout(1)
 
 
 @dataclass(frozen=True)
@@ -60,19 +64,19 @@ class Process(Jsonable):
     cgroup: str  # its path; of version 1, the memory hierarchy's
     limits: Limits
     mounts: tuple[Mount, ...]
-    nodes: tuple[str, ...]  # device nodes in its /dev, as it sees them
+    nodes: tuple[str, ...] | Unknown  # device nodes in its /dev, as it sees them
 
     @property
     def on_host_ids(self) -> bool:
-        """Whether its root is the host's root."""
-        return any(inside == 0 and outside == 0 for inside, outside, _ in self.uid_map)
+        """Whether somebody in it is the host's root."""
+        return any(outside == 0 for _, outside, _ in self.uid_map)
 
 
 def lines_of(section: Section, name: str) -> Iterator[tuple[int, str, str]]:
     """(pid, file, text) of lines such as `/proc/812/status:Seccomp: 2` or `/proc/812/ns/pid pid:[4026531836]`."""
     block = section.blocks.get(name, Block(0, ""))
-    for line in block.text.splitlines():
-        if match := re.match(r"/proc/([0-9]{1,10})/([a-z/_]+)[: ](.*)", line):
+    for line in block.text.split("\n"):
+        if match := re.match(r"/proc/([0-9]{1,10})/([a-z/_]+)[: ](.*)", line, re.DOTALL):
             yield int(match[1]), match[2], match[3]
 
 
@@ -85,14 +89,22 @@ def read_spaces(section: Section) -> dict[int, dict[str, int]]:
     return found
 
 
-def read_mounts(section: Section) -> dict[int, tuple[Mount, ...]]:
+def read_mounts(section: Section, block: str = "processes.mounts") -> dict[int, tuple[Mount, ...]]:
+    """By process. One with a row that makes no sense, or with more than can be read, is left out."""
     found: dict[int, list[Mount]] = {}
-    for pid, _, text in lines_of(section, "processes.mounts"):
+    strange: set[int] = set()
+    for pid, _, text in lines_of(section, block):
         if row := _MOUNT.fullmatch(text):
             writable = "rw" in row["options"].split(",")
             mount = Mount(row["device"], _plain(row["root"]), _plain(row["point"]), writable, row["type"])
             found.setdefault(pid, []).append(mount)
-    return {pid: tuple(rows) for pid, rows in found.items()}
+        else:
+            strange.add(pid)
+    return {
+        pid: tuple(rows)
+        for pid, rows in found.items()
+        if pid not in strange and (pid == INIT or len(rows) < MOST_MOUNTS)
+    }
 
 
 def _plain(path: str) -> str:
@@ -119,10 +131,10 @@ def read_processes(section: Section) -> dict[int, Process]:
             cap_amb=int(values.get("CapAmb", "0"), 16),
             label=labels.get(pid, ""),
             namespaces=spaces[pid],
-            cgroup=groups[pid].get("", groups[pid].get("memory", "")),
+            cgroup=groups[pid].get("memory") or groups[pid].get("", ""),
             limits=_limits(groups[pid], limits),
             mounts=mounts[pid],
-            nodes=tuple(sorted(nodes.get(pid, ()))),
+            nodes=nodes if isinstance(nodes, Unknown) else tuple(sorted(nodes.get(pid, ()))),
         )
         for pid, values in status.items()
         if all(re.fullmatch(pattern, values.get(name, "")) for name, pattern in _STATUS.items())
@@ -149,16 +161,18 @@ def _groups(section: Section) -> dict[int, dict[str, str]]:
     """By process: the path of each hierarchy; "" is version 2's, else the name of its controller."""
     found: dict[int, dict[str, str]] = {}
     for pid, _, text in lines_of(section, "processes.cgroup"):
-        if row := re.fullmatch(r"\d+:([a-z0-9_,=]*):(/.*)", text):
+        if row := re.fullmatch(r"[0-9]+:([a-z0-9_,=]*):(/.*)", text, re.DOTALL):
             for controller in row[1].split(","):
-                found.setdefault(pid, {})[controller] = row[2]
+                found.setdefault(pid, {}).setdefault(controller, row[2])
     return found
 
 
-def _nodes(section: Section) -> dict[int, set[str]]:
+def _nodes(section: Section) -> dict[int, set[str]] | Unknown:
     block = section.blocks.get("processes.nodes", Block(0, ""))
+    if block.status in CUT_OFF:
+        return Unknown("the device nodes in containers could not be listed in time")
     found: dict[int, set[str]] = {}
-    for line in block.text.splitlines():
+    for line in block.text.split("\n"):
         if row := re.fullmatch(r"/proc/([0-9]{1,10})/root(/dev/.+) ([bc])", line):
             found.setdefault(int(row[1]), set()).add(row[2])
     return found
@@ -170,7 +184,7 @@ _Values = dict[str, int | None]  # a file below /sys/fs/cgroup -> its number; No
 def _limit_files(section: Section) -> _Values:
     block = section.blocks.get("processes.limits", Block(0, ""))
     found: _Values = {}
-    for line in block.text.splitlines():
+    for line in block.text.split("\n"):
         path, _, text = line.partition(" ")
         if path.endswith("/cpu.max"):
             quota, _, period = text.partition(" ")

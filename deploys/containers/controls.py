@@ -10,10 +10,10 @@ from deploys.containers import judge
 from deploys.containers.judge import Host
 from deploys.containers.rules import ContainersRules
 from deploys.core.change import Change, Context, Subject
-from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed
+from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy
 from facts.containers import Container, Containers
-from facts.core.reading import Unknown, UnknownReading, known
+from facts.core.reading import Unknown, UnknownReading
 from facts.core.survey import Survey
 from facts.engines import present
 from facts.lsm import Lsm, LsmReading
@@ -43,28 +43,36 @@ class ContainerRule:
         declared = getattr(rules, self.key)
         if declared is None:
             return not_applicable(f"the policy does not declare containers.{self.key}")
-        containers = present.running(survey)
+        containers, reading = present.running(survey), survey[Containers]
         if not containers and not present.installed(survey):
-            return not_applicable("no container engine is installed, and no container runs")
-        host = _host(survey, containers, declared)
+            return _without_an_engine(survey)
         spared = _spared(self, rules)
-        return self._verdict([each for each in containers if not named(each, spared)], host)
+        asked = [each for each in containers if not named(each, spared)]
+        return self._verdict(asked, _host(survey, containers, declared), spared, reading.unseen)
 
-    def _verdict(self, asked: Collection[Container], host: Host) -> Verdict:
-        found, unread = {}, []
+    def _verdict(
+        self, asked: Collection[Container], host: Host, spared: Collection[str], unread: Collection[str]
+    ) -> Verdict:
+        found, unread = {}, list(unread)
         for container in asked:
             try:
-                if wrong := self.wrong(container, host):
-                    found[container.shown] = wrong
+                wrong = self.wrong(container, host)
             except UnknownReading as error:
                 unread.append(f"{container.shown}: {error}")
+                continue
+            if wrong and spared and container.engine == "docker" and container.nameless and not container.user:
+                unread.append(f"{container.shown} {wrong}, and whether the policy names it is not known")
+            elif wrong:
+                found[container.shown] = wrong
         if found:
-            reason = "; ".join(f"{name} {wrong}" for name, wrong in found.items())
+            more = f"; {len(unread)} containers could not be judged" if unread else ""
+            reason = some([f"{name} {wrong}" for name, wrong in found.items()], most=8) + more
             return failed(reason, host.declared, live=found)
         if unread:
-            raise UnknownReading("; ".join(unread))
-        count = f"{len(asked)} running container{'s' * (len(asked) != 1)}"
-        return passed(f"none of {count} does" if asked else "no container runs that is asked", host.declared, live={})
+            raise UnknownReading(some(unread, most=8))
+        exempt = len(host.all) - len(asked)
+        reason = f"{_count(len(asked))} checked" + (f", and {exempt} more named by the policy" if exempt else "")
+        return passed(reason if host.all else "no container is running", host.declared, live={})
 
     def control(self) -> Control:
         return Control(
@@ -79,6 +87,18 @@ class ContainerRule:
         )
 
 
+def _count(number: int) -> str:
+    return f"{number} running container{' was' if number == 1 else 's were'}"
+
+
+def _without_an_engine(survey: Survey) -> Verdict:
+    """Nothing applies, unless containers run all the same, of which nothing is asked."""
+    if others := present.unlisted(survey):
+        names = some(each.name for each in others)
+        raise UnknownReading(f"no engine that hullproof knows is installed, and these containers run: {names}")
+    return not_applicable("no container engine is installed, and no container is running")
+
+
 def _spared(rule: ContainerRule, rules: ContainersRules) -> Collection[str]:
     """Names of the containers that the policy lets be."""
     declared = getattr(rules, rule.key)
@@ -89,7 +109,10 @@ def _spared(rule: ContainerRule, rules: ContainersRules) -> Collection[str]:
 
 
 def named(container: Container, names: Collection[str]) -> bool:
-    """Whether a policy names it: `web`, or with its engine, `docker:web`."""
+    """Whether a policy names it: `web`, or with its engine, `docker:web`. Users choose what their own containers
+    are called, so those are named with the user's number: `1000/web`."""
+    if container.user:
+        return f"{container.user}/{container.name}" in names
     return container.name in names or f"{container.engine}:{container.name}" in names
 
 
@@ -104,13 +127,15 @@ def unlisted(survey: Survey, policy: Policy) -> Verdict:
     allowed = policy[ContainersRules].unlisted
     if allowed is None:
         return not_applicable("the policy does not declare containers.unlisted")
-    found = [each for each in known(survey[Containers].unlisted) if each.name not in allowed]
+    found = [each for each in present.unlisted(survey) if not each.name.startswith(tuple(allowed))]
     seen = [each.name for each in found if not isinstance(each.process, Unknown)]
     if seen:
-        reason = f"no engine that hullproof knows has started {', '.join(seen)}: no rule here is asked of them"
+        reason = f"no engine that hullproof knows has started {some(seen)}: no other rule here is asked of them"
         return failed(reason, declared=allowed, live=seen)
     if found:
         raise UnknownReading("; ".join(judge.unread(found)))
+    if unseen := survey[Containers].unseen:
+        raise UnknownReading("; ".join(unseen))
     return passed("every container was started by an engine that hullproof knows", allowed, live=[])
 
 
@@ -203,7 +228,7 @@ RULES = (
         references=("CIS-Docker-5.2", "CIS-Docker-5.3", "NIST-800-190-4.4.3"),
         wrong=judge.unconfined,
         remedy=f"{RECREATE} without --security-opt apparmor=unconfined or label=disable, or the policy names it in "
-        "containers.unconfined",
+        "containers.unconfined (a user's Podman runs unconfined under AppArmor in any case)",
     ),
     ContainerRule(
         name="devices",
@@ -258,8 +283,8 @@ UNLISTED = Control(
     why="What no engine names is asked by no other rule: it may be anything.",
     check=unlisted,
     references=("NIST-800-190-4.4.5",),
-    by_hand="find out who started them (systemd-cgls shows their control group), or name these groups in the policy's "
-    "containers.unlisted",
+    by_hand="find out who started them (systemd-cgls shows their control group), or name these groups, or how they "
+    "begin, in the policy's containers.unlisted",
 )
 
 

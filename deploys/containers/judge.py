@@ -5,31 +5,38 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any
 
 from deploys.containers.rules import CAPABILITIES, DEFAULT_CAPABILITIES
 from deploys.core.control import some
-from facts.containers import Container, ContainersReading
+from facts.containers import UNFILTERED, Container, ContainersReading
 from facts.core.reading import Unknown, known
 from facts.processes import Mount, Process
 
 # An engine's socket is root on the host, however it is mounted; so is any folder around it.
 SOCKETS = (
-    "/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock", "/run/crio/crio.sock",
+    "/run/docker.sock", "/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock",
+    "/run/podman/podman.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock",
     "/run/libvirt/libvirt-sock",
 )  # fmt: skip
+USER_SOCKETS = re.compile(r"/run/user(/[0-9]+(/podman(/podman\.sock)?|/docker\.sock)?)?")
 # Folders of the host's own, and what is below them, which must not be written.
-HOST_FOLDERS = ("/boot", "/dev", "/etc", "/proc", "/root", "/sys", "/usr", "/var/lib/containerd", "/var/lib/containers",
-                "/var/lib/docker", "/var/lib/kubelet", "/var/lib/libvirt", "/var/lib/lxc")  # fmt: skip
+HOST_FOLDERS = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/usr", "/var/lib/containerd",
+    "/var/lib/containers", "/var/lib/docker", "/var/lib/kubelet", "/var/lib/libvirt", "/var/lib/lxc", "/var/spool/cron",
+)  # fmt: skip
 ANCESTORS = frozenset(str(parent) for path in HOST_FOLDERS for parent in PurePosixPath(path).parents)
-# What engines themselves mount from there: a container's own files, and volumes.
-VOLUMES = ("/var/lib/docker/volumes/", "/var/lib/containers/storage/volumes/")
-# Of another container too, where its network is shared.
-ENGINE_FILES = re.compile(
-    r"/containers/[0-9a-f]{64}/(hosts|hostname|resolv\.conf|mounts/shm)|/[a-z0-9]+-containers/[0-9a-f]{64}/userdata/.+"
+# What engines themselves mount: volumes, also with userns-remap, and files of a container, of another one too where its
+# network is shared.
+ENGINES_OWN = re.compile(
+    r"(/var/lib/docker(/[0-9]+\.[0-9]+)?|/var/lib/containers/storage)/volumes/.+"
+    r"|/.*/containers/[0-9a-f]{64}/(hosts|hostname|resolv\.conf|mounts/shm)"
+    r"|/.*/[a-z0-9]+-containers/[0-9a-f]{64}/userdata/.+"
 )
-PSEUDO = ("/proc", "/sys")  # within a container, what `unmasked` looks at
+PSEUDO = re.compile(r"/(proc|sys)(/.*)?")  # within a container, what `unmasked` looks at, if it is of these types
+PSEUDO_TYPES = ("proc", "sysfs", "cgroup", "cgroup2", "tmpfs")
 PLAIN_NODES = frozenset(
     f"/dev/{name}" for name in ("console", "full", "null", "ptmx", "random", "tty", "urandom", "zero")
 )
@@ -37,7 +44,7 @@ HARMLESS = PLAIN_NODES | {"/dev/shm", "/dev/mqueue"}  # the last two come with t
 # Within a container's own /proc and /sys: what must be read-only, and what must not be there to read (runtime-spec,
 # config-linux.md, masked and read-only paths; moby: oci/defaults.go).
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
-MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware")
+MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
 CONFINING = (" (enforce)", " (kill)")
@@ -53,6 +60,15 @@ class Host:
     privileged: frozenset[str]  # ids, as their engines say
     module: str | Unknown | None  # apparmor or selinux: what confines processes on this host
     declared: Any  # what the policy says to the rule at hand
+
+    @cached_property
+    def by_namespace(self) -> dict[tuple[str, int], list[Container]]:
+        """Those that share a namespace, by its kind and inode."""
+        found: dict[tuple[str, int], list[Container]] = {}
+        for each in self.all:
+            for kind in SHAREABLE if isinstance(each.process, Process) else ():
+                found.setdefault((kind, process_of(each).namespaces[kind]), []).append(each)
+        return found
 
 
 def process_of(container: Container) -> Process:
@@ -74,22 +90,21 @@ def host_namespaces(container: Container, host: Host) -> str:
 
 def joined_namespaces(container: Container, host: Host) -> str:
     own, hosts = process_of(container).namespaces, known(host.reading.namespaces)
-    found = []
-    for other in host.all:
-        if other.pid == container.pid or not isinstance(other.process, Process):
-            continue
-        theirs = other.process.namespaces
-        kinds = [kind for kind in SHAREABLE if own[kind] == theirs[kind] != hosts.get(kind)]
-        if kinds and not _one_pod(container, other, host):
-            found.append(f"{', '.join(kinds)} with {other.shown}")
+    shared: dict[str, list[str]] = {}
+    for kind in SHAREABLE:
+        others = host.by_namespace[kind, own[kind]]
+        if own[kind] != hosts.get(kind) and not _pod(container, host):
+            for other in others:
+                if other.pid != container.pid:
+                    shared.setdefault(other.shown, []).append(kind)
+    found = [f"{', '.join(kinds)} with {name}" for name, kinds in shared.items()]
     return f"shares namespaces: {some(found)}" if found else ""
 
 
-def _one_pod(one: Container, other: Container, host: Host) -> bool:
+def _pod(container: Container, host: Host) -> bool:
     """Podman's pods share what their infra container holds."""
-    net = process_of(one).namespaces["net"]
-    members = (each for each in host.all if isinstance(each.process, Process) and each.process.namespaces["net"] == net)
-    return one.engine == other.engine == "podman" and any(each.name.endswith("-infra") for each in members)
+    members = host.by_namespace["net", process_of(container).namespaces["net"]]
+    return container.engine == "podman" and any(each.name.endswith("-infra") for each in members)
 
 
 def host_ids(container: Container, host: Host) -> str:
@@ -114,6 +129,8 @@ def capability_names(mask: int) -> frozenset[str]:
 def unfiltered(container: Container, host: Host) -> str:
     if process_of(container).seccomp != 2:
         return "has no seccomp filter"
+    if container.filter == UNFILTERED:
+        return "was started without a seccomp filter of its own"
     refuses = [action for action in container.filter if not action.endswith(("_ALLOW", "_LOG"))]
     return "has a seccomp filter that refuses nothing" if container.filter and not refuses else ""
 
@@ -133,39 +150,40 @@ def unconfined(container: Container, host: Host) -> str:
 
 
 def devices(container: Container, host: Host) -> str:
-    beyond = [node for node in process_of(container).nodes if node not in PLAIN_NODES]
+    nodes = {*known(process_of(container).nodes), *container.devices}
+    beyond = sorted(node for node in nodes if node not in PLAIN_NODES)
     return f"has {some(beyond)}" if beyond else ""
 
 
 def mounts(container: Container, host: Host) -> str:
     found: dict[str, str] = {}
     for mount in process_of(container).mounts:
-        path = host.reading.on_host(mount)
-        inside = mount.point in PSEUDO or mount.point.startswith(tuple(f"{each}/" for each in PSEUDO))
-        if path is None or inside or _within(mount.point, found) or _own(path):
+        inside = mount.type in PSEUDO_TYPES and PSEUDO.fullmatch(mount.point)
+        if inside or _within(mount.point, found):
             continue
-        if said := _exposed(path, mount):
-            found[mount.point] = said
+        said = (_exposed(path, mount) for path in host.reading.on_host(mount))
+        if first := next(filter(None, said), ""):
+            found[mount.point] = first
     return f"has the host's {some(found.values())} mounted" if found else ""
 
 
 def _exposed(path: str, mount: Mount) -> str:
     """What a mount gives away: an engine's socket in any case, the host's own files where they can be written."""
+    if mount.point == "/" and path != "/":  # its own root, where that is no overlay
+        return ""
     if socket := next((each for each in SOCKETS if each == path or each.startswith(f"{path.rstrip('/')}/")), ""):
         return path if path == socket else f"{path} (with {socket} in it)"
+    if USER_SOCKETS.fullmatch(path):
+        return f"{path} (where users' engines have their sockets)"
+    if path in HARMLESS or ENGINES_OWN.fullmatch(path):
+        return ""
     below = any(path == folder or path.startswith(f"{folder}/") for folder in HOST_FOLDERS)
     return f"{path} (writable)" if mount.writable and (below or path in ANCESTORS) else ""
 
 
 def _within(point: str, reported: Collection[str]) -> bool:
     """Whether what is mounted around it was reported: everything below comes along."""
-    return any(point.startswith(f"{outer.rstrip('/')}/") for outer in reported)
-
-
-def _own(path: str) -> bool:
-    """Whether it is of the engine's own making: a container's files, a volume, what each container has."""
-    file = ENGINE_FILES.search(path)
-    return bool(file and file.end() == len(path)) or path.startswith(VOLUMES) or path in HARMLESS
+    return any(outer != "/" and point.startswith(f"{outer}/") for outer in reported)
 
 
 def unmasked(container: Container, host: Host) -> str:
@@ -176,11 +194,12 @@ def unmasked(container: Container, host: Host) -> str:
     rows = {mount.point: mount for mount in process.mounts}
     if "/proc" not in rows:
         return ""
-    open_ones = [path for path in READ_ONLY if path not in rows or rows[path].writable]
-    open_ones += [path for path in MASKED if path not in rows and path.rpartition("/")[0].split("/")[1] != "sys"]
-    if "/sys" in rows and rows["/sys"].writable:
-        open_ones.append("/sys")
-    return f"has no mask over {some(open_ones)}" if open_ones else ""
+    there = host.reading.masked
+    wide = [path for path in READ_ONLY if path in there and (path not in rows or rows[path].writable)]
+    wide += [path for path in MASKED if path in there and path not in rows]
+    wide += ["/sys"] if "/sys" in rows and rows["/sys"].writable else []
+    wide += [row.point for row in process.mounts if row.type.startswith("cgroup") and row.writable and row.root == "/"]
+    return f"has no mask over {some(wide)}" if wide else ""
 
 
 def limits(container: Container, host: Host) -> str:

@@ -35,7 +35,7 @@ def _names(what: str, formerly: str = "") -> list[str] | None:
     found: list[str] | None = Field(
         None,
         description=f"Names of the only containers that may {what}; [] is none. `web` is a container of that name, "
-        "whichever engine runs it; `podman:web` is Podman's alone.",
+        "whichever engine runs it for root; `podman:web` is Podman's alone; `1000/web` is one of user 1000.",
         json_schema_extra={"formerly": formerly} if formerly else None,
     )
     return found
@@ -65,4 +65,8 @@ class ContainersRules(Rules):
         None, description="The resources that must be limited for every container, by its control group or one above."
     )
     unlimited: list[str] = Field([], description="Names of the containers that `limits` does not ask for.")
-    unlisted: list[str] | None = _names("run though no engine that hullproof knows has started them")
+    unlisted: list[str] | None = Field(
+        None,
+        description="Control groups, or how they begin, of the only containers that may run though no engine that "
+        "hullproof knows has started them; [] is none.",
+    )

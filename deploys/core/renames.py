@@ -41,7 +41,9 @@ class Renames:
         if not isinstance(section, dict) or key not in section:
             return
         place, _ = tree.place((subject, key))
-        target = tree.data.setdefault(other, {})
+        if tree.data.get(other) is None:
+            tree.data[other] = {}
+        target = tree.data[other]
         if not isinstance(target, dict) or becomes in target:
             tree.problems.append((place, f"{name((subject, key))}: is called {new} now, which this file gives too"))
         else:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from facts.containers import Container, Containers
+from facts.containers import Container, Containers, ContainersReading
 from facts.core.fact import SectionFact
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
@@ -20,17 +20,35 @@ class Told:
     """What an engine says of a running container."""
 
     name: str
+    pid: int
     privileged: bool
+    devices: tuple[str, ...]
 
 
 def running(survey: Survey) -> tuple[Container, ...]:
     """The containers that some engine runs, by the names that it gives them. UnknownReading where an engine could not
     be asked for them."""
     told, found = _told(survey), known(survey[Containers].containers)
-    named = [replace(each, name=told[each.id].name) if each.id in told else each for each in found]
-    missing = told.keys() - {each.id for each in found}
-    lost = Unknown("its process was not found")
-    return (*named, *(Container("docker", 0, each, told[each].name, 0, (), lost) for each in sorted(missing)))
+    named = [_named(each, told.get(each.id)) for each in found]
+    missing = sorted(told.keys() - {each.id for each in found})
+    return (*named, *(_elsewhere(each, told[each], survey[Containers]) for each in missing))
+
+
+def _named(container: Container, told: Told | None) -> Container:
+    return replace(container, name=told.name, devices=told.devices) if told else container
+
+
+def _elsewhere(identity: str, told: Told, reading: ContainersReading) -> Container:
+    """A container of Docker's whose files lie at another place (dockerd --exec-root): by its process."""
+    others = reading.unlisted if isinstance(reading.unlisted, tuple) else ()
+    process = next((other.process for other in others if other.pid == told.pid), Unknown("its process was not found"))
+    return Container("docker", 0, identity, told.name, told.pid, filter=(), process=process, devices=told.devices)
+
+
+def unlisted(survey: Survey) -> tuple[Container, ...]:
+    """The containers that no engine names."""
+    named = {each.pid for each in running(survey)}
+    return tuple(each for each in known(survey[Containers].unlisted) if each.pid not in named)
 
 
 def said_privileged(survey: Survey) -> frozenset[str]:
@@ -52,4 +70,6 @@ def _docker(survey: Survey) -> Iterator[tuple[str, Told]]:
         return
     docker = survey[Docker]
     if docker.running is not False:
-        yield from ((each.id, Told(each.name, each.privileged)) for each in known(docker.containers))
+        yield from (
+            (each.id, Told(each.name, each.pid, each.privileged, each.devices)) for each in known(docker.containers)
+        )

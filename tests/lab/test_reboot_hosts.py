@@ -166,4 +166,4 @@ def test_a_host_that_falls_silent_is_told_from_one_that_works(fleet: Fleet) -> N
     assert code == 1
     assert {name: host["status"] for name, host in hosts.items() if name != "b"} == {"a": "ok", "c": "ok"}
     assert "the host has been silent for 4 s" in hosts["b"]["error"]
-    assert "what was begun on the host goes on there" in hosts["b"]["error"]
+    assert "what was begun goes on there" in hosts["b"]["error"]

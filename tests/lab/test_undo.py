@@ -49,7 +49,7 @@ def test_who_makes_a_folder_in_run_lock_blocks_no_run_and_a_rollback_stops_no_co
     assert live_restore(fresh) == "true"
 
     shown = run(fresh, "rollback.py", *SHORT, "--dry", yes=False)
-    assert "running containers keep running (live-restore): job, web" in shown.out, shown.out
+    assert "running containers keep running (live-restore, which is removed last): job, web" in shown.out, shown.out
     undone = run(fresh, "rollback.py", *SHORT)
     assert undone.host()["status"] == "ok", ended(undone)
     assert containers(fresh) == running, "the same processes run on"
@@ -72,7 +72,9 @@ def test_what_a_failed_step_puts_back_stops_no_container_and_is_not_reported(fre
     assert containers(fresh) == running, "the plan said that they keep running"
     assert live_restore(fresh) == "false"
     assert fresh.ssh("cat /etc/docker/daemon.json 2>&1", check=False).stdout == before
-    assert [c["what"] for c in harden.host()["changes"] if "daemon.json" in str(c) or "docker take" in c["what"]] == []
+    assert [
+        c["what"] for c in harden.host()["changes"] if "daemon.json" in str(c) or "restart docker" in c["what"]
+    ] == []
 
     restarts = fresh.ssh("systemctl show -p ExecMainStartTimestampMonotonic docker.service").stdout
     undone = run(fresh, "rollback.py", *SHORT)

@@ -3,7 +3,13 @@
 # namespace is moby-UID.GID.
 engine docker dockerd
 tasks=io.containerd.runtime.v2.task
-for task in /run/containerd/$tasks/moby*/* /run/docker/containerd/daemon/$tasks/moby*/* \
-  /run/user/*/docker/containerd/daemon/$tasks/moby*/*; do
-  if number "$task/init.pid"; then owner "$task" && row docker "$user" "$value" "${task##*/}" "$task"; fi
-done
+while IFS=: read -r file pid; do
+  task=${file%/*}
+  case $file in
+  /run/user/*/init.pid) user=${file#/run/user/} && row docker "${user%%/*}" "$pid" "${task##*/}" - ;;
+  */init.pid) row docker 0 "$pid" "${task##*/}" "$task" ;;
+  esac
+done <<FILES
+$(numbers /run/containerd/$tasks/moby*/*/init.pid /run/docker/containerd/daemon/$tasks/moby*/*/init.pid)
+$theirs
+FILES

@@ -1,19 +1,29 @@
 # shellcheck shell=sh disable=SC2154
-# Podman, of root and of users: where containers/storage keeps what runs. conmon's command line has the name and the
-# bundle of a container: one line `ID NAME BUNDLE` for each.
+# Podman, of root and of users: where containers/storage keeps what runs. conmon's command line has the name and, of
+# root's, the bundle of a container: a line `USER ID NAME BUNDLE` for each.
 engine podman podman
-monitors='' names=''
-for data in /run/containers/storage/*-containers/*/userdata /run/user/*/containers/*-containers/*/userdata; do
-  if number "$data/pidfile"; then
-    id=${data%/userdata}
-    owner "$data" && row podman "$user" "$value" "${id##*/}" -
-    if number "$data/conmon.pid" && [ -e "/proc/$value/cmdline" ]; then monitors="$monitors /proc/$value/cmdline"; fi
-  fi
-done
+monitors=
+while IFS=: read -r file pid; do
+  data=${file%/userdata/*}
+  case $file in /run/user/*) user=${file#/run/user/} user=${user%%/*} ;; *) user=0 ;; esac
+  case $file in
+  */userdata/pidfile) row podman "$user" "$pid" "${data##*/}" - ;;
+  */userdata/conmon.pid) monitors="$monitors $user:$pid" ;;
+  esac
+done <<FILES
+$(numbers /run/containers/storage/*-containers/*/userdata/pidfile /run/containers/storage/*-containers/*/userdata/conmon.pid)
+$theirs
+FILES
 named() {
-  # shellcheck disable=SC2086 # paths without blanks
-  head -q -c 4096 $monitors /dev/null | tr '\0' ' ' | sed 's/ -c /\n&/g' |
-    sed -nE 's/^ -c ([0-9a-f]{64}) .* -n ([^ ]+) .* ?-b ([^ ]+) .*/\1 \2 \3/p;t;s/^ -c ([0-9a-f]{64}) .* -b ([^ ]+) .* -n ([^ ]+) .*/\1 \3 \2/p'
+  for user in $(printf '%s\n' $monitors | cut -d : -f 1 | sort -u); do
+    files=
+    for monitor in $monitors; do
+      case $monitor in "$user":*) [ ! -r "/proc/${monitor#*:}/cmdline" ] || files="$files /proc/${monitor#*:}/cmdline" ;; esac
+    done
+    # shellcheck disable=SC2086 # paths without blanks
+    head -q -c 4096 $files /dev/null | tr '\0\n' '  ' | sed 's/ -c /\n&/g' |
+      sed -nE "s/^ -c ([0-9a-f]{64}) .* -n ([^ ]+) .* ?-b ([^ ]+) .*/$user \1 \2 \3/p;t;s/^ -c ([0-9a-f]{64}) .* -b ([^ ]+) .* -n ([^ ]+) .*/$user \1 \3 \2/p"
+  done
 }
 [ -z "$monitors" ] || names=$(named)
 [ -z "$names" ] || run podman.named printf '%s\n' "$names"

@@ -13,8 +13,9 @@ from deploys.containers.judge import capability_names
 from deploys.containers.rules import DEFAULT_CAPABILITIES, ContainersRules
 from deploys.core.control import Finding, State, judge
 from deploys.core.policy import Policy
-from facts.containers import Container, Containers, ContainersReading
-from facts.core.reading import Unknown
+from facts.containers import UNFILTERED, Container, Containers, ContainersReading
+from facts.core.frame import read_frame
+from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.lsm import Lsm, LsmReading
@@ -33,7 +34,10 @@ def recorded(case: str) -> ContainersReading:
 
 
 HOST = recorded("debian13-docker-podman")
-NAMES = {"02c1": "lim", "2763": "sidecar", "6524": "allowall", "b70f": "priv", "ea0c": "web", "f866": "user1"}
+NAMES = {
+    "067f": "lim", "edd9": "sidecar", "d1da": "allowall", "ee49": "priv", "d080": "web", "20b1": "user1",
+    "c50b": "alias",
+}  # fmt: skip
 assert isinstance(HOST.containers, tuple)
 BY_NAME = {NAMES.get(each.id[:4], each.name): each for each in HOST.containers}
 
@@ -81,8 +85,10 @@ def only(**more: Any) -> ContainersReading:
         ("devices", {"lim": "has /dev/kmsg", "priv": "has /dev/autofs", "podman:ppriv": "has /dev/autofs"}),
         ("mounts", {"priv": "has the host's / (with /run/docker.sock in it)",
                     "allowall": "has the host's /run (with /run/docker.sock in it) mounted",
-                    "user1": "has the host's /etc/localtime (writable) mounted"}),
-        ("masks", {"allowall": "has no mask over /proc/bus, /proc/fs", "priv": "has no mask over /proc/bus",
+                    "user1": "has the host's /etc/localtime (writable) mounted",
+                    "alias": "has the host's /etc (writable) mounted"}),
+        ("masks", {"alias": "has no mask over /sys/fs/cgroup", "allowall": "has no mask over /proc/bus, /proc/fs",
+                   "priv": "has no mask over /proc/bus",
                    "podman:ppriv": "has no mask over /proc/bus"}),
     ],
 )  # fmt: skip
@@ -181,7 +187,10 @@ DEVICE, RUN = (next(row.device for row in HOST.mounts if row.point == point) for
         ("/var", DEVICE, True, State.FAIL),
         ("/srv/data", DEVICE, True, State.PASS),
         ("/var/lib/docker/volumes/x/_data", DEVICE, True, State.PASS),
+        ("/var/lib/docker/231072.231072/volumes/x/_data", DEVICE, True, State.PASS),
         ("/var/lib/docker/overlay2", DEVICE, True, State.FAIL),
+        ("/var/spool/cron", DEVICE, True, State.FAIL),
+        ("/user/1000/podman", RUN, False, State.FAIL),
         ("/docker.sock", RUN, False, State.FAIL),
         ("/podman", RUN, False, State.FAIL),
         ("/", RUN, False, State.FAIL),
@@ -203,3 +212,109 @@ def test_capability_names() -> None:
 def test_a_capability_counts_wherever_a_process_could_take_it_from() -> None:
     for name in ("cap_eff", "cap_bnd", "cap_amb"):
         assert wrong("capabilities", only(**{name: 1 << 12})) == {"web": "may hold NET_ADMIN"}
+
+
+# ------------------------------------------------------------------------------------------ what a host may say instead
+
+
+def said(*changes: tuple[str, str, str]) -> ContainersReading:
+    """The recorded host, in whose blocks (name, old, new) something is other; old "" puts it before the rest."""
+    output = json.loads((folder(Containers) / "debian13-docker-podman.json").read_text())["output"]
+    [section] = read_frame(output).values()
+    assert isinstance(section, Section)
+    for name, old, new in changes:
+        block = section.blocks[name]
+        text = block.text.replace(old, new) if old else new + block.text
+        assert text != block.text
+        section.blocks[name] = Block(block.status, text)
+    reading = Containers.read(section)
+    assert isinstance(reading, ContainersReading)
+    return reading
+
+
+PRIV, WEB = BY_NAME["priv"], BY_NAME["web"]
+
+
+def test_a_user_cannot_have_a_process_of_the_host_taken_for_his_container() -> None:
+    lie = f"podman 1000 {PRIV.pid} {'a' * 64} -\n"
+    found = said(("containers", "", lie))
+    assert isinstance(found.containers, tuple)
+    (mine,) = [each for each in found.containers if each.user == 1000]
+    assert isinstance(mine.process, Unknown)
+    assert wrong("privileged", found).keys() == {"priv", "podman:ppriv"}, "and root's are judged as before"
+
+
+def test_a_user_gives_names_to_his_own_containers_alone() -> None:
+    podman = BY_NAME["ppriv"]
+    found = said(("podman.named", "", f"1000 {podman.id} web /home/x\n"))
+    assert "podman:ppriv" in wrong("privileged", found, privileged=["web"])
+    own = dataclasses.replace(BY_NAME["auto"], user=1000, name="web")
+    reading = dataclasses.replace(HOST, containers=(own,))
+    assert wrong("no-new-privileges", reading, new_privileges=["web"]).keys() == {"podman:web (user 1000)"}
+    assert wrong("no-new-privileges", reading, new_privileges=["1000/web"])["pass"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("masks", ("containers", "", "podman 1000 x\n")),
+        ("limits", ("containers", "", f"docker 0 5 {'g' * 64} -\n")),
+    ],
+)
+def test_a_row_that_makes_no_sense_costs_itself_and_is_no_pass(name: str, change: tuple[str, str, str]) -> None:
+    found = said(change)
+    assert isinstance(found.containers, tuple)
+    assert len(found.containers) == len(HOST.containers if isinstance(HOST.containers, tuple) else ())
+    harmless = dataclasses.replace(found, containers=(BY_NAME["lim"],))
+    assert finding(name, survey(harmless), **NONE, limits=["pids"]).state is State.UNKNOWN
+
+
+def test_a_mount_that_cannot_be_read_leaves_its_container_unknown() -> None:
+    found = said(("processes.mounts", f"/proc/{WEB.pid}/mountinfo:", f"/proc/{WEB.pid}/mountinfo:x "))
+    assert isinstance(found.containers, tuple)
+    assert [each.pid for each in found.containers if isinstance(each.process, Unknown)] == [WEB.pid]
+
+
+def test_device_nodes_that_could_not_be_listed_in_time_are_no_pass() -> None:
+    nodes = only(nodes=Unknown("not in time"))
+    assert finding("devices", survey(nodes), **NONE).state is State.UNKNOWN
+    assert finding("privileged", survey(nodes), **NONE).state is State.PASS
+
+
+def test_root_of_the_host_may_have_any_number_within() -> None:
+    assert wrong("user-namespace", only(uid_map=((0, 1000, 1), (1, 0, 1)))) == {
+        "web": "runs as the host's own users: its root is the host's root"
+    }
+
+
+def test_a_container_whose_engine_gave_it_no_filter_is_unfiltered_whatever_its_process_inherited() -> None:
+    bare = dataclasses.replace(WEB, filter=UNFILTERED)
+    assert "without a seccomp filter" in wrong("seccomp", dataclasses.replace(HOST, containers=(bare,)))["web"]
+
+
+def test_a_device_that_the_engine_was_asked_for_counts_wherever_it_is() -> None:
+    row = dataclasses.replace(_docker_row(WEB), devices=("/dev/sda",))
+    host = survey(dataclasses.replace(HOST, containers=(WEB,)), containers=(row,))
+    assert finding("devices", host, **NONE).verdict.live == {"web": "has /dev/sda"}
+
+
+def test_containers_of_a_docker_whose_files_lie_elsewhere_are_found_by_their_process() -> None:
+    """dockerd --exec-root: its adapter finds no task, but the first process of each is there."""
+    hidden = dataclasses.replace(PRIV, engine="", id="", name="x")
+    reading = dataclasses.replace(HOST, containers=(), unlisted=(hidden,))
+    host = survey(reading, containers=(_docker_row(PRIV),))
+    assert finding("mounts", host, **NONE).state is State.FAIL
+    assert finding("unlisted", host, **NONE).state is State.PASS
+
+
+def test_without_a_known_engine_other_containers_are_not_passed_over() -> None:
+    reading = dataclasses.replace(HOST, engines=(), containers=())
+    host = Survey({Containers: reading, Lsm: LsmReading(("apparmor",), None, None, True, True)})
+    found = finding("privileged", host, **NONE)
+    assert (found.state, "default/c1" in found.verdict.reason) == (State.UNKNOWN, True)
+
+
+def test_whose_name_is_not_known_may_be_one_that_the_policy_names() -> None:
+    down = survey(dataclasses.replace(HOST, containers=(PRIV,)), running=False)
+    assert finding("mounts", down, **(NONE | {"mounts": ["monitor"]})).state is State.UNKNOWN
+    assert finding("mounts", down, **NONE).state is State.FAIL

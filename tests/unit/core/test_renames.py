@@ -53,6 +53,12 @@ def test_a_file_gives_the_old_name_or_the_new_one(tmp_path: Path) -> None:
         load_policy(str(file), SUBJECTS)
 
 
+def test_an_empty_section_is_in_nobodys_way(tmp_path: Path) -> None:
+    file = tmp_path / "site.yml"
+    file.write_text("containers:\ndocker:\n  sensitive_mounts: [web]\n")
+    assert load_policy(str(file), SUBJECTS)[ContainersRules].mounts == ["web"]
+
+
 def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
     row = next(c for subject in SUBJECTS for c in subject.controls if c.formerly == "docker.privileged-containers")
     kept = {"run": "r", "time": "2026-11-01T00:00:00Z",
