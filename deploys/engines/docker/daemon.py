@@ -12,6 +12,7 @@ from deploys.core.control import some
 from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading
+from facts.engines.docker.neutral import neutral
 from facts.engines.docker.options import read_release
 from facts.engines.docker.settings import configured as configured
 from facts.engines.docker.settings import given_flags as given_flags
@@ -190,7 +191,7 @@ def _start(context: Context, put: Mapping[str, Any]) -> _Start:
         return put.get(key, configured(docker, key))
 
     reading = context.survey[Networks]
-    if docker.running is False or off(value("iptables")) or not bridged.carrying(docker, reading):
+    if docker.running is False or off(value("iptables")) or not bridged.carrying((neutral(docker),), reading):
         return _Start()
     asks = [f"{key}=false" for key in _needing(docker) if off(value(key))]
     networks = [each for each in known(docker.networks) if each.driver == "bridge" and each.name != "bridge"]
