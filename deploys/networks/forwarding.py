@@ -88,7 +88,8 @@ def guard_forwarding(engines: Sequence[NetworkEngine], context: Context) -> Iter
         running = [engine for engine in engines if engine.reading(context.survey).running is True]
         restored = [engine.write_rules_again(context, "networks") for engine in running]
         yield from restored
-        if any(isinstance(change, Blocked) for change in restored) or known(reading.filter4) is None:
+        written = restored and not any(isinstance(change, Blocked) for change in restored)
+        if not written or known(reading.filter4) is None:
             return
     yield _set_policy(context, reading)
 

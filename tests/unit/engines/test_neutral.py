@@ -10,6 +10,7 @@ import pytest
 from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import State
 from deploys.networks import controls
+from deploys.networks.forwarding import guard_forwarding
 from deploys.networks.isolation import NetworksRules
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
@@ -149,6 +150,16 @@ def test_a_change_is_asked_of_the_engine_that_needs_it(
     subject = controls.subject((Asked(engine),))
     plan = subject.plan(judged(subject, ALL, {Networks: nets, Kernel: kernel()}, "network-isolation"))
     assert [each.what for each in plan if isinstance(each, Blocked) and each.why == "noted"] == want
+
+
+def test_forwarded_packets_are_not_dropped_where_no_engine_can_write_its_rules_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(present, "engines", lambda survey: (podman(),))
+    nets = reading(filter4=Filter("ACCEPT", "ACCEPT", ()))
+    where = judged(controls.subject(()), ALL, {Networks: nets, Kernel: kernel()}, "forward-drop")
+    assert where.findings["networks.forwarding"].state is State.FAIL
+    assert list(guard_forwarding((), where)) == []
 
 
 @pytest.mark.parametrize(
