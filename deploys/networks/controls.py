@@ -19,11 +19,11 @@ from deploys.networks.isolation import (
     NetworksRules,
     closes_unasked,
     covered,
-    covers,
     isolated_on_disk,
     isolation_fault,
     none_installed,
     open_later,
+    uncovered,
     why_not_isolated,
 )
 from deploys.networks.switches import check_br_netfilter, check_bridged_guests, plan_br_netfilter, plan_bridged_guests
@@ -31,7 +31,7 @@ from deploys.networks.tables import ACCEPT, ANTISPOOF, HOST_SERVICES, ICC, plan_
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines import present
-from facts.engines.shapes import EngineReading, known_networks
+from facts.engines.shapes import EngineReading
 from facts.kernel.kernel import Kernel
 from facts.networks.networks import Networks, NetworksReading
 
@@ -64,7 +64,7 @@ def _beyond(rules: NetworksRules, engines: Sequence[EngineReading], reading: Net
         yield "containers on new networks would reach each other, though networks.cover is all"
     if closes_unasked(rules, reading):
         yield "new networks are closed, though networks.cover is not all"
-    spared = {network.bridge: network.name for network in known_networks(engines) if not covers(rules, network)}
+    spared = {network.bridge: network.name for network in uncovered(rules, engines)}
     isolated = {*known(reading.dropped), *reading.on_disk().apart}
     for bridge in sorted(isolated & set(spared)):
         yield f"hullproof's table isolates containers on network {spared[bridge]}, though the policy does not cover it"

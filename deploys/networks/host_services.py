@@ -24,13 +24,13 @@ from deploys.networks.isolation import (
     closes_later,
     closes_unasked,
     covered,
-    covers,
     none_installed,
+    uncovered,
 )
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines import present
-from facts.engines.shapes import EngineReading, Network, known_networks, owner
+from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import Networks, NetworksReading
 
 
@@ -91,7 +91,7 @@ def _beyond(
         yield f"on new networks {chain.fault}"
     if closes_unasked(rules, reading):
         yield "new networks are closed, though networks.cover is not all"
-    spared = {network.bridge: network.name for network in known_networks(engines) if not covers(rules, network)}
+    spared = {network.bridge: network.name for network in uncovered(rules, engines)}
     table = live(reading)
     by_udev = known(reading.later) if table.has(chain.base, chain.leading_later) else ()
     for bridge in dict.fromkeys([*chain.led(table.rows), *by_udev]):

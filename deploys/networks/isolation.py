@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ from deploys.core import templates
 from deploys.core.policy import Rules
 from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import known
-from facts.engines.shapes import EngineReading, Network, known_networks, owner
+from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import LATER_FILE, NetworksReading
 
 LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # Docker's names for the bridges of new networks
@@ -89,16 +89,28 @@ class NetworksRules(Rules):
     )
 
 
-def covers(rules: NetworksRules, network: Network) -> bool:
+def covers(rules: NetworksRules, network: Network, default: bool) -> bool:
+    """`default`: it is its engine's default network."""
     if network.driver != "bridge" or not network.bridge or network.name in rules.except_:
         return False
     if rules.cover == "all":
         return True
-    return network.name == "bridge" if rules.cover == "default" else network.name in rules.cover
+    return default if rules.cover == "default" else network.name in rules.cover
 
 
 def covered(rules: NetworksRules, engines: Sequence[EngineReading]) -> list[Network]:
-    return [network for network in known_networks(engines) if covers(rules, network)]
+    return [network for network, wanted in _networks(rules, engines) if wanted]
+
+
+def uncovered(rules: NetworksRules, engines: Sequence[EngineReading]) -> list[Network]:
+    return [network for network, wanted in _networks(rules, engines) if not wanted]
+
+
+def _networks(rules: NetworksRules, engines: Sequence[EngineReading]) -> Iterator[tuple[Network, bool]]:
+    """Those of the engines that are installed, and whether the policy covers them."""
+    for engine in engines:
+        for network in known(engine.networks) if engine.installed else ():
+            yield network, covers(rules, network, network.name == engine.default_network)
 
 
 def none_installed(engines: Sequence[EngineReading]) -> str:
@@ -117,7 +129,7 @@ def isolated_on_disk(network: Network, engines: Sequence[EngineReading], reading
     engine = owner(network, engines)
     if not known(engine.iptables):
         return False
-    return not known(engine.icc) if network.name == "bridge" else not network.icc
+    return not known(engine.icc) if network.name == engine.default_network else not network.icc
 
 
 def made_later(network: Network, reading: NetworksReading) -> bool:

@@ -9,11 +9,11 @@ from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
-from deploys.networks.isolation import NetworksRules, covers, none_installed
+from deploys.networks.isolation import NetworksRules, none_installed, uncovered
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines import present
-from facts.engines.shapes import EngineReading, known_networks
+from facts.engines.shapes import EngineReading
 from facts.kernel.kernel import Kernel
 from facts.networks.networks import MODULES_FILE, SYSCTL_FILE, Networks, NetworksReading
 
@@ -65,8 +65,7 @@ def _needless(rules: NetworksRules, engines: Sequence[EngineReading]) -> str:
         return ""
     if why := none_installed(engines):
         return why
-    networks = known_networks(engines)
-    if any(network.driver == "bridge" and not network.icc and not covers(rules, network) for network in networks):
+    if any(network.driver == "bridge" and not network.icc for network in uncovered(rules, engines)):
         return ""
     return "hullproof's own nft table keeps containers apart, and does not need br_netfilter"
 

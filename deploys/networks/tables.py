@@ -20,15 +20,15 @@ from deploys.networks.isolation import (
     NetworksRules,
     closes_later,
     covered,
-    covers,
     lacks_default,
     later_rule,
+    uncovered,
     why_reachable_by_ip,
 )
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines import present
-from facts.engines.shapes import EngineReading, Network, known_networks, owner
+from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import (
     LATER_FILE,
     PORTS_FILE,
@@ -90,7 +90,8 @@ class Tables:
 
     def _cuts(self, network: Network) -> bool:
         """Whether isolation would separate containers of a user-defined network that may be talking now."""
-        several = network.name != "bridge" and len(network.containers) > 1
+        default = owner(network, self.engines).default_network
+        several = network.name != default and len(network.containers) > 1
         return several and bool(why_reachable_by_ip(network, self.engines, self.reading))
 
     @cached_property
@@ -133,8 +134,8 @@ class Tables:
 
     def _spared(self) -> list[str]:
         """Bridges that the policy excludes, and udev would close."""
-        networks = known_networks(self.engines) if self.rules.cover == "all" else ()
-        return [n.bridge for n in networks if LATER_BRIDGE.fullmatch(n.bridge or "") and not covers(self.rules, n)]
+        networks = uncovered(self.rules, self.engines) if self.rules.cover == "all" else ()
+        return [network.bridge for network in networks if LATER_BRIDGE.fullmatch(network.bridge or "")]
 
     @cached_property
     def actions(self) -> list[str]:
@@ -231,7 +232,7 @@ def _by_engines(engines: Sequence[NetworkEngine], tables: Tables) -> Iterator[Ch
     for engine in engines:
         reading = engine.reading(tables.survey)
         own = [network for network in tables.networks if network.bridge in reading.by_bridge]
-        if any(network.name == "bridge" for network in own) and known(reading.icc):
+        if any(network.name == reading.default_network for network in own) and known(reading.icc):
             yield engine.keep_default_apart(tables.context, "networks")
         if tables.rules.cover == "all" and reading.installed and lacks_default(reading):
             yield engine.keep_later_apart(tables.context, "networks")

@@ -35,6 +35,7 @@ class EngineReading:
     name: str  # as in a sentence: "Docker"
     installed: bool
     running: bool | Unknown
+    default_network: str  # its name
     networks: tuple[Network, ...] | Unknown
     containers: tuple[Member, ...] | Unknown
     # What its configuration says, in force or not:

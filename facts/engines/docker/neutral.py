@@ -24,6 +24,7 @@ def _neutral(docker: DockerReading) -> EngineReading:
         name="Docker",
         installed=docker.installed,
         running=docker.running,
+        default_network="bridge",
         networks=docker.networks,
         containers=containers if isinstance(containers, Unknown) else tuple(map(_member, containers)),
         icc=_asked(docker, "icc"),

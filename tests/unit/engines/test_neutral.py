@@ -11,7 +11,7 @@ from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import State
 from deploys.networks import controls
 from deploys.networks.forwarding import guard_forwarding
-from deploys.networks.isolation import NetworksRules
+from deploys.networks.isolation import NetworksRules, covered, uncovered
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines import present
@@ -27,12 +27,13 @@ from tests.support.networks import ACCEPTS, DEFAULT, SHOP, docker, reading
 from tests.support.userns import kernel
 
 PODS = Network("pods", "bridge", "podman1", False, True, ("10.89.0.0/24",), ("api", "worker"))
+NAMED = Network("podman", "bridge", "podman0", False, True, (), ())
 ABSENT = docker(installed=False, running=False, networks=Unknown("the Docker daemon does not run"))
 
 
 def podman(**more: Any) -> EngineReading:
     values: dict[str, Any] = {
-        "name": "Podman", "installed": True, "running": True, "networks": (PODS,),
+        "name": "Podman", "installed": True, "running": True, "default_network": "podman", "networks": (PODS,),
         "containers": (Member("api", 71, ("pods",), False),), "icc": True, "icc_later": None, "iptables": True,
         "dns": (), "pools": (("10.91.0.0/16", "a pool of containers.conf"),), "loads_br_netfilter": False,
     }  # fmt: skip
@@ -109,6 +110,16 @@ def test_networks_judges_those_of_an_engine_that_is_not_docker(monkeypatch: pyte
     assert "on network pods containers reach each other" in found.verdict.reason
 
 
+@pytest.mark.parametrize(
+    ("cover", "want"), [("default", ["bridge", "podman"]), (["bridge", "pods"], ["bridge", "pods"])]
+)
+def test_each_engine_has_a_default_network_of_its_own(cover: Any, want: list[str]) -> None:
+    rules = NetworksRules(icc=False, cover=cover)
+    engines = (neutral(docker()), podman(networks=(NAMED, PODS)))
+    assert [network.name for network in covered(rules, engines)] == want
+    assert {network.name for network in uncovered(rules, engines)} == {"bridge", "shop", "podman", "pods"} - set(want)
+
+
 class Asked:
     """An engine that notes what it is asked to change."""
 
@@ -129,9 +140,6 @@ class Asked:
 
     def why_called(self, context: Context) -> str:
         return ""
-
-
-NAMED = Network("bridge", "bridge", "podman0", False, True, (), ())
 
 
 @pytest.mark.parametrize(
