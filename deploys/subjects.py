@@ -8,6 +8,7 @@ from deploys.bridges import controls as bridges
 from deploys.containers import controls as containers
 from deploys.core.change import Subject
 from deploys.engines.docker import controls as docker
+from deploys.engines.docker.networks import DockerNetworks
 from deploys.kernel import controls as kernel
 from deploys.lsm import controls as lsm
 from deploys.networks import controls as networks
@@ -26,7 +27,7 @@ SUBJECTS: tuple[Subject, ...] = (
     userns.SUBJECT,
     docker.SUBJECT,
     containers.SUBJECT,
-    networks.SUBJECT,
+    networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,
 )
 

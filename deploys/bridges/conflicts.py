@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from deploys.bridges.managers.networkmanager import connection_of
 from deploys.bridges.rules import HOST, BridgeNetwork, Prefix, Segment, guards, overlap
 from deploys.bridges.view import BridgesView
-from deploys.engines.docker.daemon import configured
 from facts.core.reading import Unknown, known
+from facts.engines.shapes import EngineReading
 from facts.networks.bridges import NETWORKD_FILES, NETWORKMANAGER, Device
 
 # By the policy's `switch`: the kind of device that `bridge` has to be, and its name.
@@ -49,21 +49,20 @@ def _used(view: BridgesView) -> Iterator[tuple[Prefix, str]]:
         for address in addresses:
             if device not in own and (prefix := _prefix(address)):
                 yield prefix, f"the address {address} of {device}"
-    if view.docker.installed:
-        yield from _docker(own, view)
+    for engine in view.engines:
+        if engine.installed:
+            yield from _engine(engine, own)
 
 
-def _docker(own: set[str], view: BridgesView) -> Iterator[tuple[Prefix, str]]:
-    docker = view.docker
-    stopped = isinstance(docker.networks, Unknown) and docker.running is False
-    for network in () if stopped else known(docker.networks):
+def _engine(engine: EngineReading, own: set[str]) -> Iterator[tuple[Prefix, str]]:
+    stopped = isinstance(engine.networks, Unknown) and engine.running is False
+    for network in () if stopped else known(engine.networks):
         for subnet in network.subnets:
             if network.bridge not in own and (prefix := _prefix(subnet)):
-                yield prefix, f"the Docker network {network.name}"
-    pools = configured(docker, "default-address-pools")
-    for pool in pools if isinstance(pools, list) else []:
-        if isinstance(pool, dict) and (prefix := _prefix(str(pool.get("base")))):
-            yield prefix, "a pool of Docker's default-address-pools"
+                yield prefix, f"the {engine.name} network {network.name}"
+    for subnet, whose in known(engine.pools):
+        if prefix := _prefix(subnet):
+            yield prefix, whose
 
 
 def _files(view: BridgesView) -> Iterator[tuple[Prefix, str]]:
@@ -85,17 +84,15 @@ def _prefix(text: str) -> Prefix | None:
 
 
 def _bridges(view: BridgesView) -> Iterator[str]:
-    docker = view.docker.networks
-    names = {network.bridge: network.name for network in docker} if isinstance(docker, tuple) else {}
+    engines = view.engine_networks
     for name, net in view.rules.networks.items():
         device = view.reading.device(net.bridge)
         kind, wanted = KINDS[net.switch]
         if device and device.kind != kind:
             yield f"{name}: {net.bridge} is {KIND_NAMES.get(device.kind, f'a {device.kind} device')}, not {wanted}"
-        elif net.bridge in names:
+        elif net.bridge in engines:
             yield (
-                f"{name}: {net.bridge} belongs to the Docker network {names[net.bridge]}; the policy's section "
-                "`networks` is about those"
+                f"{name}: {net.bridge} belongs to {engines[net.bridge]}; the policy's section `networks` is about those"
             )
         elif where := _defined(net.bridge, device, view):
             yield f"{name}: {net.bridge} is already defined in {where}: remove it there or from bridges.networks"

@@ -33,7 +33,7 @@ from deploys.networks.isolation import SERVICES
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.core.system import System
-from facts.engines.docker.docker import Docker
+from facts.engines import present
 from facts.kernel.kernel import Kernel
 from facts.networks.bridges import NETWORKD, NETWORKD_FILES, RULES_FILE, UNIT, UNIT_FILE, Bridges
 from facts.networks.networks import Networks
@@ -185,6 +185,6 @@ SUBJECT = Subject(
     rules=BridgesRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Bridges, Networks, Docker, Kernel, System),
+    facts=(Bridges, Networks, *present.ENGINE_FACTS, Kernel, System),
     accepts=(ACCEPT, SERVICES, RETRY, METADATA),
 )

@@ -11,6 +11,7 @@ from deploys.engines.foreign_bridges import DOCKERS, ENGINES
 from facts.core.reading import known
 from facts.core.reverted import UNDO
 from facts.core.survey import Survey
+from facts.engines.shapes import by_bridge
 from facts.networks.bridges import Bridges, Device
 
 
@@ -68,19 +69,18 @@ def _except(view: BridgesView, pair: list[str]) -> str:
 
 
 def containers_of(view: BridgesView) -> dict[int | None, str]:
-    """Docker's containers by their first process."""
-    if not isinstance(view.docker.containers, tuple):
-        return {}
-    return {container.pid: f"container {container.name}" for container in view.docker.containers}
+    """The engines' containers by their first process."""
+    listed = (engine.containers for engine in view.engines)
+    found = (each for containers in listed if isinstance(containers, tuple) for each in containers)
+    return {container.pid: f"container {container.name}" for container in found}
 
 
 def check_hand_made(survey: Survey, policy: Policy) -> Verdict:
     if policy[BridgesRules].undeclared is None:
         return not_applicable("the policy does not declare bridges.undeclared")
     view = bridges_view(survey, policy)
-    docker = view.docker.networks
     sources = {*(net.bridge for net in view.rules.networks.values()), *view.reading.interfaces}
-    sources |= {network.bridge for network in docker} if isinstance(docker, tuple) else set()
+    sources |= by_bridge(view.engines).keys()
     unmanaged = [device for device in known(view.reading.devices) if device.kind == "bridge" and not device.managed]
     strange = [device for device in unmanaged if device.name not in sources and not _engines(device.name)]
     if not strange:

@@ -10,6 +10,7 @@ from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import some
 from deploys.engines.foreign_bridges import DOCKERS
 from facts.core.reading import UnknownReading, known
+from facts.engines.shapes import EngineReading, by_bridge
 
 ACCEPT = "metadata"  # accepting it: containers and guests on the host's bridges lose the cloud's credentials
 WHAT = "close the metadata addresses to all bridges"
@@ -57,19 +58,20 @@ def _who(view: BridgesView) -> Iterator[str]:
 
 
 def _containers(view: BridgesView) -> list[str]:
-    """Those on a bridge: the others use the host's own devices, or none."""
-    docker = view.docker
-    if not docker.installed or docker.running is False:
-        return []
-    bridged = {network.name for network in known(docker.networks) if network.driver == "bridge"}
-    return sorted(container.name for container in known(docker.containers) if bridged & set(container.networks))
+    running = (engine for engine in view.engines if engine.installed and engine.running is not False)
+    return sorted(name for engine in running for name in _on_bridges(engine))
+
+
+def _on_bridges(engine: EngineReading) -> Iterator[str]:
+    """Names of its containers on a bridge: the others use the host's own devices, or none."""
+    bridged = {network.name for network in known(engine.networks) if network.driver == "bridge"}
+    yield from (each.name for each in known(engine.containers) if not bridged.isdisjoint(each.networks))
 
 
 def _guests(view: BridgesView) -> Iterator[str]:
-    networks = view.docker.networks
-    dockers = {network.bridge for network in networks} if isinstance(networks, tuple) else set()
+    engines = by_bridge(view.engines)
     for bridge in known(view.reading.devices):
-        if bridge.kind == "bridge" and bridge.name not in dockers and not DOCKERS.fullmatch(bridge.name):
+        if bridge.kind == "bridge" and bridge.name not in engines and not DOCKERS.fullmatch(bridge.name):
             ports = (port for port in view.reading.ports(bridge.name) if port.kind in GUESTS)
             if names := sorted(port.peer or port.name for port in ports):
                 yield f"guests on {bridge.name} ({some(names)})"

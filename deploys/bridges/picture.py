@@ -64,10 +64,8 @@ def _behind(port: Device, names: dict[int | None, str]) -> str:
 
 def _others(view: BridgesView) -> dict[str, str]:
     """Bridges that the policy does not declare, each with its engine, if any."""
-    networks = view.docker.networks
     declared = {net.bridge for net in view.rules.networks.values()}
-    docker = [net for net in networks if net.driver == "bridge"] if isinstance(networks, tuple) else []
-    engines = {net.bridge: f"the Docker network {net.name}" for net in docker}
+    engines = view.engine_networks
     found = [device.name for device in known(view.reading.devices) if device.kind == "bridge"]
     return {name: engines.get(name, "not declared") for name in found if name not in declared}
 

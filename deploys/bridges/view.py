@@ -12,7 +12,8 @@ from deploys.bridges.wanted import WantedBridge, wanted
 from deploys.core.policy import Policy
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker, DockerReading
+from facts.engines import present
+from facts.engines.shapes import EngineReading
 from facts.networks.bridges import IFUPDOWN, MANAGED, NETWORKD, NETWORKMANAGER, Bridges, BridgesReading
 from facts.networks.networks import Networks, NetworksReading
 
@@ -33,8 +34,14 @@ class BridgesView:
         return self.survey[Networks]
 
     @property
-    def docker(self) -> DockerReading:
-        return self.survey[Docker]
+    def engines(self) -> tuple[EngineReading, ...]:
+        return present.engines(self.survey)
+
+    @cached_property
+    def engine_networks(self) -> dict[str, str]:
+        """By bridge: the network of an engine that it belongs to, as a sentence names it."""
+        found = ((engine.name, engine.by_bridge) for engine in self.engines)
+        return {bridge: f"the {name} network {net.name}" for name, nets in found for bridge, net in nets.items()}
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from deploys.core.change import Context
 from deploys.core.control import some
 from facts.core.reading import UnknownReading, known
-from facts.engines.docker.docker import Docker, DockerReading
+from facts.engines import present
+from facts.engines.shapes import EngineReading, by_bridge
 from facts.networks.forward import Filter, Packet
 from facts.networks.networks import SYSCTL_FILE, Bridge, Networks, NetworksReading
 
@@ -59,16 +60,15 @@ def strangers(bridge: str, ports: Sequence[str], containers: int) -> Sequence[st
     return others or (() if DOCKERS.fullmatch(bridge) or len(ports) <= containers else ports)
 
 
-def carrying(docker: DockerReading, reading: NetworksReading) -> list[Bridge]:
-    """Bridges on which others than Docker's containers communicate: those with two ports that are not isolated, and the
-    one with the default route, which guests may join."""
-    networks = docker.networks if isinstance(docker.networks, tuple) else ()
-    dockers = {network.bridge: len(network.containers) for network in networks}
+def carrying(engines: Sequence[EngineReading], reading: NetworksReading) -> list[Bridge]:
+    """Bridges on which others than the containers of these engines communicate: those with two ports that are not
+    isolated, and the one with the default route, which guests may join."""
+    counts = {bridge: len(network.containers) for bridge, network in by_bridge(engines).items()}
 
     def foreign(bridge: Bridge) -> bool:
-        named = bridge.name in dockers or DOCKERS.fullmatch(bridge.name)
+        named = bridge.name in counts or DOCKERS.fullmatch(bridge.name)
         ports = [port.name for port in bridge.ports]
-        return not named or bool(strangers(bridge.name, ports, dockers.get(bridge.name, 0)))
+        return not named or bool(strangers(bridge.name, ports, counts.get(bridge.name, 0)))
 
     def talks(bridge: Bridge) -> bool:
         several = len(bridge.ports) > 1 and not all(port.isolated for port in bridge.ports)
@@ -77,10 +77,10 @@ def carrying(docker: DockerReading, reading: NetworksReading) -> list[Bridge]:
     return [bridge for bridge in known(reading.bridges) if foreign(bridge) and talks(bridge)]
 
 
-def stopped_now(docker: DockerReading, reading: NetworksReading) -> list[Stopped]:
+def stopped_now(engines: Sequence[EngineReading], reading: NetworksReading) -> list[Stopped]:
     """The bridges on which iptables drops every new connection between two ports."""
     found = []
-    for bridge in carrying(docker, reading):
+    for bridge in carrying(engines, reading):
         for family, tool in FAMILIES.items():
             if _met(bridge, family, reading) and (verdict := _table(family, reading).verdict(_packet(bridge))).drop:
                 found.append(Stopped(bridge, tool, verdict.by))
@@ -89,12 +89,12 @@ def stopped_now(docker: DockerReading, reading: NetworksReading) -> list[Stopped
 
 
 def stopped_by(
-    docker: DockerReading, reading: NetworksReading, *, called: Collection[int] = (), drops: bool = False
+    engines: Sequence[EngineReading], reading: NetworksReading, *, called: Collection[int] = (), drops: bool = False
 ) -> list[Stopped]:
     """The bridges some of whose frames pass now and would be dropped, if bridged frames passed through iptables of the
     families `called`, and if IPv4's FORWARD policy were DROP (`drops`)."""
     found = []
-    for bridge in carrying(docker, reading):
+    for bridge in carrying(engines, reading):
         rows = (_newly(bridge, family, reading, family in called, drops and family == 4) for family in FAMILIES)
         if stopped := next(filter(None, rows), None):
             found.append(stopped)
@@ -150,7 +150,7 @@ def obstacle(context: Context, cause: str, *, called: Collection[int] = (), drop
     if context.accepts(ACCEPT):
         return ""
     try:
-        found = stopped_by(context.survey[Docker], context.survey[Networks], called=called, drops=drops)
+        found = stopped_by(present.engines(context.survey), context.survey[Networks], called=called, drops=drops)
     except UnknownReading as error:
         return f"{cause}; cannot determine whether frames on other bridges would then be dropped: {error}"
     return refusal(cause, found)
@@ -172,6 +172,6 @@ def cut_off(context: Context, *, called: Collection[int] = (), drops: bool = Fal
     """Where that is accepted: the guests that a change cuts off, in a sentence; "" for none."""
     if not context.accepts(ACCEPT):
         return ""
-    found = stopped_by(context.survey[Docker], context.survey[Networks], called=called, drops=drops)
+    found = stopped_by(present.engines(context.survey), context.survey[Networks], called=called, drops=drops)
     names = " and on ".join(ports_of(stopped.bridge) for stopped in found)
     return f"guests on {names} reach neither each other nor the network behind the bridge any more" if found else ""

@@ -10,6 +10,7 @@ from deploys.engines.docker.undo import STARTED, stop_script
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
+from facts.engines import present
 from facts.engines.docker.docker import Docker
 from facts.networks.networks import Networks
 
@@ -46,7 +47,7 @@ def _cuts_off(survey: Survey, system: SystemReading) -> str:
     try:
         reading = survey[Networks]
         called = (4, 6) if loads and not known(reading.br_netfilter) else ()
-        return bridged.refusal(cause, bridged.stopped_by(survey[Docker], reading, called=called, drops=True))
+        return bridged.refusal(cause, bridged.stopped_by(present.engines(survey), reading, called=called, drops=True))
     except UnknownReading as error:
         return f"{cause}; whether that cuts guests off on bridges is not known: {error}"
 

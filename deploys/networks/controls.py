@@ -3,32 +3,35 @@ on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from deploys.core.change import Change, Context, Subject, mending
 from deploys.core.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.engines import foreign_bridges as bridged
+from deploys.engines.protocol import NetworkEngine
 from deploys.networks import forwarding
 from deploys.networks.forwarding import check_forwarding, guard_forwarding
 from deploys.networks.host_services import check_antispoof, check_host_services
 from deploys.networks.isolation import (
-    ENABLE_ICC,
     SERVICES,
     NetworksRules,
     closes_unasked,
     covered,
-    covers,
     isolated_on_disk,
     isolation_fault,
+    none_installed,
     open_later,
+    uncovered,
     why_not_isolated,
 )
 from deploys.networks.switches import check_br_netfilter, check_bridged_guests, plan_br_netfilter, plan_bridged_guests
 from deploys.networks.tables import ACCEPT, ANTISPOOF, HOST_SERVICES, ICC, plan_tables
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker, DockerReading
+from facts.engines import present
+from facts.engines.shapes import EngineReading
 from facts.kernel.kernel import Kernel
 from facts.networks.networks import Networks, NetworksReading
 
@@ -38,14 +41,14 @@ def _check_icc(survey: Survey, policy: Policy) -> Verdict:
     if rules.icc is not False:
         why = "the policy does not declare networks.icc" if rules.icc is None else "the policy allows it (networks.icc)"
         return not_applicable(why)
-    docker = survey[Docker]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    reading, networks = survey[Networks], covered(rules, docker)
-    faults = [isolation_fault(network, docker, reading) for network in networks]
-    reasons = [reason for reason in (*faults, *_beyond(rules, docker, reading)) if reason]
-    disk = {network.name: isolated_on_disk(network, docker, reading) for network in networks}
-    live = {network.name: not why_not_isolated(network, docker, reading) for network in networks}
+    engines = present.engines(survey)
+    if why := none_installed(engines):
+        return not_applicable(why)
+    reading, networks = survey[Networks], covered(rules, engines)
+    faults = [isolation_fault(network, engines, reading) for network in networks]
+    reasons = [reason for reason in (*faults, *_beyond(rules, engines, reading)) if reason]
+    disk = {network.name: isolated_on_disk(network, engines, reading) for network in networks}
+    live = {network.name: not why_not_isolated(network, engines, reading) for network in networks}
     declared = {network.name: True for network in networks}
     if reasons:
         reason = f"{'; '.join(reasons)}; the policy keeps containers apart (networks.icc)"
@@ -55,13 +58,13 @@ def _check_icc(survey: Survey, policy: Policy) -> Verdict:
     return passed(f"containers do not reach each other on {', '.join(disk)}", declared=declared, disk=disk, live=live)
 
 
-def _beyond(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> Iterator[str]:
+def _beyond(rules: NetworksRules, engines: Sequence[EngineReading], reading: NetworksReading) -> Iterator[str]:
     """New networks, and those that the policy excludes."""
-    if open_later(rules, docker, reading):
+    if open_later(rules, engines, reading):
         yield "containers on new networks would reach each other, though networks.cover is all"
     if closes_unasked(rules, reading):
         yield "new networks are closed, though networks.cover is not all"
-    spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
+    spared = {network.bridge: network.name for network in uncovered(rules, engines)}
     isolated = {*known(reading.dropped), *reading.on_disk().apart}
     for bridge in sorted(isolated & set(spared)):
         yield f"hullproof's table isolates containers on network {spared[bridge]}, though the policy does not cover it"
@@ -76,7 +79,8 @@ CONTROLS = (
         check=_check_icc,
         references=("CIS-Docker-2.2", "CIS-Docker-5.30", "NIST-800-190-4.4.2"),
         impact=Impact.RESTART,
-        by_hand=f"set icc to false in daemon.json, restart Docker, and create other networks with {ENABLE_ICC}=false",
+        by_hand="set icc to false in daemon.json, restart Docker, and create other networks with "
+        "com.docker.network.bridge.enable_icc=false",
     ),
     Control(
         id=HOST_SERVICES,
@@ -131,22 +135,24 @@ CONTROLS = (
 )
 
 
-def plan(context: Context) -> Iterable[Change]:
+def plan(engines: Sequence[NetworkEngine], context: Context) -> Iterable[Change]:
     if context.failing("networks.br-netfilter"):
         yield from mending(["networks.br-netfilter"], plan_br_netfilter(context))
     if context.failing("networks.bridged-guests"):
-        yield from mending(["networks.bridged-guests"], plan_bridged_guests(context))
+        yield from mending(["networks.bridged-guests"], plan_bridged_guests(engines, context))
     if context.failing("networks.forwarding"):
-        yield from mending(["networks.forwarding"], guard_forwarding(context))
+        yield from mending(["networks.forwarding"], guard_forwarding(engines, context))
     if controls := context.which(ICC, HOST_SERVICES, ANTISPOOF):
-        yield from mending(controls, plan_tables(context))
+        yield from mending(controls, plan_tables(engines, context))
 
 
-SUBJECT = Subject(
-    name="networks",
-    rules=NetworksRules,
-    controls=CONTROLS,
-    plan=plan,
-    facts=(Networks, Docker, Kernel),
-    accepts=(ACCEPT, SERVICES, forwarding.ACCEPT, bridged.ACCEPT),
-)
+def subject(engines: Sequence[NetworkEngine]) -> Subject:
+    """The subject, whose plans change these engines."""
+    return Subject(
+        name="networks",
+        rules=NetworksRules,
+        controls=CONTROLS,
+        plan=partial(plan, engines),
+        facts=(Networks, *present.ENGINE_FACTS, Kernel),
+        accepts=(ACCEPT, SERVICES, forwarding.ACCEPT, bridged.ACCEPT),
+    )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from deploys.core.change import Activate, Blocked, Change, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.engines import foreign_bridges as bridged
-from deploys.engines.docker.daemon import docker_service, loads_br_netfilter, restart_obstacle
+from deploys.engines.protocol import NetworkEngine
 from deploys.kernel.sysctl_files import FORWARD
 from deploys.networks.isolation import NetworksRules
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker
+from facts.engines import present
+from facts.engines.shapes import known_networks
 from facts.kernel.kernel import Kernel
 from facts.networks.networks import FORWARD_FILE, Networks, NetworksReading
 
@@ -37,8 +38,7 @@ if [ -e {FORWARD_FILE} ]; then iptables -w -P FORWARD DROP; else iptables -w -P 
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     if policy[NetworksRules].guarded_forwarding is None:
         return not_applicable("the policy does not declare networks.guarded_forwarding")
-    docker = survey[Docker]
-    if not (docker.installed and known(docker.running)):
+    if not any(engine.installed and known(engine.running) for engine in present.engines(survey)):
         return not_applicable("no container engine runs that needs forwarding")
     reading = survey[Networks]
     if known(reading.forwarding4) != 1:
@@ -81,13 +81,15 @@ def _engine_rules(reading: NetworksReading) -> bool:
 # ------------------------------------------------------------------------------------------------ remediation
 
 
-def guard_forwarding(context: Context) -> Iterator[Change]:
-    """Docker's rules first, where they are missing, then the policy: DROP alone would cut off every container."""
+def guard_forwarding(engines: Sequence[NetworkEngine], context: Context) -> Iterator[Change]:
+    """The engines' rules first, where they are missing, then the policy: DROP alone would cut off every container."""
     reading = context.survey[Networks]
     if not _engine_rules(reading):
-        restored = _restore_rules(context)
-        yield restored
-        if isinstance(restored, Blocked) or known(reading.filter4) is None:
+        running = [engine for engine in engines if engine.reading(context.survey).running is True]
+        restored = [engine.write_rules_again(context, "networks") for engine in running]
+        yield from restored
+        written = restored and not any(isinstance(change, Blocked) for change in restored)
+        if not written or known(reading.filter4) is None:
             return
     yield _set_policy(context, reading)
 
@@ -119,20 +121,14 @@ def _set_policy(context: Context, reading: NetworksReading) -> Change:
 def _after_boot(context: Context, reading: NetworksReading) -> tuple[int, ...]:
     """4 where bridged frames pass through iptables at the latest after the next boot: br_netfilter is loaded then, and
     no file sets the sysctl to 0."""
-    loaded = known(reading.br_netfilter) or known(reading.modules_load) or loads_br_netfilter(context.survey[Docker])
+    by_engine = any(engine.installed and engine.loads_br_netfilter for engine in present.engines(context.survey))
+    loaded = known(reading.br_netfilter) or known(reading.modules_load) or by_engine
     stored = known(context.survey[Kernel].sysctls.stored(f"{bridged.SWITCH}iptables"))
     return (4,) if loaded and not (stored and stored.value == "0") else ()
 
 
-def _restore_rules(context: Context) -> Change:
-    what = "make Docker write its firewall rules again"
-    if why := restart_obstacle(context, {}):
-        return Blocked("networks", what, why=why)
-    service = docker_service(context)
-    return Activate("networks", what, interrupts=service.interrupts, service=service)
-
-
 def _others(context: Context, reading: NetworksReading) -> list[str]:
-    """Devices with an address that are not the engine's: with two of them, the host may be a router."""
-    engines = {network.bridge for network in known(context.survey[Docker].networks)} | {"lo", "docker_gwbridge"}
+    """Devices with an address that are not an engine's: with two of them, the host may be a router."""
+    networks = known_networks(present.engines(context.survey))
+    engines = {network.bridge for network in networks} | {"lo", "docker_gwbridge"}
     return sorted(set(known(reading.addresses)) - engines)

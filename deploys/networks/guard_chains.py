@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from deploys.networks.isolation import AS_ITSELF, FROM_OWN, NetworksRules, made_later, to_host
 from deploys.networks.ports import lacking, unknown_ports
 from facts.core.reading import known
-from facts.engines.docker.docker import Network
+from facts.engines.shapes import Network
 from facts.networks.networks import NetworksReading
 
 Rows = Mapping[str, Sequence[str]]  # the rules of each chain, as nft prints them

@@ -9,7 +9,6 @@ from ipaddress import ip_address
 from deploys.core.control import Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy
 from deploys.engines import foreign_bridges as bridged
-from deploys.engines.docker.daemon import configured
 from deploys.networks.guard_chains import (
     FROM_NETWORK,
     FROM_PORT,
@@ -19,10 +18,19 @@ from deploys.networks.guard_chains import (
     live,
     on_disk,
 )
-from deploys.networks.isolation import SERVICES, NetworksRules, closes_later, closes_unasked, covered, covers
+from deploys.networks.isolation import (
+    SERVICES,
+    NetworksRules,
+    closes_later,
+    closes_unasked,
+    covered,
+    none_installed,
+    uncovered,
+)
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker, DockerReading, Network
+from facts.engines import present
+from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import Networks, NetworksReading
 
 
@@ -39,14 +47,14 @@ def check_antispoof(survey: Survey, policy: Policy) -> Verdict:
 
 
 def _check(chains: tuple[GuardChain, ...], survey: Survey, policy: Policy, right: str, wants: str) -> Verdict:
-    rules, docker, reading = policy[NetworksRules], survey[Docker], survey[Networks]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
+    rules, engines, reading = policy[NetworksRules], present.engines(survey), survey[Networks]
+    if why := none_installed(engines):
+        return not_applicable(why)
     if not chains[0].asked(rules):
         return _not_asked(chains, reading)
-    networks = covered(rules, docker)
+    networks = covered(rules, engines)
     faults = [why for chain in chains for network in networks if (why := _fault(chain, network, rules, reading))]
-    faults += [why for chain in chains for why in _beyond(chain, rules, docker, reading)]
+    faults += [why for chain in chains for why in _beyond(chain, rules, engines, reading)]
     disk = {network.name: all(chain.lasts(network, rules, reading) for chain in chains) for network in networks}
     live = {network.name: not any(chain.unmet(network, rules, reading) for chain in chains) for network in networks}
     declared = dict.fromkeys(live, True)
@@ -75,13 +83,15 @@ def _fault(chain: GuardChain, network: Network, rules: NetworksRules, reading: N
     return ""
 
 
-def _beyond(chain: GuardChain, rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> Iterator[str]:
+def _beyond(
+    chain: GuardChain, rules: NetworksRules, engines: Sequence[EngineReading], reading: NetworksReading
+) -> Iterator[str]:
     """New networks, and those that the policy excludes."""
     if rules.cover == "all" and not closes_later(reading):
         yield f"on new networks {chain.fault}"
     if closes_unasked(rules, reading):
         yield "new networks are closed, though networks.cover is not all"
-    spared = {network.bridge: network.name for network in known(docker.networks) if not covers(rules, network)}
+    spared = {network.bridge: network.name for network in uncovered(rules, engines)}
     table = live(reading)
     by_udev = known(reading.later) if table.has(chain.base, chain.leading_later) else ()
     for bridge in dict.fromkeys([*chain.led(table.rows), *by_udev]):
@@ -93,13 +103,14 @@ def _beyond(chain: GuardChain, rules: NetworksRules, docker: DockerReading, read
 
 
 def using(
-    networks: Sequence[Network], rules: NetworksRules, docker: DockerReading, reading: NetworksReading
+    networks: Sequence[Network], rules: NetworksRules, engines: Sequence[EngineReading], reading: NetworksReading
 ) -> list[Network]:
     """Networks whose containers may be using services of the host that the new file closes for the first time."""
     if not TO_HOST.asked(rules):
         return []
-    table, asked = on_disk(reading), bool(own_resolver(rules, docker, reading))
-    used = [network for network in networks if network.containers or asked]
+    table = on_disk(reading)
+    asked = {engine.name: own_resolver(rules, engine, reading) for engine in engines if engine.installed}
+    used = [network for network in networks if network.containers or asked[owner(network, engines).name]]
     return [each for each in used if not TO_HOST.leads(table, each.bridge, later_on_disk(each, reading))]
 
 
@@ -129,18 +140,17 @@ def on_a_lan(network: Network, reading: NetworksReading) -> str:
     return f"{others[0]}, a port of {network.bridge}, does not lead to a container of Docker's" if others else ""
 
 
-def own_resolver(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:
-    """The host's own address that containers use as their DNS server, by Docker's `dns` or else the resolv.conf that it
-    gives them; "" for none."""
+def own_resolver(rules: NetworksRules, engine: EngineReading, reading: NetworksReading) -> str:
+    """The host's own address that containers use as their DNS server, by the engine's setting or else the resolv.conf
+    that it gives them; "" for none."""
     addresses = {address.partition("/")[0] for found in known(reading.addresses).values() for address in found}
-    given = configured(docker, "dns") or reading.resolvers
-    names = [str(name) for name in (given.split() if isinstance(given, str) else given)]
-    own = [name for name in names if name in addresses and not ip_address(name).is_loopback]
+    given = known(engine.dns) or reading.resolvers
+    own = [name for name in given if name in addresses and not ip_address(name).is_loopback]
     return own[0] if own and "udp/53" not in (rules.host_services or ()) else ""
 
 
-def why_served(network: Network, rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> str:
-    asked = own_resolver(rules, docker, reading)
+def why_served(network: Network, rules: NetworksRules, engine: EngineReading, reading: NetworksReading) -> str:
+    asked = own_resolver(rules, engine, reading)
     found = [f"containers on it may use them ({', '.join(sorted(network.containers))})"] if network.containers else []
     found += [f"{asked}, which containers use as their DNS server, is this host (udp/53)"] if asked else []
     return f"{'; '.join(found)}: name what they need in networks.host_services, and allow it with accept={SERVICES}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Annotated, Literal
 
@@ -12,12 +12,10 @@ from pydantic import AfterValidator, ConfigDict, Field
 from deploys.core import templates
 from deploys.core.policy import Rules
 from deploys.engines import foreign_bridges as bridged
-from deploys.engines.docker.daemon import configured, off
 from facts.core.reading import known
-from facts.engines.docker.docker import DockerReading, Network
+from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import LATER_FILE, NetworksReading
 
-ENABLE_ICC = "com.docker.network.bridge.enable_icc"
 LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # Docker's names for the bridges of new networks
 RAW = "iptables drops IP packets alone, and no rule of hullproof's on the bridge drops raw frames (CAP_NET_RAW)"
 SERVICES = "host-services"  # accepting it: running containers reach only the services of the host that the policy names
@@ -91,28 +89,47 @@ class NetworksRules(Rules):
     )
 
 
-def covers(rules: NetworksRules, network: Network) -> bool:
+def covers(rules: NetworksRules, network: Network, default: bool) -> bool:
+    """`default`: it is its engine's default network."""
     if network.driver != "bridge" or not network.bridge or network.name in rules.except_:
         return False
     if rules.cover == "all":
         return True
-    return network.name == "bridge" if rules.cover == "default" else network.name in rules.cover
+    return default if rules.cover == "default" else network.name in rules.cover
 
 
-def covered(rules: NetworksRules, docker: DockerReading) -> list[Network]:
-    return [network for network in known(docker.networks) if covers(rules, network)]
+def covered(rules: NetworksRules, engines: Sequence[EngineReading]) -> list[Network]:
+    return [network for network, wanted in _networks(rules, engines) if wanted]
+
+
+def uncovered(rules: NetworksRules, engines: Sequence[EngineReading]) -> list[Network]:
+    return [network for network, wanted in _networks(rules, engines) if not wanted]
+
+
+def _networks(rules: NetworksRules, engines: Sequence[EngineReading]) -> Iterator[tuple[Network, bool]]:
+    """Those of the engines that are installed, and whether the policy covers them."""
+    for engine in engines:
+        for network in known(engine.networks) if engine.installed else ():
+            yield network, covers(rules, network, network.name == engine.default_network)
+
+
+def none_installed(engines: Sequence[EngineReading]) -> str:
+    """A clause that says so; "" where an engine is installed."""
+    absent = [f"{engine.name} is not installed" for engine in engines if not engine.installed]
+    return "; ".join(absent) if len(absent) == len(engines) else ""
 
 
 # ------------------------------------------------------------------------------------------------ on disk
 
 
-def isolated_on_disk(network: Network, docker: DockerReading, reading: NetworksReading) -> bool:
+def isolated_on_disk(network: Network, engines: Sequence[EngineReading], reading: NetworksReading) -> bool:
     """Whether a file restores the isolation after a restart."""
     if reading.unit_enabled and (network.bridge in reading.on_disk().apart or made_later(network, reading)):
         return True
-    if off(configured(docker, "iptables")):
+    engine = owner(network, engines)
+    if not known(engine.iptables):
         return False
-    return off(configured(docker, "icc")) if network.name == "bridge" else not network.icc
+    return not known(engine.icc) if network.name == engine.default_network else not network.icc
 
 
 def made_later(network: Network, reading: NetworksReading) -> bool:
@@ -138,14 +155,14 @@ def later_rule() -> str:
 # ------------------------------------------------------------------------------------------------ live
 
 
-def why_not_isolated(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+def why_not_isolated(network: Network, engines: Sequence[EngineReading], reading: NetworksReading) -> str:
     """Why containers on `network` reach each other in the running kernel; "" where they do not."""
     if reading.drops(network.bridge):
         return ""
-    return why_reachable_by_ip(network, docker, reading) or RAW
+    return why_reachable_by_ip(network, engines, reading) or RAW
 
 
-def why_reachable_by_ip(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
+def why_reachable_by_ip(network: Network, engines: Sequence[EngineReading], reading: NetworksReading) -> str:
     """The same for IP alone, the only protocol that containers use for anything but an attack."""
     if reading.drops(network.bridge):
         return ""
@@ -153,9 +170,9 @@ def why_reachable_by_ip(network: Network, docker: DockerReading, reading: Networ
     if not found and any(":" in subnet for subnet in network.subnets):
         found = _reachable_by(6, network, reading)
     # A daemon that has not restarted since iptables=false was written still has its rules.
-    return (
-        f"{found}, because Docker runs with iptables=false" if found and off(configured(docker, "iptables")) else found
-    )
+    if not found or known((engine := owner(network, engines)).iptables):
+        return found
+    return f"{found}, because {engine.name} runs with iptables=false"
 
 
 def _reachable_by(version: int, network: Network, reading: NetworksReading) -> str:
@@ -183,11 +200,11 @@ def _not_called(tool: str, network: Network, reading: NetworksReading) -> str:
     return f"{tool} has the rule, but net.bridge.bridge-nf-call-{tool} is 0 and bridged frames bypass {tool}"
 
 
-def isolation_fault(network: Network, docker: DockerReading, reading: NetworksReading) -> str:
-    if why := why_not_isolated(network, docker, reading):
-        set_only = " (set on disk, not in force)" if isolated_on_disk(network, docker, reading) else ""
+def isolation_fault(network: Network, engines: Sequence[EngineReading], reading: NetworksReading) -> str:
+    if why := why_not_isolated(network, engines, reading):
+        set_only = " (set on disk, not in force)" if isolated_on_disk(network, engines, reading) else ""
         return f"on network {network.name} containers reach each other{set_only}: {why}"
-    if not isolated_on_disk(network, docker, reading):
+    if not isolated_on_disk(network, engines, reading):
         return f"on network {network.name} containers do not reach each other now, but no file restores that at boot"
     return ""
 
@@ -195,24 +212,18 @@ def isolation_fault(network: Network, docker: DockerReading, reading: NetworksRe
 # ------------------------------------------------------------------------------------------------ new networks
 
 
-def open_later(rules: NetworksRules, docker: DockerReading, reading: NetworksReading) -> bool:
-    """Whether the policy wants new networks isolated and something for that is missing: the udev rule, or Docker's own
-    default option where setting it cuts off no guests."""
+def open_later(rules: NetworksRules, engines: Sequence[EngineReading], reading: NetworksReading) -> bool:
+    """Whether the policy wants new networks isolated and something for that is missing: the udev rule, or an engine's
+    own setting where changing it cuts off no guests."""
     if rules.cover != "all":
         return False
-    return not closes_later(reading) or (lacks_default(docker) and not bridged.stopped_by(docker, reading, called=(4,)))
+    if not closes_later(reading):
+        return True
+    lacking = any(lacks_default(engine) for engine in engines if engine.installed)
+    return lacking and not bridged.stopped_by(engines, reading, called=(4,))
 
 
-def lacks_default(docker: DockerReading) -> bool:
-    """Whether Docker could isolate new networks by itself, for IP at least, and is not configured to. Raw frames, and
-    networks created with an option against it, are left to the udev rule."""
-    if not has_default_opts(docker):
-        return False
-    options = configured(docker, "default-network-opts")
-    bridge = options.get("bridge") if isinstance(options, dict) else None
-    return not (isinstance(bridge, dict) and off(bridge.get(ENABLE_ICC)))
-
-
-def has_default_opts(docker: DockerReading) -> bool:
-    """Docker 24 and later."""
-    return "default-network-opts" in known(docker.keys_known)
+def lacks_default(engine: EngineReading) -> bool:
+    """Whether the engine could isolate new networks by itself, for IP at least, and is not configured to. Raw frames,
+    and networks created with an option against it, are left to the udev rule."""
+    return known(engine.icc_later) is True

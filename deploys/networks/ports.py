@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
 from deploys.core import templates
 from deploys.core.change import Change, Command, RemoveFile, WriteFile
 from deploys.networks.isolation import NetworksRules, covered
 from facts.core.reading import known
-from facts.engines.docker.docker import DockerReading, Network
+from facts.engines.shapes import EngineReading, Network
 from facts.networks.networks import PORT_RULES_FILE, PORT_UNIT_FILE, PORTS_FILE, NetworksReading
 
 # By path: its template, and the command that makes it effective.
@@ -19,7 +19,6 @@ FILES = {
     PORT_UNIT_FILE: ("hullproof-port@.service", "systemctl daemon-reload"),
     PORT_RULES_FILE: ("ports.rules", "udevadm control --reload"),
 }
-ADMIN = {"NET_ADMIN", "CAP_NET_ADMIN", "ALL", "CAP_ALL"}
 
 
 def unknown_ports(network: Network, reading: NetworksReading) -> list[str]:
@@ -57,14 +56,15 @@ def plan_reading(networks: Iterable[Network], reading: NetworksReading) -> Itera
         yield Command("networks", f"read the addresses of {', '.join(ports)}", script=script, undo="")
 
 
-def movers(rules: NetworksRules, docker: DockerReading) -> str:
+def movers(rules: NetworksRules, engines: Sequence[EngineReading]) -> str:
     """Containers that can change their addresses, which antispoof may cut off: a sentence; "" for none."""
-    covers = {network.name for network in covered(rules, docker)}
-    names = sorted(
-        container.name
-        for container in known(docker.containers)
-        if covers & set(container.networks) and (container.privileged or ADMIN & set(container.cap_add))
-    )
+    names = sorted(name for engine in engines if engine.installed for name in _movers(rules, engine))
     return (
         f"containers with CAP_NET_ADMIN can send only from their present addresses: {', '.join(names)}" if names else ""
     )
+
+
+def _movers(rules: NetworksRules, engine: EngineReading) -> Iterator[str]:
+    covers = {network.name for network in covered(rules, (engine,))}
+    able = (container for container in known(engine.containers) if container.net_admin)
+    yield from (container.name for container in able if covers & set(container.networks))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from deploys.core.change import Blocked, Change, Command, Context, RemoveFile, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.engines import foreign_bridges as bridged
-from deploys.engines.docker.daemon import why_called
-from deploys.networks.isolation import NetworksRules, covers
+from deploys.engines.protocol import NetworkEngine
+from deploys.networks.isolation import NetworksRules, none_installed, uncovered
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker, DockerReading
+from facts.engines import present
+from facts.engines.shapes import EngineReading
 from facts.kernel.kernel import Kernel
 from facts.networks.networks import MODULES_FILE, SYSCTL_FILE, Networks, NetworksReading
 
@@ -30,7 +31,7 @@ def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     if not rules.br_netfilter:
         return not_applicable("the policy does not declare networks.br_netfilter")
     reading, sysctls = survey[Networks], survey[Kernel].sysctls
-    if why := _needless(rules, survey[Docker]):
+    if why := _needless(rules, present.engines(survey)):
         left = ", ".join(_left(reading))
         return (
             failed(f"{why}; left from an earlier run: {left}", declared=None, disk=True)
@@ -57,15 +58,14 @@ def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     return failed("; ".join(reasons), declared=True, disk=disk, live=live)
 
 
-def _needless(rules: NetworksRules, docker: DockerReading) -> str:
+def _needless(rules: NetworksRules, engines: Sequence[EngineReading]) -> str:
     """Why nothing depends on bridged frames passing through iptables; "" where something does: icc is not false, or a
     network that the policy does not cover was created with enable_icc=false."""
     if rules.icc is not False:
         return ""
-    if not docker.installed:
-        return "Docker is not installed"
-    networks = known(docker.networks)
-    if any(network.driver == "bridge" and not network.icc and not covers(rules, network) for network in networks):
+    if why := none_installed(engines):
+        return why
+    if any(network.driver == "bridge" and not network.icc for network in uncovered(rules, engines)):
         return ""
     return "hullproof's own nft table keeps containers apart, and does not need br_netfilter"
 
@@ -77,7 +77,7 @@ def _left(reading: NetworksReading) -> dict[str, str]:
 
 def plan_br_netfilter(context: Context) -> Iterator[Change]:
     reading = context.survey[Networks]
-    if _needless(context.policy[NetworksRules], context.survey[Docker]):
+    if _needless(context.policy[NetworksRules], present.engines(context.survey)):
         for path, text in _left(reading).items():
             activate = READ_AGAIN if path == SYSCTL_FILE else ""
             what = f"remove {path}, which the policy no longer needs"
@@ -131,12 +131,12 @@ def check_bridged_guests(survey: Survey, policy: Policy) -> Verdict:
     """Only where every packet is dropped: a firewall that drops some may be meant to."""
     if policy[NetworksRules].bridged_guests is None:
         return not_applicable("the policy does not declare networks.bridged_guests")
-    docker, reading = survey[Docker], survey[Networks]
-    bridges = bridged.carrying(docker, reading)
+    engines, reading = present.engines(survey), survey[Networks]
+    bridges = bridged.carrying(engines, reading)
     if not bridges:
         return not_applicable("no bridge besides Docker's has ports that could reach each other")
     names = [bridge.name for bridge in bridges]
-    if stopped := bridged.stopped_now(docker, reading):
+    if stopped := bridged.stopped_now(engines, reading):
         dropped = {each.bridge.name for each in stopped}
         reason = (
             f"guests do not reach each other on {' and on '.join(map(str, stopped))} (br_netfilter is loaded, so "
@@ -148,11 +148,11 @@ def check_bridged_guests(survey: Survey, policy: Policy) -> Verdict:
     return passed(reason, declared=names, disk=None, live=names)
 
 
-def plan_bridged_guests(context: Context) -> Iterator[Change]:
+def plan_bridged_guests(engines: Sequence[NetworkEngine], context: Context) -> Iterator[Change]:
     """hullproof owns neither the sysctls nor the firewall's rules, and cannot know who set them."""
-    asks = why_called(context)
+    asks = "; ".join(filter(None, (engine.why_called(context) for engine in engines)))
     off = f", or set {' '.join(f'{key}=0' for key in NF_CALL_KEYS)} in /etc/sysctl.d"
-    for stopped in bridged.stopped_now(context.survey[Docker], context.survey[Networks]):
+    for stopped in bridged.stopped_now(present.engines(context.survey), context.survey[Networks]):
         what = f"let frames pass between the ports of {bridged.ports_of(stopped.bridge)}"
         why = (
             f"hullproof changes neither firewall rules nor sysctls that are not its own: accept the frames, now and at "

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending
 from deploys.core.templates import render
 from deploys.engines import foreign_bridges as bridged
-from deploys.engines.docker.daemon import configured, daemon_json, off
+from deploys.engines.protocol import NetworkEngine
 from deploys.networks import host_services, nft, ports
 from deploys.networks.guard_chains import FROM_NETWORK, TO_HOST, live_differs, rendered
 from deploys.networks.isolation import (
-    ENABLE_ICC,
     LATER_BRIDGE,
     SERVICES,
     NetworksRules,
     closes_later,
     covered,
-    covers,
     lacks_default,
     later_rule,
+    uncovered,
     why_reachable_by_ip,
 )
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker, DockerReading, Network
+from facts.engines import present
+from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import (
     LATER_FILE,
     PORTS_FILE,
@@ -64,7 +63,7 @@ class Tables:
     """What the tables are to hold on this host now: what waits to be accepted is not closed yet."""
 
     context: Context
-    networks: tuple[Network, ...]  # covered, and only Docker's containers are on them
+    networks: tuple[Network, ...]  # covered, and only containers are on them
 
     @property
     def rules(self) -> NetworksRules:
@@ -75,8 +74,8 @@ class Tables:
         return self.context.survey
 
     @property
-    def docker(self) -> DockerReading:
-        return self.survey[Docker]
+    def engines(self) -> tuple[EngineReading, ...]:
+        return present.engines(self.survey)
 
     @property
     def reading(self) -> NetworksReading:
@@ -91,12 +90,13 @@ class Tables:
 
     def _cuts(self, network: Network) -> bool:
         """Whether isolation would separate containers of a user-defined network that may be talking now."""
-        several = network.name != "bridge" and len(network.containers) > 1
-        return several and bool(why_reachable_by_ip(network, self.docker, self.reading))
+        default = owner(network, self.engines).default_network
+        several = network.name != default and len(network.containers) > 1
+        return several and bool(why_reachable_by_ip(network, self.engines, self.reading))
 
     @cached_property
     def using(self) -> list[Network]:
-        return host_services.using(self.networks, self.rules, self.docker, self.reading)
+        return host_services.using(self.networks, self.rules, self.engines, self.reading)
 
     @property
     def served(self) -> list[Network]:
@@ -134,8 +134,8 @@ class Tables:
 
     def _spared(self) -> list[str]:
         """Bridges that the policy excludes, and udev would close."""
-        networks = known(self.docker.networks) if self.rules.cover == "all" else ()
-        return [n.bridge for n in networks if LATER_BRIDGE.fullmatch(n.bridge or "") and not covers(self.rules, n)]
+        networks = uncovered(self.rules, self.engines) if self.rules.cover == "all" else ()
+        return [network.bridge for network in networks if LATER_BRIDGE.fullmatch(network.bridge or "")]
 
     @cached_property
     def actions(self) -> list[str]:
@@ -156,10 +156,10 @@ class Tables:
     @property
     def interrupts(self) -> str:
         parted = self.networks if self.rules.icc is False else ()
-        parted = tuple(n for n in parted if n not in self.held and why_reachable_by_ip(n, self.docker, self.reading))
+        parted = tuple(n for n in parted if n not in self.held and why_reachable_by_ip(n, self.engines, self.reading))
         closed = [network for network in self.using if network not in self.served]
         closed += host_services.losing(self.networks, self.rules, self.reading)
-        moved = ports.movers(self.rules, self.docker) if self.rules.antispoof and not self.reading.ports else ""
+        moved = ports.movers(self.rules, self.engines) if self.rules.antispoof and not self.reading.ports else ""
         return "; ".join(filter(None, [_parted(parted), host_services.who(self.rules, closed), moved]))
 
     @property
@@ -178,9 +178,9 @@ def _parted(networks: Iterable[Network]) -> str:
 # ------------------------------------------------------------------------------------------------ the plan
 
 
-def plan_tables(context: Context) -> Iterator[Change]:
+def plan_tables(engines: Sequence[NetworkEngine], context: Context) -> Iterator[Change]:
     rules, reading = context.policy[NetworksRules], context.survey[Networks]
-    found = covered(rules, context.survey[Docker])
+    found = covered(rules, present.engines(context.survey))
     lans = {network.name: why for network in found if (why := host_services.on_a_lan(network, reading))}
     yield from _lans(lans)
     tables = Tables(context, tuple(network for network in found if network.name not in lans))
@@ -189,7 +189,7 @@ def plan_tables(context: Context) -> Iterator[Change]:
         return
     yield from _waiting(tables)
     if rules.icc is False:
-        yield from mending([ICC], _daemon(tables))
+        yield from mending([ICC], _by_engines(engines, tables))
     if tables.unusable:
         what = f"keep containers on {_list(tables.unusable)} apart"
         yield Blocked("networks", what, why="nft's rules cannot contain such a device name: rename the bridge")
@@ -222,23 +222,20 @@ def _waiting(tables: Tables) -> Iterator[Change]:
         yield Blocked("networks", f"keep containers on network {network.name} apart", why=why, controls=(ICC,))
     for network in tables.served:
         what = f"close the host's own services to network {network.name}"
-        why = host_services.why_served(network, tables.rules, tables.docker, tables.reading)
+        why = host_services.why_served(network, tables.rules, owner(network, tables.engines), tables.reading)
         yield Blocked("networks", what, why=why, controls=(HOST_SERVICES,))
 
 
-def _daemon(tables: Tables) -> Iterator[Change]:
-    docker = tables.docker
-    if bridged.stopped_by(docker, tables.reading, called=(4,)):
-        return  # with these keys Docker would pass bridged frames through iptables
-    if any(network.name == "bridge" for network in tables.networks) and not off(configured(docker, "icc")):
-        what = "stop containers on the default bridge from reaching each other (icc: false)"
-        yield daemon_json(tables.context, "networks", what, {"icc": False})
-    if tables.rules.cover == "all" and lacks_default(docker):
-        options = configured(docker, "default-network-opts")
-        merged: dict[str, Any] = dict(options) if isinstance(options, dict) else {}
-        merged["bridge"] = {**merged.get("bridge", {}), ENABLE_ICC: "false"}
-        what = f"keep containers apart on new networks, unless created with {ENABLE_ICC}=true"
-        yield daemon_json(tables.context, "networks", what, {"default-network-opts": merged})
+def _by_engines(engines: Sequence[NetworkEngine], tables: Tables) -> Iterator[Change]:
+    if bridged.stopped_by(tables.engines, tables.reading, called=(4,)):
+        return  # with these settings Docker would pass bridged frames through iptables
+    for engine in engines:
+        reading = engine.reading(tables.survey)
+        own = [network for network in tables.networks if network.bridge in reading.by_bridge]
+        if any(network.name == reading.default_network for network in own) and known(reading.icc):
+            yield engine.keep_default_apart(tables.context, "networks")
+        if tables.rules.cover == "all" and reading.installed and lacks_default(reading):
+            yield engine.keep_later_apart(tables.context, "networks")
 
 
 def _write(tables: Tables) -> Iterator[Change]:

@@ -29,7 +29,7 @@ class _AnyHost:
     """A survey in which everything is there, and nothing makes sense. It is no container, which would end a check."""
 
     def __getitem__(self, fact: Any) -> Any:
-        return MagicMock(container=None, remember=lambda what, make: make())
+        return MagicMock(container=None, version=None, remember=lambda what, make: make())
 
 
 def _reading(rules: type[Rules], seen: list[tuple[type[Rules], str]]) -> Rules:

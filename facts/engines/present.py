@@ -11,8 +11,11 @@ from facts.core.fact import SectionFact
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
+from facts.engines.docker.neutral import neutral
+from facts.engines.shapes import EngineReading
 
-FACTS: tuple[type[SectionFact[Any]], ...] = (Containers, Docker)
+ENGINE_FACTS: tuple[type[SectionFact[Any]], ...] = (Docker,)  # what `engines` is read from
+FACTS: tuple[type[SectionFact[Any]], ...] = (Containers, *ENGINE_FACTS)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,11 @@ class Told:
     pid: int
     privileged: bool
     devices: tuple[str, ...]
+
+
+def engines(survey: Survey) -> tuple[EngineReading, ...]:
+    """Each engine that hullproof knows, installed or not. UnknownReading where one was not read at all."""
+    return (neutral(survey[Docker]),)
 
 
 def running(survey: Survey) -> tuple[Container, ...]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from deploys.core.change import Change, Context
 from deploys.core.control import State
+from deploys.engines.docker.networks import DockerNetworks
 from deploys.networks import controls
 from deploys.networks.isolation import NetworksRules
 from facts.core.reading import known
@@ -18,6 +19,8 @@ from tests.support.hosts import docker as engine
 from tests.support.hosts import judged
 from tests.support.userns import kernel
 
+ENGINES = (DockerNetworks(),)
+SUBJECT = controls.subject(ENGINES)
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16",), ("web", "db"))
 SHOP = Network("shop", "bridge", "br-aaa", False, True, ("172.18.0.0/16",), ("cart", "till"))
 
@@ -73,7 +76,7 @@ def context(
     nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
 ) -> Context:
     readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)}
-    return judged(controls.SUBJECT, rules, readings, accept)
+    return judged(SUBJECT, rules, readings, accept)
 
 
 def state(where: Context, control: str) -> State:
@@ -91,7 +94,7 @@ OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), (
 
 
 def changes(where: Context) -> list[Change]:
-    return list(controls.plan(where))
+    return list(SUBJECT.plan(where))
 
 
 PORTS = ("vnet0", "vnet1")

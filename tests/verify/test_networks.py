@@ -18,7 +18,7 @@ OWN = Network("", "bridge", "br-", False, False, (), ())  # its name is made whe
 
 
 def asked(rules: NetworksRules, network: Network) -> bool:
-    return rules.icc is False and covers(rules, network)
+    return rules.icc is False and covers(rules, network, default=network is DEFAULT)
 
 
 def settle(prober: Prober, proof: Proof, network: Network, attempt: Callable[[], Verdict]) -> None:
@@ -56,7 +56,7 @@ def service(prober: Prober, network: str) -> Verdict:
 def closed(prober: Prober, network: Network) -> str:
     """Why the policy does not close the host's services, or this one, to a network."""
     rules = prober.policy[NetworksRules]
-    if rules.host_services is None or not covers(rules, network):
+    if rules.host_services is None or not covers(rules, network, default=network is DEFAULT):
         return "the policy does not close the host's services to this network"
     return "the policy names the very port" if f"tcp/{scenarios.SERVICE}" in rules.host_services else ""
 
@@ -87,7 +87,7 @@ def test_neighbours_place(prober: Prober, proof: Proof) -> None:
 
 def as_itself(prober: Prober, proof: Proof, verdict: Callable[[Outcomes], Verdict]) -> None:
     rules = prober.policy[NetworksRules]
-    if not rules.antispoof or not covers(rules, DEFAULT):
+    if not rules.antispoof or not covers(rules, DEFAULT, default=True):
         proof.settle(lambda: Verdict(None, "the policy does not ask for it on this network"))
     else:
         proof.settle(lambda: verdict(scenarios.containers(prober, "docker")))

@@ -11,8 +11,15 @@ from deploys.core.change import Activate, Blocked, Change, Command, Context, Mer
 from deploys.core.control import some
 from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import Unknown, UnknownReading, known
-from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading, config_key, misfit, read_flags
+from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading
+from facts.engines.docker.neutral import neutral
 from facts.engines.docker.options import read_release
+from facts.engines.docker.settings import configured as configured
+from facts.engines.docker.settings import given_flags as given_flags
+from facts.engines.docker.settings import in_daemon_json as in_daemon_json
+from facts.engines.docker.settings import loads_br_netfilter as loads_br_netfilter
+from facts.engines.docker.settings import misfits as misfits
+from facts.engines.docker.settings import off as off
 from facts.networks.networks import Networks
 
 RESTART = "container-restart"  # accepting it: running containers may be stopped and started again
@@ -22,44 +29,7 @@ BRIDGE_KEYS = frozenset(
     ("icc", "bip", "bip6", "fixed-cidr", "fixed-cidr-v6", "default-gateway", "ip", "ip-masq", "mtu")
 )
 REMAP = "userns-remap"  # accepting it: Docker no longer sees its images and volumes, and running containers are stopped
-NO_LOADING = (28, 0)  # the first Docker that loads br_netfilter only where a network needs it
 PROXY_CALLS = (27, 0)  # assumed to be the first that needs it without the userland proxy: 26.1 does not, 28.5 does
-
-
-def given_flags(docker: DockerReading) -> dict[str, str]:
-    """Options of the daemon's command line, running and in its unit, by their daemon.json keys."""
-    return docker.remember("flags", lambda: _given_flags(docker))
-
-
-def _given_flags(docker: DockerReading) -> dict[str, str]:
-    unit = read_flags(docker.unit.exec_start.split()[1:] + docker.unit.options.split())
-    return {config_key(option): value for option, value in {**unit, **docker.flags}.items()}
-
-
-def configured(docker: DockerReading, key: str) -> Any:
-    """The JSON value that the command line or daemon.json gives a key; None where neither does. UnknownReading where
-    daemon.json cannot be read, or dockerd would not start with the value."""
-    flags = given_flags(docker)
-    if key not in flags:
-        return in_daemon_json(docker, key)
-    return {"true": True, "false": False}.get(flags[key], flags[key])
-
-
-def in_daemon_json(docker: DockerReading, key: str) -> Any:
-    """The same from the file alone."""
-    value = known(docker.daemon_json.keys).get(key)
-    if why := misfit(key, value):
-        raise UnknownReading(f"{docker.daemon_json.path}: {why}, so dockerd does not start with it")
-    return value
-
-
-def misfits(docker: DockerReading) -> list[str]:
-    """The values in daemon.json with which dockerd does not start."""
-    return [why for key, value in known(docker.daemon_json.keys).items() if (why := misfit(key, value))]
-
-
-def off(value: Any) -> bool:
-    return value is False or str(value).lower() == "false"
 
 
 def daemon_json(
@@ -197,12 +167,6 @@ def kept_for_undo(context: Context, change: Change, put: Mapping[str, Any]) -> I
         yield Command(change.subject, what, script=":", undo=undo)
 
 
-def loads_br_netfilter(docker: DockerReading) -> bool:
-    """Whether Docker loads it whenever it starts."""
-    release = read_release(docker.version)
-    return release is None or release < NO_LOADING
-
-
 def _needing(docker: DockerReading) -> tuple[str, ...]:
     """The keys for which this Docker, where they are false, passes bridged frames through iptables."""
     release = read_release(docker.version)
@@ -227,7 +191,7 @@ def _start(context: Context, put: Mapping[str, Any]) -> _Start:
         return put.get(key, configured(docker, key))
 
     reading = context.survey[Networks]
-    if docker.running is False or off(value("iptables")) or not bridged.carrying(docker, reading):
+    if docker.running is False or off(value("iptables")) or not bridged.carrying((neutral(docker),), reading):
         return _Start()
     asks = [f"{key}=false" for key in _needing(docker) if off(value(key))]
     networks = [each for each in known(docker.networks) if each.driver == "bridge" and each.name != "bridge"]

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from facts.core.reading import Jsonable, Unknown, UnknownReading, known
 from facts.engines.docker.options import config_key
+from facts.engines.shapes import Network as Network
 
 V = TypeVar("V")
 
@@ -79,17 +80,6 @@ class Container(Jsonable):
     networks: tuple[str, ...]
     process: Process | Unknown
     published: tuple[str, ...] = ()  # "0.0.0.0:8080", "[::]:8080": where its TCP ports are published
-
-
-@dataclass(frozen=True)
-class Network(Jsonable):
-    name: str
-    driver: str
-    bridge: str  # the Linux bridge's name; "" for other drivers
-    internal: bool
-    icc: bool  # com.docker.network.bridge.enable_icc as the daemon has it (absent: true)
-    subnets: tuple[str, ...]
-    containers: tuple[str, ...]  # names
 
 
 @dataclass(frozen=True)

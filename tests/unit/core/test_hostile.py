@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from deploys.core.control import Finding, State, failed
-from deploys.networks.controls import SUBJECT as NETWORKS
 from deploys.networks.isolation import NetworksRules
 from deploys.run import baseline
 from deploys.run.script import Script, library
@@ -106,7 +105,8 @@ def test_a_rule_of_iptables_that_cannot_be_read_is_unknown(rule: str) -> None:
     with pytest.raises(UnknownReading, match="cannot parse this rule of iptables: -A FORWARD"):
         table.between_ports("docker0", ())
     reading = replace(networks.reading(), filter4=table)
-    context = judged(NETWORKS, NetworksRules(icc=False), {Networks: reading, Docker: networks.docker(), Kernel: KERNEL})
+    readings = {Networks: reading, Docker: networks.docker(), Kernel: KERNEL}
+    context = judged(networks.SUBJECT, NetworksRules(icc=False), readings)
     assert context.findings["networks.icc"].state is State.UNKNOWN
     assert "cannot parse this rule of iptables" in context.findings["networks.icc"].verdict.reason
 

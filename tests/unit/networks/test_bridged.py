@@ -13,12 +13,12 @@ from deploys.engines.docker.controls import SUBJECT as docker_subject
 from deploys.engines.docker.daemon import daemon_json
 from deploys.engines.docker.rules import DockerRules
 from deploys.engines.restart import start_anew
-from deploys.networks import controls as subject
 from deploys.networks.forwarding import guard_forwarding
-from deploys.networks.isolation import ENABLE_ICC, NetworksRules, later_rule
+from deploys.networks.isolation import NetworksRules, later_rule
 from deploys.networks.switches import READ_AGAIN, SWITCHES
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Docker, DockerReading, Network
+from facts.engines.docker.neutral import ENABLE_ICC, neutral
 from facts.kernel.sysctls import SysctlFile
 from facts.networks.forward import Filter
 from facts.networks.networks import (
@@ -34,7 +34,20 @@ from facts.networks.networks import (
 )
 from tests.support.forward import DOCKER_26, table
 from tests.support.hosts import container, judged
-from tests.support.networks import ACCEPTS, NONE, OPEN, PORTS, changes, docker, kvm, reading, reason, state
+from tests.support.networks import (
+    ACCEPTS,
+    ENGINES,
+    NONE,
+    OPEN,
+    PORTS,
+    SUBJECT,
+    changes,
+    docker,
+    kvm,
+    reading,
+    reason,
+    state,
+)
 from tests.support.networks import context as plain
 
 KVM = SysctlFile(
@@ -78,7 +91,7 @@ def context(nets: Any = None, host: Any = None, rules: Any = None, **more: Any) 
 )  # fmt: skip
 def test_who_is_on_bridges_that_are_not_dockers(nets: Any, want: list[str]) -> None:
     host = docker(networks=(OPEN, Network("shop", "bridge", "br-aaa", False, True, (), ("till", "cart"))))
-    assert [found.name for found in bridged.carrying(host, nets)] == want
+    assert [found.name for found in bridged.carrying((neutral(host),), nets)] == want
 
 
 @pytest.mark.parametrize(
@@ -113,7 +126,7 @@ def test_who_is_on_bridges_that_are_not_dockers(nets: Any, want: list[str]) -> N
     ],
 )  # fmt: skip
 def test_whether_their_frames_would_be_dropped_if_they_met_iptables(nets: Any, by: str) -> None:
-    found = bridged.stopped_by(docker(networks=(OPEN,)), nets, called=(4, 6))
+    found = bridged.stopped_by((neutral(docker(networks=(OPEN,))),), nets, called=(4, 6))
     assert [by in stopped.by for stopped in found] == ([True] if by else [])
 
 
@@ -129,7 +142,7 @@ def test_whether_their_frames_would_be_dropped_if_they_met_iptables(nets: Any, b
     ],
 )
 def test_whether_their_frames_would_be_dropped_by_a_policy_of_drop(nets: Any, cut: bool) -> None:
-    assert bool(bridged.stopped_by(docker(networks=(OPEN,)), nets, drops=True)) is cut
+    assert bool(bridged.stopped_by((neutral(docker(networks=(OPEN,))),), nets, drops=True)) is cut
 
 
 # ------------------------------------------------------------------------------------------------ Docker's start
@@ -327,11 +340,11 @@ def test_nor_does_docker_switch_it_on_again_in_the_same_run() -> None:
 )
 def test_forward_becomes_drop_only_where_guests_are_not_cut_off(nets: Any, files: Any, blocked: bool) -> None:
     rules = NetworksRules(guarded_forwarding=True)
-    (change,) = guard_forwarding(context(nets, rules=rules, files=files))
+    (change,) = guard_forwarding(ENGINES, context(nets, rules=rules, files=files))
     assert isinstance(change, Blocked) is blocked
     if blocked:
         assert "br0 (vnet0, vnet1)" in change.why if isinstance(change, Blocked) else False
-        (accepted,) = guard_forwarding(context(nets, rules=rules, files=files, accept="bridged-guests"))
+        (accepted,) = guard_forwarding(ENGINES, context(nets, rules=rules, files=files, accept="bridged-guests"))
         assert isinstance(accepted, WriteFile)
         assert accepted.path == FORWARD_FILE
         assert "br0 (vnet0, vnet1)" in accepted.interrupts
@@ -376,4 +389,4 @@ def test_it_is_not_demanded_unasked() -> None:
 
 
 def test_the_name_is_known() -> None:
-    assert bridged.ACCEPT in subject.SUBJECT.accepts
+    assert bridged.ACCEPT in SUBJECT.accepts

@@ -10,10 +10,12 @@ import pytest
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, MergeJson, WriteFile
 from deploys.core.control import State
+from deploys.engines.docker import daemon
 from deploys.networks import tables as subject
-from deploys.networks.isolation import ENABLE_ICC, NetworksRules, later_rule
+from deploys.networks.isolation import NetworksRules, later_rule
 from facts.core.reading import Block, Section, Unknown, known
 from facts.engines.docker.docker import DockerReading, Network
+from facts.engines.docker.neutral import ENABLE_ICC
 from facts.kernel.sysctls import SysctlFile
 from facts.networks.networks import (
     LATER_FILE,
@@ -58,7 +60,7 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(where: Context, name: str, what: str, put: Any, drop: Any = ()) -> Change:
         return MergeJson(name, what, path="/etc/docker/daemon.json", before=None, put=put)
 
-    monkeypatch.setattr(subject, "daemon_json", fake)
+    monkeypatch.setattr(daemon, "daemon_json", fake)
 
 
 OURS = {**NONE, RULES_FILE: subject.rules_text(ALL, BOTH_BRIDGES, BOTH_BRIDGES), UNIT_FILE: "x"}

@@ -9,7 +9,6 @@ import pytest
 
 from deploys.bridges.plan import plan as plan_bridges
 from deploys.core.change import Blocked, Context, WriteFile
-from deploys.networks import controls as networks
 from deploys.networks import nft, tables
 from deploys.networks.isolation import NetworksRules
 from facts.core.reading import Block, Section, Unknown
@@ -22,6 +21,7 @@ from facts.networks.nftables import Nftables
 from tests.support.bridges import context as bridges_context
 from tests.support.hosts import judged
 from tests.support.kernel_host import KERNEL
+from tests.support.networks import SUBJECT as NETWORKS
 from tests.support.networks import docker, reading
 
 EVERY = ("nf_tables", "nft_ct", "nft_fib_inet", "nft_masq", "nft_meta_bridge")
@@ -72,9 +72,9 @@ def test_an_nft_that_is_too_old() -> None:
 
 
 def plan(host: KernelReading) -> list[Any]:
-    context: Context = judged(networks.SUBJECT, RULES, {Networks: reading(), Docker: docker(), Kernel: host},
+    context: Context = judged(NETWORKS, RULES, {Networks: reading(), Docker: docker(), Kernel: host},
                               "network-isolation host-services")  # fmt: skip
-    return list(networks.plan(context))
+    return list(NETWORKS.plan(context))
 
 
 def test_docker_networks_are_blocked_with_the_reason() -> None:
