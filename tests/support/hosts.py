@@ -10,6 +10,7 @@ from typing import Any
 from deploys.core.change import Context, Subject
 from deploys.core.control import judge
 from deploys.core.policy import Policy, Rules
+from deploys.subjects import SUBJECTS
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
 from facts.networks.forward import Filter
@@ -58,6 +59,11 @@ def networks(**more: Any) -> NetworksReading:
         **dict.fromkeys(("filter4", "filter6"), Filter("DROP", "ACCEPT", ())),
     }
     return NetworksReading(**{**dict.fromkeys(NetworksReading.__dataclass_fields__, ()), **values, **more})
+
+
+def whole(name: str) -> Subject:
+    """A subject with what every container engine adds to it."""
+    return next(subject for subject in SUBJECTS if subject.name == name)
 
 
 def judged(subject: Subject, rules: Rules, readings: Mapping[Any, Any], accept: str = "", *others: Rules) -> Context:
