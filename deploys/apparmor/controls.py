@@ -30,7 +30,7 @@ from deploys.core.control import (
     undeclared,
 )
 from deploys.core.policy import Policy, Rules
-from deploys.engines.restart import options, unknown_process
+from deploys.engines.docker.restart import options, unknown_process
 from deploys.kernel.boot_parameters import next_words
 from deploys.lsm import controls as lsm
 from facts.apparmor import FOLDER, UNIT_DROP_IN, AppArmor, AppArmorReading

@@ -9,7 +9,7 @@ from shlex import quote
 
 from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.core.control import some
-from deploys.engines.restart import start_anew
+from deploys.engines.docker.restart import start_anew
 from deploys.kernel.grub import MENU, drop_in
 from deploys.lsm.controls import BootObstacle
 from facts.apparmor import FOLDER, AppArmorReading, Profile

@@ -25,7 +25,7 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy, Rules
 from deploys.engines.docker.daemon import configured
-from deploys.engines.restart import unknown_process
+from deploys.engines.docker.restart import unknown_process
 from deploys.kernel.boot_parameters import given, next_words
 from deploys.lsm import controls as lsm
 from deploys.selinux import stages as selinux_plan

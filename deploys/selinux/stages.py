@@ -22,7 +22,7 @@ from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile, mending
 from deploys.core.control import some
 from deploys.engines.docker.daemon import daemon_json
-from deploys.engines.restart import options
+from deploys.engines.docker.restart import options
 from deploys.kernel.boot_parameters import given
 from deploys.kernel.grub import MENU, drop_in
 from deploys.lsm.controls import BootObstacle, boot_obstacle
