@@ -11,6 +11,9 @@ from deploys.core.change import Context, Subject
 from deploys.core.control import judge
 from deploys.core.policy import Policy, Rules
 from deploys.subjects import SUBJECTS
+from facts.containers import Container as Listed
+from facts.containers import ContainersReading
+from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
 from facts.networks.forward import Filter
@@ -59,6 +62,17 @@ def networks(**more: Any) -> NetworksReading:
         **dict.fromkeys(("filter4", "filter6"), Filter("DROP", "ACCEPT", ())),
     }
     return NetworksReading(**{**dict.fromkeys(NetworksReading.__dataclass_fields__, ()), **values, **more})
+
+
+def beside(docker: Any, *running: Listed, also: tuple[str, ...] = ()) -> ContainersReading:
+    """Engines and containers of a host with this Docker, and the engines `also`."""
+    there = ("docker",) if getattr(docker, "installed", True) else ()
+    return ContainersReading((*there, *also), running, (), Unknown("not asked"), Unknown("not asked"))
+
+
+def listed(name: str, engine: str = "podman", user: int = 0, process: Any = None) -> Listed:
+    """A running container as its engine's files show it."""
+    return Listed(engine, user, f"id-{name}", name, 1, (), process or Unknown("not asked"))
 
 
 def whole(name: str) -> Subject:
