@@ -18,6 +18,7 @@ from facts.core.survey import Survey
 from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
 from facts.networks.forward import Filter
 from facts.networks.networks import Networks, NetworksReading
+from facts.processes import Process as Seen
 
 DEFAULT_MASK = 0xA80425FB  # the capabilities that Docker leaves a container
 FREE = Process(((0, 0, 4294967295),), 2, True, DEFAULT_MASK, "docker-default (enforce)", ())
@@ -70,9 +71,11 @@ def beside(docker: Any, *running: Listed, also: tuple[str, ...] = ()) -> Contain
     return ContainersReading((*there, *also), running, (), Unknown("not asked"), Unknown("not asked"))
 
 
-def listed(name: str, engine: str = "podman", user: int = 0, process: Any = None) -> Listed:
-    """A running container as its engine's files show it."""
-    return Listed(engine, user, f"id-{name}", name, 1, (), process or Unknown("not asked"))
+def listed(name: str, engine: str = "podman", user: int = 0, label: str = "") -> Listed:
+    """A running container as its engine's files show it; of its process the label alone is asked here."""
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Seen)}
+    seen = Seen(**{**values, "label": label})
+    return Listed(engine, user, f"id-{name}", name, 1, (), seen)
 
 
 def whole(name: str) -> Subject:
