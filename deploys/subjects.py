@@ -1,6 +1,9 @@
-"""The subjects, in the order in which a run reads, judges and changes them. A new subject is one line here."""
+"""The subjects, in the order in which a run reads, judges and changes them. A new subject is one line here, and a new
+container engine is two: its own subject, and its parts of the others."""
 
 from __future__ import annotations
+
+from functools import reduce
 
 from deploys.apparmor import controls as apparmor
 from deploys.audit import controls as audit
@@ -8,6 +11,7 @@ from deploys.bridges import controls as bridges
 from deploys.containers import controls as containers
 from deploys.core.change import Subject
 from deploys.engines.docker import controls as docker
+from deploys.engines.docker import parts as docker_parts
 from deploys.engines.docker.networks import DockerNetworks
 from deploys.kernel import controls as kernel
 from deploys.lsm import controls as lsm
@@ -17,7 +21,9 @@ from deploys.seccomp import controls as seccomp
 from deploys.selinux import controls as selinux
 from deploys.userns import controls as userns
 
-SUBJECTS: tuple[Subject, ...] = (
+ENGINES = (docker_parts.PARTS,)  # what each container engine adds to the subjects of other names
+
+OWN: tuple[Subject, ...] = (
     kernel.SUBJECT,
     audit.SUBJECT,
     lsm.SUBJECT,
@@ -30,6 +36,14 @@ SUBJECTS: tuple[Subject, ...] = (
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,
 )
+
+
+def _whole(subject: Subject) -> Subject:
+    """The subject with every engine's part of it."""
+    return reduce(Subject.with_part, (parts[subject.name] for parts in ENGINES if subject.name in parts), subject)
+
+
+SUBJECTS = tuple(_whole(subject) for subject in OWN)
 
 # What a run enforces, one after the other on every host.
 STEPS = (PACKAGES, *(subject.name for subject in SUBJECTS), "services")

@@ -1,4 +1,4 @@
-"""AppArmor: profiles can be loaded, they are in force, and every container is confined by one."""
+"""AppArmor: profiles can be loaded and are in force. What confines containers is the part of each engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field
 
 from deploys.apparmor import plan as apparmor_plan
 from deploys.apparmor import profile as apparmor_profile
-from deploys.apparmor.profile import CONTAINER, DEFAULT, Observation
+from deploys.apparmor.profile import CONTAINER, Observation
 from deploys.core.change import Change, Context, Subject, by_hand, mending
 from deploys.core.control import (
     Against,
@@ -30,20 +30,17 @@ from deploys.core.control import (
     undeclared,
 )
 from deploys.core.policy import Policy, Rules
-from deploys.engines.restart import options, unknown_process
 from deploys.kernel.boot_parameters import next_words
 from deploys.lsm import controls as lsm
-from facts.apparmor import FOLDER, UNIT_DROP_IN, AppArmor, AppArmorReading
-from facts.core.reading import Unknown, known
+from facts.apparmor import FOLDER, AppArmor, AppArmorReading
+from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.core.system import AT_BOOT, System
 from facts.denials import Denials
-from facts.engines.docker.docker import Container, Docker
+from facts.engines import present
 from facts.kernel.kernel import Kernel
 from facts.lsm import Lsm
 from facts.selinux import SELinux
-
-CONFINED = "apparmor.containers-confined"
 
 
 class AppArmorRules(Rules):
@@ -141,21 +138,6 @@ def profiles_loaded(survey: Survey, policy: Policy) -> Verdict:
     return passed(f"the kernel has loaded all {declared} profiles in {FOLDER}", declared, declared, declared)
 
 
-@on_apparmor("containers", "it in enforce mode")
-def docker_profile(survey: Survey, policy: Policy) -> Verdict:
-    docker = survey[Docker]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    if known(docker.running) is False:
-        return not_applicable("Docker is not running; it loads its profile when it starts")
-    mode = known(survey[AppArmor].profiles).get(DEFAULT)
-    if mode == "enforce":
-        return passed(f"Docker's profile {DEFAULT} is loaded in enforce mode", "enforce", None, mode)
-    now = f"is in {mode} mode" if mode else "is not loaded"
-    reason = f"Docker's profile {DEFAULT} {now}, so it confines no container"
-    return until_boot(survey, failed(reason, "enforce", None, mode))
-
-
 def until_boot(survey: Survey, verdict: Verdict) -> Verdict:
     """A failure that the next boot mends, where the kernel runs without AppArmor only until then, is pending."""
     reading = survey[AppArmor]
@@ -199,45 +181,10 @@ def on_disk(reading: AppArmorReading, name: str) -> str:
     return "enforce"
 
 
-@on_apparmor("containers", "a profile for every container")
-def containers_confined(survey: Survey, policy: Policy) -> Verdict:
-    docker = survey[Docker]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    containers = known(docker.containers)
-    owners = [said for container in containers if (said := by_owner(container))]
-    late = [container.name for container in containers if by_age(container)]
-    if owners or (late and not _able(survey)):
-        left = [f"{name} runs unconfined" for name in late]
-        verdict = failed("; ".join(owners + left), "confined", None, owners + left)
-        return verdict if owners else until_boot(survey, verdict)
-    if late:
-        reason = f"{', '.join(late)} started before a profile could be loaded, and a restart confines them"
-        return Verdict(State.PENDING_RESTART, reason, "confined", DEFAULT, late)
-    unknown_process(containers)
-    count = len(containers)
-    confined = f"a profile confines {'each of ' if count > 1 else ''}{count} running container{'s' * (count > 1)}"
-    return passed(confined if count else "no container is running", "confined", DEFAULT, "confined")
-
-
 @on_apparmor("container_profile", "it enforced")
 def container_profile(survey: Survey, policy: Policy) -> Verdict:
     now = observation(survey, policy, CONTAINER)
     return until_boot(survey, apparmor_profile.profile_verdict(survey[AppArmor], CONTAINER, now))
-
-
-@on_apparmor("container_profile", "it enforced")
-def container_default(survey: Survey, policy: Policy) -> Verdict:
-    if policy[AppArmorRules].container_profile != "default":
-        return not_applicable("the policy wants the profile only for containers that ask for it")
-    if not survey[Docker].installed:
-        return not_applicable("Docker is not installed")
-    now = observation(survey, policy, DEFAULT)
-    verdict = apparmor_profile.profile_verdict(survey[AppArmor], DEFAULT, now)
-    if verdict.state is State.PASS and survey[AppArmor].files.get(UNIT_DROP_IN) != apparmor_profile.drop_in():
-        reason = f"Docker may replace the profile {DEFAULT} with its own when it starts"
-        return failed(reason, "enforce", verdict.disk, verdict.live)
-    return until_boot(survey, verdict)
 
 
 def observation(survey: Survey, policy: Policy, name: str) -> Observation:
@@ -250,36 +197,6 @@ def observation(survey: Survey, policy: Policy, name: str) -> Observation:
     return apparmor_profile.observation(reading, name, hours, clock, denials.since(since), denials.gap(since))
 
 
-def _able(survey: Survey) -> bool:
-    """Whether a container that starts now gets a profile."""
-    reading = survey[AppArmor]
-    return known(reading.parser) is not None and known(reading.profiles).get(DEFAULT) == "enforce"
-
-
-def unconfined(container: Container) -> bool:
-    process = container.process
-    return not isinstance(process, Unknown) and not process.label.endswith((" (enforce)", " (kill)"))
-
-
-def by_owner(container: Container) -> str | None:
-    """Why a container is not confined, where its owner started it so."""
-    if isinstance(container.process, Unknown) or not unconfined(container):
-        return None
-    if container.privileged:
-        return f"{container.name} runs privileged, and so without a profile"
-    own = options(container, "apparmor")
-    if "unconfined" in own:
-        return f"{container.name} was started with apparmor=unconfined"
-    if "(complain)" in container.process.label:
-        return f"{container.name} runs under {container.process.label}, which only records denials"
-    return None
-
-
-def by_age(container: Container) -> bool:
-    """Whether a container is unconfined because no profile could be loaded when it started."""
-    return unconfined(container) and by_owner(container) is None
-
-
 def plan(context: Context) -> Iterator[Change]:
     reading = context.survey[AppArmor] if context.failing(*(control.id for control in CONTROLS)) else None
     if reading is None:
@@ -288,28 +205,23 @@ def plan(context: Context) -> Iterator[Change]:
         change = apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
         yield from mending(["apparmor.installed"], [change])
     if context.failing("apparmor.enabled"):
+        by_boot = context.which("lsm.module", "apparmor.enabled", "apparmor.profiles-loaded")
         enabling = apparmor_plan.enable(context.survey[Kernel].boot, boot_obstacle(context.survey))
-        yield from mending(_by_boot(context), enabling)
+        yield from mending(by_boot, enabling)
     if context.failing("apparmor.profiles-loaded") and reading.enabled is True:
         yield from mending(["apparmor.profiles-loaded"], [apparmor_plan.load(reading.not_loaded)])
     if context.failing("apparmor.profiles-enforced"):
         yield from mending(["apparmor.profiles-enforced"], _plan_enforced(context, reading))
-    yield from _plan_profiles(context, reading)
-    if context.failing("apparmor.docker-profile", CONFINED) and reading.enabled is True:
-        late = [container for container in known(context.survey[Docker].containers) if by_age(container)]
-        confined = (CONFINED,) * bool(late and context.failing(CONFINED))
-        changes = apparmor_plan.confine(context, late, _able(context.survey), CONFINED)
-        yield from mending((*context.which("apparmor.docker-profile"), *confined), changes)
-    if context.failing(CONFINED) and any(by_owner(c) for c in known(context.survey[Docker].containers)):
-        yield by_hand(context.findings[CONFINED])
+    if context.failing("apparmor.container-profile"):
+        yield from plan_profile(context, "apparmor.container-profile", CONTAINER, apparmor_profile.load())
 
 
-def _by_boot(context: Context) -> Iterator[str]:
-    """The controls that a boot mends: it loads every profile, also the one that containers start with."""
-    yield from context.which("lsm.module", "apparmor.enabled", "apparmor.profiles-loaded", "apparmor.docker-profile")
-    containers = context.survey[Docker].containers
-    if isinstance(containers, tuple) and not any(by_owner(container) for container in containers):
-        yield from context.which(CONFINED)
+def plan_profile(context: Context, control: str, name: str, load: str) -> Iterator[Change]:
+    """The next step of a profile that hullproof writes, once the kernel can take it."""
+    reading = context.survey[AppArmor]
+    if reading.enabled is True:
+        now = observation(context.survey, context.policy, name)
+        yield from mending([control], apparmor_profile.plan(context, reading, name, now, load))
 
 
 def _plan_enforced(context: Context, reading: AppArmorReading) -> Iterator[Change]:
@@ -319,18 +231,6 @@ def _plan_enforced(context: Context, reading: AppArmorReading) -> Iterator[Chang
             yield from apparmor_plan.enforce(reading, name, on_disk(reading, name))
     if any(name in reading.by_design for name in names):
         yield by_hand(context.findings["apparmor.profiles-enforced"])
-
-
-def _plan_profiles(context: Context, reading: AppArmorReading) -> Iterator[Change]:
-    """Before Docker restarts, so that it finds its profile loaded."""
-    if reading.enabled is not True:
-        return
-    for name, control in ((CONTAINER, "apparmor.container-profile"), (DEFAULT, "apparmor.container-default")):
-        if context.failing(control):
-            now = observation(context.survey, context.policy, name)
-            yield from mending([control], apparmor_profile.plan(context, reading, name, now))
-    if context.failing("apparmor.container-default"):
-        yield from mending(["apparmor.container-default"], apparmor_profile.keep_after_start(context, reading))
 
 
 ENABLE = "enable AppArmor (apparmor.enabled) and reboot the host"
@@ -369,17 +269,6 @@ CONTROLS = (
         by_hand=f"{ENABLE}: a boot loads the profiles",
     ),
     Control(
-        id="apparmor.docker-profile",
-        title="Docker's AppArmor profile is loaded in enforce mode",
-        severity=Severity.HIGH,
-        why="Without docker-default containers run unconfined. It is in no file, so when something unloads it "
-        "(aa-remove-unknown), it is missing until Docker starts again.",
-        check=docker_profile,
-        references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
-        impact=Impact.RESTART,
-        by_hand=f"{ENABLE}: Docker loads its profile when it starts",
-    ),
-    Control(
         id="apparmor.profiles-enforced",
         title="The AppArmor profiles that the policy names are in enforce mode",
         severity=Severity.MEDIUM,
@@ -388,18 +277,6 @@ CONTROLS = (
         references=("CIS-Debian12-1.3.1.4",),
         by_hand="remove from the policy (apparmor.profiles) what is unconfined by design or has no file, and correct "
         "the files of the others",
-    ),
-    Control(
-        id=CONFINED,
-        title="An AppArmor profile confines every running container",
-        severity=Severity.HIGH,
-        why="A process that escapes from an unconfined container meets no AppArmor rule, even though the kernel runs "
-        "with AppArmor.",
-        check=containers_confined,
-        references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
-        impact=Impact.RESTART,
-        by_hand="whoever started the container recreates it without --privileged, and without --security-opt "
-        "apparmor=unconfined or a profile in complain mode",
     ),
     Control(
         id="apparmor.container-profile",
@@ -411,16 +288,6 @@ CONTROLS = (
         references=("CIS-Docker-5.2",),
         by_hand=f"{ENABLE}, then run harden again",
     ),
-    Control(
-        id="apparmor.container-default",
-        title="Containers that ask for no profile get hullproof's stricter rules",
-        severity=Severity.MEDIUM,
-        why="Docker's own profile, which such containers get otherwise, lets them forge packets, trace processes, and "
-        "use every capability that they were given.",
-        check=container_default,
-        references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
-        by_hand=f"{ENABLE}, then run harden again",
-    ),
 )
 
 SUBJECT = Subject(
@@ -428,6 +295,6 @@ SUBJECT = Subject(
     rules=AppArmorRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(AppArmor, Denials, Lsm, SELinux, Kernel, System, Docker),
+    facts=(AppArmor, Denials, Lsm, SELinux, Kernel, System, *present.FACTS),
     accepts=(apparmor_profile.ACCEPT_PROFILE,),
 )

@@ -7,14 +7,12 @@ import re
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.core.change import Blocked, Change, Command, Install, WriteFile
 from deploys.core.control import some
-from deploys.engines.restart import start_anew
 from deploys.kernel.grub import MENU, drop_in
 from deploys.lsm.controls import BootObstacle
 from facts.apparmor import FOLDER, AppArmorReading, Profile
 from facts.core.reading import known
-from facts.engines.docker.docker import Container, Docker
 from facts.kernel.boot import DROP_INS, Boot
 
 NAME = "apparmor"
@@ -119,10 +117,3 @@ def without_complain(text: str, name: str) -> str:
         return f"{match['head']}flags=({','.join(left)}) " if left else match["head"]
 
     return header.sub(put, text)
-
-
-def confine(context: Context, late: Sequence[Container], able: bool, control: str) -> Iterator[Change]:
-    """Docker loads docker-default, and looks for the parser, only when it starts."""
-    if known(context.survey[Docker].running):
-        why = "to confine containers that started unconfined" if able else "to load its AppArmor profile"
-        yield from start_anew(context, NAME, why, control, late, daemon=not able)

@@ -1,17 +1,12 @@
 """The life of a profile that hullproof writes: rendered, checked, observed where the policy says so, enforced, undone.
 
-Docker has no setting for the profile of containers that ask for none. They get `docker-default`, which the daemon
-generates and loads itself, unless (before version 25 or so) a profile of that name is loaded already. So, to be the
-default, our rules are loaded under that name: at boot before Docker, and again after each start of Docker.
-
-While it is observed, `hullproof-container` is in complain mode. `docker-default` stays in enforce mode, since
-containers would lose the protection of Docker's own rules; our stricter rules then allow and record what they would
-deny.
+While it is observed, `hullproof-container` is in complain mode. A profile that stands in for an engine's own stays in
+enforce mode, since containers would lose the protection of the engine's rules; hullproof's stricter rules then allow
+and record what they would deny.
 """
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,15 +14,16 @@ from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile
 from deploys.core.control import Verdict, failed, passed
 from deploys.lsm.denials import explain, list_kinds, unknown_before
-from facts.apparmor import LOADED, OURS, UNIT_DROP_IN, AppArmorReading
+from facts.apparmor import LOADED, OURS, AppArmorReading
 from facts.core.numbers import utc
-from facts.core.reading import Unknown, known
+from facts.core.reading import Unknown, UnknownReading, known
 from facts.denials import Denial, Gap
-from facts.engines.docker.docker import Docker
+from facts.engines import present
+from facts.processes import Process
 
 NAME = "apparmor"
 ACCEPT_PROFILE = "container-profile"  # accepts that running containers are denied what the profile denies, at once
-CONTAINER, DEFAULT = "hullproof-container", "docker-default"
+CONTAINER = "hullproof-container"
 LINT = "apparmor_parser -Q -K {} 2>&1"
 HOUR = 3600
 
@@ -114,8 +110,8 @@ def _observing(name: str, now: Observation) -> str:
     return f"the AppArmor profile {name} {enforced}; so far {seen or 'it would have denied nothing'}"
 
 
-def plan(context: Context, reading: AppArmorReading, name: str, now: Observation) -> Iterator[Change]:
-    """The next step of one profile's life."""
+def plan(context: Context, reading: AppArmorReading, name: str, now: Observation, load: str) -> Iterator[Change]:
+    """The next step of one profile's life. `load` (sh) loads or replaces it."""
     if now.held and context.accepts(ACCEPT_PROFILE):
         now = Observation(None)
     text, wanted = text_of(reading, name), render(name, now.since)
@@ -140,11 +136,11 @@ def plan(context: Context, reading: AppArmorReading, name: str, now: Observation
             text=wanted,
             before=text,
             validate=LINT,
-            activate=load(name),
+            activate=load,
             interrupts=f"the profile confines {', '.join(running)} at once" if running else "",
         )
     elif not _is_live(reading, name, now):
-        yield Command(NAME, f"load the AppArmor profile {name} from {OURS[name]}", script=load(name), undo="")
+        yield Command(NAME, f"load the AppArmor profile {name} from {OURS[name]}", script=load, undo="")
     elif now.since is not None:
         yield Blocked(NAME, f"enforce the AppArmor profile {name}", why=_observing(name, now))
 
@@ -155,34 +151,23 @@ def _is_live(reading: AppArmorReading, name: str, now: Observation) -> bool:
 
 
 def _confined_by(context: Context, name: str) -> list[str]:
-    docker = context.survey[Docker]
-    running = docker.containers if isinstance(docker.containers, tuple) else ()
-    return [c.name for c in running if not isinstance(c.process, Unknown) and c.process.label.startswith(f"{name} ")]
+    """The running containers that the profile confines."""
+    try:
+        running = present.running(context.survey)
+    except UnknownReading as error:
+        return [f"containers that could not be listed ({error})"]
+    started = f"{name} "
+    return [
+        each.shown for each in running if isinstance(each.process, Process) and each.process.label.startswith(started)
+    ]
 
 
-def keep_after_start(context: Context, reading: AppArmorReading) -> Iterator[Change]:
-    """Newer versions of Docker load their own docker-default at every start, so ours is loaded again after that."""
-    before = reading.files.get(UNIT_DROP_IN)
-    if before != drop_in():
-        yield WriteFile(
-            NAME,
-            f"have systemd load hullproof's {DEFAULT} after each start of Docker ({UNIT_DROP_IN})",
-            path=UNIT_DROP_IN,
-            text=drop_in(),
-            before=None if before is None else known(before),
-            activate="systemctl daemon-reload",
-        )
+def load() -> str:
+    """Load or replace hullproof-container; what runs under it stays confined. After an undo the file is gone, or an
+    older one of ours."""
+    return f"{given(CONTAINER)}\n{templates.text('apparmor/load.sh')}"
 
 
-def drop_in() -> str:
-    return templates.render("apparmor/docker.service.conf.j2", name=DEFAULT, file=OURS[DEFAULT])
-
-
-def load(name: str) -> str:
-    """Load or replace the profile; what runs under it stays confined. After an undo the file is gone, or an older
-    one of ours."""
-    given = f"NAME={name} FILE={OURS[name]} LOADED={LOADED}"
-    if name != DEFAULT:
-        return f"{given}\n{templates.text('apparmor/load.sh')}"
-    plain = base64.b64encode(render(DEFAULT, None, extra=False).encode()).decode()
-    return f"{given} PLAIN={plain}\n{templates.text('apparmor/load-default.sh')}"
+def given(name: str) -> str:
+    """What a script that loads the profile is given."""
+    return f"NAME={name} FILE={OURS[name]} LOADED={LOADED}"

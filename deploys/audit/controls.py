@@ -32,7 +32,7 @@ from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.core.system import AT_BOOT, System
 from facts.denials import Denials
-from facts.engines.docker.docker import Docker
+from facts.engines import present
 
 
 class AuditRules(Rules):
@@ -86,8 +86,8 @@ def running(survey: Survey, policy: Policy) -> Verdict:
 
 @on_audit("engine_files", "audit rules for all of these paths")
 def engine_files(survey: Survey, policy: Policy) -> Verdict:
-    reading, docker = survey[Audit], survey[Docker]
-    rows = watched_paths(reading, docker.installed)
+    reading = survey[Audit]
+    rows = watched_paths(reading, present.installed(survey))
     if not rows:
         return not_applicable("no file of a container engine is on this host")
     if known(reading.auditctl) is None:
@@ -145,7 +145,7 @@ def plan(context: Context) -> Iterator[Change]:
     if context.failing("audit.running"):
         yield from mending(["audit.running"], audit_plan.run_auditd(reading, context.survey[System].family))
     if context.failing("audit.engine-files"):
-        rows = watched_paths(reading, context.survey[Docker].installed)
+        rows = watched_paths(reading, present.installed(context.survey))
         yield from mending(["audit.engine-files"], audit_plan.watch(reading, rows))
     if context.failing("audit.immutable"):
         yield from mending(["audit.immutable"], audit_plan.make_immutable(reading))
@@ -197,4 +197,6 @@ CONTROLS = (
 )
 assert len({row.id for row in ROWS}) == len(ROWS)
 
-SUBJECT = Subject(name="audit", rules=AuditRules, controls=CONTROLS, plan=plan, facts=(Audit, Denials, System, Docker))
+SUBJECT = Subject(
+    name="audit", rules=AuditRules, controls=CONTROLS, plan=plan, facts=(Audit, Denials, System, *present.FACTS)
+)

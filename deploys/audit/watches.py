@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from deploys.core.templates import render
@@ -14,13 +14,14 @@ PEOPLE = "auid!=-1"  # processes of users who logged in: records of the engines'
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """`places`: where distributions have it; the first that exists counts. `anyway`: watched even before it exists,
-    since creating it changes what Docker does. `needs`: the folder that must exist for that."""
+    """`places`: where distributions have it; the first that exists counts. `anyway`: the engine with which it is
+    watched even before it exists, since creating it changes what that engine does. `needs`: the folder that must exist
+    for that."""
 
     id: str
     places: tuple[str, ...]
     permissions: str = "wa"
-    anyway: bool = False
+    anyway: str = ""
     folder: bool = False
     people: bool = False
     needs: str = ""
@@ -63,11 +64,11 @@ def unit(number: int, name: str) -> Row:
     return Row(id=f"1.1.{number}", places=tuple(f"{folder}/{name}" for folder in folders))
 
 
-def file(number: int, path: str, *, anyway: bool = False, needs: str = "", mode: str = "") -> Row:
+def file(number: int, path: str, *, anyway: str = "", needs: str = "", mode: str = "") -> Row:
     return Row(id=f"1.1.{number}", places=(path,), anyway=anyway, needs=needs, mode=mode)
 
 
-def folder(number: int, path: str, *, anyway: bool = False, people: bool = False, mode: str = "") -> Row:
+def folder(number: int, path: str, *, anyway: str = "", people: bool = False, mode: str = "") -> Row:
     return Row(id=f"1.1.{number}", places=(path,), folder=True, anyway=anyway, people=people, needs=path, mode=mode)
 
 
@@ -75,12 +76,12 @@ ROWS = (
     program(3, "/usr/bin/dockerd", "/usr/sbin/dockerd"),
     folder(4, "/run/containerd", people=True, mode="0711"),
     folder(5, "/var/lib/docker", people=True),
-    folder(6, "/etc/docker", anyway=True),
+    folder(6, "/etc/docker", anyway="docker"),
     unit(7, "docker.service"),
     file(8, "/run/containerd/containerd.sock", needs="/run/containerd", mode="0711"),
     unit(9, "docker.socket"),
     file(10, "/etc/default/docker"),
-    file(11, "/etc/docker/daemon.json", anyway=True, needs="/etc/docker"),
+    file(11, "/etc/docker/daemon.json", anyway="docker", needs="/etc/docker"),
     file(12, "/etc/containerd/config.toml", needs="/etc/containerd"),
     file(13, "/etc/sysconfig/docker"),
     program(14, "/usr/bin/containerd"),
@@ -92,12 +93,12 @@ ROWS = (
 )
 
 
-def watched_paths(reading: AuditReading, docker: bool) -> tuple[WatchedPath, ...]:
-    """The paths to watch on this host."""
+def watched_paths(reading: AuditReading, engines: Collection[str]) -> tuple[WatchedPath, ...]:
+    """The paths to watch on a host with these engines."""
     found = []
     for row in ROWS:
         path = next((place for place in row.places if place in reading.there), row.places[0])
-        if path in reading.there or (row.anyway and docker):
+        if path in reading.there or row.anyway in engines:
             found.append(
                 WatchedPath(
                     id=row.id,

@@ -253,6 +253,23 @@ def _no_remarks(undoing: Undoing) -> Iterable[Remark]:
     return ()
 
 
+def _none_along(context: Context) -> Mapping[str, Iterable[str]]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a container engine adds to a subject, whose name and rules of the policy it shares. `plan` comes after the
+    subject's own. `along`: by a control of the subject, the part's controls that a change for that one mends too."""
+
+    controls: tuple[Control, ...]
+    plan: Callable[[Context], Iterable[Change]]
+    facts: tuple[type[SectionFact[Any]], ...]
+    accepts: tuple[str, ...] = ()
+    undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
+    along: Callable[[Context], Mapping[str, Iterable[str]]] = _none_along
+
+
 @dataclass(frozen=True)
 class Subject:
     """One subject: its facts, its part of the policy, its controls and its remediation."""
@@ -269,6 +286,29 @@ class Subject:
         strangers = [c.id for c in self.controls if c.subject != self.name]
         if strangers:
             raise ValueError(f"subject {self.name}: not its controls: {', '.join(strangers)}")
+
+    def with_part(self, part: Part) -> Subject:
+        """The subject with what an engine adds to it."""
+
+        def plan(context: Context) -> Iterator[Change]:
+            along = part.along(context)
+            for change in self.plan(context):
+                more = (mended for control in change.controls for mended in along.get(control, ()))
+                yield replace(change, controls=(*change.controls, *more))
+            yield from part.plan(context)
+
+        def undoing(undoing: Undoing) -> Iterator[Remark]:
+            yield from self.undoing(undoing)
+            yield from part.undoing(undoing)
+
+        return replace(
+            self,
+            controls=(*self.controls, *part.controls),
+            plan=plan,
+            facts=tuple(dict.fromkeys((*self.facts, *part.facts))),
+            accepts=tuple(dict.fromkeys((*self.accepts, *part.accepts))),
+            undoing=undoing,
+        )
 
 
 def controls_of(changes: Iterable[Change]) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ from deploys.kernel.sysctls import SysctlRow
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.core.system import System
-from facts.engines.docker.docker import Docker
+from facts.engines import present
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import Setting, as_number
 
@@ -119,8 +119,8 @@ def boot_id(name: str) -> str:
 def forwarding(survey: Survey, policy: Policy) -> Verdict:
     """CIS wants 0. Docker sets 1 when it starts, so no file has to; a file that sets 0 cuts containers off as soon as
     the sysctls are reloaded."""
-    docker, sysctls = survey[Docker], survey[Kernel].sysctls
-    if not docker.installed:
+    sysctls = survey[Kernel].sysctls
+    if "docker" not in present.installed(survey):
         return not_applicable("Docker is not installed, so no bridge of its needs forwarding")
     live = known(sysctls.value(FORWARD))
     stored = known(sysctls.stored(FORWARD))
@@ -134,30 +134,31 @@ def forwarding(survey: Survey, policy: Policy) -> Verdict:
     if live == "1":
         reason = "forwarding is on, as Docker's bridges need it (an exception from CIS 3.3.1)"
         return passed(reason, "1", disk, live)
-    if not known(docker.running):
+    if "docker" not in present.serving(survey):
         return not_applicable("Docker is not running; it turns forwarding on when it starts")
     return failed(f"{FORWARD} is {live}: containers on bridges have no network", "1", disk, live)
 
 
 @on_kernel("overlay", "the overlay module loadable")
 def overlay(survey: Survey, policy: Policy) -> Verdict:
-    if not survey[Docker].installed:
-        return not_applicable("Docker is not installed, so no image is stored with overlay")
+    if not present.installed(survey):
+        return not_applicable("no container engine is installed, so no image is stored with overlay")
     kernel = survey[Kernel]
     there = known(kernel.has_module("overlay"))
     live = "loaded" if there else "not loaded"
     if where := known(kernel.blocked).get("overlay"):
-        reason = f"the overlay module cannot be loaded ({where}), and Docker stores images with it"
+        reason = f"the overlay module cannot be loaded ({where}), and container engines store images with it"
         return failed(reason, "loadable", where, live)
-    reason = "the overlay module can be loaded, as Docker's storage needs it (an exception from CIS 1.1.1.6)"
+    reason = "the overlay module can be loaded, as container engines need it (an exception from CIS 1.1.1.6)"
     return passed(reason, "loadable", "loadable", live)
 
 
 @on_kernel("user_namespaces", "user namespaces allowed")
 def user_namespaces(survey: Survey, policy: Policy) -> Verdict:
     rules = policy[KernelRules]
-    if not survey[Docker].installed and not rules.rootless:
-        return not_applicable("neither Docker nor, by the policy (kernel.rootless), a rootless engine runs here")
+    if not rules.rootless and not present.installed(survey):
+        reason = "no container engine is installed, and the policy expects no rootless one either (kernel.rootless)"
+        return not_applicable(reason)
     sysctls = survey[Kernel].sysctls
     if known(sysctls.value(NAMESPACES)) is None:
         return failed("this kernel was built without user namespaces", "above 0", None, None)
@@ -239,7 +240,8 @@ CONTROLS: tuple[Control, ...] = (
         id="kernel.overlay",
         title="The overlay module can be loaded",
         severity=Severity.HIGH,
-        why="Benchmarks for hosts without containers block the overlay module, and Docker then cannot store images.",
+        why="Benchmarks for hosts without containers block the overlay module, and container engines then cannot store "
+        "images with it.",
         check=overlay,
         references=("CIS-Debian12-1.1.1.6",),
         by_hand="remove the line of modprobe.d that the finding names",
@@ -344,6 +346,6 @@ SUBJECT = Subject(
     rules=KernelRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(System, Kernel, Docker),
+    facts=(System, Kernel, *present.FACTS),
     accepts=(kernel_update.ACCEPT_RETRY, ACCEPT_ROOTLESS),
 )

@@ -9,13 +9,14 @@ from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile, install_unit, mending
 from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import Impact, State
-from deploys.engines.docker.daemon import running_names
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.updates import ACCEPT_RETRY, alike, lacking, newest, policy_wants, rejected, surplus
 from deploys.kernel.window import Window
+from facts.containers import Container
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.system import System
 from facts.core.versions import compare_versions
+from facts.engines import present
 from facts.kernel.boot import KERNEL_DEFAULTS
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.packages import Reboot, release_of
@@ -205,17 +206,17 @@ def _obstacle(context: Context, installs: bool) -> str:
         return f"it is outside of the maintenance window {rules.window} UTC (kernel.window): run harden again in it"
     if kernel.updates.on_trial:
         return f"{kernel.updates.on_trial} is being booted on trial: run harden again when that has ended"
-    if isinstance(names := _containers(context), Unknown):
-        return f"it is not known which containers a reboot would stop: {names.unknown}"
+    if isinstance(running := _containers(context), Unknown):
+        return f"it is not known which containers a reboot would stop: {running.unknown}"
     readings = (kernel.boot_id, kernel.updates.built, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
     if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
         return f"hullproof could not read everything that the way back depends on: {unknown[0]}"
     return _no_way_back(kernel) or _replaced(context) or ("" if installs else _not_bootable(context))
 
 
-def _containers(context: Context) -> tuple[str, ...] | Unknown:
+def _containers(context: Context) -> tuple[Container, ...] | Unknown:
     try:
-        return running_names(context)
+        return present.running(context.survey)
     except UnknownReading as error:
         return Unknown(str(error))
 
@@ -339,6 +340,17 @@ def _serves(context: Context) -> str:
 
 
 def _stopped(context: Context) -> str:
-    names = _containers(context)
-    listed = ", ".join(() if isinstance(names, Unknown) else names)
-    return f"these containers stop and start again: {listed}" if listed else "no container is running"
+    running = _containers(context)
+    if isinstance(running, Unknown) or not running:
+        return "no container is running"
+    again = sorted(each.shown for each in running if _started_again(each))
+    others = sorted(each.shown for each in running if not _started_again(each))
+    said = [f"these containers stop and start again: {', '.join(again)}"] if again else []
+    if others:
+        said.append(f"these stop, and start again only if their engine or a unit starts them: {', '.join(others)}")
+    return "; ".join(said)
+
+
+def _started_again(container: Container) -> bool:
+    """The boot health check starts what ran before again in the host's own Docker, and in no other engine."""
+    return (container.engine, container.user) == ("docker", 0)

@@ -71,7 +71,8 @@ class KernelRules(Rules):
         None, description="IPv4 forwarding stays on where Docker's bridges need it, even if a benchmark turned it off."
     )
     overlay: Literal[True] | None = Field(
-        None, description="No file of modprobe.d keeps the overlay module from loading where Docker is installed."
+        None,
+        description="No file of modprobe.d keeps the overlay module from loading where a container engine is.",
     )
     user_namespaces: Literal[True] | None = Field(
         None, description="user.max_user_namespaces is above 0 where containers run."

@@ -1,4 +1,4 @@
-"""SELinux: it enforces now and after a boot, and each container runs in a container domain with its own category."""
+"""SELinux: it enforces now and after a boot. How containers are labelled is the part of each container engine."""
 
 from __future__ import annotations
 
@@ -15,37 +15,26 @@ from deploys.core.control import (
     Severity,
     State,
     Verdict,
-    failed,
     in_container,
-    naming_key,
-    not_applicable,
     only_where,
     passed,
     undeclared,
 )
 from deploys.core.policy import Policy, Rules
-from deploys.engines.docker.daemon import configured
-from deploys.engines.restart import unknown_process
 from deploys.kernel.boot_parameters import given, next_words
 from deploys.lsm import controls as lsm
 from deploys.selinux import stages as selinux_plan
 from deploys.selinux.stages import (
     ACCEPT_DENIALS,
     ACCEPT_RETRY,
-    CONFINED,
-    LABELS,
     Stage,
     Step,
-    level,
     next_stage,
-    shared,
-    unlabelled,
 )
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.core.system import System
 from facts.denials import Denials
-from facts.engines.docker.docker import Docker
 from facts.kernel.kernel import Kernel
 from facts.lsm import Lsm
 from facts.selinux import SELinux, SELinuxReading
@@ -125,56 +114,12 @@ def disagreements(reading: SELinuxReading, obstacle: lsm.BootObstacle | None) ->
     return found
 
 
-@on_selinux("containers")
-@naming_key("selinux.containers", "Docker to label containers")
-def docker_labels(survey: Survey, policy: Policy) -> Verdict:
-    docker, reading = survey[Docker], survey[SELinux]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    if known(reading.mode) == "disabled":
-        return failed("SELinux is disabled in the kernel, and Docker labels nothing without it", True, None, False)
-    if not known(reading.container_domains):
-        reason = "SELinux's policy has no domain for containers, so Docker could not start a labelled one"
-        return failed(reason, True, None, False)
-    disk = configured(docker, "selinux-enabled") is True
-    live = "name=selinux" in docker.security
-    if disk and live:
-        return passed("Docker labels its containers", True, disk, live)
-    if disk:
-        reason = "selinux-enabled is set on disk, but Docker has not been restarted since"
-        return Verdict(State.PENDING_RESTART, reason, True, disk, live)
-    return failed("selinux-enabled is not set, so Docker does not label its containers", True, disk, live)
-
-
-@on_selinux("containers")
-@naming_key("selinux.containers", "a container domain and a category for each container")
-def containers_confined(survey: Survey, policy: Policy) -> Verdict:
-    reading, docker = survey[SELinux], survey[Docker]
-    if not docker.installed and not reading.podman:
-        return not_applicable("Docker is not installed, and no container of Podman is running")
-    if known(reading.mode) == "disabled":
-        return failed("SELinux is disabled in the kernel, so it confines no container", "confined")
-    containers = known(docker.containers) if docker.installed else ()
-    problems = [problem for container in containers if (problem := unlabelled(container))]
-    bare = (row for row in reading.podman if not level(row.label))
-    problems += [f"Podman's {row.container} runs with the label {row.label}" for row in bare]
-    problems += shared(containers, reading.podman)
-    if problems:
-        return failed("; ".join(problems), "confined", None, problems)
-    unknown_process(containers)
-    count = len(containers) + len({row.container for row in reading.podman})
-    confined = f"{count} running container{'s' * (count > 1)}, each in a container domain with its own category"
-    return passed(confined if count else "no container is running", "confined", None, "confined")
-
-
 def plan(context: Context) -> Iterator[Change]:
     survey = context.survey
     if context.failing("selinux.enforcing"):
         now = stage(survey, context.policy)
         controls = context.which("selinux.enforcing", "lsm.module")
         yield from mending(controls, selinux_plan.step(context, survey[SELinux], survey[Kernel].boot, now))
-    if context.failing(LABELS, CONFINED):
-        yield from selinux_plan.label_containers(context, survey[SELinux])
 
 
 CONTROLS = (
@@ -192,28 +137,6 @@ CONTROLS = (
         by_hand="correct what the finding names (/etc/selinux/config, the command line, the labels of the files with "
         "touch /.autorelabel) and reboot the host",
     ),
-    Control(
-        id=LABELS,
-        title="Docker labels its containers (selinux-enabled)",
-        severity=Severity.HIGH,
-        why="Without selinux-enabled, containers run in the daemon's own SELinux domain, which may do almost anything.",
-        check=docker_labels,
-        references=("CIS-Docker-5.3",),
-        impact=Impact.RESTART,
-        by_hand="set selinux-enabled in /etc/docker/daemon.json, once SELinux runs with a policy for containers, and "
-        "restart Docker",
-    ),
-    Control(
-        id=CONFINED,
-        title="Every running container is in an SELinux container domain with its own category",
-        severity=Severity.HIGH,
-        why="Without a container domain SELinux does not hold an escaped process back, and containers that share a "
-        "category can reach each other's files.",
-        check=containers_confined,
-        references=("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
-        by_hand="whoever started the container recreates it with a label of its own (without --privileged, "
-        "--security-opt label=disable, or another container's label=level:…)",
-    ),
 )
 
 SUBJECT = Subject(
@@ -221,6 +144,6 @@ SUBJECT = Subject(
     rules=SELinuxRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(SELinux, Denials, Lsm, Kernel, System, Docker),
+    facts=(SELinux, Denials, Lsm, Kernel, System),
     accepts=(ACCEPT_DENIALS, ACCEPT_RETRY),
 )

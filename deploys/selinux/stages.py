@@ -11,18 +11,15 @@ from __future__ import annotations
 
 import base64
 import re
-from bisect import bisect_left
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from shlex import quote
 
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile, mending
+from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
 from deploys.core.control import some
-from deploys.engines.docker.daemon import daemon_json
-from deploys.engines.restart import options
 from deploys.kernel.boot_parameters import given
 from deploys.kernel.grub import MENU, drop_in
 from deploys.lsm.controls import BootObstacle, boot_obstacle
@@ -32,12 +29,10 @@ from facts.core.reading import Unknown, known
 from facts.core.reverted import Reverted
 from facts.core.system import System
 from facts.denials import Denial, DenialsReading, Gap
-from facts.engines.docker.docker import Container, Docker
 from facts.kernel.boot import DROP_INS, Boot
-from facts.selinux import CONFIG, OBSERVED, Labelled, SELinuxReading
+from facts.selinux import CONFIG, OBSERVED, SELinuxReading
 
 NAME = "selinux"
-LABELS, CONFINED = "selinux.docker-labels", "selinux.containers-confined"
 ACCEPT_DENIALS = "selinux-denials"  # accepts that SELinux enforces in spite of the denials that were observed
 ACCEPT_RETRY = "reverted-selinux"  # accepts another try with a policy under which the host has gone back
 DROP_IN = f"{DROP_INS}99-hullproof-selinux.cfg"
@@ -49,8 +44,6 @@ PACKAGES = {
 HEALTH_CHECK = "/etc/hullproof/selinux-gate.sh"
 TYPES = {"debian": "default", "rhel": "targeted"}
 UNLABELLED = ("unlabeled_t", "default_t", "file_t")
-MOST_JOINED = 20  # containers that each join another one
-DOMAINS = ("container_t", "svirt_lxc_net_t", "container_kvm_t", "container_init_t")
 
 
 class Step(StrEnum):
@@ -291,74 +284,6 @@ def _health_check() -> Command:
         script=f"{write} && sh {HEALTH_CHECK} arm",
         undo=f"[ ! -e {HEALTH_CHECK} ] || sh {HEALTH_CHECK} disarm",
     )
-
-
-def label_containers(context: Context, reading: SELinuxReading) -> Iterator[Change]:
-    docker = context.survey[Docker]
-    if known(reading.mode) == "disabled":
-        why = "SELinux is not running yet: see the finding selinux.enforcing for the next stage"
-        yield Blocked(NAME, "label containers", why=why, controls=context.which(LABELS, CONFINED))
-    if not docker.installed or known(reading.mode) == "disabled" or not known(reading.container_domains):
-        return
-    if context.failing(LABELS):
-        what = "set selinux-enabled: Docker labels new containers, which then start only with SELinux"
-        yield from mending([LABELS], [daemon_json(context, NAME, what, {"selinux-enabled": True})])
-
-
-def unlabelled(container: Container) -> str | None:
-    if isinstance(container.process, Unknown) or level(container.process.label):
-        return None
-    if container.privileged or "disable" in options(container, "label"):
-        return f"{container.name} was started without a label (--privileged or label=disable)"
-    label = f"with the label {container.process.label}" if container.process.label else "without a label"
-    return f"{container.name} runs {label}: Docker labels a container when it creates it, so recreate it"
-
-
-def shared(containers: Sequence[Container], podman: Sequence[Labelled]) -> list[str]:
-    """Which containers share a category. Those of one pod may, and those that share processes or memory."""
-    users: dict[str, dict[str, str]] = {}
-    leader = _leaders(containers)
-    for container in containers:
-        if not isinstance(container.process, Unknown) and (own := level(container.process.label)):
-            given = any(option.startswith("level:") for option in options(container, "label"))
-            name = f"{container.name} (started with label=level:…)" if given else container.name
-            users.setdefault(own, {}).setdefault(leader[container.id], name)
-    for row in podman:
-        if own := level(row.label):
-            users.setdefault(own, {}).setdefault(row.pod or row.container, f"Podman's {row.container}")
-    return [f"{' and '.join(who.values())} share the category {own}" for own, who in users.items() if len(who) > 1]
-
-
-def _leaders(containers: Sequence[Container]) -> dict[str, str]:
-    """By container, the one whose processes or memory it was started to share: Docker gives both the same label."""
-    named = {name: container.id for container in reversed(containers) for name in (container.id, container.name)}
-    ids = sorted(container.id for container in containers)
-    joins = {container.id: _joined(container, named, ids) for container in containers}
-    found: dict[str, str] = {}
-    for own in joins:
-        way = [own]
-        while (following := found.get(way[-1]) or joins[way[-1]]) and following not in way and len(way) < MOST_JOINED:
-            way.append(following)
-        found |= dict.fromkeys(way, way[-1])
-    return found
-
-
-def _joined(container: Container, named: dict[str, str], ids: Sequence[str]) -> str:
-    """The id that `container:NAME`, or the beginning of an id, means; "" where it shares no other container's."""
-    for mode in (container.pid_mode, container.ipc_mode):
-        if other := mode.partition("container:")[2]:
-            place = bisect_left(ids, other)
-            beginning = ids[place] if place < len(ids) and ids[place].startswith(other) else ""
-            if found := named.get(other, beginning):
-                return found
-    return ""
-
-
-def level(label: str) -> str:
-    """`c1,c2` of a label such as system_u:system_r:container_t:s0:c1,c2; "" of a label without a container domain and
-    category."""
-    match = re.fullmatch(r"[^:]*:[^:]*:([^:]*):s0:(c\d+(?:,c\d+)+)", label)
-    return match[2] if match and match[1] in DOMAINS else ""
 
 
 def _template(name: str) -> str:

@@ -69,6 +69,11 @@ def installed(survey: Survey) -> tuple[str, ...]:
     return survey[Containers].engines
 
 
+def serving(survey: Survey) -> tuple[str, ...]:
+    """Those of them whose daemon runs. UnknownReading where it is not known whether one does."""
+    return ("docker",) if "docker" in installed(survey) and known(survey[Docker].running) else ()
+
+
 def _told(survey: Survey) -> Mapping[str, Told]:
     return dict(_docker(survey))
 

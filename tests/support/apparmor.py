@@ -6,12 +6,12 @@ import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
-from deploys.apparmor import controls as subject
 from deploys.apparmor.controls import AppArmorRules
 from deploys.core.change import Change, Context
 from deploys.core.control import Finding
 from deploys.lsm.controls import LsmRules
 from facts.apparmor import AppArmor, AppArmorReading, Profile
+from facts.containers import Containers
 from facts.core.reading import Unknown
 from facts.core.system import System, SystemReading
 from facts.denials import Denials, DenialsReading
@@ -21,8 +21,9 @@ from facts.kernel.kernel import Kernel, KernelReading
 from facts.lsm import Lsm, LsmReading
 from facts.selinux import SELinux
 from tests.support import hosts
-from tests.support.hosts import judged
+from tests.support.hosts import beside, judged, listed, whole
 
+SUBJECT = whole("apparmor")
 ALL = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"])
 DENIED = Unknown("Permission denied")
 CLOCK = 1_000_000
@@ -66,17 +67,22 @@ def docker(containers: Any = (), live_restore: bool = False, **more: Any) -> Doc
 
 
 def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, **more: Any) -> Context:
+    engine = more.get("host") or docker()
+    seen = engine.containers if isinstance(engine.containers, tuple) else ()
+    labels = {each.name: each.process.label for each in seen if isinstance(each.process, Process)}
+    running = [listed(name, "docker", label=label) for name, label in labels.items()]
     stack = more.get("stack", ("lockdown", "capability", "yama", "apparmor"))
     readings = {
         AppArmor: reading or apparmor(),
         Denials: DenialsReading(0, ("auditd's log",), more.get("gaps", ()), more.get("denials", ())),
-        Docker: more.get("host") or docker(),
+        Docker: engine,
+        Containers: beside(engine, *running, *more.get("podman", ()), also=("podman",)),
         Kernel: more.get("kernel") or kernel(),
         Lsm: LsmReading(stack, 1, "none", False, False),
         SELinux: SimpleNamespace(policy_loaded=more.get("selinux", False)),  # as much of it as is asked for here
         System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, CLOCK, True, more.get("inside")),
     }
-    return judged(subject.SUBJECT, rules, readings, accept, more.get("lsm") or LsmRules())
+    return judged(SUBJECT, rules, readings, accept, more.get("lsm") or LsmRules())
 
 
 def finding(where: Context, control: str) -> Finding:
@@ -84,4 +90,4 @@ def finding(where: Context, control: str) -> Finding:
 
 
 def changes(where: Context) -> list[Change]:
-    return list(subject.plan(where))
+    return list(SUBJECT.plan(where))

@@ -10,10 +10,15 @@ from typing import Any
 from deploys.core.change import Context, Subject
 from deploys.core.control import judge
 from deploys.core.policy import Policy, Rules
+from deploys.subjects import SUBJECTS
+from facts.containers import Container as Listed
+from facts.containers import ContainersReading
+from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
 from facts.networks.forward import Filter
 from facts.networks.networks import Networks, NetworksReading
+from facts.processes import Process as Seen
 
 DEFAULT_MASK = 0xA80425FB  # the capabilities that Docker leaves a container
 FREE = Process(((0, 0, 4294967295),), 2, True, DEFAULT_MASK, "docker-default (enforce)", ())
@@ -58,6 +63,25 @@ def networks(**more: Any) -> NetworksReading:
         **dict.fromkeys(("filter4", "filter6"), Filter("DROP", "ACCEPT", ())),
     }
     return NetworksReading(**{**dict.fromkeys(NetworksReading.__dataclass_fields__, ()), **values, **more})
+
+
+def beside(docker: Any, *running: Listed, also: tuple[str, ...] = ()) -> ContainersReading:
+    """Engines and containers of a host with this Docker, and the engines `also`."""
+    there = ("docker",) if getattr(docker, "installed", True) else ()
+    asked = Unknown("not asked")
+    return ContainersReading((*there, *also), running, unlisted=(), namespaces=asked, mounts=asked, masked=())
+
+
+def listed(name: str, engine: str = "podman", user: int = 0, label: str = "") -> Listed:
+    """A running container as its engine's files show it; of its process the label alone is asked here."""
+    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Seen)}
+    seen = Seen(**{**values, "label": label})
+    return Listed(engine, user, f"id-{name}", name, 1, (), seen)
+
+
+def whole(name: str) -> Subject:
+    """A subject with what every container engine adds to it."""
+    return next(subject for subject in SUBJECTS if subject.name == name)
 
 
 def judged(subject: Subject, rules: Rules, readings: Mapping[Any, Any], accept: str = "", *others: Rules) -> Context:

@@ -12,6 +12,7 @@ from deploys.core.policy import Policy
 from deploys.kernel.controls import CONTROLS, SUBJECT
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import PATHS
+from facts.containers import Containers
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
@@ -20,6 +21,7 @@ from facts.kernel.boot import DROP_IN, Boot
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.packages import Package, Reboot
 from facts.kernel.sysctls import SysctlFile, Sysctls
+from tests.support.hosts import beside
 
 OURS = PATHS[0]
 FORWARD = "net.ipv4.ip_forward"
@@ -65,7 +67,7 @@ SYSTEM = SystemReading(
 
 
 def survey_of(kernel: KernelReading | Unknown = KERNEL, docker: Any = DOCKER, system: SystemReading = SYSTEM) -> Survey:
-    return Survey({Kernel: kernel, Docker: docker, System: system})
+    return Survey({Kernel: kernel, Docker: docker, Containers: beside(docker), System: system})
 
 
 def policy_of(**rules: Any) -> Policy:

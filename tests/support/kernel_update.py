@@ -10,6 +10,7 @@ from deploys.core.control import Verdict, judge
 from deploys.core.policy import Policy
 from deploys.kernel.controls import CONTROLS, SUBJECT
 from deploys.kernel.rules import KernelRules
+from facts.containers import Containers
 from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines.docker.docker import Docker
@@ -17,6 +18,7 @@ from facts.kernel.boot import Boot
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.packages import Package, Reboot
 from facts.kernel.updates import GATE_FILES, NeedRestart, Offer, Updates
+from tests.support.hosts import beside
 from tests.support.kernel_host import DOCKER, KERNEL, SYSTEM
 
 NOW = 1_795_000_000  # 2026-11-18 11:06:40 UTC, a Wednesday
@@ -53,8 +55,9 @@ PENDING: dict[str, Any] = {
 }
 
 
-def survey(reading: KernelReading, docker: Any = DOCKER) -> Survey:
-    return Survey({Kernel: reading, Docker: docker, System: replace(SYSTEM, clock=NOW)})
+def survey(reading: KernelReading, docker: Any = DOCKER, containers: Any = None) -> Survey:
+    there = containers or beside(docker)
+    return Survey({Kernel: reading, Docker: docker, Containers: there, System: replace(SYSTEM, clock=NOW)})
 
 
 def verdict(id_: str, reading: KernelReading, **rules: Any) -> Verdict:
@@ -62,10 +65,17 @@ def verdict(id_: str, reading: KernelReading, **rules: Any) -> Verdict:
     return judge([control], survey(reading), Policy("test", {KernelRules: KernelRules(**rules)}))[0].verdict
 
 
-def plan(reading: KernelReading, accept: tuple[str, ...] = (), docker: Any = DOCKER, **rules: Any) -> list[Change]:
+def plan(
+    reading: KernelReading,
+    accept: tuple[str, ...] = (),
+    docker: Any = DOCKER,
+    containers: Any = None,
+    **rules: Any,
+) -> list[Change]:
+    host = survey(reading, docker, containers)
     policy = Policy("test", {KernelRules: KernelRules(**rules)}, accept=frozenset(accept))
-    found = {finding.control.id: finding for finding in judge(CONTROLS, survey(reading, docker), policy)}
-    return list(SUBJECT.plan(Context(survey(reading, docker), policy, found)))
+    found = {finding.control.id: finding for finding in judge(CONTROLS, host, policy)}
+    return list(SUBJECT.plan(Context(host, policy, found)))
 
 
 OLDER = tuple(package(f"6.1.0-{n}-cloud-amd64", f"6.1.{n}-1") for n in (40, 45))

@@ -9,7 +9,6 @@ from deploys.core.control import Finding, judge
 from deploys.core.policy import Policy, Rules
 from deploys.lsm import controls as lsm_subject
 from deploys.lsm.controls import LsmRules
-from deploys.selinux import controls as subject
 from deploys.selinux.controls import SELinuxRules
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
@@ -21,8 +20,9 @@ from facts.lsm import Lsm, LsmReading
 from facts.networks.networks import Networks
 from facts.selinux import SELinux, SELinuxReading
 from tests.support.apparmor import docker, kernel
-from tests.support.hosts import networks
+from tests.support.hosts import networks, whole
 
+SUBJECT = whole("selinux")
 RULES = SELinuxRules(enforcing=True, containers=True, observe_hours=24)
 DENIED = Unknown("Permission denied")
 CLOCK, BOOTED = 1_000_000, 800_000
@@ -77,7 +77,7 @@ def context(reading: Any = ENFORCING, boot: Any = SELINUX_BOOT, accept: str = ""
     lsm = more.get("lsm", LsmRules(module="selinux"))
     rules: dict[type[Rules], Rules] = {SELinuxRules: more.get("rules", RULES), LsmRules: lsm}
     policy = Policy("test", rules, accept=frozenset(accept.split()))
-    controls = (*lsm_subject.SUBJECT.controls, *subject.SUBJECT.controls)
+    controls = (*lsm_subject.SUBJECT.controls, *SUBJECT.controls)
     return Context(survey, policy, {f.control.id: f for f in judge(controls, survey, policy)})
 
 
@@ -86,4 +86,4 @@ def finding(where: Context, control: str = "enforcing") -> Finding:
 
 
 def changes(where: Context) -> list[Change]:
-    return list(subject.plan(where))
+    return list(SUBJECT.plan(where))

@@ -6,14 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 from deploys.core.change import Context
-from deploys.userns import controls as subject
 from deploys.userns.controls import UsernsRules
 from facts.engines.docker.docker import Container, Docker, DockerReading, Process
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import SysctlFile, Sysctls
 from facts.userns import Range, Userns, UsernsReading, _overlaps, _rows
 from tests.support import hosts
-from tests.support.hosts import judged
+from tests.support.hosts import judged, whole
 
 BARE = Process(((0, 0, 4294967295),), 2, True, 0, "", ())
 
@@ -52,6 +51,7 @@ def docker(keys: Any = None, live: bool = False, **more: Any) -> DockerReading:
     return hosts.docker(keys, **{"info": info, **more})
 
 
+SUBJECT = whole("userns")
 RULES = UsernsRules(ranges=True, docker_remap=True)
 LIMITED = UsernsRules(max_user_namespaces=10000)
 
@@ -65,7 +65,7 @@ def context(
     userns: Any = None, engine: Any = None, rules: UsernsRules = RULES, accept: str = "", files: Any = ()
 ) -> Context:
     readings = {Userns: userns or reading(), Docker: engine or docker(), Kernel: kernel(*files)}
-    return judged(subject.SUBJECT, rules, readings, accept)
+    return judged(SUBJECT, rules, readings, accept)
 
 
 def both(start: int, count: int, owner: str = "other", source: str = "x") -> tuple[Range, ...]:

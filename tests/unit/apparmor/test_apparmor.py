@@ -205,10 +205,24 @@ def test_a_kernel_without_apparmor_gets_it_with_the_next_boot() -> None:
     assert isinstance(command, Command)
     assert "systemctl enable apparmor.service" in command.script
     assert command.undo == "systemctl disable apparmor.service"
+    assert write.controls == ("apparmor.enabled", "apparmor.profiles-loaded", "apparmor.docker-profile")
     done = apparmor(enabled=False, profiles={})
     again = context(done, kernel=kernel(("quiet", "apparmor=0", "apparmor=1")), rules=rules)
     assert finding(again, "enabled").state is State.PENDING_REBOOT
     assert changes(again) == []
+
+
+@pytest.mark.parametrize(
+    ("started", "mended"),
+    [({}, ("apparmor.containers-confined",)), ({"security_opt": ("apparmor=unconfined",)}, ())],
+)
+def test_the_boot_confines_containers_unless_their_owner_started_one_unconfined(
+    started: dict[str, Any], mended: tuple[str, ...]
+) -> None:
+    off, host = apparmor(enabled=False, profiles={}), docker((container(label="unconfined", **started),))
+    write = changes(context(off, kernel=kernel(("apparmor=0",)), host=host))[0]
+    assert isinstance(write, WriteFile)
+    assert write.controls[2:] == ("apparmor.docker-profile", *mended)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,16 @@ import pytest
 
 from deploys.apparmor.controls import AppArmorRules
 from deploys.apparmor.plan import REPLACE
-from deploys.apparmor.profile import ACCEPT_PROFILE, CONTAINER, DEFAULT, HOUR, LINT, drop_in, load, render
+from deploys.apparmor.profile import ACCEPT_PROFILE, CONTAINER, HOUR, LINT, load, render
 from deploys.core.change import Blocked, Command, Context, WriteFile
 from deploys.core.control import State
+from deploys.engines.docker import apparmor as docker_apparmor
+from deploys.engines.docker.apparmor import DEFAULT, drop_in
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
 from facts.core.reading import Unknown
 from facts.denials import Denial, Gap
 from tests.support.apparmor import CLOCK, apparmor, changes, container, context, docker, finding
+from tests.support.hosts import listed
 
 BY_NAME = AppArmorRules(container_profile="loaded")
 OBSERVED = AppArmorRules(container_profile="loaded", observe_hours=24)
@@ -70,7 +73,7 @@ def test_three_readings(reading: AppArmorReading, want: State, says: str) -> Non
 def test_what_was_changed_live_is_loaded_again(reading: AppArmorReading) -> None:
     (command,) = changes(context(reading, rules=BY_NAME))
     assert isinstance(command, Command)
-    assert command.script == load(CONTAINER)
+    assert command.script == load()
 
 
 def test_observation_begins_now_and_complains() -> None:
@@ -155,6 +158,22 @@ def test_running_containers_do_not_come_under_it_unasked() -> None:
     assert "web" in accepted.interrupts
 
 
+def test_a_container_of_another_engine_does_not_come_under_it_unasked_either() -> None:
+    podmans = (listed("db", label=f"{CONTAINER} (enforce)"), listed("web", label="containers-default (enforce)"))
+    (blocked,) = changes(context(rules=BY_NAME, podman=podmans))
+    assert isinstance(blocked, Blocked)
+    assert "would at once deny podman:db what it forbids" in blocked.why
+
+
+def test_where_containers_cannot_be_listed_it_is_not_enforced_unasked() -> None:
+    host = docker(Unknown("docker ps hangs"))
+    (blocked,) = changes(context(rules=BY_NAME, host=host))
+    assert isinstance(blocked, Blocked)
+    assert "deny containers that could not be listed (docker ps hangs)" in blocked.why
+    (write,) = changes(context(rules=BY_NAME, host=host, accept=ACCEPT_PROFILE))
+    assert isinstance(write, WriteFile)
+
+
 def test_the_default_is_observed_without_taking_dockers_own_protection_away() -> None:
     host = docker((container(),))
     begin, _ = defaults(context(rules=WATCHED_DEFAULT, host=host))
@@ -177,9 +196,9 @@ def test_a_docker_default_of_somebody_else_is_theirs() -> None:
 
 
 def test_taken_back_nothing_that_runs_is_unconfined() -> None:
-    assert "stays loaded" in load(CONTAINER)
-    assert "-R" not in load(DEFAULT), "Docker's own rules are loaded in its place"
-    assert "base64 -d | apparmor_parser -K -r" in load(DEFAULT)
+    assert "stays loaded" in load()
+    assert "-R" not in docker_apparmor.load(), "Docker's own rules are loaded in its place"
+    assert "base64 -d | apparmor_parser -K -r" in docker_apparmor.load()
 
 
 def test_without_the_extra_rules_it_is_what_dockers_own_is() -> None:

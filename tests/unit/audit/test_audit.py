@@ -18,12 +18,12 @@ from deploys.core.control import Finding, State, judge
 from deploys.core.policy import Policy
 from deploys.lsm.denials import explain, way_out
 from facts.audit import COMPILED, FOLDER, TMPFILES, Audit, AuditReading, watches
+from facts.containers import Containers
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
 from facts.denials import Denial, Denials, DenialsReading, Gap, Mode, Module
-from facts.engines.docker.docker import Docker
-from tests.support.apparmor import docker
+from tests.support.hosts import beside, docker
 
 ALL = AuditRules(enabled=True, engine_files=True, denials=True)
 DENIED = Unknown("Permission denied")
@@ -63,7 +63,7 @@ def context(reading: Any = None, rules: AuditRules = ALL, found: Any = None, **m
         {
             Audit: reading or audit(),
             Denials: found or denied(),
-            Docker: docker(installed=more.get("docker", True)),
+            Containers: beside(docker(installed=more.get("docker", True)), also=("podman",)),
             System: SystemReading(more.get("family", "debian"), (), "13", "", "", "h", 0, 0, True, more.get("inside")),
         }
     )
@@ -214,8 +214,8 @@ def test_rules_compiled_by_hand_are_not_lost() -> None:
 
 
 def test_daemon_json_is_watched_before_it_is_there() -> None:
-    assert "/etc/docker/daemon.json" in {row.path for row in watched_paths(audit(), True)}
-    assert watched_paths(audit(there=()), False) == ()
+    assert "/etc/docker/daemon.json" in {row.path for row in watched_paths(audit(), ("docker",))}
+    assert watched_paths(audit(there=()), ("podman",)) == ()
     assert finding(context(audit(there=()), docker=False), "engine-files").state is State.NOT_APPLICABLE
 
 
@@ -301,6 +301,6 @@ def test_each_path_looks_at_its_own_rules_alone() -> None:
     rules = [f"-w /srv/{number} -p wa" for number in range(3)] + ["-w /etc/docker -p wa", "-w /etc/docker -p r"]
     sorted_out = by_path(watches(rules))
     assert [watch.permissions for watch in sorted_out["/etc/docker"]] == ["wa", "r"]
-    (row,) = (row for row in watched_paths(audit(), True) if row.path == "/etc/docker")
+    (row,) = (row for row in watched_paths(audit(), ("docker",)) if row.path == "/etc/docker")
     assert row.covered(sorted_out)
     assert not row.covered(by_path(watches(rules[:3])))

@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploys.apparmor.controls import SUBJECT as APPARMOR
-from deploys.audit.controls import SUBJECT as AUDIT
 from deploys.core.change import install_unit
 from deploys.core.control import Control, State, Verdict, name_key
-from deploys.kernel.controls import SUBJECT as KERNEL
-from deploys.lsm.controls import SUBJECT as LSM
-from deploys.seccomp.controls import SUBJECT as SECCOMP
-from deploys.selinux.controls import SUBJECT as SELINUX
-from deploys.userns.controls import SUBJECT as USERNS
+from tests.support.hosts import whole
 
-SUBJECTS = (APPARMOR, AUDIT, KERNEL, LSM, SECCOMP, SELINUX, USERNS)
+SUBJECTS = [whole(name) for name in ("apparmor", "audit", "kernel", "lsm", "seccomp", "selinux", "userns")]
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
 NAMES = ("auditd", "debugfs", "io_uring")  # programs and interfaces that write themselves without a capital
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from deploys.core.control import Finding, State, failed
+from deploys.engines.docker.selinux import shared
 from deploys.networks.isolation import NetworksRules
 from deploys.run import baseline
 from deploys.run.script import Script, library
-from deploys.selinux.stages import shared
 from facts.core.frame import SURVEY_BYTES, read_frame, unpack
 from facts.core.reading import Block, Section, Unknown, UnknownReading, attempt
 from facts.core.record import Record, RecordReading, Watched

@@ -21,9 +21,15 @@ from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import PATHS
 from deploys.kernel.sysctls import SysctlRow
 from deploys.subjects import SUBJECTS
+from facts.containers import Containers
 from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.core.system import System
+from facts.engines.docker.docker import Docker
+from facts.kernel.kernel import Kernel
 from facts.kernel.packages import Reboot
 from facts.kernel.sysctls import Sysctls
+from tests.support.hosts import beside
 from tests.support.kernel_host import (
     DOCKER,
     FORWARD,
@@ -113,7 +119,7 @@ FORWARDING = {
     "docker is not running": ("0", {}, STOPPED, State.NOT_APPLICABLE),
     "docker is not running and a file sets it off": ("0", {CIS: f"{FORWARD}=0\n"}, STOPPED, State.FAIL),
     "no docker": ("0", {CIS: f"{FORWARD}=0\n"}, NO_DOCKER, State.NOT_APPLICABLE),
-    "docker not known": ("1", {}, Unknown("no answer"), State.UNKNOWN),
+    "docker not known": ("0", {}, Unknown("no answer"), State.UNKNOWN),
     "docker perhaps running": ("0", {}, replace(DOCKER, running=Unknown("hangs")), State.UNKNOWN),
 }
 
@@ -154,6 +160,17 @@ def test_user_namespaces(case: str) -> None:
     live, files, rootless, state = NAMESPACES[case]
     survey = survey_of(replace(KERNEL, sysctls=sysctls_of(dict(live), dict(files))))
     assert verdict_of("kernel.user-namespaces", survey, user_namespaces=True, rootless=rootless).state is state
+
+
+@pytest.mark.parametrize("rule", ["overlay", "user_namespaces"])
+@pytest.mark.parametrize(("engines", "state"), [((), State.NOT_APPLICABLE), (("podman",), State.FAIL)])
+def test_what_any_engine_needs_is_judged_where_there_is_one(rule: str, engines: tuple[str, ...], state: State) -> None:
+    blocked = replace(KERNEL, sysctls=sysctls_of({NS: "0"}), blocked={"overlay": "/etc/modprobe.d/cis.conf: install"})
+    there = beside(NO_DOCKER, also=engines)
+    survey = Survey({Kernel: blocked, Docker: NO_DOCKER, Containers: there, System: SYSTEM})
+    verdict = verdict_of(f"kernel.{rule.replace('_', '-')}", survey, **{rule: True})
+    assert verdict.state is state
+    assert engines or "no container engine is installed" in verdict.reason
 
 
 ALL, DEFAULT = "net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter"

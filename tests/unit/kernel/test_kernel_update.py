@@ -19,6 +19,7 @@ from facts.kernel.boot import KERNEL_DEFAULTS
 from facts.kernel.boot_words import BootWords
 from facts.kernel.modules import Modules, Root
 from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, NeedRestart, Offer, Trial
+from tests.support.hosts import beside, container, listed
 from tests.support.kernel_host import DOCKER
 from tests.support.kernel_update import (
     BOOT,
@@ -258,6 +259,33 @@ def test_containers_are_named_and_where_they_cannot_be_nothing_reboots() -> None
         (told,) = plan(kernel(**PENDING), docker=unknown, running="newest-installed", reboot="now")
         assert isinstance(told, Blocked)
         assert "Docker does not answer" in told.why
+
+
+@pytest.mark.parametrize(
+    ("also", "says"),
+    [
+        ((), "these containers stop and start again: db, web"),
+        (
+            (listed("own"), listed("job", user=1000)),
+            "these containers stop and start again: db, web; these stop, and start again only if their engine or a "
+            "unit starts them: podman:job (user 1000), podman:own",
+        ),
+    ],
+)
+def test_containers_of_each_engine_are_named_and_those_that_start_again_by_themselves(also: Any, says: str) -> None:
+    """Of Podman's nothing but that they run is known, which is no reason to refuse the reboot."""
+    docker = replace(DOCKER, containers=(container("web"), container("db")))
+    there = beside(docker, listed("web", "docker"), *also, also=("podman",))
+    reboot = plan(kernel(**PENDING), docker=docker, containers=there, running="newest-installed", reboot="now")[-1]
+    assert isinstance(reboot, HostReboot)
+    assert reboot.interrupts.endswith(f"; {says}")
+
+
+def test_where_podmans_containers_cannot_be_listed_nothing_reboots() -> None:
+    there = replace(beside(DOCKER), containers=Unknown("only root sees every container"))
+    (told,) = plan(kernel(**PENDING), containers=there, running="newest-installed", reboot="now")
+    assert isinstance(told, Blocked)
+    assert "only root sees every container" in told.why
 
 
 @pytest.mark.parametrize(

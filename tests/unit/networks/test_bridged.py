@@ -11,8 +11,8 @@ from deploys.core.control import State
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.controls import SUBJECT as docker_subject
 from deploys.engines.docker.daemon import daemon_json
+from deploys.engines.docker.restart import start_anew
 from deploys.engines.docker.rules import DockerRules
-from deploys.engines.restart import start_anew
 from deploys.networks.forwarding import guard_forwarding
 from deploys.networks.isolation import NetworksRules, later_rule
 from deploys.networks.switches import READ_AGAIN, SWITCHES

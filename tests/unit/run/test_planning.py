@@ -23,7 +23,6 @@ from deploys.core.policy import Policy, Rules
 from deploys.core.policy_file import load_policy
 from deploys.run import ending, planning, session
 from deploys.run.steps import arrange
-from deploys.seccomp.controls import SUBJECT as SECCOMP
 from deploys.seccomp.controls import SeccompRules
 from deploys.subjects import SUBJECTS
 from facts.core.reading import UnknownReading
@@ -32,7 +31,7 @@ from facts.core.system import System
 from facts.engines.docker.docker import Docker
 from facts.seccomp import Seccomp
 from tests.support import recorded
-from tests.support.hosts import container, docker, judged
+from tests.support.hosts import container, docker, judged, whole
 from tests.support.journal import RUN
 
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
@@ -75,8 +74,8 @@ def test_a_container_that_its_owner_started_unfiltered_is_in_the_plan() -> None:
     info = {"SecurityOptions": ["name=seccomp,profile=builtin"]}
     host = docker({}, info=info, containers=(container(security_opt=("seccomp=unconfined",)),))
     reading = recorded.readings(Seccomp)["debian-13-hardened"]
-    found = judged(SECCOMP, SeccompRules(profile="builtin", containers=True), {Seccomp: reading, Docker: host})
-    (blocked,) = planning.make([SECCOMP], found).blocked
+    found = judged(whole("seccomp"), SeccompRules(profile="builtin", containers=True), {Seccomp: reading, Docker: host})
+    (blocked,) = planning.make([whole("seccomp")], found).blocked
     assert blocked.controls == ("seccomp.containers-filtered",)
     assert blocked.why.startswith("web was started with seccomp=unconfined; the policy wants a filter")
     assert "(seccomp.containers). Whoever started the container recreates it" in blocked.why

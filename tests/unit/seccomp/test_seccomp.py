@@ -11,15 +11,15 @@ from deploys.core.change import Activate, Blocked, Change, Context, MergeJson, W
 from deploys.core.control import Finding, State
 from deploys.core.json_merge import merge_text
 from deploys.engines.docker.daemon import RESTART
-from deploys.seccomp import controls as subject
 from deploys.seccomp.controls import SeccompRules
 from deploys.seccomp.profile import TEXT
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Container, DaemonJson, Docker, DockerReading, Process
 from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 from tests.support import hosts
-from tests.support.hosts import judged
+from tests.support.hosts import judged, whole
 
+SUBJECT = whole("seccomp")
 BUILTIN = SeccompRules(profile="builtin", containers=True)
 STRICT = SeccompRules(profile="hullproof", containers=True)
 ALLOW_ALL = '{"defaultAction": "SCMP_ACT_ALLOW"}'
@@ -61,7 +61,7 @@ def docker(key: str | None = None, live: str = "builtin", containers: Any = (), 
 def context(
     host: DockerReading | None = None, kernel: Any = None, rules: SeccompRules = BUILTIN, accept: str = ""
 ) -> Context:
-    return judged(subject.SUBJECT, rules, {Seccomp: kernel or reading(), Docker: host or docker()}, accept)
+    return judged(SUBJECT, rules, {Seccomp: kernel or reading(), Docker: host or docker()}, accept)
 
 
 def finding(where: Context, control: str) -> Finding:
@@ -208,7 +208,7 @@ def test_containers(host: DockerReading, kernel: Any, rules: SeccompRules, want:
 
 
 def changes(where: Context) -> list[Change]:
-    return list(subject.plan(where))
+    return list(SUBJECT.plan(where))
 
 
 def applied(host: DockerReading, planned: list[Change]) -> tuple[DockerReading, Any]:

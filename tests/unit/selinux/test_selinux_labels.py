@@ -11,11 +11,10 @@ from deploys.core.change import Blocked, MergeJson
 from deploys.core.control import State
 from deploys.engines.docker.daemon import RESTART
 from deploys.run import planning
-from deploys.selinux.controls import SUBJECT as subject
 from facts.engines.docker.docker import DaemonJson
 from facts.selinux import Labelled, SELinuxReading
 from tests.support.apparmor import container, docker
-from tests.support.selinux import DENIED, changes, context, finding, selinux
+from tests.support.selinux import DENIED, SUBJECT, changes, context, finding, selinux
 
 LABEL = "system_u:system_r:container_t:s0:c1,c2"
 
@@ -95,7 +94,7 @@ def test_docker_is_told_to_label_and_what_it_made_before_has_to_be_made_anew() -
     assert merge.put == {"selinux-enabled": True}
     old = labelled("system_u:system_r:dockerd_t:s0")
     for accept in ("", RESTART):  # a restart would not give it one, and would be planned again each time
-        (blocked,) = planning.make([subject], context(host=old, accept=accept)).changes
+        (blocked,) = planning.make([SUBJECT], context(host=old, accept=accept)).changes
         assert isinstance(blocked, Blocked)
         assert "recreate it" in blocked.why
     no_domain = selinux("enforcing", "enforcing", modules=("virt",))

@@ -8,15 +8,15 @@ import pytest
 
 from deploys.core.change import Blocked, Change, Command, Context, MergeJson, Service, WriteFile
 from deploys.core.control import State
+from deploys.engines.docker import userns as docker_userns
 from deploys.run.steps import arrange
-from deploys.userns import controls as subject
 from deploys.userns.controls import UsernsRules
 from deploys.userns.ranges import NoRange, own_start, plan_range, with_row
 from facts.core.reading import Unknown, UnknownReading
 from facts.engines.docker.docker import DaemonJson, DockerReading, Network, Process, Stored
 from facts.kernel.sysctls import SysctlFile
 from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, UsernsReading
-from tests.support.userns import LIMITED, both, container, context, docker, reading
+from tests.support.userns import LIMITED, SUBJECT, both, container, context, docker, reading
 
 BASE = 2013265920
 MAPPED = Process(((0, BASE, 65536),), 2, True, 0, "", ())
@@ -39,7 +39,7 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
     def fake(where: Context, name: str, what: str, put: Any, drop: Any = ()) -> Change:
         return MergeJson(name, what, path="/etc/docker/daemon.json", before=None, put=put, service=SERVICE)
 
-    monkeypatch.setattr(subject, "daemon_json", fake)
+    monkeypatch.setattr(docker_userns, "daemon_json", fake)
 
 
 # ------------------------------------------------------------------------------------------------ the planner
@@ -179,7 +179,7 @@ def test_remap(engine: DockerReading, want: State, says: str) -> None:
 def test_what_the_policy_does_not_ask_for_is_not_applicable() -> None:
     found = context(rules=UsernsRules())
     assert {finding.state for finding in found.findings.values()} == {State.NOT_APPLICABLE}
-    assert list(subject.plan(found)) == []
+    assert list(SUBJECT.plan(found)) == []
 
 
 def test_a_limit_that_a_boot_takes_away_fails() -> None:
@@ -202,7 +202,7 @@ FULL = docker(
 
 
 def test_an_empty_docker_is_remapped_without_asking() -> None:
-    changes = list(subject.plan(context()))
+    changes = list(SUBJECT.plan(context()))
     user, merged, subuid, subgid = changes
     assert isinstance(user, Command)
     assert "useradd --system" in user.script
@@ -216,7 +216,7 @@ def test_an_empty_docker_is_remapped_without_asking() -> None:
 
 
 def test_what_would_vanish_is_asked_first() -> None:
-    (only,) = list(subject.plan(context(engine=FULL)))
+    (only,) = list(SUBJECT.plan(context(engine=FULL)))
     assert isinstance(only, Blocked)
     for words in (
         "2 images (41 MB): app:1, db:2",
@@ -232,7 +232,7 @@ def test_what_would_vanish_is_asked_first() -> None:
 
 
 def test_accepted_the_containers_start_again_with_the_undo() -> None:
-    changes = list(subject.plan(context(engine=FULL, accept="userns-remap")))
+    changes = list(SUBJECT.plan(context(engine=FULL, accept="userns-remap")))
     assert not any(isinstance(change, Blocked) for change in changes)
     again, merged, _, subgid = changes[-4:]
     assert isinstance(again, Command)
@@ -250,13 +250,13 @@ def test_accepted_the_containers_start_again_with_the_undo() -> None:
 
 def test_where_daemon_json_cannot_be_written_nothing_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = Blocked("userns", "write daemon.json", why="it is not JSON")
-    monkeypatch.setattr(subject, "daemon_json", lambda *_: refusal)
-    assert list(subject.plan(context(engine=FULL, accept="userns-remap"))) == [refusal]
+    monkeypatch.setattr(docker_userns, "daemon_json", lambda *_: refusal)
+    assert list(SUBJECT.plan(context(engine=FULL, accept="userns-remap"))) == [refusal]
 
 
 def test_rows_that_are_good_are_used_as_they_are() -> None:
     row = f"dockremap:{BASE + 65536}:65536\n"
-    changes = list(subject.plan(context(reading(row, row, passwd={"root": 0, "dockremap": 99}))))
+    changes = list(SUBJECT.plan(context(reading(row, row, passwd={"root": 0, "dockremap": 99}))))
     _, subgid = changes
     assert isinstance(subgid, WriteFile)
     assert subgid.text == subgid.before == row
@@ -264,20 +264,20 @@ def test_rows_that_are_good_are_used_as_they_are() -> None:
 
 @pytest.mark.parametrize("more", [{"stored": Unknown("denied")}, {"containers": Unknown("denied")}])
 def test_what_could_not_be_read_is_not_risked(more: dict[str, Any]) -> None:
-    (only,) = list(subject.plan(context(engine=docker(**more))))
+    (only,) = list(SUBJECT.plan(context(engine=docker(**more))))
     assert isinstance(only, Blocked)
     assert "denied" in only.why
 
 
 def test_containerd_store_cannot_be_remapped() -> None:
     engine = docker(info={"SecurityOptions": [], "DriverStatus": [["driver-type", "io.containerd.snapshotter.v1"]]})
-    (only,) = list(subject.plan(context(engine=engine)))
+    (only,) = list(SUBJECT.plan(context(engine=engine)))
     assert isinstance(only, Blocked)
     assert "containerd-snapshotter" in only.why
 
 
 def test_a_closed_parent_is_opened_and_closed_again() -> None:
-    changes = list(subject.plan(context(reading(data_parents={"/srv": "755", "/srv/my data": "700"}))))
+    changes = list(SUBJECT.plan(context(reading(data_parents={"/srv": "755", "/srv/my data": "700"}))))
     (opened,) = [change for change in changes if isinstance(change, Command) and "chmod" in change.script]
     assert (opened.script, opened.undo) == ("chmod o+x '/srv/my data'", "chmod 700 '/srv/my data'")
 
@@ -287,11 +287,11 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
     after = reading(row, row, passwd={"root": 0, "dockremap": 999}, group={"root": 0, "dockremap": 999})
     found = context(after, docker(ON, live=True, containers=(container(process=MAPPED),)))
     assert {finding.state for finding in found.findings.values()} <= {State.PASS, State.NOT_APPLICABLE}
-    assert list(subject.plan(found)) == []
+    assert list(SUBJECT.plan(found)) == []
 
 
 def test_on_disk_and_not_live_only_restarts() -> None:
-    merged, kept = list(subject.plan(context(engine=docker({"userns-remap": "default"}))))
+    merged, kept = list(SUBJECT.plan(context(engine=docker({"userns-remap": "default"}))))
     assert isinstance(merged, MergeJson)
     assert merged.put == {"userns-remap": "default"}
     assert isinstance(kept, WriteFile)
@@ -299,19 +299,19 @@ def test_on_disk_and_not_live_only_restarts() -> None:
 
 
 def test_a_container_on_host_ids_is_left_to_its_owner() -> None:
-    assert list(subject.plan(context(engine=docker(ON, live=True, containers=(container(),))))) == []
+    assert list(SUBJECT.plan(context(engine=docker(ON, live=True, containers=(container(),))))) == []
 
 
 def test_a_limit_of_zero_is_raised_and_kept() -> None:
-    live, kept = list(subject.plan(context(reading(max_user_namespaces=0), rules=LIMITED, files=(STIG,))))
+    live, kept = list(SUBJECT.plan(context(reading(max_user_namespaces=0), rules=LIMITED, files=(STIG,))))
     assert isinstance(live, Command)
     assert live.undo == "sysctl -q -w user.max_user_namespaces=0"
     assert isinstance(kept, WriteFile)
     assert (kept.path, kept.before) == (LIMIT_FILE, None)
     again = reading(max_user_namespaces=10000, limit_file=kept.text)
     files = (STIG, SysctlFile(LIMIT_FILE, kept.text))
-    assert list(subject.plan(context(again, rules=LIMITED, files=files))) == []
+    assert list(SUBJECT.plan(context(again, rules=LIMITED, files=files))) == []
     late = (*files, SysctlFile("/etc/sysctl.d/zz.conf", STIG.text))
-    (blocked,) = list(subject.plan(context(again, rules=LIMITED, files=late)))
+    (blocked,) = list(SUBJECT.plan(context(again, rules=LIMITED, files=late)))
     assert isinstance(blocked, Blocked)
     assert "/etc/sysctl.d/zz.conf" in blocked.why

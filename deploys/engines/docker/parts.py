@@ -1,0 +1,15 @@
+"""What Docker adds to subjects of other names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from deploys.core.change import Part
+from deploys.engines.docker import apparmor, seccomp, selinux, userns
+
+PARTS: Mapping[str, Part] = {
+    "apparmor": apparmor.PART,
+    "selinux": selinux.PART,
+    "seccomp": seccomp.PART,
+    "userns": userns.PART,
+}
