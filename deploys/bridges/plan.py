@@ -17,7 +17,7 @@ from deploys.bridges.openvswitch.switches import install_switch, lacks_switch, p
 from deploys.bridges.rules import BridgesRules, engine_prefixes, guards
 from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending
+from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending, unit_script
 from deploys.networks import nft
 from deploys.networks.isolation import SERVICES, to_host
 from facts.core.reading import known
@@ -325,10 +325,7 @@ def unit_text() -> str:
 LOAD = f"""if [ -e {RULES_FILE} ]; then systemctl restart {UNIT}; else
   for family in bridge inet; do nft delete table $family {TABLE} 2>/dev/null || :; done; rm -f {LOADED_FILE}
 fi"""
-# `enable` makes systemd read its units again.
-ENABLE = f"""if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT}; else
-  rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
-fi"""
+ENABLE = unit_script(UNIT_FILE, gone=f"systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload")
 
 
 def _list(names: Iterable[str]) -> str:

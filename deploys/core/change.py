@@ -92,19 +92,23 @@ class WriteFile(Change):
     shared: Literal["", "json", "lines"] = ""
 
 
-def install_unit(
-    subject: str, what: str, *, path: str, text: str, before: str | None, live: str = "", gone: str = ""
-) -> WriteFile:
-    """Write a systemd unit and enable it. `live` (sh) runs once it is enabled; `gone` (sh) after an undo that removed
-    the file."""
+def unit_script(path: str, live: str = "", gone: str = "") -> str:
+    """sh that has systemd take up the unit at `path`: enabled where the file is there, and `live` (sh) then; no longer
+    wanted by anything where it is not, as after an undo, and `gone` (sh) then."""
     unit = path.rpartition("/")[2]
-    activate = f"""\
+    return f"""\
 systemctl daemon-reload || exit 1
 if [ -e {path} ]; then systemctl -q enable {unit}{live and f" && {live}"}; else
   rm -f /etc/systemd/system/*.wants/{unit}{gone and f"; {gone}"}
 fi
 """
-    return WriteFile(subject, what, path=path, text=text, before=before, activate=activate)
+
+
+def install_unit(
+    subject: str, what: str, *, path: str, text: str, before: str | None, live: str = "", gone: str = ""
+) -> WriteFile:
+    """Write a systemd unit and enable it; see `unit_script`."""
+    return WriteFile(subject, what, path=path, text=text, before=before, activate=unit_script(path, live, gone))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending
+from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending, unit_script
 from deploys.core.templates import render
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
@@ -285,10 +285,9 @@ def _later(tables: Tables) -> Iterator[Change]:
 LOAD = f"""if [ -e {RULES_FILE} ]; then nft -f {RULES_FILE} && {{ [ ! -e {PORTS_FILE} ] || sh {PORTS_FILE}; }}; else
   for family in bridge inet; do nft delete table $family hullproof 2>/dev/null || :; done
 fi"""
-# `enable` makes systemd read its units again.
-ENABLE = f"""if [ -e {UNIT_FILE} ]; then systemctl -q enable {UNIT} && systemctl restart {UNIT}; else
-  rm -f /etc/systemd/system/*.wants/{UNIT}; systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload
-fi"""
+ENABLE = unit_script(
+    UNIT_FILE, live=f"systemctl restart {UNIT}", gone=f"systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload"
+)
 
 
 def _list(names: Iterable[str]) -> str:

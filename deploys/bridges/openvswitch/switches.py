@@ -9,7 +9,7 @@ from deploys.bridges.openvswitch.flows import numbers, switch_text, switches
 from deploys.bridges.rules import BridgeNetwork
 from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core import templates
-from deploys.core.change import Change, Command, Install, RemoveFile, WriteFile
+from deploys.core.change import Change, Command, Install, RemoveFile, WriteFile, unit_script
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from facts.core.reading import known
@@ -199,7 +199,4 @@ def _plan_unit(view: BridgesView, before: str | None) -> Iterator[Change]:
 # Both run again after an undo, when the file is what it was before: missing, or an older one of hullproof's. A bridge
 # that hullproof made then stays closed; one that existed before is opened again by the undo of its fail mode.
 LOAD = f"FILE={SWITCH_FILE}\nUNIT={SWITCH_UNIT}\nLOADED={LOADED}\n{templates.text('bridges/load-flows.sh')}"
-ENABLE = f"""systemctl daemon-reload || exit 1
-if [ -e {SWITCH_UNIT_FILE} ]; then systemctl -q enable {SWITCH_UNIT}; else
-  rm -f /etc/systemd/system/*.wants/{SWITCH_UNIT}; systemctl stop {SWITCH_UNIT} 2>/dev/null; systemctl daemon-reload
-fi"""
+ENABLE = unit_script(SWITCH_UNIT_FILE, gone=f"systemctl stop {SWITCH_UNIT} 2>/dev/null; systemctl daemon-reload")
