@@ -100,12 +100,17 @@ def installed(survey: Survey, policy: Policy) -> Verdict:
             "apparmor_parser is not installed, so no profile can be loaded: Docker starts containers unconfined, or "
             "(20.10) not at all"
         )
-        return failed(reason, "installed", known(reading.package), None)
+        return failed(reason, declared="installed", disk=known(reading.package), live=None)
     service = known(reading.service)
     if service not in AT_BOOT:
         reason = f"apparmor.service is {service or 'not installed'}, so a boot loads no profile"
-        return failed(reason, "installed", service, parser)
-    return passed(f"AppArmor is installed ({parser}), and loads its profiles at boot", "installed", service, parser)
+        return failed(reason, declared="installed", disk=service, live=parser)
+    return passed(
+        f"AppArmor is installed ({parser}), and loads its profiles at boot",
+        declared="installed",
+        disk=service,
+        live=parser,
+    )
 
 
 @on_apparmor("enabled", "AppArmor enabled")
@@ -114,11 +119,11 @@ def enabled(survey: Survey, policy: Policy) -> Verdict:
     if obstacle := boot_obstacle(survey):
         when = "from the next boot on" if live else "now and after the next boot"
         reason = f"{obstacle} on the kernel's command line turns AppArmor off {when}"
-        return failed(reason, True, str(obstacle), live)
+        return failed(reason, declared=True, disk=str(obstacle), live=live)
     if not live:
         reason = "the kernel runs without AppArmor until the next boot, which enables it"
-        return Verdict(State.PENDING_REBOOT, reason, True, True, False)
-    return passed("the kernel runs with AppArmor, and does after the next boot", True, True, True)
+        return Verdict(State.PENDING_REBOOT, reason, declared=True, disk=True, live=False)
+    return passed("the kernel runs with AppArmor, and does after the next boot", declared=True, disk=True, live=True)
 
 
 def boot_obstacle(survey: Survey) -> lsm.BootObstacle | None:
@@ -134,8 +139,10 @@ def profiles_loaded(survey: Survey, policy: Policy) -> Verdict:
     declared, missing = len(reading.of_others), [profile.name for profile in reading.not_loaded]
     if missing:
         reason = f"{len(missing)} of {declared} profiles in {FOLDER} are not loaded: {some(missing)}"
-        return until_boot(survey, failed(reason, declared, declared, declared - len(missing)))
-    return passed(f"the kernel has loaded all {declared} profiles in {FOLDER}", declared, declared, declared)
+        return until_boot(survey, failed(reason, declared=declared, disk=declared, live=declared - len(missing)))
+    return passed(
+        f"the kernel has loaded all {declared} profiles in {FOLDER}", declared=declared, disk=declared, live=declared
+    )
 
 
 def until_boot(survey: Survey, verdict: Verdict) -> Verdict:
@@ -160,8 +167,13 @@ def profiles_enforced(survey: Survey, policy: Policy) -> Verdict:
     now, boot = ({name: _say_mode(mode) for name, mode in modes.items()} for modes in (live, disk))
     problems += [f"the profile {name} is {now[name]} now and {boot[name]} on disk" for name in lax]
     if problems:
-        return failed("; ".join(problems), "enforce", disk, live)
-    return passed(f"{len(wanted)} profile{'s are' if len(wanted) > 1 else ' is'} enforced", "enforce", disk, live)
+        return failed("; ".join(problems), declared="enforce", disk=disk, live=live)
+    return passed(
+        f"{len(wanted)} profile{'s are' if len(wanted) > 1 else ' is'} enforced",
+        declared="enforce",
+        disk=disk,
+        live=live,
+    )
 
 
 def _say_mode(mode: str) -> str:

@@ -86,14 +86,14 @@ def profile_verdict(reading: AppArmorReading, name: str, now: Observation) -> Ve
     live = mode if mode is None or disk in (None, "other") or known(reading.current.get(name, True)) else "other"
     if disk == "enforce" and live == "enforce":
         reason = f"the AppArmor profile {name} is enforced with hullproof's rules, now and after the next boot"
-        return passed(reason, "enforce", disk, live)
+        return passed(reason, declared="enforce", disk=disk, live=live)
     if disk == "observe" and live is not None and now.since is not None:
-        return failed(_observing(name, now), "enforce", disk, live)
+        return failed(_observing(name, now), declared="enforce", disk=disk, live=live)
     on_disk = {None: "missing", "other": "not hullproof's", "observe": "only observed", "enforce": "enforced"}[disk]
     in_kernel = {None: "is not loaded", "other": "has other rules", "enforce": "is enforced"}
     loaded = in_kernel.get(live, f"is in {live} mode")
     reason = f"the AppArmor profile {name} is {on_disk} on disk and {loaded} in the kernel"
-    return failed(reason, "enforce", disk, live)
+    return failed(reason, declared="enforce", disk=disk, live=live)
 
 
 def _observing(name: str, now: Observation) -> str:

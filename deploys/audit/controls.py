@@ -69,7 +69,7 @@ def running(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Audit]
     if known(reading.auditctl) is None:
         reason = "auditd is not installed, so audit records are lost when the kernel's log rotates"
-        return failed(reason, True, False, False)
+        return failed(reason, declared=True, disk=False, live=False)
     boot, active, enabled = known(reading.at_boot), known(reading.active), known(reading.enabled)
     live = {"service": active, "kernel": enabled}
     problems = []
@@ -80,8 +80,8 @@ def running(survey: Survey, policy: Policy) -> Verdict:
     if not enabled:
         problems.append("the kernel's auditing is off (auditctl -e)")
     if problems:
-        return failed("; ".join(problems), True, boot, live)
-    return passed("auditd keeps audit records, now and after the next boot", True, boot, live)
+        return failed("; ".join(problems), declared=True, disk=boot, live=live)
+    return passed("auditd keeps audit records, now and after the next boot", declared=True, disk=boot, live=live)
 
 
 @on_audit("engine_files", "audit rules for all of these paths")
@@ -91,7 +91,9 @@ def engine_files(survey: Survey, policy: Policy) -> Verdict:
     if not rows:
         return not_applicable("no file of a container engine is on this host")
     if known(reading.auditctl) is None:
-        return failed(f"auditd is not installed, so {len(rows)} paths are not watched", True, False, False)
+        return failed(
+            f"auditd is not installed, so {len(rows)} paths are not watched", declared=True, disk=False, live=False
+        )
     on_disk, loaded = by_path(known(reading.disk)), by_path(known(reading.live))
     disk = {row.path: row.covered(on_disk) for row in rows}
     live = {row.path: row.covered(loaded) for row in rows}
@@ -99,12 +101,17 @@ def engine_files(survey: Survey, policy: Policy) -> Verdict:
     forgotten = ", ".join(path for path in disk if not disk[path])
     if all(disk.values()) and not all(live.values()) and known(reading.enabled) == 2:
         reason = f"audit rules are immutable until a reboot, which adds the rules for {paths}"
-        return Verdict(State.PENDING_REBOOT, reason, True, disk, live)
+        return Verdict(State.PENDING_REBOOT, reason, declared=True, disk=disk, live=live)
     problems = [f"no loaded audit rule watches {paths}"] * bool(paths)
     problems += [f"no rule in {FOLDER} watches {forgotten}, so the next boot loads none"] * bool(forgotten)
     if problems:
-        return failed("; ".join(problems), True, disk, live)
-    return passed(f"audit rules watch {len(rows)} paths of the engines, now and after the next boot", True, disk, live)
+        return failed("; ".join(problems), declared=True, disk=disk, live=live)
+    return passed(
+        f"audit rules watch {len(rows)} paths of the engines, now and after the next boot",
+        declared=True,
+        disk=disk,
+        live=live,
+    )
 
 
 @on_audit("immutable", "immutable audit rules")
@@ -112,11 +119,11 @@ def immutable(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Audit]
     disk, live = known(reading.immutable_on_disk), known(reading.enabled) == 2
     if disk and live:
-        return passed("audit rules cannot be changed before the next boot", True, disk, live)
+        return passed("audit rules cannot be changed before the next boot", declared=True, disk=disk, live=live)
     if disk:
         reason = "-e 2 is on disk and takes effect at the next boot; set live, it could not be undone"
-        return Verdict(State.PENDING_REBOOT, reason, True, disk, live)
-    return failed("root can change and remove audit rules", True, disk, live)
+        return Verdict(State.PENDING_REBOOT, reason, declared=True, disk=disk, live=live)
+    return failed("root can change and remove audit rules", declared=True, disk=disk, live=live)
 
 
 @on_audit("denials", "readable denials")
@@ -129,9 +136,9 @@ def denials(survey: Survey, policy: Policy) -> Verdict:
     after += _lost(survey[Audit].lost)
     shown = f"{' and '.join(reading.sources)} show{'s' if len(reading.sources) == 1 else ''}"
     if not rows:
-        return passed(f"{shown} no denial since boot{after}", None, None, [])
+        return passed(f"{shown} no denial since boot{after}", declared=None, disk=None, live=[])
     kinds = f"{len(rows)} kind{'s' if len(rows) > 1 else ''} of denial"
-    return passed(f"{shown} {kinds} since boot: {list_kinds(rows)}{after}", None, None, rows)
+    return passed(f"{shown} {kinds} since boot: {list_kinds(rows)}{after}", declared=None, disk=None, live=rows)
 
 
 def _lost(records: int | Unknown | None) -> str:

@@ -67,12 +67,12 @@ class ContainerRule:
         if found:
             more = f"; {len(unread)} containers could not be judged" if unread else ""
             reason = some([f"{name} {wrong}" for name, wrong in found.items()], most=8) + more
-            return failed(reason, host.declared, live=found)
+            return failed(reason, declared=host.declared, live=found)
         if unread:
             raise UnknownReading(some(unread, most=8))
         exempt = len(host.all) - len(asked)
         reason = f"{_count(len(asked))} checked" + (f", and {exempt} more named by the policy" if exempt else "")
-        return passed(reason if host.all else "no container is running", host.declared, live={})
+        return passed(reason if host.all else "no container is running", declared=host.declared, live={})
 
     def control(self) -> Control:
         return Control(
@@ -136,7 +136,7 @@ def unlisted(survey: Survey, policy: Policy) -> Verdict:
         raise UnknownReading("; ".join(judge.unread(found)))
     if unseen := survey[Containers].unseen:
         raise UnknownReading("; ".join(unseen))
-    return passed("every container was started by an engine that hullproof knows", allowed, live=[])
+    return passed("every container was started by an engine that hullproof knows", declared=allowed, live=[])
 
 
 RULES = (

@@ -57,20 +57,20 @@ class Verdict:
 
     state: State
     reason: str
-    declared: Any = None
-    disk: Any = None
-    live: Any = None
+    declared: Any = field(default=None, kw_only=True)
+    disk: Any = field(default=None, kw_only=True)
+    live: Any = field(default=None, kw_only=True)
 
 
 Check = Callable[[Survey, Policy], Verdict]
 Against = Callable[[Survey, Policy], str | None]  # why a control does not apply; None where it does
 
 
-def passed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
+def passed(reason: str, *, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
     return Verdict(State.PASS, reason, declared=declared, disk=disk, live=live)
 
 
-def failed(reason: str, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
+def failed(reason: str, *, declared: Any = None, disk: Any = None, live: Any = None) -> Verdict:
     return Verdict(State.FAIL, reason, declared=declared, disk=disk, live=live)
 
 
@@ -125,7 +125,7 @@ def naming_key(key: str, wanted: str = "") -> Callable[[Check], Check]:
 
 
 def agree(
-    declared: Any, disk: Any, live: Any, impact: Impact, holds: Callable[[Any], bool] | None = None, what: str = "it"
+    *, declared: Any, disk: Any, live: Any, impact: Impact, holds: Callable[[Any], bool] | None = None, what: str = "it"
 ) -> Verdict:
     """The three-way judgement: pass only where disk and live both satisfy what is declared.
 

@@ -31,19 +31,19 @@ def on_trial(kernel: KernelReading, row: BootRow, declared: str, live: str | Non
             return _being_tried(declared, live, runs_it)
         if row.holds(given(kernel.boot.once_words, row.name), declared):
             reason = f"the next boot has {declared} on trial; it stays if the host passes its boot health check"
-            return Verdict(State.PENDING_REBOOT, reason, declared, f"{declared}, once", live)
+            return Verdict(State.PENDING_REBOOT, reason, declared=declared, disk=f"{declared}, once", live=live)
     if why := _not_passed(kernel, declared):
         until = f"{declared} is in force only until the next boot: it" if runs_it else declared
-        return failed(f"{until} {why}", declared, None, live)
+        return failed(f"{until} {why}", declared=declared, disk=None, live=live)
     return None
 
 
 def _being_tried(declared: str, live: str | None, runs_it: bool) -> Verdict:
     if runs_it:
         reason = f"{declared} is on trial: the boot health check still runs, and keeps it if it passes"
-        return Verdict(State.UNKNOWN, reason, declared, None, live)
+        return Verdict(State.UNKNOWN, reason, declared=declared, disk=None, live=live)
     reason = f"{declared} was on trial for this boot, but the kernel runs without it; the host has not recorded why yet"
-    return failed(f"{reason} (see: systemctl status hullproof-boot-gate)", declared, None, live)
+    return failed(f"{reason} (see: systemctl status hullproof-boot-gate)", declared=declared, disk=None, live=live)
 
 
 def _not_passed(kernel: KernelReading, word: str) -> str:

@@ -79,13 +79,20 @@ def judge_sysctl(row: SysctlRow, declared: str, stored: Setting | None, live: st
     disk_ok, live_ok = row.holds(disk, declared), row.holds(live, declared)
     if disk_ok and not live_ok and live in row.one_way:
         reason = f"{row.key} is {live} until a reboot: a running kernel does not take that value back"
-        return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
+        return Verdict(State.PENDING_REBOOT, reason, declared=declared, disk=disk, live=live)
     if stored and not disk_ok:
         now = f"{row.key} is {live} now, {'but' if live_ok else 'and'} {stored.file} sets it to {disk} at boot"
         refused = as_number(declared) is not None and as_number(disk) is None
         so = ", which is not a number: the kernel rejects it and keeps its own default" if refused else ""
-        return failed(now + so, declared, disk, live)
-    return agree(declared, disk, live, Impact.NONE, lambda value: row.holds(value, declared), row.key)
+        return failed(now + so, declared=declared, disk=disk, live=live)
+    return agree(
+        declared=declared,
+        disk=disk,
+        live=live,
+        impact=Impact.NONE,
+        holds=lambda value: row.holds(value, declared),
+        what=row.key,
+    )
 
 
 def boot_check(row: BootRow) -> Check:
@@ -104,8 +111,15 @@ def boot_check(row: BootRow) -> Check:
                 return verdict
         if row.holds(disk, declared) and not row.holds(live, declared):
             reason = f"{declared} is on the next boot's command line, and not yet on the running kernel's"
-            return Verdict(State.PENDING_REBOOT, reason, declared, disk, live)
-        return agree(declared, disk, live, Impact.REBOOT, lambda word: row.holds(word, declared), row.name)
+            return Verdict(State.PENDING_REBOOT, reason, declared=declared, disk=disk, live=live)
+        return agree(
+            declared=declared,
+            disk=disk,
+            live=live,
+            impact=Impact.REBOOT,
+            holds=lambda word: row.holds(word, declared),
+            what=row.name,
+        )
 
     return on_own_kernel(naming_key("kernel.boot_parameters")(check))
 
@@ -127,16 +141,16 @@ def forwarding(survey: Survey, policy: Policy) -> Verdict:
     disk = stored.value if stored else None
     if stored and as_number(disk) is None:
         reason = f"{stored.file} sets {FORWARD}={disk}, which is not a number: the kernel rejects it"
-        return failed(reason, "1", disk, live)
+        return failed(reason, declared="1", disk=disk, live=live)
     if stored and as_number(disk) == 0:
         reason = f"{stored.file} sets {FORWARD}={disk}: containers on bridges lose their network when that is applied"
-        return failed(reason, "1", disk, live)
+        return failed(reason, declared="1", disk=disk, live=live)
     if live == "1":
         reason = "forwarding is on, as Docker's bridges need it (an exception from CIS 3.3.1)"
-        return passed(reason, "1", disk, live)
+        return passed(reason, declared="1", disk=disk, live=live)
     if "docker" not in present.serving(survey):
         return not_applicable("Docker is not running; it turns forwarding on when it starts")
-    return failed(f"{FORWARD} is {live}: containers on bridges have no network", "1", disk, live)
+    return failed(f"{FORWARD} is {live}: containers on bridges have no network", declared="1", disk=disk, live=live)
 
 
 @on_kernel("overlay", "the overlay module loadable")
@@ -148,9 +162,9 @@ def overlay(survey: Survey, policy: Policy) -> Verdict:
     live = "loaded" if there else "not loaded"
     if where := known(kernel.blocked).get("overlay"):
         reason = f"the overlay module cannot be loaded ({where}), and container engines store images with it"
-        return failed(reason, "loadable", where, live)
+        return failed(reason, declared="loadable", disk=where, live=live)
     reason = "the overlay module can be loaded, as container engines need it (an exception from CIS 1.1.1.6)"
-    return passed(reason, "loadable", "loadable", live)
+    return passed(reason, declared="loadable", disk="loadable", live=live)
 
 
 @on_kernel("user_namespaces", "user namespaces allowed")
@@ -161,15 +175,17 @@ def user_namespaces(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable(reason)
     sysctls = survey[Kernel].sysctls
     if known(sysctls.value(NAMESPACES)) is None:
-        return failed("this kernel was built without user namespaces", "above 0", None, None)
+        return failed("this kernel was built without user namespaces", declared="above 0", disk=None, live=None)
     for key in (CLONE, NAMESPACES) if rules.rootless else (NAMESPACES,):
         live, stored = known(sysctls.value(key)), known(sysctls.stored(key))
         disk = stored.value if stored else None
         if live is not None and 0 in (as_number(live), as_number(disk)):
             where = f"{stored.file} sets {key}=0" if stored and as_number(disk) == 0 else f"{key} is 0"
-            return failed(f"{where}: containers that need a user namespace do not start", "above 0", disk, live)
+            return failed(
+                f"{where}: containers that need a user namespace do not start", declared="above 0", disk=disk, live=live
+            )
     reason = "user namespaces are allowed, as containers need them (an exception from STIG RHEL-09-213105)"
-    return passed(reason, "above 0", disk, live)
+    return passed(reason, declared="above 0", disk=disk, live=live)
 
 
 def _number(key: str, live: str) -> int:
@@ -193,11 +209,13 @@ def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     what = f"rp_filter (2 in place of {declared}, since overlay networks are in use)" if loose else "rp_filter"
     if refused := next((setting for setting in stored if as_number(setting.value) is None), None):
         reason = f"{refused.file} sets {what} to {refused.value}, which is not a number: the kernel rejects it at boot"
-        return failed(reason, declared, refused.value, live)
+        return failed(reason, declared=declared, disk=refused.value, live=live)
     disk = max((as_number(setting.value) or 0 for setting in stored), default=None)
     if disk is not None and disk not in accepted:
-        return failed(f"{files} sets {what} to {disk} at boot", declared, disk, live)
-    return agree(declared, disk, live, Impact.NONE, lambda value: value in accepted, what)
+        return failed(f"{files} sets {what} to {disk} at boot", declared=declared, disk=disk, live=live)
+    return agree(
+        declared=declared, disk=disk, live=live, impact=Impact.NONE, holds=lambda value: value in accepted, what=what
+    )
 
 
 CONTROLS: tuple[Control, ...] = (

@@ -47,26 +47,33 @@ def _update(survey: Survey, declared: str | None) -> Verdict:
     disk = there.version if there else None
     live = max((offer.newest for offer in offers), key=version_key, default=None)
     if updates.half:
-        return failed(f"the installation of {', '.join(updates.half)} was interrupted", declared, disk, live)
+        return failed(
+            f"the installation of {', '.join(updates.half)} was interrupted", declared=declared, disk=disk, live=live
+        )
     if not offers:
         reason = "no installed package brings kernels of the running one's flavour"
-        return Verdict(State.UNKNOWN, reason, declared, disk, live)
+        return Verdict(State.UNKNOWN, reason, declared=declared, disk=disk, live=live)
     if due := [offer for offer in offers if offer.newer and policy_wants(offer, declared)]:
         held = [offer.package for offer in due if offer.held]
         what = f"{due[0].candidate} is on offer{' as a security fix' if due[0].security else ''}, {disk} is installed"
         if held:
             what += f"; {', '.join(held)} is held, so harden does not upgrade it"
-        return failed(what, declared, disk, live)
+        return failed(what, declared=declared, disk=disk, live=live)
     if pinned := [offer for offer in offers if offer.pinned and policy_wants(offer, declared)]:
         reason = f"{pinned[0].newest} is on offer, but a pin keeps {pinned[0].package} from being upgraded to it"
-        return failed(reason, declared, disk, live)
+        return failed(reason, declared=declared, disk=disk, live=live)
     if updates.unrefreshed:  # some of the lists may have been refreshed, but not the one that counts
-        return failed(f"the package lists could not be refreshed on {updates.unrefreshed}", declared, disk, live)
+        return failed(
+            f"the package lists could not be refreshed on {updates.unrefreshed}",
+            declared=declared,
+            disk=disk,
+            live=live,
+        )
     age = (survey[System].clock - known(updates.lists)) // 86400
     if age >= STALE_DAYS:
         reason = f"the package lists are {age} days old and do not tell which kernels are on offer now"
-        return failed(reason, declared, disk, live)
-    return passed(f"{disk} is the newest kernel that {_source(declared)}", declared, disk, live)
+        return failed(reason, declared=declared, disk=disk, live=live)
+    return passed(f"{disk} is the newest kernel that {_source(declared)}", declared=declared, disk=disk, live=live)
 
 
 def _source(declared: str | None) -> str:
@@ -113,13 +120,13 @@ def _running(kernel: KernelReading) -> Verdict:
             f"{trial.release} {trial.version} failed its boot health check on {trial.time[:10]} ({trial.gate}: "
             f"{trial.why}), and the host went back to {kernel.release} by itself"
         )
-        return failed(reason + notes, "newest-installed", disk, live)
+        return failed(reason + notes, declared="newest-installed", disk=disk, live=live)
     if reboot.needed:
-        return Verdict(State.PENDING_REBOOT, reboot.why + notes, "newest-installed", disk, live)
+        return Verdict(State.PENDING_REBOOT, reboot.why + notes, declared="newest-installed", disk=disk, live=live)
     if there and kernel.boot.release and kernel.boot.release != there.release:
         reason = f"{there.release} is running, but the next boot takes {kernel.boot.release}, GRUB's default"
-        return failed(reason + notes, "newest-installed", kernel.boot.release, live)
-    return passed(reboot.why + notes, "newest-installed", disk, live)
+        return failed(reason + notes, declared="newest-installed", disk=kernel.boot.release, live=live)
+    return passed(reboot.why + notes, declared="newest-installed", disk=disk, live=live)
 
 
 def _notes(kernel: KernelReading, needed: bool) -> list[str]:
@@ -166,6 +173,6 @@ def old_kernels(survey: Survey, policy: Policy) -> Verdict:
     held_back = f"; {', '.join(held)} is held, so harden does not remove it" if held and found > keep else ""
     if extra:
         reason = f"{found} kernels are installed, the policy keeps {keep} (kernel.keep): {', '.join(extra)} can go"
-        return failed(reason + held_back, keep, found, found)
+        return failed(reason + held_back, declared=keep, disk=found, live=found)
     installed = f"{found} kernel{' is' if found == 1 else 's are'} installed, the policy keeps {keep}"
-    return passed(installed + held_back, keep, found, found)
+    return passed(installed + held_back, declared=keep, disk=found, live=found)

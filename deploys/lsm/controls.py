@@ -110,12 +110,18 @@ def module(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("the policy does not declare lsm.module")
     live = confining(survey)
     if live == want:
-        return passed(f"the kernel runs with {live}", want, None, live)
+        return passed(f"the kernel runs with {live}", declared=want, disk=None, live=live)
     now = f"the kernel runs with {live}" if live else "no Linux Security Module confines this host's processes"
     if is_next(survey, want):
-        return Verdict(State.PENDING_REBOOT, f"{now}; the next boot runs with {want} (lsm.module)", want, want, live)
+        return Verdict(
+            State.PENDING_REBOOT,
+            f"{now}; the next boot runs with {want} (lsm.module)",
+            declared=want,
+            disk=want,
+            live=live,
+        )
     reason = f"{now}; the policy wants {want} (lsm.module), and the findings of {want} say what is missing"
-    return failed(reason, want, None, live)
+    return failed(reason, declared=want, disk=None, live=live)
 
 
 def plan(context: Context) -> Iterable[Change]:

@@ -50,8 +50,8 @@ def kernel(survey: Survey, policy: Policy) -> Verdict:
     actions = list(known(survey[Seccomp].actions))
     if "errno" not in actions:
         reason = "the kernel was built without CONFIG_SECCOMP_FILTER, so it cannot filter system calls"
-        return failed(reason, True, None, False)
-    return passed("the kernel can filter system calls", True, None, True)
+        return failed(reason, declared=True, disk=None, live=False)
+    return passed("the kernel can filter system calls", declared=True, disk=None, live=True)
 
 
 CONTROLS = (

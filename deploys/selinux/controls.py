@@ -80,11 +80,11 @@ def enforcing(survey: Survey, policy: Policy) -> Verdict:
     disk = {"config": config, "command line": " ".join(_about_selinux(words)) or "nothing"}
     off = disagreements(reading, lsm.boot_obstacle("selinux", words, survey[System].family))
     if not off:
-        return passed("SELinux enforces, and does after the next boot", "enforcing", disk, live)
+        return passed("SELinux enforces, and does after the next boot", declared="enforcing", disk=disk, live=live)
     now = stage(survey, policy)
     reason = f"{'; '.join(off)}; the policy wants enforcing (selinux.enforcing). {now.say()}"
     state = State.PENDING_REBOOT if now.step is Step.REBOOT else State.FAIL
-    return Verdict(state, reason, "enforcing", disk, live)
+    return Verdict(state, reason, declared="enforcing", disk=disk, live=live)
 
 
 def _about_selinux(words: Sequence[str]) -> list[str]:

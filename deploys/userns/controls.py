@@ -69,17 +69,26 @@ def _check_limits(survey: Survey, policy: Policy) -> Verdict:
     live, stored = known(survey[Userns].max_user_namespaces), known(survey[Kernel].sysctls.stored(LIMIT))
     written = as_number(stored.value) if stored else None
     disk = live if written is None else written  # the kernel rejects what is not a number, and keeps its own default
-    return agree(least, disk, live, Impact.NONE, lambda value: value is not None and value >= least, LIMIT)
+    return agree(
+        declared=least,
+        disk=disk,
+        live=live,
+        impact=Impact.NONE,
+        holds=lambda value: value is not None and value >= least,
+        what=LIMIT,
+    )
 
 
 @on_userns("ranges", "a range for each owner alone")
 def _check_ranges(survey: Survey, policy: Policy) -> Verdict:
     overlaps = known(survey[Userns].overlaps)
     if not overlaps:
-        return passed("no range of subordinate ids overlaps another, or a user's or group's own id", [], [], [])
+        return passed(
+            "no range of subordinate ids overlaps another, or a user's or group's own id", declared=[], disk=[], live=[]
+        )
     rows = [f"{overlap.first} overlaps {overlap.second}" for overlap in overlaps]
     more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
-    return failed("; ".join(rows[:4]) + more, [], rows, rows)
+    return failed("; ".join(rows[:4]) + more, declared=[], disk=rows, live=rows)
 
 
 CONTROLS = (

@@ -92,10 +92,10 @@ def plan_no_tcp(context: Context) -> Iterable[Change]:
     if in_unit:
         yield _override(context, what)
     if kept:
-        yield daemon_json(context, "docker", what, {"hosts": kept})
+        yield daemon_json(context, "docker", what, put={"hosts": kept})
     elif hosts or not (in_unit or docker.unit.socket_listens):
         # Without the key and without -H, dockerd listens on its unix socket.
-        yield daemon_json(context, "docker", what, {}, ("hosts",))
+        yield daemon_json(context, "docker", what, put={}, drop=("hosts",))
 
 
 def _socket_unit(docker: DockerReading, what: str) -> Blocked:

@@ -55,10 +55,10 @@ def docker_profile(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("Docker is not running; it loads its profile when it starts")
     mode = known(survey[AppArmor].profiles).get(DEFAULT)
     if mode == "enforce":
-        return passed(f"Docker's profile {DEFAULT} is loaded in enforce mode", "enforce", None, mode)
+        return passed(f"Docker's profile {DEFAULT} is loaded in enforce mode", declared="enforce", disk=None, live=mode)
     now = f"is in {mode} mode" if mode else "is not loaded"
     reason = f"Docker's profile {DEFAULT} {now}, so it confines no container"
-    return until_boot(survey, failed(reason, "enforce", None, mode))
+    return until_boot(survey, failed(reason, declared="enforce", disk=None, live=mode))
 
 
 @on_apparmor("containers", "a profile for every container")
@@ -71,15 +71,15 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
     late = [container.name for container in containers if by_age(container)]
     if owners or (late and not _able(survey)):
         left = [f"{name} runs unconfined" for name in late]
-        verdict = failed("; ".join(owners + left), "confined", None, owners + left)
+        verdict = failed("; ".join(owners + left), declared="confined", disk=None, live=owners + left)
         return verdict if owners else until_boot(survey, verdict)
     if late:
         reason = f"{', '.join(late)} started before a profile could be loaded, and a restart confines them"
-        return Verdict(State.PENDING_RESTART, reason, "confined", DEFAULT, late)
+        return Verdict(State.PENDING_RESTART, reason, declared="confined", disk=DEFAULT, live=late)
     unknown_process(containers)
     count = len(containers)
     confined = f"a profile confines {'each of ' if count > 1 else ''}{count} running container{'s' * (count > 1)}"
-    return passed(confined if count else "no container is running", "confined", DEFAULT, "confined")
+    return passed(confined if count else "no container is running", declared="confined", disk=DEFAULT, live="confined")
 
 
 @on_apparmor("container_profile", "it enforced")
@@ -92,7 +92,7 @@ def container_default(survey: Survey, policy: Policy) -> Verdict:
     verdict = profile.profile_verdict(survey[AppArmor], DEFAULT, now)
     if verdict.state is State.PASS and survey[AppArmor].files.get(UNIT_DROP_IN) != drop_in():
         reason = f"Docker may replace the profile {DEFAULT} with its own when it starts"
-        return failed(reason, "enforce", verdict.disk, verdict.live)
+        return failed(reason, declared="enforce", disk=verdict.disk, live=verdict.live)
     return until_boot(survey, verdict)
 
 

@@ -128,7 +128,7 @@ class Key:
         if why := self.harms(docker, put.get(self.name)):
             yield Blocked("docker", ", ".join(what), why=why)
             return
-        change = daemon_json(context, "docker", ", ".join(what), put, drop)
+        change = daemon_json(context, "docker", ", ".join(what), put=put, drop=drop)
         yield from kept_for_undo(context, change, put)
         yield change
 

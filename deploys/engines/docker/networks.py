@@ -21,14 +21,14 @@ class DockerNetworks:
 
     def keep_default_apart(self, context: Context, subject: str) -> Change:
         what = "stop containers on the default bridge from reaching each other (icc: false)"
-        return daemon.daemon_json(context, subject, what, {"icc": False})
+        return daemon.daemon_json(context, subject, what, put={"icc": False})
 
     def keep_later_apart(self, context: Context, subject: str) -> Change:
         options = configured(context.survey[Docker], "default-network-opts")
         merged: dict[str, Any] = dict(options) if isinstance(options, dict) else {}
         merged["bridge"] = {**merged.get("bridge", {}), ENABLE_ICC: "false"}
         what = f"keep containers apart on new networks, unless created with {ENABLE_ICC}=true"
-        return daemon.daemon_json(context, subject, what, {"default-network-opts": merged})
+        return daemon.daemon_json(context, subject, what, put={"default-network-opts": merged})
 
     def write_rules_again(self, context: Context, subject: str) -> Change:
         what = "make Docker write its firewall rules again"

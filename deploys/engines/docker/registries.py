@@ -46,7 +46,14 @@ def insecure_registries(survey: Survey, policy: Policy) -> Verdict:
             live=live,
         )
     if not [name for name in disk if name not in allowed]:
-        return agree(allowed, disk, live, Impact.RESTART, lambda value: value == disk, "insecure-registries")
+        return agree(
+            declared=allowed,
+            disk=disk,
+            live=live,
+            impact=Impact.RESTART,
+            holds=lambda value: value == disk,
+            what="insecure-registries",
+        )
     return failed(
         f"these registries are used without TLS: {', '.join(sorted(set(beyond)))}; the policy wants TLS for them "
         "(docker.insecure_registries)",
@@ -63,4 +70,4 @@ def plan_insecure_registries(context: Context) -> Iterable[Change]:
     kept = [name for name in configured(context.survey[Docker], "insecure-registries") or () if name in allowed]
     what = "use TLS for every registry that the policy does not exempt"
     put = {"insecure-registries": kept} if kept else {}
-    yield daemon_json(context, "docker", what, put, () if kept else ("insecure-registries",))
+    yield daemon_json(context, "docker", what, put=put, drop=() if kept else ("insecure-registries",))

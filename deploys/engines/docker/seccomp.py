@@ -103,15 +103,17 @@ def default_profile(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("Docker is not installed")
     disk, live = disk_profile(docker), live_profile(docker)
     if wrong := complaint(reading, declared, disk):
-        return failed(f"containers get {wrong}", declared, disk, live)
+        return failed(f"containers get {wrong}", declared=declared, disk=disk, live=live)
     if live != disk:
         reason = f"{DAEMON_KEY} is {disk} on disk, and the running daemon uses {live} until it is restarted"
-        return Verdict(State.PENDING_RESTART, reason, declared, disk, live)
+        return Verdict(State.PENDING_RESTART, reason, declared=declared, disk=disk, live=live)
     if _newer(reading, disk):
         reason = f"{disk} was changed after the daemon started, which uses the earlier version until it is restarted"
-        return Verdict(State.PENDING_RESTART, reason, declared, disk, "as read when the daemon started")
+        return Verdict(
+            State.PENDING_RESTART, reason, declared=declared, disk=disk, live="as read when the daemon started"
+        )
     what = "Docker's own profile" if disk == BUILTIN else f"the profile {disk}"
-    return passed(f"containers get {what}", declared, disk, live)
+    return passed(f"containers get {what}", declared=declared, disk=disk, live=live)
 
 
 def _newer(reading: SeccompReading, name: str) -> bool:
@@ -126,14 +128,14 @@ def profile_lint(survey: Survey, policy: Policy) -> Verdict:
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if declared != BUILTIN and (problems := _lint(reading, TEXT)):
-        return failed(f"hullproof's profile does not fit this host: {some(problems, 2)}", declared)
+        return failed(f"hullproof's profile does not fit this host: {some(problems, 2)}", declared=declared)
     name = disk_profile(docker)
     text = known(reading.profiles.get(name, NO_FILE).text)
     if text is None:
         return not_applicable(f"Docker uses no profile from a file ({DAEMON_KEY} is {name})")
     if problems := _lint(reading, text):
-        return failed(f"the profile {name} has errors: {some(problems, 2)}", "sound", list(problems))
-    return passed(f"the profile {name} has no errors for this architecture and kernel", "sound", "sound")
+        return failed(f"the profile {name} has errors: {some(problems, 2)}", declared="sound", disk=list(problems))
+    return passed(f"the profile {name} has no errors for this architecture and kernel", declared="sound", disk="sound")
 
 
 def _lint(reading: SeccompReading, text: str) -> tuple[str, ...]:
@@ -154,15 +156,17 @@ def containers_filtered(survey: Survey, policy: Policy) -> Verdict:
     late = [said for container in containers if (said := by_age(reading, declared, container))]
     wrong = complaint(reading, declared, disk_profile(docker))
     if owners or (late and wrong):
-        return failed("; ".join(owners + late), "filtered", wrong or disk_profile(docker), owners + late)
+        return failed(
+            "; ".join(owners + late), declared="filtered", disk=wrong or disk_profile(docker), live=owners + late
+        )
     if late:
         reason = f"{'; '.join(late)}; a restart gives them the daemon's profile"
-        return Verdict(State.PENDING_RESTART, reason, "filtered", disk_profile(docker), late)
+        return Verdict(State.PENDING_RESTART, reason, declared="filtered", disk=disk_profile(docker), live=late)
     unknown_process(containers)
     count = len(containers)
     filtered = f"{'each of ' * (count > 1)}{count} running container{'s' * (count > 1)} has a seccomp filter"
     reason = filtered if count else "no container is running"
-    return passed(reason, "filtered", disk_profile(docker), "filtered")
+    return passed(reason, declared="filtered", disk=disk_profile(docker), live="filtered")
 
 
 def by_owner(reading: SeccompReading, container: Container) -> str | None:
@@ -231,7 +235,7 @@ def _plan_default(context: Context) -> Iterator[Change]:
         yield from start_anew(context, "seccomp", f"to {what}", FILTERED, daemon=True)
         return
     put, drop = ({}, (DAEMON_KEY,)) if builtin else ({DAEMON_KEY: OURS}, ())
-    change = daemon_json(context, "seccomp", what, put, drop)
+    change = daemon_json(context, "seccomp", what, put=put, drop=drop)
     if not builtin and not isinstance(change, Blocked):
         yield from _write_ours(context, reading)
     yield change

@@ -39,18 +39,25 @@ def docker_labels(survey: Survey, policy: Policy) -> Verdict:
     if not docker.installed:
         return not_applicable("Docker is not installed")
     if known(reading.mode) == "disabled":
-        return failed("SELinux is disabled in the kernel, and Docker labels nothing without it", True, None, False)
+        return failed(
+            "SELinux is disabled in the kernel, and Docker labels nothing without it",
+            declared=True,
+            disk=None,
+            live=False,
+        )
     if not known(reading.container_domains):
         reason = "SELinux's policy has no domain for containers, so Docker could not start a labelled one"
-        return failed(reason, True, None, False)
+        return failed(reason, declared=True, disk=None, live=False)
     disk = configured(docker, "selinux-enabled") is True
     live = "name=selinux" in docker.security
     if disk and live:
-        return passed("Docker labels its containers", True, disk, live)
+        return passed("Docker labels its containers", declared=True, disk=disk, live=live)
     if disk:
         reason = "selinux-enabled is set on disk, but Docker has not been restarted since"
-        return Verdict(State.PENDING_RESTART, reason, True, disk, live)
-    return failed("selinux-enabled is not set, so Docker does not label its containers", True, disk, live)
+        return Verdict(State.PENDING_RESTART, reason, declared=True, disk=disk, live=live)
+    return failed(
+        "selinux-enabled is not set, so Docker does not label its containers", declared=True, disk=disk, live=live
+    )
 
 
 @on_selinux("containers")
@@ -60,18 +67,18 @@ def containers_confined(survey: Survey, policy: Policy) -> Verdict:
     if not docker.installed and not reading.podman:
         return not_applicable("Docker is not installed, and no container of Podman is running")
     if known(reading.mode) == "disabled":
-        return failed("SELinux is disabled in the kernel, so it confines no container", "confined")
+        return failed("SELinux is disabled in the kernel, so it confines no container", declared="confined")
     containers = known(docker.containers) if docker.installed else ()
     problems = [problem for container in containers if (problem := unlabelled(container))]
     bare = (row for row in reading.podman if not level(row.label))
     problems += [f"Podman's {row.container} runs with the label {row.label}" for row in bare]
     problems += shared(containers, reading.podman)
     if problems:
-        return failed("; ".join(problems), "confined", None, problems)
+        return failed("; ".join(problems), declared="confined", disk=None, live=problems)
     unknown_process(containers)
     count = len(containers) + len({row.container for row in reading.podman})
     confined = f"{count} running container{'s' * (count > 1)}, each in a container domain with its own category"
-    return passed(confined if count else "no container is running", "confined", None, "confined")
+    return passed(confined if count else "no container is running", declared="confined", disk=None, live="confined")
 
 
 CONTROLS = (
@@ -111,7 +118,7 @@ def plan(context: Context) -> Iterator[Change]:
         return
     if context.failing(LABELS):
         what = "set selinux-enabled: Docker labels new containers, which then start only with SELinux"
-        yield from mending([LABELS], [daemon_json(context, NAME, what, {"selinux-enabled": True})])
+        yield from mending([LABELS], [daemon_json(context, NAME, what, put={"selinux-enabled": True})])
 
 
 def unlabelled(container: Container) -> str | None:

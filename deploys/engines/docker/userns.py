@@ -68,13 +68,13 @@ def _check_remap(survey: Survey, policy: Policy) -> Verdict:
     if not isinstance(docker.info, Unknown) and _option(docker, "rootless"):
         return not_applicable("this Docker is rootless, and runs as a whole in a user namespace already")
     disk, live = remap_on_disk(docker), remap_live(docker)
-    verdict = agree(True, disk is not None, live, Impact.RESTART, what="userns-remap")
+    verdict = agree(declared=True, disk=disk is not None, live=live, impact=Impact.RESTART, what="userns-remap")
     if not verdict.state.holds:
         return verdict
     bare = [container.name for container in known(docker.containers) if _on_host_ids(container)]
     if bare:
         reason = f"root in {', '.join(bare)} is root on the host (started with --userns=host)"
-        return failed(reason, True, disk, bare)
+        return failed(reason, declared=True, disk=disk, live=bare)
     return verdict
 
 
@@ -111,7 +111,7 @@ def _remap(context: Context) -> Iterator[Change]:
         allow = f"allow that with `--data accept={REMAP}`, or with `accept: [{REMAP}]` in the policy"
         yield Blocked("userns", what, why=f"{lost}; {allow}")
         return
-    merge = daemon_json(context, "userns", what, {"userns-remap": value})
+    merge = daemon_json(context, "userns", what, put={"userns-remap": value})
     if isinstance(merge, Blocked):  # then nothing is prepared for it either
         yield merge
         return

@@ -30,13 +30,18 @@ EMPTY = Survey({})
     ],
 )
 def test_all_three_readings_must_agree(disk: Any, live: Any, impact: Impact, state: State) -> None:
-    verdict = agree(1, disk, live, impact)
+    verdict = agree(declared=1, disk=disk, live=live, impact=impact)
     assert verdict.state is state
     assert (verdict.declared, verdict.disk, verdict.live) == (1, disk, live)
 
 
 def test_stricter_than_declared_can_hold() -> None:
-    assert agree(1, 2, 3, Impact.NONE, holds=lambda value: value is not None and value >= 1).state is State.PASS
+    assert (
+        agree(
+            declared=1, disk=2, live=3, impact=Impact.NONE, holds=lambda value: value is not None and value >= 1
+        ).state
+        is State.PASS
+    )
 
 
 def test_what_could_not_be_read_is_unknown_and_says_why() -> None:
@@ -58,7 +63,7 @@ def waived(days: int, check: Any) -> Any:
 
 def test_a_waiver_holds_through_its_last_day_and_not_longer() -> None:
     def fails(survey: Survey, policy: Policy) -> Any:
-        return agree(1, 0, 0, Impact.NONE)
+        return agree(declared=1, disk=0, live=0, impact=Impact.NONE)
 
     assert waived(0, fails).state is State.WAIVED
     assert "ana" in waived(0, fails).verdict.reason

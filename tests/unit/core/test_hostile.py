@@ -164,7 +164,7 @@ def test_what_hullproof_kept_and_somebody_else_wrote() -> None:
     kept = {"time": ["x"], "run": 5, "findings": {"test.one": {"state": "pass"}}}
     files = (watched, replace(watched, digest="1"))
     record = RecordReading(kept, journals=(), spent=(), unread=(), watched=files, packages=("~", "~~ short", ""))
-    before = Finding(control(), failed("not as it was", 1, 2, 3))
+    before = Finding(control(), failed("not as it was", declared=1, disk=2, live=3))
     (found,) = baseline.with_drift([before], Survey({Record: record}))
     assert found.drift is not None
     assert "is gone" in found.drift["cause"]

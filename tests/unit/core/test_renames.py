@@ -65,6 +65,6 @@ def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
             "findings": {"docker.privileged-containers": {"state": "pass", "disk": None, "live": {}}}}  # fmt: skip
     record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
     (finding,) = with_drift(
-        [Finding(row, failed("web is privileged", [], None, {"web": "x"}))], Survey({Record: record})
+        [Finding(row, failed("web is privileged", declared=[], disk=None, live={"web": "x"}))], Survey({Record: record})
     )
     assert finding.drift

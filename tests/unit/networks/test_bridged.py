@@ -154,7 +154,7 @@ def told(keys: Any = None, networks: Any = (OPEN,), version: str = "28.5.2", **m
 
 
 def asked(put: Any, nets: Any = None, host: Any = None, accept: str = "", **more: Any) -> Change:
-    return daemon_json(context(nets, host or told(**more), accept=accept), "docker", "what", put)
+    return daemon_json(context(nets, host or told(**more), accept=accept), "docker", "what", put=put)
 
 
 LEVEL = {"log-level": "info"}

@@ -21,7 +21,7 @@ def cause(**more: Any) -> str:
     values: dict[str, Any] = {"baseline": KEPT, "watched": (FILE,)}
     values |= dict.fromkeys(("journals", "spent", "unread", "packages"), ())
     survey = Survey({Record: RecordReading(**{**values, **more})})
-    [found] = with_drift([Finding(CONTROL, failed("no", 1, 2, 2))], survey)
+    [found] = with_drift([Finding(CONTROL, failed("no", declared=1, disk=2, live=2))], survey)
     return str((found.drift or {}).get("cause"))
 
 

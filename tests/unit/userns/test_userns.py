@@ -250,7 +250,7 @@ def test_accepted_the_containers_start_again_with_the_undo() -> None:
 
 def test_where_daemon_json_cannot_be_written_nothing_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     refusal = Blocked("userns", "write daemon.json", why="it is not JSON")
-    monkeypatch.setattr(docker_userns, "daemon_json", lambda *_: refusal)
+    monkeypatch.setattr(docker_userns, "daemon_json", lambda *_, **__: refusal)
     assert list(SUBJECT.plan(context(engine=FULL, accept="userns-remap"))) == [refusal]
 
 

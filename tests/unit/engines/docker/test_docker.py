@@ -123,7 +123,7 @@ def test_a_broken_file_is_told_and_left_alone(text: Any, word: str) -> None:
     assert word in reason("daemon-json", reading)
     assert all(isinstance(change, Blocked) for change in plan(reading, live_restore=True, required=True))
     context, _ = findings(reading)
-    change = daemon_json(context, "x", "what", {"icc": False})
+    change = daemon_json(context, "x", "what", put={"icc": False})
     assert isinstance(change, Blocked)
     assert word in change.why
 
@@ -131,7 +131,7 @@ def test_a_broken_file_is_told_and_left_alone(text: Any, word: str) -> None:
 @pytest.mark.parametrize("text", ["", " \n", None, "{}"])
 def test_an_empty_file_has_no_keys(text: str | None) -> None:
     context, _ = findings(docker(text))
-    change = daemon_json(context, "x", "what", {"icc": False})
+    change = daemon_json(context, "x", "what", put={"icc": False})
     assert isinstance(change, MergeJson)
     assert change.before == text
     assert json.loads(merge_text(change.before, dict(change.put))) == {"icc": False}
@@ -156,12 +156,12 @@ def test_an_empty_file_has_no_keys(text: str | None) -> None:
 )  # fmt: skip
 def test_what_stands_in_the_way_is_told_before_anything_is_written(more: Any, put: Any, word: str) -> None:
     context, _ = findings(docker(**more))
-    change = daemon_json(context, "x", "what", put)
+    change = daemon_json(context, "x", "what", put=put)
     assert isinstance(change, Blocked)
     assert word in change.why
     if "containers" in more and isinstance(more["containers"], tuple):
         context, _ = findings(docker(**more), "container-restart")
-        allowed = daemon_json(context, "x", "what", put)
+        allowed = daemon_json(context, "x", "what", put=put)
         assert isinstance(allowed, MergeJson)
         assert allowed.interrupts == "restarts docker; stops and starts web"
 
@@ -170,7 +170,7 @@ def test_what_a_stop_would_delete_is_not_stopped() -> None:
     context, _ = findings(
         docker(containers=(container("job", auto_remove=True), container("web"))), "container-restart"
     )
-    change = daemon_json(context, "x", "what", {"icc": False})
+    change = daemon_json(context, "x", "what", put={"icc": False})
     assert isinstance(change, Blocked)
     assert change.why == "stopping would delete job (started with --rm): stop them yourself, then run again"
 
@@ -183,7 +183,7 @@ def test_containers_keep_running_when_live_restore_comes_first() -> None:
     assert change.service is not None
     assert change.service.activate.startswith("STOP=0\n")
     context, _ = findings(docker(), "container-restart")
-    accepted = daemon_json(context, "x", "what", {"icc": False})
+    accepted = daemon_json(context, "x", "what", put={"icc": False})
     assert isinstance(accepted, MergeJson)
     assert accepted.service is not None
     assert accepted.service.activate.startswith("STOP=1\n")

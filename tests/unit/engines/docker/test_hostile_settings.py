@@ -72,7 +72,7 @@ def test_a_type_with_which_dockerd_does_not_start_is_a_finding(key: str, value: 
     assert not [text for text in said if "makes no sense" in text or "make sense" in text]
     assert all(isinstance(change, Blocked) or change.subject != "docker" or "daemon.json" not in change.what
                for change in plan(reading, **RULES))  # fmt: skip
-    change = daemon_json(context, "x", "what", {"icc": False})
+    change = daemon_json(context, "x", "what", put={"icc": False})
     assert isinstance(change, Blocked)
     assert f"{key} is not " in change.why
 
