@@ -9,7 +9,7 @@ LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server b
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
-.PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit fuzz-briefly \
+.PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit unit-run fuzz-briefly \
   coverage fuzz test test-pythons bench demo demo-down docs docs-site lock drills lab-packages lab-debian12 lab-debian13
 .DEFAULT_GOAL := help
 
@@ -23,7 +23,7 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 check: $(VENV)/.ready  ## style, types, unit tests, a little fuzzing: before each commit
-	$(MAKE) -j2 lint processes unit fuzz-briefly
+	$(MAKE) -j2 unit unit-run processes lint fuzz-briefly
 
 lint: lint-python lint-types lint-imports lint-spelling lint-shell  ## style, types, imports, spelling, shell scripts
 
@@ -44,10 +44,10 @@ lint-shell:  ## shell scripts: shellcheck
 	find facts templates tests -name '*.sh' -exec $(BIN)/shellcheck -S warning .ci/run {} +
 
 # What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
-PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends) \
-  $(patsubst %,tests/unit/kernel/test_%.py,kernel_trial kernel_words)
+PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends)
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
-SHELLS = tests/unit/kernel/test_kernel_checks.py tests/unit/core/test_large.py
+SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
+  tests/unit/run/test_lockout.py tests/unit/lab
 
 processes:  ## unit tests that start pyinfra or a shell for each case
 	$(BIN)/pytest -q $(PROCESSES)
@@ -55,8 +55,11 @@ processes:  ## unit tests that start pyinfra or a shell for each case
 shells:  ## what takes dozens of processes for each case
 	$(BIN)/pytest -q $(SHELLS)
 
-unit:  ## the other unit tests
-	$(BIN)/pytest -q tests/unit $(addprefix --ignore=,$(PROCESSES) $(SHELLS))
+unit:  ## the other unit tests, but those of a run
+	$(BIN)/pytest -q tests/unit $(addprefix --ignore=,$(PROCESSES) $(SHELLS) tests/unit/run)
+
+unit-run:  ## the other unit tests of a run
+	$(BIN)/pytest -q tests/unit/run $(addprefix --ignore=,$(PROCESSES) $(SHELLS))
 
 fuzz-briefly:  ## the same few examples of it each time
 	$(BIN)/pytest -q tests/fuzz
