@@ -23,9 +23,10 @@ from facts.core.reading import UnknownReading
 
 def show_picture(session: Session, folder: Path) -> None:
     """On the terminal, and as a file beside the report."""
-    survey, rules = session.survey, session.policy[BridgesRules]
+    survey = session.survey
     if survey is None:
         return
+    rules = session.policy[BridgesRules]
     try:
         seen = survey.budget.spend(lambda: picture(rules, survey))
     except UnknownReading as error:

@@ -36,7 +36,7 @@ def _names(what: str, formerly: str = "") -> list[str] | None:
         None,
         description=f"Names of the only containers that may {what}; [] is none. `web` is a container of that name, "
         "whichever engine runs it for root; `podman:web` is Podman's alone; `1000/web` is one of user 1000.",
-        json_schema_extra={"formerly": formerly} if formerly else None,
+        json_schema_extra={"formerly": formerly, "engine": "docker"} if formerly else None,
     )
     return found
 

@@ -294,12 +294,16 @@ class Subject:
     def with_part(self, part: Part) -> Subject:
         """The subject with what an engine adds to it."""
 
+        own = [control.id for control in part.controls]
+
         def plan(context: Context) -> Iterator[Change]:
-            along = part.along(context)
+            asked = context.failing(*own)  # else an engine that cannot be read is in nobody's way
+            along = part.along(context) if asked else {}
             for change in self.plan(context):
                 more = (mended for control in change.controls for mended in along.get(control, ()))
                 yield replace(change, controls=(*change.controls, *more))
-            yield from part.plan(context)
+            if asked:
+                yield from part.plan(context)
 
         def undoing(undoing: Undoing) -> Iterator[Remark]:
             yield from self.undoing(undoing)

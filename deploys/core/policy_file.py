@@ -61,7 +61,7 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
         problems += _complaints(error, tree, model.model_json_schema())
     if problems:
         ordered = sorted(problems, key=lambda problem: (problem[0].file, problem[0].line))
-        raise PolicyError([f"{place}: {text}" for place, text in ordered])
+        raise PolicyError([f"{place}: {text}" for place, text in ordered] + tree.notes)
     rules = {subject.rules: getattr(whole, subject.name) for subject in subjects}
     extra = {word for word in (text.strip() for text in extra_accept) if word}
     if strange := sorted(extra - set(names)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from deploys.core.change import Subject
 from deploys.core.policy_tree import Tree, name
@@ -15,13 +16,15 @@ class Renames:
 
     keys: dict[str, str]
     controls: dict[str, str]
+    engines: dict[str, str]  # of old keys that list an engine's containers: the engine
 
     @classmethod
     def of(cls, subjects: Sequence[Subject]) -> Renames:
         """As the rows themselves say: a control's `formerly`, and that of a field of the rules."""
-        keys = {old: new for subject in subjects for old, new in _keys(subject)}
+        keys = {old: f"{s.name}.{key}" for s in subjects for old, key in _keys(s)}
         controls = {c.formerly: c.id for subject in subjects for c in subject.controls if c.formerly}
-        return cls(keys, controls)
+        engines = {old: engine for subject in subjects for old, engine in _keys(subject, "engine")}
+        return cls(keys, controls, engines)
 
     def apply(self, tree: Tree) -> None:
         """Give the old names in a policy's file their new ones, with a note for each."""
@@ -33,7 +36,8 @@ class Renames:
             if isinstance(control, str) and control in self.controls:
                 place, _ = tree.place(("waivers", number, "control"))
                 waiver["control"] = self.controls[control]
-                tree.notes.append(f"{place}: {_says(control, self.controls[control])}")
+                covers = f"{_says(control, self.controls[control])}. It is about the containers of every engine now"
+                tree.notes.append(f"{place}: {covers}")
 
     def _key(self, tree: Tree, old: str, new: str) -> None:
         (subject, key), (other, becomes) = old.split("."), new.split(".")
@@ -47,7 +51,7 @@ class Renames:
         if not isinstance(target, dict) or becomes in target:
             tree.problems.append((place, f"{name((subject, key))}: is called {new} now, which this file gives too"))
         else:
-            target[becomes] = section[key]
+            target[becomes] = _of(self.engines.get(old), section[key])
             moved = {at: (other, becomes, *at[2:]) for at in tree.places if at[:2] == (subject, key)}
             tree.places |= {at: tree.places[was] for was, at in moved.items()}
             tree.places.setdefault((other,), place)
@@ -59,8 +63,19 @@ def _says(old: str, new: str) -> str:
     return f"{old} is called {new} now; the old name works until the release after this one"
 
 
-def _keys(subject: Subject) -> Iterator[tuple[str, str]]:
+def _of(engine: str | None, value: Any) -> Any:
+    """A list of names of that engine's containers, which new keys write as `docker:web`."""
+    if engine is None or not isinstance(value, list):
+        return value
+    return [f"{engine}:{item}" if isinstance(item, str) and ":" not in item else item for item in value]
+
+
+def _keys(subject: Subject, what: str = "") -> Iterator[tuple[str, str]]:
+    """Each key that had another name: that name, and the key or what else (`what`) its field says of it."""
     for key, field in subject.rules.model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and isinstance(old := extra.get("formerly"), str):
-            yield old, f"{subject.name}.{key}"
+            if not what:
+                yield old, key
+            elif isinstance(found := extra.get(what), str):
+                yield old, found

@@ -64,6 +64,7 @@ class Run:
         self.sessions: dict[str, Session] = {}
         self.problem = ""  # what is wrong with the run itself
         self.policies: dict[str, Policy | str] = {}
+        self.noted: set[str] = set()  # what policies' authors were told
         self.reasons = Reasons()
         given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
         self.directory = Path(given.get("report") or "reports")
@@ -97,7 +98,9 @@ class Run:
             try:
                 self.policies[key] = found = load_policy(name, subjects, extra_accept=accept)
                 for note in found.notes:
-                    print(clean_text(note), file=sys.stderr, flush=True)
+                    if note not in self.noted:
+                        print(clean_text(note), file=sys.stderr, flush=True)
+                self.noted |= set(found.notes)
             except PolicyError as error:
                 self.policies[key] = "; ".join(error.problems)
                 print(error.message, file=sys.stderr, flush=True)

@@ -156,16 +156,16 @@ def _undone(session: Session, plan: UndoPlan) -> dict[str, Outcome]:
     """The outcome per entry, as far as it came: what could cut us off is confirmed before the rest is undone."""
     past, orders = plan.past, plan.orders(session.policy.accept)
     unconfirmed = {entry.id for entry in plan.entries if entry.commit_confirmed}
-    on_trial = trial(session, "undo", past.run) if unconfirmed else None
+    on_trial = trial(session, "undo", past.run)
     script = journal.undo_script(orders, session.run)
     try:
         said = script.answer(session.execute(script.text, UNDO_SECONDS))
     except transport.Unreachable as error:
         session.errors.append(f"undo: {error}")
-        if on_trial:
+        if unconfirmed:
             await_revert(session, on_trial)
         return {}
-    while on_trial and (waiting := said.pop(WAITING, None)):
+    while waiting := said.pop(WAITING, None):  # also for what another run has made since the survey
         script = journal.undo_script(orders, session.run, confirm=True)
         more = {} if waiting.error else confirmed(session, on_trial, script, seconds=UNDO_SECONDS)
         if not more:

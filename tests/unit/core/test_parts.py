@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import pytest
 
 from deploys.core.change import Change, Command, Context, Part, Remark, Subject, Undoing
+from deploys.core.control import Finding, failed
 from deploys.core.policy import Policy, Rules
 from deploys.subjects import ENGINES, OWN, SUBJECTS
+from facts.core.reading import UnknownReading
 from facts.core.survey import Survey
 from facts.core.system import System
 from facts.kernel.kernel import Kernel
 from tests.support.control import control
 
-CONTEXT = Context(Survey({}), Policy("test", {}), {})
+FAILING = {"net.engine": Finding(control(id="net.engine"), failed("it is open"))}
+CONTEXT = Context(Survey({}), Policy("test", {}), FAILING)
 UNDOING = Undoing(CONTEXT, (), {})
 
 
@@ -69,3 +73,14 @@ def test_each_part_of_each_engine_is_in_the_subject_that_it_names() -> None:
     for parts in ENGINES:
         for name, part in parts.items():
             assert set(part.controls) <= set(whole[name].controls)
+
+
+def test_an_engine_that_cannot_be_read_is_in_nobodys_way_where_nothing_of_it_fails() -> None:
+    def unread(context: Context) -> Iterator[Change]:
+        raise UnknownReading("docker: timed out")
+
+    whole = OWN_SUBJECT.with_part(replace(PART, plan=unread))
+    nothing = Context(Survey({}), Policy("test", {}), {})
+    assert [each.what for each in whole.plan(nothing)] == ["own", "other"]
+    with pytest.raises(UnknownReading):
+        list(whole.plan(CONTEXT))

@@ -29,7 +29,7 @@ def test_old_names_mean_what_they_meant_and_say_their_new_names(tmp_path: Path) 
     file.write_text(OLD)
     policy = load_policy(str(file), SUBJECTS)
     rules = policy[ContainersRules]
-    assert (rules.privileged, rules.capabilities, rules.mounts) == (["monitor"], ["NET_ADMIN"], [])
+    assert (rules.privileged, rules.capabilities, rules.mounts) == (["docker:monitor"], ["NET_ADMIN"], [])
     assert policy.waiver_for("containers.mounts")
     assert [note.partition(": ")[2].partition(";")[0] for note in policy.notes] == [
         "docker.privileged_containers is called containers.privileged now",
@@ -56,7 +56,7 @@ def test_a_file_gives_the_old_name_or_the_new_one(tmp_path: Path) -> None:
 def test_an_empty_section_is_in_nobodys_way(tmp_path: Path) -> None:
     file = tmp_path / "site.yml"
     file.write_text("containers:\ndocker:\n  sensitive_mounts: [web]\n")
-    assert load_policy(str(file), SUBJECTS)[ContainersRules].mounts == ["web"]
+    assert load_policy(str(file), SUBJECTS)[ContainersRules].mounts == ["docker:web"]
 
 
 def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
@@ -68,3 +68,4 @@ def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
         [Finding(row, failed("web is privileged", declared=[], disk=None, live={"web": "x"}))], Survey({Record: record})
     )
     assert finding.drift
+    assert "judged less before this release" in finding.drift["cause"]

@@ -224,3 +224,16 @@ def test_what_was_never_armed_is_undone_in_one_execution(host: Host, remote: Rem
     run.undoing = past(("0001", False))
     undo_run(run)
     assert (run.errors, remote.connections, there(host)) == ([], 0, [])
+
+
+def test_what_the_host_says_waits_is_confirmed_though_the_survey_knew_of_nothing_that_would(
+    host: Host, remote: Remote
+) -> None:
+    """The run that is undone went on after the survey, with a change that could have cut us off."""
+    confirmed(host, live(host), write(host, "a"))
+    run = begin(remote)
+    run.undoing = past(("0001", False))
+    undo_run(run)
+    assert remote.connections == 1
+    assert there(host) == []
+    assert not host.armed()
