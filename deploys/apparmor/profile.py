@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile
 from deploys.core.control import Verdict, failed, passed
+from deploys.core.same_text import same_text
 from deploys.lsm.denials import explain, list_kinds, unknown_before
 from facts.apparmor import LOADED, OURS, AppArmorReading
 from facts.core.numbers import utc
@@ -53,7 +54,7 @@ def render(name: str, since: int | None, extra: bool = True) -> str:
 def observed_since(reading: AppArmorReading, name: str) -> int | None:
     """When the observation began, where the file is exactly what hullproof writes for one; else None."""
     since = reading.observed_since(name)
-    return since if since is not None and text_of(reading, name) == render(name, since) else None
+    return since if since is not None and same_text(text_of(reading, name), render(name, since)) else None
 
 
 def text_of(reading: AppArmorReading, name: str) -> str | None:
@@ -66,7 +67,7 @@ def observation(
 ) -> Observation:
     """How far the observation of the profile is. `denials`: all of any profile since it began; `gap`: a gap in the
     record of them."""
-    if hours is None or text_of(reading, name) == render(name, None):
+    if hours is None or same_text(text_of(reading, name), render(name, None)):
         return Observation(None)
     since = observed_since(reading, name)
     if since is None:
@@ -82,7 +83,8 @@ def profile_verdict(reading: AppArmorReading, name: str, now: Observation) -> Ve
     """Pass: the enforcing text is on disk, and the kernel enforces what that compiles to."""
     text, mode = text_of(reading, name), known(reading.profiles).get(name)
     observed = observed_since(reading, name) is not None
-    disk = {render(name, None): "enforce", None: None}.get(text, "observe" if observed else "other")
+    disk = None if text is None else "observe" if observed else "other"
+    disk = "enforce" if same_text(text, render(name, None)) else disk
     live = mode if mode is None or disk in (None, "other") or known(reading.current.get(name, True)) else "other"
     if disk == "enforce" and live == "enforce":
         reason = f"the AppArmor profile {name} is enforced with hullproof's rules, now and after the next boot"
@@ -122,13 +124,14 @@ def plan(context: Context, reading: AppArmorReading, name: str, now: Observation
         yield Blocked(NAME, what, why=f"{theirs} declares a profile of the same name: remove it first")
         return
     running = _confined_by(context, name)
-    if now.since is None and text != wanted and running and not (now.until or context.accepts(ACCEPT_PROFILE)):
+    same, allowed = same_text(text, wanted), now.until or context.accepts(ACCEPT_PROFILE)
+    if now.since is None and not same and running and not allowed:
         why = (
             f"the profile would at once deny {', '.join(running)} what it forbids; allow that with "
             f"accept={ACCEPT_PROFILE}, or have it observed first (apparmor.observe_hours)"
         )
         yield Blocked(NAME, what, why=why)
-    elif text != wanted:
+    elif not same:
         yield WriteFile(
             NAME,
             what,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from deploys.audit.watches import RULE_KEY, WatchedPath, by_path, folders_text, rules_text
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Install, WriteFile
+from deploys.core.same_text import same_text
 from facts.audit import COMPILED, FOLDER, TMPFILES, AuditReading
 from facts.core.reading import known
 from facts.core.system import AT_BOOT
@@ -58,11 +59,11 @@ def watch(reading: AuditReading, rows: Sequence[WatchedPath]) -> Iterator[Change
     others = by_path(watch for watch in known(reading.disk) if watch.key != RULE_KEY)
     ours = [row for row in rows if not row.covered(others)]
     folders, before = folders_text(ours), _before(reading, TMPFILES)
-    if folders and folders != before:
+    if folders and not same_text(before, folders):
         make = f"have systemd-tmpfiles create the folders that these rules name, at boot ({TMPFILES})"
         yield WriteFile(NAME, make, path=TMPFILES, text=folders, before=before, activate=MAKE_FOLDERS)
     text, before = rules_text(ours), _before(reading, RULES)
-    if text != before:
+    if not same_text(before, text):
         yield WriteFile(NAME, f"{what} ({RULES})", path=RULES, text=text, before=before, mode="0640", activate=LOAD)
     elif known(reading.enabled) != 2:
         yield Command(NAME, f"load the audit rules of {RULES}", script=LOAD, undo="")

@@ -29,6 +29,7 @@ from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core.change import Subject
 from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
+from deploys.core.same_text import same_text
 from deploys.networks.isolation import SERVICES
 from facts.core.reading import known
 from facts.core.survey import Survey
@@ -50,7 +51,7 @@ def _check_declared(survey: Survey, policy: Policy) -> Verdict:
     if clash and not made_before(view):
         return failed("; ".join(clash), declared=declared)
     lacks = [each.found for each in (*differences(view), *switch_differences(view))]
-    disk = [path for path, text in view.files.items() if view.file(path) != text]
+    disk = [path for path, text in view.files.items() if not same_text(view.file(path), text)]
     reasons = [*clash, *lacks, *map(view.file_fault, disk)]
     reasons += [f"{path} is left from an earlier policy" for path in sorted(view.stale_files)]
     reasons += _not_in_charge(view)
@@ -84,7 +85,8 @@ def _check_filter(survey: Survey, policy: Policy) -> Verdict:
             return NOTHING
         left = bool(known(view.reading.listed))
         return failed(f"{RULES_FILE} is left from an earlier policy", declared=None, disk=False, live=left)
-    disk = before == view.filter_text and view.file(UNIT_FILE) == unit_text() and view.reading.unit_enabled
+    boots = view.reading.unit_enabled and same_text(view.file(UNIT_FILE), unit_text())
+    disk = boots and same_text(before, view.filter_text)
     live = changed_rules(view)
     if wrong := [*_on_disk(view), *live]:
         return failed("; ".join(wrong), declared=declared, disk=disk, live=not live)
@@ -94,16 +96,17 @@ def _check_filter(survey: Survey, policy: Policy) -> Verdict:
 
 def _on_disk(view: BridgesView) -> Iterator[str]:
     text, rest = view.file(RULES_FILE), view.without_metadata
-    if view.rules.metadata and text == (rest.filter_text if rest.wants_filter else None):
+    without = same_text(text, rest.filter_text) if rest.wants_filter else text is None
+    if view.rules.metadata and without:
         yield "bridges reach the cloud's metadata addresses, which the policy closes (bridges.metadata)"
         view = rest
     if text is None:
         if view.wants_filter:
             yield f"{RULES_FILE} does not exist: nothing filters traffic between the networks"
         return
-    if text != view.filter_text:
+    if not same_text(text, view.filter_text):
         yield f"{RULES_FILE} differs from the policy"
-    if view.file(UNIT_FILE) != unit_text():
+    if not same_text(view.file(UNIT_FILE), unit_text()):
         yield f"{UNIT_FILE} differs from hullproof's"
     if not view.reading.unit_enabled:
         yield f"{UNIT} is not enabled: after a reboot nothing filters traffic between the networks"

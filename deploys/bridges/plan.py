@@ -18,6 +18,7 @@ from deploys.bridges.rules import BridgesRules, engine_prefixes, guards
 from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending, unit_script
+from deploys.core.same_text import same_text
 from deploys.networks import nft
 from deploys.networks.isolation import SERVICES, to_host
 from facts.core.reading import known
@@ -43,7 +44,8 @@ RETRY = "reverted-network"
 
 def made_before(view: BridgesView) -> bool:
     """Whether these very rules were enforced here before, whatever has changed since."""
-    return view.file(RULES_FILE) in (view.filter_text, view.without_metadata.filter_text)
+    there = view.file(RULES_FILE)
+    return same_text(there, view.filter_text) or same_text(there, view.without_metadata.filter_text)
 
 
 def flows_of(rules: BridgesRules) -> list[str]:
@@ -241,7 +243,7 @@ def _filter(view: BridgesView) -> Iterator[Change]:
     if not view.reading.nft:
         yield Install("bridges", "install nft, which loads the filter of the bridges", packages=("nftables",))
     yield from _unit(view)
-    if view.filter_text != before:
+    if not same_text(before, view.filter_text):
         yield WriteFile(
             "bridges",
             _says(view.rules),
@@ -258,7 +260,7 @@ def _filter(view: BridgesView) -> Iterator[Change]:
 
 def _unit(view: BridgesView) -> Iterator[Change]:
     before = view.file(UNIT_FILE)
-    if unit_text() != before:
+    if not same_text(before, unit_text()):
         what = f"load the filter at boot ({UNIT})"
         yield WriteFile("bridges", what, path=UNIT_FILE, text=unit_text(), before=before, activate=ENABLE)
     elif not view.reading.unit_enabled:
@@ -292,7 +294,7 @@ def _devices(view: BridgesView) -> Iterator[Change]:
     )
     for path, text in view.files.items():
         before = view.file(path)
-        if before != text:
+        if not same_text(before, text):
             mode = "0600" if path.startswith(NM_FILES) else "0644"
             what = f"make the declared networks at boot with {manager} ({path})"
             yield WriteFile("bridges", what, path=path, text=text, before=before, mode=mode)

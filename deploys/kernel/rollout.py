@@ -9,6 +9,7 @@ from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile, install_unit, mending
 from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import Impact, State
+from deploys.core.same_text import same_text
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.updates import ACCEPT_RETRY, alike, lacking, newest, policy_wants, rejected, surplus
 from deploys.kernel.window import Window
@@ -286,10 +287,10 @@ def gate_files(kernel: KernelReading) -> Iterable[Change]:
     """The boot health check, with which the host itself judges a boot on trial: its script and its service."""
     gate, what = kernel.updates.gate, "install the boot health check for boots on trial"
     script, before = f"{library()}\ngate\n", known(gate.get(GATE_SCRIPT))
-    if before != script:
+    if not same_text(before, script):
         yield WriteFile("kernel", f"{what} ({GATE_SCRIPT})", path=GATE_SCRIPT, text=script, before=before)
     unit, before = templates.text("kernel/hullproof-boot-gate.service"), known(gate.get(GATE_UNIT))
-    if before != unit or gate.get(GATE_WANTED) is None:
+    if not same_text(before, unit) or gate.get(GATE_WANTED) is None:
         yield install_unit("kernel", f"{what} ({GATE_UNIT})", path=GATE_UNIT, text=unit, before=before)
 
 

@@ -39,7 +39,7 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     if policy[NetworksRules].guarded_forwarding is None:
         return not_applicable("the policy does not declare networks.guarded_forwarding")
     if not any(engine.installed and known(engine.running) for engine in present.engines(survey)):
-        return not_applicable("no container engine runs that needs forwarding")
+        return not_applicable("Docker is not running, and of no other engine is this asked")
     reading = survey[Networks]
     if known(reading.forwarding4) != 1:
         return not_applicable("forwarding is off (net.ipv4.ip_forward)")

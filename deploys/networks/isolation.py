@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 
 from deploys.core import templates
 from deploys.core.policy import Rules
+from deploys.core.same_text import same_text
 from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import known
 from facts.engines.shapes import EngineReading, Network, owner
@@ -139,7 +140,7 @@ def made_later(network: Network, reading: NetworksReading) -> bool:
 
 
 def closes_later(reading: NetworksReading) -> bool:
-    return known(reading.files.get(LATER_FILE)) == later_rule()
+    return same_text(known(reading.files.get(LATER_FILE)), later_rule())
 
 
 def closes_unasked(rules: NetworksRules, reading: NetworksReading) -> bool:

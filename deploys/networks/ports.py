@@ -8,6 +8,7 @@ from functools import cache
 
 from deploys.core import templates
 from deploys.core.change import Change, Command, RemoveFile, WriteFile
+from deploys.core.same_text import same_text
 from deploys.networks.isolation import NetworksRules, covered
 from facts.core.reading import known
 from facts.engines.shapes import EngineReading, Network
@@ -34,14 +35,14 @@ def text_of(path: str) -> str:
 
 def lacking(reading: NetworksReading) -> list[str]:
     """hullproof's files that differ from what they should be."""
-    return [path for path in FILES if known(reading.files.get(path)) != text_of(path)]
+    return [path for path in FILES if not same_text(known(reading.files.get(path)), text_of(path))]
 
 
 def plan_files(rules: NetworksRules, reading: NetworksReading) -> Iterator[Change]:
     """The files alone: they run when the rules are loaded, and for each port that appears later."""
     for path, (_, activate) in FILES.items():
         before, text = known(reading.files.get(path)), text_of(path)
-        if rules.antispoof and before != text:
+        if rules.antispoof and not same_text(before, text):
             what = f"read the addresses of new container ports ({path})"
             yield WriteFile("networks", what, path=path, text=text, before=before, activate=activate)
         elif not rules.antispoof and before is not None:

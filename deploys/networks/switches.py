@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from deploys.core.change import Blocked, Change, Command, Context, RemoveFile, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
+from deploys.core.same_text import same_text
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
 from deploys.networks.isolation import NetworksRules, none_installed, uncovered
@@ -119,7 +120,7 @@ def _switches(reading: NetworksReading, interrupts: str) -> Iterator[Change]:
             interrupts=interrupts,
         )
     before = known(reading.files.get(SYSCTL_FILE))
-    if before != SWITCHES:
+    if not same_text(before, SWITCHES):
         what = f"{CALL} after each boot ({SYSCTL_FILE})"
         yield WriteFile("networks", what, path=SYSCTL_FILE, text=SWITCHES, before=before)
 

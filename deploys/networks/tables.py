@@ -9,6 +9,7 @@ from functools import cached_property
 
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending, unit_script
+from deploys.core.same_text import same_text
 from deploys.core.templates import render
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
@@ -244,7 +245,7 @@ def _write(tables: Tables) -> Iterator[Change]:
     if reading.tables is None:
         what = "install nft, which isolates containers on a bridge"
         yield Install("networks", what, packages=("nftables",))
-    if tables.text != before:
+    if not same_text(before, tables.text):
         yield WriteFile(
             "networks",
             f"{_list(tables.actions) or 'stop keeping containers apart'} ({RULES_FILE})",
@@ -262,7 +263,7 @@ def _write(tables: Tables) -> Iterator[Change]:
 def _unit(reading: NetworksReading) -> Iterator[Change]:
     """It loads the tables at boot: no engine rewrites them."""
     unit, before = templates.text(f"networks/{UNIT}"), known(reading.files.get(UNIT_FILE))
-    if unit != before:
+    if not same_text(before, unit):
         what = f"load {RULES_FILE} at boot ({UNIT})"
         yield WriteFile("networks", what, path=UNIT_FILE, text=unit, before=before, activate=ENABLE)
     elif not reading.unit_enabled:

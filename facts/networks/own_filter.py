@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from facts.core.reading import Jsonable
@@ -31,5 +32,10 @@ def read_own_filter(nft: str, flows: str = "") -> OwnFilter:
         isolated=frozenset(re.findall(r'^[ \t]*meta ibrname "([^"\n]+)" (?:drop|goto within-\S+)$', nft, re.MULTILINE)),
         served={name.removeprefix("served-"): found for name, found in rows.items() if name.startswith("served-")},
         guests=frozenset(re.findall(r'^[ \t]*iifname "([^"\n]+\*)" goto served-(\S+)$', nft, re.MULTILINE)),
-        metadata="metadata" in rows or "169.254.169.254" in flows,
+        metadata="metadata" in rows or "169.254.169.254" in flows or _closes(rows),
     )
+
+
+def _closes(rows: Mapping[str, Sequence[str]]) -> bool:
+    """As earlier versions did, in the chains of each network."""
+    return any("169.254.169.254" in row and row.endswith("drop") for chain in rows.values() for row in chain)

@@ -8,6 +8,7 @@ are others here (null where there is no such block), `fact` the fields of the re
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypedDict
@@ -54,3 +55,10 @@ def replaced(output: list[str], blocks: Mapping[str, list[str] | None]) -> Itera
         elif block not in blocks:
             yield line
     assert not left, f"the base has no block {', '.join(left)}"
+
+
+def older(text: str) -> str:
+    """A file of hullproof's as a version with other comments would have written it."""
+    return re.sub(
+        r"^(\s*# (?!observed since)|Description=).*$", r"\1Words of another version.", text, flags=re.MULTILINE
+    )

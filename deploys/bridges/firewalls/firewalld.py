@@ -23,6 +23,7 @@ from deploys.bridges.rules import WORLD, BridgesRules, segments
 from deploys.bridges.view import BridgesView
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, RemoveFile, WriteFile
+from deploys.core.same_text import same_text
 from facts.core.reading import known
 from facts.networks.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD_ZONE, ZONE
 
@@ -63,7 +64,7 @@ def not_on_disk(view: BridgesView) -> dict[str, str | None]:
     if not runs(view.networks):
         return {}
     found: dict[str, str | None] = {
-        path: text for path, text in firewalld_files(view.rules).items() if view.file(path) != text
+        path: text for path, text in firewalld_files(view.rules).items() if not same_text(view.file(path), text)
     }
     wanted = list(rows(pairs(view.rules, view.networks.outward_devices))) if view.rules.networks else []
     if wanted and empties_iptables(view) and differs(view, wanted):

@@ -25,6 +25,7 @@ from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, RemoveFile, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
+from deploys.core.same_text import same_text
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.networks.bridges import (
@@ -70,11 +71,11 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     if not view.rules.networks:
         return not_applicable("the policy declares no bridge networks")
     lacks = list(_lacks_live(view))
-    disk = view.file(FORWARD_FILE) == _forward_text(view)
+    disk = same_text(view.file(FORWARD_FILE), _forward_text(view))
     reasons = [*lacks, *map(view.file_fault, not_on_disk(view))]
     if not disk:
         reasons.append(view.file_fault(FORWARD_FILE))
-    if routes(view.rules) and view.file(SYSCTL_FILE) != SWITCH:
+    if routes(view.rules) and not same_text(view.file(SYSCTL_FILE), SWITCH):
         reasons.append(f"{SYSCTL_FILE} does not set net.ipv4.ip_forward=1 for the next boot")
     if reasons:
         return failed("; ".join(reasons), declared=True, disk=disk, live=not lacks)
@@ -130,7 +131,7 @@ def plan_forwarding(view: BridgesView) -> Iterator[Change]:
     yield from plan_firewalld(view)
     yield from plan_ufw(view)
     text, before = _forward_text(view), view.file(FORWARD_FILE)
-    if view.rules.networks and text != before:
+    if view.rules.networks and not same_text(before, text):
         yield WriteFile(
             "bridges",
             f"let iptables' FORWARD chain accept the allowed flows ({FORWARD_FILE})",
@@ -154,7 +155,7 @@ def _remove_left(view: BridgesView) -> Iterator[Change]:
 
 def _switch_on(view: BridgesView) -> Iterator[Change]:
     before = view.file(SYSCTL_FILE)
-    if before != SWITCH:
+    if not same_text(before, SWITCH):
         what = f"forward IPv4 after each boot ({SYSCTL_FILE})"
         yield WriteFile("bridges", what, path=SYSCTL_FILE, text=SWITCH, before=before)
     if known(view.networks.forwarding4) != 1:

@@ -12,6 +12,7 @@ from deploys.core import templates
 from deploys.core.change import Change, Command, Install, RemoveFile, WriteFile, unit_script
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
+from deploys.core.same_text import same_text
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.networks.openvswitch import LOADED, SWITCH_FILE, SWITCH_UNIT, SWITCH_UNIT_FILE, Switch, SwitchPort
@@ -105,9 +106,9 @@ def _on_disk(view: BridgesView) -> Iterator[str]:
     if text is None:
         yield f"{SWITCH_FILE}, which loads the flows, does not exist: the switch does not enforce the policy"
         return
-    if text != switch_text(view.rules):
+    if not same_text(text, switch_text(view.rules)):
         yield f"{SWITCH_FILE} differs from the policy"
-    if view.file(SWITCH_UNIT_FILE) != unit_text():
+    if not same_text(view.file(SWITCH_UNIT_FILE), unit_text()):
         yield f"{SWITCH_UNIT_FILE} differs from hullproof's"
     if not view.reading.switch_enabled:
         yield f"{SWITCH_UNIT} is not enabled: after a reboot the switch has no flows and forwards nothing"
@@ -167,7 +168,7 @@ def plan_switches(view: BridgesView) -> Iterator[Change]:
         return
     yield from _plan_unit(view, unit_before)
     text = switch_text(view.rules)
-    if text != before:
+    if not same_text(before, text):
         names = ", ".join(net.bridge for net in switches(view.rules).values())
         yield WriteFile(
             "bridges",
@@ -183,7 +184,7 @@ def plan_switches(view: BridgesView) -> Iterator[Change]:
 
 
 def _plan_unit(view: BridgesView, before: str | None) -> Iterator[Change]:
-    if unit_text() != before:
+    if not same_text(before, unit_text()):
         yield WriteFile(
             "bridges",
             f"load the flows and addresses of Open vSwitch at boot ({SWITCH_UNIT})",

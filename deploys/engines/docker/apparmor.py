@@ -32,6 +32,7 @@ from deploys.core.control import (
     passed,
 )
 from deploys.core.policy import Policy
+from deploys.core.same_text import same_text
 from deploys.engines.docker.restart import options, start_anew, unknown_process
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmor, AppArmorReading
 from facts.core.reading import Unknown, known
@@ -90,7 +91,7 @@ def container_default(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("Docker is not installed")
     now = observation(survey, policy, DEFAULT)
     verdict = profile.profile_verdict(survey[AppArmor], DEFAULT, now)
-    if verdict.state is State.PASS and survey[AppArmor].files.get(UNIT_DROP_IN) != drop_in():
+    if verdict.state is State.PASS and not same_text(known(survey[AppArmor].files.get(UNIT_DROP_IN)), drop_in()):
         reason = f"Docker may replace the profile {DEFAULT} with its own when it starts"
         return failed(reason, declared="enforce", disk=verdict.disk, live=verdict.live)
     return until_boot(survey, verdict)
@@ -196,7 +197,7 @@ def _confine(context: Context, late: Sequence[Container]) -> Iterator[Change]:
 def _keep_after_start(reading: AppArmorReading) -> Iterator[Change]:
     """Newer versions of Docker load their own docker-default at every start, so ours is loaded again after that."""
     before = reading.files.get(UNIT_DROP_IN)
-    if before != drop_in():
+    if not same_text(known(before), drop_in()):
         yield WriteFile(
             NAME,
             f"have systemd load hullproof's {DEFAULT} after each start of Docker ({UNIT_DROP_IN})",

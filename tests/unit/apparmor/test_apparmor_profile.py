@@ -18,6 +18,7 @@ from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
 from facts.core.reading import Unknown
 from facts.denials import Denial, Gap
 from tests.support.apparmor import CLOCK, apparmor, changes, container, context, docker, finding
+from tests.support.cases import older
 from tests.support.hosts import listed
 
 BY_NAME = AppArmorRules(container_profile="loaded")
@@ -98,6 +99,15 @@ def test_while_observed_it_says_what_it_would_refuse() -> None:
         "so far it would have denied nothing"
         in finding(context(ours(BEGUN), rules=OBSERVED), "container-profile").verdict.reason
     )
+
+
+def test_enforced_by_another_version_it_stays_enforced() -> None:
+    there = ours()
+    files = {path: older(text) if isinstance(text, str) else text for path, text in there.files.items()}
+    assert files != there.files
+    where = context(replace(there, files=files), rules=OBSERVED)
+    assert finding(where, "container-profile").state is State.PASS
+    assert changes(where) == []
 
 
 def test_observed_without_denials_it_is_enforced() -> None:

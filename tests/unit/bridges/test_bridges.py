@@ -30,6 +30,7 @@ from tests.support.bridges import (
     reason,
     state,
 )
+from tests.support.cases import older
 
 # ------------------------------------------------------------------------------------------------ from bare to made
 
@@ -62,6 +63,14 @@ def test_made_as_declared_nothing_is_planned() -> None:
     where = context(hardened(), on())
     held = {control: (finding.state, finding.verdict.reason) for control, finding in where.findings.items()}
     assert {row[0] for row in held.values()} <= {State.PASS, State.NOT_APPLICABLE}, held
+    assert plan(where) == []
+
+
+def test_files_of_another_version_hold_and_nothing_is_planned() -> None:
+    files = {path: older(text) for path, text in hardened().files.items() if isinstance(text, str)}
+    assert files != hardened().files
+    where = context(hardened(files=files), on())
+    assert {finding.state for finding in where.findings.values()} <= {State.PASS, State.NOT_APPLICABLE}
     assert plan(where) == []
 
 

@@ -26,7 +26,7 @@ from tests.support.userns import container
         (reading(filter4=Filter("DROP", "ACCEPT", ())), docker(), State.PASS, "policy of DROP"),
         (reading(filter4=NO_RULES, tables=("ip docker-bridges",)), docker(), State.PASS, "nftables"),
         (reading(forwarding4=0), docker(), State.NOT_APPLICABLE, "off"),
-        (reading(), docker(running=False), State.NOT_APPLICABLE, "no container engine"),
+        (reading(), docker(running=False), State.NOT_APPLICABLE, "Docker is not running"),
         (reading(), docker(running=Unknown("denied")), State.UNKNOWN, "denied"),
         (reading(forwarding4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),
         (reading(filter4=Unknown("denied")), docker(), State.UNKNOWN, "denied"),

@@ -12,7 +12,7 @@ from deploys.core.change import Blocked, Change, Command, Context, Install, Merg
 from deploys.core.control import State
 from deploys.engines.docker import daemon
 from deploys.networks import tables as subject
-from deploys.networks.isolation import NetworksRules, later_rule
+from deploys.networks.isolation import NetworksRules, closes_later, later_rule
 from facts.core.reading import Block, Section, Unknown, known
 from facts.engines.docker.docker import DockerReading, Network
 from facts.engines.docker.neutral import ENABLE_ICC
@@ -28,6 +28,7 @@ from facts.networks.networks import (
     Port,
     _dropped,
 )
+from tests.support.cases import older
 from tests.support.forward import DOCKER_26, table
 from tests.support.networks import (
     BOTH_BRIDGES,
@@ -296,3 +297,9 @@ def test_somebody_s_file_against_it_fails_and_ours_comes_later() -> None:
     after = context(replace(APART, files={**OURS_ALONE, SYSCTL_FILE: file.text}), rules=SWITCHED,
                     files=(VMS, SysctlFile(SYSCTL_FILE, file.text)))  # fmt: skip
     assert state(after, "br-netfilter") is State.PASS
+
+
+def test_what_udev_closes_stays_closed_though_another_version_wrote_the_rule() -> None:
+    rule = older(later_rule())
+    assert rule != later_rule()
+    assert closes_later(replace(KEPT, files={**LATER, LATER_FILE: rule}))
