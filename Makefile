@@ -23,7 +23,7 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 check: $(VENV)/.ready  ## style, types, unit tests, a little fuzzing: before each commit
-	$(MAKE) -j2 unit unit-run processes lint fuzz-briefly
+	$(MAKE) -j3 unit unit-run processes lint fuzz-briefly  # some of them wait more than they work
 
 lint: lint-python lint-types lint-imports lint-spelling lint-shell  ## style, types, imports, spelling, shell scripts
 
