@@ -61,7 +61,7 @@ class ContainersReading(Jsonable):
     unlisted: tuple[Container, ...] | Unknown  # those that none named
     namespaces: dict[str, int] | Unknown  # the host's own: kind -> inode
     mounts: tuple[Mount, ...] | Unknown  # the host's own
-    masked: tuple[str, ...]  # paths of /proc that this kernel has, and that engines mask or make read-only
+    masked: tuple[str, ...] | Unknown  # paths of /proc that this kernel has, and that engines mask or make read-only
     unseen: tuple[str, ...] = ()  # why there may be more containers than these
 
     def shared(self, process: Process) -> tuple[str, ...]:
@@ -100,7 +100,7 @@ class Containers(SectionFact[ContainersReading]):
         engines = tuple(known(section.text("engines")).split())
         if known(section.text("uid")).strip() != "0":
             why = Unknown("only root sees every container")
-            return ContainersReading(engines, why, why, why, why, ())
+            return ContainersReading(engines, why, why, why, why, why)
         rows = list(_rows(section))
         named = [row for row in rows if row.engine]
         listed = tuple(sorted(named, key=lambda row: (row.engine, row.user, row.name)))
@@ -113,14 +113,15 @@ class Containers(SectionFact[ContainersReading]):
             unlisted=unable if "unlisted.unable" in section.blocks else tuple(_unlisted(rows, listed)),
             namespaces=own or _unread(rows, "the host's own namespaces"),
             mounts=mounts or _unread(rows, "the host's own mounts"),
-            masked=tuple(word for word in masked.text.split() if word.startswith("/proc/")),
+            masked=tuple(word for word in masked.text.split() if word.startswith("/proc/"))
+            or _unread(rows, "what of /proc is to be masked"),
             unseen=tuple(_unseen(section, rows)),
         )
 
 
 def _unseen(section: Section, rows: list[Container]) -> Iterator[str]:
     if "users.late" in section.blocks:
-        yield "what users' engines keep below /run/user could not be read in time"
+        yield "what users' engines keep below /run/user could not be read in full"
     lines = [line for line in section.blocks.get("containers", Block(0, "")).text.split("\n") if line]
     if len(lines) > len(rows):
         yield f"{len(lines) - len(rows)} rows of the list of containers make no sense"

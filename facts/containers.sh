@@ -13,12 +13,16 @@ engine() { if have "$2"; then engines="$engines $1"; fi; } # NAME PROGRAM
 numbers() { grep -sHaom1 -E '^[0-9]{1,10}' "$@" /dev/null; } # FILE...: a line `FILE:NUMBER` for each
 run uid id -u
 
-of_users() {
-  timeout 2 find /run/user -xdev -maxdepth 8 -type f -size -2 '(' -name pidfile -o -name conmon.pid -o -name init.pid ')' 2>/dev/null |
-    grep -E '^/run/user/[0-9]+/(containers/[a-z0-9]+-containers/[0-9a-f]{64}/userdata/(pidfile|conmon\.pid)|docker/containerd/daemon/io\.containerd\.runtime\.v2\.task/moby/[0-9a-f]{64}/init\.pid)$' |
+of_users() { # the last line is `end` where find came to its end, and nothing was left off
+  {
+    timeout 2 find /run/user -xdev -maxdepth 8 -type f -size -2 ! -path '*[[:cntrl:]]*' '(' -name pidfile -o -name conmon.pid -o -name init.pid ')' 2>/dev/null
+    [ $? -ge 124 ] || echo end
+  } |
+    grep -E '^end$|^/run/user/[0-9]+/(containers/[a-z0-9]+-containers/[0-9a-f]{64}/userdata/(pidfile|conmon\.pid)|docker/containerd/daemon/io\.containerd\.runtime\.v2\.task/moby/[0-9a-f]{64}/init\.pid)$' |
     head -n 2000
 }
 theirs=
 files=$(of_users)
+case $files in *end) files=${files%end} ;; *) run users.late false ;; esac
 # shellcheck disable=SC2086 # paths of a known form
 [ -z "$files" ] || theirs=$(timeout 2 grep -sHaom1 -E '^[0-9]{1,10}' $files /dev/null) || [ $? -lt 124 ] || run users.late false

@@ -168,9 +168,10 @@ def _groups(section: Section) -> dict[int, dict[str, str]]:
 
 
 def _nodes(section: Section) -> dict[int, set[str]] | Unknown:
-    block = section.blocks.get("processes.nodes", Block(0, ""))
-    if block.status in CUT_OFF:
-        return Unknown("the device nodes in containers could not be listed in time")
+    block = section.blocks.get("processes.nodes")
+    if block is None or block.status > 1:  # 1: one of the containers is gone
+        late = block is not None and block.status in CUT_OFF
+        return Unknown("the device nodes in containers could not be listed" + " in time" * late)
     found: dict[int, set[str]] = {}
     for line in block.text.split("\n"):
         if row := re.fullmatch(r"/proc/([0-9]{1,10})/root(/dev/.+) ([bc])", line):

@@ -1,4 +1,4 @@
-"""Controls over running containers. They belong to whoever started them: we say what is wrong and touch none."""
+"""Controls over running containers. They belong to whoever started them: what is wrong is said, and none is touched."""
 
 from __future__ import annotations
 

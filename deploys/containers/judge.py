@@ -48,7 +48,7 @@ MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
 CONFINING = (" (enforce)", " (kill)")
-SPC = ("", "spc_t", "unconfined_t", "container_runtime_t", "initrc_t")  # domains that confine nothing
+FREE_DOMAINS = ("", "spc_t", "unconfined_t", "container_runtime_t", "initrc_t")  # they confine nothing
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,9 @@ def unconfined(container: Container, host: Host) -> str:
     label, module = process_of(container).label, known(host.module)
     if module == "selinux":
         domain = label.split(":")[2] if label.count(":") > 2 else ""
-        return f"runs in the SELinux domain {domain or '(none)'}, which confines nothing" if domain in SPC else ""
+        return (
+            f"runs in the SELinux domain {domain or '(none)'}, which confines nothing" if domain in FREE_DOMAINS else ""
+        )
     if module != "apparmor":
         return "is confined by nothing: the kernel runs without AppArmor and SELinux"
     return "" if label.endswith(CONFINING) else f"is not confined by an AppArmor profile ({label or 'no label'})"
@@ -194,7 +196,7 @@ def unmasked(container: Container, host: Host) -> str:
     rows = {mount.point: mount for mount in process.mounts}
     if "/proc" not in rows:
         return ""
-    there = host.reading.masked
+    there = known(host.reading.masked)
     wide = [path for path in READ_ONLY if path in there and (path not in rows or rows[path].writable)]
     wide += [path for path in MASKED if path in there and path not in rows]
     wide += ["/sys"] if "/sys" in rows and rows["/sys"].writable else []

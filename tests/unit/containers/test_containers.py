@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from deploys.containers.judge import capability_names
 from deploys.containers.rules import DEFAULT_CAPABILITIES, ContainersRules
 from deploys.core.control import Finding, State, judge
 from deploys.core.policy import Policy
-from facts.containers import UNFILTERED, Container, Containers, ContainersReading
+from facts.containers import LISTS, UNFILTERED, Container, Containers, ContainersReading
 from facts.core.frame import read_frame
 from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
@@ -318,3 +320,31 @@ def test_whose_name_is_not_known_may_be_one_that_the_policy_names() -> None:
     down = survey(dataclasses.replace(HOST, containers=(PRIV,)), running=False)
     assert finding("mounts", down, **(NONE | {"mounts": ["monitor"]})).state is State.UNKNOWN
     assert finding("mounts", down, **NONE).state is State.FAIL
+
+
+@pytest.mark.parametrize(("name", "rule"), [("host.masked", "masks"), ("processes.nodes", "devices")])
+@pytest.mark.parametrize("status", [None, 127, 137])
+def test_what_could_not_be_listed_is_unknown_and_does_not_hold(name: str, rule: str, status: int | None) -> None:
+    output = json.loads((folder(Containers) / "debian13-docker-podman.json").read_text())["output"]
+    [section] = read_frame(output).values()
+    assert isinstance(section, Section)
+    del section.blocks[name]
+    if status is not None:
+        section.blocks[name] = Block(status, "")
+    reading = Containers.read(section)
+    assert isinstance(reading, ContainersReading)
+    assert wrong(rule, reading).keys() == {"unknown"}
+
+
+def test_users_containers_that_may_have_been_left_off_are_told(tmp_path: Path) -> None:
+    def listed(find: str) -> str:
+        (tmp_path / "find").write_text(f"#!/bin/sh\n{find}\n")
+        (tmp_path / "find").chmod(0o755)
+        script = f'PATH={tmp_path}:$PATH\nrun() {{ echo "ran $1"; }}\n{LISTS[0].read_text()}\necho "files $files"'
+        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+    path = f"/run/user/1000/containers/overlay-containers/{'a' * 64}/userdata/pidfile"
+    assert "users.late" not in listed(f"echo {path}; exit 1"), "a folder that is not readable is no cut"
+    assert f"files {path}\n" in listed(f"echo {path}")
+    assert "users.late" in listed(f"echo {path}; sleep 9"), "the time was over"
+    assert "users.late" in listed(f"yes {path} | head -n 3000"), "there are more than are read"
