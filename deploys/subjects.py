@@ -12,6 +12,7 @@ from deploys.containers import controls as containers
 from deploys.core.change import Subject
 from deploys.engines.docker import controls as docker
 from deploys.engines.docker import parts as docker_parts
+from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
 from deploys.kernel import controls as kernel
 from deploys.lsm import controls as lsm
@@ -32,7 +33,7 @@ OWN: tuple[Subject, ...] = (
     seccomp.SUBJECT,
     userns.SUBJECT,
     docker.SUBJECT,
-    containers.SUBJECT,
+    containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,
 )

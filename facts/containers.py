@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from facts import processes
 from facts.core.fact import SectionFact
+from facts.core.json_text import load_first
 from facts.core.reading import Block, Jsonable, Section, Unknown, known
 from facts.processes import INIT, Mount, Process
 
@@ -27,7 +28,9 @@ CONTAINER_GROUP = re.compile(
     rf"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods|nerdctl)\b|[-/]{ID}\b"
 )
 SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope")
-UNFILTERED = ("none",)  # what `filter` is where the bundle was read and has no seccomp filter
+Filter = dict[str, Any] | Unknown | None  # OCI linux.seccomp, as its bundle has it; None: the bundle has none
+NO_BUNDLE = Unknown("its bundle was not found, and so not the seccomp filter in it")
+USERS_BUNDLE = Unknown("a user's bundle is not read: its owner may write there whatever he likes")
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Container(Jsonable):
     id: str
     name: str  # the engine's; else the first 12 characters of `id`; else the control group's
     pid: int
-    filter: tuple[str, ...]  # the actions in its seccomp filter as its bundle has it; () where no bundle was read
+    filter: Filter
     process: Process | Unknown
     devices: tuple[str, ...] = ()  # of the host, as its engine was asked for them
 
@@ -145,7 +148,7 @@ def _rows(section: Section) -> Iterator[Container]:
             id="" if identity == "-" else identity,
             name=name or identity[:12],
             pid=pid,
-            filter=filters.get(own or bundle, ()) if user == 0 else (),
+            filter=USERS_BUNDLE if user else filters.get(own or bundle, NO_BUNDLE),
             process=_process(found.get(pid), hosts, pid, user) if engine != "-" else found.get(pid) or _gone(pid),
         )
 
@@ -171,16 +174,21 @@ def _names(section: Section) -> dict[tuple[int, str], tuple[str, str]]:
     return {(int(row[1]), row[2]): (row[3], row[4]) for row in rows}
 
 
-def _filters(section: Section) -> dict[str, tuple[str, ...]]:
-    """By bundle: each action that the filter in its config.json takes, `default:` before the one by default."""
-    block = section.blocks.get("filters", Block(0, ""))
-    found: dict[str, set[str]] = {}
-    for line in block.text.split("\n"):
-        if row := re.fullmatch(r'(/.*)/config\.json:"(defaultAction|action|ociVersion)": ?"([A-Za-z0-9_.+-]+)"', line):
-            actions = found.setdefault(row[1], set())
-            if row[2] != "ociVersion":
-                actions.add(f"default:{row[3]}" if row[2] == "defaultAction" else row[3])
-    return {bundle: tuple(sorted(actions)) or UNFILTERED for bundle, actions in found.items()}
+def _filters(section: Section) -> dict[str, Filter]:
+    """By bundle. One filter serves many containers, and is one object for all of them."""
+    found: dict[str, Filter] = {}
+    for line in section.blocks.get("filters", Block(0, "")).text.split("\n"):
+        if row := re.fullmatch(r"(/.*?)/config\.json (?:(/.*)/config\.json|(.+))", line):
+            found[row[1]] = found.get(row[2], NO_BUNDLE) if row[2] else _filter(row[3])
+    return found
+
+
+def _filter(text: str) -> Filter:
+    try:
+        found = load_first(text)
+    except ValueError:
+        return Unknown("its bundle has another form, and its seccomp filter was not read")
+    return found if found is None or isinstance(found, dict) else Unknown("its seccomp filter is no JSON object")
 
 
 def _unlisted(rows: list[Container], listed: tuple[Container, ...]) -> Iterator[Container]:

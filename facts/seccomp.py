@@ -1,14 +1,13 @@
-"""Seccomp and capabilities: what the kernel offers, the profiles on disk, and the filters of running containers."""
+"""Seccomp and capabilities: what the kernel offers, and the profiles on disk."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from facts.core.fact import SectionFact
-from facts.core.json_text import load_first
 from facts.core.reading import Jsonable, Section, Unknown, known
 
 OURS = "/etc/docker/hullproof-seccomp.json"
@@ -17,8 +16,6 @@ LOGGED = "/proc/sys/kernel/seccomp/actions_logged"
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 PID_FILE = "/run/docker.pid"
 PROFILE_BYTES = 200_000
-_TASKS = "io.containerd.runtime.v2.task/moby"
-BUNDLES = (f"/run/containerd/{_TASKS}", f"/run/docker/containerd/daemon/{_TASKS}")
 
 _NAMES = """
 chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
@@ -46,20 +43,15 @@ class SeccompReading(Jsonable):
     release: str  # uname -r
     profiles: dict[str, ProfileFile]  # path to profile: named by daemon.json or the daemon's options, and our own
     daemon_started: int | None  # seconds since the epoch; None where no daemon runs
-    filters: dict[str, Any]  # container id to the filter that runc set (OCI linux.seccomp); None: it set none
 
 
 class Seccomp(SectionFact[SeccompReading]):
-    """The kernel's seccomp and capabilities; profiles on disk; the filter in each running container's OCI bundle.
-
-    The bundle's config.json is what runc applied, even if the daemon's configuration has changed since.
-    """
+    """The kernel's seccomp and capabilities, and the profiles on disk."""
 
     key: ClassVar[str] = "seccomp"
     script: ClassVar[str] = (
         f"ACTIONS={ACTIONS} LOGGED={LOGGED} LAST_CAP={LAST_CAP} PID_FILE={PID_FILE} OURS={OURS}\n"
-        f"PROFILE_BYTES={PROFILE_BYTES} BUNDLES='{' '.join(BUNDLES)}'\n"
-        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+        f"PROFILE_BYTES={PROFILE_BYTES}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
     )
 
     @staticmethod
@@ -75,7 +67,6 @@ class Seccomp(SectionFact[SeccompReading]):
             release=release,
             profiles={path: ProfileFile(section.file(f"profile {path}"), modified.get(path)) for path in blocks},
             daemon_started=modified.get(PID_FILE),
-            filters=_filters(section),
         )
 
 
@@ -102,18 +93,3 @@ def _modified(section: Section) -> dict[str, int]:
     block = section.blocks.get("modified")
     rows = re.findall(r"^(\d+) (/.*)$", block.text, re.MULTILINE) if block else []
     return {path: int(seconds) for seconds, path in rows}
-
-
-def _filters(section: Section) -> dict[str, Any]:
-    """Lines `ID FILTER…` (JSON, and what follows it in the bundle), or `ID OTHER-ID` with the same filter."""
-    block = section.blocks.get("filters")
-    found: dict[str, Any] = {}
-    for line in block.text.splitlines() if block else ():
-        container, _, rest = line.partition(" ")
-        if not re.fullmatch(r"[0-9a-f]{64}", container):
-            continue
-        try:
-            found[container] = found[rest] if rest in found else load_first(rest)
-        except ValueError:
-            found[container] = Unknown(f"the filter of container {container[:12]} is not JSON")
-    return found

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # The section seccomp of the survey. Given: ACTIONS, LOGGED and LAST_CAP, the kernel's files; PID_FILE, the daemon's; OURS,
-# our profile; PROFILE_BYTES, the most that is read of one; BUNDLES, where the containers' OCI bundles are.
+# our profile; PROFILE_BYTES, the most that is read of one.
 show "$ACTIONS" "$LOGGED" "$LAST_CAP"
 run uname uname -mr
 j=/etc/docker/daemon.json
@@ -15,13 +15,4 @@ for f in $named ${flag:-} "$OURS"; do
 done
 set +f
 run modified stat -L -c '%Y %n' -- "$@" "$PID_FILE"
-set --; unset IFS
-for b in $BUNDLES; do
-  for f in "$b"/*/config.json; do [ -r "$f" ] && set -- "$@" "$f"; done
-done
-[ $# -gt 0 ] && run filters awk '
-  FNR == 1 {
-    n = split(FILENAME, part, "/"); i = index($0, "\"seccomp\":{"); s = i ? substr($0, i + 10, 65536) : "null"
-    if (s in seen) print part[n - 1], seen[s]; else { seen[s] = part[n - 1]; print part[n - 1], s }
-  }' "$@"
-:
+unset IFS

@@ -13,13 +13,15 @@ else
 fi
 run engines printf '%s\n' "$engines"
 [ -z "$rows" ] || run containers printf %s "$rows"
-# Of each bundle of root's: what its filter does by default, and what else it can do. Nothing else of it leaves the host.
+# The filter in each of root's bundles, whose first line says all: a line `FILE FILTER…`, `FILE OTHER-FILE` with the same
+# one, `FILE null` without any, `FILE ?` of another form. Only what follows a filter leaves the host with it.
 bundles=
 for bundle in $(printf '%s\n%s\n' "$rows" "$(printf '%s\n' "$names" | grep '^0 ')" | sed -nE 's/.* (\/[^ ]+)$/\1/p'); do
   if [ -f "$bundle/config.json" ] && ! [ -L "$bundle/config.json" ]; then bundles="$bundles $bundle/config.json"; fi
 done
-actions() {
-  # shellcheck disable=SC2086 # paths without blanks
-  timeout 5 grep -osHE '"(defaultAction|action)": ?"SCMP_ACT_[A-Z_]{1,20}"|"ociVersion": ?"[0-9][^"]{0,20}"' $bundles | sort -u
-}
-[ -z "$bundles" ] || run filters actions
+# shellcheck disable=SC2086 # paths without blanks
+[ -z "$bundles" ] || run filters timeout 5 awk '
+  FNR == 1 {
+    i = index($0, "\"seccomp\":{"); s = i ? substr($0, i + 10, 65536) : /"ociVersion"/ && /}$/ ? "null" : "?"
+    if (s in seen) print FILENAME, seen[s]; else { if (i) seen[s] = FILENAME; print FILENAME, s }
+  }' $bundles

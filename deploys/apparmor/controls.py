@@ -53,7 +53,7 @@ class AppArmorRules(Rules):
         default=None, description="Profiles that must be loaded in enforce mode. All others stay as they are."
     )
     containers: Literal[True] | None = Field(
-        default=None, description="Docker's profile is loaded, and a profile confines every running container."
+        default=None, description="Docker's profile, with which containers start, is loaded in enforce mode."
     )
     container_profile: Literal["loaded", "default"] | None = Field(
         default=None,

@@ -1,125 +1,25 @@
-"""Controls over running containers. They belong to whoever started them: what is wrong is said, and none is touched."""
+"""Controls over running containers. They belong to whoever started them: what is wrong is said; one that only started
+before its engine had its present defaults is started again, where that is accepted."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from functools import partial
 
 from deploys.containers import judge
-from deploys.containers.judge import Host
+from deploys.containers.rule import ContainerRule, Engines
 from deploys.containers.rules import ContainersRules
 from deploys.core.change import Change, Context, Subject
 from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy
-from facts.containers import Container, Containers
+from facts.containers import Containers
 from facts.core.reading import Unknown, UnknownReading
 from facts.core.survey import Survey
 from facts.engines import present
-from facts.lsm import Lsm, LsmReading
+from facts.lsm import Lsm
+from facts.seccomp import Seccomp
 
 RECREATE = "whoever started the container recreates it"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ContainerRule:
-    """A rule that every running container is held to. `wrong` says what of a container is against it, "" if nothing;
-    it raises UnknownReading where the container's process could not be read. `key` is the policy's: None there means
-    that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked."""
-
-    name: str
-    key: str
-    title: str
-    severity: Severity
-    why: str
-    references: tuple[str, ...]
-    wrong: Callable[[Container, Host], str]
-    remedy: str
-    formerly: str = ""
-    undone_by_privileged: bool = True
-
-    def check(self, survey: Survey, policy: Policy) -> Verdict:
-        rules = policy[ContainersRules]
-        declared = getattr(rules, self.key)
-        if declared is None:
-            return not_applicable(f"the policy does not declare containers.{self.key}")
-        containers, reading = present.running(survey), survey[Containers]
-        if not containers and not present.installed(survey):
-            return _without_an_engine(survey)
-        spared = _spared(self, rules)
-        asked = [each for each in containers if not named(each, spared)]
-        return self._verdict(asked, _host(survey, containers, declared), spared, reading.unseen)
-
-    def _verdict(
-        self, asked: Collection[Container], host: Host, spared: Collection[str], unread: Collection[str]
-    ) -> Verdict:
-        found, unread = {}, list(unread)
-        for container in asked:
-            try:
-                wrong = self.wrong(container, host)
-            except UnknownReading as error:
-                unread.append(f"{container.shown}: {error}")
-                continue
-            if wrong and spared and container.engine == "docker" and container.nameless and not container.user:
-                unread.append(f"{container.shown} {wrong}, and whether the policy names it is not known")
-            elif wrong:
-                found[container.shown] = wrong
-        if found:
-            more = f"; {len(unread)} containers could not be judged" if unread else ""
-            reason = some([f"{name} {wrong}" for name, wrong in found.items()], most=8) + more
-            return failed(reason, declared=host.declared, live=found)
-        if unread:
-            raise UnknownReading(some(unread, most=8))
-        exempt = len(host.all) - len(asked)
-        reason = f"{_count(len(asked))} checked" + (f", and {exempt} more named by the policy" if exempt else "")
-        return passed(reason if host.all else "no container is running", declared=host.declared, live={})
-
-    def control(self) -> Control:
-        return Control(
-            id=f"containers.{self.name}",
-            title=self.title,
-            severity=self.severity,
-            why=self.why,
-            check=self.check,
-            references=self.references,
-            by_hand=self.remedy,
-            formerly=self.formerly,
-        )
-
-
-def _count(number: int) -> str:
-    return f"{number} running container{' was' if number == 1 else 's were'}"
-
-
-def _without_an_engine(survey: Survey) -> Verdict:
-    """Nothing applies, unless containers run all the same, of which nothing is asked."""
-    if others := present.unlisted(survey):
-        names = some(each.name for each in others)
-        raise UnknownReading(f"no engine that hullproof knows is installed, and these containers run: {names}")
-    return not_applicable("no container engine is installed, and no container is running")
-
-
-def _spared(rule: ContainerRule, rules: ContainersRules) -> Collection[str]:
-    """Names of the containers that the policy lets be."""
-    declared = getattr(rules, rule.key)
-    lists = [rules.unlimited if rule.key == "limits" else [] if rule.key == "capabilities" else declared]
-    if rule.undone_by_privileged:
-        lists.append(rules.privileged or [])
-    return {name for names in lists for name in names}
-
-
-def named(container: Container, names: Collection[str]) -> bool:
-    """Whether a policy names it: `web`, or with its engine, `docker:web`. Users choose what their own containers
-    are called, so those are named with the user's number: `1000/web`."""
-    if container.user:
-        return f"{container.user}/{container.name}" in names
-    return container.name in names or f"{container.engine}:{container.name}" in names
-
-
-def _host(survey: Survey, containers: tuple[Container, ...], declared: Any) -> Host:
-    lsm = survey.readings.get(Lsm)
-    module = lsm.major if isinstance(lsm, LsmReading) else Unknown("the kernel's security modules were not read")
-    return Host(survey[Containers], containers, present.said_privileged(survey), module, declared)
 
 
 def unlisted(survey: Survey, policy: Policy) -> Verdict:
@@ -149,7 +49,7 @@ RULES = (
         references=("CIS-Docker-5.5", "NIST-800-190-4.4.3"),
         wrong=judge.privileged,
         remedy=f"{RECREATE} without --privileged, or the policy names it in containers.privileged",
-        formerly="docker.privileged-containers",
+        formerly=("docker.privileged-containers",),
     ),
     ContainerRule(
         name="host-namespaces",
@@ -161,7 +61,7 @@ RULES = (
         wrong=judge.host_namespaces,
         remedy=f"{RECREATE} without --network, --pid, --ipc or --uts host, or the policy names it in "
         "containers.host_namespaces",
-        formerly="docker.host-namespaces",
+        formerly=("docker.host-namespaces",),
         undone_by_privileged=False,
     ),
     ContainerRule(
@@ -196,7 +96,7 @@ RULES = (
         references=("CIS-Docker-5.4", "NIST-800-190-4.4.3"),
         wrong=judge.capabilities,
         remedy=f"{RECREATE} without them (--cap-add), or the policy names them in containers.capabilities",
-        formerly="docker.capabilities",
+        formerly=("docker.capabilities",),
     ),
     ContainerRule(
         name="seccomp",
@@ -206,7 +106,10 @@ RULES = (
         why="Without a filter every system call of the kernel is open to attack from within the container.",
         references=("CIS-Docker-5.22", "NIST-800-190-4.4.3"),
         wrong=judge.unfiltered,
-        remedy=f"{RECREATE} without --security-opt seccomp=unconfined, or the policy names it in containers.unfiltered",
+        remedy=f"{RECREATE} without --security-opt seccomp=unconfined or a weak profile of its own, or the policy "
+        "names it in containers.unfiltered",
+        formerly=("seccomp.containers-filtered",),
+        at_start=True,
     ),
     ContainerRule(
         name="no-new-privileges",
@@ -229,6 +132,20 @@ RULES = (
         wrong=judge.unconfined,
         remedy=f"{RECREATE} without --security-opt apparmor=unconfined or label=disable, or the policy names it in "
         "containers.unconfined (a user's Podman runs unconfined under AppArmor in any case)",
+        formerly=("apparmor.containers-confined", "selinux.containers-confined"),
+        at_start=True,
+    ),
+    ContainerRule(
+        name="own-category",
+        key="shared_categories",
+        title="No two containers share an SELinux category",
+        severity=Severity.HIGH,
+        why="Containers of one category can read and change each other's files and processes, as far as SELinux goes.",
+        references=("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
+        wrong=judge.own_category,
+        module="selinux",
+        remedy=f"{RECREATE} without another container's label (--security-opt label=level:…), or the policy names it "
+        "in containers.shared_categories",
     ),
     ContainerRule(
         name="devices",
@@ -250,7 +167,7 @@ RULES = (
         wrong=judge.mounts,
         remedy=f"{RECREATE} without the mount (--volume, --mount), or read-only, or the policy names it in "
         "containers.mounts",
-        formerly="docker.sensitive-mounts",
+        formerly=("docker.sensitive-mounts",),
         undone_by_privileged=False,
     ),
     ContainerRule(
@@ -288,15 +205,17 @@ UNLISTED = Control(
 )
 
 
-def plan(context: Context) -> Iterable[Change]:
-    """Nothing: a container belongs to whoever started it."""
-    return ()
+def plan(engines: Engines, context: Context) -> Iterator[Change]:
+    for rule in RULES:
+        yield from rule.plan(engines, context)
 
 
-SUBJECT = Subject(
-    name="containers",
-    rules=ContainersRules,
-    controls=(*(rule.control() for rule in RULES), UNLISTED),
-    plan=plan,
-    facts=(*present.FACTS, Lsm),
-)
+def subject(engines: Engines) -> Subject:
+    """The subject, whose plans start containers of these engines again."""
+    return Subject(
+        name="containers",
+        rules=ContainersRules,
+        controls=(*(rule.control(engines) for rule in RULES), UNLISTED),
+        plan=partial(plan, engines),
+        facts=(*present.FACTS, Lsm, Seccomp),
+    )

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any
 
 from deploys.containers.rules import CAPABILITIES, DEFAULT_CAPABILITIES
 from deploys.core.control import some
-from facts.containers import UNFILTERED, Container, ContainersReading
-from facts.core.reading import Unknown, known
+from deploys.seccomp.profile import weaknesses
+from deploys.selinux import labels
+from facts.containers import Container, ContainersReading
+from facts.core.reading import Unknown, UnknownReading, known
 from facts.processes import Mount, Process
+from facts.seccomp import SeccompReading
 
 # An engine's socket is root on the host, however it is mounted; so is any folder around it.
 SOCKETS = (
@@ -51,7 +54,7 @@ CONFINING = (" (enforce)", " (kill)")
 FREE_DOMAINS = ("", "spc_t", "unconfined_t", "container_runtime_t", "initrc_t")  # they confine nothing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Host:
     """What a container is judged beside."""
 
@@ -59,6 +62,8 @@ class Host:
     all: tuple[Container, ...]
     privileged: frozenset[str]  # ids, as their engines say
     module: str | Unknown | None  # apparmor or selinux: what confines processes on this host
+    refused: Callable[[Container], tuple[str, ...]]  # the system calls that its engine's own filter refuses to it
+    seccomp: object  # the reading, or why there is none
     declared: Any  # what the policy says to the rule at hand
 
     @cached_property
@@ -69,6 +74,26 @@ class Host:
             for kind in SHAREABLE if isinstance(each.process, Process) else ():
                 found.setdefault((kind, process_of(each).namespaces[kind]), []).append(each)
         return found
+
+    @cached_property
+    def by_category(self) -> dict[str, list[Container]]:
+        """Those that have an SELinux category, by that."""
+        found: dict[str, list[Container]] = {}
+        for each in self.all:
+            if isinstance(each.process, Process):
+                found.setdefault(labels.categories(each.process.label), []).append(each)
+        return found
+
+    def allows(self, own: Mapping[str, Any], calls: tuple[str, ...], caps: frozenset[str]) -> tuple[str, ...]:
+        """Which of the calls a filter allows. One serves many containers, and is judged once."""
+        kernel = self.seccomp
+        if not isinstance(kernel, SeccompReading):
+            raise UnknownReading("the kernel's architecture was not read")
+        judge = partial(weaknesses, own, kernel.machine, kernel.release, calls, sorted(caps))
+        try:
+            return kernel.remember((id(own), calls, caps), judge)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise UnknownReading(f"its seccomp filter has an unexpected form ({error})") from error
 
 
 def process_of(container: Container) -> Process:
@@ -127,12 +152,16 @@ def capability_names(mask: int) -> frozenset[str]:
 
 
 def unfiltered(container: Container, host: Host) -> str:
-    if process_of(container).seccomp != 2:
+    process = process_of(container)
+    if process.seccomp != 2:
         return "has no seccomp filter"
-    if container.filter == UNFILTERED:
+    if container.user:
+        return ""  # which one a user's container has is not read
+    own = known(container.filter)
+    if own is None:
         return "was started without a seccomp filter of its own"
-    refuses = [action for action in container.filter if not action.endswith(("_ALLOW", "_LOG"))]
-    return "has a seccomp filter that refuses nothing" if container.filter and not refuses else ""
+    allowed = host.allows(own, host.refused(container), capability_names(process.cap_bnd))
+    return f"has a seccomp filter that allows {some(allowed)}" if allowed else ""
 
 
 def new_privileges(container: Container, host: Host) -> str:
@@ -142,13 +171,26 @@ def new_privileges(container: Container, host: Host) -> str:
 def unconfined(container: Container, host: Host) -> str:
     label, module = process_of(container).label, known(host.module)
     if module == "selinux":
-        domain = label.split(":")[2] if label.count(":") > 2 else ""
-        return (
-            f"runs in the SELinux domain {domain or '(none)'}, which confines nothing" if domain in FREE_DOMAINS else ""
-        )
+        domain = labels.domain(label)
+        return f"runs in the SELinux domain {domain or '(none)'}, which confines nothing" * (domain in FREE_DOMAINS)
     if module != "apparmor":
         return "is confined by nothing: the kernel runs without AppArmor and SELinux"
     return "" if label.endswith(CONFINING) else f"is not confined by an AppArmor profile ({label or 'no label'})"
+
+
+def own_category(container: Container, host: Host) -> str:
+    """Containers that share processes or memory share their category too, as their engines give it."""
+    process = process_of(container)
+    if labels.domain(process.label) in FREE_DOMAINS:
+        return ""  # `unconfined` says that
+    own = labels.categories(process.label)
+    if not own:
+        return f"has no SELinux category of its own ({process.label})"
+    hosts = known(host.reading.namespaces)
+    joined = [kind for kind in ("pid", "ipc") if process.namespaces[kind] != hosts.get(kind)]
+    together = {each.pid for kind in joined for each in host.by_namespace[kind, process.namespaces[kind]]}
+    same = [each.shown for each in host.by_category[own] if each.pid not in {*together, container.pid}]
+    return f"shares the SELinux category {own} with {some(same)}" if same else ""
 
 
 def devices(container: Container, host: Host) -> str:

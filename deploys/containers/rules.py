@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -30,13 +30,14 @@ def _capability(name: str) -> str:
     return name
 
 
-def _names(what: str, formerly: str = "") -> list[str] | None:
-    """A list of the only containers that may do something; None: not declared, [] is none."""
+def _names(what: str, formerly: str = "", split_from: tuple[str, ...] = ()) -> list[str] | None:
+    """A list of the only containers that may do something; None: not declared, [] is none. See deploys.core.renames."""
+    extra: dict[str, Any] = {"formerly": formerly, "engine": "docker"} if formerly else {}
     found: list[str] | None = Field(
         None,
         description=f"Names of the only containers that may {what}; [] is none. `web` is a container of that name, "
         "whichever engine runs it for root; `podman:web` is Podman's alone; `1000/web` is one of user 1000.",
-        json_schema_extra={"formerly": formerly, "engine": "docker"} if formerly else None,
+        json_schema_extra=extra | ({"split_from": list(split_from)} if split_from else {}) or None,
     )
     return found
 
@@ -47,15 +48,25 @@ class ContainersRules(Rules):
     privileged: list[str] | None = _names("be privileged", formerly="docker.privileged_containers")
     host_namespaces: list[str] | None = _names("share the host's namespaces", formerly="docker.host_namespaces")
     joined_namespaces: list[str] | None = _names("share namespaces with a container that is not of the same pod")
-    host_ids: list[str] | None = _names("run without a user namespace of their own: their root is the host's root")
+    host_ids: list[str] | None = _names(
+        "run without a user namespace of their own: their root is the host's root", split_from=("userns.docker_remap",)
+    )
     capabilities: list[Annotated[str, AfterValidator(_capability)]] | None = Field(
         None,
         description="Capabilities that containers may hold, besides Docker's default 14.",
         json_schema_extra={"formerly": "docker.allowed_capabilities"},
     )
-    unfiltered: list[str] | None = _names("run without a seccomp filter that refuses something")
-    new_privileges: list[str] | None = _names("gain privileges by setuid programs (without no-new-privileges)")
-    unconfined: list[str] | None = _names("run without an AppArmor profile in enforce mode or an SELinux domain")
+    unfiltered: list[str] | None = _names(
+        "run without a seccomp filter at least as strict as their engine's own", formerly="seccomp.containers"
+    )
+    new_privileges: list[str] | None = _names(
+        "gain privileges by setuid programs (without no-new-privileges)", split_from=("docker.no_new_privileges",)
+    )
+    unconfined: list[str] | None = _names(
+        "run without an AppArmor profile in enforce mode or an SELinux domain",
+        split_from=("apparmor.containers", "selinux.containers"),
+    )
+    shared_categories: list[str] | None = _names("share an SELinux category", split_from=("selinux.containers",))
     devices: list[str] | None = _names("have device nodes of the host")
     mounts: list[str] | None = _names(
         "have an engine's socket or the host's own folders mounted", formerly="docker.sensitive_mounts"

@@ -174,7 +174,7 @@ class Control:
     id: `subject.name`; title and why: sentences, the title without its full stop; references: ids such as
     `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`; lockout: whether mending it could cut us off,
     so that its changes are commit-confirmed; unconfirmed: why some of them need not be; by_hand: who mends it, and
-    how, where harden may not: a sentence without capital and full stop; formerly: the id that it had in the release
+    how, where harden may not: a sentence without capital and full stop; formerly: the ids that it had in the release
     before, which waivers and baselines may still use. A malformed row raises ValueError at import.
     """
 
@@ -188,7 +188,7 @@ class Control:
     lockout: bool = False
     unconfirmed: str = ""
     by_hand: str = ""
-    formerly: str = ""
+    formerly: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):

@@ -47,7 +47,9 @@ def policy_model(subjects: Sequence[Subject]) -> type[PolicyFile]:
 def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: Iterable[str] = ()) -> Policy:
     """The policy called `name_or_path`: a name under inventories/policies/, or, with a slash or ending in .yml, a
     path. Raises PolicyError with every problem found."""
-    tree = _load(_locate(name_or_path, Path()), (), Renames.of(subjects))
+    renames = Renames.of(subjects)
+    tree = _load(_locate(name_or_path, Path()), (), renames)
+    renames.declare_split(tree)
     model = policy_model(subjects)
     names = sorted({ACCEPT_RETRY, *(name for subject in subjects for name in subject.accepts)})
     problems = [

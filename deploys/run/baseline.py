@@ -49,7 +49,7 @@ def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
 
 
 def _row(control: Control, rows: dict[str, Any]) -> Any:
-    return rows.get(control.id, rows.get(control.formerly))
+    return next((rows[name] for name in (control.id, *control.formerly) if name in rows), None)
 
 
 def _with_drift(finding: Finding, row: Any, *, kept: dict[str, Any], record: RecordReading) -> Finding:
@@ -66,7 +66,8 @@ def _with_drift(finding: Finding, row: Any, *, kept: dict[str, Any], record: Rec
 
 
 def _wider(control: Control) -> str:
-    return f"cause unknown: as {control.formerly} it judged less before this release, so it may not have held then"
+    before = " and ".join(control.formerly)
+    return f"cause unknown: as {before} it judged less before this release, so it may not have held then"
 
 
 def _cause(moved: list[str], kept: dict[str, Any], record: RecordReading) -> str:

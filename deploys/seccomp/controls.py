@@ -33,9 +33,6 @@ class SeccompRules(Rules):
         description="Docker's default profile: `builtin` is Docker's own, or one that allows no more; `hullproof` is "
         "hullproof's, which allows less.",
     )
-    containers: Literal[True] | None = Field(
-        default=None, description="Every running container has a filter at least as strict as the default profile."
-    )
 
 
 def on_seccomp(key: str, wanted: str = "") -> Callable[[Check], Check]:

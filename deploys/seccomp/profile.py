@@ -58,6 +58,11 @@ GUARDED = words("""
     kexec_file_load kexec_load keyctl mount mount_setattr move_mount open_by_handle_at open_tree perf_event_open
     pivot_root quotactl reboot request_key setns settimeofday swapoff swapon umount2 unshare userfaultfd
 """)
+# Those of them that Podman's own profile denies too (containers-common's seccomp.json).
+GUARDED_BY_ALL = words("""
+    acct bpf clock_settime delete_module finit_module init_module ioperm iopl kexec_file_load kexec_load
+    open_by_handle_at perf_event_open quotactl settimeofday swapoff swapon
+""")
 # And calls that hullproof's profile denies too.
 HARDENED = (*GUARDED, "io_uring_enter", "io_uring_register", "io_uring_setup", "modify_ldt", "socket", "socketcall")
 

@@ -50,7 +50,7 @@ class SELinuxRules(Rules):
         None, ge=0, description="How many hours denials are observed in permissive before SELinux enforces; default 24."
     )
     containers: Literal[True] | None = Field(
-        None, description="Docker labels its containers, and each runs in a container domain with its own category."
+        None, description="Docker labels its containers: each gets a container domain and a category of its own."
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from facts.containers import Container, Containers, ContainersReading
+from facts.containers import NO_BUNDLE, Container, Containers, ContainersReading
 from facts.core.fact import SectionFact
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
@@ -50,7 +50,9 @@ def _elsewhere(identity: str, told: Told, reading: ContainersReading) -> Contain
     """A container of Docker's whose files lie at another place (dockerd --exec-root): by its process."""
     others = reading.unlisted if isinstance(reading.unlisted, tuple) else ()
     process = next((other.process for other in others if other.pid == told.pid), Unknown("its process was not found"))
-    return Container("docker", 0, identity, told.name, told.pid, filter=(), process=process, devices=told.devices)
+    return Container(
+        "docker", 0, identity, told.name, told.pid, filter=NO_BUNDLE, process=process, devices=told.devices
+    )
 
 
 def unlisted(survey: Survey) -> tuple[Container, ...]:

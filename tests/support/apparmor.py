@@ -15,13 +15,13 @@ from facts.containers import Containers
 from facts.core.reading import Unknown
 from facts.core.system import System, SystemReading
 from facts.denials import Denials, DenialsReading
-from facts.engines.docker.docker import Container, Docker, DockerReading, Process
+from facts.engines.docker.docker import Docker, DockerReading
 from facts.kernel.boot import Boot
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.lsm import Lsm, LsmReading
 from facts.selinux import SELinux
 from tests.support import hosts
-from tests.support.hosts import beside, judged, listed, whole
+from tests.support.hosts import beside, judged, whole
 
 SUBJECT = whole("apparmor")
 ALL = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"])
@@ -50,15 +50,13 @@ def apparmor(flags: tuple[str, ...] = (), mode: str = "enforce", **more: Any) ->
     return AppArmorReading(**{**values, **more})
 
 
+BARE = apparmor(parser=None, package=None, service=None, profiles={}, declared=(), files={})
+
+
 def kernel(boot: tuple[str, ...] | Unknown = ("ro", "quiet"), loader: str = "grub", **more: Any) -> KernelReading:
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(KernelReading)}
     values |= {"cmdline": ("ro", "quiet"), "boot": Boot(loader, "", boot, more.pop("defaults", {}))}
     return KernelReading(**{**values, **more})
-
-
-def container(name: str = "web", label: str = "docker-default (enforce)", **more: Any) -> Container:
-    process = Process(((0, 0, 4294967295),), 2, False, 0, label, ())
-    return hosts.container(name, **{"process": process, **more})
 
 
 def docker(containers: Any = (), live_restore: bool = False, **more: Any) -> DockerReading:
@@ -68,15 +66,12 @@ def docker(containers: Any = (), live_restore: bool = False, **more: Any) -> Doc
 
 def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, **more: Any) -> Context:
     engine = more.get("host") or docker()
-    seen = engine.containers if isinstance(engine.containers, tuple) else ()
-    labels = {each.name: each.process.label for each in seen if isinstance(each.process, Process)}
-    running = [listed(name, "docker", label=label) for name, label in labels.items()]
     stack = more.get("stack", ("lockdown", "capability", "yama", "apparmor"))
     readings = {
         AppArmor: reading or apparmor(),
         Denials: DenialsReading(0, ("auditd's log",), more.get("gaps", ()), more.get("denials", ())),
         Docker: engine,
-        Containers: beside(engine, *running, *more.get("podman", ()), also=("podman",)),
+        Containers: beside(engine, *more.get("running", ()), also=("podman",)),
         Kernel: more.get("kernel") or kernel(),
         Lsm: LsmReading(stack, 1, "none", False, False),
         SELinux: SimpleNamespace(policy_loaded=more.get("selinux", False)),  # as much of it as is asked for here

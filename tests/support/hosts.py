@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 from deploys.core.change import Context, Subject
@@ -15,21 +16,22 @@ from facts.containers import Container as Listed
 from facts.containers import ContainersReading
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Process, Stored, Unit
+from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Stored, Unit
 from facts.networks.forward import Filter
 from facts.networks.networks import Networks, NetworksReading
-from facts.processes import Process as Seen
+from facts.processes import NAMESPACES, Limits, Process
 
 DEFAULT_MASK = 0xA80425FB  # the capabilities that Docker leaves a container
-FREE = Process(((0, 0, 4294967295),), 2, True, DEFAULT_MASK, "docker-default (enforce)", ())
+OF_HOST = {kind: number for number, kind in enumerate(NAMESPACES)}
+NUMBERS = count(1000)
 
 
 def container(name: str = "web", **more: Any) -> Container:
     """A container as `docker run` starts it, without a word about its safety."""
     values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Container)}
-    values |= {"id": f"id-{name}", "name": name, "pid": 7, "started": name, "process": FREE, "networks": ("bridge",)}
+    values |= {"id": f"id-{name}", "name": name, "pid": 7, "started": name, "networks": ("bridge",)}
     values |= dict.fromkeys(("privileged", "auto_remove"), False)
-    values |= dict.fromkeys(("security_opt", "cap_add", "devices", "mounts"), ())
+    values |= dict.fromkeys(("security_opt", "cap_add", "devices"), ())
     return Container(**{**values, **more})
 
 
@@ -69,14 +71,23 @@ def beside(docker: Any, *running: Listed, also: tuple[str, ...] = ()) -> Contain
     """Engines and containers of a host with this Docker, and the engines `also`."""
     there = ("docker",) if getattr(docker, "installed", True) else ()
     asked = Unknown("not asked")
-    return ContainersReading((*there, *also), running, unlisted=(), namespaces=asked, mounts=asked, masked=())
+    return ContainersReading((*there, *also), running, unlisted=(), namespaces=OF_HOST, mounts=asked, masked=())
 
 
-def listed(name: str, engine: str = "podman", user: int = 0, label: str = "") -> Listed:
-    """A running container as its engine's files show it; of its process the label alone is asked here."""
-    values: dict[str, Any] = {field.name: "" for field in dataclasses.fields(Seen)}
-    seen = Seen(**{**values, "label": label})
-    return Listed(engine, user, f"id-{name}", name, 1, (), seen)
+def process(**more: Any) -> Process:
+    """A container's first process as `docker run` starts it, in namespaces of its own, with the host's ids."""
+    values: dict[str, Any] = {
+        **dict.fromkeys(("cap_eff", "cap_bnd"), DEFAULT_MASK),
+        **{"name": "sh", "uid_map": ((0, 0, 4294967295),), "seccomp": 2, "no_new_privs": True, "cap_amb": 0},
+        **{"label": "docker-default (enforce)", "cgroup": "/docker/x", "limits": Limits(), "mounts": (), "nodes": ()},
+        "namespaces": {kind: next(NUMBERS) for kind in NAMESPACES},
+    }
+    return Process(**{**values, **more})
+
+
+def listed(name: str = "web", engine: str = "podman", user: int = 0, **of_process: Any) -> Listed:
+    """A running container as its engine's files show it, without a seccomp filter of its own."""
+    return Listed(engine, user, f"id-{name}", name, next(NUMBERS), None, process(**of_process))
 
 
 def whole(name: str) -> Subject:

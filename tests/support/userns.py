@@ -7,14 +7,12 @@ from typing import Any
 
 from deploys.core.change import Context
 from deploys.userns.controls import UsernsRules
-from facts.engines.docker.docker import Container, Docker, DockerReading, Process
+from facts.engines.docker.docker import Docker, DockerReading
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import SysctlFile, Sysctls
 from facts.userns import Range, Userns, UsernsReading, _overlaps, _rows
 from tests.support import hosts
 from tests.support.hosts import judged, whole
-
-BARE = Process(((0, 0, 4294967295),), 2, True, 0, "", ())
 
 
 def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65536\n", **more: Any) -> UsernsReading:
@@ -40,10 +38,6 @@ def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65
         "overlaps": _overlaps(ranges, passwd, group),
     }
     return UsernsReading(**{**values, **more})
-
-
-def container(name: str = "web", process: Any = BARE, **more: Any) -> Container:
-    return hosts.container(name, process=process, **more)
 
 
 def docker(keys: Any = None, live: bool = False, **more: Any) -> DockerReading:

@@ -72,9 +72,7 @@ def test_forbidden_call(prober: Prober, proof: Proof, engine: str, call: str) ->
     [
         pytest.param(
             what,
-            marks=pytest.mark.proof(
-                CONFINED[what], control={"docker": "apparmor.containers-confined", "podman": "containers.confined"}
-            ),
+            marks=pytest.mark.proof(CONFINED[what], control="containers.confined"),
         )
         for what in CONFINED
     ],

@@ -9,7 +9,7 @@ from tests.verify.probe import Prober
 from tests.verify.proof import Proof
 from tests.verify.verdict import Verdict, kept_apart
 
-pytestmark = pytest.mark.proof(control="selinux.containers-confined")
+pytestmark = pytest.mark.proof(control="containers.own-category")
 
 TITLES = {
     "siblings_file": "a container reads a file that belongs to another container",

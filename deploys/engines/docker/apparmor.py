@@ -1,4 +1,4 @@
-"""Docker's part of the subject apparmor: its own profile, and what confines every container that it runs.
+"""Docker's part of the subject apparmor: the profile that its containers start with.
 
 Docker has no setting for the profile of containers that ask for none. They get `docker-default`, which the daemon
 generates and loads itself, unless (before version 25 or so) a profile of that name is loaded already. So, to be the
@@ -8,7 +8,7 @@ default, hullproof's rules are loaded under that name: at boot before Docker, an
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from deploys.apparmor import profile
 from deploys.apparmor.controls import (
@@ -20,7 +20,7 @@ from deploys.apparmor.controls import (
     until_boot,
 )
 from deploys.core import templates
-from deploys.core.change import Change, Context, Part, WriteFile, by_hand, mending
+from deploys.core.change import Change, Context, Part, WriteFile, mending
 from deploys.core.control import (
     Control,
     Impact,
@@ -33,18 +33,20 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy
 from deploys.core.same_text import same_text
-from deploys.engines.docker.restart import options, start_anew, unknown_process
+from deploys.engines.docker.restart import options, restart
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmor, AppArmorReading
-from facts.core.reading import Unknown, known
+from facts.containers import Container
+from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.core.system import System
 from facts.denials import Denials
-from facts.engines.docker.docker import Container, Docker
+from facts.engines.docker.docker import Container as Asked
+from facts.engines.docker.docker import Docker
 
 NAME = "apparmor"
 DEFAULT = "docker-default"
-PROFILE, CONFINED = "apparmor.docker-profile", "apparmor.containers-confined"
-DEFAULTED = "apparmor.container-default"
+PROFILE, DEFAULTED = "apparmor.docker-profile", "apparmor.container-default"
+CONFINED = "containers.confined"
 
 
 @on_apparmor("containers", "it in enforce mode")
@@ -60,27 +62,6 @@ def docker_profile(survey: Survey, policy: Policy) -> Verdict:
     now = f"is in {mode} mode" if mode else "is not loaded"
     reason = f"Docker's profile {DEFAULT} {now}, so it confines no container"
     return until_boot(survey, failed(reason, declared="enforce", disk=None, live=mode))
-
-
-@on_apparmor("containers", "a profile for every container")
-def containers_confined(survey: Survey, policy: Policy) -> Verdict:
-    docker = survey[Docker]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    containers = known(docker.containers)
-    owners = [said for container in containers if (said := by_owner(container))]
-    late = [container.name for container in containers if by_age(container)]
-    if owners or (late and not _able(survey)):
-        left = [f"{name} runs unconfined" for name in late]
-        verdict = failed("; ".join(owners + left), declared="confined", disk=None, live=owners + left)
-        return verdict if owners else until_boot(survey, verdict)
-    if late:
-        reason = f"{', '.join(late)} started before a profile could be loaded, and a restart confines them"
-        return Verdict(State.PENDING_RESTART, reason, declared="confined", disk=DEFAULT, live=late)
-    unknown_process(containers)
-    count = len(containers)
-    confined = f"a profile confines {'each of ' if count > 1 else ''}{count} running container{'s' * (count > 1)}"
-    return passed(confined if count else "no container is running", declared="confined", disk=DEFAULT, live="confined")
 
 
 @on_apparmor("container_profile", "it enforced")
@@ -103,28 +84,13 @@ def _able(survey: Survey) -> bool:
     return known(reading.parser) is not None and known(reading.profiles).get(DEFAULT) == "enforce"
 
 
-def unconfined(container: Container) -> bool:
-    process = container.process
-    return not isinstance(process, Unknown) and not process.label.endswith((" (enforce)", " (kill)"))
-
-
-def by_owner(container: Container) -> str | None:
-    """Why a container is not confined, where its owner started it so."""
-    if isinstance(container.process, Unknown) or not unconfined(container):
+def mends(asked: Asked, container: Container, survey: Survey) -> State | None:
+    """What confines a container that runs without a profile: a restart, where none could be loaded when it started."""
+    if asked.privileged or options(asked, "apparmor") or "(complain)" in known(container.process).label:
         return None
-    if container.privileged:
-        return f"{container.name} runs privileged, and so without a profile"
-    own = options(container, "apparmor")
-    if "unconfined" in own:
-        return f"{container.name} was started with apparmor=unconfined"
-    if "(complain)" in container.process.label:
-        return f"{container.name} runs under {container.process.label}, which only records denials"
-    return None
-
-
-def by_age(container: Container) -> bool:
-    """Whether a container is unconfined because no profile could be loaded when it started."""
-    return unconfined(container) and by_owner(container) is None
+    if _able(survey):
+        return State.PENDING_RESTART
+    return until_boot(survey, failed("Docker starts containers without a profile")).state
 
 
 CONTROLS = (
@@ -138,18 +104,6 @@ CONTROLS = (
         references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
         impact=Impact.RESTART,
         by_hand=f"{ENABLE}: Docker loads its profile when it starts",
-    ),
-    Control(
-        id=CONFINED,
-        title="An AppArmor profile confines every running container",
-        severity=Severity.HIGH,
-        why="A process that escapes from an unconfined container meets no AppArmor rule, even though the kernel runs "
-        "with AppArmor.",
-        check=containers_confined,
-        references=("CIS-Docker-5.2", "NIST-800-190-4.4.3"),
-        impact=Impact.RESTART,
-        by_hand="whoever started the container recreates it without --privileged, and without --security-opt "
-        "apparmor=unconfined or a profile in complain mode",
     ),
     Control(
         id=DEFAULTED,
@@ -168,30 +122,17 @@ def along(context: Context) -> Mapping[str, Iterable[str]]:
     """A boot with AppArmor mends these too: it loads every profile, also the one that containers start with."""
     if not context.failing("apparmor.enabled"):
         return {}
-    containers = context.survey[Docker].containers
-    late = isinstance(containers, tuple) and not any(by_owner(container) for container in containers)
-    return {"apparmor.enabled": context.which(PROFILE, *(CONFINED,) * late)}
+    waits = [id for id in context.which(CONFINED) if context.findings[id].state is State.PENDING_REBOOT]
+    return {"apparmor.enabled": (*context.which(PROFILE), *waits)}
 
 
 def plan(context: Context) -> Iterator[Change]:
-    reading, docker = context.survey[AppArmor], context.survey[Docker]
+    reading = context.survey[AppArmor]
     if context.failing(DEFAULTED) and reading.enabled is True:  # before Docker restarts, so that it finds it loaded
         yield from plan_profile(context, DEFAULTED, DEFAULT, load())
         yield from mending([DEFAULTED], _keep_after_start(reading))
-    if context.failing(PROFILE, CONFINED) and reading.enabled is True:
-        late = [container for container in known(docker.containers) if by_age(container)]
-        confined = (CONFINED,) * bool(late and context.failing(CONFINED))
-        yield from mending((*context.which(PROFILE), *confined), _confine(context, late))
-    if context.failing(CONFINED) and any(by_owner(container) for container in known(docker.containers)):
-        yield by_hand(context.findings[CONFINED])
-
-
-def _confine(context: Context, late: Sequence[Container]) -> Iterator[Change]:
-    """Docker loads docker-default, and looks for the parser, only when it starts."""
-    if known(context.survey[Docker].running):
-        able = _able(context.survey)
-        why = "to confine containers that started unconfined" if able else "to load its AppArmor profile"
-        yield from start_anew(context, NAME, why, CONFINED, late, daemon=not able)
+    if context.failing(PROFILE) and reading.enabled is True and known(context.survey[Docker].running):
+        yield from mending([PROFILE], [restart(context, NAME, "to load its AppArmor profile")])
 
 
 def _keep_after_start(reading: AppArmorReading) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""Docker: the daemon's settings, access to its API, and the privileges of its containers."""
+"""Docker: the daemon's settings, and access to its API."""
 
 from __future__ import annotations
 
@@ -16,11 +16,7 @@ from deploys.engines.docker.access import (
     plan_no_tcp,
 )
 from deploys.engines.docker.daemon import RESTART, misfits
-from deploys.engines.docker.daemon_keys import (
-    KEYS,
-    NO_NEW_PRIVILEGES,
-    no_new_privileges,
-)
+from deploys.engines.docker.daemon_keys import KEYS
 from deploys.engines.docker.registries import insecure_registries, plan_insecure_registries
 from deploys.engines.docker.rules import DockerRules
 from deploys.engines.docker.undo import REMOVE, STARTED, remarks, stop_script
@@ -96,9 +92,8 @@ def storage_driver(survey: Survey, policy: Policy) -> Verdict:
 
 def plan(context: Context) -> Iterable[Change]:
     yield from mending(context.which("docker.daemon-json", "docker.running"), _plan_running(context))
-    for key in (*KEYS, NO_NEW_PRIVILEGES):
-        changes = key.plan(context) if key is not NO_NEW_PRIVILEGES else _plan_no_new_privileges(context)
-        yield from mending([key.control], changes)
+    for key in KEYS:
+        yield from mending([key.control], key.plan(context))
     yield from mending(["docker.insecure-registries"], plan_insecure_registries(context))
     yield from mending(["docker.no-tcp"], plan_no_tcp(context))
     yield from mending(["docker.file-modes"], plan_file_modes(context))
@@ -124,15 +119,6 @@ def _plan_running(context: Context) -> Iterable[Change]:
             yield Blocked("docker", "start Docker", why=why)
 
 
-def _plan_no_new_privileges(context: Context) -> Iterable[Change]:
-    """Of the daemon's setting alone; only their owners can recreate containers."""
-    if not context.failing("docker.no-new-privileges"):
-        return
-    verdict = context.findings["docker.no-new-privileges"].verdict
-    if not (verdict.disk == verdict.declared and isinstance(verdict.live, dict)):
-        yield from NO_NEW_PRIVILEGES.plan(context)
-
-
 CONTROLS = (
     Control(
         id="docker.running",
@@ -151,16 +137,6 @@ CONTROLS = (
         by_hand="correct /etc/docker/daemon.json or move it away, then run harden again",
     ),
     *(key.row() for key in KEYS),
-    Control(
-        id="docker.no-new-privileges",
-        title=NO_NEW_PRIVILEGES.title,
-        severity=NO_NEW_PRIVILEGES.severity,
-        why=NO_NEW_PRIVILEGES.why,
-        check=no_new_privileges,
-        references=NO_NEW_PRIVILEGES.references,
-        impact=Impact.RESTART,
-        by_hand="the containers' owner recreates them: Docker applies the setting when it creates a container",
-    ),
     Control(
         id="docker.insecure-registries",
         title="Images are pulled over TLS",

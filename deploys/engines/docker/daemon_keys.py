@@ -13,7 +13,7 @@ from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import configured, daemon_json, kept_for_undo
 from deploys.engines.docker.limits import beyond
 from deploys.engines.docker.rules import DockerRules
-from facts.core.reading import Unknown, known
+from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading
 
@@ -316,34 +316,14 @@ KEYS = (
         live=told("ExperimentalBuild", bool),
         default=False,
     ),
+    Key(
+        name="no-new-privileges",
+        title="Setuid programs in containers gain no privileges",
+        severity=Severity.HIGH,
+        why="Otherwise a setuid program in an image can make any user in the container root in it.",
+        references=("CIS-Docker-2.14", "NIST-800-190-4.4.3"),
+        declared=lambda rules, docker: rules.no_new_privileges,
+        live=_new_privileges,
+        default=False,
+    ),
 )
-
-NO_NEW_PRIVILEGES = Key(
-    name="no-new-privileges",
-    title="Setuid programs in containers gain no privileges",
-    severity=Severity.HIGH,
-    why="Otherwise a setuid program in an image can make any user in the container root in it.",
-    references=("CIS-Docker-2.14", "CIS-Docker-5.26", "NIST-800-190-4.4.3"),
-    declared=lambda rules, docker: rules.no_new_privileges,
-    live=_new_privileges,
-    default=False,
-)
-
-
-def no_new_privileges(survey: Survey, policy: Policy) -> Verdict:
-    """The daemon's setting, and each container's process: Docker applies the setting when it creates a container."""
-    verdict = NO_NEW_PRIVILEGES.check(survey, policy)
-    if verdict.state is not State.PASS or not verdict.declared:
-        return verdict
-    docker = survey[Docker]
-    containers = known(docker.containers)
-    old = [c.name for c in containers if not isinstance(c.process, Unknown) and not c.process.no_new_privs]
-    if old:
-        names = ", ".join(old)
-        reason = (
-            f"no-new-privileges is set, but these containers were created before or opted out: {names}; recreate them"
-        )
-        return Verdict(State.PENDING_RESTART, reason, declared=True, disk=True, live={"without": old})
-    for container in containers:
-        known(container.process)
-    return verdict

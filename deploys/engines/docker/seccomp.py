@@ -1,11 +1,11 @@
-"""Docker's part of the subject seccomp: its default profile, and the filter of every container that it runs."""
+"""Docker's part of the subject seccomp: the profile that its containers start with."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from deploys.core.change import Blocked, Change, Context, Part, WriteFile, by_hand, mending
+from deploys.core.change import Blocked, Change, Context, Part, WriteFile, mending
 from deploys.core.control import (
     Control,
     Impact,
@@ -19,7 +19,7 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import configured, daemon_json, docker_service, given_flags
-from deploys.engines.docker.restart import options, start_anew, unknown_process
+from deploys.engines.docker.restart import options, restart
 from deploys.seccomp.controls import SeccompRules, on_seccomp
 from deploys.seccomp.profile import GUARDED, HARDENED, TEXT, lint, weaknesses
 from facts.core.json_text import load
@@ -31,7 +31,6 @@ from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 DEFAULT, LINT = "seccomp.default-profile", "seccomp.profile-lint"
 DAEMON_KEY = "seccomp-profile"
 BUILTIN = "builtin"
-FILTERED = "seccomp.containers-filtered"
 NO_FILE = ProfileFile(None, None)
 NOT_READ = ProfileFile(Unknown("the daemon uses a profile that its configuration does not name"), None)
 
@@ -77,7 +76,7 @@ def complaint(reading: SeccompReading, declared: str, name: str) -> str | None:
             if name == OURS
             else f"the profile {name}, which is not hullproof's"
         )
-    weak = _weak(reading, _profile(name, text), GUARDED)
+    weak = _weak(reading, _profile(name, text))
     return f"the profile {name}, which allows {some(weak)}" if weak else None
 
 
@@ -88,9 +87,9 @@ def _profile(name: str, text: str) -> Any:
         raise UnknownReading(f"{name} is not JSON ({error})") from error
 
 
-def _weak(reading: SeccompReading, profile: Any, calls: Iterable[str], extra: Iterable[str] = ()) -> tuple[str, ...]:
+def _weak(reading: SeccompReading, profile: Any) -> tuple[str, ...]:
     try:
-        return weaknesses(profile, reading.machine, reading.release, calls, extra)
+        return weaknesses(profile, reading.machine, reading.release)
     except (AttributeError, TypeError, ValueError) as error:
         raise UnknownReading(f"a seccomp profile has an unexpected form ({error})") from error
 
@@ -145,77 +144,30 @@ def _lint(reading: SeccompReading, text: str) -> tuple[str, ...]:
         return ("it does not have the form of a seccomp profile",)
 
 
-@on_seccomp("containers", "a filter at least as strict as the default profile")
-def containers_filtered(survey: Survey, policy: Policy) -> Verdict:
-    docker, reading = survey[Docker], survey[Seccomp]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    declared = declared_profile(policy)
-    containers = known(docker.containers)
-    owners = [said for container in containers if (said := by_owner(reading, container))]
-    late = [said for container in containers if (said := by_age(reading, declared, container))]
-    wrong = complaint(reading, declared, disk_profile(docker))
-    if owners or (late and wrong):
-        return failed(
-            "; ".join(owners + late), declared="filtered", disk=wrong or disk_profile(docker), live=owners + late
-        )
-    if late:
-        reason = f"{'; '.join(late)}; a restart gives them the daemon's profile"
-        return Verdict(State.PENDING_RESTART, reason, declared="filtered", disk=disk_profile(docker), live=late)
-    unknown_process(containers)
-    count = len(containers)
-    filtered = f"{'each of ' * (count > 1)}{count} running container{'s' * (count > 1)} has a seccomp filter"
-    reason = filtered if count else "no container is running"
-    return passed(reason, declared="filtered", disk=disk_profile(docker), live="filtered")
-
-
-def by_owner(reading: SeccompReading, container: Container) -> str | None:
-    """What is wrong with a container's filter because of how its owner started it."""
-    own = options(container, "seccomp")
-    if container.privileged:
-        return f"{container.name} runs privileged, and so without a seccomp filter"
-    if "unconfined" in own:
-        return f"{container.name} was started with seccomp=unconfined"
-    if own and (weak := _weak_filter(reading, container, GUARDED)):
-        return f"{container.name} was started with a profile of its own that allows {some(weak)}"
-    return None
-
-
-def by_age(reading: SeccompReading, declared: str, container: Container) -> str | None:
-    """What is wrong with a container's filter because the daemon had another default when it started."""
+def mends(container: Container, survey: Survey, policy: Policy) -> State | None:
+    """What gives a container, whose filter is too weak, a better one: a restart, where the daemon's default is as
+    declared by now."""
     if container.privileged or options(container, "seccomp"):
         return None
-    if not isinstance(container.process, Unknown) and container.process.seccomp != 2:
-        return f"{container.name} was started without a seccomp filter"
-    weak = _weak_filter(reading, container, GUARDED if declared == BUILTIN else HARDENED)
-    return f"{container.name} runs with a seccomp filter that allows {some(weak)}" if weak else None
+    wrong = complaint(survey[Seccomp], declared_profile(policy), disk_profile(survey[Docker]))
+    return State.FAIL if wrong else State.PENDING_RESTART
 
 
-def _weak_filter(reading: SeccompReading, container: Container, calls: Iterable[str]) -> tuple[str, ...]:
-    """By the filter in the container's bundle; () where there is no bundle to read."""
-    if container.id not in reading.filters:
-        return ()
-    own, asked = known(reading.filters[container.id]), tuple(calls)
-    # One filter serves many containers, and is judged once.
-    return reading.remember((id(own), asked, container.cap_add), lambda: _weak(reading, own, asked, container.cap_add))
+def refused_calls(container: Container | None, policy: Policy) -> tuple[str, ...]:
+    """A container with a profile of its own is not asked for more than Docker's."""
+    own = container is None or options(container, "seccomp")
+    return GUARDED if own or declared_profile(policy) == BUILTIN else HARDENED
+
+
+def obstacle(context: Context) -> str:
+    """Why containers that start again would get no better filter; "" where they would."""
+    blocked = [each for each in plan(context) if isinstance(each, Blocked)]
+    return f"Docker's default seccomp profile has to be mended first ({DEFAULT})" if blocked else ""
 
 
 def plan(context: Context) -> Iterator[Change]:
-    default = context.which(DEFAULT, LINT)
-    changes = list(_plan_default(context)) if default else []
-    if not context.failing(FILTERED):
-        yield from mending(default, changes)
-        return
-    reading, declared = context.survey[Seccomp], declared_profile(context.policy)
-    running = known(context.survey[Docker].containers)
-    late = [container for container in running if by_age(reading, declared, container)]
-    blocked = any(isinstance(change, Blocked) for change in changes)
-    yield from mending((*default, FILTERED) if late and blocked else default, changes)
-    if late and not blocked:
-        why = "to give containers the daemon's present seccomp profile"
-        yield from mending([FILTERED], start_anew(context, "seccomp", why, FILTERED, late))
-    if any(by_owner(reading, container) for container in running):
-        yield by_hand(context.findings[FILTERED])
+    if default := context.which(DEFAULT, LINT):
+        yield from mending(default, _plan_default(context))
 
 
 def _plan_default(context: Context) -> Iterator[Change]:
@@ -232,7 +184,7 @@ def _plan_default(context: Context) -> Iterator[Change]:
         return
     keys = known(docker.daemon_json.keys)
     if builtin and DAEMON_KEY not in keys:
-        yield from start_anew(context, "seccomp", f"to {what}", FILTERED, daemon=True)
+        yield restart(context, "seccomp", f"to {what}")
         return
     put, drop = ({}, (DAEMON_KEY,)) if builtin else ({DAEMON_KEY: OURS}, ())
     change = daemon_json(context, "seccomp", what, put=put, drop=drop)
@@ -268,18 +220,6 @@ CONTROLS = (
         references=("CIS-Docker-2.17",),
         impact=Impact.RESTART,
         by_hand=f"correct the profile's file, or remove {DAEMON_KEY} from {DAEMON_JSON}, and restart Docker",
-    ),
-    Control(
-        id=FILTERED,
-        title="Every running container has a seccomp filter",
-        severity=Severity.HIGH,
-        why="A container without a filter can attack the kernel through every system call. It keeps the filter that it "
-        "was started with, whatever the daemon's profile is now.",
-        check=containers_filtered,
-        references=("CIS-Docker-5.22", "NIST-800-190-4.4.3"),
-        impact=Impact.RESTART,
-        by_hand="whoever started the container recreates it without --privileged, and without --security-opt "
-        "seccomp=unconfined or a weak profile of its own",
     ),
 )
 

@@ -24,7 +24,6 @@ from deploys.core.control import (
     Severity,
     Verdict,
     agree,
-    failed,
     not_applicable,
     some,
 )
@@ -55,11 +54,6 @@ def _option(docker: DockerReading, name: str) -> bool:
     return any(f"name={name}" in option.split(",") for option in docker.security)
 
 
-def _on_host_ids(container: Container) -> bool:
-    process = known(container.process)
-    return any(inside == 0 and outside == 0 for inside, outside, _ in process.uid_map)
-
-
 @on_userns("docker_remap", "root in containers mapped to other ids")
 def _check_remap(survey: Survey, policy: Policy) -> Verdict:
     docker = survey[Docker]
@@ -68,14 +62,7 @@ def _check_remap(survey: Survey, policy: Policy) -> Verdict:
     if not isinstance(docker.info, Unknown) and _option(docker, "rootless"):
         return not_applicable("this Docker is rootless, and runs as a whole in a user namespace already")
     disk, live = remap_on_disk(docker), remap_live(docker)
-    verdict = agree(declared=True, disk=disk is not None, live=live, impact=Impact.RESTART, what="userns-remap")
-    if not verdict.state.holds:
-        return verdict
-    bare = [container.name for container in known(docker.containers) if _on_host_ids(container)]
-    if bare:
-        reason = f"root in {', '.join(bare)} is root on the host (started with --userns=host)"
-        return failed(reason, declared=True, disk=disk, live=bare)
-    return verdict
+    return agree(declared=True, disk=disk is not None, live=live, impact=Impact.RESTART, what="userns-remap")
 
 
 CONTROL = Control(
@@ -86,7 +73,7 @@ CONTROL = Control(
     check=_check_remap,
     references=("CIS-Docker-2.9", "CIS-Docker-5.31", "NIST-800-190-4.4.3"),
     impact=Impact.RESTART,
-    by_hand="whoever started these containers recreates them without --userns=host",
+    by_hand="set userns-remap in /etc/docker/daemon.json and restart Docker, which then no longer sees what it stored",
 )
 
 
@@ -98,8 +85,6 @@ def plan(context: Context) -> Iterator[Change]:
 def _remap(context: Context) -> Iterator[Change]:
     """Switch userns-remap on. Docker then no longer sees what it stored before, so the operator has to accept that."""
     docker, reading = context.survey[Docker], context.survey[Userns]
-    if remap_on_disk(docker) is not None and remap_live(docker):
-        return  # the rest are containers started with --userns=host, which only their owner can recreate
     value = remap_on_disk(docker) or DOCKER_USER
     what = f"map root in Docker's containers to {value}'s ids (userns-remap)"
     if _containerd_store(docker):

@@ -1,4 +1,4 @@
-"""What the Docker section says of containers, their processes, networks, and what the data root holds."""
+"""What the Docker section says of containers, networks, and what the data root holds."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 from facts.core.json_text import load
 from facts.core.numbers import whole_number
-from facts.core.reading import Block, Section, Unknown, attempt, known
-from facts.engines.docker.shapes import Container, Mount, Network, Process, Stored
-
-NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
+from facts.core.reading import Section, Unknown, attempt, known
+from facts.engines.docker.shapes import Container, Network, Stored
 
 
 def read_inspected(section: Section) -> list[dict[str, Any]] | Unknown:
@@ -30,36 +28,33 @@ def read_inspected(section: Section) -> list[dict[str, Any]] | Unknown:
     return attempt("docker inspect", lambda: [load(line) for line in lines])
 
 
-def read_containers(section: Section, rows: list[dict[str, Any]] | Unknown) -> tuple[Container, ...] | Unknown:
+def read_containers(rows: list[dict[str, Any]] | Unknown) -> tuple[Container, ...] | Unknown:
     if isinstance(rows, Unknown):
         return rows
-    return attempt("docker inspect", lambda: _containers(rows, _processes(section)))
+    return attempt("docker inspect", lambda: _containers(rows))
 
 
-def _containers(rows: list[dict[str, Any]], processes: dict[int, Process]) -> tuple[Container, ...]:
-    found = (_container(row, processes) for row in rows if row.get("pid"))
+def _containers(rows: list[dict[str, Any]]) -> tuple[Container, ...]:
+    found = (_container(row) for row in rows if row.get("pid"))
     return tuple(sorted(found, key=lambda container: container.name))
 
 
-def _container(row: dict[str, Any], processes: dict[int, Process]) -> Container:
+def _container(row: dict[str, Any]) -> Container:
     host: dict[str, Any] = row["host"]
-    lists = {name: tuple(host.pop(name) or ()) for name in ("security_opt", "cap_add", "devices")}
     return Container(
         id=row["id"],
         name=row["name"].lstrip("/"),
-        image=row["image"],
         pid=row["pid"],
         started=row["started"],
-        **host,
-        security_opt=lists["security_opt"],
-        cap_add=lists["cap_add"],
-        devices=tuple(device["PathOnHost"] for device in lists["devices"]),
-        mounts=tuple(
-            Mount(mount["Type"], mount.get("Source", ""), mount["Destination"], bool(mount["RW"]))
-            for mount in row["mounts"] or ()
-        ),
+        auto_remove=host["auto_remove"],
+        privileged=host["privileged"],
+        network_mode=host["network_mode"],
+        pid_mode=host["pid_mode"],
+        userns_mode=host["userns_mode"],
+        security_opt=tuple(host["security_opt"] or ()),
+        cap_add=tuple(host["cap_add"] or ()),
+        devices=tuple(device["PathOnHost"] for device in host["devices"] or ()),
         networks=tuple(sorted(row["networks"] or {})),
-        process=processes.get(row["pid"], Unknown(f"process {row['pid']} could not be read, or is gone")),
         published=tuple(sorted(_published(row.get("ports")))),
     )
 
@@ -70,49 +65,6 @@ def _published(ports: Any) -> Iterator[str]:
         for binding in (bindings or ()) if port.endswith("/tcp") else ():
             host = binding.get("HostIp", "")
             yield f"{f'[{host}]' if ':' in host else host}:{binding.get('HostPort', '')}"
-
-
-def _per_process(block: Block | None) -> Iterator[tuple[int, str, str]]:
-    """(pid, file, text) of lines such as `/proc/812/status:Seccomp: 2` or `/proc/812/ns/pid pid:[4026531836]`."""
-    for line in block.text.splitlines() if block else ():
-        if match := re.match(r"/proc/([0-9]{1,10})/([a-z/_]+)[: ](.*)", line):
-            yield int(match[1]), match[2], match[3]
-
-
-_STATUS = {"Seccomp": "[0-9]", "NoNewPrivs": "[01]", "CapEff": "[0-9a-f]{1,16}"}
-
-
-def _processes(section: Section) -> dict[int, Process]:
-    status: dict[int, dict[str, str]] = {}
-    maps: dict[int, list[tuple[int, int, int]]] = {}
-    for pid, file, text in _per_process(section.blocks.get("processes.status")):
-        if file == "uid_map":
-            if row := re.fullmatch(r" *([0-9]{1,10}) +([0-9]{1,10}) +([0-9]{1,10})", text):
-                maps.setdefault(pid, []).append((int(row[1]), int(row[2]), int(row[3])))
-        else:
-            name, _, value = text.partition(":")
-            status.setdefault(pid, {})[name] = value.strip()
-    labels: dict[int, str] = {}
-    for pid, _, text in _per_process(section.blocks.get("processes.label")):
-        labels.setdefault(pid, text.strip("\0 "))
-    spaces: dict[int, dict[str, str]] = {}
-    for pid, file, text in _per_process(section.blocks.get("processes.ns")):
-        spaces.setdefault(pid, {})[file.removeprefix("ns/")] = text
-    host = spaces.get(1, {})
-    return {
-        pid: Process(
-            uid_map=tuple(maps[pid]),
-            seccomp=int(values["Seccomp"]),
-            no_new_privs=values["NoNewPrivs"] == "1",
-            cap_eff=int(values["CapEff"], 16),
-            label=labels.get(pid, ""),
-            host_namespaces=tuple(name for name in NAMESPACES if spaces[pid][name] == host[name]),
-        )
-        for pid, values in status.items()
-        if all(re.fullmatch(pattern, values.get(name, "")) for name, pattern in _STATUS.items())
-        and pid in maps
-        and {*NAMESPACES} <= set(spaces.get(pid, {})) & set(host)
-    }
 
 
 def read_networks(rows: list[dict[str, Any]] | Unknown) -> tuple[Network, ...] | Unknown:

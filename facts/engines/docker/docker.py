@@ -1,4 +1,4 @@
-"""Docker: the daemon as declared, on disk and live, and what truly holds for each running container's process."""
+"""Docker: the daemon as declared, on disk and live, its networks, and its containers as they were asked for."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from facts.engines.docker.shapes import DaemonJson as DaemonJson
 from facts.engines.docker.shapes import DockerReading as DockerReading
 from facts.engines.docker.shapes import FileMode as FileMode
 from facts.engines.docker.shapes import Malformed as Malformed
-from facts.engines.docker.shapes import Mount as Mount
 from facts.engines.docker.shapes import Network as Network
-from facts.engines.docker.shapes import Process as Process
 from facts.engines.docker.shapes import Starter as Starter
 from facts.engines.docker.shapes import Stored as Stored
 from facts.engines.docker.shapes import Unit as Unit
@@ -94,29 +92,15 @@ networks=$(ask network ls -q --no-trunc 2>&1); run networks kept "$networks" $?
 inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"Id":{{json .Id}},"Driver":'\
 '{{json .Driver}},"Internal":{{json .Internal}},"IPAM":{{json .IPAM}},"Options":{{json .Options}},"Containers":'\
 '{{json .Containers}}}{{else}}{"pid":{{json .State.Pid}},"id":{{json .Id}},"name":{{json .Name}},"status":'\
-'{{json .State.Status}},"image":{{json .Config.Image}},"started":{{json .State.StartedAt}},"host":{"restart_policy":'\
-'{{json .HostConfig.RestartPolicy.Name}},"auto_remove":{{json .HostConfig.AutoRemove}},'\
-'"privileged":{{json .HostConfig.Privileged}},"network_mode":'\
-'{{json .HostConfig.NetworkMode}},"pid_mode":{{json .HostConfig.PidMode}},"ipc_mode":{{json .HostConfig.IpcMode}},'\
-'"uts_mode":{{json .HostConfig.UTSMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\
+'{{json .State.Status}},"started":{{json .State.StartedAt}},"host":{"auto_remove":{{json .HostConfig.AutoRemove}},'\
+'"privileged":{{json .HostConfig.Privileged}},"network_mode":{{json .HostConfig.NetworkMode}},"pid_mode":'\
+'{{json .HostConfig.PidMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\
 '{{json .HostConfig.SecurityOpt}},"cap_add":{{json .HostConfig.CapAdd}},"devices":{{json .HostConfig.Devices}}},'\
-'"mounts":{{json .Mounts}},"ports":{{json .NetworkSettings.Ports}},'\
+'"ports":{{json .NetworkSettings.Ports}},'\
 '"networks":{{json .NetworkSettings.Networks}}}{{end}}' $ids $networks 2>&1)
 run inspect kept "$inspected" $?
 # Those of a container that has ended by now are nobody's any more.
 case "$listeners" in *'"dockerd"'*) run listening ss -Hltn;; esac
-pids=$(printf '%s\n' "$inspected" | sed -n 's/^{"pid":\([1-9][0-9]*\),.*/\1/p')
-if [ -n "$pids" ]; then
-  status=; label=; ns=
-  for p in $pids; do
-    status="$status /proc/$p/status /proc/$p/uid_map"; ns="$ns /proc/$p/ns"
-    # a kernel that was built with AppArmor has the first one also where it runs with another, and says nothing there
-    label="$label /proc/$p/attr/apparmor/current /proc/$p/attr/current"
-  done
-  run processes.status grep -sHE '^(Seccomp|NoNewPrivs|CapEff):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
-  run processes.label grep -saH '' $label
-  run processes.ns find /proc/1/ns $ns -type l -printf '%p %l\n'
-fi
 if tags=$(ls -d "$root"/image/*/repositories.json 2>/dev/null); then
   run images cat $tags
   run layers grep -rhs '' "${tags%/*}/layerdb/sha256" --include=size
@@ -146,7 +130,7 @@ run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
             flags=_flags(section),
             info=info,
             networks=read_networks(rows),
-            containers=read_containers(section, rows),
+            containers=read_containers(rows),
             stored=read_stored(section, rows),
             files=_files(section),
             group_members=_members(section),

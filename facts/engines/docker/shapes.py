@@ -1,4 +1,4 @@
-"""The shapes of the Docker reading: the daemon as declared, on disk and live, and what each container's process has."""
+"""The shapes of the Docker reading: the daemon as declared, on disk and live; containers as they were asked for."""
 
 from __future__ import annotations
 
@@ -37,48 +37,22 @@ class DaemonJson(Jsonable):
 
 
 @dataclass(frozen=True)
-class Process(Jsonable):
-    """What the kernel says of a container's first process: /proc/PID/{uid_map,status,attr,ns}."""
-
-    uid_map: tuple[tuple[int, int, int], ...]  # (inside, outside, count)
-    seccomp: int  # 0 none, 1 strict, 2 filter
-    no_new_privs: bool
-    cap_eff: int
-    label: str  # LSM label: "docker-default (enforce)", "unconfined", "system_u:system_r:container_t:s0:c1,c2", ""
-    host_namespaces: tuple[str, ...]  # of mnt pid net ipc uts user cgroup: those shared with the host's init
-
-
-@dataclass(frozen=True)
-class Mount(Jsonable):
-    type: str  # bind, volume, tmpfs
-    source: str
-    destination: str
-    rw: bool
-
-
-@dataclass(frozen=True)
 class Container(Jsonable):
-    """A running container: what was asked for it, and what holds."""
+    """A running container, as it was asked for. What its process is held to: facts.containers."""
 
     id: str
     name: str
-    image: str
     pid: int
     started: str
-    restart_policy: str  # no, always, unless-stopped, on-failure
     auto_remove: bool  # --rm: deleted when it stops
     privileged: bool
     network_mode: str
     pid_mode: str
-    ipc_mode: str
-    uts_mode: str
     userns_mode: str
     security_opt: tuple[str, ...]
     cap_add: tuple[str, ...]
     devices: tuple[str, ...]
-    mounts: tuple[Mount, ...]
     networks: tuple[str, ...]
-    process: Process | Unknown
     published: tuple[str, ...] = ()  # "0.0.0.0:8080", "[::]:8080": where its TCP ports are published
 
 

@@ -95,7 +95,7 @@ def test_dockers_own_profile_is_found_missing_and_loaded_again(
     assert web(vm)[1] == "unconfined"
     drift = deploy("drift.py", policy="plain")
     assert "docker-default is not loaded" in drift.reason("apparmor.docker-profile")
-    assert "web" in drift.reason("apparmor.containers-confined")
+    assert "web" in drift.reason("containers.confined")
     for _ in range(2):  # the profile, then what runs without it
         mended = deploy("harden.py", policy="plain")
     assert mended.not_holding() == {}, mended.out + mended.err
@@ -164,7 +164,7 @@ def test_torn_down_it_says_who_runs_unconfined_and_mends_it(vm: Vm, deploy: Depl
     assert web(vm)[1] == "unconfined"
     drift = deploy("drift.py")
     assert "not loaded" in drift.reason("apparmor.container-default")
-    assert "web" in drift.reason("apparmor.containers-confined")
+    assert "web" in drift.reason("containers.confined")
     mended = deploy("harden.py")
     assert mended.host()["status"] == "ok", mended.out + mended.err
     again = deploy("harden.py")  # now that there is a profile, what runs without it is started anew

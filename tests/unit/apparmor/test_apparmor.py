@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from deploys.apparmor.controls import AppArmorRules
@@ -16,12 +14,9 @@ from facts.apparmor import AppArmorReading
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import DockerReading
 from facts.kernel.kernel import KernelReading
-from tests.support.apparmor import DENIED, apparmor, changes, container, context, docker, finding, kernel
+from tests.support.apparmor import BARE, DENIED, apparmor, changes, context, docker, finding, kernel
 
 EVERY = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"], container_profile="default")
-
-
-BARE = apparmor(parser=None, package=None, service=None, profiles={}, declared=(), files={})
 
 
 def test_whether_this_kernel_has_apparmor_can_be_unknown() -> None:
@@ -52,17 +47,13 @@ def test_selinux_without_a_policy_stands_in_nobodys_way() -> None:
 
 def test_what_waits_for_the_boot_that_brings_apparmor_is_pending() -> None:
     off = apparmor(enabled=False, profiles={})
-    where = context(off, host=docker((container(label="unconfined"),)))
-    assert finding(where, "docker-profile").state is State.PENDING_REBOOT
-    assert finding(where, "containers-confined").state is State.PENDING_REBOOT
-    owned = context(off, host=docker((container(label="unconfined", privileged=True),)))
-    assert finding(owned, "containers-confined").state is State.FAIL
+    assert finding(context(off), "docker-profile").state is State.PENDING_REBOOT
     bare = context(apparmor(enabled=False, profiles={}, parser=None))
     assert finding(bare, "docker-profile").state is State.FAIL
 
 
 def test_all_holds() -> None:
-    where = context(host=docker((container(), container("own", "mine (enforce)"))))
+    where = context()
     assert {f.control.id: f.verdict.reason for f in where.findings.values() if not f.state.holds} == {}
     assert changes(where) == []
 
@@ -136,63 +127,12 @@ def test_docker_profile(reading: AppArmorReading, host: DockerReading, want: Sta
     assert finding(context(reading, host=host), "docker-profile").state is want
 
 
-PRIVILEGED = container(label="unconfined", privileged=True)
-ASKED = container(label="unconfined", security_opt=("apparmor=unconfined",))
-LATE = container(label="unconfined")
-GONE = container("gone", process=DENIED)
-
-
-@pytest.mark.parametrize(
-    ("reading", "containers", "want", "says"),
-    [
-        (apparmor(), (), State.PASS, "no container is running"),
-        (apparmor(), (PRIVILEGED,), State.FAIL, "web runs privileged"),
-        (apparmor(), (ASKED,), State.FAIL, "apparmor=unconfined"),
-        (apparmor(), (container(label="x (complain)"),), State.FAIL, "only records"),
-        (apparmor(), (LATE,), State.PENDING_RESTART, "web started before"),
-        (apparmor(), (container(label=""),), State.PENDING_RESTART, "web started before"),
-        (BARE, (LATE,), State.FAIL, "web runs unconfined"),
-        (apparmor(), (GONE,), State.UNKNOWN, "denied"),
-        (apparmor(), (GONE, ASKED), State.FAIL, "apparmor=unconfined"),
-        (apparmor(), DENIED, State.UNKNOWN, "denied"),
-    ],
-)
-def test_containers(reading: AppArmorReading, containers: Any, want: State, says: str) -> None:
-    found = finding(context(reading, host=docker(containers)), "containers-confined")
-    assert found.state is want, found.verdict.reason
-    assert says in found.verdict.reason
-
-
 def test_a_stock_host_gets_the_parser_and_docker_its_profile() -> None:
     install, restart = changes(context(BARE, rules=AppArmorRules(enabled=True, containers=True)))
     assert isinstance(install, Install)
     assert install.packages == ("apparmor",)
     assert isinstance(restart, Activate)
     assert restart.service.name == "docker"
-
-
-def test_running_containers_are_not_stopped_unasked() -> None:
-    host = docker((LATE,), live_restore=True)
-    install, restart, blocked = changes(context(BARE, rules=AppArmorRules(enabled=True, containers=True), host=host))
-    assert isinstance(install, Install)
-    assert isinstance(restart, Activate)
-    assert isinstance(blocked, Blocked)
-    assert "web" in blocked.what
-    assert RESTART in blocked.why
-    stopped = changes(context(apparmor(), host=docker((LATE,))))
-    assert [type(change) for change in stopped] == [Blocked]
-    accepted = changes(context(apparmor(), accept=RESTART, host=docker((LATE,))))
-    assert [type(change) for change in accepted] == [Activate]
-
-
-def test_what_owners_asked_for_is_theirs() -> None:
-    (blocked,) = changes(context(host=docker((PRIVILEGED, ASKED))))
-    assert isinstance(blocked, Blocked)
-    assert blocked.by_hand.startswith("whoever started the container recreates it")
-    assert [type(change) for change in changes(context(accept=RESTART, host=docker((ASKED,))))] == [Blocked]
-    late, blocked = changes(context(accept=RESTART, host=docker((PRIVILEGED, LATE))))
-    assert isinstance(late, Activate)
-    assert isinstance(blocked, Blocked), "a restart mends the others alone"
 
 
 def test_a_kernel_without_apparmor_gets_it_with_the_next_boot() -> None:
@@ -210,19 +150,6 @@ def test_a_kernel_without_apparmor_gets_it_with_the_next_boot() -> None:
     again = context(done, kernel=kernel(("quiet", "apparmor=0", "apparmor=1")), rules=rules)
     assert finding(again, "enabled").state is State.PENDING_REBOOT
     assert changes(again) == []
-
-
-@pytest.mark.parametrize(
-    ("started", "mended"),
-    [({}, ("apparmor.containers-confined",)), ({"security_opt": ("apparmor=unconfined",)}, ())],
-)
-def test_the_boot_confines_containers_unless_their_owner_started_one_unconfined(
-    started: dict[str, Any], mended: tuple[str, ...]
-) -> None:
-    off, host = apparmor(enabled=False, profiles={}), docker((container(label="unconfined", **started),))
-    write = changes(context(off, kernel=kernel(("apparmor=0",)), host=host))[0]
-    assert isinstance(write, WriteFile)
-    assert write.controls[2:] == ("apparmor.docker-profile", *mended)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from deploys.engines.docker.apparmor import DEFAULT, drop_in
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmorReading, Profile
 from facts.core.reading import Unknown
 from facts.denials import Denial, Gap
-from tests.support.apparmor import CLOCK, apparmor, changes, container, context, docker, finding
+from tests.support.apparmor import CLOCK, apparmor, changes, context, docker, finding
 from tests.support.cases import older
-from tests.support.hosts import listed
+from tests.support.hosts import container, listed
 
 BY_NAME = AppArmorRules(container_profile="loaded")
 OBSERVED = AppArmorRules(container_profile="loaded", observe_hours=24)
@@ -159,18 +159,18 @@ def test_as_the_default_it_is_loaded_under_dockers_own_name_and_after_each_start
 
 
 def test_running_containers_do_not_come_under_it_unasked() -> None:
-    host = docker((container(),))
-    blocked, _ = defaults(context(rules=AS_DEFAULT, host=host))
+    web: dict[str, Any] = {"host": docker((container(),)), "running": (listed("web", "docker"),)}
+    blocked, _ = defaults(context(rules=AS_DEFAULT, **web))
     assert isinstance(blocked, Blocked)
     assert ACCEPT_PROFILE in blocked.why
-    accepted, _ = defaults(context(accept=ACCEPT_PROFILE, rules=AS_DEFAULT, host=host))
+    accepted, _ = defaults(context(accept=ACCEPT_PROFILE, rules=AS_DEFAULT, **web))
     assert isinstance(accepted, WriteFile)
     assert "web" in accepted.interrupts
 
 
 def test_a_container_of_another_engine_does_not_come_under_it_unasked_either() -> None:
     podmans = (listed("db", label=f"{CONTAINER} (enforce)"), listed("web", label="containers-default (enforce)"))
-    (blocked,) = changes(context(rules=BY_NAME, podman=podmans))
+    (blocked,) = changes(context(rules=BY_NAME, running=podmans))
     assert isinstance(blocked, Blocked)
     assert "would at once deny podman:db what it forbids" in blocked.why
 
@@ -185,16 +185,16 @@ def test_where_containers_cannot_be_listed_it_is_not_enforced_unasked() -> None:
 
 
 def test_the_default_is_observed_without_taking_dockers_own_protection_away() -> None:
-    host = docker((container(),))
-    begin, _ = defaults(context(rules=WATCHED_DEFAULT, host=host))
+    web: dict[str, Any] = {"host": docker((container(),)), "running": (listed("web", "docker"),)}
+    begin, _ = defaults(context(rules=WATCHED_DEFAULT, **web))
     assert isinstance(begin, WriteFile)
     assert "complain" not in begin.text
     assert "deny mount," in begin.text
     assert "  audit network inet raw," in begin.text
-    held = context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, denials=(FORGED,), host=host)
+    held = context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, denials=(FORGED,), **web)
     assert "docker-default recorded for ping" in finding(held, "container-default").verdict.reason
     assert [type(change) for change in defaults(held)] == [Blocked]
-    (enforce,) = defaults(context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, host=host))
+    (enforce,) = defaults(context(ours(OVER, DEFAULT), rules=WATCHED_DEFAULT, **web))
     assert isinstance(enforce, WriteFile), "nothing was in the way of what runs"
 
 

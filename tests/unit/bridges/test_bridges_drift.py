@@ -34,8 +34,8 @@ from tests.support.bridges import (
     replace_rules,
     state,
 )
+from tests.support.hosts import container
 from tests.support.hosts import docker as engine
-from tests.support.userns import container
 
 
 def swapped(name: str, **more: Any) -> BridgesReading:

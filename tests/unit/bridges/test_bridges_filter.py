@@ -32,8 +32,8 @@ from tests.support.bridges import (
     replace_rules,
     state,
 )
+from tests.support.hosts import container
 from tests.support.hosts import docker as engine
-from tests.support.userns import container
 
 # ------------------------------------------------------------------------------------------------ the filter
 

@@ -10,21 +10,24 @@ from typing import Any
 
 import pytest
 
-from deploys.containers import controls as subject
+from deploys.containers.controls import RULES
 from deploys.containers.judge import capability_names
 from deploys.containers.rules import DEFAULT_CAPABILITIES, ContainersRules
 from deploys.core.control import Finding, State, judge
 from deploys.core.policy import Policy
-from facts.containers import LISTS, UNFILTERED, Container, Containers, ContainersReading
+from deploys.seccomp.controls import SeccompRules
+from facts.containers import LISTS, Container, Containers, ContainersReading
 from facts.core.frame import read_frame
 from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.lsm import Lsm, LsmReading
 from facts.processes import Limits, Mount, Process
+from facts.seccomp import Seccomp, SeccompReading
 from tests.support.cases import folder
-from tests.support.hosts import container, docker
+from tests.support.hosts import container, docker, listed, whole
 
+SUBJECT = whole("containers")
 NONE: dict[str, Any] = {key: [] for key in ContainersRules.model_fields if key not in ("limits", "unlimited")}
 
 
@@ -35,6 +38,8 @@ def recorded(case: str) -> ContainersReading:
     return reading
 
 
+ON_APPARMOR = [rule.name for rule in RULES if rule.module != "selinux"]
+KERNEL = SeccompReading((), (), (), "x86_64", "6.12.1", profiles={}, daemon_started=None)
 HOST = recorded("debian13-docker-podman")
 NAMES = {
     "067f": "lim", "edd9": "sidecar", "d1da": "allowall", "ee49": "priv", "d080": "web", "20b1": "user1",
@@ -49,7 +54,9 @@ def survey(reading: ContainersReading = HOST, module: str = "apparmor", **of_doc
     listed = reading.containers if isinstance(reading.containers, tuple) else ()
     known = tuple(_docker_row(each) for each in listed if each.engine == "docker")
     lsm = LsmReading((module,), None, None, True, True)
-    return Survey({Containers: reading, Docker: docker(**{"containers": known, **of_docker}), Lsm: lsm})
+    return Survey(
+        {Containers: reading, Docker: docker(**{"containers": known, **of_docker}), Lsm: lsm, Seccomp: KERNEL}
+    )
 
 
 def _docker_row(of: Container) -> Any:
@@ -58,13 +65,17 @@ def _docker_row(of: Container) -> Any:
 
 
 def finding(name: str, host: Survey, **rules: Any) -> Finding:
-    policy = Policy("test", {ContainersRules: ContainersRules(**rules)})
-    return next(f for f in judge(subject.SUBJECT.controls, host, policy) if f.control.id == f"containers.{name}")
+    policy = Policy("test", {ContainersRules: ContainersRules(**rules), SeccompRules: SeccompRules()})
+    return next(f for f in judge(SUBJECT.controls, host, policy) if f.control.id == f"containers.{name}")
 
 
 def wrong(name: str, reading: ContainersReading = HOST, **rules: Any) -> dict[str, str]:
     found = finding(name, survey(reading), **(NONE | rules))
-    return found.verdict.live if found.state is State.FAIL else {found.state.value: found.verdict.reason}
+    return (
+        found.verdict.live
+        if found.state in (State.FAIL, State.PENDING_RESTART)
+        else {found.state.value: found.verdict.reason}
+    )
 
 
 def only(**more: Any) -> ContainersReading:
@@ -83,7 +94,7 @@ def only(**more: Any) -> ContainersReading:
         ("host-namespaces", {"lim": "shares the host's net", "podman:ppriv": "shares the host's net namespace"}),
         ("joined-namespaces", {"web": "shares namespaces: net with sidecar", "sidecar": "net with web"}),
         ("capabilities", {"lim": "may hold SYS_ADMIN", "priv": "may hold 27", "podman:ppriv": "may hold 27"}),
-        ("seccomp", {"allowall": "refuses nothing", "priv": "has no seccomp filter", "podman:ppriv": "has no seccomp"}),
+        ("seccomp", {"allowall": "filter that allows acct", "priv": "has no seccomp", "podman:ppriv": "has no"}),
         ("devices", {"lim": "has /dev/kmsg", "priv": "has /dev/autofs", "podman:ppriv": "has /dev/autofs"}),
         ("mounts", {"priv": "has the host's / (with /run/docker.sock in it)",
                     "allowall": "has the host's /run (with /run/docker.sock in it) mounted",
@@ -100,6 +111,16 @@ def test_what_a_real_host_with_two_engines_ran(name: str, expected: dict[str, st
     assert [shown for shown, words in expected.items() if words not in found[shown]] == []
 
 
+def test_a_reason_says_what_the_policy_wants_and_by_which_key() -> None:
+    one = only(seccomp=0)
+    reasons = [finding("seccomp", survey(one), unfiltered=names).verdict.reason for names in ([], ["db"])]
+    assert reasons[0].endswith("web has no seccomp filter: started before the engine had its present defaults, which a "
+                               "restart gives; the policy allows none (containers.unfiltered)")  # fmt: skip
+    assert reasons[1].endswith("; the policy allows only db (containers.unfiltered)")
+    assert "the policy wants limits of memory, cpu (containers.limits)" in finding(
+        "limits", survey(), limits=["memory", "cpu"]).verdict.reason  # fmt: skip
+
+
 def test_who_has_ids_of_its_own_privileges_and_limits() -> None:
     assert "podman:auto" not in wrong("user-namespace")
     assert "web" in wrong("user-namespace")
@@ -114,7 +135,7 @@ def test_who_has_ids_of_its_own_privileges_and_limits() -> None:
 def test_what_no_engine_names_is_named_by_its_control_group() -> None:
     assert finding("unlisted", survey(), **NONE).verdict.live == ["default/c1"]
     assert finding("unlisted", survey(), **(NONE | {"unlisted": ["default/c1"]})).state is State.PASS
-    gone = dataclasses.replace(HOST, unlisted=(Container("", 0, "", "process 9", 9, (), Unknown("gone")),))
+    gone = dataclasses.replace(HOST, unlisted=(Container("", 0, "", "process 9", 9, None, Unknown("gone")),))
     assert finding("unlisted", survey(gone), **NONE).state is State.UNKNOWN
 
 
@@ -130,7 +151,7 @@ def test_who_may_be_privileged_is_not_asked_for_what_that_takes_away() -> None:
     assert "priv" in wrong("mounts", privileged=["priv", "ppriv"])
 
 
-@pytest.mark.parametrize("rule", [rule.name for rule in subject.RULES])
+@pytest.mark.parametrize("rule", ON_APPARMOR)
 def test_a_container_of_which_nothing_is_known_is_no_pass(rule: str) -> None:
     lost = dataclasses.replace(BY_NAME["web"], process=Unknown("gone"))
     reading = dataclasses.replace(HOST, containers=(lost,))
@@ -140,7 +161,7 @@ def test_a_container_of_which_nothing_is_known_is_no_pass(rule: str) -> None:
     assert "its process was not found" in finding(rule, nameless, **(NONE | {"limits": ["memory"]})).verdict.reason
 
 
-@pytest.mark.parametrize("rule", [rule.name for rule in subject.RULES])
+@pytest.mark.parametrize("rule", ON_APPARMOR)
 def test_an_engine_that_cannot_be_asked_is_no_pass(rule: str) -> None:
     host = survey(containers=Unknown("docker inspect: refused"))
     assert finding(rule, host, **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
@@ -148,7 +169,7 @@ def test_an_engine_that_cannot_be_asked_is_no_pass(rule: str) -> None:
     assert finding(rule, survey(not_root), **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
 
 
-@pytest.mark.parametrize("rule", [rule.name for rule in subject.RULES])
+@pytest.mark.parametrize("rule", ON_APPARMOR)
 def test_without_an_engine_and_without_a_policy_nothing_applies(rule: str) -> None:
     nothing = Survey({Containers: recorded("no-engine"), Lsm: LsmReading(("apparmor",), None, None, True, True)})
     assert finding(rule, nothing, **(NONE | {"limits": ["memory"]})).state is State.NOT_APPLICABLE
@@ -290,7 +311,7 @@ def test_root_of_the_host_may_have_any_number_within() -> None:
 
 
 def test_a_container_whose_engine_gave_it_no_filter_is_unfiltered_whatever_its_process_inherited() -> None:
-    bare = dataclasses.replace(WEB, filter=UNFILTERED)
+    bare = dataclasses.replace(WEB, filter=None)
     assert "without a seccomp filter" in wrong("seccomp", dataclasses.replace(HOST, containers=(bare,)))["web"]
 
 
@@ -348,3 +369,48 @@ def test_users_containers_that_may_have_been_left_off_are_told(tmp_path: Path) -
     assert f"files {path}\n" in listed(f"echo {path}")
     assert "users.late" in listed(f"echo {path}; sleep 9"), "the time was over"
     assert "users.late" in listed(f"yes {path} | head -n 3000"), "there are more than are read"
+
+
+# --- SELinux
+
+
+OWN, OTHER = (f"system_u:system_r:container_t:s0:c{number},c9" for number in (1, 2))
+
+
+@pytest.mark.parametrize(
+    ("labels", "state", "says"),
+    [
+        ([OWN, OTHER], State.PASS, "2 running containers were checked"),
+        ([OWN, OWN], State.FAIL, "web shares the SELinux category c1,c9 with podman:db"),
+        (["system_u:system_r:container_t:s0", OTHER], State.FAIL, "web has no SELinux category of its own (system_u"),
+        (["system_u:system_r:container_t:s0-s0:c0.c1023", OTHER], State.FAIL, "web has no SELinux category of its own"),
+        (["system_u:system_r:spc_t:s0", OTHER], State.PASS, "2 running"),  # containers.confined says that
+    ],
+)
+def test_each_container_has_a_category_of_its_own(labels: list[str], state: State, says: str) -> None:
+    host = labelled(labels)
+    found = finding("own-category", survey(host, "selinux"), shared_categories=[])
+    assert (found.state, says in found.verdict.reason) == (state, True), found.verdict.reason
+    assert finding("own-category", survey(host, "apparmor"), shared_categories=[]).state is State.NOT_APPLICABLE
+    assert finding("own-category", survey(host, "selinux"), shared_categories=["web", "db"]).state is State.PASS
+
+
+@pytest.mark.parametrize(("kind", "state"), [("ipc", State.PASS), ("pid", State.PASS), ("net", State.FAIL)])
+def test_who_shares_processes_or_memory_shares_its_category_too(kind: str, state: State) -> None:
+    """Docker gives a container that joins another's processes or memory the other's label, Podman all of a pod."""
+    host = labelled([OWN, OWN], **{kind: 77})
+    assert finding("own-category", survey(host, "selinux"), shared_categories=[]).state is state
+    assert isinstance(host.namespaces, dict)
+    hosts = labelled([OWN, OWN], **{kind: host.namespaces[kind]})
+    assert finding("own-category", survey(hosts, "selinux"), shared_categories=[]).state is State.FAIL
+
+
+def labelled(labels: list[str], **namespaces: int) -> ContainersReading:
+    """The host with Docker's `web` and Podman's `db` of these labels, which share these namespaces."""
+    web, db = listed("web", "docker", label=labels[0]), listed("db", label=labels[1])
+    boxes = []
+    for each in (web, db):
+        assert isinstance(each.process, Process)
+        process = dataclasses.replace(each.process, namespaces={**each.process.namespaces, **namespaces})
+        boxes.append(dataclasses.replace(each, process=process))
+    return dataclasses.replace(HOST, containers=tuple(boxes), unlisted=())

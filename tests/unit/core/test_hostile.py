@@ -7,15 +7,14 @@ import gzip
 import subprocess
 import tracemalloc
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from deploys.core.control import Finding, State, failed
-from deploys.engines.docker.selinux import shared
 from deploys.networks.isolation import NetworksRules
 from deploys.run import baseline
 from deploys.run.script import Script, library
+from facts.containers import Containers
 from facts.core.frame import SURVEY_BYTES, read_frame, unpack
 from facts.core.reading import Block, Section, Unknown, UnknownReading, attempt
 from facts.core.record import Record, RecordReading, Watched
@@ -24,12 +23,11 @@ from facts.engines.docker.docker import Docker
 from facts.kernel.kernel import Kernel
 from facts.networks.forward import Packet, read_filter
 from facts.networks.networks import Networks
-from facts.seccomp import Seccomp
 from tests.support import networks
 from tests.support.cases import CASES, read
 from tests.support.control import control
 from tests.support.forward import HEAD
-from tests.support.hosts import FREE, container, judged
+from tests.support.hosts import judged
 from tests.support.kernel_host import KERNEL
 from tests.support.survey import GOOD, Words, fact, on_host
 
@@ -137,23 +135,14 @@ def test_chains_are_followed_so_deep_and_no_deeper() -> None:
 # ------------------------------------------------------------------------------------------------ containers
 
 
-def test_who_shares_whose_processes_by_name_id_and_the_beginning_of_one() -> None:
-    def one(name: str, mode: str = "") -> Any:
-        label = replace(FREE, label="system_u:system_r:container_t:s0:c1,c2")
-        return replace(container(name), id=f"{name}{'0' * 60}", pid_mode=mode, process=label)
-
-    together = [one("a"), one("b", "container:a"), one("c", f"container:b{'0' * 60}"), one("d", "container:c000")]
-    assert shared(together, ()) == []
-    assert shared([*together, one("e")], ()) == ["a and e share the category c1,c2"]
-    assert shared([one("a", "container:b"), one("b", "container:a")], ()) == []
-    assert len(shared([one("a", "container:gone"), one("b")], ())) == 1
-
-
 def test_a_seccomp_filter_nested_without_end() -> None:
     identity = "f" * 64
-    section = Section({"uname": Block(0, "6.1 x86_64"), "filters": Block(0, f"{identity} " + '{"a":' * 100_000)})
-    reading = Seccomp.parse(section)
-    assert isinstance(reading.filters[identity], Unknown)
+    rows = f"docker 0 7 {identity} /run/b\n"
+    section = Section({"uid": Block(0, "0"), "engines": Block(0, "docker"), "containers": Block(0, rows),
+                       "filters": Block(0, "/run/b/config.json " + '{"a":' * 100_000)})  # fmt: skip
+    reading = Containers.parse(section)
+    assert isinstance(reading.containers, tuple)
+    assert isinstance(reading.containers[0].filter, Unknown)
 
 
 # ------------------------------------------------------------------------------------------------ what is kept

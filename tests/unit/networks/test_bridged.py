@@ -11,7 +11,7 @@ from deploys.core.control import State
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.controls import SUBJECT as docker_subject
 from deploys.engines.docker.daemon import daemon_json
-from deploys.engines.docker.restart import start_anew
+from deploys.engines.docker.restart import restart
 from deploys.engines.docker.rules import DockerRules
 from deploys.networks.forwarding import guard_forwarding
 from deploys.networks.isolation import NetworksRules, later_rule
@@ -227,26 +227,16 @@ def test_its_undo_takes_back_what_docker_never_does() -> None:
     assert isinstance(alone, MergeJson)
 
 
-@pytest.mark.parametrize("daemon", [True, False])
-def test_nor_for_what_containers_take_up_at_a_start(daemon: bool) -> None:
+def test_nor_for_what_containers_take_up_at_a_start() -> None:
     web = container()
     host = told({"userland-proxy": False}, containers=(web,))
     accept = "container-restart"
-    (blocked,) = start_anew(
-        context(host=host, accept=accept), "seccomp", "why", "seccomp.containers-filtered", (web,), daemon
-    )
+    blocked = restart(context(host=host, accept=accept), "seccomp", "why")
     assert isinstance(blocked, Blocked)
     assert "br0" in blocked.why
-    (restart,) = start_anew(
-        context(host=host, accept=f"{accept} bridged-guests"),
-        "seccomp",
-        "why",
-        "seccomp.containers-filtered",
-        (web,),
-        daemon,
-    )
-    assert isinstance(restart, Activate)
-    assert "br0" in restart.interrupts
+    started = restart(context(host=host, accept=f"{accept} bridged-guests"), "seccomp", "why")
+    assert isinstance(started, Activate)
+    assert "br0" in started.interrupts
 
 
 # ------------------------------------------------------------------------------------------------ networks

@@ -12,8 +12,8 @@ from facts.engines.docker.docker import DockerReading
 from facts.kernel.sysctls import SysctlFile
 from facts.networks.forward import Filter
 from facts.networks.networks import FORWARD_FILE, NetworksReading
+from tests.support.hosts import container
 from tests.support.networks import ACCEPTS, NO_RULES, NONE, changes, context, docker, reading, reason, state
-from tests.support.userns import container
 
 
 @pytest.mark.parametrize(

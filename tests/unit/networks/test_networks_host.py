@@ -28,8 +28,8 @@ from facts.networks.networks import (
     Route,
 )
 from facts.networks.nft import chains
+from tests.support.hosts import container
 from tests.support.networks import BOTH_BRIDGES, DEFAULT, NONE, SHOP, changes, context, docker, reading, reason, state
-from tests.support.userns import container
 
 GUARD = NetworksRules(host_services=["udp/53"], antispoof=True, cover="all")
 GUARDED = subject.rules_text(GUARD, BOTH_BRIDGES, BOTH_BRIDGES)

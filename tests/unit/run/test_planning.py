@@ -23,15 +23,12 @@ from deploys.core.policy import Policy, Rules
 from deploys.core.policy_file import load_policy
 from deploys.run import ending, planning, session
 from deploys.run.steps import arrange
-from deploys.seccomp.controls import SeccompRules
 from deploys.subjects import SUBJECTS
 from facts.core.reading import UnknownReading
 from facts.core.survey import Survey
 from facts.core.system import System
-from facts.engines.docker.docker import Docker
-from facts.seccomp import Seccomp
 from tests.support import recorded
-from tests.support.hosts import container, docker, judged, whole
+from tests.support.hosts import judged
 from tests.support.journal import RUN
 
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
@@ -68,17 +65,6 @@ def test_every_control_says_how_it_is_mended_by_hand() -> None:
         assert control.by_hand.isprintable()
         assert not control.by_hand.endswith(".")
         assert control.by_hand[0].islower()
-
-
-def test_a_container_that_its_owner_started_unfiltered_is_in_the_plan() -> None:
-    info = {"SecurityOptions": ["name=seccomp,profile=builtin"]}
-    host = docker({}, info=info, containers=(container(security_opt=("seccomp=unconfined",)),))
-    reading = recorded.readings(Seccomp)["debian-13-hardened"]
-    found = judged(whole("seccomp"), SeccompRules(profile="builtin", containers=True), {Seccomp: reading, Docker: host})
-    (blocked,) = planning.make([whole("seccomp")], found).blocked
-    assert blocked.controls == ("seccomp.containers-filtered",)
-    assert blocked.why.startswith("web was started with seccomp=unconfined; the policy wants a filter")
-    assert "(seccomp.containers). Whoever started the container recreates it" in blocked.why
 
 
 # --- subjects of every kind

@@ -7,28 +7,24 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import Activate, Blocked, Change, Context, MergeJson, WriteFile
+from deploys.core.change import Blocked, Change, Context, MergeJson, WriteFile
 from deploys.core.control import Finding, State
 from deploys.core.json_merge import merge_text
-from deploys.engines.docker.daemon import RESTART
 from deploys.seccomp.controls import SeccompRules
 from deploys.seccomp.profile import TEXT
 from facts.core.reading import Unknown
-from facts.engines.docker.docker import Container, DaemonJson, Docker, DockerReading, Process
+from facts.engines.docker.docker import DaemonJson, Docker, DockerReading
 from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 from tests.support import hosts
 from tests.support.hosts import judged, whole
 
 SUBJECT = whole("seccomp")
-BUILTIN = SeccompRules(profile="builtin", containers=True)
-STRICT = SeccompRules(profile="hullproof", containers=True)
+BUILTIN = SeccompRules(profile="builtin")
+STRICT = SeccompRules(profile="hullproof")
 ALLOW_ALL = '{"defaultAction": "SCMP_ACT_ALLOW"}'
 TIGHT = '{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}'
 MISSPELT = TIGHT.replace("read", "raed")
 LOOSE = "/etc/docker/loose.json"
-FILTER = json.loads(TEXT) | {"archMap": []}
-URING = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["io_uring_setup"], "action": "SCMP_ACT_ALLOW"}]}
-OPEN = json.loads(ALLOW_ALL)
 
 
 def reading(files: dict[str, Any] | None = None, started: int | None = 100, written: int = 50, **more: Any) -> Any:
@@ -42,20 +38,14 @@ def reading(files: dict[str, Any] | None = None, started: int | None = 100, writ
         "release": "6.12.1",
         "profiles": profiles,
         "daemon_started": started,
-        "filters": {},
     }
     return SeccompReading(**{**values, **more})
 
 
-def container(name: str = "web", seccomp: int = 2, **more: Any) -> Container:
-    process = Process(((0, 0, 4294967295),), seccomp, False, 0, "unconfined", ())
-    return hosts.container(name, **{"process": process, **more})
-
-
-def docker(key: str | None = None, live: str = "builtin", containers: Any = (), **more: Any) -> DockerReading:
+def docker(key: str | None = None, live: str = "builtin", **more: Any) -> DockerReading:
     keys = None if key is None else {"icc": False, "seccomp-profile": key}
     info = {"SecurityOptions": ["name=apparmor", f"name=seccomp,profile={live}", "name=cgroupns"]}
-    return hosts.docker(keys, **{"containers": containers, "info": info, **more})
+    return hosts.docker(keys, **{"info": info, **more})
 
 
 def context(
@@ -76,9 +66,7 @@ def test_not_declared_is_not_applicable() -> None:
 def test_a_host_without_docker_has_only_its_kernel() -> None:
     where = context(docker(installed=False))
     assert finding(where, "kernel").state is State.PASS
-    assert {finding(where, name).state for name in ("default-profile", "profile-lint", "containers-filtered")} == {
-        State.NOT_APPLICABLE
-    }
+    assert {finding(where, name).state for name in ("default-profile", "profile-lint")} == {State.NOT_APPLICABLE}
 
 
 @pytest.mark.parametrize(
@@ -144,67 +132,6 @@ def test_default_profile(host: DockerReading, kernel: Any, rules: SeccompRules, 
 def test_lint(host: DockerReading, kernel: Any, rules: SeccompRules, want: State) -> None:
     found = finding(context(host, kernel, rules), "profile-lint")
     assert found.state is want, found.verdict.reason
-
-
-UNREAD = container(process=Unknown("gone"))
-OWN = container(security_opt=(f"seccomp={ALLOW_ALL}",))
-
-
-@pytest.mark.parametrize(
-    ("host", "kernel", "rules", "want", "says"),
-    [
-        (docker(), reading(), BUILTIN, State.PASS, "no container is running"),
-        (docker(containers=(container(),)), reading(), BUILTIN, State.PASS, "1 running"),
-        (docker(containers=(container(seccomp=0),)), reading(), BUILTIN, State.PENDING_RESTART, "web was started"),
-        (
-            docker("unconfined", "unconfined", (container(seccomp=0),)),
-            reading(),
-            BUILTIN,
-            State.FAIL,
-            "web was started without",
-        ),
-        (docker(containers=(container(privileged=True, seccomp=0),)), reading(), BUILTIN, State.FAIL, "web runs priv"),
-        (
-            docker(containers=(container(seccomp=0, security_opt=("seccomp=unconfined",)),)),
-            reading(),
-            BUILTIN,
-            State.FAIL,
-            "web was started with seccomp=unconfined",
-        ),
-        (docker(containers=(OWN,)), reading(filters={"id-web": OPEN}), BUILTIN, State.FAIL, "of its own that allows"),
-        (docker(containers=(OWN,)), reading(filters={"id-web": FILTER}), BUILTIN, State.PASS, ""),
-        # live-restore kept it through the daemon's restart: 2 in /proc, and yet everything is open
-        (
-            docker(containers=(container(),)),
-            reading(filters={"id-web": OPEN}),
-            BUILTIN,
-            State.PENDING_RESTART,
-            "web runs with a seccomp filter that allows acct",
-        ),
-        (docker(containers=(container(),)), reading(filters={"id-web": URING}), BUILTIN, State.PASS, ""),
-        (
-            docker(OURS, OURS, (container(),)),
-            reading({OURS: TEXT}, filters={"id-web": URING}),
-            STRICT,
-            State.PENDING_RESTART,
-            "io_uring_setup",
-        ),
-        (
-            docker(containers=(container(),)),
-            reading(filters={"id-web": 3}),
-            BUILTIN,
-            State.UNKNOWN,
-            "unexpected form",
-        ),
-        (docker(containers=(UNREAD,)), reading(), BUILTIN, State.UNKNOWN, "web: gone"),
-        (docker(containers=(UNREAD, container("b", 0))), reading(), BUILTIN, State.PENDING_RESTART, "b was started"),
-        (docker(containers=Unknown("no answer")), reading(), BUILTIN, State.UNKNOWN, "no answer"),
-    ],
-)
-def test_containers(host: DockerReading, kernel: Any, rules: SeccompRules, want: State, says: str) -> None:
-    found = finding(context(host, kernel, rules), "containers-filtered")
-    assert found.state is want, found.verdict.reason
-    assert says in found.verdict.reason
 
 
 def changes(where: Context) -> list[Change]:
@@ -280,20 +207,5 @@ def test_ours_is_not_forced_upon_another_architecture() -> None:
     assert "builtin" in change.why
 
 
-def test_running_containers_are_started_anew_only_where_accepted() -> None:
-    host = docker(
-        containers=(container(),),
-        info={"SecurityOptions": ["name=seccomp,profile=builtin"], "LiveRestoreEnabled": True},
-    )
-    kernel = reading(filters={"id-web": OPEN})
-    (blocked,) = changes(context(host, kernel))
-    assert isinstance(blocked, Blocked)
-    assert "web" in blocked.what
-    assert RESTART in blocked.why
-    (restart,) = changes(context(host, kernel, accept=RESTART))
-    assert isinstance(restart, Activate)
-    assert "web" in restart.interrupts
-
-
 def test_nothing_is_planned_from_what_is_unknown() -> None:
-    assert changes(context(docker(info=Unknown("no answer"), containers=Unknown("no answer")))) == []
+    assert changes(context(docker(info=Unknown("no answer")))) == []

@@ -13,13 +13,13 @@ from deploys.run.steps import arrange
 from deploys.userns.controls import UsernsRules
 from deploys.userns.ranges import NoRange, own_start, plan_range, with_row
 from facts.core.reading import Unknown, UnknownReading
-from facts.engines.docker.docker import DaemonJson, DockerReading, Network, Process, Stored
+from facts.engines.docker.docker import DaemonJson, DockerReading, Network, Stored
 from facts.kernel.sysctls import SysctlFile
 from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, UsernsReading
-from tests.support.userns import LIMITED, SUBJECT, both, container, context, docker, reading
+from tests.support.hosts import container
+from tests.support.userns import LIMITED, SUBJECT, both, context, docker, reading
 
 BASE = 2013265920
-MAPPED = Process(((0, BASE, 65536),), 2, True, 0, "", ())
 
 
 SERVICE = Service("docker", "systemctl restart docker", "docker info", "journalctl -u docker")
@@ -156,14 +156,6 @@ ON = {"userns-remap": "dockremap"}
         (docker(live=True), State.FAIL, "on disk it is False"),
         (docker(live=True, flags={"userns-remap": "default"}), State.PASS, "True"),
         (docker({"userns-remap": "root"}, live=True), State.FAIL, "on disk it is"),
-        (docker(ON, live=True, containers=(container(process=MAPPED),)), State.PASS, "True"),
-        (
-            docker(ON, live=True, containers=(container("vpn"),)),
-            State.FAIL,
-            "root in vpn is root on the host",
-        ),
-        (docker(ON, live=True, containers=(container(process=Unknown("gone")),)), State.UNKNOWN, "gone"),
-        (docker(ON, live=True, containers=Unknown("no answer")), State.UNKNOWN, "no answer"),
         (docker(ON, info=Unknown("no answer")), State.UNKNOWN, "no answer"),
         (docker(daemon_json=DaemonJson("x", "{", Unknown("not JSON"))), State.UNKNOWN, "not JSON"),
         (docker(installed=False), State.NOT_APPLICABLE, "not installed"),
@@ -285,7 +277,7 @@ def test_a_closed_parent_is_opened_and_closed_again() -> None:
 def test_planning_again_after_the_changes_yields_nothing() -> None:
     row = f"alice:100000:65536\ndockremap:{BASE}:65536\n"
     after = reading(row, row, passwd={"root": 0, "dockremap": 999}, group={"root": 0, "dockremap": 999})
-    found = context(after, docker(ON, live=True, containers=(container(process=MAPPED),)))
+    found = context(after, docker(ON, live=True, containers=(container(),)))
     assert {finding.state for finding in found.findings.values()} <= {State.PASS, State.NOT_APPLICABLE}
     assert list(SUBJECT.plan(found)) == []
 
@@ -296,10 +288,6 @@ def test_on_disk_and_not_live_only_restarts() -> None:
     assert merged.put == {"userns-remap": "default"}
     assert isinstance(kept, WriteFile)
     assert kept.text == kept.before
-
-
-def test_a_container_on_host_ids_is_left_to_its_owner() -> None:
-    assert list(SUBJECT.plan(context(engine=docker(ON, live=True, containers=(container(),))))) == []
 
 
 def test_a_limit_of_zero_is_raised_and_kept() -> None:

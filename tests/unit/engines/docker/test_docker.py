@@ -17,7 +17,7 @@ from facts.core.reading import Unknown
 from facts.engines.docker.docker import Malformed, Unit
 from facts.engines.docker.options import known_keys, read_release
 from tests.support.docker import FILE, POOL, START, ULIMITS, docker, findings, plan, reason, state
-from tests.support.hosts import FREE, container
+from tests.support.hosts import container
 
 ULIMITS_JSON = {"nofile": {"Name": "nofile", "Hard": 4096, "Soft": 1024}}
 ON = {"SecurityOptions": ["name=no-new-privileges"]}
@@ -88,17 +88,6 @@ def test_live_restore_is_not_for_a_swarm() -> None:
 def test_a_key_that_this_dockerd_does_not_have() -> None:
     old = docker(keys_known=("icc",), version="1.13")
     assert state("live-restore", old, live_restore=True) is State.NOT_APPLICABLE
-
-
-def test_containers_from_before_keep_their_privileges() -> None:
-    old = container("old", process=dataclasses.replace(FREE, no_new_privs=False))
-    reading = docker({"no-new-privileges": True}, {**ON, "LiveRestoreEnabled": True}, containers=(container(), old))
-    assert state("no-new-privileges", reading, no_new_privileges=True) is State.PENDING_RESTART
-    assert "old" in reason("no-new-privileges", reading, no_new_privileges=True)
-    (change,) = plan(reading, no_new_privileges=True)
-    assert isinstance(change, Blocked), "a restart of the daemon does not help them, and they are not ours"
-    unread = docker({"no-new-privileges": True}, ON, containers=(container(process=Unknown("gone")),))
-    assert state("no-new-privileges", unread, no_new_privileges=True) is State.UNKNOWN
 
 
 def test_proxy_processes_are_proof() -> None:
