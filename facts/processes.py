@@ -179,6 +179,9 @@ def _nodes(section: Section) -> dict[int, set[str]] | Unknown:
     return found
 
 
+_LIMIT = re.compile(
+    r"(?P<path>/.*/(?:(?:memory|pids|cpu)\.max|memory\.limit_in_bytes|cpu\.cfs_quota_us))[: ](?P<text>.*)"
+)
 _Values = dict[str, int | None]  # a file below /sys/fs/cgroup -> its number; None: no limit
 
 
@@ -186,7 +189,10 @@ def _limit_files(section: Section) -> _Values:
     block = section.blocks.get("processes.limits", Block(0, ""))
     found: _Values = {}
     for line in block.text.split("\n"):
-        path, _, text = line.partition(" ")
+        row = _LIMIT.fullmatch(line)
+        if row is None:
+            continue
+        path, text = row["path"], row["text"]
         if path.endswith("/cpu.max"):
             quota, _, period = text.partition(" ")
             per, share = whole_number(period), whole_number(quota)

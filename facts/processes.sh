@@ -19,33 +19,29 @@ if [ -n "$pids" ]; then
   run processes.mounts grep -sHvE -m 400 '^[0-9]+ [0-9]+ [0-9]+:[0-9]+ / / [^ ]+ .*- overlay | - (devpts|mqueue|nsfs) ' $mounts /dev/null
   run processes.nodes timeout -k 1 5 find $nodes -xdev -maxdepth 4 '(' -type b -o -type c ')' -printf '%p %y\n'
   run host.masked ls -d /proc/kcore /proc/keys /proc/timer_list /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger
-  run processes.cgroup grep -sH '' $groups
+  cgroups=$(grep -sH '' $groups)
+  run processes.cgroup kept "$cgroups" 0
 fi
 
-# The limits of a control group are also those of all groups above it: a line `FILE VALUE` for each.
-limit() { # FILE
-  value=
-  if [ -r "$1" ]; then read -r value <"$1" || :; fi
-  [ -z "$value" ] || printf '%s %s\n' "$1" "$value"
+# The limits of a control group are also those of all groups above it: a line `FILE:VALUE` for each.
+limit_files() {
+  printf '%s\n' "$cgroups" | awk -F : '
+    function above(mount, at, names,   count, number, name) {
+      for (count = split(names, name, " "); at != "" && at != "/" && !((mount, at) in seen); sub(/\/[^\/]*$/, "", at)) {
+        seen[mount, at] = 1
+        for (number = 1; number <= count; number++) print mount at "/" name[number]
+      }
+    }
+    { at = substr($0, length($1 $2 $3) + 4) }
+    $3 == "" { above("/sys/fs/cgroup", at, "memory.max pids.max cpu.max") }
+    $3 == "memory" { above("/sys/fs/cgroup/memory", at, "memory.limit_in_bytes") }
+    $3 == "pids" { above("/sys/fs/cgroup/pids", at, "pids.max") }
+    $3 == "cpu" || $3 == "cpu,cpuacct" || $3 == "cpuacct,cpu" { above("/sys/fs/cgroup/cpu", at, "cpu.cfs_quota_us") }'
 }
-above() { # MOUNT PATH FILE...
-  mount=$1 at=$2; shift 2
-  while [ -n "$at" ] && [ "$at" != / ]; do
-    for name do limit "$mount$at/$name"; done
-    at=${at%/*}
-  done
-}
-limits() {
-  for p in $pids; do
-    [ -r "/proc/$p/cgroup" ] || continue
-    while IFS=: read -r _ kind at; do
-      case $kind in
-      '') above /sys/fs/cgroup "$at" memory.max pids.max cpu.max ;;
-      memory) above /sys/fs/cgroup/memory "$at" memory.limit_in_bytes ;;
-      pids) above /sys/fs/cgroup/pids "$at" pids.max ;;
-      cpu,cpuacct | cpuacct,cpu | cpu) above /sys/fs/cgroup/cpu "$at" cpu.cfs_quota_us ;;
-      esac
-    done <"/proc/$p/cgroup"
-  done
-}
+limits() { (
+  set -f; IFS='
+' # a name may hold blanks
+  # shellcheck disable=SC2046 # one argument per line
+  grep -sH '' $(limit_files) /dev/null
+); }
 [ -z "$pids" ] || run processes.limits limits

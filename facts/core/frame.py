@@ -33,7 +33,14 @@ SURVEY_BYTES = 8_000_000  # unpacked; a host with twenty containers gives 300,00
 
 PRELUDE = r"""
 run() { printf '@%s block %s\n' "$N" "$1"; shift; "$@" 2>&1 </dev/null; printf '\n@%s status %s\n' "$N" "$?"; }
-show() { for f do run "$f" cat -- "$f"; done; }
+show() {
+  for f do if absent "$f"; then run "$f" kept "No such file or directory" 1; else run "$f" cat -- "$f"; fi; done
+}
+# Where the nearest folder that exists may be looked into, a file that is not there needs no process that says so.
+absent() {
+  if [ -e "$1" ] || [ -L "$1" ]; then return 1; fi
+  near=${1%/*}; until [ -e "$near/" ]; do near=${near%/*}; done; [ -x "$near/" ]
+}
 kept() { printf '%s\n' "$1"; return "$2"; } # for `run`: what a command said, and its status
 have() { command -v "$1" >/dev/null 2>&1; }
 """

@@ -71,7 +71,8 @@ run files stat -L -c '%a %U %G %Y %F|%n' /etc/docker /etc/docker/daemon.json /et
 
 pid=; case "$units" in *MainPID=*) pid=${units#*MainPID=}; pid=${pid%%[!0-9]*};; esac
 [ "${pid:-0}" = 0 ] && [ -r /run/docker.pid ] && read -r pid </run/docker.pid
-have pgrep && { processes=$(pgrep -lx 'docker[d-].*'); run processes kept "$processes" 0; }
+processes=$(grep -sHxE 'docker(d|-proxy)' /proc/[0-9]*/comm | sed 's|^/proc/||; s|/comm:| |')
+run processes kept "$processes" 0
 [ -e "/proc/${pid:-0}/cmdline" ] || { pid=$(echo "$processes" | sed -n 's/ dockerd$//p'); pid=${pid%%[!0-9]*}; }
 if [ -z "$pid" ]; then
   have dockerd && have journalctl && run log journalctl -q -u docker.service -n 40 --no-pager -o cat
@@ -174,9 +175,8 @@ def _running(section: Section, info: dict[str, Any] | Unknown) -> bool | Unknown
         return True
     if "info" in section.blocks:
         return False if "Is the docker daemon running" in info.unknown else info
-    if "processes" in section.blocks or "units" in section.blocks or "dockerd" not in section.blocks:
-        return False
-    return Unknown("neither systemctl nor pgrep is there to tell whether dockerd runs")
+    known_to_be_there = "processes" in section.blocks or "units" in section.blocks
+    return False if known_to_be_there or "dockerd" not in section.blocks else Unknown("the processes were not listed")
 
 
 def _package(section: Section) -> dict[str, str | None]:
@@ -307,7 +307,7 @@ def _starter(section: Section) -> Starter | Unknown | None:
 def _proxies(section: Section) -> int | Unknown:
     block = section.blocks.get("processes")
     if block is None:
-        return Unknown("pgrep is not installed, so docker-proxy processes were not counted")
+        return Unknown("the processes were not listed, so docker-proxy processes were not counted")
     return sum(line.endswith(" docker-proxy") for line in block.text.splitlines())
 
 

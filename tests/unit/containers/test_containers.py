@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,14 @@ from deploys.containers.rules import DEFAULT_CAPABILITIES, ContainersRules
 from deploys.core.control import Finding, State, judge
 from deploys.core.policy import Policy
 from deploys.seccomp.controls import SeccompRules
+from facts import processes
 from facts.containers import LISTS, Container, Containers, ContainersReading
 from facts.core.frame import read_frame
 from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.lsm import Lsm, LsmReading
+from facts.processes import SCRIPT as PROCESSES
 from facts.processes import Limits, Mount, Process
 from facts.seccomp import Seccomp, SeccompReading
 from tests.support.cases import folder
@@ -369,6 +372,21 @@ def test_users_containers_that_may_have_been_left_off_are_told(tmp_path: Path) -
     assert f"files {path}\n" in listed(f"echo {path}")
     assert "users.late" in listed(f"echo {path}; sleep 9"), "the time was over"
     assert "users.late" in listed(f"yes {path} | head -n 3000"), "there are more than are read"
+
+
+def test_limits_are_those_of_every_group_above_whatever_their_names(tmp_path: Path) -> None:
+    """The script's own lists of files, on control groups of version 1 and 2 with names that a user may give."""
+    groups = "/proc/7/cgroup:0::/a b/*/c:1\n/proc/8/cgroup:3:memory:/docker/x\n/proc/8/cgroup:1:name=systemd:/y"
+    script = PROCESSES[PROCESSES.index("limit_files()") : PROCESSES.index("limits()")]
+    said = subprocess.run(["sh", "-c", f"{script}\nlimit_files"], env={**os.environ, "cgroups": groups},
+                          capture_output=True, text=True, check=True).stdout.split("\n")  # fmt: skip
+    assert "/sys/fs/cgroup/a b/*/c:1/memory.max" in said
+    assert "/sys/fs/cgroup/a b/cpu.max" in said
+    assert "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes" in said
+    assert len([line for line in said if line]) == 3 * 3 + 2
+    block = Block(0, "/sys/fs/cgroup/a b/*/c:1/memory.max:max\n/sys/fs/cgroup/a b/memory.max:4096\n")
+    files = processes._limit_files(Section({"processes.limits": block}))
+    assert processes._limits({"": "/a b/*/c:1"}, files).memory == 4096
 
 
 # --- SELinux

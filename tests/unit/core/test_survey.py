@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import base64
 import gzip
-from typing import ClassVar
+import os
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import ClassVar, NamedTuple
 
 import pytest
 
 from facts.core.fact import SectionFact
-from facts.core.frame import read_frame
+from facts.core.frame import read_frame, survey_script
 from facts.core.reading import Section, Unknown, UnknownReading
 from facts.core.survey import Survey
 from tests.support.survey import GOOD, Words, fact, on_host
@@ -108,3 +112,27 @@ def test_the_whole_script_fits_in_one_argument_too() -> None:
 
 
 BAD = fact("bad", ":")
+
+
+def test_what_is_not_there_is_told_from_what_may_not_be_looked_for() -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "there").write_text("x")
+        (folder / "dangling").symlink_to(folder / "nowhere")
+        (folder / "closed").mkdir(mode=0)
+        files = [f"{folder}/{each}" for each in ("there", "dangling", "none", "no/such/folder", "closed/x/y")]
+        script = survey_script([Asking("files", f"show {' '.join(files)}", 5)])
+        nobody = 65534 if os.geteuid() == 0 else None
+        said = subprocess.run(["sh"], input=script, user=nobody, capture_output=True, text=True, check=True).stdout
+        section = read_frame(said.splitlines())["files"]
+        (folder / "closed").chmod(0o700)
+    assert isinstance(section, Section)
+    assert [section.file(each) for each in files[:4]] == ["x", None, None, None]
+    assert section.file(files[4]) == Unknown(f"{files[4]}: cat: {files[4]}: Permission denied")
+
+
+class Asking(NamedTuple):
+    key: str
+    script: str
+    timeout: int
