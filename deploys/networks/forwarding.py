@@ -101,10 +101,10 @@ def _set_policy(context: Context, reading: NetworksReading) -> Change:
     others = _others(context, reading) if policy != "DROP" else []
     called = _after_boot(context, reading) if policy != "DROP" else None
     if len(others) > 1 and not context.accepts(ACCEPT):
-        why = f"this host would no longer forward between {', '.join(others)}; allow that with accept={ACCEPT}"
-        return Blocked("networks", what, why=why)
-    if called is not None and (why := bridged.obstacle(context, BECOMES_DROP, called=called, drops=True)):
-        return Blocked("networks", what, why=why)
+        why = f"this host would no longer forward between {', '.join(others)}"
+        return Blocked("networks", what, why=why, accepts=(ACCEPT,))
+    if called is not None and (obstacle := bridged.obstacle(context, BECOMES_DROP, called=called, drops=True)):
+        return obstacle.block("networks", what)
     interrupts = [f"stops forwarding between {', '.join(others)}" if len(others) > 1 else ""]
     interrupts += [bridged.cut_off(context, called=called, drops=True)] if called is not None else []
     return WriteFile(

@@ -19,7 +19,6 @@ from deploys.networks.guard_chains import (
     on_disk,
 )
 from deploys.networks.isolation import (
-    SERVICES,
     NetworksRules,
     closes_later,
     closes_unasked,
@@ -153,7 +152,7 @@ def why_served(network: Network, rules: NetworksRules, engine: EngineReading, re
     asked = own_resolver(rules, engine, reading)
     found = [f"containers on it may use them ({', '.join(sorted(network.containers))})"] if network.containers else []
     found += [f"{asked}, which containers use as their DNS server, is this host (udp/53)"] if asked else []
-    return f"{'; '.join(found)}: name what they need in networks.host_services, and allow it with accept={SERVICES}"
+    return f"{'; '.join(found)}: name what they need in networks.host_services"
 
 
 def who(rules: NetworksRules, networks: Iterable[Network]) -> str:

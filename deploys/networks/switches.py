@@ -90,8 +90,8 @@ def plan_br_netfilter(context: Context) -> Iterator[Change]:
         return
     drops = context.failing("networks.forwarding")
     cause = "frames within every bridge of the host would pass through iptables"
-    if why := bridged.obstacle(context, cause, called=(4, 6), drops=drops):
-        yield Blocked("networks", CALL, why=why)
+    if obstacle := bridged.obstacle(context, cause, called=(4, 6), drops=drops):
+        yield obstacle.block("networks", CALL)
         return
     yield from _switches(reading, bridged.cut_off(context, called=(4, 6), drops=drops))
 

@@ -215,16 +215,18 @@ def _lans(lans: Mapping[str, str]) -> Iterator[Change]:
 def _waiting(tables: Tables) -> Iterator[Change]:
     """What waits to be accepted."""
     for network in tables.held:
-        why = (
-            f"{_list(sorted(network.containers))} run on it and could no longer reach each other; allow it with "
-            "`--data "
-            f"accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy, or name {network.name} under networks.except"
+        yield Blocked(
+            "networks",
+            f"keep containers on network {network.name} apart",
+            why=f"{_list(sorted(network.containers))} run on it and could no longer reach each other",
+            by_hand=f"name {network.name} under networks.except",
+            accepts=(ACCEPT,),
+            controls=(ICC,),
         )
-        yield Blocked("networks", f"keep containers on network {network.name} apart", why=why, controls=(ICC,))
     for network in tables.served:
         what = f"close the host's own services to network {network.name}"
         why = host_services.why_served(network, tables.rules, owner(network, tables.engines), tables.reading)
-        yield Blocked("networks", what, why=why, controls=(HOST_SERVICES,))
+        yield Blocked("networks", what, why=why, accepts=(SERVICES,), controls=(HOST_SERVICES,))
 
 
 def _by_engines(engines: Sequence[NetworkEngine], tables: Tables) -> Iterator[Change]:
