@@ -181,8 +181,9 @@ def _parted(networks: Iterable[Network]) -> str:
 
 def plan_tables(engines: Sequence[NetworkEngine], context: Context) -> Iterator[Change]:
     rules, reading = context.policy[NetworksRules], context.survey[Networks]
-    found = covered(rules, present.engines(context.survey))
-    lans = {network.name: why for network in found if (why := host_services.on_a_lan(network, reading))}
+    there = present.engines(context.survey)
+    found = covered(rules, there)
+    lans = {network.name: why for network in found if (why := host_services.on_a_lan(network, there, reading))}
     yield from _lans(lans)
     tables = Tables(context, tuple(network for network in found if network.name not in lans))
     if why := host_services.cuts_connection(tables.networks, rules, reading):
@@ -231,7 +232,7 @@ def _waiting(tables: Tables) -> Iterator[Change]:
 
 def _by_engines(engines: Sequence[NetworkEngine], tables: Tables) -> Iterator[Change]:
     if bridged.stopped_by(tables.engines, tables.reading, called=(4,)):
-        return  # with these settings Docker would pass bridged frames through iptables
+        return  # with these settings the engine would pass bridged frames through iptables
     for engine in engines:
         reading = engine.reading(tables.survey)
         own = [network for network in tables.networks if network.bridge in reading.by_bridge]

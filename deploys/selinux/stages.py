@@ -284,7 +284,7 @@ def _health_check() -> Command:
     write = f"mkdir -p {Path(HEALTH_CHECK).parent} && printf %s {packed} | base64 -d >{HEALTH_CHECK}"
     return Command(
         NAME,
-        f"{what}Docker runs as it does now",
+        f"{what}the container engine runs as it does now",
         script=f"{write} && sh {HEALTH_CHECK} arm",
         undo=f"[ ! -e {HEALTH_CHECK} ] || sh {HEALTH_CHECK} disarm",
     )
