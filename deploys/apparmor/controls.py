@@ -97,8 +97,8 @@ def installed(survey: Survey, policy: Policy) -> Verdict:
     parser = known(reading.parser)
     if parser is None:
         reason = (
-            "apparmor_parser is not installed, so no profile can be loaded: Docker starts containers unconfined, or "
-            "(20.10) not at all"
+            "apparmor_parser is not installed, so no profile can be loaded: container engines start containers "
+            "unconfined, or not at all"
         )
         return failed(reason, declared="installed", disk=known(reading.package), live=None)
     service = known(reading.service)

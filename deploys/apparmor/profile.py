@@ -104,8 +104,7 @@ def _observing(name: str, now: Observation) -> str:
     if now.held:
         return (
             f"the AppArmor profile {name} was observed until {until} and is not enforced, since enforcing it would "
-            f"have caused these denials: {seen}. Start the containers that need this with a profile of their own, or "
-            f"enforce it in spite of them with accept={ACCEPT_PROFILE}"
+            f"have caused these denials: {seen}"
         )
     longer = f", since {unknown_before(now.gap)}" if now.gap else ""
     enforced = f"is observed until {until}{longer}, and the first run after that enforces it"
@@ -126,11 +125,13 @@ def plan(context: Context, reading: AppArmorReading, name: str, now: Observation
     running = _confined_by(context, name)
     same, allowed = same_text(text, wanted), now.until or context.accepts(ACCEPT_PROFILE)
     if now.since is None and not same and running and not allowed:
-        why = (
-            f"the profile would at once deny {', '.join(running)} what it forbids; allow that with "
-            f"accept={ACCEPT_PROFILE}, or have it observed first (apparmor.observe_hours)"
+        yield Blocked(
+            NAME,
+            what,
+            why=f"the profile would at once deny {', '.join(running)} what it forbids",
+            by_hand="have it observed first (apparmor.observe_hours)",
+            accepts=(ACCEPT_PROFILE,),
         )
-        yield Blocked(NAME, what, why=why)
     elif not same:
         yield WriteFile(
             NAME,
@@ -145,7 +146,13 @@ def plan(context: Context, reading: AppArmorReading, name: str, now: Observation
     elif not _is_live(reading, name, now):
         yield Command(NAME, f"load the AppArmor profile {name} from {OURS[name]}", script=load, undo="")
     elif now.since is not None:
-        yield Blocked(NAME, f"enforce the AppArmor profile {name}", why=_observing(name, now))
+        yield Blocked(
+            NAME,
+            f"enforce the AppArmor profile {name}",
+            why=_observing(name, now),
+            by_hand="start the containers that need this with a profile of their own" if now.held else "",
+            accepts=(ACCEPT_PROFILE,) if now.held else (),
+        )
 
 
 def _is_live(reading: AppArmorReading, name: str, now: Observation) -> bool:

@@ -36,7 +36,7 @@ from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines import present
 from facts.kernel.kernel import Kernel
-from facts.networks.bridges import NETWORKD, NETWORKD_FILES, RULES_FILE, UNIT, UNIT_FILE, Bridges
+from facts.networks.bridges import NETWORKD, NETWORKD_FILES, REVERTED_FILE, RULES_FILE, UNIT, UNIT_FILE, Bridges
 from facts.networks.networks import Networks
 
 NOTHING = not_applicable("the policy declares no bridge networks")
@@ -178,7 +178,7 @@ CONTROLS = (
         severity=Severity.HIGH,
         why="The host reverted a change that cut the connection: the policy is not enforced, and would cut it again.",
         check=check_reverted,
-        by_hand=f"find out why the host could not be reached, then accept {RETRY}",
+        by_hand=f"find out why the host could not be reached, then delete {REVERTED_FILE}: harden tries it again",
     ),
 )
 

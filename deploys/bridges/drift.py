@@ -111,13 +111,11 @@ def check_reverted(survey: Survey, policy: Policy) -> Verdict:
     if reverted.why == UNDO:
         reason = (
             f"the rollback of run {reverted.run} was not confirmed over a fresh connection, so at {reverted.time} the "
-            "host restored the networks of that run; find out why the host could not be reached, then roll back "
-            "again, or accept reverted-network"
+            "host restored the networks of that run"
         )
     else:
         reason = (
             f"run {reverted.run} changed the network and was not confirmed over a fresh connection, so the host "
-            f"reverted the change at {reverted.time}; find out why the host could not be reached, then accept "
-            "reverted-network"
+            f"reverted the change at {reverted.time}"
         )
     return failed(reason, declared=None, disk=None, live=reverted.run)

@@ -25,7 +25,7 @@ def for_now(context: Context) -> BridgesView:
 
 def plan_metadata(context: Context) -> Iterator[Change]:
     if why := _held(context, bridges_view(context.survey, context.policy)):
-        yield Blocked("bridges", WHAT, why=f"{why}; allow it with accept={ACCEPT}")
+        yield Blocked("bridges", WHAT, why=why, accepts=(ACCEPT,))
 
 
 def losing(view: BridgesView) -> Iterator[str]:

@@ -17,7 +17,18 @@ from deploys.bridges.openvswitch.switches import install_switch, lacks_switch, p
 from deploys.bridges.rules import BridgesRules, engine_prefixes, guards
 from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending, unit_script
+from deploys.core.change import (
+    Blocked,
+    Change,
+    Command,
+    Context,
+    Install,
+    Obstacle,
+    RemoveFile,
+    WriteFile,
+    mending,
+    unit_script,
+)
 from deploys.core.same_text import same_text
 from deploys.networks import nft
 from deploys.networks.isolation import SERVICES, to_host
@@ -107,17 +118,29 @@ def plan(context: Context) -> Iterable[Change]:
         what = f"delete the record of the change of run {reverted.run} that the host reverted"
         yield Command("bridges", what, script=f"rm -f {REVERTED_FILE}", undo="", controls=(REVERTED,))
     if context.failing(REVERTED) and not again and not any(REVERTED in change.controls for change in changes):
-        what = "delete the record of the change that the host reverted"
-        why = f"find out why the host could not be reached after that change, then allow it with accept={RETRY}"
-        yield Blocked("bridges", what, why=why, controls=(REVERTED,))
+        reverted = known(context.survey[Bridges].reverted)
+        yield Blocked(
+            "bridges",
+            "delete the record of the change that the host reverted",
+            why="the host could not be reached after that change: find out why first",
+            by_hand="roll back again" if reverted and reverted.why == UNDO else "",
+            accepts=(RETRY,),
+            controls=(REVERTED,),
+        )
 
 
 def _planned(context: Context) -> Iterable[Change]:
     view = for_now(context)
     yield from mending(context.which(FILTER), plan_metadata(context))
-    if why := "; ".join(_obstacles(context)):
+    if obstacles := list(_obstacles(context)):
         every = [DECLARED, FILTER, SWITCH, FORWARDING] + [REVERTED] * bool(_tried_in_vain(context))
-        yield Blocked("bridges", "make the declared networks", why=why, controls=context.which(*every))
+        yield Blocked(
+            "bridges",
+            "make the declared networks",
+            why="; ".join(each.why for each in obstacles),
+            accepts=tuple(name for each in obstacles for name in each.accepts),
+            controls=context.which(*every),
+        )
         yield from _restored(context, view)
         return
     yield from mending(context.which(DECLARED, SWITCH), install_switch(view))
@@ -149,9 +172,21 @@ def _restored(context: Context, view: BridgesView) -> Iterator[Change]:
 # ------------------------------------------------------------------------------------------------ obstacles
 
 
-def _obstacles(context: Context) -> Iterator[str]:
+def _obstacles(context: Context) -> Iterator[Obstacle]:
     view = bridges_view(context.survey, context.policy)
-    yield from conflicts(view)
+    yield from (Obstacle(why=why) for why in (*conflicts(view), *_lacking(context, view)))
+    if obstacle := _tried_in_vain(context):
+        yield obstacle
+    if (parted := list(_parted(view))) and not context.accepts(ACCEPT):
+        why = f"ports on these bridges would no longer reach each other: {'; '.join(parted)}"
+        yield Obstacle(why=why, accepts=(ACCEPT,))
+    if (served := list(_served(view))) and not context.accepts(SERVICES):
+        why = "these guests may use services of the host that bridges.guarded_engines does not name"
+        yield Obstacle(why=f"{why}: {'; '.join(served)}", accepts=(SERVICES,))
+
+
+def _lacking(context: Context, view: BridgesView) -> Iterator[str]:
+    """What the host lacks to make the networks."""
     if view.wants_filter and (why := nft.lacking(view.filter_text, context.survey)):
         yield why
     if view.wanted and view.manager is None:
@@ -162,28 +197,17 @@ def _obstacles(context: Context) -> Iterator[str]:
         )
     if (family := context.survey[System].family) != "debian" and lacks_switch(view):
         yield f"the package repositories of {family} do not have Open vSwitch: install and start it, then run again"
-    if why := _tried_in_vain(context):
-        yield why
-    if (parted := list(_parted(view))) and not context.accepts(ACCEPT):
-        yield (
-            f"ports on these bridges would no longer reach each other: {'; '.join(parted)}; allow it with "
-            f"`--data accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy"
-        )
-    if (served := list(_served(view))) and not context.accepts(SERVICES):
-        yield (
-            "these guests may use services of the host that bridges.guarded_engines does not name: "
-            f"{'; '.join(served)}; allow it with `--data accept={SERVICES}` or `accept: [{SERVICES}]` in the policy"
-        )
 
 
-def _tried_in_vain(context: Context) -> str:
+def _tried_in_vain(context: Context) -> Obstacle | None:
     reverted = known(context.survey[Bridges].reverted)
     if not reverted or reverted.why == UNDO or context.accepts(RETRY):
-        return ""
-    return (
+        return None
+    why = (
         f"run {reverted.run} already tried, and the host reverted it at {reverted.time} because it could not be "
-        f"reached any more; find out why, then try again with `--data accept={RETRY}`"
+        "reached any more: find out why first"
     )
+    return Obstacle(why=why, accepts=(RETRY,))
 
 
 def _parted(view: BridgesView) -> Iterator[str]:

@@ -6,7 +6,6 @@ compiles them to ONE journalled script per subject, and can undo each of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -167,33 +166,43 @@ class Activate(Change):
     service: Service
 
 
-@dataclass(frozen=True)
-class Blocked(Change):
-    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed. `why` names what
-    would allow it as `accept=NAME`. `by_hand`: what the operator has to do, where `why` says more than that. `warns`:
-    it was done here and went wrong, so where this host is a canary, others do not follow it."""
+@dataclass(frozen=True, kw_only=True)
+class Obstacle:
+    """Why something cannot be done now. `by_hand`: what the operator can do about it. `accepts`: the names of what the
+    operator has to accept, all of them, to have it done in spite of that."""
 
-    why: str = ""
-    warns: bool = False
+    why: str
     by_hand: str = ""
-
-    def _said(self) -> tuple[str, ...]:
-        return (*super()._said(), "why", "by_hand")
-
-    @property
-    def accepts(self) -> tuple[str, ...]:
-        """What has to be accepted by name first."""
-        return () if self.by_hand else tuple(dict.fromkeys(NAMED_ACCEPT.findall(self.why)))
+    accepts: tuple[str, ...] = ()
 
     @property
     def next(self) -> str:
-        """What the operator does about it, in one sentence."""
-        if names := self.accepts:
-            return f"accept {' and '.join(names)} first: harden --data accept={','.join(names)}"
-        return self.by_hand or self.why
+        """What the operator does about it."""
+        allow = f"allow it with --data accept={','.join(self.accepts)}" if self.accepts else ""
+        return "; or ".join(filter(None, [self.by_hand, allow])) or self.why
+
+    @property
+    def reason(self) -> str:
+        """Why, and what the operator does about it, as it is said everywhere."""
+        todo = self.next
+        return self.why if todo == self.why else f"{self.why}. {todo[:1].upper()}{todo[1:]}"
+
+    def block(self, subject: str, what: str, *, controls: tuple[str, ...] = (), warns: bool = False) -> Blocked:
+        """The change that it is in the way of."""
+        return Blocked(
+            subject, what, why=self.why, by_hand=self.by_hand, accepts=self.accepts, controls=controls, warns=warns
+        )
 
 
-NAMED_ACCEPT = re.compile(r"\baccept=([a-z0-9]+(?:-[a-z0-9]+)*)")
+@dataclass(frozen=True)
+class Blocked(Change, Obstacle):
+    """What is wanted and cannot be done now, and how the operator can allow it. Nothing is executed. `warns`: it was
+    done here and went wrong, so where this host is a canary, others do not follow it."""
+
+    warns: bool = field(default=False, kw_only=True)
+
+    def _said(self) -> tuple[str, ...]:
+        return (*super()._said(), "why", "by_hand")
 
 
 def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Change]:
@@ -205,9 +214,8 @@ def mending(controls: Iterable[str], changes: Iterable[Change]) -> Iterator[Chan
 
 def by_hand(finding: Finding) -> Blocked:
     """A finding that harden may not mend: what is wrong, and what the operator has to do."""
-    control, reason = finding.control, finding.verdict.reason
-    todo = f". {control.by_hand[:1].upper()}{control.by_hand[1:]}" if control.by_hand else ""
-    return Blocked(control.subject, control.title, why=reason + todo, by_hand=control.by_hand, controls=(control.id,))
+    control, why = finding.control, finding.verdict.reason
+    return Blocked(control.subject, control.title, why=why, by_hand=control.by_hand, controls=(control.id,))
 
 
 @dataclass(frozen=True)
@@ -247,8 +255,8 @@ class Remark:
     the journal's own, which an older version may have written. Names that were accepted are in its $ACCEPT."""
 
     entry: str
-    refused: str = ""
-    stays: str = ""
+    refused: Obstacle | None = None
+    stays: Obstacle | None = None
     interrupts: str = ""
     script: str = ""
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from deploys.core.change import Context
+from deploys.core.change import Context, Obstacle
 from deploys.core.control import some
 from facts.core.reading import UnknownReading, known
 from facts.engines import present
@@ -145,26 +145,25 @@ def _packet(bridge: Bridge) -> Packet:
 # ------------------------------------------------------------------------------------------------ for plans
 
 
-def obstacle(context: Context, cause: str, *, called: Collection[int] = (), drops: bool = False) -> str:
-    """Why a change may not be made: its `cause` would cut guests off; "" where it would not, or that is accepted."""
+def obstacle(context: Context, cause: str, *, called: Collection[int] = (), drops: bool = False) -> Obstacle | None:
+    """Why a change may not be made: its `cause` would cut guests off; None where it would not, or that is accepted."""
     if context.accepts(ACCEPT):
-        return ""
+        return None
     try:
         found = stopped_by(present.engines(context.survey), context.survey[Networks], called=called, drops=drops)
     except UnknownReading as error:
-        return f"{cause}; cannot determine whether frames on other bridges would then be dropped: {error}"
+        return Obstacle(why=f"{cause}; cannot determine whether frames on other bridges would then be dropped: {error}")
     return refusal(cause, found)
 
 
-def refusal(cause: str, found: Sequence[Stopped]) -> str:
+def refusal(cause: str, found: Sequence[Stopped]) -> Obstacle | None:
     if not found:
-        return ""
-    let = " and ".join(stopped.remedy for stopped in found)
-    return (
-        f"{cause}, which would drop frames between the ports of {' and of '.join(map(str, found))}. Guests there would "
-        f"reach neither each other nor the network behind the bridge. Accept those frames first, now and at boot "
-        f"({let}), "
-        f"or allow it with accept={ACCEPT}"
+        return None
+    return Obstacle(
+        why=f"{cause}, which would drop frames between the ports of {' and of '.join(map(str, found))}. Guests there "
+        "would reach neither each other nor the network behind the bridge",
+        by_hand=f"accept those frames, now and at boot ({' and '.join(stopped.remedy for stopped in found)})",
+        accepts=(ACCEPT,),
     )
 
 

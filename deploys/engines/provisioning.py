@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from deploys.core.change import Blocked, Change, Command, Install
+from deploys.core.change import Blocked, Change, Command, Install, Obstacle
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.docker.undo import STARTED, stop_script
 from facts.core.reading import UnknownReading, known
@@ -30,8 +30,8 @@ def engine_for(survey: Survey | None, accepts: Collection[str]) -> list[Change]:
     if system.family != "debian":
         why = f"{system.pretty_name} packages no Docker of its own: install the engine you trust, then run harden"
         return [Blocked("engine", "install Docker", why=why)]
-    if bridged.ACCEPT not in accepts and (why := _cuts_off(survey, system)):
-        return [Blocked("engine", "install Docker", why=why)]
+    if bridged.ACCEPT not in accepts and (obstacle := _cuts_off(survey, system)):
+        return [obstacle.block("engine", "install Docker")]
     return [
         Install("engine", "install Docker from the distribution's packages", packages=_packages(system)),
         # A policy-rc.d, as images made in a chroot have it, keeps packages from starting what they bring.
@@ -39,8 +39,8 @@ def engine_for(survey: Survey | None, accepts: Collection[str]) -> list[Change]:
     ]
 
 
-def _cuts_off(survey: Survey, system: SystemReading) -> str:
-    """Why Docker, as it starts for the first time, would cut guests off on bridges; "" where it would not."""
+def _cuts_off(survey: Survey, system: SystemReading) -> Obstacle | None:
+    """Why Docker, as it starts for the first time, would cut guests off on bridges; None where it would not."""
     loads = not (system.id == "debian" and system.version_id >= "14")  # whose Docker loads it when it is needed
     with_ = "loads br_netfilter, with which bridged frames meet iptables, and " if loads else ""
     cause = f"Docker {with_}sets iptables' FORWARD policy to DROP"
@@ -49,7 +49,7 @@ def _cuts_off(survey: Survey, system: SystemReading) -> str:
         called = (4, 6) if loads and not known(reading.br_netfilter) else ()
         return bridged.refusal(cause, bridged.stopped_by(present.engines(survey), reading, called=called, drops=True))
     except UnknownReading as error:
-        return f"{cause}; whether that cuts guests off on bridges is not known: {error}"
+        return Obstacle(why=f"{cause}; whether that cuts guests off on bridges is not known: {error}")
 
 
 def _packages(system: SystemReading) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
-from deploys.core.change import ACCEPT_RETRY, Blocked, Change, Command, Context
+from deploys.core.change import ACCEPT_RETRY, Blocked, Change, Command, Context, Obstacle
 from deploys.core.control import State, Verdict, failed, some
 from deploys.kernel.boot_parameters import BY_NAME, BootRow, given, is_missing, name_of, runs, untried
 from deploys.kernel.rollout import gate_files, library
@@ -141,8 +141,8 @@ def _trial(context: Context, words: Sequence[str]) -> Iterable[Change]:
         return
     listed = " ".join(words)
     what = f"try {listed} at the next boot"
-    if why := _obstacle(kernel, listed) or _retried(context, words):
-        yield Blocked("kernel", what, why=why)
+    if obstacle := _obstacle(kernel, listed) or _retried(context, words):
+        yield obstacle.block("kernel", what)
         return
     back = rules.reboot in ("window", "now")
     after = "the host reboots without it by itself" if back else "the boot after it is without it again"
@@ -163,17 +163,15 @@ def _waits(kernel: KernelReading, word: str) -> bool:
     return once and words.armed_in == kernel.boot_id and row.holds(given(words.on_trial, row.name), word)
 
 
-def _retried(context: Context, words: Sequence[str]) -> str:
+def _retried(context: Context, words: Sequence[str]) -> Obstacle | None:
     found = [f"{word} {why}" for word in words if (why := _not_passed(context.survey[Kernel], word))]
-    return (
-        f"{'; '.join(found)}; to try it again, accept={ACCEPT_RETRY}"
-        if found and not context.accepts(ACCEPT_RETRY)
-        else ""
-    )
+    if not found or context.accepts(ACCEPT_RETRY):
+        return None
+    return Obstacle(why="; ".join(found), accepts=(ACCEPT_RETRY,))
 
 
-def _obstacle(kernel: KernelReading, listed: str) -> str:
-    """Why the host cannot try them by itself, and how the operator can; "" where it can."""
+def _obstacle(kernel: KernelReading, listed: str) -> Obstacle | None:
+    """Why the host cannot try them by itself, and how the operator can; None where it can."""
     boot = kernel.boot
     readings = [boot.once, kernel.boot_id, *kernel.updates.gate.values()]
     if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
@@ -183,11 +181,12 @@ def _obstacle(kernel: KernelReading, listed: str) -> str:
     elif kernel.release not in boot.releases:
         why = f"GRUB's menu has no entry for the running kernel {kernel.release}"
     else:
-        return ""
-    return (
-        f"{why}. Boot with them once by hand: at GRUB's menu press e, add {listed} to the line that begins with linux, "
-        "and press Ctrl-x. If the host then works, run harden again: it makes them permanent"
+        return None
+    by_hand = (
+        f"boot with them once by hand: at GRUB's menu press e, add {listed} to the line that begins with linux, and "
+        "press Ctrl-x. If the host then works, run harden again: it makes them permanent"
     )
+    return Obstacle(why=why, by_hand=by_hand)
 
 
 def _unloaded(kernel: KernelReading) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from shlex import quote
 
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, WriteFile, install_unit, mending
+from deploys.core.change import Blocked, Change, Command, Context, Obstacle, WriteFile, install_unit, mending
 from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import Impact, State
 from deploys.core.same_text import same_text
@@ -44,7 +44,7 @@ def plan(context: Context) -> Iterable[Change]:
     coming = list(_installation(context))
     installs = any(isinstance(change, Command) for change in coming)
     pending = isinstance(kernel.reboot, Reboot) and kernel.reboot.needed
-    why_not = _obstacle(context, installs) if installs or pending else ""
+    why_not = _obstacle(context, installs) if installs or pending else None
     boots = (installs or pending) and not why_not
     if boots:
         yield from mending(context.which(UPDATE, RUNNING), _way_back(kernel))
@@ -54,9 +54,9 @@ def plan(context: Context) -> Iterable[Change]:
         yield from mending([OLD], _pruning_after(context))
     if boots:
         yield from mending([*context.which(UPDATE, RUNNING), *_waiting(context)], [_reboot(context)])
-    elif pending or (installs and context.policy[KernelRules].reboot in ("window", "now")):
+    elif why_not and (pending or context.policy[KernelRules].reboot in ("window", "now")):
         what, warns = "reboot the host into its newest installed kernel", _was_rejected(kernel)
-        yield Blocked("kernel", what, why=why_not, warns=warns, controls=(RUNNING,))
+        yield why_not.block("kernel", what, warns=warns, controls=(RUNNING,))
     elif context.failing(RUNNING):
         yield from mending([RUNNING], [_default(context)])
 
@@ -198,8 +198,14 @@ def _restore(kernel: KernelReading) -> str:
 # --- The reboot
 
 
-def _obstacle(context: Context, installs: bool) -> str:
-    """Why this run does not reboot the host; "" where it may."""
+def _obstacle(context: Context, installs: bool) -> Obstacle | None:
+    """Why this run does not reboot the host; None where it may."""
+    if why := _not_now(context):
+        return Obstacle(why=why)
+    return None if installs else _not_bootable(context)
+
+
+def _not_now(context: Context) -> str:
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
     if rules.reboot in (None, "never"):
         return "the policy lets no run reboot the host (kernel.reboot: never): reboot it by hand, or change the policy"
@@ -212,7 +218,7 @@ def _obstacle(context: Context, installs: bool) -> str:
     readings = (kernel.boot_id, kernel.updates.built, *kernel.updates.gate.values(), kernel.boot.kernel_defaults)
     if unknown := [reading.unknown for reading in readings if isinstance(reading, Unknown)]:
         return f"hullproof could not read everything that the way back depends on: {unknown[0]}"
-    return _no_way_back(kernel) or _replaced(context) or ("" if installs else _not_bootable(context))
+    return _no_way_back(kernel) or _replaced(context)
 
 
 def _containers(context: Context) -> tuple[Container, ...] | Unknown:
@@ -246,19 +252,18 @@ def _replaced(context: Context) -> str:
     return ""
 
 
-def _not_bootable(context: Context) -> str:
+def _not_bootable(context: Context) -> Obstacle | None:
     kernel = context.survey[Kernel]
     there = newest(kernel)
     if there is None or there.release == kernel.release:
-        return "no newer kernel is installed, and something else needs the reboot: reboot the host by hand"
+        why = "no newer kernel is installed, and something else needs the reboot: reboot the host by hand"
+        return Obstacle(why=why)
     if _was_rejected(kernel) and not context.accepts(ACCEPT_RETRY):
-        return (
-            f"{there.release} {there.version} failed its boot health check; to boot it on trial once more, "
-            f"accept={ACCEPT_RETRY}"
-        )
+        why = f"{there.release} {there.version} failed its boot health check"
+        return Obstacle(why=why, accepts=(ACCEPT_RETRY,))
     if gone := lacking(kernel):
-        return f"{gone}; install its headers and run `dkms autoinstall -k {there.release}`"
-    return ""
+        return Obstacle(why=gone, by_hand=f"install its headers and run `dkms autoinstall -k {there.release}`")
+    return None
 
 
 def _was_rejected(kernel: KernelReading) -> bool:

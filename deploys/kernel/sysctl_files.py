@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from shlex import quote
 
-from deploys.core.change import Blocked, Change, Command, Context, RemoveFile, WriteFile, mending
+from deploys.core.change import Blocked, Change, Command, Context, Obstacle, RemoveFile, WriteFile, mending
 from deploys.core.control import State, some
 from deploys.core.templates import render
 from deploys.kernel.rules import KernelRules
@@ -55,9 +55,9 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     sysctls = context.survey[Kernel].sysctls
     own = {path: text for path in PATHS if isinstance(text := sysctls.text(path), str)}
     others = sysctls.without(*PATHS)
-    held = {key: why for key in CLOSING if (why := _in_use(context, key))}
-    for key, why in held.items():
-        yield Blocked("kernel", f"set {key}={CLOSING[key]}", why=why, controls=(f"kernel.sysctl.{key}",))
+    held = {key: obstacle for key in CLOSING if (obstacle := _in_use(context, key))}
+    for key, obstacle in held.items():
+        yield obstacle.block("kernel", f"set {key}={CLOSING[key]}", controls=(f"kernel.sysctl.{key}",))
     declared = (_held(want, own) if want.key in held else want for want in _declared(context, others, _written(own)))
     wants = [*_resolved(context, own), *filter(None, declared)]
     if not wants:
@@ -88,20 +88,21 @@ def _failing(context: Context, wants: Iterable[Want]) -> Iterable[str]:
     return [id_ for id_ in ids if context.findings[id_].state is State.FAIL]
 
 
-def _in_use(context: Context, key: str) -> str:
-    """Why user namespaces are not closed to users now; "" where they may be closed, or are already."""
+def _in_use(context: Context, key: str) -> Obstacle | None:
+    """Why user namespaces are not closed to users now; None where they may be closed, or are already."""
     finding, rootless = context.findings.get(f"kernel.sysctl.{key}"), context.survey[Kernel].rootless
     closes = context.policy[KernelRules].value(key) == CLOSING[key]
     failing = finding is not None and finding.state is State.FAIL
     if not closes or not failing or context.accepts(ACCEPT_ROOTLESS) or not rootless:
-        return ""
-    allow = f"allow it with accept={ACCEPT_ROOTLESS}"
+        return None
     if isinstance(rootless, Unknown):
-        return f"{rootless.unknown}, and programs that need them would no longer start; {allow}"
+        why = f"{rootless.unknown}, and programs that need them would no longer start"
+        return Obstacle(why=why, accepts=(ACCEPT_ROOTLESS,))
     users = some(f"{user} ({some(names)})" for user, names in rootless.items())
-    return (
-        f"these users run programs in user namespaces, and would no longer be able to start them: {users}. Remove "
-        f"{key} from the policy for this host (and set kernel.rootless for container engines), or {allow}"
+    return Obstacle(
+        why=f"these users run programs in user namespaces, and would no longer be able to start them: {users}",
+        by_hand=f"remove {key} from the policy for this host (and set kernel.rootless for container engines)",
+        accepts=(ACCEPT_ROOTLESS,),
     )
 
 

@@ -79,8 +79,8 @@ CONTROLS = (
         check=_check_icc,
         references=("CIS-Docker-2.2", "CIS-Docker-5.30", "NIST-800-190-4.4.2"),
         impact=Impact.RESTART,
-        by_hand="set icc to false in daemon.json, restart Docker, and create other networks with "
-        "com.docker.network.bridge.enable_icc=false",
+        by_hand="have the container engine keep them apart: for Docker, set icc to false in daemon.json, restart it, "
+        "and create other networks with com.docker.network.bridge.enable_icc=false",
     ),
     Control(
         id=HOST_SERVICES,
@@ -106,7 +106,7 @@ CONTROLS = (
         id="networks.br-netfilter",
         title="Bridged frames pass through iptables",
         severity=Severity.MEDIUM,
-        why="Without br_netfilter, frames between containers bypass the rules that Docker writes for them.",
+        why="Without br_netfilter, frames between containers bypass the rules that their engine writes for them.",
         check=check_br_netfilter,
         references=("CIS-Docker-2.2",),
         by_hand="remove what sets bridge-nf-call-iptables to 0 or blocks br_netfilter (the finding names the file), "
@@ -114,7 +114,7 @@ CONTROLS = (
     ),
     Control(
         id="networks.bridged-guests",
-        title="Guests on bridges that are not Docker's reach each other",
+        title="Guests on bridges that are not the container engine's reach each other",
         severity=Severity.HIGH,
         why="With br_netfilter, a FORWARD policy of DROP, which Docker sets, cuts off virtual machines on every "
         "bridge.",
@@ -130,7 +130,7 @@ CONTROLS = (
         check=check_forwarding,
         references=("CIS-Debian12-3.3.1", "CIS-Docker-2.4"),
         impact=Impact.RESTART,
-        by_hand="restart Docker, which writes its own rules again, then run iptables -P FORWARD DROP",
+        by_hand="restart the container engine, which writes its own rules again, then run iptables -P FORWARD DROP",
     ),
 )
 

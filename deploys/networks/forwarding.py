@@ -38,8 +38,10 @@ if [ -e {FORWARD_FILE} ]; then iptables -w -P FORWARD DROP; else iptables -w -P 
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     if policy[NetworksRules].guarded_forwarding is None:
         return not_applicable("the policy does not declare networks.guarded_forwarding")
-    if not any(engine.installed and known(engine.running) for engine in present.engines(survey)):
-        return not_applicable("Docker is not running, and of no other engine is this asked")
+    engines = present.engines(survey)
+    if not any(engine.installed and known(engine.running) for engine in engines):
+        down = "; ".join(f"{engine.name} is not running" for engine in engines)
+        return not_applicable(f"{down}, and of no other engine is this asked")
     reading = survey[Networks]
     if known(reading.forwarding4) != 1:
         return not_applicable("forwarding is off (net.ipv4.ip_forward)")
@@ -57,7 +59,7 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
     if _engine_rules(reading):
         reason = "FORWARD policy is ACCEPT: machines on the same network can reach unpublished container ports"
         return failed(f"{reason}; {WANTED}, but {ONLY_IF_OFF}", declared=True, disk=lasts, live=False)
-    reason = "FORWARD policy is ACCEPT and Docker's chains are missing from FORWARD: everything is forwarded"
+    reason = "FORWARD policy is ACCEPT and the container engine's chains are missing from it: everything is forwarded"
     return failed(f"{reason} (was the firewall flushed or reloaded?); {WANTED}", declared=True, disk=lasts, live=False)
 
 
@@ -101,10 +103,10 @@ def _set_policy(context: Context, reading: NetworksReading) -> Change:
     others = _others(context, reading) if policy != "DROP" else []
     called = _after_boot(context, reading) if policy != "DROP" else None
     if len(others) > 1 and not context.accepts(ACCEPT):
-        why = f"this host would no longer forward between {', '.join(others)}; allow that with accept={ACCEPT}"
-        return Blocked("networks", what, why=why)
-    if called is not None and (why := bridged.obstacle(context, BECOMES_DROP, called=called, drops=True)):
-        return Blocked("networks", what, why=why)
+        why = f"this host would no longer forward between {', '.join(others)}"
+        return Blocked("networks", what, why=why, accepts=(ACCEPT,))
+    if called is not None and (obstacle := bridged.obstacle(context, BECOMES_DROP, called=called, drops=True)):
+        return obstacle.block("networks", what)
     interrupts = [f"stops forwarding between {', '.join(others)}" if len(others) > 1 else ""]
     interrupts += [bridged.cut_off(context, called=called, drops=True)] if called is not None else []
     return WriteFile(

@@ -19,7 +19,6 @@ from deploys.networks.guard_chains import (
     on_disk,
 )
 from deploys.networks.isolation import (
-    SERVICES,
     NetworksRules,
     closes_later,
     closes_unasked,
@@ -130,14 +129,15 @@ def cuts_connection(networks: Sequence[Network], rules: NetworksRules, reading: 
     return f"your SSH connection comes in through network {came}: name {service} in networks.host_services"
 
 
-def on_a_lan(network: Network, reading: NetworksReading) -> str:
+def on_a_lan(network: Network, engines: Sequence[EngineReading], reading: NetworksReading) -> str:
     """Why other machines are on its bridge, which closing it would cut off; "" where there are none."""
     if network.bridge in reading.default_devices:
         return f"the host's default route leads through {network.bridge}"
     others = bridged.strangers(network.bridge, reading.ports_of(network.bridge), len(network.containers))
     if others and others[0].startswith("veth"):
         return f"{network.bridge} has more ports ({some(others)}) than the network has containers"
-    return f"{others[0]}, a port of {network.bridge}, does not lead to a container of Docker's" if others else ""
+    whose = owner(network, engines).name
+    return f"{others[0]}, a port of {network.bridge}, does not lead to a container of {whose}'s" if others else ""
 
 
 def own_resolver(rules: NetworksRules, engine: EngineReading, reading: NetworksReading) -> str:
@@ -153,7 +153,7 @@ def why_served(network: Network, rules: NetworksRules, engine: EngineReading, re
     asked = own_resolver(rules, engine, reading)
     found = [f"containers on it may use them ({', '.join(sorted(network.containers))})"] if network.containers else []
     found += [f"{asked}, which containers use as their DNS server, is this host (udp/53)"] if asked else []
-    return f"{'; '.join(found)}: name what they need in networks.host_services, and allow it with accept={SERVICES}"
+    return f"{'; '.join(found)}: name what they need in networks.host_services"
 
 
 def who(rules: NetworksRules, networks: Iterable[Network]) -> str:

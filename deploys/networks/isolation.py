@@ -65,8 +65,8 @@ class NetworksRules(Rules):
     )
     cover: Literal["all", "default"] | list[str] = Field(
         "default",
-        description="The networks to which icc, host_services and antispoof apply: all, default (Docker's default "
-        "bridge), or a list of names.",
+        description="The networks to which icc, host_services and antispoof apply: all, default (the container "
+        "engine's default network), or a list of names.",
     )
     except_: list[str] = Field([], alias="except", description="Names of networks that are left as they are.")
     host_services: list[HostService] | None = Field(
@@ -83,7 +83,9 @@ class NetworksRules(Rules):
         "containers depends on it; with icc: false it depends on hullproof's own nft table instead.",
     )
     bridged_guests: Literal[True] | None = Field(
-        None, description="true: iptables does not drop frames between the ports of bridges that are not Docker's."
+        None,
+        description="true: iptables does not drop frames between the ports of bridges that are not the container "
+        "engine's.",
     )
     guarded_forwarding: Literal[True] | None = Field(
         None, description="true: the FORWARD policy is DROP, so that only what a rule accepts is forwarded."

@@ -1,4 +1,4 @@
-"""The addresses of container ports on Docker's bridges: what reads them as a port appears, and what has been read."""
+"""The addresses of container ports on engines' bridges: what reads them as a port appears, and what has been read."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def plan_files(rules: NetworksRules, reading: NetworksReading) -> Iterator[Chang
 
 
 def plan_reading(networks: Iterable[Network], reading: NetworksReading) -> Iterator[Change]:
-    """Once the rules are loaded. A port that was put on a bridge of Docker's by hand is named and left as it is."""
+    """Once the rules are loaded. A port that was put on such a bridge by hand is named and left as it is."""
     if ports := sorted({port for network in networks for port in unknown_ports(network, reading)}):
         script = f'FILE={PORTS_FILE}\nALL="{" ".join(ports)}"\n{templates.text("networks/read-ports.sh")}'
         yield Command("networks", f"read the addresses of {', '.join(ports)}", script=script, undo="")

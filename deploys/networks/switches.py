@@ -1,4 +1,4 @@
-"""The sysctls that pass bridged frames through iptables, and what that does to bridges that are not Docker's."""
+"""The sysctls that pass bridged frames through iptables, and what that does to bridges that are no engine's."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ def plan_br_netfilter(context: Context) -> Iterator[Change]:
         return
     drops = context.failing("networks.forwarding")
     cause = "frames within every bridge of the host would pass through iptables"
-    if why := bridged.obstacle(context, cause, called=(4, 6), drops=drops):
-        yield Blocked("networks", CALL, why=why)
+    if obstacle := bridged.obstacle(context, cause, called=(4, 6), drops=drops):
+        yield obstacle.block("networks", CALL)
         return
     yield from _switches(reading, bridged.cut_off(context, called=(4, 6), drops=drops))
 
@@ -135,7 +135,8 @@ def check_bridged_guests(survey: Survey, policy: Policy) -> Verdict:
     engines, reading = present.engines(survey), survey[Networks]
     bridges = bridged.carrying(engines, reading)
     if not bridges:
-        return not_applicable("no bridge besides Docker's has ports that could reach each other")
+        own = " and ".join(f"{engine.name}'s" for engine in engines)
+        return not_applicable(f"no bridge besides {own} has ports that could reach each other")
     names = [bridge.name for bridge in bridges]
     if stopped := bridged.stopped_now(engines, reading):
         dropped = {each.bridge.name for each in stopped}

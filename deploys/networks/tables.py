@@ -181,8 +181,9 @@ def _parted(networks: Iterable[Network]) -> str:
 
 def plan_tables(engines: Sequence[NetworkEngine], context: Context) -> Iterator[Change]:
     rules, reading = context.policy[NetworksRules], context.survey[Networks]
-    found = covered(rules, present.engines(context.survey))
-    lans = {network.name: why for network in found if (why := host_services.on_a_lan(network, reading))}
+    there = present.engines(context.survey)
+    found = covered(rules, there)
+    lans = {network.name: why for network in found if (why := host_services.on_a_lan(network, there, reading))}
     yield from _lans(lans)
     tables = Tables(context, tuple(network for network in found if network.name not in lans))
     if why := host_services.cuts_connection(tables.networks, rules, reading):
@@ -215,21 +216,23 @@ def _lans(lans: Mapping[str, str]) -> Iterator[Change]:
 def _waiting(tables: Tables) -> Iterator[Change]:
     """What waits to be accepted."""
     for network in tables.held:
-        why = (
-            f"{_list(sorted(network.containers))} run on it and could no longer reach each other; allow it with "
-            "`--data "
-            f"accept={ACCEPT}` or `accept: [{ACCEPT}]` in the policy, or name {network.name} under networks.except"
+        yield Blocked(
+            "networks",
+            f"keep containers on network {network.name} apart",
+            why=f"{_list(sorted(network.containers))} run on it and could no longer reach each other",
+            by_hand=f"name {network.name} under networks.except",
+            accepts=(ACCEPT,),
+            controls=(ICC,),
         )
-        yield Blocked("networks", f"keep containers on network {network.name} apart", why=why, controls=(ICC,))
     for network in tables.served:
         what = f"close the host's own services to network {network.name}"
         why = host_services.why_served(network, tables.rules, owner(network, tables.engines), tables.reading)
-        yield Blocked("networks", what, why=why, controls=(HOST_SERVICES,))
+        yield Blocked("networks", what, why=why, accepts=(SERVICES,), controls=(HOST_SERVICES,))
 
 
 def _by_engines(engines: Sequence[NetworkEngine], tables: Tables) -> Iterator[Change]:
     if bridged.stopped_by(tables.engines, tables.reading, called=(4,)):
-        return  # with these settings Docker would pass bridged frames through iptables
+        return  # with these settings the engine would pass bridged frames through iptables
     for engine in engines:
         reading = engine.reading(tables.survey)
         own = [network for network in tables.networks if network.bridge in reading.by_bridge]

@@ -87,11 +87,14 @@ def _held_back(change: Change, vain: Sequence[Vain], context: Context) -> Change
         cause = f"it belongs to {clean(found.what)!r}, which run {clean(found.run)} made and which did not help"
     else:
         return change
-    why = (
-        f"{cause}: {clean(found.why)}. Find out what undoes it or prevents it; to make it once more, accept "
-        f"{ACCEPT_RETRY} (`--data accept={ACCEPT_RETRY}`)"
+    return Blocked(
+        change.subject,
+        change.what,
+        controls=change.controls or found.controls,
+        why=f"{cause}: {clean(found.why)}",
+        by_hand="find out what undoes it or prevents it",
+        accepts=(ACCEPT_RETRY,),
     )
-    return Blocked(change.subject, change.what, controls=change.controls or found.controls, why=why)
 
 
 def _part(change: Change, vain: Vain, context: Context) -> bool:

@@ -102,7 +102,7 @@ def _survey_again(state: State, host: Host) -> bool:
 
 def _plan_again(state: State, host: Host) -> bool:
     session = current().sessions[host.name]
-    missing = [f"{change.what}: {change.why}" for change in session.blocked]
+    missing = [f"{change.what}: {change.reason}" for change in session.blocked]
     look.look(session)
     look.plan(session)
     session.errors += missing  # without a container engine its controls do not apply, and all the others may hold

@@ -34,7 +34,7 @@ class PlanView:
             lines.append(paint("  Blocked, and how to allow it:", BOLD, self.color))
         for change in blocked:
             lines.append(self._fill("    - ", _titled(f"{change.subject}: {change.what}", change.controls)))
-            lines.append(self._fill(INDENT, change.why))
+            lines.append(self._fill(INDENT, change.reason))
         if unknown:
             many, them = ("s are", "them") if len(unknown) > 1 else (" is", "it")
             said = f"{len(unknown)} finding{many} unknown: {', '.join(unknown)}, so nothing is planned for {them}"

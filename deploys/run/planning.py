@@ -16,10 +16,7 @@ from facts.core.reading import UnknownReading
 
 UNREAD = "harden plans nothing for it until it can be read"
 REBOOT = "reboot the host: the settings on disk take effect at the next boot"
-WHY_NO_REBOOT = (
-    "the settings are on disk and take effect at the next boot; harden reboots a host only for a newer kernel, and "
-    "only where the policy says when (kernel.reboot): reboot the host by hand"
-)
+WHY_NO_REBOOT = "harden reboots a host only for a newer kernel, and only where the policy says when (kernel.reboot)"
 
 
 @dataclass(frozen=True)

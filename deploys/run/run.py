@@ -146,7 +146,7 @@ class Run:
         if session.steps_named("reboot") and canary not in self.rebooted:  # pyinfra's --serial has an order of its own
             return f"the canary {canary} reboots first and has not yet: run again, best without --serial"
         warned = [change for change in session.changes if isinstance(change, Blocked) and change.warns]
-        return f"the canary {canary} warns: {warned[0].why}" if warned else ""
+        return f"the canary {canary} warns: {warned[0].reason}" if warned else ""
 
     def host_reports(self) -> list[report.HostReport]:
         """Every host of the inventory that the limit covers, with how it ended."""

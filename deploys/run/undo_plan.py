@@ -51,9 +51,9 @@ class UndoPlan:
     def take(self, remark: Remark) -> None:
         """What a subject says of one entry."""
         if remark.refused:
-            self.refused.append(remark.refused)
+            self.refused.append(remark.refused.reason)
         if remark.stays:
-            self.stays[remark.entry] = remark.stays
+            self.stays[remark.entry] = remark.stays.reason
         if remark.interrupts and remark.interrupts not in self.interrupts:
             self.interrupts.append(remark.interrupts)
         if remark.script:

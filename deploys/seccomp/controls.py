@@ -56,8 +56,8 @@ CONTROLS = (
         id="seccomp.kernel",
         title="The kernel can filter system calls (CONFIG_SECCOMP_FILTER)",
         severity=Severity.HIGH,
-        why="Without CONFIG_SECCOMP_FILTER Docker starts containers without a filter, and at most writes a line to its "
-        "log.",
+        why="Without CONFIG_SECCOMP_FILTER no container can have a filter; Docker starts them all the same, and "
+        "at most writes a line to its log.",
         check=kernel,
         references=("NIST-800-190-4.4.3",),
         by_hand="boot a kernel that was built with CONFIG_SECCOMP_FILTER, such as the distribution's own",

@@ -18,7 +18,7 @@ from pathlib import Path
 from shlex import quote
 
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, Install, WriteFile
+from deploys.core.change import Blocked, Change, Command, Context, Install, Obstacle, WriteFile
 from deploys.core.control import some
 from deploys.kernel.boot_parameters import given
 from deploys.kernel.grub import MENU, drop_in
@@ -76,36 +76,38 @@ class Stage:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """What has to be accepted by name before SELinux enforces."""
-        return (ACCEPT_DENIALS,) * bool(self.denials) + (ACCEPT_RETRY,) * bool(self.reverted)
+        """What has to be accepted by name before SELinux enforces, where nothing else is left to wait for."""
+        asked = {ACCEPT_DENIALS: self.denials, ACCEPT_RETRY: self.reverted}
+        return tuple(name for name, found in asked.items() if found and self.step is Step.ENFORCE)
 
     @property
     def place(self) -> str:
         """`stage 1 of 5, one reboot to come`."""
-        held = self.step is Step.ENFORCE and self.needs
-        number = STAGES.index(Step.OBSERVE if held else SAME_STAGE.get(self.step, self.step)) + 1
+        number = STAGES.index(Step.OBSERVE if self.needs else SAME_STAGE.get(self.step, self.step)) + 1
         reboots = "one reboot" if number <= STAGES.index(Step.REBOOT) + 1 else "no reboot"
         return f"stage {number} of {len(STAGES)}, {reboots} to come"
 
     def say(self) -> str:
-        """What the next run does, or what the operator has to do."""
+        """What the next run does, or why it does not enforce."""
         return f"{'. '.join(filter(None, [self._went_back(), self._next()]))} ({self.place})"
 
-    def _why_held(self) -> str:
-        return (
-            f"SELinux stays permissive, since enforcing would have caused these denials: {self._rows()}. Change the "
-            f"policy or the labels: hullproof observes a changed policy again, and changed labels if you remove "
-            f"{OBSERVED}. Or enforce in spite of them with accept={ACCEPT_DENIALS}"
-        )
+    def obstacle(self) -> Obstacle:
+        """Why the next run does not enforce."""
+        by_hand = ""
+        if ACCEPT_DENIALS in self.needs:
+            by_hand = (
+                "change the policy or the labels: hullproof observes a changed policy again, and changed labels if you "
+                f"remove {OBSERVED}"
+            )
+        elif self.needs:
+            by_hand = "find out why the host went back: hullproof tries a changed policy again"
+        return Obstacle(why=self.say(), by_hand=by_hand, accepts=self.needs)
 
     def _went_back(self) -> str:
         if self.reverted is None:
             return ""
         why = self.reverted.why or "no connection to the host succeeded any more"
-        return (
-            f"The host went back to permissive by itself at {self.reverted.time}: {why}. Find out why; hullproof tries "
-            f"a changed policy again, and the same one with accept={ACCEPT_RETRY}"
-        )
+        return f"The host went back to permissive by itself at {self.reverted.time}: {why}"
 
     def _rows(self) -> str:
         return list_kinds([f"{explain(denial)}: {way_out(denial, self.booleans)}" for denial in self.denials])
@@ -123,7 +125,9 @@ class Stage:
             case Step.WAIT:
                 return self._observing()
             case Step.ENFORCE if self.denials:
-                return self._why_held()
+                return f"SELinux stays permissive, since enforcing would have caused these denials: {self._rows()}"
+            case Step.ENFORCE if self.reverted:
+                return "SELinux stays permissive"
             case Step.ENFORCE:
                 return "Next, harden enforces live, and the host goes back by itself unless a fresh connection succeeds"
             case Step.KEEP:
@@ -182,7 +186,7 @@ def step(context: Context, reading: SELinuxReading, boot: Boot, now: Stage) -> I
     elif now.step is Step.ENFORCE and all(context.accepts(name) for name in now.needs):
         yield _enforce(reading)
     elif now.step in (Step.WAIT, Step.ENFORCE):
-        yield Blocked(NAME, "enforce SELinux", why=now.say())
+        yield now.obstacle().block(NAME, "enforce SELinux")
     elif now.step is Step.KEEP:
         yield from _keep(reading, boot, family)
 
@@ -280,7 +284,7 @@ def _health_check() -> Command:
     write = f"mkdir -p {Path(HEALTH_CHECK).parent} && printf %s {packed} | base64 -d >{HEALTH_CHECK}"
     return Command(
         NAME,
-        f"{what}Docker runs as it does now",
+        f"{what}the container engine runs as it does now",
         script=f"{write} && sh {HEALTH_CHECK} arm",
         undo=f"[ ! -e {HEALTH_CHECK} ] || sh {HEALTH_CHECK} disarm",
     )

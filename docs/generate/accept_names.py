@@ -27,7 +27,8 @@ ALLOWS = {
     "forward-drop": "A host that may be a router for others than containers forwards nothing else any more.",
     "rootless-containers": "What users run in user namespaces of their own (rootless Podman, a browser's sandbox) no "
     "longer starts.",
-    "bridged-guests": "Guests on a bridge that is not Docker's no longer reach each other, nor the network beyond it.",
+    "bridged-guests": "Guests on a bridge that is not the container engine's no longer reach each other, "
+    "nor the network beyond it.",
     "metadata": "Running containers and guests no longer get credentials from the cloud's metadata address.",
     "kernel-retry": "A kernel that was booted on trial and did not pass is tried once more.",
     "selinux-denials": "SELinux enforces, although permissive mode showed that something would be refused.",

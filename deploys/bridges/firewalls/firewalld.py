@@ -83,7 +83,8 @@ def plan_firewalld(view: BridgesView) -> Iterator[Change]:
         return
     interrupts = "reloads firewalld"
     if emptied:
-        interrupts += ", which empties iptables; Docker then restores its own rules"
+        own = [f"; {engine.name} then restores its own rules" for engine in view.engines if engine.installed]
+        interrupts += "".join([", which empties iptables", *own])
     for path, text in files.items():
         what = f"let firewalld accept the devices of the declared networks ({path})"
         if text is None:

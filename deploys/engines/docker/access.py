@@ -115,8 +115,8 @@ def _override(context: Context, what: str) -> Change:
     if not all(_PLAIN.fullmatch(word) for word in words):
         why = f"hullproof cannot rewrite the quoting of the command line in {unit.exec_source}: remove -H tcp:// there"
         return Blocked("docker", what, why=why)
-    if why := restart_obstacle(context, {}):
-        return Blocked("docker", what, why=why)
+    if obstacle := restart_obstacle(context, {}):
+        return obstacle.block("docker", what)
     service = docker_service(context)
     source = " and ".join(filter(None, (unit.exec_source, unit.options_source)))
     return WriteFile(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deploys.core import templates
-from deploys.core.change import Activate, Blocked, Change, Command, Context, MergeJson, Service
+from deploys.core.change import Activate, Blocked, Change, Command, Context, MergeJson, Obstacle, Service
 from deploys.core.control import some
 from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import Unknown, UnknownReading, known
@@ -39,8 +39,10 @@ def daemon_json(
     invalid, a key is also a flag, the daemon does not support a key, or a restart would stop containers and that is not
     accepted. Activate, where the file is right already."""
     docker = context.survey[Docker]
-    if why := _obstacle(docker, put) or restart_obstacle(context, put):
+    if why := _obstacle(docker, put):
         return Blocked(subject, what, why=why)
+    if obstacle := restart_obstacle(context, put):
+        return obstacle.block(subject, what)
     service = docker_service(context)
     interrupts = _joined(service.interrupts, _cuts_off(context, put))
     file = docker.daemon_json
@@ -109,40 +111,39 @@ def _survives(context: Context) -> bool:
     return live or planned
 
 
-def restart_obstacle(context: Context, put: Mapping[str, Any]) -> str:
-    """Why Docker may not be restarted now; "" where it may."""
+def restart_obstacle(context: Context, put: Mapping[str, Any]) -> Obstacle | None:
+    """Why Docker may not be restarted now; None where it may."""
     names = running_names(context)
     if isinstance(names, Unknown):
-        return f"cannot determine which containers a restart would stop: {names.unknown}"
+        return Obstacle(why=f"cannot determine which containers a restart would stop: {names.unknown}")
     return _stopping(context, put, names) or bridged_obstacle(context, put)
 
 
-def _stopping(context: Context, put: Mapping[str, Any], names: tuple[str, ...]) -> str:
+def _stopping(context: Context, put: Mapping[str, Any], names: tuple[str, ...]) -> Obstacle | None:
     if not names:
-        return ""
+        return None
     if _stops(context):
         return _vanishing(context)
-    allow = f"allow that with accept={RESTART}"
+    listed = ", ".join(names)
     if _switches_mapping(context.survey[Docker], put):
-        allow = f"allow that with accept={REMAP}"
-        return f"the restart changes the user namespace, so it has to stop {', '.join(names)}; {allow}"
+        why = f"the restart changes the user namespace, so it has to stop {listed}"
+        return Obstacle(why=why, accepts=(REMAP,))
     if settings := sorted(BRIDGE_KEYS & set(put)):
-        return (
-            f"Docker applies {', '.join(settings)} only when it starts without running containers: stop "
-            f"{', '.join(names)}, or {allow}"
-        )
+        why = f"Docker applies {', '.join(settings)} only when it starts without running containers"
+        return Obstacle(why=why, by_hand=f"stop {listed}", accepts=(RESTART,))
     if put.get("live-restore") is False or not _survives(context):
-        return f"the restart would stop {', '.join(names)}, because live-restore is off; {allow}"
-    return ""
+        why = f"the restart would stop {listed}, because live-restore is off"
+        return Obstacle(why=why, accepts=(RESTART,))
+    return None
 
 
-def bridged_obstacle(context: Context, put: Mapping[str, Any]) -> str:
-    """Why Docker's start would cut guests off on bridges that are not its own; "" where it would not."""
+def bridged_obstacle(context: Context, put: Mapping[str, Any]) -> Obstacle | None:
+    """Why Docker's start would cut guests off on bridges that are not its own; None where it would not."""
     try:
         start = _start(context, put)
     except UnknownReading as error:
-        return f"cannot determine what a start of Docker does to bridges that are not its own: {error}"
-    return bridged.obstacle(context, start.cause, called=start.called, drops=start.drops) if start.cause else ""
+        return Obstacle(why=f"cannot determine what a start of Docker does to bridges that are not its own: {error}")
+    return bridged.obstacle(context, start.cause, called=start.called, drops=start.drops) if start.cause else None
 
 
 def why_called(context: Context) -> str:
@@ -206,10 +207,11 @@ def _start(context: Context, put: Mapping[str, Any]) -> _Start:
     return _Start(f"when it starts, Docker {' and '.join(does)}" if does else "", called, drops)
 
 
-def _vanishing(context: Context) -> str:
-    """Why running containers may not be stopped although that is accepted; "" where they may."""
+def _vanishing(context: Context) -> Obstacle | None:
+    """Why running containers may not be stopped although that is accepted; None where they may."""
     gone = auto_removed(context.survey[Docker])
-    return f"stopping would delete {gone} (started with --rm): stop them yourself, then run again" if gone else ""
+    why = f"stopping would delete {gone} (started with --rm)"
+    return Obstacle(why=why, by_hand="stop them yourself, then run again") if gone else None
 
 
 def auto_removed(docker: DockerReading) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploys.core.change import Activate, Blocked, Change, Context
+from deploys.core.change import Activate, Change, Context
 from deploys.engines.docker import daemon
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
@@ -32,8 +32,8 @@ class DockerNetworks:
 
     def write_rules_again(self, context: Context, subject: str) -> Change:
         what = "make Docker write its firewall rules again"
-        if why := daemon.restart_obstacle(context, {}):
-            return Blocked(subject, what, why=why)
+        if obstacle := daemon.restart_obstacle(context, {}):
+            return obstacle.block(subject, what)
         service = daemon.docker_service(context)
         return Activate(subject, what, interrupts=service.interrupts, service=service)
 

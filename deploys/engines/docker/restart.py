@@ -13,7 +13,7 @@ def restart(context: Context, subject: str, why: str) -> Change:
     """Restart the daemon; live-restore keeps containers running meanwhile."""
     what = f"restart Docker: {why}"
     if obstacle := restart_obstacle(context, {}):
-        return Blocked(subject, what, why=obstacle)
+        return obstacle.block(subject, what)
     service = docker_service(context)
     return Activate(subject, what, service=service, interrupts=service.interrupts)
 
@@ -24,7 +24,7 @@ def start_again(context: Context, subject: str, why: str, names: Sequence[str]) 
         yield restart(context, subject, why)
     else:
         what = f"start {', '.join(names)} again: {why}"
-        yield Blocked(subject, what, why=f"allow that with accept={RESTART}")
+        yield Blocked(subject, what, why="that stops them first", accepts=(RESTART,))
 
 
 def options(container: Container, kind: str) -> tuple[str, ...]:

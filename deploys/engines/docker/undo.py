@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from deploys.core import templates
-from deploys.core.change import Remark, Undoing
+from deploys.core.change import Obstacle, Remark, Undoing
 from deploys.core.control import some
 from deploys.engines.docker.daemon import (
     BRIDGE_KEYS,
@@ -48,24 +48,25 @@ def _restart(undoing: Undoing, entry: JournalEntry) -> Remark:
     remaps, why_stop = _stops_for(undoing, docker)
     if remaps and not undoing.context.accepts(REMAP) and (lost := held(docker)):
         why = f"Docker restarts with another user namespace and no longer sees what it has ({lost}); that stays on disk"
-        return Remark(entry.id, refused=f"{why}; allow that with --data accept={REMAP}")
+        return Remark(entry.id, refused=Obstacle(why=why, accepts=(REMAP,)))
     stop = undoing.context.accepts(RESTART) or (remaps and undoing.context.accepts(REMAP))
     script = restart_script(stop, undo=True)
-    allow = f"allow that with --data accept={RESTART}"
     if isinstance(names, Unknown):
-        why = f"cannot determine which containers a restart of Docker would stop ({names.unknown}); {allow}"
-        return Remark(entry.id, script=script, refused="" if stop else why, interrupts="restarts Docker")
+        why = f"cannot determine which containers a restart of Docker would stop ({names.unknown})"
+        refused = None if stop else Obstacle(why=why, accepts=(RESTART,))
+        return Remark(entry.id, script=script, refused=refused, interrupts="restarts Docker")
     if not names:
         return Remark(entry.id, script=script, interrupts="restarts Docker; no container runs")
     listed = ", ".join(names)
     if not stop and why_stop:
-        return Remark(entry.id, refused=f"{why_stop}: stop {listed}, or {allow}")
+        return Remark(entry.id, refused=Obstacle(why=why_stop, by_hand=f"stop {listed}", accepts=(RESTART,)))
     if not stop:
         last = "" if _settings(undoing, docker)[1].get("live-restore") is True else ", which is removed last"
         kept = f"restarts Docker; running containers keep running (live-restore{last}): {listed}"
         return Remark(entry.id, script=script, interrupts=kept)
     if gone := auto_removed(docker):
-        return Remark(entry.id, refused=f"stopping would delete {gone} (started with --rm): stop them yourself first")
+        why = f"stopping would delete {gone} (started with --rm): stop them yourself first"
+        return Remark(entry.id, refused=Obstacle(why=why))
     again = "which Docker no longer sees then" if remaps else "and starts them again"
     return Remark(entry.id, script=script, interrupts=f"restarts Docker; stops {listed}, {again}")
 
@@ -109,30 +110,28 @@ def _keys(text: str | None) -> dict[str, Any]:
 def _stop(undoing: Undoing, entry: JournalEntry) -> Remark:
     """The run started Docker, or installed it, which starts it too. An engine that holds something stays installed."""
     installed = any(ENGINES & set(other.packages) for other in undoing.entries)
-    if installed and (why := _holds(undoing)):
-        return Remark(entry.id, stays=why)
+    if installed and (holds := _holds(undoing)):
+        return Remark(entry.id, stays=holds)
     names, script, accept = running_names(undoing.context), stop_script(installed), REMOVE if installed else RESTART
-    allow = f"allow that with --data accept={accept}"
     if isinstance(names, Unknown):
         if not undoing.context.accepts(accept):
-            why = f"cannot determine which containers would stop together with Docker ({names.unknown}); {allow}"
-            return Remark(entry.id, script=script, stays=why)
+            why = f"cannot determine which containers would stop together with Docker ({names.unknown})"
+            return Remark(entry.id, script=script, stays=Obstacle(why=why, accepts=(accept,)))
         return Remark(entry.id, script=script, interrupts="stops Docker and all of its containers")
     listed = ", ".join(names)
     if listed and not installed and not undoing.context.accepts(RESTART):
-        return Remark(
-            entry.id, script=script, stays=f"stopping Docker would stop {listed}: stop them yourself, or {allow}"
-        )
+        why = f"stopping Docker would stop {listed}"
+        stays = Obstacle(why=why, by_hand="stop them yourself", accepts=(RESTART,))
+        return Remark(entry.id, script=script, stays=stays)
     return Remark(entry.id, script=script, interrupts=f"stops Docker{f' and {listed}' if listed else ''}")
 
 
-def _holds(undoing: Undoing) -> str:
-    """Why the engine stays installed; "" where it may be removed. The script checks the disk again before that."""
-    if undoing.context.accepts(REMOVE):
-        return ""
-    allow = f"allow its removal with --data accept={REMOVE}; its data stays on disk"
-    lost = held(undoing.context.survey[Docker])
-    return f"Docker has {lost}: {allow}" if lost else ""
+def _holds(undoing: Undoing) -> Obstacle | None:
+    """Why the engine stays installed; None where it may be removed. The script checks the disk again before that."""
+    if undoing.context.accepts(REMOVE) or not (lost := held(undoing.context.survey[Docker])):
+        return None
+    why = f"Docker has {lost}; its removal leaves that on the disk"
+    return Obstacle(why=why, accepts=(REMOVE,))
 
 
 def held(docker: DockerReading) -> str:

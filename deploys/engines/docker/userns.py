@@ -93,8 +93,7 @@ def _remap(context: Context) -> Iterator[Change]:
         return
     lost = consequences(docker)
     if lost and not context.accepts(REMAP):
-        allow = f"allow that with `--data accept={REMAP}`, or with `accept: [{REMAP}]` in the policy"
-        yield Blocked("userns", what, why=f"{lost}; {allow}")
+        yield Blocked("userns", what, why=lost, accepts=(REMAP,))
         return
     merge = daemon_json(context, "userns", what, put={"userns-remap": value})
     if isinstance(merge, Blocked):  # then nothing is prepared for it either

@@ -25,16 +25,16 @@ held() { # the first of Docker's containers, volumes and images; those of other 
 units=docker.service; name=container-restart
 [ "$ENGINE" != 1 ] || { units="docker.socket docker.service"; name=remove-engine; }
 if [ "$ENGINE" = 1 ] && ! accepted "$name" && what=$(held) && [ -n "$what" ]; then
-  echo "Docker has containers, volumes or images ($what), so it stays installed; to remove it and keep its data: accept=$name"
+  echo "Docker has containers, volumes or images ($what), so it stays installed; its removal leaves that on the disk. Allow it with --data accept=$name"
   exit 1
 fi
 if ! running=$(ask ps -q --no-trunc 2>/dev/null) && runs && ! accepted "$name"; then
-  echo "Docker runs but does not answer, so its running containers are not known: find out why it does not answer, or accept=$name"
+  echo "Docker runs but does not answer, so its running containers are not known: find out why it does not answer; or allow it with --data accept=$name"
   exit 1
 fi
 if [ -n "$running" ]; then
   names=$(ask inspect -f '{{.Name}}' $running 2>/dev/null | tr '\n' ' ')
-  accepted "$name" || { echo "stopping Docker would stop ${names}: stop them yourself, or accept=$name"; exit 1; }
+  accepted "$name" || { echo "stopping Docker would stop ${names}: stop them yourself; or allow it with --data accept=$name"; exit 1; }
   gone=$(ask inspect -f '{{if .HostConfig.AutoRemove}}{{.Name}}{{end}}' $running 2>/dev/null | grep . | tr '\n' ' ')
   [ -z "$gone" ] || { echo "stopping would delete ${gone}(started with --rm): stop them yourself first"; exit 1; }
   timeout 180 docker stop $running >/dev/null || exit 1

@@ -134,6 +134,8 @@ def test_denials_hold_it_back_until_they_are_accepted() -> None:
     assert "would have caused these denials" in finding(held, "container-profile").verdict.reason
     (blocked,) = changes(held)
     assert isinstance(blocked, Blocked)
+    assert blocked.why in finding(held, "container-profile").verdict.reason
+    assert blocked.by_hand == "start the containers that need this with a profile of their own"
     assert blocked.accepts == (ACCEPT_PROFILE,)
     (write,) = changes(context(ours(OVER), accept=ACCEPT_PROFILE, rules=OBSERVED, denials=(PING,)))
     assert isinstance(write, WriteFile)
@@ -162,7 +164,9 @@ def test_running_containers_do_not_come_under_it_unasked() -> None:
     web: dict[str, Any] = {"host": docker((container(),)), "running": (listed("web", "docker"),)}
     blocked, _ = defaults(context(rules=AS_DEFAULT, **web))
     assert isinstance(blocked, Blocked)
-    assert ACCEPT_PROFILE in blocked.why
+    assert blocked.next == "have it observed first (apparmor.observe_hours); or allow it with " + (
+        f"--data accept={ACCEPT_PROFILE}"
+    )
     accepted, _ = defaults(context(accept=ACCEPT_PROFILE, rules=AS_DEFAULT, **web))
     assert isinstance(accepted, WriteFile)
     assert "web" in accepted.interrupts

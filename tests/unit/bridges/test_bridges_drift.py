@@ -120,9 +120,11 @@ def test_a_change_taken_back_is_forgotten_once_nothing_is_left_to_try() -> None:
 
 def test_an_undo_that_was_put_back_is_told_and_holds_nothing_back() -> None:
     was = Reverted("20260101T000000Z-a1", "2026-01-01T00:02:00Z", "undo")
-    assert "the rollback of run 20260101T000000Z-a1 was not confirmed" in reason(
-        context(hardened(reverted=was), on()), "reverted"
-    )
+    where = context(hardened(reverted=was), on())
+    assert "the rollback of run 20260101T000000Z-a1 was not confirmed" in reason(where, "reverted")
+    (blocked,) = plan(where)
+    assert isinstance(blocked, Blocked)
+    assert blocked.next == "roll back again; or allow it with --data accept=reverted-network"
     assert [type(change) for change in plan(context(hardened(reverted=was), on()))] == [Blocked]
     assert plan(context(replace(swapped("t-a", port=OPEN), reverted=was), on())), "the run stands, and is mended"
 

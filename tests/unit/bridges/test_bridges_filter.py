@@ -270,7 +270,7 @@ def test_running_guests_and_our_own_way_in_are_asked_for_first() -> None:
     (blocked,) = plan(context(reading(devices=busy), rules=rules))
     assert isinstance(blocked, Blocked)
     assert "lxcbr0 (netns v1)" in blocked.why
-    assert "accept=host-services" in blocked.why
+    assert blocked.accepts == ("host-services",)
     _, table = plan(context(reading(devices=busy), rules=rules, accept="host-services"))
     assert isinstance(table, WriteFile)
     assert "close the host's own services to guests of lxc" in table.what

@@ -22,6 +22,7 @@ from facts.networks.bridges import FIREWALLD_DIRECT, FIREWALLD_POLICY, FIREWALLD
 from facts.networks.forward import Filter
 from tests.support.bridges import RULES, context, hardened, on, plan, reason, state
 from tests.support.forward import DOCKER_26
+from tests.support.hosts import docker as engine
 
 DEVICES = ("br-tenants", "br-web", "br-web.10", "br-web.20")
 IN = Allow.model_validate({"from": "world", "to": "web.10", "proto": "tcp", "port": 443})
@@ -79,7 +80,10 @@ def test_one_that_empties_iptables_has_our_chain_as_rules_of_its_own() -> None:
     (direct,) = of_firewalld(plan(where))
     assert isinstance(direct, WriteFile)
     assert (direct.path, direct.text, direct.activate) == (FIREWALLD_DIRECT, DIRECT, RELOAD)
-    assert "empties iptables" in direct.interrupts
+    assert direct.interrupts == "reloads firewalld, which empties iptables"
+    (direct,) = of_firewalld(plan(context(host, FIREWALLD, docker=engine({}))))
+    assert isinstance(direct, WriteFile)
+    assert direct.interrupts == "reloads firewalld, which empties iptables; Docker then restores its own rules"
     assert '  <rule ipv="ipv4" table="filter" chain="FORWARD" priority="0">-j HULLPROOF-BRIDGES</rule>' in direct.text
     assert ">-i br-web.10 -o br-web.20 -j ACCEPT<" in direct.text
     there = replace(host, files=host.files | {FIREWALLD_DIRECT: DIRECT})

@@ -57,7 +57,7 @@ def test_whoever_runs_may_live_by_it(host: Any, devices: Any, who: str) -> None:
     changes = plan(where)
     blocked = [change for change in changes if isinstance(change, Blocked)]
     assert [change.what for change in blocked] == ([WHAT] if who else [])
-    assert all(who in change.why and "accept=metadata" in change.why for change in blocked)
+    assert all(who in change.why and change.accepts == ("metadata",) for change in blocked)
     assert (RULES_FILE in written(changes)) is not bool(who)
 
 

@@ -11,6 +11,7 @@ from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import State
 from deploys.networks import controls
 from deploys.networks.forwarding import guard_forwarding
+from deploys.networks.host_services import on_a_lan
 from deploys.networks.isolation import NetworksRules, covered, uncovered
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
@@ -20,7 +21,7 @@ from facts.engines.docker.neutral import ENABLE_ICC, neutral
 from facts.engines.shapes import EngineReading, Member, Network, by_bridge, known_networks, owner
 from facts.kernel.kernel import Kernel
 from facts.networks.forward import Filter
-from facts.networks.networks import Networks
+from facts.networks.networks import Bridge, Networks, Port
 from tests.support import bridges
 from tests.support.hosts import container, judged
 from tests.support.networks import ACCEPTS, DEFAULT, SHOP, docker, reading
@@ -108,6 +109,30 @@ def test_networks_judges_those_of_an_engine_that_is_not_docker(monkeypatch: pyte
     found = where.findings["networks.icc"]
     assert found.state is State.FAIL
     assert "on network pods containers reach each other" in found.verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("control", "engine", "nets", "says"),
+    [
+        ("forwarding", podman(running=False), reading(), "Podman is not running, and of no other engine is this asked"),
+        ("forwarding", podman(), reading(filter4=Filter("ACCEPT", "ACCEPT", ())), "the container engine's chains are"),
+        ("bridged-guests", podman(), reading(), "no bridge besides Podman's has ports"),
+    ],
+)
+def test_a_reason_names_the_engine_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, control: str, engine: EngineReading, nets: Any, says: str
+) -> None:
+    monkeypatch.setattr(present, "engines", lambda survey: (engine,))
+    rules = NetworksRules(guarded_forwarding=True, bridged_guests=True)
+    found = judged(controls.subject(()), rules, {Networks: nets, Kernel: kernel()}).findings[f"networks.{control}"]
+    assert says in found.verdict.reason
+    assert "Docker" not in found.verdict.reason
+
+
+def test_a_port_that_leads_elsewhere_is_no_container_of_the_engines() -> None:
+    nets = reading(bridges=(Bridge("podman1", (Port("eth0", False),), False, False, False, ()),))
+    why = "eth0, a port of podman1, does not lead to a container of Podman's"
+    assert on_a_lan(PODS, (neutral(docker()), podman()), nets) == why
 
 
 @pytest.mark.parametrize(

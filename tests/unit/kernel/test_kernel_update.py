@@ -228,7 +228,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "without a module that DKMS built": (
         {"built": {OLD: ("spl", "zfs"), NEW: ("spl",)}},
         {},
-        f"{NEW} lacks the modules that DKMS built for {OLD}: zfs; install its headers",
+        f"{NEW} lacks the modules that DKMS built for {OLD}: zfs. Install its headers",
     ),
     "what DKMS built is not known": ({"built": Unknown("ls: refused")}, {}, "ls: refused"),
     "tried before": (TRIED, {}, "accept=kernel-retry"),
@@ -240,7 +240,7 @@ def test_no_reboot(case: str) -> None:
     reading, rules, words = REFUSED[case]
     (told,) = plan(kernel(**PENDING | reading), **{"running": "newest-installed", "reboot": "now"} | rules)
     assert isinstance(told, Blocked)
-    assert words in told.why, told.why
+    assert words in told.reason, told.reason
 
 
 def test_a_retry_that_was_accepted_and_a_window_that_is_open() -> None:

@@ -186,7 +186,7 @@ def test_what_is_said_names_bridge_ports_and_ways_out() -> None:
     change = asked({"userland-proxy": False})
     assert isinstance(change, Blocked)
     for words in ("br0 (vnet0, vnet1)", "`iptables -I FORWARD -i br0 -o br0 -j ACCEPT`", "accept=bridged-guests"):
-        assert words in change.why
+        assert words in change.reason
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def test_a_host_that_may_be_a_router_is_asked_about_first() -> None:
     nets = reading(filter4=ACCEPTS, addresses=TWO_LEGS)
     (blocked,) = changes(context(nets, rules=GUARDED))
     assert isinstance(blocked, Blocked)
-    assert "no longer forward between ens3, ens4; allow that with accept=forward-drop" in blocked.why
+    assert blocked.reason.endswith("no longer forward between ens3, ens4. Allow it with --data accept=forward-drop")
     (drop,) = changes(context(nets, rules=GUARDED, accept="forward-drop"))
     assert drop.interrupts == "stops forwarding between ens3, ens4"
 

@@ -195,7 +195,7 @@ def test_cutting_a_running_stack_is_asked_first() -> None:
     blocked = [change for change in found if isinstance(change, Blocked)]
     assert [change.what for change in blocked] == ["keep containers on network shop apart"]
     for words in ("cart, till", "accept=network-isolation", "networks.except"):
-        assert words in blocked[0].why
+        assert words in blocked[0].reason
     (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
     assert 'ibrname "br-aaa" drop' not in rules.text  # the rest of the policy is done all the same
 

@@ -95,7 +95,7 @@ def test_running_containers_keep_the_hosts_services_until_that_is_accepted() -> 
     found = changes(context(host=host, rules=GUARD))
     (blocked,) = [change for change in found if isinstance(change, Blocked)]
     assert "may use them (shop)" in blocked.why
-    assert "accept=host-services" in blocked.why
+    assert blocked.accepts == ("host-services",)
     (rules,) = [change for change in found if isinstance(change, WriteFile) and change.path == RULES_FILE]
     assert 'iifname "docker0" goto to-host' in rules.text
     assert 'iifname "br-0123456789ab" accept' in rules.text, "or udev closes it"

@@ -61,10 +61,10 @@ def test_an_id_is_never_broken() -> None:
 
 
 def test_what_comes_next_is_said_where_harden_does_not_do_it() -> None:
-    made = a_report(replace(finding(State.FAIL, "boat.a"), next="accept storm first: harden --data accept=storm"),
+    made = a_report(replace(finding(State.FAIL, "boat.a"), next="allow it with --data accept=storm"),
                     replace(finding(State.FAIL, "boat.b"), next="harden does it"))  # fmt: skip
     text = terminal.render_table(made, False, 200)
-    assert "boat.a: icc is true [next: accept storm first: harden --data accept=storm]\n" in text
+    assert "boat.a: icc is true [next: allow it with --data accept=storm]\n" in text
     assert "boat.b: icc is true\n" in text
 
 

@@ -104,7 +104,7 @@ def done(one: session.Session) -> list[str]:
 
 
 def blocked(one: session.Session) -> dict[str, str]:
-    return {change.what: change.why for change in one.changes if isinstance(change, Blocked)}
+    return {change.what: change.reason for change in one.changes if isinstance(change, Blocked)}
 
 
 def reason(one: session.Session, control: str) -> str:

@@ -17,7 +17,7 @@ CHANGES = [
     RemoveFile("seccomp", "take away the profile", path="/etc/p.json", before="{}\n"),
     WriteFile("kernel", "write our sysctls", path="/etc/x", text="a = 2\nb = 1\n", before="a = 1\x1b[2J\nb = 1\n",
               controls=("kernel.sysctl.a", "kernel.sysctl.b")),
-    Blocked("userns", "map container users away from root", why="3 images\x1b would vanish: accept=userns-remap",
+    Blocked("userns", "map container users away from root", why="3 images\x1b would vanish", accepts=("userns-remap",),
             controls=("userns.docker-remap",)),
     MergeJson("userns", "map users", path=PATH, before=None, put={"userns-remap": "x"}, service=DOCKER,
               controls=("userns.docker-remap",)),
@@ -49,7 +49,7 @@ web1: 6 changes
       ! interrupts: Docker restarts: web, db stop
   Blocked, and how to allow it:
     - userns: map container users away from root [userns.docker-remap]
-      3 images would vanish: accept=userns-remap
+      3 images would vanish. Allow it with --data accept=userns-remap
   2 findings are unknown: lsm.module, audit.denials, so nothing is planned for
       them
 """

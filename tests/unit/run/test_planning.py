@@ -102,10 +102,10 @@ def command(*controls: str) -> Command:
 def test_what_no_subject_names_is_the_operators() -> None:
     plan, steps = made(boat(command("boat.keel"), keel=State.FAIL, mast=State.FAIL, sail=State.PENDING_REBOOT,
                             rope=State.PENDING_RESTART, oar=State.PASS, net=State.UNKNOWN))  # fmt: skip
-    assert [(change.what, change.why, change.controls) for change in plan.blocked] == [
+    assert [(change.what, change.reason, change.controls) for change in plan.blocked] == [
         ("The mast is tight", "it leaks. Mend the mast", ("boat.mast",)),
         ("The rope is tight", "it leaks. Mend the rope", ("boat.rope",)),
-        ("reboot the host", planning.WHY_NO_REBOOT, ("boat.sail",)),
+        ("reboot the host", f"{planning.WHY_NO_REBOOT}. R{planning.REBOOT[1:]}", ("boat.sail",)),
     ]
     assert steps == {
         "boat.keel": "harden does it",
@@ -117,13 +117,13 @@ def test_what_no_subject_names_is_the_operators() -> None:
 
 
 def test_what_has_to_be_accepted_is_said_with_the_words_of_the_command_line() -> None:
-    storm = Blocked("boat", "sail", why="it sinks; allow that with accept=storm", controls=("boat.keel", "boat.mast"))
+    storm = Blocked("boat", "sail", why="it sinks", accepts=("storm", "night"), controls=("boat.keel", "boat.mast"))
     why = Blocked("boat", "sail", why="there is no wind: wait for it", controls=("boat.sail",))
     plan, steps = made(boat(storm, why, command("boat.mast"), keel=State.FAIL, mast=State.FAIL, sail=State.FAIL))
     assert plan.blocked == [storm, why]
     assert steps == {
-        "boat.keel": "accept storm first: harden --data accept=storm",
-        "boat.mast": "harden does a part of it; for the rest, accept storm first: harden --data accept=storm",
+        "boat.keel": "allow it with --data accept=storm,night",
+        "boat.mast": "harden does a part of it; for the rest, allow it with --data accept=storm,night",
         "boat.sail": "there is no wind: wait for it",
     }
 

@@ -47,7 +47,7 @@ def test_a_batch_size_that_makes_no_sense_is_told(size: str) -> None:
 
 
 def test_reboots_come_last_each_a_step_of_its_own() -> None:
-    steps = arrange([CHANGE, Command("kernel", "c", script="s", undo=""), Blocked("kernel", "b")], ["kernel"])
+    steps = arrange([CHANGE, Command("kernel", "c", script="s", undo=""), Blocked("kernel", "b", why="w")], ["kernel"])
     assert [step.name for step in steps] == ["kernel", "reboot"]
     assert steps[-1] == Step("reboot", (CHANGE,))
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import Command, Remark, Undoing
+from deploys.core.change import Command, Obstacle, Remark, Undoing
 from deploys.core.policy import Policy
 from deploys.run import baseline, ending, transport
 from deploys.run.session import Session
@@ -99,7 +99,7 @@ def test_the_runs_are_rolled_back_one_by_one_and_each_names_the_next(
 def test_what_is_in_the_way_is_all_named_and_nothing_is_undone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     apply(host, write(host, "f", "x", None), write(host, "g", "x", None))
     (host.root / "f").write_text("theirs")
-    run = begin(host, monkeypatch, Remark("0002", refused="it would stop web"))
+    run = begin(host, monkeypatch, Remark("0002", refused=Obstacle(why="it would stop web")))
     choose(run, None)
     assert len(run.errors) == 3
     for words in (f"{host.root}/f was changed", "it would stop web", "nothing of run"):
@@ -129,11 +129,12 @@ def test_an_undo_that_may_cut_us_off_says_how_it_is_put_back() -> None:
 
 def test_what_stays_for_now_is_an_error_and_all_else_is_undone(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     apply(host, write(host, "f", "x", None), write(host, "g", "x", None))
-    run = begin(host, monkeypatch, Remark("0001", stays="it holds data: accept=remove"))
+    run = begin(host, monkeypatch, Remark("0001", stays=Obstacle(why="it holds data", accepts=("remove",))))
     choose(run, None)
-    assert "not undone: 0001 write f: it holds data" in shown(run)
+    said = "it holds data. Allow it with --data accept=remove"
+    assert f"not undone: 0001 write f: {said}" in shown(run)
     undo(run)
-    assert run.errors == ["not undone: write f: it holds data: accept=remove"]
+    assert run.errors == [f"not undone: write f: {said}"]
     assert set(host.files()) == {"f"}
 
 

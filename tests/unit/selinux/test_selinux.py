@@ -204,6 +204,7 @@ def test_then_it_is_observed_from_this_boot_on() -> None:
     (blocked,) = changes(watching)
     assert isinstance(blocked, Blocked)
     assert "Denials are observed until 1970-01-13" in blocked.why
+    assert (blocked.accepts, blocked.by_hand) == ((), ""), "there is nothing but to wait"
     assert "Denials are observed until 1970-01-13" in finding(watching).verdict.reason
     assert "stage 3 of 5, no reboot to come" in finding(watching).verdict.reason
     assert "sshd (sshd_t) the permission read on shadow_t:file" in finding(watching).verdict.reason
@@ -226,8 +227,11 @@ def test_denials_keep_it_permissive_and_the_ways_out_are_said() -> None:
     held = context(over, denials=(READ,))
     (blocked,) = changes(held)
     assert isinstance(blocked, Blocked)
-    for words in ("stays permissive", "audit2allow", "semanage permissive -a sshd_t", ACCEPT_DENIALS):
+    for words in ("stays permissive", "audit2allow", "semanage permissive -a sshd_t"):
         assert words in finding(held).verdict.reason
+        assert words in blocked.why
+    assert blocked.by_hand.startswith("change the policy or the labels")
+    assert blocked.accepts == (ACCEPT_DENIALS,)
     (command,) = changes(context(over, denials=(READ,), accept=ACCEPT_DENIALS))
     assert isinstance(command, Command)
     assert command.commit_confirmed
@@ -264,10 +268,11 @@ def test_what_the_host_took_back_is_not_tried_again_unasked() -> None:
     assert isinstance(blocked, Blocked)
     for words in (
         "by itself at 1970-01-12T12:00:00Z: no connection to the host",
-        ACCEPT_RETRY,
-        "stage 3 of 5",
+        "SELinux stays permissive (stage 3 of 5",
     ):
         assert words in finding(held).verdict.reason
+    assert blocked.by_hand.startswith("find out why the host went back")
+    assert blocked.accepts == (ACCEPT_RETRY,)
     back, both = selinux(**over, reverted=taken), {"denials": (READ,)}
     assert [type(c) for c in changes(context(back, accept=ACCEPT_RETRY))] == [Command]
     assert [type(c) for c in changes(context(back, accept=ACCEPT_RETRY, **both))] == [Blocked]

@@ -218,9 +218,8 @@ def test_what_would_vanish_is_asked_first() -> None:
         "agent (privileged)",
         "db (host network)",
         "--data accept=userns-remap",
-        "accept: [userns-remap]",
     ):
-        assert words in only.why
+        assert words in only.reason
 
 
 def test_accepted_the_containers_start_again_with_the_undo() -> None:

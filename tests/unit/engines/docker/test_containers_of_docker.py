@@ -151,7 +151,7 @@ def test_running_containers_are_started_again_only_where_accepted(box: Any, cont
     assert isinstance(blocked, Blocked)
     assert blocked.controls == (f"containers.{control}",)
     assert "web0" in blocked.what
-    assert RESTART in blocked.why
+    assert blocked.accepts == (RESTART,)
     (restart,) = changes(context(box, accept=RESTART))
     assert isinstance(restart, Activate)
     assert "web0" in restart.interrupts
@@ -170,7 +170,7 @@ def test_what_owners_asked_for_is_theirs() -> None:
 def test_a_restart_is_no_way_while_the_daemons_own_filter_cannot_be_mended() -> None:
     (blocked,) = changes(context((PLAIN, seen(seccomp=0)), keys={"seccomp-profile": "unconfined"}, info=BUILTIN))
     assert isinstance(blocked, Blocked)
-    assert RESTART in blocked.why, "the daemon gets another filter in the same run"
+    assert blocked.accepts == (RESTART,), "the daemon gets another filter in the same run"
 
 
 def test_nothing_starts_again_for_what_the_next_boot_mends() -> None:

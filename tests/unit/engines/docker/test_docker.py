@@ -161,7 +161,7 @@ def test_what_a_stop_would_delete_is_not_stopped() -> None:
     )
     change = daemon_json(context, "x", "what", put={"icc": False})
     assert isinstance(change, Blocked)
-    assert change.why == "stopping would delete job (started with --rm): stop them yourself, then run again"
+    assert change.reason == "stopping would delete job (started with --rm). Stop them yourself, then run again"
 
 
 def test_containers_keep_running_when_live_restore_comes_first() -> None:
