@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # First processes of process namespaces of their own, whoever started them: what no engine has named is an engine without
 # an adapter, or a container within a container.
-own=$(readlink /proc/1/ns/pid)
+own=$(readlink /proc/1/ns/pid | tr '[]' '??') # brackets would be a class of characters
 if [ "$(find /proc/1/ns/pid -maxdepth 0 -printf x 2>/dev/null)" = x ]; then
   foreign=$(find /proc/[0-9]*/ns/pid -maxdepth 0 ! -lname "$own" -printf '%h\n' 2>/dev/null | sed 's|/ns$|/status|')
   # shellcheck disable=SC2086 # paths without blanks
