@@ -8,15 +8,27 @@ from pathlib import Path
 
 import pytest
 
-import facts
+from facts import processes
 
-FACTS = Path(str(facts.__file__)).parent
+FACTS = Path(processes.__file__).parent
 
 
 def shell(script: str, **programs: str) -> str:
     """What a script prints where these programs are others."""
     others = "\n".join(f"{name}() {{ {body}\n}}" for name, body in programs.items())
     return subprocess.run(["sh", "-c", f"{others}\n{script}"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_node_that_is_mounted_over_a_plain_file_is_a_node(tmp_path: Path) -> None:
+    (tmp_path / "null").touch()
+    mounted = f"mount -t tmpfs none {tmp_path} && touch {tmp_path}/null && mount --bind /dev/null {tmp_path}/null"
+    moved = f"{mounted} && mount --move {tmp_path} /dev"
+    script = f'run() {{ name=$1; shift; [ "$name" != processes.nodes ] || "$@"; }}\npids=$$\n{processes.SCRIPT}'
+    inside = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if subprocess.run([*inside, moved], capture_output=True).returncode:
+        pytest.skip("a test may make no user namespace here")
+    done = subprocess.run([*inside, f"{moved}\n{script}"], capture_output=True, text=True)
+    assert [line.partition("/root")[2] for line in done.stdout.splitlines()] == ["/dev/null c"]
 
 
 @pytest.mark.parametrize(("file", "link"), [("unlisted.sh", "pid:[4026531836]"), ("rootless.sh", "user:[4026531837]")])
