@@ -133,12 +133,15 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 
 def _rows(section: Section) -> Iterator[Container]:
     found, names, filters = processes.read_processes(section), _names(section), _filters(section)
-    hosts = processes.read_spaces(section).get(INIT, {})
+    hosts, starters = processes.read_spaces(section).get(INIT, {}), _starters(section)
     block = section.blocks.get("containers", Block(0, ""))
     form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}) (-|/[^ ]*)")
     for row in filter(None, map(form.fullmatch, block.text.split("\n"))):
         engine, user, pid, identity, bundle = row[1], int(row[2]), int(row[3]), row[4], row[5]
         name, own = names.get((user, identity), ("", "")) if engine == "podman" else ("", "")
+        process = found.get(pid) or _gone(pid)
+        if engine != "-" and isinstance(process, Process):
+            process = _process(process, hosts, pid, user, starters.get(pid))
         yield Container(
             engine="" if engine == "-" else engine,
             user=user,
@@ -146,7 +149,7 @@ def _rows(section: Section) -> Iterator[Container]:
             name=name or identity[:12],
             pid=pid,
             filter=filters.get(own or bundle, ()) if user == 0 else (),
-            process=_process(found.get(pid), hosts, pid, user) if engine != "-" else found.get(pid) or _gone(pid),
+            process=process,
         )
 
 
@@ -154,13 +157,25 @@ def _gone(pid: int) -> Unknown:
     return Unknown(f"process {pid} could not be read, or is gone")
 
 
-def _process(process: Process | None, hosts: dict[str, int], pid: int, user: int) -> Process | Unknown:
+def _process(process: Process, hosts: dict[str, int], pid: int, user: int, starter: int | None) -> Process | Unknown:
     """What an engine's file names as a container's process, if it can be one: a file may be stale, or a user's lie."""
-    if process is None:
-        return _gone(pid)
     if process.namespaces["mnt"] == hosts.get("mnt") or (user and process.on_host_ids):
         return Unknown(f"process {pid}, which is noted as its first one, is no container's")
+    if user and starter != user:
+        return Unknown(f"process {pid}, which is noted as its first one, was started by none of this user's")
     return process
+
+
+def _starters(section: Section) -> dict[int, int | None]:
+    """By process: the user whose process has started it, of those that users' engines note."""
+
+    def numbers(block: str, name: str) -> dict[int, int]:
+        form = re.compile(rf"{name}:\t([0-9]{{1,10}})(\t.*)?")
+        rows = ((pid, form.fullmatch(text)) for pid, _, text in processes.lines_of(section, block))
+        return {pid: int(row[1]) for pid, row in rows if row}
+
+    owners = numbers("users.parents", "Uid")
+    return {pid: owners.get(parent) for pid, parent in numbers("processes.status", "PPid").items()}
 
 
 def _names(section: Section) -> dict[tuple[int, str], tuple[str, str]]:

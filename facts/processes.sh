@@ -11,7 +11,7 @@ for p in $pids; do
 done
 # shellcheck disable=SC2086 # lists of paths without blanks
 if [ -n "$pids" ]; then
-  run processes.status grep -sHE '^(Name|NSpid|Seccomp|NoNewPrivs|Cap(Eff|Bnd|Amb)):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
+  run processes.status grep -sHE '^(Name|PPid|NSpid|Seccomp|NoNewPrivs|Cap(Eff|Bnd|Amb)):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
   run processes.label grep -saH '' $label
   run processes.spaces find /proc/1/ns $spaces -maxdepth 1 -type l -printf '%p %l\n'
   # A container's own root on an overlay tells nothing. Of each at most 400 rows: a user may mount without end.

@@ -11,6 +11,8 @@ if [ "$(find /proc/1/ns/pid -maxdepth 0 -printf x 2>/dev/null)" = x ]; then
 else
   run unlisted.unable false
 fi
+# shellcheck disable=SC2046,SC2086 # numbers, and paths without blanks
+[ -z "$users" ] || run users.parents grep -sH '^Uid:' $(grep -sh '^PPid:' $users | sed 's|.*[[:blank:]]|/proc/|;s|$|/status|') /dev/null
 run engines printf '%s\n' "$engines"
 [ -z "$rows" ] || run containers printf %s "$rows"
 # Of each bundle of root's: what its filter does by default, and what else it can do. Nothing else of it leaves the host.
