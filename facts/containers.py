@@ -27,6 +27,7 @@ CONTAINER_GROUP = re.compile(
     rf"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods|nerdctl)\b|[-/]{ID}\b"
 )
 SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope")
+LATE = "users.late"  # the block that is there where users' containers were left off
 UNFILTERED = ("none",)  # what `filter` is where the bundle was read and has no seccomp filter
 
 
@@ -106,11 +107,12 @@ class Containers(SectionFact[ContainersReading]):
         listed = tuple(sorted(named, key=lambda row: (row.engine, row.user, row.name)))
         own, mounts = processes.read_spaces(section).get(INIT), processes.read_mounts(section, "host.mounts").get(INIT)
         unable = Unknown("find(1) on this host tells nothing of links, so containers that no engine names are not seen")
+        unlisted = tuple(_unlisted(rows, listed, late=LATE in section.blocks))
         masked = section.blocks.get("host.masked", Block(0, ""))
         return ContainersReading(
             engines=engines,
             containers=listed,
-            unlisted=unable if "unlisted.unable" in section.blocks else tuple(_unlisted(rows, listed)),
+            unlisted=unable if "unlisted.unable" in section.blocks else unlisted,
             namespaces=own or _unread(rows, "the host's own namespaces"),
             mounts=mounts or _unread(rows, "the host's own mounts"),
             masked=tuple(word for word in masked.text.split() if word.startswith("/proc/"))
@@ -120,7 +122,7 @@ class Containers(SectionFact[ContainersReading]):
 
 
 def _unseen(section: Section, rows: list[Container]) -> Iterator[str]:
-    if "users.late" in section.blocks:
+    if LATE in section.blocks:
         yield "what users' engines keep below /run/user could not be read in full"
     lines = [line for line in section.blocks.get("containers", Block(0, "")).text.split("\n") if line]
     if len(lines) > len(rows):
@@ -198,9 +200,10 @@ def _filters(section: Section) -> dict[str, tuple[str, ...]]:
     return {bundle: tuple(sorted(actions)) or UNFILTERED for bundle, actions in found.items()}
 
 
-def _unlisted(rows: list[Container], listed: tuple[Container, ...]) -> Iterator[Container]:
+def _unlisted(rows: list[Container], listed: tuple[Container, ...], *, late: bool) -> Iterator[Container]:
     """First processes in namespaces of their own that are containers: not a service that systemd walls in, not a
-    browser's or a build's sandbox (a user's, who maps no id of the host's root), nothing within a listed container."""
+    browser's or a build's sandbox (a user's, who maps no id of the host's root), nothing within a listed container.
+    Where users' containers were left off (`late`), what runs in a user's slice may be one of them."""
     groups = [row.process.cgroup for row in listed if isinstance(row.process, Process)]
     pids = {row.pid for row in listed if isinstance(row.process, Process)}
     for row in rows:
@@ -210,6 +213,8 @@ def _unlisted(rows: list[Container], listed: tuple[Container, ...]) -> Iterator[
             yield replace(row, name=f"process {row.pid}")
             continue
         group = row.process.cgroup
+        if late and group.startswith("/user.slice/"):
+            continue
         if any(group == outer or group.startswith(f"{outer.rstrip('/')}/") for outer in groups if outer != "/"):
             continue
         if CONTAINER_GROUP.search(group) or (row.process.on_host_ids and not SERVICE_GROUP.search(group)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from facts import processes
 from facts.containers import LISTS, Containers, ContainersReading
 from facts.core.reading import Unknown
+from facts.core.survey import Survey
 from facts.processes import Process
+from tests.support.cases import folder, read
 from tests.support.recorded import readings
 
 FACTS = Path(processes.__file__).parent
@@ -44,6 +47,21 @@ def test_what_a_host_with_two_users_ran() -> None:
     assert lies.keys() == {"podman:cccccccccccc (user 1001)", "podman:dddddddddddd (user 1001)"}
     assert all("was started by none of this user's" in str(why) for why in lies.values())
     assert (host.unlisted, host.unseen) == ((), ())
+
+
+def test_users_containers_that_were_left_off_are_not_said_to_have_no_engine() -> None:
+    output = read(folder(Containers) / "debian13-rootless.json")["output"]
+    left_off = [line for line in output if not re.match(r"podman 1000 ", line)]
+
+    def unlisted(lines: list[str]) -> set[str]:
+        host = Survey.parse([Containers], lines).readings[Containers]
+        assert isinstance(host, ContainersReading)
+        assert isinstance(host.unlisted, tuple)
+        return {each.name[:11] for each in host.unlisted}
+
+    late = ["@n block users.late", "", "@n status 1"]
+    assert unlisted(left_off) == {"user.slice/"}
+    assert unlisted([*left_off[:2], *late, *left_off[2:]]) == set()
 
 
 def test_device_nodes_of_a_users_container_are_seen_though_they_are_mounts() -> None:
