@@ -31,6 +31,7 @@ SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope
 Filter = dict[str, Any] | Unknown | None  # OCI linux.seccomp, as its bundle has it; None: the bundle has none
 NO_BUNDLE = Unknown("its bundle was not found, and so not the seccomp filter in it")
 USERS_BUNDLE = Unknown("a user's bundle is not read: its owner may write there whatever he likes")
+LATE = "users.late"  # the block that is there where users' containers were left off
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,12 @@ class Containers(SectionFact[ContainersReading]):
         listed = tuple(sorted(named, key=lambda row: (row.engine, row.user, row.name)))
         own, mounts = processes.read_spaces(section).get(INIT), processes.read_mounts(section, "host.mounts").get(INIT)
         unable = Unknown("find(1) on this host tells nothing of links, so containers that no engine names are not seen")
+        unlisted = tuple(_unlisted(rows, listed, late=LATE in section.blocks))
         masked = section.blocks.get("host.masked", Block(0, ""))
         return ContainersReading(
             engines=engines,
             containers=listed,
-            unlisted=unable if "unlisted.unable" in section.blocks else tuple(_unlisted(rows, listed)),
+            unlisted=unable if "unlisted.unable" in section.blocks else unlisted,
             namespaces=own or _unread(rows, "the host's own namespaces"),
             mounts=mounts or _unread(rows, "the host's own mounts"),
             masked=tuple(word for word in masked.text.split() if word.startswith("/proc/"))
@@ -123,7 +125,7 @@ class Containers(SectionFact[ContainersReading]):
 
 
 def _unseen(section: Section, rows: list[Container]) -> Iterator[str]:
-    if "users.late" in section.blocks:
+    if LATE in section.blocks:
         yield "what users' engines keep below /run/user could not be read in full"
     lines = [line for line in section.blocks.get("containers", Block(0, "")).text.split("\n") if line]
     if len(lines) > len(rows):
@@ -136,12 +138,15 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 
 def _rows(section: Section) -> Iterator[Container]:
     found, names, filters = processes.read_processes(section), _names(section), _filters(section)
-    hosts = processes.read_spaces(section).get(INIT, {})
+    hosts, starters = processes.read_spaces(section).get(INIT, {}), _starters(section)
     block = section.blocks.get("containers", Block(0, ""))
     form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}) (-|/[^ ]*)")
     for row in filter(None, map(form.fullmatch, block.text.split("\n"))):
         engine, user, pid, identity, bundle = row[1], int(row[2]), int(row[3]), row[4], row[5]
         name, own = names.get((user, identity), ("", "")) if engine == "podman" else ("", "")
+        process = found.get(pid) or _gone(pid)
+        if engine != "-" and isinstance(process, Process):
+            process = _process(process, hosts, pid, user, starters.get(pid))
         yield Container(
             engine="" if engine == "-" else engine,
             user=user,
@@ -149,7 +154,7 @@ def _rows(section: Section) -> Iterator[Container]:
             name=name or identity[:12],
             pid=pid,
             filter=USERS_BUNDLE if user else filters.get(own or bundle, NO_BUNDLE),
-            process=_process(found.get(pid), hosts, pid, user) if engine != "-" else found.get(pid) or _gone(pid),
+            process=process,
         )
 
 
@@ -157,13 +162,25 @@ def _gone(pid: int) -> Unknown:
     return Unknown(f"process {pid} could not be read, or is gone")
 
 
-def _process(process: Process | None, hosts: dict[str, int], pid: int, user: int) -> Process | Unknown:
+def _process(process: Process, hosts: dict[str, int], pid: int, user: int, starter: int | None) -> Process | Unknown:
     """What an engine's file names as a container's process, if it can be one: a file may be stale, or a user's lie."""
-    if process is None:
-        return _gone(pid)
     if process.namespaces["mnt"] == hosts.get("mnt") or (user and process.on_host_ids):
         return Unknown(f"process {pid}, which is noted as its first one, is no container's")
+    if user and starter != user:
+        return Unknown(f"process {pid}, which is noted as its first one, was started by none of this user's")
     return process
+
+
+def _starters(section: Section) -> dict[int, int | None]:
+    """By process: the user whose process has started it, of those that users' engines note."""
+
+    def numbers(block: str, name: str) -> dict[int, int]:
+        form = re.compile(rf"{name}:\t([0-9]{{1,10}})(\t.*)?")
+        rows = ((pid, form.fullmatch(text)) for pid, _, text in processes.lines_of(section, block))
+        return {pid: int(row[1]) for pid, row in rows if row}
+
+    owners = numbers("users.parents", "Uid")
+    return {pid: owners.get(parent) for pid, parent in numbers("processes.status", "PPid").items()}
 
 
 def _names(section: Section) -> dict[tuple[int, str], tuple[str, str]]:
@@ -191,9 +208,10 @@ def _filter(text: str) -> Filter:
     return found if found is None or isinstance(found, dict) else Unknown("its seccomp filter is no JSON object")
 
 
-def _unlisted(rows: list[Container], listed: tuple[Container, ...]) -> Iterator[Container]:
+def _unlisted(rows: list[Container], listed: tuple[Container, ...], *, late: bool) -> Iterator[Container]:
     """First processes in namespaces of their own that are containers: not a service that systemd walls in, not a
-    browser's or a build's sandbox (a user's, who maps no id of the host's root), nothing within a listed container."""
+    browser's or a build's sandbox (a user's, who maps no id of the host's root), nothing within a listed container.
+    Where users' containers were left off (`late`), what runs in a user's slice may be one of them."""
     groups = [row.process.cgroup for row in listed if isinstance(row.process, Process)]
     pids = {row.pid for row in listed if isinstance(row.process, Process)}
     for row in rows:
@@ -203,6 +221,8 @@ def _unlisted(rows: list[Container], listed: tuple[Container, ...]) -> Iterator[
             yield replace(row, name=f"process {row.pid}")
             continue
         group = row.process.cgroup
+        if late and group.startswith("/user.slice/"):
+            continue
         if any(group == outer or group.startswith(f"{outer.rstrip('/')}/") for outer in groups if outer != "/"):
             continue
         if CONTAINER_GROUP.search(group) or (row.process.on_host_ids and not SERVICE_GROUP.search(group)):

@@ -2,10 +2,11 @@
 # The running containers of every engine, without starting any engine's client: a line `ENGINE USER PID ID BUNDLE` for
 # each, USER 0 for root's own. What lies below /run/user belongs to users, who may put there whatever they like: only
 # small plain files under names of the engines' own form are opened, for a bounded time, and no bundle is read.
-pids='' rows='' names='' engines=''
+pids='' rows='' names='' engines='' users=''
 row() { # ENGINE USER PID ID BUNDLE
   [ -d "/proc/$3" ] || return 0
   case "$pids " in *" $3 "*) ;; *) pids="$pids $3" ;; esac
+  [ "$2" = 0 ] || users="$users /proc/$3/status"
   rows="$rows$*
 "
 }
@@ -15,11 +16,11 @@ run uid id -u
 
 of_users() { # the last line is `end` where find came to its end, and nothing was left off
   {
-    timeout 2 find /run/user -xdev -maxdepth 8 -type f -size -2 ! -path '*[[:cntrl:]]*' '(' -name pidfile -o -name conmon.pid -o -name init.pid ')' 2>/dev/null
+    timeout 2 find /run/user/[0-9]* -xdev -maxdepth 7 -type f -size -2 ! -path '*[[:cntrl:]]*' '(' -name pidfile -o -name conmon.pid -o -name init.pid ')' 2>/dev/null
     [ $? -ge 124 ] || echo end
   } |
     grep -E '^end$|^/run/user/[0-9]+/(containers/[a-z0-9]+-containers/[0-9a-f]{64}/userdata/(pidfile|conmon\.pid)|docker/containerd/daemon/io\.containerd\.runtime\.v2\.task/moby/[0-9a-f]{64}/init\.pid)$' |
-    head -n 2000
+    head -n 1000
 }
 theirs=
 files=$(of_users)

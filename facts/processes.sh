@@ -11,13 +11,14 @@ for p in $pids; do
 done
 # shellcheck disable=SC2086 # lists of paths without blanks
 if [ -n "$pids" ]; then
-  run processes.status grep -sHE '^(Name|NSpid|Seccomp|NoNewPrivs|Cap(Eff|Bnd|Amb)):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
+  run processes.status grep -sHE '^(Name|PPid|NSpid|Seccomp|NoNewPrivs|Cap(Eff|Bnd|Amb)):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
   run processes.label grep -saH '' $label
   run processes.spaces find /proc/1/ns $spaces -maxdepth 1 -type l -printf '%p %l\n'
   # A container's own root on an overlay tells nothing. Of each at most 400 rows: a user may mount without end.
   run host.mounts grep -sHE ' - ' /proc/1/mountinfo
   run processes.mounts grep -sHvE -m 400 '^[0-9]+ [0-9]+ [0-9]+:[0-9]+ / / [^ ]+ .*- overlay | - (devpts|mqueue|nsfs) ' $mounts /dev/null
-  run processes.nodes timeout -k 1 5 find $nodes -xdev -maxdepth 4 '(' -type b -o -type c ')' -printf '%p %y\n'
+  # By -type what rootless engines mount over a plain file would count as that file.
+  run processes.nodes timeout -k 1 5 find $nodes -xdev -maxdepth 4 ! -type l '(' -xtype b -o -xtype c ')' -printf '%p %Y\n'
   run host.masked ls -d /proc/kcore /proc/keys /proc/timer_list /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger
   cgroups=$(grep -sH '' $groups)
   run processes.cgroup kept "$cgroups" 0

@@ -7,7 +7,7 @@ uid_of() {
   done <"/proc/$1/status"
 }
 rootless() {
-  init=$(readlink /proc/1/ns/user) || return
+  init=$(readlink /proc/1/ns/user) && init=$(echo "$init" | tr '[]' '??') || return # brackets are a class of characters
   seen=
   find /proc/[0-9]*/ns/user -maxdepth 0 ! -uid 0 ! -lname "$init" -printf '%l %U %h %u\n' 2>/dev/null |
     while read -r ns uid at user; do

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2154
 # First processes of process namespaces of their own, whoever started them: what no engine has named is an engine without
 # an adapter, or a container within a container.
-own=$(readlink /proc/1/ns/pid)
+own=$(readlink /proc/1/ns/pid | tr '[]' '??') # brackets would be a class of characters
 if [ "$(find /proc/1/ns/pid -maxdepth 0 -printf x 2>/dev/null)" = x ]; then
   foreign=$(find /proc/[0-9]*/ns/pid -maxdepth 0 ! -lname "$own" -printf '%h\n' 2>/dev/null | sed 's|/ns$|/status|')
   # shellcheck disable=SC2086 # paths without blanks
@@ -11,6 +11,8 @@ if [ "$(find /proc/1/ns/pid -maxdepth 0 -printf x 2>/dev/null)" = x ]; then
 else
   run unlisted.unable false
 fi
+# shellcheck disable=SC2046,SC2086 # numbers, and paths without blanks
+[ -z "$users" ] || run users.parents grep -sH '^Uid:' $(grep -sh '^PPid:' $users | sed 's|.*[[:blank:]]|/proc/|;s|$|/status|') /dev/null
 run engines printf '%s\n' "$engines"
 [ -z "$rows" ] || run containers printf %s "$rows"
 # The filter in each of root's bundles, whose first line says all: a line `FILE FILTER…`, `FILE OTHER-FILE` with the same

@@ -3,13 +3,10 @@
 # namespace is moby-UID.GID.
 engine docker dockerd
 tasks=io.containerd.runtime.v2.task
-while IFS=: read -r file pid; do
-  task=${file%/*}
+for at in $(numbers /run/containerd/$tasks/moby*/*/init.pid /run/docker/containerd/daemon/$tasks/moby*/*/init.pid) $theirs; do
+  file=${at%:*} pid=${at##*:} task=${at%/init.pid:*}
   case $file in
   /run/user/*/init.pid) user=${file#/run/user/} && row docker "${user%%/*}" "$pid" "${task##*/}" - ;;
   */init.pid) row docker 0 "$pid" "${task##*/}" "$task" ;;
   esac
-done <<FILES
-$(numbers /run/containerd/$tasks/moby*/*/init.pid /run/docker/containerd/daemon/$tasks/moby*/*/init.pid)
-$theirs
-FILES
+done

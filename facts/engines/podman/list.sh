@@ -3,17 +3,14 @@
 # root's, the bundle of a container: a line `USER ID NAME BUNDLE` for each.
 engine podman podman
 monitors=
-while IFS=: read -r file pid; do
-  data=${file%/userdata/*}
+for at in $(numbers /run/containers/storage/*-containers/*/userdata/pidfile /run/containers/storage/*-containers/*/userdata/conmon.pid) $theirs; do
+  file=${at%:*} pid=${at##*:} data=${at%/userdata/*}
   case $file in /run/user/*) user=${file#/run/user/} user=${user%%/*} ;; *) user=0 ;; esac
   case $file in
   */userdata/pidfile) row podman "$user" "$pid" "${data##*/}" - ;;
   */userdata/conmon.pid) monitors="$monitors $user:$pid" ;;
   esac
-done <<FILES
-$(numbers /run/containers/storage/*-containers/*/userdata/pidfile /run/containers/storage/*-containers/*/userdata/conmon.pid)
-$theirs
-FILES
+done
 named() {
   for user in $(printf '%s\n' $monitors | cut -d : -f 1 | sort -u); do
     files=
@@ -21,7 +18,7 @@ named() {
       case $monitor in "$user":*) [ ! -r "/proc/${monitor#*:}/cmdline" ] || files="$files /proc/${monitor#*:}/cmdline" ;; esac
     done
     # shellcheck disable=SC2086 # paths without blanks
-    head -q -c 4096 $files /dev/null | tr '\0\n' '  ' | sed 's/ -c /\n&/g' |
+    { head -q -c 4096 $files /dev/null | tr '\0\n' '  ' && echo; } | sed 's/ -c /\n&/g' |
       sed -nE "s/^ -c ([0-9a-f]{64}) .* -n ([^ ]+) .* ?-b ([^ ]+) .*/$user \1 \2 \3/p;t;s/^ -c ([0-9a-f]{64}) .* -b ([^ ]+) .* -n ([^ ]+) .*/$user \1 \3 \2/p"
   done
 }

@@ -28,6 +28,7 @@ PACKAGES = (
 REPOSITORY = (
     "apparmor nftables auditd selinux-basics selinux-policy-default needrestart podman"
     " ifupdown network-manager netplan.io openvswitch-switch firewalld ufw lxc dnsmasq-base"
+    " uidmap dbus-user-session crun catatonit passt slirp4netns rootlesskit"
 )
 
 
