@@ -51,7 +51,12 @@ MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
 CONFINING = (" (enforce)", " (kill)")
-FREE_DOMAINS = ("", "spc_t", "unconfined_t", "container_runtime_t", "initrc_t")  # they confine nothing
+# Domains that confine nothing: those for it, and those of whatever starts containers, which have them without a label.
+FREE_DOMAINS = (
+    "", "spc_t", "spc_user_t", "unconfined_t", "unconfined_service_t", "sysadm_t", "kernel_t", "init_t", "initrc_t",
+    "container_runtime_t", "container_engine_t", "containerd_t", "crio_t", "dockerd_t", "dockerd_user_t", "podman_t",
+    "podman_user_t",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
