@@ -35,11 +35,13 @@ class DockerContainers:
 
     def start_again(self, context: Context, rule: str, containers: Sequence[Container]) -> Iterable[Change]:
         names = [each.name for each in containers]
-        if rule != "seccomp":
-            return start_again(context, "containers", "to confine containers that started unconfined", names)
-        if obstacle := seccomp.obstacle(context):
-            return [Blocked("containers", f"start {', '.join(names)} again: to filter system calls", why=obstacle)]
-        return start_again(context, "containers", "to give containers the daemon's present seccomp profile", names)
+        if rule == "seccomp":
+            why, obstacle = "to give containers the daemon's present seccomp profile", seccomp.obstacle(context)
+        else:
+            why, obstacle = "to confine containers that started unconfined", apparmor.obstacle(context.survey)
+        if obstacle:
+            return [Blocked("containers", f"start {', '.join(names)} again: {why}", why=obstacle)]
+        return start_again(context, "containers", why, names)
 
 
 def _asked(container: Container, survey: Survey) -> Asked | None:
