@@ -194,7 +194,8 @@ def own_category(container: Container, host: Host) -> str:
     hosts = known(host.reading.namespaces)
     joined = [kind for kind in ("pid", "ipc") if process.namespaces[kind] != hosts.get(kind)]
     together = {each.pid for kind in joined for each in host.by_namespace[kind, process.namespaces[kind]]}
-    same = [each.shown for each in host.by_category[own] if each.pid not in {*together, container.pid}]
+    together.add(container.pid)
+    same = [each.shown for each in host.by_category[own] if each.pid not in together]
     return f"shares the SELinux category {own} with {some(same)}" if same else ""
 
 

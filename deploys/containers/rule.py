@@ -87,7 +87,7 @@ class ContainerRule:
     def check(self, engines: Engines, survey: Survey, policy: Policy) -> Verdict:
         if getattr(policy[ContainersRules], self.key) is None:
             return not_applicable(f"the policy does not declare containers.{self.key}")
-        if not present.running(survey) and not present.installed(survey):
+        if not present.installed(survey) and not present.running(survey):
             return _without_an_engine(survey)
         answers = self.ask(engines, survey, policy)
         if self.module and known(answers.host.module) != self.module:

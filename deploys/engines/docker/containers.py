@@ -46,6 +46,6 @@ class DockerContainers:
 
 def _asked(container: Container, survey: Survey) -> Asked | None:
     """What was asked for it when it was created; None where Docker does not answer, or does not name it."""
-    containers = survey[Docker].containers
-    known_ones = containers if isinstance(containers, tuple) else ()
-    return next((each for each in known_ones if each.id == container.id), None)
+    docker = survey[Docker]
+    containers = docker.containers if isinstance(docker.containers, tuple) else ()
+    return docker.remember("containers by id", lambda: {each.id: each for each in containers}).get(container.id)
