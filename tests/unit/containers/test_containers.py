@@ -429,6 +429,51 @@ def labelled(labels: list[str], **namespaces: int) -> ContainersReading:
 # --- the script's own reading of bundles and limits
 
 
+def read_bundles(folder: Path, **configs: str) -> list[Any]:
+    """What the script makes of the config.json of each of root's bundles."""
+    for name, text in configs.items():
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(text)
+    rows = "".join(f"docker 0 {n} {n:064x} {folder / name}\n" for n, name in enumerate(configs))
+    script = LISTS[-1].read_text()
+    run = 'run() { shift; "$@"; }'
+    said = subprocess.run(["sh", "-c", f"{run}\n{script[script.index('bundles=') :]}"], capture_output=True, text=True,
+                          env={**os.environ, "rows": rows, "names": "", "LC_ALL": "C"}, check=True).stdout  # fmt: skip
+    blocks = {"uid": Block(0, "0"), "engines": Block(0, "docker"), "containers": Block(0, rows),
+              "filters": Block(0, said)}  # fmt: skip
+    found = Containers.parse(Section(blocks)).containers
+    assert isinstance(found, tuple)
+    return [each.filter for each in found] + [said]
+
+
+def bundle(seccomp: Any, label: str = "", **form: Any) -> str:
+    more = {"maskedPaths": ["/proc/kcore"], "mountLabel": label}
+    linux = more if seccomp is None else {"seccomp": seccomp} | more
+    return json.dumps({"ociVersion": "1.0.2", "linux": linux}, **form)
+
+
+COMPACT: dict[str, Any] = {"separators": (",", ":")}
+SOME = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}
+
+
+def test_a_filter_is_read_whatever_wrote_its_bundle(tmp_path: Path) -> None:
+    *found, _ = read_bundles(
+        tmp_path, compact=bundle(SOME, **COMPACT), blanks=bundle(SOME), none=bundle(None), pretty=bundle(SOME, indent=1),
+        cut=bundle(None)[:-3], empty="", text="x\n", large=bundle(SOME | {"x": "x" * 70_000}),
+    )  # fmt: skip
+    assert found[:3] == [SOME, SOME, None]
+    assert [isinstance(each, Unknown) for each in found[3:]] == [True] * 5
+
+
+def test_one_filter_of_many_bundles_is_said_once_and_without_what_follows_it(tmp_path: Path) -> None:
+    """With SELinux each bundle has a label of its own."""
+    *found, said = read_bundles(tmp_path, **{f"b{n}": bundle(SOME, f"s0:c{n}", **COMPACT) for n in range(3)})
+    assert found == [SOME] * 3
+    assert said.count("SCMP_ACT_ERRNO") == 1
+    assert "s0:c" not in said
+    assert "maskedPaths" not in said
+
+
 def read_limits(root: Path, *groups: str) -> dict[str, int | None]:
     """What the script finds on a host whose control groups lie at `root`, for processes in these."""
     script = PROCESSES[PROCESSES.index("# The limits of") :].replace("/sys/fs/cgroup", str(root))
