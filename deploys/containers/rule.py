@@ -63,6 +63,7 @@ class ContainerRule:
     wrong: Callable[[Container, Host], str]
     remedy: str
     formerly: tuple[str, ...] = ()
+    split_from: tuple[str, ...] = ()
     undone_by_privileged: bool = True
     at_start: bool = False
     module: str = ""
@@ -82,6 +83,7 @@ class ContainerRule:
             impact=Impact.RESTART if self.at_start else Impact.NONE,
             by_hand=self.remedy,
             formerly=self.formerly,
+            split_from=self.split_from,
         )
 
     def check(self, engines: Engines, survey: Survey, policy: Policy) -> Verdict:
