@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -140,3 +141,20 @@ def test_a_waiver_covers_what_is_a_control_of_its_own_by_now(tmp_path: Path, old
                                                            "the release after this one")]  # fmt: skip
     file.write_text(f"waivers:\n  - {{control: {old}, {row}}}\n  - {{control: {also}, {row}}}\n")
     assert len(load_policy(str(file), SUBJECTS).waivers) == 2
+
+
+def test_a_row_of_the_baseline_that_did_not_apply_does_not_hide_that_it_held_under_the_old_name() -> None:
+    row = next(c for subject in SUBJECTS for c in subject.controls if c.id == "containers.confined")
+    held = {"state": "pass", "disk": None, "live": {}}
+    verdict = failed("web is not confined", declared=[], disk=None, live={"web": "x"})
+
+    def drift(**rows: Any) -> Any:
+        kept = {"run": "r", "time": "2026-11-01T00:00:00Z",
+                "findings": {name.replace("_", ".", 1).replace("_", "-"): row for name, row in rows.items()}}  # fmt: skip
+        record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
+        return with_drift([Finding(row, verdict)], Survey({Record: record}))[0].drift
+
+    found = drift(containers_confined=held | {"state": "not-applicable"}, apparmor_containers_confined=held)
+    assert "judged less before this release" in found["cause"]
+    assert not drift(containers_confined=held | {"state": "fail"}, apparmor_containers_confined=held)
+    assert "judged less" not in drift(containers_confined=held)["cause"]
