@@ -68,8 +68,8 @@ class Renames:
                     does = f"{old} no longer judges running containers: {new} does, which is [] here until the release"
                     _set(tree, new, [], old, f"{does} after this one")
             elif len(olds) == 1 and not _value(tree, olds[0], True) and tree.place((subject, key))[0].file in shipped:
-                off = f"{olds[0]} is off, so {new}, which was a part of it, is not demanded until the release after this"
-                _set(tree, new, None, olds[0], f"{off} one: give it to have it demanded")
+                off = f"{olds[0]} is off, so {new}, a part of it, is not demanded until the release after this one"
+                _set(tree, new, None, olds[0], f"{off}: give it to have it demanded")
 
     def _key(self, tree: Tree, old: str, new: str) -> None:
         (subject, key), (other, becomes) = old.split("."), new.split(".")

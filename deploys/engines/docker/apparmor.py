@@ -100,8 +100,8 @@ def obstacle(survey: Survey) -> str:
     if known(survey[AppArmor].enabled):
         return ""
     return (
-        "the kernel runs without AppArmor, so Docker would start them without a profile again: see apparmor.enabled and "
-        "lsm.module"
+        "the kernel runs without AppArmor, so Docker would start them without a profile again: see apparmor.enabled "
+        "and lsm.module"
     )
 
 

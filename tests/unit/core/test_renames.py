@@ -109,12 +109,13 @@ def test_what_a_policy_has_off_is_off_where_it_is_a_key_of_its_own_by_now(tmp_pa
     assert (rules.host_ids, rules.new_privileges, rules.shared_categories) == (None, None, None)
     assert rules.unconfined == [], "apparmor.containers, which wanted it too, is on"
     (note,) = [note for note in policy.notes if "host_ids" in note]
-    assert note.endswith("site.yml:3: userns.docker_remap is off, so containers.host_ids, which was a part of it, is not "
+    assert note.endswith("site.yml:3: userns.docker_remap is off, so containers.host_ids, a part of it, is not "
                          "demanded until the release after this one: give it to have it demanded")  # fmt: skip
 
 
 def test_what_a_site_says_of_its_own_containers_is_not_switched_off(tmp_path: Path) -> None:
-    (tmp_path / "base.yml").write_text("extends: baseline\ncontainers: {host_ids: [web]}\nuserns: {docker_remap: null}\n")
+    base = "extends: baseline\ncontainers: {host_ids: [web]}\nuserns: {docker_remap: null}\n"
+    (tmp_path / "base.yml").write_text(base)
     file = tmp_path / "site.yml"
     for text in ("extends: base.yml\n", "extends: base.yml\nuserns: {docker_remap: null}\n"):
         file.write_text(text)
@@ -145,12 +146,12 @@ def test_a_waiver_covers_what_is_a_control_of_its_own_by_now(tmp_path: Path, old
 
 def test_a_row_of_the_baseline_that_did_not_apply_does_not_hide_that_it_held_under_the_old_name() -> None:
     row = next(c for subject in SUBJECTS for c in subject.controls if c.id == "containers.confined")
-    held = {"state": "pass", "disk": None, "live": {}}
+    held: dict[str, Any] = {"state": "pass", "disk": None, "live": {}}
     verdict = failed("web is not confined", declared=[], disk=None, live={"web": "x"})
 
     def drift(**rows: Any) -> Any:
-        kept = {"run": "r", "time": "2026-11-01T00:00:00Z",
-                "findings": {name.replace("_", ".", 1).replace("_", "-"): row for name, row in rows.items()}}  # fmt: skip
+        findings = {name.replace("_", ".", 1).replace("_", "-"): row for name, row in rows.items()}
+        kept = {"run": "r", "time": "2026-11-01T00:00:00Z", "findings": findings}
         record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
         return with_drift([Finding(row, verdict)], Survey({Record: record}))[0].drift
 

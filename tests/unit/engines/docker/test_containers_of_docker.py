@@ -176,6 +176,7 @@ def test_a_restart_is_no_way_while_the_daemons_own_filter_cannot_be_mended() -> 
 def test_nothing_starts_again_for_what_the_next_boot_mends() -> None:
     assert changes(context(LATE, armor=OFF, live="yama", accept=RESTART)) == []
 
+
 def test_nothing_starts_again_where_a_start_confines_nothing() -> None:
     """AppArmor does not run in the kernel: containers would stop, and start as they are."""
     for armor in (apparmor(enabled=False, parser=None, profiles={}), apparmor(enabled=None, profiles={})):
