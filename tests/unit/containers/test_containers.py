@@ -459,7 +459,8 @@ SOME = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "act
 def test_a_filter_is_read_whatever_wrote_its_bundle(tmp_path: Path) -> None:
     *found, _ = read_bundles(
         tmp_path, compact=bundle(SOME, **COMPACT), blanks=bundle(SOME), none=bundle(None),
-        pretty=bundle(SOME, indent=1), cut=bundle(None)[:-3], empty="", text="x\n", large=bundle(SOME | {"x": "x" * 70_000}),
+        pretty=bundle(SOME, indent=1), cut=bundle(None)[:-3], empty="", text="x\n",
+        large=bundle(SOME | {"x": "x" * 70_000}),
     )  # fmt: skip
     assert found[:3] == [SOME, SOME, None]
     assert [isinstance(each, Unknown) for each in found[3:]] == [True] * 5
