@@ -179,9 +179,7 @@ def _nodes(section: Section) -> dict[int, set[str]] | Unknown:
     return found
 
 
-_LIMIT = re.compile(
-    r"(?P<path>/.*/(?:(?:memory|pids|cpu)\.max|memory\.limit_in_bytes|cpu\.cfs_quota_us))[: ](?P<text>.*)"
-)
+_LIMIT = re.compile(r"(?P<path>/.*/(?:(?:memory|pids|cpu)\.max|memory\.limit_in_bytes|cpu\.cfs_quota_us)) (?P<text>.*)")
 _Values = dict[str, int | None]  # a file below /sys/fs/cgroup -> its number; None: no limit
 
 

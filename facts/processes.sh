@@ -24,13 +24,17 @@ if [ -n "$pids" ]; then
   run processes.cgroup kept "$cgroups" 0
 fi
 
-# The limits of a control group are also those of all groups above it: a line `FILE:VALUE` for each.
-limit_files() {
+# The limits of a control group are also those of all groups above it: a line `FILE VALUE` for each that there is.
+limits() {
   printf '%s\n' "$cgroups" | awk -F : '
-    function above(mount, at, names,   count, number, name) {
+    function above(mount, at, names,   count, number, name, file, value) {
       for (count = split(names, name, " "); at != "" && at != "/" && !((mount, at) in seen); sub(/\/[^\/]*$/, "", at)) {
         seen[mount, at] = 1
-        for (number = 1; number <= count; number++) print mount at "/" name[number]
+        for (number = 1; number <= count; number++) {
+          file = mount at "/" name[number]
+          if ((getline value < file) > 0 && value !~ /^max/) print file " " value
+          close(file)
+        }
       }
     }
     { at = substr($0, length($1 $2 $3) + 4) }
@@ -39,10 +43,4 @@ limit_files() {
     $3 == "pids" { above("/sys/fs/cgroup/pids", at, "pids.max") }
     $3 == "cpu" || $3 == "cpu,cpuacct" || $3 == "cpuacct,cpu" { above("/sys/fs/cgroup/cpu", at, "cpu.cfs_quota_us") }'
 }
-limits() { (
-  set -f; IFS='
-' # a name may hold blanks
-  # shellcheck disable=SC2046 # one argument per line
-  grep -sH '' $(limit_files) /dev/null
-); }
 [ -z "$pids" ] || run processes.limits limits

@@ -84,6 +84,7 @@ RULES = (
         why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
         references=("CIS-Docker-2.9", "CIS-Docker-5.31", "NIST-800-190-4.4.3"),
         wrong=judge.host_ids,
+        split_from=("userns.docker-remap",),
         remedy=f"{RECREATE} with ids of its own (Docker: userns-remap and no --userns=host; Podman: --userns=auto, or "
         "as a user), or the policy names it in containers.host_ids",
     ),
@@ -119,6 +120,7 @@ RULES = (
         why="A setuid program in the image makes an ordinary user of the container its root.",
         references=("CIS-Docker-5.26", "NIST-800-190-4.4.3"),
         wrong=judge.new_privileges,
+        split_from=("docker.no-new-privileges",),
         remedy=f"{RECREATE} with --security-opt no-new-privileges, or the policy names it in containers.new_privileges",
         undone_by_privileged=False,
     ),
@@ -143,6 +145,7 @@ RULES = (
         why="Containers of one category can read and change each other's files and processes, as far as SELinux goes.",
         references=("CIS-Docker-5.3", "NIST-800-190-4.4.3"),
         wrong=judge.own_category,
+        split_from=("selinux.containers-confined",),
         module="selinux",
         remedy=f"{RECREATE} without another container's label (--security-opt label=level:…), or the policy names it "
         "in containers.shared_categories",

@@ -51,7 +51,12 @@ MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
 CONFINING = (" (enforce)", " (kill)")
-FREE_DOMAINS = ("", "spc_t", "unconfined_t", "container_runtime_t", "initrc_t")  # they confine nothing
+# Domains that confine nothing: those for it, and those of whatever starts containers, which have them without a label.
+FREE_DOMAINS = (
+    "", "spc_t", "spc_user_t", "unconfined_t", "unconfined_service_t", "sysadm_t", "kernel_t", "init_t", "initrc_t",
+    "container_runtime_t", "container_engine_t", "containerd_t", "crio_t", "dockerd_t", "dockerd_user_t", "podman_t",
+    "podman_user_t",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +194,8 @@ def own_category(container: Container, host: Host) -> str:
     hosts = known(host.reading.namespaces)
     joined = [kind for kind in ("pid", "ipc") if process.namespaces[kind] != hosts.get(kind)]
     together = {each.pid for kind in joined for each in host.by_namespace[kind, process.namespaces[kind]]}
-    same = [each.shown for each in host.by_category[own] if each.pid not in {*together, container.pid}]
+    together.add(container.pid)
+    same = [each.shown for each in host.by_category[own] if each.pid not in together]
     return f"shares the SELinux category {own} with {some(same)}" if same else ""
 
 

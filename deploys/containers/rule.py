@@ -63,6 +63,7 @@ class ContainerRule:
     wrong: Callable[[Container, Host], str]
     remedy: str
     formerly: tuple[str, ...] = ()
+    split_from: tuple[str, ...] = ()
     undone_by_privileged: bool = True
     at_start: bool = False
     module: str = ""
@@ -82,12 +83,13 @@ class ContainerRule:
             impact=Impact.RESTART if self.at_start else Impact.NONE,
             by_hand=self.remedy,
             formerly=self.formerly,
+            split_from=self.split_from,
         )
 
     def check(self, engines: Engines, survey: Survey, policy: Policy) -> Verdict:
         if getattr(policy[ContainersRules], self.key) is None:
             return not_applicable(f"the policy does not declare containers.{self.key}")
-        if not present.running(survey) and not present.installed(survey):
+        if not present.installed(survey) and not present.running(survey):
             return _without_an_engine(survey)
         answers = self.ask(engines, survey, policy)
         if self.module and known(answers.host.module) != self.module:

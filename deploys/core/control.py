@@ -175,7 +175,8 @@ class Control:
     `CIS-Docker-2.2`, `NIST-800-190-4.4.3`, `KSPP`, `STIG-RHEL9-213010`; lockout: whether mending it could cut us off,
     so that its changes are commit-confirmed; unconfirmed: why some of them need not be; by_hand: who mends it, and
     how, where harden may not: a sentence without capital and full stop; formerly: the ids that it had in the release
-    before, which waivers and baselines may still use. A malformed row raises ValueError at import.
+    before, which waivers and baselines may still use; split_from: those that judged this too in the release before,
+    whose waivers cover it. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -189,6 +190,7 @@ class Control:
     unconfirmed: str = ""
     by_hand: str = ""
     formerly: tuple[str, ...] = ()
+    split_from: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):

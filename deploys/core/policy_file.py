@@ -20,6 +20,7 @@ from deploys.core.renames import Renames
 __all__ = ["POLICIES", "PolicyError", "load_policy", "policy_model"]
 
 POLICIES = Path(__file__).resolve().parents[2] / "inventories" / "policies"
+SHIPPED = ("baseline", "strict")
 
 
 class PolicyFile(BaseModel):
@@ -49,7 +50,7 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
     path. Raises PolicyError with every problem found."""
     renames = Renames.of(subjects)
     tree = _load(_locate(name_or_path, Path()), (), renames)
-    renames.declare_split(tree)
+    renames.settle_split(tree, [_shown(POLICIES / f"{shipped}.yml") for shipped in SHIPPED])
     model = policy_model(subjects)
     names = sorted({ACCEPT_RETRY, *(name for subject in subjects for name in subject.accepts)})
     problems = [

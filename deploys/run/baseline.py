@@ -42,24 +42,27 @@ def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
     except UnknownReading:
         return list(findings)
     kept = record.baseline if isinstance(record.baseline, dict) else {}
-    rows = kept.get("findings")
-    if not isinstance(rows, dict):
+    if not isinstance(kept.get("findings"), dict):
         return list(findings)
-    return [_with_drift(finding, _row(finding.control, rows), kept=kept, record=record) for finding in findings]
+    return [_with_drift(finding, kept, record) for finding in findings]
 
 
-def _row(control: Control, rows: dict[str, Any]) -> Any:
-    return next((rows[name] for name in (control.id, *control.formerly) if name in rows), None)
+def _row(control: Control, rows: dict[str, Any]) -> tuple[Any, str]:
+    """Its row, and the name of that: an old one where it did not apply yet under its own."""
+    named = [(rows[name], name) for name in (control.id, *control.formerly) if name in rows]
+    judged = [(row, name) for row, name in named if isinstance(row, dict) and row.get("state") != "not-applicable"]
+    return next(iter(judged), (None, ""))
 
 
-def _with_drift(finding: Finding, row: Any, *, kept: dict[str, Any], record: RecordReading) -> Finding:
-    if finding.state.holds or not isinstance(row, dict) or row.get("state") != "pass":
+def _with_drift(finding: Finding, kept: dict[str, Any], record: RecordReading) -> Finding:
+    row, name = _row(finding.control, kept["findings"])
+    if finding.state.holds or row is None or row.get("state") != "pass":
         return finding
     moved = [name for name in ("disk", "live") if row.get(name) != getattr(finding.verdict, name)]
     drift = {
         "held": f"{kept.get('time')} (run {kept.get('run')})",
         "moved": {name: {"was": row.get(name), "is": getattr(finding.verdict, name)} for name in moved},
-        "cause": _cause(moved, kept, record) if finding.control.id in kept["findings"] else _wider(finding.control),
+        "cause": _cause(moved, kept, record) if name == finding.control.id else _wider(finding.control),
     }
     reason = f"{finding.verdict.reason}; it held at {clean(str(kept.get('time')))}; {drift['cause']}"
     return replace(finding, drift=drift, verdict=replace(finding.verdict, reason=reason))

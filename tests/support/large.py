@@ -46,23 +46,25 @@ def ports_of_one(bridge: str) -> str:
     return json.dumps(devices)
 
 
-def containers(mode: str = "") -> Blocks:
-    host = {"restart_policy": "no", "auto_remove": False, "privileged": False, "network_mode": "bridge",
-            "pid_mode": mode, "ipc_mode": "", "uts_mode": "", "userns_mode": "", "security_opt": None, "cap_add": None,
-            "devices": []}  # fmt: skip
-    mounts = [{"Destination": "/x", "RW": True, "Source": "/etc", "Type": "bind"}]
-    row = {"id": "^", "name": "/c#", "status": "running", "image": "i", "started": "2026", "host": host,
-           "mounts": mounts, "networks": {"bridge": {}}}  # fmt: skip
-    status = "CapEff:\tff", "NoNewPrivs:\t0", "Seccomp:\t2"
+def containers(label: str = "docker-default (enforce)") -> Sections:
+    """Docker's, each with a filter of its own: what Docker says of them, and what their files and processes show."""
+    host = {"auto_remove": False, "privileged": False, "network_mode": "bridge", "pid_mode": "", "userns_mode": "",
+            "security_opt": None, "cap_add": None, "devices": []}  # fmt: skip
+    row = {"id": "^", "name": "/c#", "status": "running", "started": "2026", "host": host, "networks": {"bridge": {}}}
+    status = "CapEff:\tff", "CapBnd:\tff", "NoNewPrivs:\t0", "Seccomp:\t2"
     names = "cgroup", "ipc", "mnt", "net", "pid", "user", "uts"
-    return {
-        "inspect": rows('{"pid":1#,' + json.dumps(row)[1:]),
+    files = {
+        "containers": rows("docker 0 1# ^ /run/b#"),
+        "filters": rows('/run/b#/config.json {"defaultAction":"SCMP_ACT_ALLOW","n":#}'),
         "processes.status": rows("\n".join([*(f"/proc/1#/status:{line}" for line in status),
                                             "/proc/1#/uid_map: 0 0 4294967295"])),
-        "processes.label": rows("/proc/1#/attr/current:system_u:system_r:container_t:s0:c1,c#"),
-        "processes.ns": "".join(f"/proc/1/ns/{name} {name}:[7]\n" for name in names)
-                        + rows("\n".join(f"/proc/1#/ns/{name} {name}:[7]" for name in names)),
+        "processes.label": rows(f"/proc/1#/attr/current:{label}"),
+        "processes.spaces": "".join(f"/proc/1/ns/{name} {name}:[7]\n" for name in names)
+                            + rows("\n".join(f"/proc/1#/ns/{name} {name}:[8#]" for name in names)),
+        "processes.mounts": rows("/proc/1#/mountinfo:9 8 254:1 /etc /x rw - ext4 /dev/vda1 rw"),
+        "processes.cgroup": rows("/proc/1#/cgroup:0::/docker/^"),
     }  # fmt: skip
+    return {"containers": files, "docker": {"inspect": rows('{"pid":1#,' + json.dumps(row)[1:])}}
 
 
 def networks() -> Sections:
@@ -138,8 +140,7 @@ LARGE: Mapping[str, Sections] = {
     "addresses and routes": ADDRESS,
     "VLANs": {"networks": {"vlan": listing(lambda n: {"ifname": f"v{n}", "vlans": [{"vlan": 1, "vlanEnd": 4094}]})}},
     "networks of Docker": networks(),
-    "containers": {"docker": containers()},
-    "containers in each other's namespaces": {"docker": containers("container:^")},
+    "containers": containers(),
     "iptables: chains": {"networks": {"filter4": iptables(TREE), "filter6": iptables(TREE)}},
     "iptables: a chain in a chain": {"networks": {"filter4": iptables(LADDER)}},
     "iptables: rules": {"networks": {"filter4": iptables(rows('-A FORWARD -m comment --comment "it\\"s #" -s 10.#/32')),
@@ -158,8 +159,6 @@ LARGE: Mapping[str, Sections] = {
     "keys of daemon.json": {"docker": {"/etc/docker/daemon.json": json.dumps({f"k{n}": n for n in range(ROWS)})}},
     "what Docker holds": {"docker": {"volumes": rows("v#"), "layers": rows("#"), "images": json.dumps(
         {"Repositories": {f"r{n}": {f"r{n}:1": "sha256:0"} for n in range(ROWS)}})}},
-    "seccomp filters": {"seccomp": {"filters": rows('^ {"defaultAction":"SCMP_ACT_ALLOW","n":#}')},
-                        "docker": containers()},
     "modules": {"kernel": {"modules": rows("m#"), "modprobe": rows("/etc/modprobe.d/f#.conf:blacklist m#"),
                            "built": rows("/lib/modules/#/updates/dkms/m#.ko"),
                            "livepatch": rows("/sys/kernel/livepatch/p#/enabled:1")}},
@@ -196,7 +195,7 @@ LARGE: Mapping[str, Sections] = {
 }  # fmt: skip
 
 SELINUX: Mapping[str, Sections] = {
-    "SELinux: containers": {"docker": containers("container:^"), "selinux": {
+    "SELinux: containers": {**containers(label="system_u:system_r:container_t:s0:c1,c#"), "selinux": {
         "podman": rows("/proc/#/cgroup:libpod-^.scope\n/proc/#/attr/current:system_u:system_r:container_t:s0:c1,c#"),
         "modules": rows("/var/lib/selinux/default/active/modules/100/permissive_d#")}},
 }  # fmt: skip

@@ -90,7 +90,19 @@ def mends(asked: Asked, container: Container, survey: Survey) -> State | None:
         return None
     if _able(survey):
         return State.PENDING_RESTART
+    if known(survey[AppArmor].enabled) is None:
+        return State.FAIL
     return until_boot(survey, failed("Docker starts containers without a profile")).state
+
+
+def obstacle(survey: Survey) -> str:
+    """Why containers that start again would not be confined; "" where they would."""
+    if known(survey[AppArmor].enabled):
+        return ""
+    return (
+        "the kernel runs without AppArmor, so Docker would start them without a profile again: see apparmor.enabled "
+        "and lsm.module"
+    )
 
 
 CONTROLS = (

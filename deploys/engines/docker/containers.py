@@ -35,15 +35,17 @@ class DockerContainers:
 
     def start_again(self, context: Context, rule: str, containers: Sequence[Container]) -> Iterable[Change]:
         names = [each.name for each in containers]
-        if rule != "seccomp":
-            return start_again(context, "containers", "to confine containers that started unconfined", names)
-        if obstacle := seccomp.obstacle(context):
-            return [Blocked("containers", f"start {', '.join(names)} again: to filter system calls", why=obstacle)]
-        return start_again(context, "containers", "to give containers the daemon's present seccomp profile", names)
+        if rule == "seccomp":
+            why, obstacle = "to give containers the daemon's present seccomp profile", seccomp.obstacle(context)
+        else:
+            why, obstacle = "to confine containers that started unconfined", apparmor.obstacle(context.survey)
+        if obstacle:
+            return [Blocked("containers", f"start {', '.join(names)} again: {why}", why=obstacle)]
+        return start_again(context, "containers", why, names)
 
 
 def _asked(container: Container, survey: Survey) -> Asked | None:
     """What was asked for it when it was created; None where Docker does not answer, or does not name it."""
-    containers = survey[Docker].containers
-    known_ones = containers if isinstance(containers, tuple) else ()
-    return next((each for each in known_ones if each.id == container.id), None)
+    docker = survey[Docker]
+    containers = docker.containers if isinstance(docker.containers, tuple) else ()
+    return docker.remember("containers by id", lambda: {each.id: each for each in containers}).get(container.id)

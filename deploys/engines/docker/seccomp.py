@@ -161,8 +161,11 @@ def refused_calls(container: Container | None, policy: Policy) -> tuple[str, ...
 
 def obstacle(context: Context) -> str:
     """Why containers that start again would get no better filter; "" where they would."""
-    blocked = [each for each in plan(context) if isinstance(each, Blocked)]
-    return f"Docker's default seccomp profile has to be mended first ({DEFAULT})" if blocked else ""
+    first = f"Docker's default seccomp profile has to be mended first ({DEFAULT})"
+    try:
+        return first if any(isinstance(each, Blocked) for each in plan(context)) else ""
+    except UnknownReading as error:  # which is in nobody else's way
+        return f"{first}, and cannot be: {error}"
 
 
 def plan(context: Context) -> Iterator[Change]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -97,3 +98,64 @@ def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
     )
     assert finding.drift
     assert "judged less before this release" in finding.drift["cause"]
+
+
+def test_what_a_policy_has_off_is_off_where_it_is_a_key_of_its_own_by_now(tmp_path: Path) -> None:
+    file = tmp_path / "site.yml"
+    file.write_text("extends: baseline\nuserns:\n  docker_remap: null\ndocker: {no_new_privileges: false}\n"
+                    "selinux: {containers: null}\n")  # fmt: skip
+    policy = load_policy(str(file), SUBJECTS)
+    rules = policy[ContainersRules]
+    assert (rules.host_ids, rules.new_privileges, rules.shared_categories) == (None, None, None)
+    assert rules.unconfined == [], "apparmor.containers, which wanted it too, is on"
+    (note,) = [note for note in policy.notes if "host_ids" in note]
+    assert note.endswith("site.yml:3: userns.docker_remap is off, so containers.host_ids, a part of it, is not "
+                         "demanded until the release after this one: give it to have it demanded")  # fmt: skip
+
+
+def test_what_a_site_says_of_its_own_containers_is_not_switched_off(tmp_path: Path) -> None:
+    base = "extends: baseline\ncontainers: {host_ids: [web]}\nuserns: {docker_remap: null}\n"
+    (tmp_path / "base.yml").write_text(base)
+    file = tmp_path / "site.yml"
+    for text in ("extends: base.yml\n", "extends: base.yml\nuserns: {docker_remap: null}\n"):
+        file.write_text(text)
+        policy = load_policy(str(file), SUBJECTS)
+        assert (policy[ContainersRules].host_ids, policy.notes) == (["web"], ())
+
+
+@pytest.mark.parametrize(
+    ("old", "also"),
+    [
+        ("userns.docker-remap", "containers.user-namespace"),
+        ("docker.no-new-privileges", "containers.no-new-privileges"),
+        ("selinux.containers-confined", "containers.own-category"),
+    ],
+)
+def test_a_waiver_covers_what_is_a_control_of_its_own_by_now(tmp_path: Path, old: str, also: str) -> None:
+    file = tmp_path / "site.yml"
+    row = "reason: r, owner: o, until: 2099-01-01"
+    file.write_text(f"waivers:\n  - {{control: seccomp.kernel, {row}}}\n  - {{control: {old}, {row}}}\n")
+    policy = load_policy(str(file), SUBJECTS)
+    assert policy.waiver_for(also)
+    assert len(policy.waivers) == 3
+    assert [note for note in policy.notes if note.endswith(f"site.yml:3: a waiver of {old} is one of {also} too until "
+                                                           "the release after this one")]  # fmt: skip
+    file.write_text(f"waivers:\n  - {{control: {old}, {row}}}\n  - {{control: {also}, {row}}}\n")
+    assert len(load_policy(str(file), SUBJECTS).waivers) == 2
+
+
+def test_a_row_of_the_baseline_that_did_not_apply_does_not_hide_that_it_held_under_the_old_name() -> None:
+    row = next(c for subject in SUBJECTS for c in subject.controls if c.id == "containers.confined")
+    held: dict[str, Any] = {"state": "pass", "disk": None, "live": {}}
+    verdict = failed("web is not confined", declared=[], disk=None, live={"web": "x"})
+
+    def drift(**rows: Any) -> Any:
+        findings = {name.replace("_", ".", 1).replace("_", "-"): row for name, row in rows.items()}
+        kept = {"run": "r", "time": "2026-11-01T00:00:00Z", "findings": findings}
+        record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
+        return with_drift([Finding(row, verdict)], Survey({Record: record}))[0].drift
+
+    found = drift(containers_confined=held | {"state": "not-applicable"}, apparmor_containers_confined=held)
+    assert "judged less before this release" in found["cause"]
+    assert not drift(containers_confined=held | {"state": "fail"}, apparmor_containers_confined=held)
+    assert "judged less" not in drift(containers_confined=held)["cause"]

@@ -59,6 +59,6 @@ def test_a_reason_to_go_unconfirmed_wants_a_control_that_may_cut_us_off() -> Non
 
 @pytest.mark.parametrize("kind", [Blocked, Install])
 def test_what_is_not_done_or_takes_long_is_never_commit_confirmed(kind: Any) -> None:
-    more = {"packages": ("x",)} if kind is Install else {}
+    more = {"packages": ("x",)} if kind is Install else {"why": "it sinks"}
     with pytest.raises(ValueError, match="cannot be commit-confirmed"):
         kind("boat", "go", commit_confirmed=True, **more)

@@ -11,7 +11,7 @@ import pytest
 from deploys.apparmor.controls import AppArmorRules
 from deploys.containers.rules import ContainersRules
 from deploys.core.change import Activate, Blocked, Change, Context
-from deploys.core.control import Finding, State
+from deploys.core.control import Finding, State, judge
 from deploys.engines.docker.daemon import RESTART
 from deploys.run import planning
 from deploys.seccomp.controls import SeccompRules
@@ -175,3 +175,30 @@ def test_a_restart_is_no_way_while_the_daemons_own_filter_cannot_be_mended() -> 
 
 def test_nothing_starts_again_for_what_the_next_boot_mends() -> None:
     assert changes(context(LATE, armor=OFF, live="yama", accept=RESTART)) == []
+
+
+def test_nothing_starts_again_where_a_start_confines_nothing() -> None:
+    """AppArmor does not run in the kernel: containers would stop, and start as they are."""
+    for armor in (apparmor(enabled=False, parser=None, profiles={}), apparmor(enabled=None, profiles={})):
+        where = context(LATE, armor=armor, live="yama", accept=RESTART)
+        assert finding(where, "confined").state is State.FAIL
+        (blocked,) = changes(where)
+        assert isinstance(blocked, Blocked)
+        assert blocked.why.startswith("the kernel runs without AppArmor")
+        assert blocked.controls == ("containers.confined",)
+
+
+def test_a_profile_that_cannot_be_read_is_in_no_other_rules_way() -> None:
+    where = context(
+        (PLAIN, seen(OPEN, label="unconfined")),
+        profile="hullproof",
+        files={OURS: ProfileFile(Unknown("Permission denied"), None)},
+        accept=RESTART,
+    )
+    others = judge(whole("seccomp").controls, where.survey, where.policy)
+    where = replace(where, findings={**where.findings, **{each.control.id: each for each in others}})
+    restart, blocked = sorted(changes(where), key=lambda change: isinstance(change, Blocked))
+    assert isinstance(restart, Activate)
+    assert isinstance(blocked, Blocked)
+    assert "Permission denied" in blocked.why
+    assert (restart.controls, blocked.controls) == (("containers.confined",), ("containers.seccomp",))
