@@ -207,9 +207,12 @@ def devices(container: Container, host: Host) -> str:
 
 def mounts(container: Container, host: Host) -> str:
     found: dict[str, str] = {}
-    for mount in process_of(container).mounts:
-        inside = mount.type in PSEUDO_TYPES and PSEUDO.fullmatch(mount.point)
-        if inside or _within(mount.point, found):
+    process = process_of(container)
+    nodes = process.nodes if isinstance(process.nodes, tuple) else ()
+    for mount in process.mounts:
+        # The kernel's own file systems refuse what is not the host's root; what is a device is told by `devices`.
+        inside = PSEUDO.fullmatch(mount.point) and (mount.type in PSEUDO_TYPES or not process.on_host_ids)
+        if inside or mount.point in nodes or _within(mount.point, found):
             continue
         said = (_exposed(path, mount) for path in host.reading.on_host(mount))
         if first := next(filter(None, said), ""):

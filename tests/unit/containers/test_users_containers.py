@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from deploys.containers.judge import Host, mounts
 from facts import processes
 from facts.containers import LISTS, Containers, ContainersReading
 from facts.core.reading import Unknown
@@ -107,3 +108,12 @@ def test_what_is_in_the_hosts_own_namespace_is_left_out(file: str, link: str) ->
     (pattern,) = [line.removeprefix("asked ") for line in said.splitlines() if line.startswith("asked ")]
     assert fnmatchcase(link, pattern)
     assert not fnmatchcase(link.replace("402653183", "402653299"), pattern)
+
+
+def test_what_the_kernel_refuses_a_users_container_in_any_case_is_no_mount_of_the_hosts() -> None:
+    host = readings(Containers)["debian13-rootless"]
+    by_name = {each.name: each for each in host.containers if each.user == 1000}
+    beside = Host(reading=host, all=host.containers, privileged=frozenset(), module="apparmor",
+                  refused=lambda _: (), seccomp=None, declared=[])  # fmt: skip
+    said = {name: mounts(by_name[name], beside) for name in ("web", "priv", "etc", "hostnet")}
+    assert said == {"web": "", "priv": "", "hostnet": "", "etc": "has the host's /etc (writable) mounted"}
