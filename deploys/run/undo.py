@@ -111,13 +111,19 @@ def undo(session: Session) -> None:
     session.reached = Reached.CHANGE
     said = _undone(session, plan)
     left: list[JournalEntry] = []
+    back: list[JournalEntry] = []
     for entry in plan.past.left:
+        outcome = said.get(entry.id)
         if entry.id in plan.stays:
             session.errors.append(f"not undone: {entry.what}: {plan.stays[entry.id]}")
-        elif outcome := said.get(entry.id):
+        elif outcome and outcome.fate is Fate.UNCONFIRMED:
+            back.append(entry)
+        elif outcome:
             _note(session, plan, entry=entry, outcome=outcome)
         elif JOURNAL not in said:
             left.append(entry)
+    if back:  # after its cause: an error is shown to a certain length
+        session.errors.append(f"undone, and put back by the host: {'; '.join(entry.what for entry in back)}")
     if refused := said.get(JOURNAL):
         session.errors.append(refused.error)
     elif left:
@@ -128,9 +134,8 @@ def undo(session: Session) -> None:
 def _note(session: Session, plan: UndoPlan, *, entry: JournalEntry, outcome: Outcome) -> None:
     if outcome.error:
         name = f"{plan.past.run}/{entry.id}"
-        way_on = "" if outcome.fate is Fate.UNCONFIRMED else f" (to go on without it: --data skip={name})"
         if not outcome.follows:
-            session.errors.append(f"undo of {entry.what}: {outcome.error}{way_on}")
+            session.errors.append(f"undo of {entry.what}: {outcome.error} (to go on without it: --data skip={name})")
         return
     if entry.id in plan.skip:  # nothing was rolled back of it
         session.host.log(clean(f"left as it is: {entry.what}"))

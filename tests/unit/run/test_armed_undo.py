@@ -211,11 +211,24 @@ def test_no_fresh_connection_no_undo(host: Host, remote: Remote, monkeypatch: py
     assert "could not be confirmed over a fresh connection" in run.errors[0]
     assert run.errors[1:] == [
         "undo: the host has taken it back by itself",
-        "undo of change 0003: the host has put it back",
-        "undo of change 0002: the host has put it back",
+        "undone, and put back by the host: change 0003; change 0002",
         "not reached, so not yet undone: change 0001",
     ]
     assert there(host) == ["first", "a", "live"]
+
+
+def test_why_an_undo_was_put_back_is_said_before_what_was(host: Host, remote: Remote) -> None:
+    failing = Command("test", "go live", script="true", undo="echo no way back; false", commit_confirmed=True)
+    confirmed(host, failing, write(host, "a"))
+    run = begin(remote)
+    run.undoing = STANDING
+    undo_run(run)
+    assert run.errors == [
+        f"undo of change 0002: no way back (to go on without it: --data skip={ID}/0002)",
+        "undone, and put back by the host: change 0003",
+        "not reached, so not yet undone: change 0001",
+    ]
+    assert there(host) == ["first", "a"]
 
 
 def test_what_was_never_armed_is_undone_in_one_execution(host: Host, remote: Remote) -> None:
