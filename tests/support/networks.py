@@ -73,9 +73,14 @@ DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
 
 
 def context(
-    nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
+    nets: Any = None,
+    host: Any = None,
+    rules: NetworksRules = DEFAULTS,
+    accept: str = "",
+    files: Any = (),
+    **of_kernel: Any,
 ) -> Context:
-    readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)}
+    readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files, **of_kernel)}
     return judged(SUBJECT, rules, readings, accept)
 
 

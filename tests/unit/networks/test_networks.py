@@ -173,6 +173,31 @@ def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
     assert says in reason(found, "br-netfilter")
 
 
+@pytest.mark.parametrize(
+    "of_kernel",
+    [{"modules": ()}, {"modules": Unknown("no /proc/modules"), "builtin": ("br_netfilter",)}],
+)
+def test_br_netfilter_that_is_built_in_is_not_loaded_by_a_file(of_kernel: dict[str, Any]) -> None:
+    blocked = ("/etc/modprobe.d/x.conf: blacklist br_netfilter",)
+    for nets in (reading(modules_load=()), reading(modules_load=(), modules_blocked=blocked)):
+        assert state(context(nets, rules=SWITCHED, **of_kernel), "br-netfilter") is State.PASS
+    off = {"nf_call": {"iptables": 0, "ip6tables": 0}, "modules_load": (), "modules_blocked": blocked}
+    found = changes(context(reading(**off), rules=SWITCHED, **of_kernel))
+    assert [type(change).__name__ for change in found] == ["Command", "WriteFile"], "only the sysctls"
+
+
+def test_whether_br_netfilter_is_built_in_is_not_guessed() -> None:
+    where = context(reading(modules_load=()), rules=SWITCHED, modules=Unknown("denied"))
+    assert state(where, "br-netfilter") is State.UNKNOWN
+
+
+def test_without_an_engine_nothing_depends_on_br_netfilter() -> None:
+    nets = reading(br_netfilter=False, nf_call={}, modules_load=())
+    where = context(nets, docker(installed=False), NetworksRules(br_netfilter=True))
+    assert state(where, "br-netfilter") is State.NOT_APPLICABLE
+    assert changes(where) == []
+
+
 # ------------------------------------------------------------------------------------------------ the plan
 
 
