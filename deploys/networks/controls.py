@@ -130,7 +130,8 @@ CONTROLS = (
         check=check_forwarding,
         references=("CIS-Debian12-3.3.1", "CIS-Docker-2.4"),
         impact=Impact.RESTART,
-        by_hand="restart the container engine, which writes its own rules again, then run iptables -P FORWARD DROP",
+        by_hand="restart the container engine, which writes its own rules again, then run iptables -P FORWARD DROP, "
+        "and ip6tables -P FORWARD DROP where the host forwards IPv6",
     ),
 )
 

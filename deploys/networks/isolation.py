@@ -88,7 +88,9 @@ class NetworksRules(Rules):
         "engine's.",
     )
     guarded_forwarding: Literal[True] | None = Field(
-        None, description="true: the FORWARD policy is DROP, so that only what a rule accepts is forwarded."
+        None,
+        description="true: the FORWARD policy of each of IPv4 and IPv6 that the host forwards is DROP, so that only "
+        "what a rule accepts is forwarded.",
     )
 
 

@@ -74,7 +74,7 @@ def _needless(rules: NetworksRules, engines: Sequence[EngineReading]) -> str:
 
 
 def _built_in(survey: Survey) -> bool:
-    """Whether the kernel has br_netfilter without a module, which therefore need not be loaded and cannot be blocked."""
+    """Whether the kernel has br_netfilter without a module, which need not be loaded and cannot be blocked."""
     kernel, reading = survey[Kernel], survey[Networks]
     if isinstance(kernel.builtin, tuple) and "br_netfilter" in kernel.builtin:
         return True
@@ -100,7 +100,7 @@ def plan_br_netfilter(context: Context) -> Iterator[Change]:
         why = f"it is blocked by {'; '.join(blocked)}: remove that line, then run again"
         yield Blocked("networks", "load br_netfilter", why=why)
         return
-    drops = context.failing("networks.forwarding")
+    drops = (4, 6) if context.failing("networks.forwarding") else ()
     cause = "frames within every bridge of the host would pass through iptables"
     if obstacle := bridged.obstacle(context, cause, called=(4, 6), drops=drops):
         yield obstacle.block("networks", CALL)
