@@ -13,7 +13,7 @@ from deploys.core.control import State
 from deploys.engines.docker import daemon
 from deploys.networks import tables as subject
 from deploys.networks.isolation import NetworksRules, closes_later, later_rule
-from facts.core.reading import Block, Section, Unknown, known
+from facts.core.reading import Unknown, known
 from facts.engines.docker.docker import DockerReading, Network
 from facts.engines.docker.neutral import ENABLE_ICC
 from facts.kernel.sysctls import SysctlFile
@@ -26,8 +26,8 @@ from facts.networks.networks import (
     Bridge,
     NetworksReading,
     Port,
-    _dropped,
 )
+from facts.networks.nft import chains
 from tests.support.cases import older
 from tests.support.forward import DOCKER_26, table
 from tests.support.networks import (
@@ -261,8 +261,8 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
     files = {c.path: c.text for c in changes(before) if isinstance(c, WriteFile)}
     assert LATER_FILE in files
     after = reading(filter4=OPENED, files={**reading().files, **files}, unit_enabled=True, tables=("bridge hullproof",),
-                    dropped=_dropped(Section({"ours": Block(0, files[RULES_FILE])})))  # fmt: skip
-    assert after.dropped == ("br-aaa", "docker0")
+                    own=chains(files[RULES_FILE]))  # fmt: skip
+    assert after.dropped == {"br-aaa", "docker0"}
     host = docker(networks=(OPEN, SHOP), keys_known=())
     assert changes(context(after, host, ALL)) == []
     assert state(context(after, host, ALL), "icc") is State.PASS
