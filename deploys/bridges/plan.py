@@ -46,6 +46,7 @@ from facts.networks.bridges import (
     Bridges,
     Device,
 )
+from facts.networks.nft import dormant
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
 REVERTED = "bridges.reverted"
@@ -72,7 +73,9 @@ def changed_rules(view: BridgesView) -> list[str]:
         return ["hullproof's tables are missing from the kernel (was the rule set flushed?)"]
     if loaded is None:
         return [f"{UNIT} has not loaded the tables that are in the kernel"]
-    return list(_changed(loaded, listed))
+    asleep = dormant("\n".join(listed))
+    found = [f"hullproof's table {family} {TABLE} is dormant, so none of its rules applies" for family in asleep]
+    return found or list(_changed(loaded, listed))
 
 
 def _changed(loaded: tuple[str, ...], listed: tuple[str, ...]) -> Iterator[str]:

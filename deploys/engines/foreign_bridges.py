@@ -89,13 +89,17 @@ def stopped_now(engines: Sequence[EngineReading], reading: NetworksReading) -> l
 
 
 def stopped_by(
-    engines: Sequence[EngineReading], reading: NetworksReading, *, called: Collection[int] = (), drops: bool = False
+    engines: Sequence[EngineReading],
+    reading: NetworksReading,
+    *,
+    called: Collection[int] = (),
+    drops: Collection[int] = (),
 ) -> list[Stopped]:
     """The bridges some of whose frames pass now and would be dropped, if bridged frames passed through iptables of the
-    families `called`, and if IPv4's FORWARD policy were DROP (`drops`)."""
+    families `called`, and if the FORWARD policy of the families `drops` were DROP."""
     found = []
     for bridge in carrying(engines, reading):
-        rows = (_newly(bridge, family, reading, family in called, drops and family == 4) for family in FAMILIES)
+        rows = (_newly(bridge, family, reading, family in called, family in drops) for family in FAMILIES)
         if stopped := next(filter(None, rows), None):
             found.append(stopped)
     return found
@@ -145,7 +149,9 @@ def _packet(bridge: Bridge) -> Packet:
 # ------------------------------------------------------------------------------------------------ for plans
 
 
-def obstacle(context: Context, cause: str, *, called: Collection[int] = (), drops: bool = False) -> Obstacle | None:
+def obstacle(
+    context: Context, cause: str, *, called: Collection[int] = (), drops: Collection[int] = ()
+) -> Obstacle | None:
     """Why a change may not be made: its `cause` would cut guests off; None where it would not, or that is accepted."""
     if context.accepts(ACCEPT):
         return None
@@ -167,7 +173,7 @@ def refusal(cause: str, found: Sequence[Stopped]) -> Obstacle | None:
     )
 
 
-def cut_off(context: Context, *, called: Collection[int] = (), drops: bool = False) -> str:
+def cut_off(context: Context, *, called: Collection[int] = (), drops: Collection[int] = ()) -> str:
     """Where that is accepted: the guests that a change cuts off, in a sentence; "" for none."""
     if not context.accepts(ACCEPT):
         return ""

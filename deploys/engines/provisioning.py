@@ -47,7 +47,7 @@ def _cuts_off(survey: Survey, system: SystemReading) -> Obstacle | None:
     try:
         reading = survey[Networks]
         called = (4, 6) if loads and not known(reading.br_netfilter) else ()
-        return bridged.refusal(cause, bridged.stopped_by(present.engines(survey), reading, called=called, drops=True))
+        return bridged.refusal(cause, bridged.stopped_by(present.engines(survey), reading, called=called, drops=(4,)))
     except UnknownReading as error:
         return Obstacle(why=f"{cause}; whether that cuts guests off on bridges is not known: {error}")
 

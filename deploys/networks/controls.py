@@ -11,7 +11,7 @@ from deploys.core.control import Control, Impact, Severity, Verdict, failed, not
 from deploys.core.policy import Policy
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
-from deploys.networks import forwarding
+from deploys.networks import forwarding, out_of_reach
 from deploys.networks.forwarding import check_forwarding, guard_forwarding
 from deploys.networks.host_services import check_antispoof, check_host_services
 from deploys.networks.isolation import (
@@ -28,7 +28,6 @@ from deploys.networks.isolation import (
 )
 from deploys.networks.switches import check_br_netfilter, check_bridged_guests, plan_br_netfilter, plan_bridged_guests
 from deploys.networks.tables import ACCEPT, ANTISPOOF, HOST_SERVICES, ICC, plan_tables
-from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines import present
 from facts.engines.shapes import EngineReading
@@ -46,15 +45,20 @@ def _check_icc(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable(why)
     reading, networks = survey[Networks], covered(rules, engines)
     faults = [isolation_fault(network, engines, reading) for network in networks]
+    every = [*networks, *out_of_reach.bridgeless(rules, engines)]
+    around = {network.name: why for network in every if (why := out_of_reach.why_reachable(network, reading))}
+    faults += [f"on network {name} containers reach each other: {why}" for name, why in around.items()]
     reasons = [reason for reason in (*faults, *_beyond(rules, engines, reading)) if reason]
     disk = {network.name: isolated_on_disk(network, engines, reading) for network in networks}
     live = {network.name: not why_not_isolated(network, engines, reading) for network in networks}
-    declared = {network.name: True for network in networks}
+    live |= dict.fromkeys(around, False)
+    declared = dict.fromkeys(live, True)
     if reasons:
         reason = f"{'; '.join(reasons)}; the policy keeps containers apart (networks.icc)"
         return failed(reason, declared=declared, disk=disk, live=live)
     if not networks:
         return not_applicable("networks.cover names none of the host's networks")
+    out_of_reach.refuse_programs(networks, reading)
     return passed(f"containers do not reach each other on {', '.join(disk)}", declared=declared, disk=disk, live=live)
 
 
@@ -65,7 +69,7 @@ def _beyond(rules: NetworksRules, engines: Sequence[EngineReading], reading: Net
     if closes_unasked(rules, reading):
         yield "new networks are closed, though networks.cover is not all"
     spared = {network.bridge: network.name for network in uncovered(rules, engines)}
-    isolated = {*known(reading.dropped), *reading.on_disk().apart}
+    isolated = {*reading.dropped, *reading.on_disk().apart}
     for bridge in sorted(isolated & set(spared)):
         yield f"hullproof's table isolates containers on network {spared[bridge]}, though the policy does not cover it"
 
@@ -130,7 +134,8 @@ CONTROLS = (
         check=check_forwarding,
         references=("CIS-Debian12-3.3.1", "CIS-Docker-2.4"),
         impact=Impact.RESTART,
-        by_hand="restart the container engine, which writes its own rules again, then run iptables -P FORWARD DROP",
+        by_hand="restart the container engine, which writes its own rules again, then run iptables -P FORWARD DROP, "
+        "and ip6tables -P FORWARD DROP where the host forwards IPv6",
     ),
 )
 

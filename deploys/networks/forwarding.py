@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_interface
 
 from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
@@ -11,28 +13,82 @@ from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
 from deploys.kernel.sysctl_files import FORWARD
 from deploys.networks.isolation import NetworksRules
-from facts.core.reading import known
+from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines import present
 from facts.engines.shapes import known_networks
 from facts.kernel.kernel import Kernel
+from facts.kernel.sysctls import Setting
+from facts.networks.forward import Filter
 from facts.networks.networks import FORWARD_FILE, Networks, NetworksReading
 
 ACCEPT = "forward-drop"  # accepting it: what this host forwards for others than containers is dropped
-BECOMES_DROP = "iptables' FORWARD policy becomes DROP"
 ENGINE_CHAINS = frozenset({"DOCKER-USER", "DOCKER-FORWARD", "DOCKER-ISOLATION-STAGE-1"})
 WANTED = "the policy wants it to be DROP (networks.guarded_forwarding)"
-ONLY_IF_OFF = "Docker sets it only if ip_forward was 0 when Docker started"
-# After Docker has written its own rules, so that containers can always reach the network.
-DROP_IN = """\
+ONLY_IF_OFF = "Docker sets it only if {key} was 0 when Docker started"
+HEAD = """\
 # Written by hullproof: what no rule accepts is not forwarded. Docker sets this policy only if ip_forward was 0 when
 # Docker started, and on this host it is 1 before.
 [Service]
-ExecStartPost=-/usr/sbin/iptables -w -P FORWARD DROP
 """
-# It runs again after an undo, when the file is gone.
-SET_POLICY = f"""systemctl daemon-reload || exit 1
-if [ -e {FORWARD_FILE} ]; then iptables -w -P FORWARD DROP; else iptables -w -P FORWARD {{was}}; fi"""
+
+
+@dataclass(frozen=True)
+class Family:
+    """IPv4 or IPv6, as far as a host forwards it."""
+
+    number: int  # 4 or 6
+    tool: str
+    key: str  # the sysctl that turns forwarding on
+    own_table: str  # Docker's, where it writes nftables rules instead of iptables'
+
+    @property
+    def ip(self) -> str:
+        return f"IPv{self.number}"
+
+    @property
+    def policy(self) -> str:
+        return "FORWARD policy" if self.number == 4 else f"{self.tool}' FORWARD policy"
+
+    def on(self, reading: NetworksReading) -> bool:
+        return known(reading.forwarding4 if self.number == 4 else reading.forwarding6) == 1
+
+    def filter(self, reading: NetworksReading) -> Filter | Unknown | None:
+        return reading.filter4 if self.number == 4 else reading.filter6
+
+    def own(self, reading: NetworksReading) -> bool:
+        return isinstance(reading.tables, tuple) and self.own_table in reading.tables
+
+    def policy_now(self, reading: NetworksReading) -> str:
+        return rules.policy if (rules := known(self.filter(reading))) else "ACCEPT"
+
+    def guard(self, reading: NetworksReading) -> str:
+        """What restricts forwarded packets; "" for nothing."""
+        if self.own(reading):
+            return "Docker's own nftables table"
+        return "a FORWARD policy of DROP" if self.policy_now(reading) == "DROP" else ""
+
+    def engine_rules(self, reading: NetworksReading) -> bool:
+        rules = known(self.filter(reading))
+        return rules is not None and bool(ENGINE_CHAINS & rules.chains())
+
+    def routes(self, address: str) -> bool:
+        """Whether it is an address of the family, and not only of its link."""
+        found = ip_interface(address)
+        return found.version == self.number and not found.is_link_local
+
+    @property
+    def command(self) -> str:
+        return f"{self.tool} -w -P FORWARD"
+
+
+IPV4 = Family(4, "iptables", FORWARD, "ip docker-bridges")
+IPV6 = Family(6, "ip6tables", "net.ipv6.conf.all.forwarding", "ip6 docker-bridges")
+FAMILIES = (IPV4, IPV6)
+
+
+def forwarded(reading: NetworksReading) -> list[Family]:
+    return [family for family in FAMILIES if family.on(reading)]
 
 
 def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
@@ -43,41 +99,51 @@ def check_forwarding(survey: Survey, policy: Policy) -> Verdict:
         down = "; ".join(f"{engine.name} is not running" for engine in engines)
         return not_applicable(f"{down}, and of no other engine is this asked")
     reading = survey[Networks]
-    if known(reading.forwarding4) != 1:
-        return not_applicable("forwarding is off (net.ipv4.ip_forward)")
-    stored = known(survey[Kernel].sysctls.stored(FORWARD))
-    lasts = _own_table(reading) or stored is None or known(reading.files.get(FORWARD_FILE)) is not None
-    guard = _guard(reading)
-    if guard and lasts:
-        reason = f"forwarded packets have to pass {guard}, now and after a boot"
-        return passed(reason, declared=True, disk=True, live=True)
-    if guard and stored:
-        reason = (
-            f"FORWARD policy is DROP now, but {stored.file} sets ip_forward for the next boot, and then nothing sets "
+    families = forwarded(reading)
+    if not families:
+        return not_applicable(f"forwarding is off ({', '.join(family.key for family in FAMILIES)})")
+    guards = {family.ip: family.guard(reading) for family in families}
+    disk = all(_lasts(family, survey) for family in families)
+    if faults := [why for family in families if (why := _fault(family, survey))]:
+        reason = "; ".join([*faults, WANTED])
+        return failed(reason, declared=True, disk=disk, live=all(guards.values()))
+    passing = " and ".join(f"{ip} packets have to pass {guard}" for ip, guard in guards.items())
+    return passed(f"forwarded {passing}, now and after a boot", declared=True, disk=True, live=True)
+
+
+def _lasts(family: Family, survey: Survey) -> bool:
+    """Whether DROP is restored at boot, if it is in force now."""
+    reading = survey[Networks]
+    kept = family.command in (known(reading.files.get(FORWARD_FILE)) or "")
+    return family.own(reading) or kept or _stored(family, survey) is None
+
+
+def _stored(family: Family, survey: Survey) -> Setting | None:
+    """What turns forwarding on before Docker starts; None where Docker does."""
+    stored = known(survey[Kernel].sysctls.stored(family.key))
+    return None if family is IPV6 and stored and stored.value == "0" else stored
+
+
+def _fault(family: Family, survey: Survey) -> str:
+    """How the host forwards more packets of the family than its rules accept, now or after a boot; "" where not."""
+    reading = survey[Networks]
+    only_if_off = ONLY_IF_OFF.format(key=family.key)
+    if family.guard(reading):
+        stored = _stored(family, survey)
+        if _lasts(family, survey) or not stored:
+            return ""
+        return (
+            f"{family.policy} is DROP now, but {stored.file} sets {family.key} for the next boot, and then nothing "
+            f"sets DROP ({only_if_off})"
         )
-        return failed(f"{reason}DROP ({ONLY_IF_OFF}); {WANTED}", declared=True, disk=False, live=True)
-    if _engine_rules(reading):
-        reason = "FORWARD policy is ACCEPT: machines on the same network can reach unpublished container ports"
-        return failed(f"{reason}; {WANTED}, but {ONLY_IF_OFF}", declared=True, disk=lasts, live=False)
-    reason = "FORWARD policy is ACCEPT and the container engine's chains are missing from it: everything is forwarded"
-    return failed(f"{reason} (was the firewall flushed or reloaded?); {WANTED}", declared=True, disk=lasts, live=False)
-
-
-def _guard(reading: NetworksReading) -> str:
-    """What restricts forwarded packets; "" for nothing."""
-    if _own_table(reading):
-        return "Docker's own nftables table"
-    rules = known(reading.filter4)
-    return "a FORWARD policy of DROP" if rules and rules.policy == "DROP" else ""
-
-
-def _own_table(reading: NetworksReading) -> bool:
-    return isinstance(reading.tables, tuple) and "ip docker-bridges" in reading.tables
-
-
-def _engine_rules(reading: NetworksReading) -> bool:
-    rules = known(reading.filter4)
-    return rules is not None and bool(ENGINE_CHAINS & rules.chains())
+    opened = f"{family.policy} is ACCEPT"
+    if family.engine_rules(reading):
+        reached = "machines on the same network can reach unpublished container ports"
+        return f"{opened}: {reached} ({only_if_off})"
+    if family is IPV6:
+        return f"{opened}: the host forwards IPv6 packets of every machine that can reach it"
+    reason = f"{opened} and the container engine's chains are missing from it: everything is forwarded"
+    return f"{reason} (was the firewall flushed or reloaded?)"
 
 
 # ------------------------------------------------------------------------------------------------ remediation
@@ -86,51 +152,81 @@ def _engine_rules(reading: NetworksReading) -> bool:
 def guard_forwarding(engines: Sequence[NetworkEngine], context: Context) -> Iterator[Change]:
     """The engines' rules first, where they are missing, then the policy: DROP alone would cut off every container."""
     reading = context.survey[Networks]
-    if not _engine_rules(reading):
+    if IPV4.on(reading) and not IPV4.own(reading) and not IPV4.engine_rules(reading):
         running = [engine for engine in engines if engine.reading(context.survey).running is True]
         restored = [engine.write_rules_again(context, "networks") for engine in running]
         yield from restored
         written = restored and not any(isinstance(change, Blocked) for change in restored)
         if not written or known(reading.filter4) is None:
             return
-    yield _set_policy(context, reading)
+    families = [family for family in forwarded(reading) if not family.own(reading)]
+    if lacking := [family.tool for family in families if known(family.filter(reading)) is None]:
+        why = f"{' and '.join(lacking)} is not installed"
+        yield Blocked("networks", "set the FORWARD policy to DROP", why=why)
+        return
+    yield _set_policy(context, reading, families)
 
 
-def _set_policy(context: Context, reading: NetworksReading) -> Change:
-    what = "set iptables' FORWARD policy to DROP, now and whenever Docker starts"
-    policy = rules.policy if (rules := known(reading.filter4)) else "ACCEPT"
+def _set_policy(context: Context, reading: NetworksReading, families: Sequence[Family]) -> Change:
+    tools = " and ".join(f"{family.tool}'" for family in families)
+    what = f"set {tools} FORWARD policy to DROP, now and whenever Docker starts"
     # Where it is DROP already and only has to be restored at boot, nothing is cut off.
-    others = _others(context, reading) if policy != "DROP" else []
-    called = _after_boot(context, reading) if policy != "DROP" else None
-    if len(others) > 1 and not context.accepts(ACCEPT):
-        why = f"this host would no longer forward between {', '.join(others)}"
-        return Blocked("networks", what, why=why, accepts=(ACCEPT,))
-    if called is not None and (obstacle := bridged.obstacle(context, BECOMES_DROP, called=called, drops=True)):
+    closed = [family for family in families if family.policy_now(reading) != "DROP"]
+    stops = [why for family in closed if (why := _stops(family, context))]
+    if stops and not context.accepts(ACCEPT):
+        return Blocked("networks", what, why=f"this host would no longer forward {'; '.join(stops)}", accepts=(ACCEPT,))
+    drops = tuple(family.number for family in closed)
+    called = tuple(family.number for family in closed if _called(family, context))
+    cause = f"{' and '.join(family.tool for family in closed)}' FORWARD policy becomes DROP"
+    if closed and (obstacle := bridged.obstacle(context, cause, called=called, drops=drops)):
         return obstacle.block("networks", what)
-    interrupts = [f"stops forwarding between {', '.join(others)}" if len(others) > 1 else ""]
-    interrupts += [bridged.cut_off(context, called=called, drops=True)] if called is not None else []
+    interrupts = [f"stops forwarding {'; '.join(stops)}" if stops else ""]
+    interrupts += [bridged.cut_off(context, called=called, drops=drops)] if closed else []
     return WriteFile(
         "networks",
         f"{what} ({FORWARD_FILE})",
         path=FORWARD_FILE,
-        text=DROP_IN,
+        text=drop_in(families),
         interrupts="; ".join(filter(None, interrupts)),
         before=known(reading.files.get(FORWARD_FILE)),
-        activate=SET_POLICY.format(was=policy),
+        activate=_activate(reading, families),
     )
 
 
-def _after_boot(context: Context, reading: NetworksReading) -> tuple[int, ...]:
-    """4 where bridged frames pass through iptables at the latest after the next boot: br_netfilter is loaded then, and
+def drop_in(families: Sequence[Family]) -> str:
+    """After Docker has written its own rules, so that containers can always reach the network."""
+    return HEAD + "".join(f"ExecStartPost=-/usr/sbin/{family.command} DROP\n" for family in families)
+
+
+def _activate(reading: NetworksReading, families: Sequence[Family]) -> str:
+    """It runs again after an undo, when the file is gone or what it was before."""
+    rows = (
+        f"if grep -qs '{family.command}' {FORWARD_FILE}; then {family.command} DROP; "
+        f"else {family.command} {family.policy_now(reading)}; fi"
+        for family in families
+    )
+    return "\n".join(["systemctl daemon-reload || exit 1", *(f"{{ {row}; }} || exit 1" for row in rows)])
+
+
+def _called(family: Family, context: Context) -> bool:
+    """Whether bridged frames pass through iptables at the latest after the next boot: br_netfilter is loaded then, and
     no file sets the sysctl to 0."""
+    reading = context.survey[Networks]
     by_engine = any(engine.installed and engine.loads_br_netfilter for engine in present.engines(context.survey))
     loaded = known(reading.br_netfilter) or known(reading.modules_load) or by_engine
-    stored = known(context.survey[Kernel].sysctls.stored(f"{bridged.SWITCH}iptables"))
-    return (4,) if loaded and not (stored and stored.value == "0") else ()
+    stored = known(context.survey[Kernel].sysctls.stored(f"{bridged.SWITCH}{family.tool}"))
+    return bool(loaded) and not (stored and stored.value == "0")
 
 
-def _others(context: Context, reading: NetworksReading) -> list[str]:
-    """Devices with an address that are not an engine's: with two of them, the host may be a router."""
-    networks = known_networks(present.engines(context.survey))
+def _stops(family: Family, context: Context) -> str:
+    """Between whom forwarding ends that may be wanted: with two addresses of its own the host may be a router, and of a
+    family for which the engine writes no rules, containers are cut off; "" for nobody."""
+    reading, networks = context.survey[Networks], known_networks(present.engines(context.survey))
     engines = {network.bridge for network in networks} | {"lo", "docker_gwbridge"}
-    return sorted(set(known(reading.addresses)) - engines)
+    found = known(reading.addresses).items()
+    others = sorted(name for name, rows in found if name not in engines and any(map(family.routes, rows)))
+    stopped = [f"between {', '.join(others)}"] if len(others) > 1 else []
+    six = [each.name for each in networks if not each.internal and any(":" in subnet for subnet in each.subnets)]
+    if family is IPV6 and six and not family.engine_rules(reading):
+        stopped.append(f"IPv6 of network {', '.join(six)}, for which Docker has written no rules of {family.tool}")
+    return "; ".join(stopped)

@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
-from deploys.networks.isolation import AS_ITSELF, FROM_OWN, NetworksRules, made_later, to_host
+from deploys.networks.isolation import AS_ITSELF, FROM_OWN, NetworksRules, made_later, out_of_force, to_host
 from deploys.networks.ports import lacking, unknown_ports
 from facts.core.reading import known
 from facts.engines.shapes import Network
 from facts.networks.networks import NetworksReading
 
-Rows = Mapping[str, Sequence[str]]  # the rules of each chain, as nft prints them
+Rows = Mapping[str, Sequence[str]]  # the rules of each chain ("inet input"), after its head if it has one
 
 
 class Table:
     """Rules to look up, and what was found among them: a host may have any number of networks."""
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Rows, out_of_force: Mapping[str, str] = MappingProxyType({})) -> None:
         self.rows = rows
+        self.out_of_force = out_of_force  # why none of its rules applies, by the table's family
         self.sets: dict[str, frozenset[str]] = {}
         self.faults: dict[tuple[str, ...], str] = {}
 
@@ -30,7 +32,7 @@ class Table:
 
 
 def live(reading: NetworksReading) -> Table:
-    return reading.remember("live", lambda: Table(known(reading.own)))
+    return reading.remember("live", lambda: Table(known(reading.own), out_of_force(reading)))
 
 
 def on_disk(reading: NetworksReading) -> Table:
@@ -42,6 +44,7 @@ class GuardChain:
     """A base chain, and the chain that it leads to, which judges packets that come in by a bridge."""
 
     key: str  # of the policy
+    family: str  # of its table: "bridge" for ports whose addresses are known, else "inet"
     base: str
     hook: str
     chain: str
@@ -49,7 +52,22 @@ class GuardChain:
     cuts: bool  # running containers may depend on what it closes
     comment: str
     fault: str  # on a network …
-    by_port: bool = False  # in the bridge table, for ports whose addresses are known; else in the inet one
+
+    @property
+    def by_port(self) -> bool:
+        return self.family == "bridge"
+
+    @property
+    def entry(self) -> str:
+        return f"{self.family} {self.base}"
+
+    @property
+    def place(self) -> str:
+        return f"{self.family} {self.chain}"
+
+    @property
+    def head(self) -> str:
+        return f"type filter hook {self.hook}; policy accept;"
 
     def asked(self, rules: NetworksRules) -> bool:
         return getattr(rules, self.key) is not None
@@ -73,29 +91,32 @@ class GuardChain:
 
     def led(self, rows: Rows) -> list[str]:
         """The bridges from which the base chain leads to it."""
-        names = (re.search('"(.+)"', row) for row in rows.get(self.base, ()) if self._goto in row)
+        names = (re.search('"(.+)"', row) for row in rows.get(self.entry, ()) if self._goto in row)
         return [name[1] for name in names if name]
 
     def leads(self, table: Table, bridge: str, later: Collection[str]) -> bool:
-        made_later = bridge in later and table.has(self.base, self.leading_later)
-        spared = table.has(self.base, self.sparing(bridge))
-        return not spared and (table.has(self.base, self.leading(bridge)) or made_later)
+        made_later = bridge in later and table.has(self.entry, self.leading_later)
+        spared = table.has(self.entry, self.sparing(bridge))
+        return not spared and (table.has(self.entry, self.leading(bridge)) or made_later)
 
     def table_fault(self, table: Table, rules: NetworksRules) -> str:
         """How the chains differ from the policy, whatever the bridge; "" where they do not."""
         wanted = self.rows(rules)
-        key = (self.chain, *wanted)
+        key = (self.place, *wanted)
         if key not in table.faults:
-            table.faults[key] = self._fault(table.rows, wanted)
+            table.faults[key] = table.out_of_force.get(self.family) or self._fault(table.rows, wanted)
         return table.faults[key]
 
     def _fault(self, rows: Rows, wanted: list[str]) -> str:
-        if self.chain not in rows:
+        if self.place not in rows or self.entry not in rows:
             return self._no_rule()
-        if strange := [row for row in rows.get(self.base, ()) if not self._own(row)]:
+        head, *leading = rows[self.entry] or ("",)
+        if head != self.head:
+            return f"hullproof's chain {self.base} begins with `{head}` and not with `{self.head}`"
+        if strange := [row for row in leading if not self._own(row)]:
             return f"the rule `{strange[0]}` in hullproof's chain {self.base} is not hullproof's"
-        if list(rows[self.chain]) != wanted:
-            return f"hullproof's chain {self.chain} differs from the policy: {'; '.join(rows[self.chain]) or 'empty'}"
+        if list(rows[self.place]) != wanted:
+            return f"hullproof's chain {self.chain} differs from the policy: {'; '.join(rows[self.place]) or 'empty'}"
         return ""
 
     def _no_rule(self) -> str:
@@ -137,6 +158,7 @@ def later_on_disk(network: Network, reading: NetworksReading) -> tuple[str, ...]
 
 TO_HOST = GuardChain(
     key="host_services",
+    family="inet",
     base="input",
     hook="input priority -1",
     chain="to-host",
@@ -147,6 +169,7 @@ TO_HOST = GuardChain(
 )
 FROM_NETWORK = GuardChain(
     key="antispoof",
+    family="inet",
     base="prerouting",
     hook="prerouting priority -300",
     chain="from-own",
@@ -157,6 +180,7 @@ FROM_NETWORK = GuardChain(
 )
 FROM_PORT = GuardChain(
     key="antispoof",
+    family="bridge",
     base="ports",
     hook="prerouting priority -300",
     chain="as-itself",
@@ -164,7 +188,6 @@ FROM_PORT = GuardChain(
     cuts=False,
     comment="Source addresses of a neighbour, which neither ARP nor the bridge itself would notice.",
     fault="containers can send from their neighbours' addresses",
-    by_port=True,
 )
 GUARD_CHAINS = (TO_HOST, FROM_NETWORK, FROM_PORT)
 
@@ -194,6 +217,6 @@ def live_differs(network: Network, rules: NetworksRules, reading: NetworksReadin
     return any(
         bool(chain.rule_missing(network, rules, reading)) and not (served and chain.cuts)
         if chain.asked(rules)
-        else chain.chain in chains_there
+        else chain.place in chains_there
         for chain in GUARD_CHAINS
     )

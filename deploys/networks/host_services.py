@@ -26,6 +26,7 @@ from deploys.networks.isolation import (
     none_installed,
     uncovered,
 )
+from deploys.networks.out_of_reach import bridgeless
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines import present
@@ -54,6 +55,9 @@ def _check(chains: tuple[GuardChain, ...], survey: Survey, policy: Policy, right
     networks = covered(rules, engines)
     faults = [why for chain in chains for network in networks if (why := _fault(chain, network, rules, reading))]
     faults += [why for chain in chains for why in _beyond(chain, rules, engines, reading)]
+    if FROM_PORT in chains:
+        found = bridgeless(rules, engines)
+        faults += [f"on network {each.name} ({each.driver}) {FROM_PORT.fault}: it has no bridge" for each in found]
     disk = {network.name: all(chain.lasts(network, rules, reading) for chain in chains) for network in networks}
     live = {network.name: not any(chain.unmet(network, rules, reading) for chain in chains) for network in networks}
     declared = dict.fromkeys(live, True)
@@ -65,7 +69,7 @@ def _check(chains: tuple[GuardChain, ...], survey: Survey, policy: Policy, right
 
 
 def _not_asked(chains: tuple[GuardChain, ...], reading: NetworksReading) -> Verdict:
-    left = [] if isinstance(reading.own, Unknown) else [chain.chain for chain in chains if chain.chain in reading.own]
+    left = [] if isinstance(reading.own, Unknown) else [chain.chain for chain in chains if chain.place in reading.own]
     if left:
         reason = f"hullproof's chain {' and '.join(left)} is left from an earlier policy"
         return failed(reason, declared=None, disk=None, live=True)
@@ -92,9 +96,9 @@ def _beyond(
         yield "new networks are closed, though networks.cover is not all"
     spared = {network.bridge: network.name for network in uncovered(rules, engines)}
     table = live(reading)
-    by_udev = known(reading.later) if table.has(chain.base, chain.leading_later) else ()
+    by_udev = known(reading.later) if table.has(chain.entry, chain.leading_later) else ()
     for bridge in dict.fromkeys([*chain.led(table.rows), *by_udev]):
-        if bridge in spared and not table.has(chain.base, chain.sparing(bridge)):
+        if bridge in spared and not table.has(chain.entry, chain.sparing(bridge)):
             yield f"hullproof's table closes network {spared[bridge]}, though the policy does not cover it"
 
 
@@ -115,7 +119,7 @@ def using(
 
 def losing(networks: Sequence[Network], rules: NetworksRules, reading: NetworksReading) -> list[Network]:
     """Networks that reach fewer services than the file on disk allows."""
-    named = set(on_disk(reading).rows.get(TO_HOST.chain, ()))
+    named = set(on_disk(reading).rows.get(TO_HOST.place, ()))
     return [] if not TO_HOST.asked(rules) or named <= set(TO_HOST.rows(rules)) else list(networks)
 
 

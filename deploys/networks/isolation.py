@@ -15,7 +15,8 @@ from deploys.core.same_text import same_text
 from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import known
 from facts.engines.shapes import EngineReading, Network, owner
-from facts.networks.networks import LATER_FILE, NetworksReading
+from facts.networks.networks import LATER_FILE, LOADED_FILE, UNIT, NetworksReading
+from facts.networks.own_tables import HEADS, opening, stranger
 
 LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # Docker's names for the bridges of new networks
 RAW = "iptables drops IP packets alone, and no rule of hullproof's on the bridge drops raw frames (CAP_NET_RAW)"
@@ -88,7 +89,9 @@ class NetworksRules(Rules):
         "engine's.",
     )
     guarded_forwarding: Literal[True] | None = Field(
-        None, description="true: the FORWARD policy is DROP, so that only what a rule accepts is forwarded."
+        None,
+        description="true: the FORWARD policy of each of IPv4 and IPv6 that the host forwards is DROP, so that only "
+        "what a rule accepts is forwarded.",
     )
 
 
@@ -162,7 +165,28 @@ def why_not_isolated(network: Network, engines: Sequence[EngineReading], reading
     """Why containers on `network` reach each other in the running kernel; "" where they do not."""
     if reading.drops(network.bridge):
         return ""
-    return why_reachable_by_ip(network, engines, reading) or RAW
+    return _opened(network, reading) or why_reachable_by_ip(network, engines, reading) or RAW
+
+
+def _opened(network: Network, reading: NetworksReading) -> str:
+    """Why hullproof's tables, which should, do not keep them apart; "" where they should not, or no reason is known."""
+    if network.bridge not in reading.on_disk().apart and not made_later(network, reading):
+        return ""
+    rows, silent = known(reading.own), out_of_force(reading)
+    if silent:
+        return next(iter(silent.values()))
+    strange = next((row for place in HEADS if place in rows and (row := stranger(place, rows))), "")
+    if row := strange or opening(network.bridge, rows):
+        return f"the rule `{row}` in hullproof's chain forward is not hullproof's"
+    return ""
+
+
+def out_of_force(reading: NetworksReading) -> dict[str, str]:
+    """Why none of the rules of hullproof's tables applies as hullproof loaded them, by the table's family."""
+    rows, asleep = known(reading.own), known(reading.dormant)
+    if (rows or asleep) and known(reading.files.get(LOADED_FILE)) is None:
+        return dict.fromkeys(("bridge", "inet"), f"{UNIT} has not loaded the tables that are in the kernel")
+    return {each: f"hullproof's table {each} hullproof is dormant, so none of its rules applies" for each in asleep}
 
 
 def why_reachable_by_ip(network: Network, engines: Sequence[EngineReading], reading: NetworksReading) -> str:

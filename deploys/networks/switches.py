@@ -41,7 +41,9 @@ def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
         )
     stored = [(key, setting) for key in NF_CALL_KEYS if (setting := known(sysctls.stored(key)))]
     against = [f"{setting.file} sets {key}=0" for key, setting in stored if setting.value == "0"]
-    blocked, loads = known(reading.modules_blocked), bool(known(reading.modules_load))
+    built_in = _built_in(survey)
+    blocked = () if built_in else known(reading.modules_blocked)
+    loads = built_in or bool(known(reading.modules_load))
     disk = loads and not blocked and not against
     loaded = known(reading.br_netfilter)
     live = loaded and all(known(reading.nf_call.get(name, 0)) == 1 for name in ("iptables", "ip6tables"))
@@ -60,15 +62,24 @@ def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
 
 
 def _needless(rules: NetworksRules, engines: Sequence[EngineReading]) -> str:
-    """Why nothing depends on bridged frames passing through iptables; "" where something does: icc is not false, or a
-    network that the policy does not cover was created with enable_icc=false."""
-    if rules.icc is not False:
-        return ""
+    """Why nothing depends on bridged frames passing through iptables; "" where something does: an engine is installed,
+    and icc is not false, or a network that the policy does not cover was created with enable_icc=false."""
     if why := none_installed(engines):
         return why
+    if rules.icc is not False:
+        return ""
     if any(network.driver == "bridge" and not network.icc for network in uncovered(rules, engines)):
         return ""
     return "hullproof's own nft table keeps containers apart, and does not need br_netfilter"
+
+
+def _built_in(survey: Survey) -> bool:
+    """Whether the kernel has br_netfilter without a module, which need not be loaded and cannot be blocked."""
+    kernel, reading = survey[Kernel], survey[Networks]
+    if isinstance(kernel.builtin, tuple) and "br_netfilter" in kernel.builtin:
+        return True
+    asked = known(reading.br_netfilter) and not known(reading.modules_load)
+    return asked and "br_netfilter" not in known(kernel.modules)
 
 
 def _left(reading: NetworksReading) -> dict[str, str]:
@@ -84,20 +95,21 @@ def plan_br_netfilter(context: Context) -> Iterator[Change]:
             what = f"remove {path}, which the policy no longer needs"
             yield RemoveFile("networks", what, path=path, before=text, activate=activate)
         return
-    if blocked := known(reading.modules_blocked):
+    built_in = _built_in(context.survey)
+    if (blocked := known(reading.modules_blocked)) and not built_in:
         why = f"it is blocked by {'; '.join(blocked)}: remove that line, then run again"
         yield Blocked("networks", "load br_netfilter", why=why)
         return
-    drops = context.failing("networks.forwarding")
+    drops = (4, 6) if context.failing("networks.forwarding") else ()
     cause = "frames within every bridge of the host would pass through iptables"
     if obstacle := bridged.obstacle(context, cause, called=(4, 6), drops=drops):
         yield obstacle.block("networks", CALL)
         return
-    yield from _switches(reading, bridged.cut_off(context, called=(4, 6), drops=drops))
+    yield from _switches(reading, built_in, bridged.cut_off(context, called=(4, 6), drops=drops))
 
 
-def _switches(reading: NetworksReading, interrupts: str) -> Iterator[Change]:
-    if not known(reading.modules_load):
+def _switches(reading: NetworksReading, built_in: bool, interrupts: str) -> Iterator[Change]:
+    if not known(reading.modules_load) and not built_in:
         before = known(reading.files.get(MODULES_FILE))
         what = f"load br_netfilter at boot ({MODULES_FILE})"
         yield WriteFile("networks", what, path=MODULES_FILE, text=MODULES, before=before)

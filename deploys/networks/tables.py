@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from posixpath import dirname
 
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, Install, RemoveFile, WriteFile, mending, unit_script
@@ -23,15 +24,18 @@ from deploys.networks.isolation import (
     covered,
     lacks_default,
     later_rule,
+    made_later,
     uncovered,
     why_reachable_by_ip,
 )
+from deploys.networks.out_of_reach import plan_bridgeless, plan_redirects
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines import present
 from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import (
     LATER_FILE,
+    LOADED_FILE,
     PORTS_FILE,
     RULES_FILE,
     UNIT,
@@ -39,6 +43,7 @@ from facts.networks.networks import (
     Networks,
     NetworksReading,
 )
+from facts.networks.own_tables import PRINTED
 
 ACCEPT = "network-isolation"  # accepting it: running containers of a network no longer reach each other
 ICC, HOST_SERVICES, ANTISPOOF = "networks.icc", "networks.host-services", "networks.antispoof"  # by these tables
@@ -90,10 +95,12 @@ class Tables:
         return [network for network in self.networks if self._cuts(network)]
 
     def _cuts(self, network: Network) -> bool:
-        """Whether isolation would separate containers of a user-defined network that may be talking now."""
+        """Whether isolation would separate containers of a user-defined network that may be talking now, and that no
+        file of hullproof's kept apart before."""
         default = owner(network, self.engines).default_network
+        before = network.bridge in self.reading.on_disk().apart or made_later(network, self.reading)
         several = network.name != default and len(network.containers) > 1
-        return several and bool(why_reachable_by_ip(network, self.engines, self.reading))
+        return several and not before and bool(why_reachable_by_ip(network, self.engines, self.reading))
 
     @cached_property
     def using(self) -> list[Network]:
@@ -167,7 +174,7 @@ class Tables:
     def live_differs(self) -> bool:
         """Whether the kernel does not have what the file says."""
         rows = (live_differs(each, self.rules, self.reading, each in self.served) for each in self.networks)
-        return any(rows) or set(known(self.reading.dropped)) != set(self.dropped)
+        return any(rows) or self.reading.dropped != set(self.dropped)
 
 
 def _parted(networks: Iterable[Network]) -> str:
@@ -190,7 +197,9 @@ def plan_tables(engines: Sequence[NetworkEngine], context: Context) -> Iterator[
         yield Blocked("networks", "close the host's own services to containers", why=why)
         return
     yield from _waiting(tables)
+    yield from plan_bridgeless(rules, there, ICC, ANTISPOOF)
     if rules.icc is False:
+        yield from mending([ICC], plan_redirects(tables.networks, reading))
         yield from mending([ICC], _by_engines(engines, tables))
     if tables.unusable:
         what = f"keep containers on {_list(tables.unusable)} apart"
@@ -286,8 +295,14 @@ def _later(tables: Tables) -> Iterator[Change]:
 
 
 # Both run again after an undo, when the file is what it was before: missing, or an older one of hullproof's.
-LOAD = f"""if [ -e {RULES_FILE} ]; then nft -f {RULES_FILE} && {{ [ ! -e {PORTS_FILE} ] || sh {PORTS_FILE}; }}; else
+LOAD = f"""if [ -e {RULES_FILE} ]; then
+  nft -f {RULES_FILE} && mkdir -p {dirname(LOADED_FILE)} && (
+    umask 077; cat {RULES_FILE} && echo '{PRINTED}' && nft -s list table bridge hullproof &&
+      nft -s list table inet hullproof
+  ) >{LOADED_FILE} && {{ [ ! -e {PORTS_FILE} ] || sh {PORTS_FILE}; }}
+else
   for family in bridge inet; do nft delete table $family hullproof 2>/dev/null || :; done
+  rm -f {LOADED_FILE}
 fi"""
 ENABLE = unit_script(
     UNIT_FILE, live=f"systemctl restart {UNIT}", gone=f"systemctl stop {UNIT} 2>/dev/null; systemctl daemon-reload"

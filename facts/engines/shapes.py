@@ -15,7 +15,7 @@ class Network(Jsonable):
     driver: str
     bridge: str  # the Linux bridge's name; "" for other drivers
     internal: bool
-    icc: bool  # com.docker.network.bridge.enable_icc as the daemon has it (absent: true)
+    icc: bool  # com.docker.network.bridge.enable_icc as the daemon has it (absent: true); macvlan, ipvlan: not private
     subnets: tuple[str, ...]
     containers: tuple[str, ...]  # names
 

@@ -14,8 +14,9 @@ from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
 from facts.core.reverted import FILE, Reverted, read_reverted
 from facts.networks import connection, engine_subnets, openvswitch
+from facts.networks.nft import dormant
 from facts.networks.openvswitch import SWITCH_FILE, Switch, read_switches
-from facts.networks.own_filter import OwnFilter, read_own_filter
+from facts.networks.own_filter import NO_FILTER, OwnFilter, read_own_filter
 from facts.networks.scripts import script
 
 TABLE = "bridges-hullproof"  # not hullproof-…: the table of `networks` is called hullproof
@@ -106,7 +107,8 @@ class BridgesReading(Jsonable):
 
     def filter_live(self) -> OwnFilter:
         """What hullproof's nft tables in the kernel filter."""
-        return self.remember("live", lambda: read_own_filter("\n".join(known(self.listed))))
+        text = "\n".join(known(self.listed))
+        return self.remember("live", lambda: NO_FILTER if dormant(text) else read_own_filter(text))
 
     def _by_master(self) -> dict[str, list[Device]]:
         found: dict[str, list[Device]] = {}

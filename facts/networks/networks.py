@@ -12,12 +12,14 @@ from facts.core.lines import Lines
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
 from facts.networks import connection, nft
 from facts.networks.forward import Filter, read_filter
-from facts.networks.nft import OwnTables, chains, read_own_tables
+from facts.networks.own_tables import OwnTables, in_own_words, isolated, read_own_tables
 from facts.networks.scripts import script
+from facts.networks.tc import Redirect, read_redirects
 
 BLOCKS = r"\s*(install|blacklist)\s+"
 NF_CALL = ("iptables", "ip6tables", "arptables")
 RULES_FILE = "/etc/hullproof/networks.nft"
+LOADED_FILE = "/run/hullproof/networks.nft"  # the file that was loaded, and what nft printed right after that
 UNIT = "hullproof-networks.service"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"
 ENABLED = f"/etc/systemd/system/multi-user.target.wants/{UNIT}"
@@ -30,6 +32,7 @@ PORT_UNIT_FILE = "/etc/systemd/system/hullproof-port@.service"
 PORT_RULES_FILE = "/etc/udev/rules.d/71-hullproof-ports.rules"
 FILES = (
     RULES_FILE,
+    LOADED_FILE,
     UNIT_FILE,
     MODULES_FILE,
     SYSCTL_FILE,
@@ -116,10 +119,11 @@ class NetworksReading(Jsonable):
     filter6: Filter | Unknown | None
     tables: tuple[str, ...] | Unknown | None  # nft: "inet firewalld"; None: nft is not installed
     guards: tuple[Guard, ...] | Unknown | None  # of nft; None: not installed
-    dropped: tuple[str, ...] | Unknown  # bridges whose ports hullproof's nft table isolates, live
-    own: dict[str, tuple[str, ...]] | Unknown  # the rules of hullproof's own tables by chain, live; {}: no such tables
+    own: dict[str, tuple[str, ...]] | Unknown  # the chains of hullproof's own tables that are in force; {}: none
+    dormant: tuple[str, ...] | Unknown  # the families of hullproof's tables that are there, and not in force
     ports: tuple[str, ...] | Unknown  # bridge ports whose addresses hullproof's bridge table has
-    later: tuple[str, ...] | Unknown  # bridges that udev has added to it
+    later: tuple[str, ...] | Unknown  # bridges that udev has added to both tables
+    redirects: tuple[Redirect, ...] | Unknown  # by tc, past bridges and firewalls
     resolvers: tuple[str, ...]  # of /etc/resolv.conf
     files: dict[str, str | Unknown | None]  # the texts of hullproof's own files
     unit_enabled: bool
@@ -130,9 +134,14 @@ class NetworksReading(Jsonable):
         """UnknownReading where the devices are unknown."""
         return self.remember("by name", lambda: {row.name: row for row in reversed(known(self.bridges))}).get(name)
 
+    @property
+    def dropped(self) -> frozenset[str]:
+        """The bridges on which hullproof's tables keep containers apart, live."""
+        return self.remember("dropped", lambda: isolated(known(self.own), known(self.later)))
+
     def drops(self, bridge: str) -> bool:
-        """Whether hullproof's table isolates its ports."""
-        return bridge in self.remember("dropped", lambda: frozenset(known(self.dropped)))
+        """Whether hullproof's tables keep the containers on it apart, live."""
+        return bridge in self.dropped
 
     def knows(self, port: str) -> bool:
         """Whether hullproof's table has its addresses."""
@@ -214,10 +223,8 @@ class Networks(SectionFact[NetworksReading]):
             filter6=_filter(section.block("filter6")),
             tables=_tables(section.block("tables")),
             guards=_guards(section.block("tables")),
-            dropped=_dropped(section),
-            own=own if isinstance(own := _own(section), Unknown) else chains(own),
-            ports=own if isinstance(own, Unknown) else nft.elements(own, "known"),
-            later=own if isinstance(own, Unknown) else tuple(re.findall(r'"([^"]+)" \. "\1"', own)),
+            **_own_tables(section),
+            redirects=read_redirects(section),
             resolvers=_resolvers(section.file(RESOLVERS)),
             files={path: section.file(path) for path in FILES},
             unit_enabled=section.block("enabled") == Block(0, f"{ENABLED}\n"),
@@ -339,18 +346,23 @@ def _guards(block: Block | Unknown) -> tuple[Guard, ...] | Unknown | None:
     return tuple(Guard(*row) for row in nft.guards(block.text))
 
 
-def _dropped(section: Section) -> tuple[str, ...] | Unknown:
-    """The bridges whose ports hullproof's table isolates; none where there is no such table."""
-    if "ours" not in section.blocks:
-        tables = _tables(section.block("tables"))
-        return tables if isinstance(tables, Unknown) else ()
-    text = section.text("ours")
-    return text if isinstance(text, Unknown) else nft.dropped(text)
-
-
 def _resolvers(text: str | Unknown | None) -> tuple[str, ...]:
     """resolv.conf(5)."""
     return tuple(re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE)) if isinstance(text, str) else ()
+
+
+def _own_tables(section: Section) -> dict[str, Any]:
+    """What is live of hullproof's tables, by the field of the reading."""
+    text, kept = _own(section), section.file(LOADED_FILE)
+    if isinstance(text, Unknown):
+        return dict.fromkeys(("own", "dormant", "ports", "later"), text)
+    by_inet = re.findall(r'"([^"]+)" \. "\1"', text)
+    return {
+        "own": kept if isinstance(kept, Unknown) else in_own_words(text, kept or ""),
+        "dormant": nft.dormant(text),
+        "ports": nft.elements(text, "known"),
+        "later": tuple(name for name in nft.elements(text, "later") if name in by_inet),
+    }
 
 
 def _own(section: Section) -> str | Unknown:

@@ -17,6 +17,12 @@ tables=$(nft list chains 2>&1); run tables kept "$tables" $?
 case "$tables" in *'table bridge hullproof {'*) run ours nft list table bridge hullproof;; esac
 case "$tables" in *'table inet hullproof {'*) run inet nft list table inet hullproof;; esac
 show $FILES
+qdiscs=$(tc qdisc show 2>&1); run qdiscs kept "$qdiscs" $?
+case "$qdiscs" in *'qdisc ingress '*|*'qdisc clsact '*|*'qdisc prio '*|*'qdisc htb '*)
+  for d in $(echo "$qdiscs" | sed -nE 's/^qdisc (ingress|clsact|prio|htb) .* dev ([^ ]+) .*/\2/p' | sort -u); do
+    for where in root ingress egress; do run "tc $d $where" tc filter show dev "$d" $where; done
+  done;;
+esac
 run enabled ls "$ENABLED"
 have systemctl && run units systemctl is-active $UNITS
 run netplan ls -d /etc/netplan/*.yaml

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-
-from facts.core.reading import Jsonable
-
-
-@dataclass(frozen=True)
-class OwnTables(Jsonable):
-    """hullproof's tables of `networks`, as its rules file describes them."""
-
-    apart: frozenset[str]  # bridges on which containers do not reach each other
-    spared: frozenset[str]  # bridges that are left open by name
-    chains: dict[str, tuple[str, ...]]  # the rules of each chain
-
-
-def read_own_tables(text: str) -> OwnTables:
-    named = re.findall(r'^[ \t]*meta ibrname "([^"\n]+)" (drop|accept)$', text, re.MULTILINE)
-    return OwnTables(
-        apart=frozenset(bridge for bridge, verdict in named if verdict == "drop"),
-        spared=frozenset(bridge for bridge, verdict in named if verdict == "accept"),
-        chains=chains(text),
-    )
 
 
 def chains(text: str) -> dict[str, tuple[str, ...]]:
-    """The rules of hullproof's tables by chain, in order; where both tables have a chain of a name, the inet one's."""
-    text = text.replace("icmpv6 taddr", "@th,64,128")  # nft 1.1 prints a name for this offset, 1.0.6 does not
+    """The lines of each chain of a table that is in force, in order: "inet input" -> its head and its rules."""
     found: dict[str, tuple[str, ...]] = {}
-    name, rows = "", list[str]()
+    family, dormant, name, rows = "", False, "", list[str]()
     for line in text.split("\n"):
         if name and line.startswith("\t}"):
-            found[name] = tuple(row for row in rows if row and not row.startswith("type "))
+            found |= {} if dormant else {f"{family} {name}": tuple(filter(None, rows))}
             name = ""
         elif name:
             rows.append(line.strip())
         elif opened := re.fullmatch(r"\tchain (\S+) \{", line):
             name, rows = opened[1], []
+        elif opened := re.match(r"table (\S+) \S+ \{", line):
+            family, dormant = opened[1], False
+        elif re.match(r"\tflags .*\bdormant\b", line):
+            dormant = True
     return found
+
+
+def dormant(text: str) -> tuple[str, ...]:
+    """The families of tables whose rules the kernel does not apply."""
+    head = r"^table (\S+) \S+ \{\n(?:\t[^\n]*\n)?\tflags [^\n]*\bdormant\b"
+    return tuple(re.findall(head, text, re.MULTILINE))
 
 
 def elements(text: str, name: str) -> tuple[str, ...]:
@@ -50,12 +38,6 @@ def elements(text: str, name: str) -> tuple[str, ...]:
         if kind.strip() == "type ifname" and (given or not rest.strip()):
             return tuple(re.findall(r'"([^"]+)"', given[1])) if given else ()
     return ()
-
-
-def dropped(text: str) -> tuple[str, ...]:
-    """The bridges of the rules `ibrname "NAME" … drop`, and those of the set for networks created later."""
-    named = re.findall(r'^[ \t]*(?:meta )?ibrname "([^"\n]+)" .*\bdrop$', text, re.MULTILINE)
-    return (*named, *(elements(text, "later") if "@later drop" in text else ()))
 
 
 def guards(text: str) -> list[tuple[str, str, str]]:

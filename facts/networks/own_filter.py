@@ -24,7 +24,7 @@ NO_FILTER = OwnFilter(frozenset(), frozenset(), {}, frozenset(), False)
 
 def read_own_filter(nft: str, flows: str = "") -> OwnFilter:
     """`nft`: the rules file, or a listing of the tables; `flows`: the script that loads those of Open vSwitch."""
-    rows = chains(nft)
+    rows = {place.partition(" ")[2]: found for place, found in chains(nft).items()}
     named = re.findall(r'^[ \t]*meta ibrname "([^"\n]+)" (?:drop|jump|goto)', nft, re.MULTILINE)
     switches = re.findall(r"^flows (\S+) <<", flows, re.MULTILINE)
     return OwnFilter(

@@ -9,17 +9,19 @@ from deploys.core.control import State
 from deploys.engines.docker.networks import DockerNetworks
 from deploys.networks import controls
 from deploys.networks.isolation import NetworksRules
-from facts.core.reading import known
+from facts.core.reading import Unknown, known
 from facts.engines.docker.docker import Docker, DockerReading, Network
 from facts.kernel.kernel import Kernel
 from facts.networks.forward import Filter
-from facts.networks.networks import FILES, MODULES_FILE, Bridge, Networks, NetworksReading, Port
+from facts.networks.networks import FILES, LOADED_FILE, MODULES_FILE, Bridge, Networks, NetworksReading, Port
+from facts.networks.own_tables import BETWEEN, HEADS, ROUTED
 from tests.support.forward import DOCKER_26, table
 from tests.support.hosts import docker as engine
 from tests.support.hosts import judged
 from tests.support.userns import kernel
 
 ENGINES = (DockerNetworks(),)
+NONE: dict[str, Any] = {**dict.fromkeys(FILES), LOADED_FILE: "# as it was loaded"}  # none of hullproof's files
 SUBJECT = controls.subject(ENGINES)
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, ("172.17.0.0/16",), ("web", "db"))
 SHOP = Network("shop", "bridge", "br-aaa", False, True, ("172.18.0.0/16",), ("cart", "till"))
@@ -50,17 +52,28 @@ def reading(**more: Any) -> NetworksReading:
         "guards": (),
         "filter6": Filter("ACCEPT", "ACCEPT", ()),
         "tables": (),
-        "dropped": (),
         "own": {},
+        "dormant": (),
         "ports": (),
         "later": (),
+        "redirects": (),
         "resolvers": ("127.0.0.53",),
-        "files": dict.fromkeys(FILES),
+        "files": NONE,
         "unit_enabled": False,
         "managers": ("systemd-networkd",),
         "firewalls": (),
     }
+    if (dropped := more.pop("dropped", None)) is not None:
+        more["own"] = dropped if isinstance(dropped, Unknown) else apart(*dropped)
     return NetworksReading(**{**values, **more})
+
+
+def apart(*bridges: str) -> dict[str, tuple[str, ...]]:
+    """hullproof's chains that keep the containers on these bridges apart."""
+    return {
+        BETWEEN: (HEADS[BETWEEN], *(f'meta ibrname "{bridge}" drop' for bridge in bridges)),
+        ROUTED: (HEADS[ROUTED], *(f'iifname "{bridge}" oifname "{bridge}" drop' for bridge in bridges)),
+    }
 
 
 def docker(keys: Any = None, networks: Any = (DEFAULT, SHOP), **more: Any) -> DockerReading:
@@ -73,9 +86,14 @@ DEFAULTS = NetworksRules(icc=False, br_netfilter=True, guarded_forwarding=True)
 
 
 def context(
-    nets: Any = None, host: Any = None, rules: NetworksRules = DEFAULTS, accept: str = "", files: Any = ()
+    nets: Any = None,
+    host: Any = None,
+    rules: NetworksRules = DEFAULTS,
+    accept: str = "",
+    files: Any = (),
+    **of_kernel: Any,
 ) -> Context:
-    readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files)}
+    readings = {Networks: nets or reading(), Docker: host or docker(), Kernel: kernel(*files, **of_kernel)}
     return judged(SUBJECT, rules, readings, accept)
 
 
@@ -87,7 +105,6 @@ def reason(where: Context, control: str) -> str:
     return where.findings[f"networks.{control}"].verdict.reason
 
 
-NONE = dict.fromkeys(FILES)
 DOCKER0 = {"docker0": True}
 BOTH_BRIDGES = {"br-aaa": True, **DOCKER0}
 OPEN = Network("bridge", "bridge", "docker0", False, True, ("172.17.0.0/16",), ())

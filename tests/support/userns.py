@@ -50,9 +50,10 @@ RULES = UsernsRules(ranges=True, docker_remap=True)
 LIMITED = UsernsRules(max_user_namespaces=10000)
 
 
-def kernel(*files: SysctlFile) -> Any:
+def kernel(*files: SysctlFile, **more: Any) -> Any:
     """As much of the kernel's reading as is asked for here."""
-    return SimpleNamespace(sysctls=Sysctls({"user.max_user_namespaces": "0"}, {}, files))
+    values = {"modules": ("br_netfilter",), "builtin": (), **more}
+    return SimpleNamespace(sysctls=Sysctls({"user.max_user_namespaces": "0"}, {}, files), **values)
 
 
 def context(

@@ -177,11 +177,11 @@ def _needing(docker: DockerReading) -> tuple[str, ...]:
 @dataclass(frozen=True)
 class _Start:
     """What a start of Docker does to the frames of every bridge: it passes them through iptables of the families
-    `called`, and sets the FORWARD policy to DROP (`drops`). As observed with Docker 26.1 and 28.5."""
+    `called`, and sets the FORWARD policy of the families `drops` to DROP. As observed with Docker 26.1 and 28.5."""
 
     cause: str = ""
     called: tuple[int, ...] = ()
-    drops: bool = False
+    drops: tuple[int, ...] = ()
 
 
 def _start(context: Context, put: Mapping[str, Any]) -> _Start:
@@ -204,7 +204,7 @@ def _start(context: Context, put: Mapping[str, Any]) -> _Start:
     does += ["loads br_netfilter, which passes bridged frames through iptables"] if loads else []
     does += ["turns forwarding on and sets iptables' FORWARD policy to DROP"] if drops else []
     called = (4, 6) if loads else (4,) if asks else ()
-    return _Start(f"when it starts, Docker {' and '.join(does)}" if does else "", called, drops)
+    return _Start(f"when it starts, Docker {' and '.join(does)}" if does else "", called, (4,) if drops else ())
 
 
 def _vanishing(context: Context) -> Obstacle | None:

@@ -82,12 +82,13 @@ def _network(row: dict[str, Any]) -> Network:
     default = f"br-{row['Id'][:12]}" if row["Driver"] == "bridge" else ""
     pools = (row.get("IPAM") or {}).get("Config") or ()
     icc = str(options.get("com.docker.network.bridge.enable_icc", "true")).lower()
+    private = "private" in (options.get("macvlan_mode"), options.get("ipvlan_flag"))
     return Network(
         name=row["Name"],
         driver=row["Driver"],
         bridge=options.get("com.docker.network.bridge.name", default),
         internal=bool(row["Internal"]),
-        icc=icc not in ("false", "f", "0"),
+        icc=icc not in ("false", "f", "0") and not private,
         subnets=tuple(pool["Subnet"] for pool in pools if pool.get("Subnet")),
         containers=tuple(sorted(item["Name"] for item in (row.get("Containers") or {}).values())),
     )

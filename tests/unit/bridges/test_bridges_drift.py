@@ -63,6 +63,8 @@ INSERTED = (*LISTED[:2], "\t\taccept", *LISTED[2:])
          "bridge vlan del dev eth1 vid 12"),
         (hardened(), on(addresses=ADDRESSES), "declared", "br-web.10 does not have the address 10.81.10.1/24",
          "10.81.10.1/24"),
+        (hardened(listed=(LISTED[0], "\tflags dormant", *LISTED[1:])), on(), "filter",
+         "hullproof's table bridge bridges-hullproof is dormant, so none of its rules applies", "restart"),
         (hardened(listed=INSERTED), on(), "filter", "a rule was added to hullproof's chain forward: accept", "restart"),
         (hardened(listed=(*LISTED[:2], *LISTED[3:])), on(), "filter", "a rule is missing from hullproof's chain",
          "restart"),

@@ -174,7 +174,9 @@ def test_bridges_that_the_policy_does_not_declare_are_in_the_picture_too() -> No
     apart = render_text(picture(RULES, context(found, on(dropped=("docker0",)), docker=docker).survey))
     assert "├─ veth1 ─ container web\n" in apart
     opened = replace(found, listed=inserted("forward", "accept"))
-    assert "├─ v9 ─ netns v9, reaches its neighbours\n" in render_text(picture(RULES, context(opened, on()).survey))
+    asleep = replace(found, listed=(KERNEL_SAYS[0], "\tflags dormant", *KERNEL_SAYS[1:]))
+    for each in (opened, asleep):
+        assert "├─ v9 ─ netns v9, reaches its neighbours\n" in render_text(picture(RULES, context(each, on()).survey))
 
 
 def inserted(chain: str, rule: str) -> tuple[str, ...]:

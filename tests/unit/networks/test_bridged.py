@@ -142,7 +142,7 @@ def test_whether_their_frames_would_be_dropped_if_they_met_iptables(nets: Any, b
     ],
 )
 def test_whether_their_frames_would_be_dropped_by_a_policy_of_drop(nets: Any, cut: bool) -> None:
-    assert bool(bridged.stopped_by((neutral(docker(networks=(OPEN,))),), nets, drops=True)) is cut
+    assert bool(bridged.stopped_by((neutral(docker(networks=(OPEN,))),), nets, drops=(4,))) is cut
 
 
 # ------------------------------------------------------------------------------------------------ Docker's start

@@ -13,7 +13,7 @@ from deploys.core.control import State
 from deploys.engines.docker import daemon
 from deploys.networks import tables as subject
 from deploys.networks.isolation import NetworksRules, closes_later, later_rule
-from facts.core.reading import Block, Section, Unknown, known
+from facts.core.reading import Unknown, known
 from facts.engines.docker.docker import DockerReading, Network
 from facts.engines.docker.neutral import ENABLE_ICC
 from facts.kernel.sysctls import SysctlFile
@@ -26,8 +26,8 @@ from facts.networks.networks import (
     Bridge,
     NetworksReading,
     Port,
-    _dropped,
 )
+from facts.networks.nft import chains
 from tests.support.cases import older
 from tests.support.forward import DOCKER_26, table
 from tests.support.networks import (
@@ -173,6 +173,31 @@ def test_br_netfilter(nets: NetworksReading, want: State, says: str) -> None:
     assert says in reason(found, "br-netfilter")
 
 
+@pytest.mark.parametrize(
+    "of_kernel",
+    [{"modules": ()}, {"modules": Unknown("no /proc/modules"), "builtin": ("br_netfilter",)}],
+)
+def test_br_netfilter_that_is_built_in_is_not_loaded_by_a_file(of_kernel: dict[str, Any]) -> None:
+    blocked = ("/etc/modprobe.d/x.conf: blacklist br_netfilter",)
+    for nets in (reading(modules_load=()), reading(modules_load=(), modules_blocked=blocked)):
+        assert state(context(nets, rules=SWITCHED, **of_kernel), "br-netfilter") is State.PASS
+    off = {"nf_call": {"iptables": 0, "ip6tables": 0}, "modules_load": (), "modules_blocked": blocked}
+    found = changes(context(reading(**off), rules=SWITCHED, **of_kernel))
+    assert [type(change).__name__ for change in found] == ["Command", "WriteFile"], "only the sysctls"
+
+
+def test_whether_br_netfilter_is_built_in_is_not_guessed() -> None:
+    where = context(reading(modules_load=()), rules=SWITCHED, modules=Unknown("denied"))
+    assert state(where, "br-netfilter") is State.UNKNOWN
+
+
+def test_without_an_engine_nothing_depends_on_br_netfilter() -> None:
+    nets = reading(br_netfilter=False, nf_call={}, modules_load=())
+    where = context(nets, docker(installed=False), NetworksRules(br_netfilter=True))
+    assert state(where, "br-netfilter") is State.NOT_APPLICABLE
+    assert changes(where) == []
+
+
 # ------------------------------------------------------------------------------------------------ the plan
 
 
@@ -236,8 +261,8 @@ def test_planning_again_after_the_changes_yields_nothing() -> None:
     files = {c.path: c.text for c in changes(before) if isinstance(c, WriteFile)}
     assert LATER_FILE in files
     after = reading(filter4=OPENED, files={**reading().files, **files}, unit_enabled=True, tables=("bridge hullproof",),
-                    dropped=_dropped(Section({"ours": Block(0, files[RULES_FILE])})))  # fmt: skip
-    assert after.dropped == ("br-aaa", "docker0")
+                    own=chains(files[RULES_FILE]))  # fmt: skip
+    assert after.dropped == {"br-aaa", "docker0"}
     host = docker(networks=(OPEN, SHOP), keys_known=())
     assert changes(context(after, host, ALL)) == []
     assert state(context(after, host, ALL), "icc") is State.PASS

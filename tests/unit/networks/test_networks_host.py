@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -44,8 +45,9 @@ def guarded(text: str = GUARDED, **more: Any) -> NetworksReading:
     return reading(**{"own": chains(text), "files": THERE, "unit_enabled": True, **more})
 
 
-def inserted(chain: str, row: str) -> str:
-    return GUARDED.replace(f"chain {chain} {{\n", f"chain {chain} {{\n\t\t{row}\n")
+def inserted(chain: str, row: str, text: str = GUARDED) -> str:
+    """`nft insert rule`: after the chain's head, if it has one."""
+    return re.sub(rf"(chain {chain} \{{\n(?:\t\ttype .*\n)?)", rf"\1\t\t{row}\n", text)
 
 
 @pytest.mark.parametrize(
