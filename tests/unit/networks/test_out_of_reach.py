@@ -31,6 +31,14 @@ filter protocol all pref 49152 u32 chain 0 fh 800::800 order 2048 key ht 800 bkt
 \tindex 1 ref 1 bind 1
 
 """
+# And iproute2 7.2.
+MATCHALL = """filter protocol all pref 49152 matchall chain 0
+filter protocol all pref 49152 matchall chain 0 handle 0x1
+  not_in_hw
+\taction order 1: mirred (Egress Redirect to device vethaf83cea) stolen
+\tindex 1 ref 1 bind 1
+
+"""
 PROGRAM = "filter protocol all pref 49152 bpf chain 0 handle 0x1 x.o:[x] direct-action not_in_hw id 7 tag 1 jited\n"
 
 
@@ -44,6 +52,7 @@ def test_reading() -> None:
     assert read(tc_veth1_root=Block(0, ""), tc_veth1_ingress=Block(0, REDIRECT)) == (
         Redirect("veth1", "ingress", "veth2"),
     )
+    assert read(tc_veth1_ingress=Block(0, MATCHALL)) == (Redirect("veth1", "ingress", "vethaf83cea"),)
     mirrored = REDIRECT.replace("Redirect", "Mirror").replace("stolen", "pipe")
     assert read(tc_veth1_egress=Block(0, mirrored + mirrored)) == (Redirect("veth1", "egress", "veth2"),)
     assert read(tc_veth1_ingress=Block(0, PROGRAM)) == (Redirect("veth1", "ingress", ""),)
