@@ -9,6 +9,7 @@ from pydantic import Field
 
 from deploys.audit import plan as audit_plan
 from deploys.audit.watches import ROWS, by_path, watched_paths
+from deploys.core.boot_units import plan_units, standing_on
 from deploys.core.change import Change, Context, Subject, mending
 from deploys.core.control import (
     Check,
@@ -65,6 +66,7 @@ def _not_built(survey: Survey, policy: Policy) -> str | None:
 
 
 @on_audit("enabled", "auditd to run, now and after a boot")
+@standing_on(*audit_plan.UNITS, so="so a boot does not start auditd")
 def running(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Audit]
     if known(reading.auditctl) is None:
@@ -85,6 +87,7 @@ def running(survey: Survey, policy: Policy) -> Verdict:
 
 
 @on_audit("engine_files", "audit rules for all of these paths")
+@standing_on(*audit_plan.UNITS, so="so a boot loads no audit rule")
 def engine_files(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Audit]
     rows = watched_paths(reading, present.installed(survey))
@@ -147,8 +150,13 @@ def _lost(records: int | Unknown | None) -> str:
     return f"; the kernel lost {records} audit record{'s' if records > 1 else ''}" if records else ""
 
 
+ON_UNITS = ("audit.running", "audit.engine-files")
+
+
 def plan(context: Context) -> Iterator[Change]:
     reading = context.survey[Audit]
+    units = audit_plan.UNITS if reading.at_boot in AT_BOOT else audit_plan.UNITS[1:]
+    yield from plan_units(context, "audit", *units, controls=ON_UNITS)
     if context.failing("audit.running"):
         yield from mending(["audit.running"], audit_plan.run_auditd(reading, context.survey[System].family))
     if context.failing("audit.engine-files"):

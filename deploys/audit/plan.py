@@ -17,6 +17,7 @@ NAME = "audit"
 RULES = f"{FOLDER}/50-hullproof.rules"
 IMMUTABLE = f"{FOLDER}/99-hullproof-immutable.rules"
 UNIT = "auditd.service"
+UNITS = (UNIT, "audit-rules.service")  # later versions load the rules by a unit of their own
 PACKAGES = {"debian": "auditd", "rhel": "audit"}
 LOAD = f"KEY={RULE_KEY} RULES={RULES}\n{templates.text('audit/load.sh')}"
 MAKE_FOLDERS = f"TMPFILES={TMPFILES}\n{templates.text('audit/folders.sh')}"

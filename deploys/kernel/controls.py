@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from deploys.core.boot_units import standing_on
 from deploys.core.change import Change, Context, Subject, WriteFile, mending
 from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import (
@@ -16,7 +17,6 @@ from deploys.core.control import (
     agree,
     failed,
     in_container,
-    name_key,
     naming_key,
     not_applicable,
     only_where,
@@ -45,11 +45,13 @@ from deploys.kernel.sysctls import SysctlRow
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.core.system import System
+from facts.core.units import SYSCTL
 from facts.engines import present
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import Setting, as_number
 
 on_own_kernel = only_where(in_container)
+AT_BOOT = standing_on(SYSCTL, so="so a boot applies no file of sysctl.d")
 
 
 def on_kernel(key: str, wanted: str = "") -> Callable[[Check], Check]:
@@ -68,9 +70,9 @@ def sysctl_check(row: SysctlRow) -> Check:
         live = known(sysctls.value(row.key))
         if live is None:
             return not_applicable(f"this kernel has no {row.key}")
-        return name_key(judge_sysctl(row, declared, known(sysctls.stored(row.key)), live), "kernel.sysctls")
+        return judge_sysctl(row, declared, known(sysctls.stored(row.key)), live)
 
-    return on_own_kernel(check)
+    return on_own_kernel(naming_key("kernel.sysctls")(AT_BOOT(check)))
 
 
 def judge_sysctl(row: SysctlRow, declared: str, stored: Setting | None, live: str) -> Verdict:
@@ -196,6 +198,7 @@ def _number(key: str, live: str) -> int:
 
 
 @on_kernel("rp_filter")
+@AT_BOOT
 def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     """The kernel takes the greater of `all` and the interface's own value, which starts as `default`."""
     declared = policy[KernelRules].rp_filter or 0

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from shlex import quote
 
+from deploys.core.boot_units import plan_units
 from deploys.core.change import Blocked, Change, Command, Context, Obstacle, RemoveFile, WriteFile, mending
 from deploys.core.control import State, some
 from deploys.core.templates import render
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctls import ROWS
 from facts.core.reading import Unknown, known
+from facts.core.units import SYSCTL
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.sysctls import Setting, Sysctls, as_number, assignments
 
@@ -52,6 +54,7 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     ids = [id_ for id_ in context.findings if id_.startswith("kernel.sysctl.")]
     if not context.failing(*ids, "kernel.forwarding", "kernel.user-namespaces", "kernel.rp-filter"):
         return
+    yield from plan_units(context, "kernel", SYSCTL, controls=(*ids, "kernel.rp-filter"))
     sysctls = context.survey[Kernel].sysctls
     own = {path: text for path in PATHS if isinstance(text := sysctls.text(path), str)}
     others = sysctls.without(*PATHS)

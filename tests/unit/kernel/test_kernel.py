@@ -25,6 +25,7 @@ from facts.containers import Containers
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.core.system import System
+from facts.core.units import SYSCTL, Idle
 from facts.engines.docker.docker import Docker
 from facts.kernel.kernel import Kernel
 from facts.kernel.packages import Reboot
@@ -366,3 +367,15 @@ def test_the_policies_hold_themselves(name: str) -> None:
     assert rules.value("kernel.dmesg_restrict") == "1"
     assert (rules.value("kernel.io_uring_disabled") == "1") is (name == "strict")
     assert (rules.word("lockdown") is not None) is (name == "strict")
+
+
+def test_sysctls_on_disk_count_only_where_a_boot_applies_them() -> None:
+    masked = Idle(SYSCTL, "masked", f"/etc/systemd/system/{SYSCTL}")
+    reading = replace(KERNEL, sysctls=sysctls_of({DMESG: "1"}, {FILE: f"{DMESG}=1\n"}))
+    host, rules = survey_of(reading, system=replace(SYSTEM, idle={SYSCTL: masked})), {"sysctls": {DMESG: 1}}
+    verdict = verdict_of(f"kernel.sysctl.{DMESG}", host, **rules)
+    assert verdict.state is State.FAIL
+    assert "is masked" in verdict.reason and "the policy wants 1 (kernel.sysctls)" in verdict.reason
+    (change,) = planned(host, policy_of(**rules))
+    assert isinstance(change, Command)
+    assert (change.script, change.controls) == (f"systemctl unmask {SYSCTL}", (f"kernel.sysctl.{DMESG}",))
