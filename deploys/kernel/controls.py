@@ -29,6 +29,7 @@ from deploys.kernel import boot_trials as kernel_words
 from deploys.kernel import rollout as kernel_roll
 from deploys.kernel import sysctls as kernel_sysctls
 from deploys.kernel import updates as kernel_update
+from deploys.kernel import weakening
 from deploys.kernel.boot_parameters import BootRow, effective
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import (
@@ -247,6 +248,18 @@ CONTROLS: tuple[Control, ...] = (
             "host",
         )
         for row in kernel_boot.ROWS
+    ),
+    Control(
+        id="kernel.weakening-parameters",
+        title="No boot parameter switches a protection of the kernel off",
+        severity=Severity.HIGH,
+        why="One such word on the command line opens every container's way to the kernel's memory or past a security "
+        "module, while all files of the protection look right.",
+        check=on_kernel("weakening_parameters", "none but those that it lists")(weakening.check),
+        references=("KSPP",),
+        impact=Impact.REBOOT,
+        by_hand="remove the word from the file that the finding names, run update-grub (or grubby --remove-args) and "
+        "reboot the host; or list it under kernel.weakening_parameters",
     ),
     Control(
         id="kernel.forwarding",

@@ -375,7 +375,8 @@ def test_sysctls_on_disk_count_only_where_a_boot_applies_them() -> None:
     host, rules = survey_of(reading, system=replace(SYSTEM, idle={SYSCTL: masked})), {"sysctls": {DMESG: 1}}
     verdict = verdict_of(f"kernel.sysctl.{DMESG}", host, **rules)
     assert verdict.state is State.FAIL
-    assert "is masked" in verdict.reason and "the policy wants 1 (kernel.sysctls)" in verdict.reason
-    (change,) = planned(host, policy_of(**rules))
+    assert "is masked" in verdict.reason
+    assert "the policy wants 1 (kernel.sysctls)" in verdict.reason
+    change = planned(host, policy_of(**rules))[0]
     assert isinstance(change, Command)
     assert (change.script, change.controls) == (f"systemctl unmask {SYSCTL}", (f"kernel.sysctl.{DMESG}",))
