@@ -31,6 +31,7 @@ from deploys.kernel import sysctls as kernel_sysctls
 from deploys.kernel import updates as kernel_update
 from deploys.kernel import weakening
 from deploys.kernel.boot_parameters import BootRow, effective
+from deploys.kernel.interfaces import COMBINED, RP_FILTER, Interfaces
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import (
     ACCEPT_ROOTLESS,
@@ -71,7 +72,10 @@ def sysctl_check(row: SysctlRow) -> Check:
         live = known(sysctls.value(row.key))
         if live is None:
             return not_applicable(f"this kernel has no {row.key}")
-        return judge_sysctl(row, declared, known(sysctls.stored(row.key)), live)
+        verdict = judge_sysctl(row, declared, known(sysctls.stored(row.key)), live)
+        if verdict.state is not State.PASS or row.key not in COMBINED:
+            return verdict
+        return Interfaces(sysctls, row.key, lambda value: row.holds(str(value), declared)).fault(verdict)
 
     return on_own_kernel(naming_key("kernel.sysctls")(AT_BOOT(check)))
 
@@ -217,9 +221,11 @@ def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     disk = max((as_number(setting.value) or 0 for setting in stored), default=None)
     if disk is not None and disk not in accepted:
         return failed(f"{files} sets {what} to {disk} at boot", declared=declared, disk=disk, live=live)
-    return agree(
+    verdict = agree(
         declared=declared, disk=disk, live=live, impact=Impact.NONE, holds=lambda value: value in accepted, what=what
     )
+    interfaces = Interfaces(kernel.sysctls, RP_FILTER, lambda value: value in accepted)
+    return interfaces.fault(verdict) if verdict.state is State.PASS else verdict
 
 
 CONTROLS: tuple[Control, ...] = (

@@ -71,8 +71,23 @@ SYSCTLS = {
         "kernel.unprivileged_bpf_disabled", 1, "2", {FILE: "kernel.unprivileged_bpf_disabled=1\n"}, State.PASS, "live",
     ),
     "no way back but a reboot": (
-        "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=0\n"}, State.PENDING_REBOOT, "until",
+        "kernel.unprivileged_bpf_disabled", 0, "1", {FILE: "kernel.unprivileged_bpf_disabled=0\n"},
+        State.PENDING_REBOOT, "until",
     ),
+    "the strictest number is the smallest": (
+        "kernel.oops_limit", 100, "1", {FILE: "kernel.oops_limit=1\n"}, State.PASS, "on disk and live",
+    ),
+    "no limit is not the smallest one": (
+        "kernel.warn_limit", 100, "0", {FILE: "kernel.warn_limit=100\n"}, State.FAIL, "live it is 0",
+    ),
+    "a greater limit is laxer": (
+        "kernel.oops_limit", 100, "10000", {FILE: "kernel.oops_limit=100\n"}, State.FAIL, "live it is 10000",
+    ),
+    "no other kernel, though one was allowed": (
+        "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=1\n"}, State.PASS, "on disk and live",
+    ),
+    "fewer keys than are allowed": ("kernel.sysrq", 438, "0", {FILE: "kernel.sysrq=0\n"}, State.PASS, "live"),
+    "other keys than are allowed": ("kernel.sysrq", 438, "64", {FILE: "kernel.sysrq=438\n"}, State.FAIL, "live it is"),
     "written in hexadecimal": ("kernel.sysrq", 438, "438", {FILE: "kernel.sysrq = 0x01b6\n"}, State.PASS, "live"),
     "a greater number is not always stricter": (
         "fs.suid_dumpable", 0, "2", {FILE: "fs.suid_dumpable=0\n"}, State.FAIL, "live it is 2",
