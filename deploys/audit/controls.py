@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from deploys.audit import plan as audit_plan
-from deploys.audit.watches import ROWS, by_path, watched_paths
+from deploys.audit.watches import ROWS, WatchedPath, by_path, watched_paths
 from deploys.core.boot_units import plan_units, standing_on
 from deploys.core.change import Change, Context, Subject, mending
 from deploys.core.control import (
@@ -28,7 +28,7 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy, Rules
 from deploys.lsm.denials import explain, list_kinds, unknown_before
-from facts.audit import FOLDER, Audit
+from facts.audit import FOLDER, Audit, Watch
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.core.system import AT_BOOT, System
@@ -81,6 +81,8 @@ def running(survey: Survey, policy: Policy) -> Verdict:
         problems.append("auditd is not running")
     if not enabled:
         problems.append("the kernel's auditing is off (auditctl -e)")
+    if known(reading.off_on_disk):
+        problems.append(f"a file in {FOLDER} has -e 0, so the next boot switches the kernel's auditing off")
     if problems:
         return failed("; ".join(problems), declared=True, disk=boot, live=live)
     return passed("auditd keeps audit records, now and after the next boot", declared=True, disk=boot, live=live)
@@ -105,7 +107,8 @@ def engine_files(survey: Survey, policy: Policy) -> Verdict:
     if all(disk.values()) and not all(live.values()) and known(reading.enabled) == 2:
         reason = f"audit rules are immutable until a reboot, which adds the rules for {paths}"
         return Verdict(State.PENDING_REBOOT, reason, declared=True, disk=disk, live=live)
-    problems = [f"no loaded audit rule watches {paths}"] * bool(paths)
+    problems = list(_muted(rows, on_disk, loaded))
+    problems += [f"no loaded audit rule watches {paths}"] * bool(paths)
     problems += [f"no rule in {FOLDER} watches {forgotten}, so the next boot loads none"] * bool(forgotten)
     if problems:
         return failed("; ".join(problems), declared=True, disk=disk, live=live)
@@ -115,6 +118,14 @@ def engine_files(survey: Survey, policy: Policy) -> Verdict:
         disk=disk,
         live=live,
     )
+
+
+def _muted(
+    rows: Sequence[WatchedPath], disk: Mapping[str, Sequence[Watch]], live: Mapping[str, Sequence[Watch]]
+) -> Iterator[str]:
+    for where, watches in (("in the kernel", live), (f"in {FOLDER}", disk)):
+        if rule := next(filter(None, (row.muted(watches) for row in rows)), ""):
+            yield f"{rule} comes before the rules of the engines' paths {where}, so that these record nothing"
 
 
 @on_audit("immutable", "immutable audit rules")
