@@ -58,6 +58,7 @@ class AppArmorReading(Jsonable):
     force_complain: tuple[str, ...]  # file names in /etc/apparmor.d/force-complain
     files: dict[str, str | Unknown]  # path to text: our own files and those that declare a profile in complain
     current: dict[str, bool | Unknown]  # of OURS with a file: whether the kernel has loaded what it compiles to
+    replaced: int | None = None  # when docker-default was loaded or replaced; None where the kernel does not tell
 
     def observed_since(self, name: str) -> int | None:
         """When the observation of this profile began, as hullproof noted in its file, in seconds since the epoch; None
@@ -74,9 +75,10 @@ class AppArmorReading(Jsonable):
 
     @property
     def of_others(self) -> tuple[Profile, ...]:
-        """Profiles that the next boot loads, without ours, and without names that contain a variable."""
+        """Profiles that the next boot loads, without ours, and without names that contain a variable or are of a policy
+        namespace (`:NAMESPACE:NAME`): these confine what runs in it, and the kernel's list may have others of it."""
         idle = {f"{FOLDER}/{name}" for name in self.disabled} | set(OURS.values())
-        return tuple(p for p in known(self.declared) if p.file not in idle and "@{" not in p.name)
+        return tuple(p for p in known(self.declared) if p.file not in idle and "@{" not in p.name and p.name[0] != ":")
 
     @property
     def not_loaded(self) -> tuple[Profile, ...]:
@@ -109,6 +111,7 @@ class AppArmor(SectionFact[AppArmorReading]):
             disabled=_names(section.blocks.get("disable")),
             force_complain=_names(section.blocks.get("force-complain")),
             files=_files(section),
+            replaced=_replaced(section.blocks.get("replaced")),
             current={name: _current(block) for name, block in section.matching("digests ").items()},
         )
 
@@ -219,6 +222,10 @@ def _current(block: Block) -> bool | Unknown:
     if loaded and compiled:
         return bool(loaded & compiled)
     return Unknown("neither the kernel nor the parser's cache tells which file the loaded profile was compiled from")
+
+
+def _replaced(block: Block | None) -> int | None:
+    return whole_number(block.text.split()[-1]) if block and block.status == 0 and block.text.split() else None
 
 
 def _names(block: Block | None) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,6 +37,7 @@ class Watch(Jsonable):
     permissions: str  # of r, w, x, a, in that order
     key: str
     narrowed: tuple[str, ...]
+    muted: str = ""  # a rule before it that keeps all of this from being recorded: "-a never,exit -S all"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class AuditReading(Jsonable):
     live: tuple[Watch, ...] | Unknown
     files: dict[str, str | Unknown]  # those that augenrules compiles, in its order, and our tmpfiles.d file
     immutable_on_disk: bool | Unknown  # some file of them has -e 2
+    off_on_disk: bool | Unknown  # and -e 0, with which the next boot switches auditing off
     compiled: str | Unknown | None  # /etc/audit/audit.rules; None: no such file
     there: tuple[str, ...]  # those of CANDIDATES that exist
 
@@ -62,7 +64,8 @@ class AuditReading(Jsonable):
     def _disk(self) -> tuple[Watch, ...] | Unknown:
         texts = [text for path, text in self.files.items() if path.startswith(f"{FOLDER}/")]
         unread = next((text for text in texts if isinstance(text, Unknown)), None)
-        return unread or tuple(watch for text in texts if isinstance(text, str) for watch in watches(text.splitlines()))
+        lines = (line for text in texts if isinstance(text, str) for line in text.splitlines())
+        return unread or tuple(watches(lines))
 
     @property
     def handmade(self) -> bool:
@@ -97,7 +100,8 @@ class Audit(SectionFact[AuditReading]):
             lost=_number(status, "lost"),
             live=live if isinstance(live, Unknown) else tuple(watches(live)),
             files=files,
-            immutable_on_disk=_immutable(files),
+            immutable_on_disk=_last_enabled(files, "2"),
+            off_on_disk=_last_enabled(files, "0"),
             compiled=section.file(COMPILED) if COMPILED in section.blocks else None,
             there=tuple(there.text.split()) if there else (),
         )
@@ -149,16 +153,32 @@ def _rule(line: str) -> bool:
 
 
 def watches(lines: Iterable[str]) -> Iterator[Watch]:
-    """The rules about one path: `-w PATH -p wa -k KEY`, or `-a always,exit -F path=PATH -F perm=wa …` (dir= too)."""
-    for line in lines:
-        if not _rule(line):
-            continue
-        try:
-            words = shlex.split(line) if re.search(r"[\"'\\#]", line) else line.split()
-        except ValueError:
-            continue
+    """The rules about one path: `-w PATH -p wa -k KEY`, or `-a always,exit -F path=PATH -F perm=wa …` (dir= too). Of
+    two rules for one event the earlier counts, and one for tasks before all of them."""
+    rules = [words for line in lines if _rule(line) and (words := _words(line))]
+    first = next((" ".join(words) for words in rules if _mutes(words, ("-A",)) or _of_tasks(words)), "")
+    for words in rules:
+        first = first or (" ".join(words) if _mutes(words, ("-a",)) else "")
         if found := _watch(words):
-            yield found
+            yield replace(found, muted=first)
+
+
+def _words(line: str) -> list[str]:
+    try:
+        return shlex.split(line) if re.search(r"[\"'\\#]", line) else line.split()
+    except ValueError:
+        return []
+
+
+def _of_tasks(words: list[str]) -> bool:
+    return words[:1] in (["-a"], ["-A"]) and words[1:] in (["never,task"], ["task,never"])
+
+
+def _mutes(words: list[str], options: tuple[str, ...]) -> bool:
+    """Whether a rule has nothing recorded of system calls, whatever they are for."""
+    never = words[0] in options and words[1:2] in (["never,exit"], ["exit,never"])
+    fields = [value for option, value in zip(words[::2], words[1::2], strict=False) if option in ("-F", "-C")]
+    return never and all(field.startswith(("arch=", "key=")) for field in fields)
 
 
 def _watch(words: list[str]) -> Watch | None:
@@ -182,12 +202,12 @@ def _watch(words: list[str]) -> Watch | None:
     return Watch(path.rstrip("/"), ordered, key, tuple(narrowed)) if path else None
 
 
-def _immutable(files: dict[str, str | Unknown]) -> bool | Unknown:
-    """Whether the last -e of all files is 2: that is the one which augenrules leaves."""
+def _last_enabled(files: dict[str, str | Unknown], value: str) -> bool | Unknown:
+    """Whether the last -e of all files has this value: that is the one which augenrules leaves."""
     last = ""
     for path, text in files.items():
         if isinstance(text, Unknown):
             return text
         if path != TMPFILES:
             last = (re.findall(r"^[ \t]*-e[ \t]*(\d)", text, re.MULTILINE) or [last])[-1]
-    return last == "2"
+    return last == value

@@ -29,7 +29,7 @@ CAPABILITIES = _NAMES.upper().split()  # in the order of linux/capability.h
 @dataclass(frozen=True)
 class ProfileFile(Jsonable):
     text: str | Unknown | None  # None: the configuration names it, and it does not exist
-    modified: int | None  # seconds since the epoch
+    changed: int | None  # seconds since the epoch; what was put back has an older time of modification
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,16 @@ class Seccomp(SectionFact[SeccompReading]):
     @staticmethod
     def parse(section: Section) -> SeccompReading:
         release, _, machine = known(section.text("uname")).strip().partition(" ")
-        modified = _modified(section)
-        blocks = section.matching("profile ")
+        times = _times(section)
+        texts = {path: section.file(f"profile {path}") for path in section.matching("profile ")}
         return SeccompReading(
             actions=_actions(section, ACTIONS),
             actions_logged=_actions(section, LOGGED),
             capabilities=_capabilities(section),
             machine=machine,
             release=release,
-            profiles={path: ProfileFile(section.file(f"profile {path}"), modified.get(path)) for path in blocks},
-            daemon_started=modified.get(PID_FILE),
+            profiles={path: ProfileFile(text, times.get(path, (0, None))[1]) for path, text in texts.items()},
+            daemon_started=times.get(PID_FILE, (None, 0))[0],
         )
 
 
@@ -88,8 +88,8 @@ def _capabilities(section: Section) -> tuple[str, ...] | Unknown:
     return tuple(f"CAP_{CAPABILITIES[n] if n < len(CAPABILITIES) else n}" for n in range(last + 1))
 
 
-def _modified(section: Section) -> dict[str, int]:
-    """stat(1) prints what it can and complains of the rest."""
+def _times(section: Section) -> dict[str, tuple[int, int]]:
+    """When each was modified, and when anything of it was changed. stat(1) complains of what is not there."""
     block = section.blocks.get("modified")
-    rows = re.findall(r"^(\d+) (/.*)$", block.text, re.MULTILINE) if block else []
-    return {path: int(seconds) for seconds, path in rows}
+    rows = re.findall(r"^(\d+) (\d+) (/.*)$", block.text, re.MULTILINE) if block else []
+    return {path: (int(modified), int(changed)) for modified, changed, path in rows}

@@ -14,5 +14,5 @@ for f in $named ${flag:-} "$OURS"; do
   case $f in /*) run "profile $f" head -c "$PROFILE_BYTES" -- "$f"; set -- "$@" "$f" ;; esac
 done
 set +f
-run modified stat -L -c '%Y %n' -- "$@" "$PID_FILE"
+run modified stat -L -c '%Y %Z %n' -- "$@" "$PID_FILE"
 unset IFS

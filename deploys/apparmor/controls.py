@@ -11,6 +11,7 @@ from pydantic import Field
 from deploys.apparmor import plan as apparmor_plan
 from deploys.apparmor import profile as apparmor_profile
 from deploys.apparmor.profile import CONTAINER, Observation
+from deploys.core.boot_units import plan_units, standing_on
 from deploys.core.change import Change, Context, Subject, by_hand, mending
 from deploys.core.control import (
     Against,
@@ -92,6 +93,7 @@ def _not_built(survey: Survey, policy: Policy) -> str | None:
 
 
 @on_apparmor("enabled", "AppArmor enabled")
+@standing_on(apparmor_plan.UNIT, so="so a boot loads no profile")
 def installed(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[AppArmor]
     parser = known(reading.parser)
@@ -214,8 +216,11 @@ def plan(context: Context) -> Iterator[Change]:
     if reading is None:
         return
     if context.failing("apparmor.installed"):
-        change = apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
-        yield from mending(["apparmor.installed"], [change])
+        if reading.parser is not None and reading.service in AT_BOOT:
+            yield from plan_units(context, "apparmor", apparmor_plan.UNIT, controls=("apparmor.installed",))
+        else:
+            change = apparmor_plan.install() if reading.parser is None else apparmor_plan.load_at_boot(reading)
+            yield from mending(["apparmor.installed"], [change])
     if context.failing("apparmor.enabled"):
         by_boot = context.which("lsm.module", "apparmor.enabled", "apparmor.profiles-loaded")
         enabling = apparmor_plan.enable(context.survey[Kernel].boot, boot_obstacle(context.survey))

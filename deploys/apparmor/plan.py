@@ -9,6 +9,7 @@ from shlex import quote
 
 from deploys.core.change import Blocked, Change, Command, Install, WriteFile
 from deploys.core.control import some
+from deploys.kernel.boot_parameters import by_hand_entry
 from deploys.kernel.grub import MENU, drop_in
 from deploys.lsm.controls import BootObstacle
 from facts.apparmor import FOLDER, AppArmorReading, Profile
@@ -49,6 +50,8 @@ def _boot(boot: Boot, obstacle: BootObstacle) -> Change:
     listed = f"lsm={obstacle.value},apparmor"
     word = {"lsm": listed, "security": "security=apparmor"}.get(obstacle.name, "apparmor=1")
     what = f"add {word} to the boot parameters, after {obstacle} (in force after the next reboot)"
+    if boot.entry_file:
+        return by_hand_entry(NAME, what, boot)
     if boot.loader != "grub":
         why = f"hullproof adds this through GRUB's menu alone, which this host does not have: remove {obstacle} by hand"
         return Blocked(NAME, what, why=why)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from deploys.audit import plan as audit_plan
-from deploys.audit.watches import ROWS, by_path, watched_paths
+from deploys.audit.watches import ROWS, WatchedPath, by_path, watched_paths
+from deploys.core.boot_units import plan_units, standing_on
 from deploys.core.change import Change, Context, Subject, mending
 from deploys.core.control import (
     Check,
@@ -27,7 +28,7 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy, Rules
 from deploys.lsm.denials import explain, list_kinds, unknown_before
-from facts.audit import FOLDER, Audit
+from facts.audit import FOLDER, Audit, Watch
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.core.system import AT_BOOT, System
@@ -65,6 +66,7 @@ def _not_built(survey: Survey, policy: Policy) -> str | None:
 
 
 @on_audit("enabled", "auditd to run, now and after a boot")
+@standing_on(*audit_plan.UNITS, so="so a boot does not start auditd")
 def running(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Audit]
     if known(reading.auditctl) is None:
@@ -79,12 +81,15 @@ def running(survey: Survey, policy: Policy) -> Verdict:
         problems.append("auditd is not running")
     if not enabled:
         problems.append("the kernel's auditing is off (auditctl -e)")
+    if known(reading.off_on_disk):
+        problems.append(f"a file in {FOLDER} has -e 0, so the next boot switches the kernel's auditing off")
     if problems:
         return failed("; ".join(problems), declared=True, disk=boot, live=live)
     return passed("auditd keeps audit records, now and after the next boot", declared=True, disk=boot, live=live)
 
 
 @on_audit("engine_files", "audit rules for all of these paths")
+@standing_on(*audit_plan.UNITS, so="so a boot loads no audit rule")
 def engine_files(survey: Survey, policy: Policy) -> Verdict:
     reading = survey[Audit]
     rows = watched_paths(reading, present.installed(survey))
@@ -102,7 +107,8 @@ def engine_files(survey: Survey, policy: Policy) -> Verdict:
     if all(disk.values()) and not all(live.values()) and known(reading.enabled) == 2:
         reason = f"audit rules are immutable until a reboot, which adds the rules for {paths}"
         return Verdict(State.PENDING_REBOOT, reason, declared=True, disk=disk, live=live)
-    problems = [f"no loaded audit rule watches {paths}"] * bool(paths)
+    problems = list(_muted(rows, on_disk, loaded))
+    problems += [f"no loaded audit rule watches {paths}"] * bool(paths)
     problems += [f"no rule in {FOLDER} watches {forgotten}, so the next boot loads none"] * bool(forgotten)
     if problems:
         return failed("; ".join(problems), declared=True, disk=disk, live=live)
@@ -112,6 +118,14 @@ def engine_files(survey: Survey, policy: Policy) -> Verdict:
         disk=disk,
         live=live,
     )
+
+
+def _muted(
+    rows: Sequence[WatchedPath], disk: Mapping[str, Sequence[Watch]], live: Mapping[str, Sequence[Watch]]
+) -> Iterator[str]:
+    for where, watches in (("in the kernel", live), (f"in {FOLDER}", disk)):
+        if rule := next(filter(None, (row.muted(watches) for row in rows)), ""):
+            yield f"{rule} comes before the rules of the engines' paths {where}, so that these record nothing"
 
 
 @on_audit("immutable", "immutable audit rules")
@@ -147,8 +161,13 @@ def _lost(records: int | Unknown | None) -> str:
     return f"; the kernel lost {records} audit record{'s' if records > 1 else ''}" if records else ""
 
 
+ON_UNITS = ("audit.running", "audit.engine-files")
+
+
 def plan(context: Context) -> Iterator[Change]:
     reading = context.survey[Audit]
+    units = audit_plan.UNITS if reading.at_boot in AT_BOOT else audit_plan.UNITS[1:]
+    yield from plan_units(context, "audit", *units, controls=ON_UNITS)
     if context.failing("audit.running"):
         yield from mending(["audit.running"], audit_plan.run_auditd(reading, context.survey[System].family))
     if context.failing("audit.engine-files"):

@@ -10,13 +10,14 @@ from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Install, WriteFile
 from deploys.core.same_text import same_text
 from facts.audit import COMPILED, FOLDER, TMPFILES, AuditReading
-from facts.core.reading import known
+from facts.core.reading import Unknown, known
 from facts.core.system import AT_BOOT
 
 NAME = "audit"
 RULES = f"{FOLDER}/50-hullproof.rules"
 IMMUTABLE = f"{FOLDER}/99-hullproof-immutable.rules"
 UNIT = "auditd.service"
+UNITS = (UNIT, "audit-rules.service")  # later versions load the rules by a unit of their own
 PACKAGES = {"debian": "auditd", "rhel": "audit"}
 LOAD = f"KEY={RULE_KEY} RULES={RULES}\n{templates.text('audit/load.sh')}"
 MAKE_FOLDERS = f"TMPFILES={TMPFILES}\n{templates.text('audit/folders.sh')}"
@@ -36,6 +37,9 @@ def run_auditd(reading: AuditReading, family: str) -> Iterator[Change]:
             yield Blocked(NAME, "install auditd", why=why)
         return
     boot, enabled = known(reading.at_boot), known(reading.enabled)
+    if known(reading.off_on_disk):
+        what = "have the next boot keep the kernel's auditing on"
+        yield Blocked(NAME, what, why=f"the last -e in {FOLDER} is -e 0", by_hand="remove it, and run augenrules")
     if boot is None:
         yield Blocked(NAME, "start auditd", why=f"auditctl is installed, but {UNIT} is not: install auditd by hand")
         return
@@ -55,6 +59,11 @@ def watch(reading: AuditReading, rows: Sequence[WatchedPath]) -> Iterator[Change
     if reading.handmade:
         why = f"{COMPILED} was written by hand, and augenrules would replace it: move its rules to a file in {FOLDER}"
         yield Blocked(NAME, what, why=why)
+        return
+    both = [by_path(read) for read in (reading.disk, reading.live) if not isinstance(read, Unknown)]
+    if rule := next(filter(None, (row.muted(watches) for row in rows for watches in both)), ""):
+        todo = f"remove {rule} from the files in {FOLDER} and from the kernel (auditctl -d), and run harden again"
+        yield Blocked(NAME, what, why=f"{rule} comes before them, and of two rules the earlier counts", by_hand=todo)
         return
     others = by_path(watch for watch in known(reading.disk) if watch.key != RULE_KEY)
     ours = [row for row in rows if not row.covered(others)]

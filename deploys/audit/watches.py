@@ -43,9 +43,13 @@ class WatchedPath:
         """Whether one of these rules, by their paths, records what the row wants, whoever wrote it."""
         allowed = {PEOPLE} if self.people else set()
         return any(
-            set(self.permissions) <= set(watch.permissions) and set(watch.narrowed) <= allowed
+            set(self.permissions) <= set(watch.permissions) and set(watch.narrowed) <= allowed and not watch.muted
             for watch in watches.get(self.path, ())
         )
+
+    def muted(self, watches: Mapping[str, Sequence[Watch]]) -> str:
+        """The rule that keeps those from recording; "" where there is none."""
+        return next((watch.muted for watch in watches.get(self.path, ()) if watch.muted), "")
 
 
 def by_path(watches: Iterable[Watch]) -> Mapping[str, Sequence[Watch]]:

@@ -26,6 +26,7 @@ from deploys.bridges.plan import (
 )
 from deploys.bridges.rules import BridgesRules
 from deploys.bridges.view import BridgesView, bridges_view
+from deploys.core.boot_units import standing_on
 from deploys.core.change import Subject
 from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
@@ -77,6 +78,7 @@ def _not_in_charge(view: BridgesView) -> Iterator[str]:
             yield f"systemd-networkd configures {bridge.name} from {instead}"
 
 
+@standing_on(UNIT, so="so after a reboot nothing filters traffic between the networks")
 def _check_filter(survey: Survey, policy: Policy) -> Verdict:
     view = bridges_view(survey, policy)
     declared, before = flows_of(view.rules), view.file(RULES_FILE)

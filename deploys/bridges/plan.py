@@ -17,6 +17,7 @@ from deploys.bridges.openvswitch.switches import install_switch, lacks_switch, p
 from deploys.bridges.rules import BridgesRules, engine_prefixes, guards
 from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core import templates
+from deploys.core.boot_units import plan_units
 from deploys.core.change import (
     Blocked,
     Change,
@@ -47,6 +48,7 @@ from facts.networks.bridges import (
     Device,
 )
 from facts.networks.nft import dormant
+from facts.networks.openvswitch import SWITCH_UNIT
 
 DECLARED, FILTER, SWITCH, FORWARDING = "bridges.declared", "bridges.filter", "bridges.switch", "bridges.forwarding"
 REVERTED = "bridges.reverted"
@@ -110,6 +112,8 @@ def _by_chain(lines: Iterable[str]) -> dict[tuple[str, str], list[str]]:
 def plan(context: Context) -> Iterable[Change]:
     """All of it is commit-confirmed: the host reverts a network change that cuts the connection. Installations are not:
     they take too long."""
+    yield from plan_units(context, "bridges", UNIT, controls=(FILTER,))
+    yield from plan_units(context, "bridges", SWITCH_UNIT, controls=(SWITCH,))
     again = context.accepts(RETRY)
     changes = list(_planned(context)) if context.failing(DECLARED, FILTER, SWITCH, FORWARDING) else []
     for change in changes:

@@ -212,10 +212,18 @@ def plan(context: Context, wanted: Sequence[str], stay: Sequence[str] = ()) -> I
     missing = [word for word in wanted if word not in stay and is_missing(kernel, word)]
     if not missing and not [word for word in untried(kernel) if word not in wanted]:
         return
-    if kernel.boot.loader == "grub":
+    if kernel.boot.entry_file:
+        yield by_hand_entry("kernel", f"add {' '.join(missing)} to the boot parameters", kernel.boot)
+    elif kernel.boot.loader == "grub":
         yield from _grub(kernel.boot, wanted, missing)
     elif kernel.boot.loader == "bls":
         yield _grubby(kernel.boot.configured, missing)
+
+
+def by_hand_entry(subject: str, what: str, boot: Boot) -> Blocked:
+    """update-grub copies such an entry as it is."""
+    why = f"the next boot takes the entry {boot.entry!r} of {boot.entry_file}, which update-grub gives no parameters"
+    return Blocked(subject, what, why=why, by_hand="remove it there, or what makes it the default, and run update-grub")
 
 
 def is_missing(kernel: KernelReading, word: str) -> bool:

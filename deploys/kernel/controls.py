@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from deploys.core.boot_units import standing_on
 from deploys.core.change import Change, Context, Subject, WriteFile, mending
 from deploys.core.change import Reboot as HostReboot
 from deploys.core.control import (
@@ -16,7 +17,6 @@ from deploys.core.control import (
     agree,
     failed,
     in_container,
-    name_key,
     naming_key,
     not_applicable,
     only_where,
@@ -29,7 +29,9 @@ from deploys.kernel import boot_trials as kernel_words
 from deploys.kernel import rollout as kernel_roll
 from deploys.kernel import sysctls as kernel_sysctls
 from deploys.kernel import updates as kernel_update
+from deploys.kernel import weakening
 from deploys.kernel.boot_parameters import BootRow, effective
+from deploys.kernel.interfaces import COMBINED, RP_FILTER, Interfaces
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import (
     ACCEPT_ROOTLESS,
@@ -45,11 +47,13 @@ from deploys.kernel.sysctls import SysctlRow
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.core.system import System
+from facts.core.units import SYSCTL
 from facts.engines import present
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import Setting, as_number
 
 on_own_kernel = only_where(in_container)
+AT_BOOT = standing_on(SYSCTL, so="so a boot applies no file of sysctl.d")
 
 
 def on_kernel(key: str, wanted: str = "") -> Callable[[Check], Check]:
@@ -68,9 +72,12 @@ def sysctl_check(row: SysctlRow) -> Check:
         live = known(sysctls.value(row.key))
         if live is None:
             return not_applicable(f"this kernel has no {row.key}")
-        return name_key(judge_sysctl(row, declared, known(sysctls.stored(row.key)), live), "kernel.sysctls")
+        verdict = judge_sysctl(row, declared, known(sysctls.stored(row.key)), live)
+        if verdict.state is not State.PASS or row.key not in COMBINED:
+            return verdict
+        return Interfaces(sysctls, row.key, lambda value: row.holds(str(value), declared)).fault(verdict)
 
-    return on_own_kernel(check)
+    return on_own_kernel(naming_key("kernel.sysctls")(AT_BOOT(check)))
 
 
 def judge_sysctl(row: SysctlRow, declared: str, stored: Setting | None, live: str) -> Verdict:
@@ -196,6 +203,7 @@ def _number(key: str, live: str) -> int:
 
 
 @on_kernel("rp_filter")
+@AT_BOOT
 def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     """The kernel takes the greater of `all` and the interface's own value, which starts as `default`."""
     declared = policy[KernelRules].rp_filter or 0
@@ -213,9 +221,11 @@ def rp_filter(survey: Survey, policy: Policy) -> Verdict:
     disk = max((as_number(setting.value) or 0 for setting in stored), default=None)
     if disk is not None and disk not in accepted:
         return failed(f"{files} sets {what} to {disk} at boot", declared=declared, disk=disk, live=live)
-    return agree(
+    verdict = agree(
         declared=declared, disk=disk, live=live, impact=Impact.NONE, holds=lambda value: value in accepted, what=what
     )
+    interfaces = Interfaces(kernel.sysctls, RP_FILTER, lambda value: value in accepted)
+    return interfaces.fault(verdict) if verdict.state is State.PASS else verdict
 
 
 CONTROLS: tuple[Control, ...] = (
@@ -244,6 +254,18 @@ CONTROLS: tuple[Control, ...] = (
             "host",
         )
         for row in kernel_boot.ROWS
+    ),
+    Control(
+        id="kernel.weakening-parameters",
+        title="No boot parameter switches a protection of the kernel off",
+        severity=Severity.HIGH,
+        why="One such word on the command line opens every container's way to the kernel's memory or past a security "
+        "module, while all files of the protection look right.",
+        check=on_kernel("weakening_parameters", "none but those that it lists")(weakening.check),
+        references=("KSPP",),
+        impact=Impact.REBOOT,
+        by_hand="remove the word from the file that the finding names, run update-grub (or grubby --remove-args) and "
+        "reboot the host; or list it under kernel.weakening_parameters",
     ),
     Control(
         id="kernel.forwarding",

@@ -67,6 +67,11 @@ class KernelRules(Rules):
         description="Parameters that the kernel's command line must have.",
         json_schema_extra={"items": {"enum": [*kernel_boot.WORDS]}},
     )
+    weakening_parameters: list[Annotated[str, StringConstraints(pattern=r"^[!-~]+$")]] | None = Field(
+        None,
+        description="Parameters that switch a protection of the kernel off, such as mitigations=off, and that the "
+        "command line may have all the same; [] for none.",
+    )
     forwarding: Literal[True] | None = Field(
         None, description="IPv4 forwarding stays on where Docker's bridges need it, even if a benchmark turned it off."
     )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from shlex import quote
 
+from deploys.core.boot_units import plan_units
 from deploys.core.change import Blocked, Change, Command, Context, Obstacle, RemoveFile, WriteFile, mending
 from deploys.core.control import State, some
 from deploys.core.templates import render
+from deploys.kernel.interfaces import COMBINED, RP_FILTER, Interfaces
 from deploys.kernel.rules import KernelRules
-from deploys.kernel.sysctls import ROWS
+from deploys.kernel.sysctls import ROWS, SysctlRow
 from facts.core.reading import Unknown, known
+from facts.core.units import SYSCTL
 from facts.kernel.kernel import Kernel, KernelReading
-from facts.kernel.sysctls import Setting, Sysctls, as_number, assignments
+from facts.kernel.sysctls import GLOB, Setting, Sysctls, as_number, assignments, covers
 
 # The first that is read after every other file that sets one of our keys to another value.
 PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz", "zzzzzz"))
@@ -38,6 +42,16 @@ class Want:
     holds: bool  # whether the live value satisfies already
     control: str
     final: bool = False
+    interfaces: tuple[str, ...] = ()  # where `key` is a pattern: the keys that it is for and that do not hold now
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Those to set now."""
+        return self.interfaces if self.is_pattern else () if self.holds else (self.key,)
+
+    @property
+    def is_pattern(self) -> bool:
+        return ".*." in self.key
 
 
 def accepted_filters(declared: int, vxlan: bool) -> tuple[int, ...]:
@@ -52,6 +66,7 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     ids = [id_ for id_ in context.findings if id_.startswith("kernel.sysctl.")]
     if not context.failing(*ids, "kernel.forwarding", "kernel.user-namespaces", "kernel.rp-filter"):
         return
+    yield from plan_units(context, "kernel", SYSCTL, controls=(*ids, "kernel.rp-filter"))
     sysctls = context.survey[Kernel].sysctls
     own = {path: text for path in PATHS if isinstance(text := sysctls.text(path), str)}
     others = sysctls.without(*PATHS)
@@ -59,7 +74,7 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     for key, obstacle in held.items():
         yield obstacle.block("kernel", f"set {key}={CLOSING[key]}", controls=(f"kernel.sysctl.{key}",))
     declared = (_held(want, own) if want.key in held else want for want in _declared(context, others, _written(own)))
-    wants = [*_resolved(context, own), *filter(None, declared)]
+    wants = [*_resolved(context, own, others), *filter(None, declared)]
     if not wants:
         return
     wants.sort(key=lambda want: want.final)  # one-way settings last; the order is kept otherwise
@@ -69,7 +84,7 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     if path and left:  # a file that is read earlier could change what is to stay
         path = max(path, *own, key=PATHS.index)
     if path:
-        now = [want for want in wants if not want.holds]
+        now = [want for want in wants if want.keys]
         yield from mending(_failing(context, wants), _files(path, own, settings))
         yield from mending(_failing(context, now), _live(sysctls, now))
     else:
@@ -123,15 +138,40 @@ def _declared(context: Context, others: Sysctls, written: Mapping[str, str]) -> 
         declared, finding = rules.value(row.key), context.findings.get(control)
         if declared is not None and finding and finding.state in UNDECIDED and row.key in written:
             yield Want(row.key, written[row.key], True, control)
+            if row.key in COMBINED:
+                own = Interfaces(live, row.key, lambda value: True)
+                kept = (key for key in written if key == own.pattern or own.is_one(key))
+                yield from (Want(key, written[key], True, control) for key in kept)
         if declared is None or finding is None or finding.state not in (State.PASS, State.FAIL, State.PENDING_REBOOT):
             continue
         stored, now = others.stored(row.key), str(known(live.value(row.key)))
         theirs = stored.value if isinstance(stored, Setting) else None
         value = theirs if theirs and row.holds(theirs, declared) else declared
         yield Want(row.key, value, row.holds(now, declared) or now in row.one_way, control, value in row.one_way)
+        if row.key in COMBINED:
+            holds = partial(_satisfies, row, declared)
+            yield from _for_interfaces(
+                Interfaces(live, row.key, holds, as_number(value)), others, declared, control, written
+            )
 
 
-def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
+def _satisfies(row: SysctlRow, declared: str, value: int) -> bool:
+    return row.holds(str(value), declared)
+
+
+def _for_interfaces(
+    found: Interfaces, others: Sysctls, value: str, control: str, written: Mapping[str, str]
+) -> Iterable[Want]:
+    """A pattern for the interfaces that the value of `all` does not bind, and the keys that other files set for one."""
+    now, later = found.loose_now(), found.loose_at_boot()
+    if now or later or found.pattern in written:
+        keys = tuple(found.key_of(interface) for interface in now)
+        yield Want(found.pattern, value, not keys, control, interfaces=keys)
+    rivals = dict.fromkeys([*found.explicit(others), *(key for key in written if found.is_one(key))])
+    yield from (Want(key, value, True, control) for key in rivals)
+
+
+def _resolved(context: Context, own: Mapping[str, str], others: Sysctls) -> Iterable[Want]:
     """What containers need in spite of a benchmark. Forwarding comes first: it has the kernel reset redirects."""
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
     written = _written(own)
@@ -159,6 +199,17 @@ def _resolved(context: Context, own: Mapping[str, str]) -> Iterable[Want]:
                 yield Want(key, value, live not in wrong, control)
         elif ours is not None and holds and holds.state in (State.PASS, State.FAIL):
             yield Want(key, ours, live not in wrong, control)
+    yield from _filtered_strictly(context, written, others)
+
+
+def _filtered_strictly(context: Context, written: Mapping[str, str], others: Sysctls) -> Iterable[Want]:
+    """An interface's own 2 makes of a strict filter a loose one."""
+    kernel, id_ = context.survey[Kernel], "kernel.rp-filter"
+    finding = context.findings.get(id_)
+    strict = accepted_filters(context.policy[KernelRules].rp_filter or 0, kernel.has_module("vxlan") is True) == (1,)
+    if not strict or finding is None or finding.state not in (State.PASS, State.FAIL):
+        return
+    yield from _for_interfaces(Interfaces(kernel.sysctls, RP_FILTER, lambda v: v == 1, 1), others, "1", id_, written)
 
 
 def _enough_namespaces(kernel: KernelReading) -> str:
@@ -168,15 +219,21 @@ def _enough_namespaces(kernel: KernelReading) -> str:
 
 
 def _last_path(others: Sysctls, settings: Mapping[str, str]) -> str | None:
-    """The first of our names that is read after every file that sets one of our keys to another value. Globs do not
-    count: an explicit assignment wins over them in any order."""
+    """The first of our names that is read after every file that sets one of our keys to another value. A glob counts
+    against one of ours alone: an explicit assignment wins over it in any order."""
     rivals = [
         file.path.rpartition("/")[2]
         for file in others.files
-        if isinstance(file.text, str)
-        and any(key in settings and value != settings[key] for key, value in assignments(file.text))
+        if isinstance(file.text, str) and any(_against(key, value, settings) for key, value in assignments(file.text))
     ]
     return next((path for path in PATHS if all(name < path.rpartition("/")[2] for name in rivals)), None)
+
+
+def _against(key: str, value: str | None, settings: Mapping[str, str]) -> bool:
+    if key in settings:
+        return value != settings[key]
+    ours = [glob for glob in settings if "*" in glob] if GLOB.search(key) else []
+    return any(value not in (None, settings[glob]) and covers(glob, key) for glob in ours)
 
 
 def _files(path: str, own: Mapping[str, str], settings: Mapping[str, str]) -> Iterable[Change]:
@@ -201,18 +258,24 @@ def _live(sysctls: Sysctls, wants: list[Want]) -> Iterable[Change]:
     """One command for all live values; its undo sets the old ones, in the same order."""
     if not wants:
         return
-    script = [f"put {quote(_path(want.key))} {quote(want.value)}" for want in wants]
+    script = [_put(want, key, want.value) for want in wants for key in want.keys]
     undo = []
     for want in wants:
-        old = str(known(sysctls.value(want.key)))
         if want.final:
             undo.append(f"echo {quote(f'{want.key} stays {want.value} until a reboot')}")
         else:
-            undo.append(f"put {quote(_path(want.key))} {quote(old)}")
-    shown = ", ".join(f"{want.key}={want.value}" for want in wants)
+            undo += [_put(want, key, str(known(sysctls.value(key)))) for key in want.keys]
+    shown = some((f"{key}={want.value}" for want in wants for key in want.keys), most=100)
     end = "exit $failed\n"
     do, back = (PUT + "\n".join([*lines, end]) for lines in (script, undo))
     yield Command("kernel", f"set {shown} (live)", script=do, undo=back)
+
+
+def _put(want: Want, key: str, value: str) -> str:
+    """An interface may be gone by then."""
+    path = quote(_path(key))
+    there = f"[ ! -e /proc/sys/{path} ] || " if want.is_pattern else ""
+    return f"{there}put {path} {quote(value)}"
 
 
 def _path(key: str) -> str:

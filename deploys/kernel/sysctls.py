@@ -17,8 +17,9 @@ HIGH, MEDIUM, LOW = Severity.HIGH, Severity.MEDIUM, Severity.LOW
 
 @dataclass(frozen=True, kw_only=True)
 class SysctlRow:
-    """`at_least`: a greater number is stricter and satisfies. `alike`: values that are equally good. `one_way`: live
-    values that only a reboot resets."""
+    """`at_least`, `at_most`: a greater or smaller number is stricter and satisfies, except for those that are `lax`;
+    neither: the value has to be the declared one. `strictest`: it satisfies whatever is declared. `alike`: values that
+    are equally good. `one_way`: live values that only a reboot resets."""
 
     key: str
     title: str
@@ -26,6 +27,9 @@ class SysctlRow:
     why: str
     references: tuple[str, ...]
     at_least: bool = False
+    at_most: bool = False
+    lax: tuple[str, ...] = ()
+    strictest: str = ""
     alike: tuple[str, ...] = ()
     one_way: tuple[str, ...] = ()
 
@@ -42,19 +46,31 @@ class SysctlRow:
         found, least = as_number(value), as_number(declared)
         if found is None or least is None:
             return value == declared
-        alike = declared in self.alike and str(found) in self.alike
-        return found == least or alike or (self.at_least and found > least)
+        if found == least or str(found) == self.strictest or {declared, str(found)} <= set(self.alike):
+            return True
+        if str(least) in self.lax:
+            return True
+        stricter = (self.at_least and found > least) or (self.at_most and found < least)
+        return stricter and str(found) not in self.lax
 
 
 def _pair(
-    name: str, *, title: str, severity: Severity, why: str, cis: str, stig: tuple[str, ...] = ()
+    name: str, *, title: str, severity: Severity, why: str, cis: str, stig: tuple[str, ...] = (), order: str = ""
 ) -> Iterable[SysctlRow]:
     """The same setting for all interfaces and as the default of new ones; `stig`: an id for each."""
     version, _, field = name.partition(".")
     for number, (scope, where) in enumerate((("all", "on all interfaces"), ("default", "on new interfaces"))):
         references = (f"CIS-Debian12-{cis}", *(f"STIG-RHEL9-{id_}" for id_ in stig[number : number + 1]))
         key = f"net.{version}.conf.{scope}.{field}"
-        yield SysctlRow(key=key, title=f"{title} {where}", severity=severity, why=why, references=references)
+        yield SysctlRow(
+            key=key,
+            title=f"{title} {where}",
+            severity=severity,
+            why=why,
+            references=references,
+            at_least=order == "at least",
+            at_most=order == "at most",
+        )
 
 
 _REDIRECTED = "Whoever can send a redirect chooses the host's next hop, and so can read or alter its traffic."
@@ -126,6 +142,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=LOW,
         why="Whoever reaches a keyboard or serial console can kill processes, dump memory or reboot without a login.",
         references=("KSPP",),
+        strictest="0",
     ),
     SysctlRow(
         key="kernel.core_pattern",
@@ -141,6 +158,8 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=LOW,
         why="An exploit that may crash the kernel's code a thousand times will succeed once.",
         references=("KSPP",),
+        at_most=True,
+        lax=("0",),
     ),
     SysctlRow(
         key="kernel.warn_limit",
@@ -148,6 +167,8 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=LOW,
         why="An exploit that may trigger a kernel warning a thousand times will succeed once.",
         references=("KSPP",),
+        at_most=True,
+        lax=("0",),
     ),
     SysctlRow(
         key="kernel.kexec_load_disabled",
@@ -157,6 +178,7 @@ ROWS: tuple[SysctlRow, ...] = (
         "kexec.",
         references=("KSPP", "STIG-RHEL9-213020"),
         one_way=("1",),
+        at_least=True,
     ),
     SysctlRow(
         key="kernel.io_uring_disabled",
@@ -173,6 +195,7 @@ ROWS: tuple[SysctlRow, ...] = (
         why="In a user namespace any user can attack kernel code that is otherwise open to root only. Rootless "
         "containers need user namespaces.",
         references=("KSPP",),
+        at_most=True,
     ),
     SysctlRow(
         key="kernel.apparmor_restrict_unprivileged_unconfined",
@@ -180,6 +203,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=MEDIUM,
         why="A confined user can change to a profile that is unconfined, and so gets around AppArmor.",
         references=("KSPP",),
+        at_least=True,
     ),
     SysctlRow(
         key="kernel.apparmor_restrict_unprivileged_userns",
@@ -187,6 +211,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=MEDIUM,
         why="In a user namespace any user can attack kernel code that is otherwise open to root only.",
         references=("KSPP",),
+        at_least=True,
     ),
     SysctlRow(
         key="dev.tty.ldisc_autoload",
@@ -194,6 +219,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=MEDIUM,
         why="Any user can load old, seldom used drivers, several of which had flaws that give a user the kernel.",
         references=("KSPP",),
+        at_most=True,
     ),
     SysctlRow(
         key="dev.tty.legacy_tiocsti",
@@ -201,6 +227,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=MEDIUM,
         why="A program in a container or under su can type commands into the terminal of whoever started it.",
         references=("KSPP",),
+        at_most=True,
     ),
     SysctlRow(
         key="vm.unprivileged_userfaultfd",
@@ -208,6 +235,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=MEDIUM,
         why="With userfaultfd an exploit stops the kernel at exactly the moment that it needs.",
         references=("KSPP",),
+        at_most=True,
     ),
     SysctlRow(
         key="vm.mmap_min_addr",
@@ -256,6 +284,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=MEDIUM,
         why="The core dump of a privileged program shows its caller what only root may read.",
         references=("KSPP", "CIS-Debian12-1.5.3"),
+        strictest="0",
     ),
     SysctlRow(
         key="net.ipv4.tcp_syncookies",
@@ -271,6 +300,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=LOW,
         why="An attacker can multiply traffic against a third party by way of the answers to one broadcast ping.",
         references=("CIS-Debian12-3.3.4", "STIG-RHEL9-253055"),
+        at_least=True,
     ),
     SysctlRow(
         key="net.ipv4.icmp_ignore_bogus_error_responses",
@@ -278,6 +308,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=LOW,
         why="An attacker can fill the log with malformed ICMP errors.",
         references=("CIS-Debian12-3.3.3",),
+        at_least=True,
     ),
     *_pair(
         "ipv4.accept_redirects",
@@ -286,6 +317,7 @@ ROWS: tuple[SysctlRow, ...] = (
         why=_REDIRECTED,
         cis="3.3.5",
         stig=("253015", "253040"),
+        order="at most",
     ),
     *_pair(
         "ipv4.secure_redirects",
@@ -293,6 +325,7 @@ ROWS: tuple[SysctlRow, ...] = (
         severity=LOW,
         why=_REDIRECTED,
         cis="3.3.6",
+        order="at most",
     ),
     *_pair(
         "ipv4.send_redirects",
@@ -301,6 +334,7 @@ ROWS: tuple[SysctlRow, ...] = (
         why="A redirect shows how the host routes, and points containers to a way around it.",
         cis="3.3.2",
         stig=("253065", "253070"),
+        order="at most",
     ),
     *_pair(
         "ipv4.accept_source_route",
@@ -309,6 +343,7 @@ ROWS: tuple[SysctlRow, ...] = (
         why=_ROUTED,
         cis="3.3.8",
         stig=("253020", "253045"),
+        order="at most",
     ),
     *_pair(
         "ipv4.log_martians",
@@ -317,6 +352,7 @@ ROWS: tuple[SysctlRow, ...] = (
         why="Without these records an attacker can spoof addresses unnoticed. On a busy bridge they fill the log.",
         cis="3.3.9",
         stig=("253025", "253030"),
+        order="at least",
     ),
     *_pair(
         "ipv6.accept_redirects",
@@ -325,6 +361,7 @@ ROWS: tuple[SysctlRow, ...] = (
         why=_REDIRECTED,
         cis="3.3.5",
         stig=("254015", "254035"),
+        order="at most",
     ),
     *_pair(
         "ipv6.accept_source_route",
@@ -333,6 +370,7 @@ ROWS: tuple[SysctlRow, ...] = (
         why=_ROUTED,
         cis="3.3.8",
         stig=("254020", "254040"),
+        order="at most",
     ),
     *_pair(
         "ipv6.accept_ra",

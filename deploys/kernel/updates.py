@@ -53,6 +53,12 @@ def _update(survey: Survey, declared: str | None) -> Verdict:
     if not offers:
         reason = "no installed package brings kernels of the running one's flavour"
         return Verdict(State.UNKNOWN, reason, declared=declared, disk=disk, live=live)
+    if not any(offer.sourced for offer in offers):
+        reason = (
+            f"no package source has {offers[0].package}: none is configured, or its lists are missing, so that no fix "
+            "of the kernel arrives"
+        )
+        return failed(reason, declared=declared, disk=disk, live=live)
     if due := [offer for offer in offers if offer.newer and policy_wants(offer, declared)]:
         held = [offer.package for offer in due if offer.held]
         what = f"{due[0].candidate} is on offer{' as a security fix' if due[0].security else ''}, {disk} is installed"

@@ -4,10 +4,12 @@ on."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
+from deploys.core.boot_units import idle, plan_units
 from deploys.core.change import Change, Context, Subject, mending
-from deploys.core.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed
+from deploys.core.control import Check, Control, Impact, Severity, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
@@ -29,10 +31,11 @@ from deploys.networks.isolation import (
 from deploys.networks.switches import check_br_netfilter, check_bridged_guests, plan_br_netfilter, plan_bridged_guests
 from deploys.networks.tables import ACCEPT, ANTISPOOF, HOST_SERVICES, ICC, plan_tables
 from facts.core.survey import Survey
+from facts.core.system import System
 from facts.engines import present
 from facts.engines.shapes import EngineReading
 from facts.kernel.kernel import Kernel
-from facts.networks.networks import Networks, NetworksReading
+from facts.networks.networks import UNIT, Networks, NetworksReading
 
 
 def _check_icc(survey: Survey, policy: Policy) -> Verdict:
@@ -74,13 +77,26 @@ def _beyond(rules: NetworksRules, engines: Sequence[EngineReading], reading: Net
         yield f"hullproof's table isolates containers on network {spared[bridge]}, though the policy does not cover it"
 
 
+def _by_the_unit(check: Check) -> Check:
+    """A check for which the unit counts as not enabled where no boot runs it."""
+
+    def checked(survey: Survey, policy: Policy) -> Verdict:
+        if (found := idle(survey, UNIT)) is None:
+            return check(survey, policy)
+        reading = replace(survey[Networks], unit_enabled=False)
+        verdict = check(Survey({**survey.readings, Networks: reading}), policy)
+        return verdict if verdict.state.holds else replace(verdict, reason=f"{verdict.reason}; {found.why}")
+
+    return checked
+
+
 CONTROLS = (
     Control(
         id=ICC,
         title="Containers on the same bridge network do not reach each other",
         severity=Severity.MEDIUM,
         why="A compromised container reaches every other on its network; a setting in a file alone drops no packet.",
-        check=_check_icc,
+        check=_by_the_unit(_check_icc),
         references=("CIS-Docker-2.2", "CIS-Docker-5.30", "NIST-800-190-4.4.2"),
         impact=Impact.RESTART,
         by_hand="have the container engine keep them apart: for Docker, set icc to false in daemon.json, restart it, "
@@ -91,7 +107,7 @@ CONTROLS = (
         title="Containers reach only the named services of the host",
         severity=Severity.MEDIUM,
         why="A service that listens for the host's own network also listens for every container, behind the firewall.",
-        check=check_host_services,
+        check=_by_the_unit(check_host_services),
         references=("NIST-800-190-4.4.2",),
         by_hand="make the host's own firewall drop what comes from containers' bridges to the host itself",
     ),
@@ -102,7 +118,7 @@ CONTROLS = (
         why="With CAP_NET_RAW, which Docker grants by default, a container can forge any address: it can impersonate "
         "its "
         "neighbours and intercept their traffic.",
-        check=check_antispoof,
+        check=_by_the_unit(check_antispoof),
         references=("NIST-800-190-4.4.2", "CIS-Debian12-3.3.7"),
         by_hand="start the containers with --cap-drop NET_RAW, without which they cannot forge an address",
     ),
@@ -148,6 +164,7 @@ def plan(engines: Sequence[NetworkEngine], context: Context) -> Iterable[Change]
     if context.failing("networks.forwarding"):
         yield from mending(["networks.forwarding"], guard_forwarding(engines, context))
     if controls := context.which(ICC, HOST_SERVICES, ANTISPOOF):
+        yield from plan_units(context, "networks", UNIT, controls=controls)
         yield from mending(controls, plan_tables(engines, context))
 
 
@@ -158,6 +175,6 @@ def subject(engines: Sequence[NetworkEngine]) -> Subject:
         rules=NetworksRules,
         controls=CONTROLS,
         plan=partial(plan, engines),
-        facts=(Networks, *present.ENGINE_FACTS, Kernel),
+        facts=(Networks, *present.ENGINE_FACTS, Kernel, System),
         accepts=(ACCEPT, SERVICES, forwarding.ACCEPT, bridged.ACCEPT),
     )

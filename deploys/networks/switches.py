@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from deploys.core.boot_units import plan_units, standing_on
 from deploys.core.change import Blocked, Change, Command, Context, RemoveFile, WriteFile
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
@@ -13,6 +14,8 @@ from deploys.engines.protocol import NetworkEngine
 from deploys.networks.isolation import NetworksRules, none_installed, uncovered
 from facts.core.reading import known
 from facts.core.survey import Survey
+from facts.core.units import MODULES as MODULES_LOAD
+from facts.core.units import SYSCTL
 from facts.engines import present
 from facts.engines.shapes import EngineReading
 from facts.kernel.kernel import Kernel
@@ -27,6 +30,7 @@ CALL = "pass bridged frames through iptables and ip6tables"
 READ_AGAIN = "/usr/lib/systemd/systemd-sysctl --prefix=/net/bridge || :"
 
 
+@standing_on(MODULES_LOAD, SYSCTL, so="so a boot does not load br_netfilter and set its sysctls")
 def check_br_netfilter(survey: Survey, policy: Policy) -> Verdict:
     rules = policy[NetworksRules]
     if not rules.br_netfilter:
@@ -96,6 +100,7 @@ def plan_br_netfilter(context: Context) -> Iterator[Change]:
             yield RemoveFile("networks", what, path=path, before=text, activate=activate)
         return
     built_in = _built_in(context.survey)
+    yield from plan_units(context, "networks", MODULES_LOAD, SYSCTL, controls=("networks.br-netfilter",))
     if (blocked := known(reading.modules_blocked)) and not built_in:
         why = f"it is blocked by {'; '.join(blocked)}: remove that line, then run again"
         yield Blocked("networks", "load br_netfilter", why=why)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
+from facts.core import units
 from facts.core.fact import SectionFact
 from facts.core.reading import Jsonable, Section, Unknown, known
+from facts.core.units import Idle
 
 NAMES = ("ID", "ID_LIKE", "VERSION_ID", "PRETTY_NAME")  # of os-release those that are read
 AT_BOOT = ("enabled", "static", "alias", "generated")  # systemctl(1) is-enabled: what a boot starts
@@ -25,6 +28,7 @@ class SystemReading(Jsonable):
     clock: int  # seconds since the epoch, as the host sees it
     systemd: bool
     container: str | None  # systemd-detect-virt --container: None on real or virtual hardware
+    idle: Mapping[str, Idle | Unknown] = field(default_factory=dict)  # units that the next boot will not run
 
     @property
     def family(self) -> str:
@@ -39,13 +43,15 @@ class System(SectionFact[SystemReading]):
     """Distribution, architecture, identity: os-release(5), uname(1), id(1)."""
 
     key: ClassVar[str] = "system"
-    script: ClassVar[str] = """
+    script: ClassVar[str] = f"""
 show /etc/os-release /proc/sys/kernel/hostname
 run uid id -u
 run machine uname -m
 run clock date +%s
-[ -d /run/systemd/system ] && run systemd true
 have systemd-detect-virt && run container systemd-detect-virt --container
+[ -d /run/systemd/system ] || exit 0
+run systemd true
+{units.SCRIPT}
 :
 """
 
@@ -64,6 +70,7 @@ have systemd-detect-virt && run container systemd-detect-virt --container
             clock=int(known(section.text("clock"))),
             systemd="systemd" in section.blocks,
             container=container.text.strip() if container and container.status == 0 else None,
+            idle=units.parse(section),
         )
 
 

@@ -16,14 +16,23 @@ DROP_INS = "/etc/default/grub.d/"
 DROP_IN = f"{DROP_INS}99-hullproof.cfg"  # our own
 ENTRIES = "/boot/loader/entries/"
 KERNEL_DEFAULTS = "/etc/sysconfig/kernel"
+GENERATED = ("", "10_linux", "20_linux_xen")  # scripts of /etc/grub.d that give their entries the configured words
 OWN_ENTRY = "hullproof-words"  # the Boot Loader entry for parameters on trial
 NOT_ASKED = Unknown("not asked")
 
+# Of grub.cfg and custom.cfg those lines that say what a boot takes.
+LINES = (
+    r"^[[:space:]]*(menuentry|submenu|function|linux(16|efi)?|(set +)?default=|blscfg|source .*/custom[.]cfg|"
+    r"### BEGIN /|\})"
+)
+
 SCRIPT = f"""
 show /proc/cmdline
+lines='{LINES}'
 for g in /boot/grub /boot/grub2; do
   [ -e $g/grub.cfg ] || continue
-  run "menu $g" grep -E '^[[:space:]]*(menuentry|submenu|function|linux(16|efi)?|set default=|blscfg|\\}})' $g/grub.cfg
+  run "menu $g" grep -E "$lines" $g/grub.cfg
+  [ -e $g/custom.cfg ] && run "custom $g" grep -E "$lines" $g/custom.cfg
   run "grubenv $g" grep -a = $g/grubenv
   run grubenv-on findmnt -n -o SOURCE,FSTYPE -T $g
 done
@@ -48,6 +57,7 @@ class Boot(Jsonable):
     once: str | Unknown = NOT_ASKED
     kernel_defaults: str | Unknown | None = None  # /etc/sysconfig/kernel
     once_words: tuple[str, ...] = ()  # parameters of the next boot alone: `hullproof_once` in grubenv
+    entry_file: str = ""  # where the default entry is written by hand, so that update-grub gives it no parameters
 
     @property
     def own_parameters(self) -> tuple[str, ...]:
@@ -64,6 +74,7 @@ class Entry:
     id: str
     words: tuple[str, ...]  # of its `linux` or `options` line, without the kernel's path
     release: str = ""
+    file: str = ""  # the script of /etc/grub.d that it comes from, or custom.cfg
 
 
 def parse(section: Section) -> Boot:
@@ -71,11 +82,21 @@ def parse(section: Section) -> Boot:
     for folder in ("/boot/grub", "/boot/grub2"):
         menu = section.blocks.get(f"menu {folder}")
         if menu is not None:
+            menu = _with_custom(menu, section.blocks.get(f"custom {folder}"), f"{folder}/custom.cfg")
             return _grub(menu, section.blocks.get(f"grubenv {folder}"), section, defaults)
     loaders = section.blocks.get("loaders")
     there = [line for line in (loaders.text.splitlines() if loaders else []) if line.startswith("/")]
     why = f"the host has no GRUB menu (only {', '.join(there)})" if there else "the host has no boot loader"
     return Boot("none", "", Unknown(f"{why}, so the next boot's command line is not known"), defaults)
+
+
+def _with_custom(menu: Block, custom: Block | None, path: str) -> Block:
+    """GRUB reads custom.cfg at the end of the menu, where the script 41_custom has it do so."""
+    if custom is None or menu.status != 0 or "/custom.cfg" not in menu.text:
+        return menu
+    if custom.status > 1:  # grep(1): 1 is "no such line"
+        return Block(custom.status, f"{path}: {custom.complaint}")
+    return Block(0, f"{menu.text}\n### BEGIN {path} ###\n{custom.text}")
 
 
 def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mapping[str, str | Unknown]) -> Boot:
@@ -100,6 +121,7 @@ def _grub(menu: Block, grubenv: Block | None, section: Section, defaults: Mappin
         once=_once(section),
         kernel_defaults=section.file(KERNEL_DEFAULTS) if KERNEL_DEFAULTS in section.blocks else None,
         once_words=_once_words(variables, bls_entries),
+        entry_file=known_entry.file if known_entry else "",
     )
 
 
@@ -151,7 +173,7 @@ def _menu_default(text: str, variables: Mapping[str, str]) -> Entry | Unknown:
     menu = read_menu(text)
     if menu.direct and not menu.items:
         return Entry("without a menu", "", menu.direct)
-    values = re.findall(r'^[ \t]*set default="?([^"\n]*)"?', text, re.MULTILINE)
+    values = re.findall(r"""^[ \t]*(?:set +)?default=["']?([^"'\n]*)""", text, re.MULTILINE)
     wanted = next((value for value in reversed(values) if value != "${next_entry}"), "0")
     if wanted == "${saved_entry}":
         wanted = variables.get("saved_entry", "") or "0"
@@ -186,29 +208,32 @@ def read_menu(text: str) -> Menu:
     """The menu of a grub.cfg, from its menuentry, submenu, linux and closing lines."""
     root = Menu("", "", [])
     open_: list[Menu | Entry | None] = [root]  # None: a function's body
+    file = ""
     for line in map(str.strip, text.splitlines()):
         kind = line.split(None, 1)[0] if line else ""
         if kind in ("menuentry", "submenu", "function"):
-            item = None if kind == "function" else _item(kind, line)
+            item = None if kind == "function" else _item(kind, line, file)
             parent = open_[-1]
             if item and isinstance(parent, Menu):
                 parent.items.append(item)
             open_.append(item)
         elif kind.startswith("linux"):
             _give_words(open_, line)
+        elif begin := re.match(r"### BEGIN (/\S+) ###", line):
+            file = begin[1] if begin[1].rpartition("/")[2] not in GENERATED else ""
         elif kind == "}" and len(open_) > 1:
             open_.pop()
     return root
 
 
-def _item(kind: str, line: str) -> Menu | Entry:
+def _item(kind: str, line: str, file: str) -> Menu | Entry:
     try:
         words = shlex.split(line.rstrip("{ "))
     except ValueError:
         words = line.split()
     title = words[1] if len(words) > 1 else ""
     id_ = words[words.index("$menuentry_id_option") + 1] if "$menuentry_id_option" in words[:-1] else ""
-    return Menu(title, id_, []) if kind == "submenu" else Entry(title, id_, ())
+    return Menu(title, id_, []) if kind == "submenu" else Entry(title, id_, (), file=file)
 
 
 def _give_words(open_: list[Menu | Entry | None], line: str) -> None:
@@ -217,7 +242,7 @@ def _give_words(open_: list[Menu | Entry | None], line: str) -> None:
     if isinstance(entry, Menu):
         entry.direct = tuple(line.split()[2:])
     if isinstance(entry, Entry) and isinstance(parent, Menu):
-        done = Entry(entry.title, entry.id, tuple(line.split()[2:]), _release(line.split()[1:2]))
+        done = Entry(entry.title, entry.id, tuple(line.split()[2:]), _release(line.split()[1:2]), entry.file)
         parent.items[-1] = open_[-1] = done
 
 

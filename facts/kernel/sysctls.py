@@ -30,9 +30,14 @@ _LIVE_DIRECTORIES = (
     "net/ipv4/conf/all", "net/ipv4/conf/default", "net/ipv6/conf/all", "net/ipv6/conf/default", "net/bridge",
 )  # fmt: skip
 
+# What interfaces have of their own, beside `all` and `default`, which the directories above have.
+_BOTH = ("forwarding", "accept_redirects", "accept_source_route")
+_INTERFACES = {"ipv4": (*_BOTH, "secure_redirects", "send_redirects", "rp_filter"), "ipv6": _BOTH}
 NUMBER = r"-?(?:0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})"
 GLOB = re.compile(r"[*?[]")
 _LIVE = [f"/proc/sys/{folder}/{'[!b]*' if folder == 'fs' else '*'}" for folder in _LIVE_DIRECTORIES]
+# By another spelling of the path, so that it shows which lines of one grep are these.
+_LIVE += [f"/proc/sys/./net/{ip}/conf/*/{name}" for ip, names in _INTERFACES.items() for name in names]
 
 SCRIPT = f"""
 run sysctl grep -H {" ".join(f"--exclude='{name}'" for name in LEFT_OUT)} '' \
@@ -80,6 +85,14 @@ class Sysctls(Jsonable):
         """What a boot will set `key` to, and the file that does it; None where no file sets it."""
         return self._unread or effective(self._settings, key, self._globs)
 
+    def interfaces(self, ip: str, name: str) -> tuple[str, ...]:
+        """The network interfaces that have a value of their own for this, without the loopback."""
+        return self.remember(("interfaces", ip, name), lambda: self._interfaces(f"net.{ip}.conf.", f".{name}"))
+
+    def _interfaces(self, start: str, end: str) -> tuple[str, ...]:
+        found = (key[len(start) : -len(end)] for key in self.live if key.startswith(start) and key.endswith(end))
+        return tuple(sorted(name for name in found if "." not in name and name not in ("all", "default", "lo")))
+
     def text(self, path: str) -> str | Unknown | None:
         """The text of one of the files; None where it is not there."""
         return next((file.text for file in self.files if file.path == path), None)
@@ -91,6 +104,11 @@ class Sysctls(Jsonable):
     @cached_property
     def _settings(self) -> dict[str, Setting]:
         return settings(self.files)
+
+    @property
+    def explicit(self) -> frozenset[str]:
+        """The keys that a file names in full."""
+        return frozenset(key for key, setting in self._settings.items() if setting.value is not None)
 
     @cached_property
     def _globs(self) -> list[Glob]:
@@ -177,6 +195,13 @@ def effective(kept: Mapping[str, Setting], key: str, patterns: Iterable[Glob]) -
     return next((setting for parts, setting in patterns if _matches(parts, path)), None)
 
 
+def covers(one: str, other: str) -> bool:
+    """Whether two patterns may be for the same keys: part by part, one of both matches the other."""
+    parts = list(zip(one.split("."), other.split("."), strict=False))
+    same = one.count(".") == other.count(".")
+    return same and all(fnmatchcase(a, b) or fnmatchcase(b, a) for a, b in parts)
+
+
 def _matches(parts: list[str], path: list[str]) -> bool:
     """Like glob(3), `*` does not cross a separator."""
     if len(parts) != len(path):
@@ -207,7 +232,11 @@ def _live(block: Block) -> tuple[dict[str, str], dict[str, str]]:
     live: dict[str, list[str]] = {}
     unreadable: dict[str, str] = {}
     for line in block.text.splitlines():
-        if found := re.fullmatch(r"/proc/sys/([^:]+):(.*)", line):
+        if found := re.fullmatch(r"/proc/sys/\./(net/ipv[46]/conf/(?!all/|default/)[^:]+):(.*)", line):
+            live[dotted(found[1])] = [found[2]]
+        elif line.startswith(("/proc/sys/./", "grep: /proc/sys/./")):
+            continue
+        elif found := re.fullmatch(r"/proc/sys/([^:]+):(.*)", line):
             live.setdefault(dotted(found[1]), []).append(squeeze(found[2]))
         elif found := re.fullmatch(r"grep: /proc/sys/([^:]+): (?!Is a directory|No such file)(.*)", line):
             unreadable[dotted(found[1])] = found[2]

@@ -50,6 +50,7 @@ class Offer(Jsonable):
     security: bool  # whether a version newer than the installed one comes from a security archive
     held: bool
     release: str = ""  # what `uname -r` says of the candidate; "" where it is not known
+    sourced: bool = True  # whether a package source has any version of it
 
     @property
     def newer(self) -> bool:
@@ -202,7 +203,7 @@ def _table(text: str, ours: dict[str, bool]) -> Offer | None:
     newer = [found for found in sources if compare_versions(found, installed) > 0]
     newest = max([installed, *newer], key=version_key)
     secure = any(_is_security(source) for found in newer for source in sources[found])
-    return Offer(name, installed, fields["Candidate"], newest, secure, ours[name])
+    return Offer(name, installed, fields["Candidate"], newest, secure, ours[name], sourced=bool(sources))
 
 
 def _is_security(source: str) -> bool:
@@ -225,7 +226,7 @@ def _dnf_offers(section: Section) -> tuple[Offer, ...] | Unknown:
     newest = max((version for version, _ in installed), key=version_key)
     best, arch = max([*installed, *versions], key=lambda row: version_key(row[0]))
     secure = any(compare_versions(fix, newest) > 0 for fix, _ in fixes)
-    return (Offer("kernel-core", newest, best, best, secure, locked(section), f"{best}.{arch}"),)
+    return (Offer("kernel-core", newest, best, best, secure, locked(section), f"{best}.{arch}", bool(versions)),)
 
 
 def _half(section: Section) -> tuple[str, ...]:

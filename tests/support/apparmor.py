@@ -19,6 +19,7 @@ from facts.engines.docker.docker import Docker, DockerReading
 from facts.kernel.boot import Boot
 from facts.kernel.kernel import Kernel, KernelReading
 from facts.lsm import Lsm, LsmReading
+from facts.seccomp import Seccomp
 from facts.selinux import SELinux
 from tests.support import hosts
 from tests.support.hosts import beside, judged, whole
@@ -75,6 +76,7 @@ def context(reading: Any = None, accept: str = "", rules: AppArmorRules = ALL, *
         Kernel: more.get("kernel") or kernel(),
         Lsm: LsmReading(stack, 1, "none", False, False),
         SELinux: SimpleNamespace(policy_loaded=more.get("selinux", False)),  # as much of it as is asked for here
+        Seccomp: SimpleNamespace(daemon_started=more.get("started")),
         System: SystemReading("debian", (), "13", "", "x86_64", "h", 0, CLOCK, True, more.get("inside")),
     }
     return judged(SUBJECT, rules, readings, accept, more.get("lsm") or LsmRules())

@@ -99,7 +99,8 @@ def applied(kernel: KernelReading, changes: Iterable[Change]) -> KernelReading:
         elif isinstance(change, RemoveFile):
             assert files.pop(change.path) == change.before
         elif isinstance(change, Command):
-            puts = [line.split() for line in change.script.splitlines() if line.startswith("put ")]
+            lines = (line.rpartition("|| ")[2] for line in change.script.splitlines())
+            puts = [line.split() for line in lines if line.startswith("put ")]
             live |= {path.replace("/", "."): value.strip("'") for _, path, value in puts}
     return replace(kernel, sysctls=sysctls_of(live, files), boot=boot)
 

@@ -9,6 +9,7 @@ from deploys.bridges.openvswitch.flows import numbers, switch_text, switches
 from deploys.bridges.rules import BridgeNetwork
 from deploys.bridges.view import BridgesView, bridges_view
 from deploys.core import templates
+from deploys.core.boot_units import standing_on
 from deploys.core.change import Change, Command, Install, RemoveFile, WriteFile, unit_script
 from deploys.core.control import Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
@@ -82,6 +83,7 @@ def _port(name: str, net: BridgeNetwork, number: int, there: SwitchPort | None) 
 # ------------------------------------------------------------------------------------------------ the flows
 
 
+@standing_on(SWITCH_UNIT, so="so after a reboot the switch has no flows and forwards nothing")
 def check_switch(survey: Survey, policy: Policy) -> Verdict:
     view = bridges_view(survey, policy)
     if not switches(view.rules):

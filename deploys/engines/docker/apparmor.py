@@ -36,15 +36,18 @@ from deploys.core.same_text import same_text
 from deploys.engines.docker.restart import options, restart
 from facts.apparmor import OURS, UNIT_DROP_IN, AppArmor, AppArmorReading
 from facts.containers import Container
+from facts.core.numbers import utc
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.core.system import System
 from facts.denials import Denials
 from facts.engines.docker.docker import Container as Asked
 from facts.engines.docker.docker import Docker
+from facts.seccomp import Seccomp
 
 NAME = "apparmor"
 DEFAULT = "docker-default"
+LATE = 300  # seconds after its start in which a slow daemon loads its profile
 PROFILE, DEFAULTED = "apparmor.docker-profile", "apparmor.container-default"
 CONFINED = "containers.confined"
 
@@ -57,11 +60,31 @@ def docker_profile(survey: Survey, policy: Policy) -> Verdict:
     if known(docker.running) is False:
         return not_applicable("Docker is not running; it loads its profile when it starts")
     mode = known(survey[AppArmor].profiles).get(DEFAULT)
+    if mode == "enforce" and known(survey[AppArmor].current.get(DEFAULT, True)) is False:
+        reason = f"{DEFAULT} has other rules than {OURS[DEFAULT]}, so that it may allow anything"
+        return failed(reason, declared="enforce", disk="enforce", live="other")
+    if mode == "enforce" and (since := _by_another(survey)):
+        return Verdict(State.UNKNOWN, since, declared="enforce", live=mode)
     if mode == "enforce":
         return passed(f"Docker's profile {DEFAULT} is loaded in enforce mode", declared="enforce", disk=None, live=mode)
     now = f"is in {mode} mode" if mode else "is not loaded"
     reason = f"Docker's profile {DEFAULT} {now}, so it confines no container"
     return until_boot(survey, failed(reason, declared="enforce", disk=None, live=mode))
+
+
+def _by_another(survey: Survey) -> str:
+    """Docker loads its profile when it starts, and later only after something has unloaded it."""
+    loaded = survey[AppArmor].replaced
+    if loaded is None or DEFAULT in survey[AppArmor].current:
+        return ""
+    started = survey[Seccomp].daemon_started
+    if started is None or loaded < started + LATE:
+        return ""
+    return (
+        f"{DEFAULT} was loaded at {utc(loaded):%Y-%m-%d %H:%M} UTC, after Docker had started at "
+        f"{utc(started):%Y-%m-%d %H:%M} UTC, so it is not known whether its rules are Docker's: restart Docker, which "
+        "loads its own (before Docker 25, reboot the host)"
+    )
 
 
 @on_apparmor("container_profile", "it enforced")
@@ -175,7 +198,7 @@ def load() -> str:
 PART = Part(
     controls=CONTROLS,
     plan=plan,
-    facts=(AppArmor, Denials, System, Docker),
+    facts=(AppArmor, Denials, Seccomp, System, Docker),
     accepts=(profile.ACCEPT_PROFILE,),
     along=along,
 )

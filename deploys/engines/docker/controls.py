@@ -20,6 +20,7 @@ from deploys.engines.docker.daemon_keys import KEYS
 from deploys.engines.docker.registries import insecure_registries, plan_insecure_registries
 from deploys.engines.docker.rules import DockerRules
 from deploys.engines.docker.undo import REMOVE, STARTED, remarks, stop_script
+from deploys.engines.docker.unread import as_read, reload_first
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker, DockerReading
@@ -95,8 +96,11 @@ def plan(context: Context) -> Iterable[Change]:
     for key in KEYS:
         yield from mending([key.control], key.plan(context))
     yield from mending(["docker.insecure-registries"], plan_insecure_registries(context))
-    yield from mending(["docker.no-tcp"], plan_no_tcp(context))
-    yield from mending(["docker.file-modes"], plan_file_modes(context))
+    if unread := context.which("docker.no-tcp", "docker.file-modes") and context.survey[Docker].unit.unread:
+        yield from mending(context.which("docker.no-tcp", "docker.file-modes"), [reload_first(unread)])
+    else:
+        yield from mending(["docker.no-tcp"], plan_no_tcp(context))
+        yield from mending(["docker.file-modes"], plan_file_modes(context))
     yield from mending(["docker.group-members"], plan_group_members(context))
 
 
@@ -153,7 +157,7 @@ CONTROLS = (
         title="Docker's API is not reachable over TCP without a client certificate",
         severity=Severity.HIGH,
         why="The API has no passwords: anybody who reaches it is root on this host.",
-        check=no_tcp,
+        check=as_read(no_tcp, "tcp"),
         references=("CIS-Docker-2.7", "NIST-800-190-4.5.1"),
         impact=Impact.RESTART,
         by_hand="remove every tcp:// from dockerd's command line and from daemon.json, then restart Docker",
@@ -172,7 +176,7 @@ CONTROLS = (
         title="Docker's files and sockets belong to root",
         severity=Severity.HIGH,
         why="Anybody who can write these files, or use the socket, is root on this host.",
-        check=file_modes,
+        check=as_read(file_modes, "modes"),
         references=tuple(f"CIS-Docker-3.{number}" for number in range(1, 25)),
         by_hand="give these files to root with chown, and remove the excess permissions with chmod",
     ),

@@ -10,7 +10,7 @@ from typing import Any
 from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
-from deploys.engines.docker.daemon import configured, daemon_json, kept_for_undo
+from deploys.engines.docker.daemon import configured, daemon_json, given_flags, kept_for_undo
 from deploys.engines.docker.limits import beyond
 from deploys.engines.docker.rules import DockerRules
 from facts.core.reading import known
@@ -49,6 +49,7 @@ class Key:
     exempt: Callable[[DockerReading], str] = lambda docker: ""  # why the key cannot be set on this host
     put: Callable[[DockerReading, Any], Mapping[str, Any]] | None = None  # default: the key with the declared value
     drop: Callable[[DockerReading, Any], tuple[str, ...]] = lambda docker, declared: ()
+    disk: Callable[[DockerReading], Any] | None = None  # default: the value of the key
     harms: Callable[[DockerReading, Any], str] = lambda docker, value: ""  # what fails on this host with such a value
 
     @property
@@ -71,7 +72,7 @@ class Key:
             return not_applicable(why)
         if isinstance(docker.keys_known, tuple) and self.name not in docker.keys_known:
             return not_applicable(f"dockerd {docker.version or docker.package_version} does not support {self.name}")
-        disk = configured(docker, self.name)
+        disk = self.disk(docker) if self.disk else configured(docker, self.name)
         disk = self.default if disk is None else disk
         live = self.live(docker)
         if why := self.harms(docker, disk) or self.harms(docker, live):
@@ -214,6 +215,18 @@ def _other_drivers_opts(docker: DockerReading, declared: Any) -> tuple[str, ...]
     return ("log-opts",) if old != declared and "log-opts" in known(docker.daemon_json.keys) else ()
 
 
+def _live_level(docker: DockerReading) -> Any:
+    """`debug` wins over the level, and docker info reports it alone."""
+    return "debug" if docker.told("Debug", bool) else untold("log-level", "info")(docker)
+
+
+def _debugs(docker: DockerReading, value: Any) -> str:
+    """An option of the command line, which daemon.json cannot take back."""
+    debugs = value != "debug" and given_flags(docker).get("debug") == "true"
+    reason = "dockerd is started with --debug, whatever log-level says: remove that option from its unit"
+    return f"{reason}; the policy wants another level (docker.log_level)" if debugs else ""
+
+
 KEYS = (
     Key(
         name="live-restore",
@@ -267,8 +280,11 @@ KEYS = (
         why="Below info an attack leaves no trace; debug logs the content of requests.",
         references=("CIS-Docker-2.3",),
         declared=lambda rules, docker: rules.log_level,
-        live=untold("log-level", "info"),
+        live=_live_level,
         default="info",
+        disk=lambda docker: "debug" if configured(docker, "debug") else configured(docker, "log-level"),
+        drop=lambda docker, declared: ("debug",) if known(docker.daemon_json.keys).get("debug") else (),
+        harms=_debugs,
     ),
     Key(
         name="default-ulimits",

@@ -116,8 +116,8 @@ def default_profile(survey: Survey, policy: Policy) -> Verdict:
 
 
 def _newer(reading: SeccompReading, name: str) -> bool:
-    modified, started = reading.profiles.get(name, NO_FILE).modified, reading.daemon_started
-    return modified is not None and started is not None and modified > started
+    changed, started = reading.profiles.get(name, NO_FILE).changed, reading.daemon_started
+    return changed is not None and started is not None and changed > started
 
 
 @on_seccomp("profile", "a profile that works on this host")

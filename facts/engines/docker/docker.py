@@ -28,6 +28,7 @@ from facts.engines.docker.shapes import Network as Network
 from facts.engines.docker.shapes import Starter as Starter
 from facts.engines.docker.shapes import Stored as Stored
 from facts.engines.docker.shapes import Unit as Unit
+from facts.engines.docker.unread import read_unread
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
 
@@ -55,10 +56,13 @@ run target readlink -f /etc/docker/daemon.json
 show /etc/docker/daemon.json /etc/systemd/system/docker.service.d/zz-hullproof.conf
 show /etc/systemd/system/docker.socket.d/zz-hullproof.conf
 run group getent group docker
-properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,SocketMode,Listen
+properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,SocketMode,Listen,NeedDaemonReload
 services="docker.service docker.socket containerd.service"
 have systemctl && units=$(systemctl show --timestamp=unix -p $properties $services 2>/dev/null ||
   systemctl show -p $properties $services 2>/dev/null) && run units kept "$units" 0
+case "$units" in *NeedDaemonReload=yes*) for d in /usr/lib /run /etc; do
+  set -- "$@" $d/systemd/system/docker.service $d/systemd/system/docker.socket $d/systemd/system/docker.s*.d/*.conf
+  done; run unread grep -sHE '^ *(ExecStart=|Environment=.*tcp:|SocketMode=|ListenStream=)' "$@"; set --;; esac
 run exec grep -sH '^ExecStart=' /usr/lib/systemd/system/docker.service /etc/systemd/system/docker.service \
   /usr/lib/systemd/system/docker.service.d/*.conf /run/systemd/system/docker.service.d/*.conf \
   /etc/systemd/system/docker.service.d/*.conf
@@ -345,6 +349,7 @@ def _unit(section: Section) -> Unit:
         socket_mode=socket.get("SocketMode", ""),
         socket_override=socket_override if isinstance(socket_override, str) else None,
         socket_listens=tuple(listens),
+        unread=read_unread(section, [row["Id"] for row in (service, socket) if row.get("NeedDaemonReload") == "yes"]),
     )
 
 

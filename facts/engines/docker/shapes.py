@@ -76,6 +76,16 @@ class Stored(Jsonable):
 
 
 @dataclass(frozen=True)
+class Unread(Jsonable):
+    """Units whose files were changed since systemd loaded them. `lines`: "FILE: LINE" of those of their settings that
+    open the API to the network or give its socket a mode."""
+
+    units: tuple[str, ...]
+    tcp: tuple[str, ...]
+    modes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Unit(Jsonable):
     """docker.service and docker.socket as systemd has them loaded; empty strings where there is no such unit."""
 
@@ -88,6 +98,7 @@ class Unit(Jsonable):
     socket_mode: str = ""  # SocketMode= of docker.socket: "0660"
     socket_override: str | None = None  # the text of our own drop-in for docker.socket
     socket_listens: tuple[str, ...] = ()  # TCP addresses on which docker.socket listens for dockerd
+    unread: Unread | None = None  # what systemd has not read yet, and the next boot will
 
 
 @dataclass(frozen=True)

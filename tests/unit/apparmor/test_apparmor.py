@@ -10,11 +10,11 @@ from deploys.core.change import Activate, Blocked, Command, Context, Install, Wr
 from deploys.core.control import State
 from deploys.engines.docker.daemon import RESTART
 from deploys.lsm.controls import LsmRules, boot_obstacle
-from facts.apparmor import AppArmorReading
+from facts.apparmor import AppArmorReading, Profile
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import DockerReading
 from facts.kernel.kernel import KernelReading
-from tests.support.apparmor import BARE, DENIED, apparmor, changes, context, docker, finding, kernel
+from tests.support.apparmor import BARE, CLOCK, DENIED, apparmor, changes, context, docker, finding, kernel
 
 EVERY = AppArmorRules(enabled=True, containers=True, profiles=["man_groff"], container_profile="default")
 
@@ -196,3 +196,24 @@ def test_where_the_policy_wants_selinux_apparmor_is_not_brought_back() -> None:
     switched = context(reading, kernel=kernel(("security=selinux",)), lsm=LsmRules(module="selinux"), stack=())
     assert finding(switched, "enabled").state is State.NOT_APPLICABLE
     assert not any(isinstance(change, WriteFile) for change in changes(switched))
+
+
+def test_rules_of_another_under_the_name_of_dockers_profile() -> None:
+    """By the time at which they were loaded, where Docker's own rules are in no file."""
+    host = apparmor(replaced=CLOCK)
+    assert finding(context(host, started=CLOCK - 10), "docker-profile").state is State.PASS
+    assert finding(context(host, started=None), "docker-profile").state is State.PASS
+    late = finding(context(host, started=CLOCK - 3600), "docker-profile")
+    assert late.state is State.UNKNOWN
+    assert "restart Docker" in late.verdict.reason
+    ours = apparmor(replaced=CLOCK, current={"docker-default": True})
+    assert finding(context(ours, started=CLOCK - 3600), "docker-profile").state is State.PASS
+    other = finding(context(apparmor(current={"docker-default": False})), "docker-profile")
+    assert other.state is State.FAIL
+    assert "other rules" in other.verdict.reason
+
+
+def test_profiles_of_a_policy_namespace_are_not_missed_among_the_hosts_own() -> None:
+    bwrap = Profile(":glycin:bwrap", "/etc/apparmor.d/glycin", ())
+    where = context(apparmor(declared=(*apparmor().declared, bwrap)))  # type: ignore[misc]
+    assert finding(where, "profiles-loaded").state is State.PASS

@@ -25,6 +25,7 @@ from facts.containers import Containers
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.core.system import System
+from facts.core.units import SYSCTL, Idle
 from facts.engines.docker.docker import Docker
 from facts.kernel.kernel import Kernel
 from facts.kernel.packages import Reboot
@@ -70,8 +71,23 @@ SYSCTLS = {
         "kernel.unprivileged_bpf_disabled", 1, "2", {FILE: "kernel.unprivileged_bpf_disabled=1\n"}, State.PASS, "live",
     ),
     "no way back but a reboot": (
-        "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=0\n"}, State.PENDING_REBOOT, "until",
+        "kernel.unprivileged_bpf_disabled", 0, "1", {FILE: "kernel.unprivileged_bpf_disabled=0\n"},
+        State.PENDING_REBOOT, "until",
     ),
+    "the strictest number is the smallest": (
+        "kernel.oops_limit", 100, "1", {FILE: "kernel.oops_limit=1\n"}, State.PASS, "on disk and live",
+    ),
+    "no limit is not the smallest one": (
+        "kernel.warn_limit", 100, "0", {FILE: "kernel.warn_limit=100\n"}, State.FAIL, "live it is 0",
+    ),
+    "a greater limit is laxer": (
+        "kernel.oops_limit", 100, "10000", {FILE: "kernel.oops_limit=100\n"}, State.FAIL, "live it is 10000",
+    ),
+    "no other kernel, though one was allowed": (
+        "kernel.kexec_load_disabled", 0, "1", {FILE: "kernel.kexec_load_disabled=1\n"}, State.PASS, "on disk and live",
+    ),
+    "fewer keys than are allowed": ("kernel.sysrq", 438, "0", {FILE: "kernel.sysrq=0\n"}, State.PASS, "live"),
+    "other keys than are allowed": ("kernel.sysrq", 438, "64", {FILE: "kernel.sysrq=438\n"}, State.FAIL, "live it is"),
     "written in hexadecimal": ("kernel.sysrq", 438, "438", {FILE: "kernel.sysrq = 0x01b6\n"}, State.PASS, "live"),
     "a greater number is not always stricter": (
         "fs.suid_dumpable", 0, "2", {FILE: "fs.suid_dumpable=0\n"}, State.FAIL, "live it is 2",
@@ -366,3 +382,16 @@ def test_the_policies_hold_themselves(name: str) -> None:
     assert rules.value("kernel.dmesg_restrict") == "1"
     assert (rules.value("kernel.io_uring_disabled") == "1") is (name == "strict")
     assert (rules.word("lockdown") is not None) is (name == "strict")
+
+
+def test_sysctls_on_disk_count_only_where_a_boot_applies_them() -> None:
+    masked = Idle(SYSCTL, "masked", f"/etc/systemd/system/{SYSCTL}")
+    reading = replace(KERNEL, sysctls=sysctls_of({DMESG: "1"}, {FILE: f"{DMESG}=1\n"}))
+    host, rules = survey_of(reading, system=replace(SYSTEM, idle={SYSCTL: masked})), {"sysctls": {DMESG: 1}}
+    verdict = verdict_of(f"kernel.sysctl.{DMESG}", host, **rules)
+    assert verdict.state is State.FAIL
+    assert "is masked" in verdict.reason
+    assert "the policy wants 1 (kernel.sysctls)" in verdict.reason
+    change = planned(host, policy_of(**rules))[0]
+    assert isinstance(change, Command)
+    assert (change.script, change.controls) == (f"systemctl unmask {SYSCTL}", (f"kernel.sysctl.{DMESG}",))

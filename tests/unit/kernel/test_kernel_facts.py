@@ -298,6 +298,7 @@ linux-image-amd64:
 """
 
 
+KIND = "6.1.0-50-cloud-amd64"
 SHOW = """\
 Package: linux-image-cloud-amd64
 Version: 6.1.192-2
@@ -317,6 +318,13 @@ def test_offers_of_the_running_flavour_with_holds_and_what_is_half_installed(abi
     )
     assert silent.offers == (offer,), "another version's dependency tells nothing of the candidate"
     assert found.half == ("linux-image-6.1.0-56-cloud-amd64",)
+
+
+def test_versions_that_only_the_installed_package_has_come_from_no_source() -> None:
+    alone = "linux-image-cloud-amd64:\n  Installed: 1\n  Candidate: 1\n  Version table:\n *** 1 100\n"
+    alone += "        100 /var/lib/dpkg/status\n"
+    (offer,) = known(kernel_updates.parse(Section({"dpkg": Block(0, DPKG), "policy": Block(0, alone)}), KIND).offers)
+    assert not offer.sourced
 
 
 @pytest.mark.parametrize(

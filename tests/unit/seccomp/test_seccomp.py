@@ -12,7 +12,7 @@ from deploys.core.control import Finding, State
 from deploys.core.json_merge import merge_text
 from deploys.seccomp.controls import SeccompRules
 from deploys.seccomp.profile import TEXT
-from facts.core.reading import Unknown
+from facts.core.reading import Block, Section, Unknown
 from facts.engines.docker.docker import DaemonJson, Docker, DockerReading
 from facts.seccomp import OURS, ProfileFile, Seccomp, SeccompReading
 from tests.support import hosts
@@ -209,3 +209,14 @@ def test_ours_is_not_forced_upon_another_architecture() -> None:
 
 def test_nothing_is_planned_from_what_is_unknown() -> None:
     assert changes(context(docker(info=Unknown("no answer")))) == []
+
+
+def test_what_was_put_back_with_its_old_time_was_changed_all_the_same() -> None:
+    blocks = {
+        "uname": "6.12.1 x86_64",
+        f"profile {OURS}": TEXT,
+        "modified": f"50 120 {OURS}\n100 130 /run/docker.pid\n",
+    }
+    found = Seccomp.parse(Section({name: Block(0, text) for name, text in blocks.items()}))
+    assert (found.profiles[OURS].changed, found.daemon_started) == (120, 100)
+    assert finding(context(docker(OURS, OURS), found, STRICT), "default-profile").state is State.PENDING_RESTART

@@ -220,6 +220,34 @@ def test_insecure_registries_go_but_for_the_allowed() -> None:
     assert change.drop == ("insecure-registries",)
 
 
+def test_mirrors_without_tls_count_as_registries_without() -> None:
+    mirrors = ["http://mirror.lan/", "https://good.lan", "http://127.0.0.1:5000"]
+    live = {"RegistryConfig": {"Mirrors": mirrors}}
+    reading = docker({"registry-mirrors": mirrors}, live)
+    assert state("insecure-registries", reading, insecure_registries=[]) is State.FAIL
+    assert "mirror.lan" in reason("insecure-registries", reading, insecure_registries=[])
+    assert state("insecure-registries", reading, insecure_registries=["mirror.lan"]) is State.PASS
+    (change,) = plan(reading, insecure_registries=[])
+    assert isinstance(change, MergeJson)
+    assert (change.put, change.drop) == ({"registry-mirrors": mirrors[1:]}, ())
+    assert state("insecure-registries", docker({}, live), insecure_registries=[]) is State.PENDING_RESTART
+
+
+def test_debug_wins_over_the_level_of_the_log() -> None:
+    noisy = docker({"debug": True, "log-level": "info"}, {"Debug": True})
+    assert state("log-level", noisy, log_level="info") is State.FAIL
+    (change,) = plan(noisy, log_level="info")
+    assert isinstance(change, MergeJson)
+    assert (change.put, change.drop) == ({"log-level": "info"}, ("debug",))
+    assert state("log-level", docker({}, {"Debug": True}), log_level="info") is State.PENDING_RESTART
+    assert state("log-level", docker({}, {"Debug": False}), log_level="info") is State.PASS
+    flag = docker({}, {"Debug": True}, flags={"debug": "true"})
+    assert state("log-level", flag, log_level="debug") is State.PASS
+    (change,) = plan(flag, log_level="info")
+    assert isinstance(change, Blocked)
+    assert "remove that option" in change.why
+
+
 def test_a_daemon_that_does_not_run() -> None:
     dead = dataclasses.replace(
         docker(running=False, log=("failed to start daemon: x", "docker.service: Failed")), info=Unknown("not running")
