@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from shlex import quote
@@ -42,6 +42,7 @@ class Want:
     holds: bool  # whether the live value satisfies already
     control: str
     final: bool = False
+    elsewhere: bool = False  # another file sets it at boot
     interfaces: tuple[str, ...] = ()  # where `key` is a pattern: the keys that it is for and that do not hold now
 
     @property
@@ -78,14 +79,15 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     if not wants:
         return
     wants.sort(key=lambda want: want.final)  # one-way settings last; the order is kept otherwise
-    settings = {want.key: want.value for want in wants}
+    settings = {want.key: want.value for want in wants if not want.elsewhere}
     left = {want.key for want in wants if context.findings[want.control].state in UNDECIDED}
     path = _last_path(others, {key: value for key, value in settings.items() if key not in left})
     if path and left:  # a file that is read earlier could change what is to stay
         path = max(path, *own, key=PATHS.index)
     if path:
         now = [want for want in wants if want.keys]
-        yield from mending(_failing(context, wants), _files(path, own, settings))
+        if settings:
+            yield from mending(_failing(context, wants), _files(path, own, settings))
         yield from mending(_failing(context, now), _live(sysctls, now))
     else:
         rival = others.files[-1].path
@@ -175,23 +177,17 @@ def _resolved(context: Context, own: Mapping[str, str], others: Sysctls) -> Iter
     """What containers need in spite of a benchmark. Forwarding comes first: it has the kernel reset redirects."""
     rules, kernel = context.policy[KernelRules], context.survey[Kernel]
     written = _written(own)
-    rows: list[tuple[str, str, str, tuple[str, ...]]] = []  # control, key, value, live values that will not do
-    rows.append(("kernel.forwarding", FORWARD, "1", ("0",)))
-    rows.append(("kernel.user-namespaces", NAMESPACES, _enough_namespaces(kernel), ("0",)))
-    if rules.rootless:
-        rows.append(("kernel.user-namespaces", CLONE, "1", ("0",)))
-    if rules.rp_filter is not None:
-        accepted = accepted_filters(rules.rp_filter, kernel.has_module("vxlan") is True)
-        wrong = tuple(str(value) for value in (0, 1, 2) if value not in accepted)
-        target = rules.rp_filter if rules.rp_filter in accepted else 2
-        rows += [("kernel.rp-filter", key, str(target), wrong) for key in RP_FILTERS]
-    for control, key, value, wrong in rows:
+    for control, key, value, wrong in _rows(rules, kernel):
         live, stored = kernel.sysctls.value(key), kernel.sysctls.stored(key)
         ours, holds = written.get(key), context.findings.get(control)
         if ours is not None and holds and holds.state in UNDECIDED:
             yield Want(key, ours, True, control)
             continue
         if not isinstance(live, str) or isinstance(stored, Unknown):
+            continue
+        if key == NAMESPACES and (theirs := _enough_elsewhere(others)):
+            if context.failing(control):
+                yield Want(key, theirs, live not in wrong, control, elsewhere=True)
             continue
         if context.failing(control) and (ours is None or ours in wrong):
             refused = stored and as_number(stored.value) is None
@@ -202,6 +198,19 @@ def _resolved(context: Context, own: Mapping[str, str], others: Sysctls) -> Iter
     yield from _filtered_strictly(context, written, others)
 
 
+def _rows(rules: KernelRules, kernel: KernelReading) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """Control, key, value, and the live values that will not do."""
+    yield "kernel.forwarding", FORWARD, "1", ("0",)
+    yield "kernel.user-namespaces", NAMESPACES, _enough_namespaces(kernel), ("0",)
+    if rules.rootless:
+        yield "kernel.user-namespaces", CLONE, "1", ("0",)
+    if rules.rp_filter is not None:
+        accepted = accepted_filters(rules.rp_filter, kernel.has_module("vxlan") is True)
+        wrong = tuple(str(value) for value in (0, 1, 2) if value not in accepted)
+        target = rules.rp_filter if rules.rp_filter in accepted else 2
+        yield from (("kernel.rp-filter", key, str(target), wrong) for key in RP_FILTERS)
+
+
 def _filtered_strictly(context: Context, written: Mapping[str, str], others: Sysctls) -> Iterable[Want]:
     """An interface's own 2 makes of a strict filter a loose one."""
     kernel, id_ = context.survey[Kernel], "kernel.rp-filter"
@@ -210,6 +219,13 @@ def _filtered_strictly(context: Context, written: Mapping[str, str], others: Sys
     if not strict or finding is None or finding.state not in (State.PASS, State.FAIL):
         return
     yield from _for_interfaces(Interfaces(kernel.sysctls, RP_FILTER, lambda v: v == 1, 1), others, "1", id_, written)
+
+
+def _enough_elsewhere(others: Sysctls) -> str:
+    """What another file sets it to, such as the one of the subject userns; "" where that is none, or no good."""
+    stored = others.stored(NAMESPACES)
+    value = stored.value if isinstance(stored, Setting) else None
+    return value if value and (as_number(value) or 0) > 0 else ""
 
 
 def _enough_namespaces(kernel: KernelReading) -> str:

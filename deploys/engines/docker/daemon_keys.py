@@ -50,6 +50,7 @@ class Key:
     put: Callable[[DockerReading, Any], Mapping[str, Any]] | None = None  # default: the key with the declared value
     drop: Callable[[DockerReading, Any], tuple[str, ...]] = lambda docker, declared: ()
     disk: Callable[[DockerReading], Any] | None = None  # default: the value of the key
+    dropped_by: str = ""  # the control whose change drops this key, so that it is written with it
     harms: Callable[[DockerReading, Any], str] = lambda docker, value: ""  # what fails on this host with such a value
 
     @property
@@ -118,10 +119,11 @@ class Key:
         )
 
     def plan(self, context: Context) -> Iterable[Change]:
-        if not context.failing(self.control):
-            return
         docker = context.survey[Docker]
         declared = self.declared(context.policy[DockerRules], docker)
+        with_another = bool(self.dropped_by) and context.failing(self.dropped_by) and declared is not None
+        if not context.failing(self.control) and not with_another:
+            return
         put = self.put(docker, declared) if self.put else {self.name: declared}
         drop = self.drop(docker, declared)
         what = [f"set {name} to {self.say(value) if name == self.name else _say(value)}" for name, value in put.items()]
@@ -267,6 +269,7 @@ KEYS = (
         why="A container that logs without a limit fills the host's disk.",
         references=("CIS-Docker-2.13", "NIST-800-190-4.4.4"),
         declared=_log_opts,
+        dropped_by="docker.log-driver",
         live=untold("log-opts", {}),
         default={},
         unset="no log options are set",

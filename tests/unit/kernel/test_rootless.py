@@ -12,7 +12,7 @@ from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.kernel.controls import CONTROLS, SUBJECT
 from deploys.kernel.rules import KernelRules
-from deploys.kernel.sysctl_files import ACCEPT_ROOTLESS, CLONE
+from deploys.kernel.sysctl_files import ACCEPT_ROOTLESS, CLONE, NAMESPACES, plan_sysctls
 from facts import rootless
 from facts.core.reading import Block, Section, Unknown
 from facts.kernel.kernel import KernelReading
@@ -101,3 +101,15 @@ def test_reading_who_uses_them() -> None:
     }  # fmt: skip
     assert isinstance(parsed("readlink: Permission denied", status=1), Unknown)
     assert isinstance(rootless.parse(Section({})), Unknown)
+
+
+def test_what_another_file_allows_already_is_set_now_and_not_written_once_more() -> None:
+    """The subject userns writes the same key: two files with two values of it would never agree."""
+    files = {"/etc/sysctl.d/90-hullproof-userns.conf": f"{NAMESPACES} = 10000\n"}
+    survey = survey_of(replace(KERNEL, sysctls=sysctls_of({NAMESPACES: "0"}, files)))
+    policy = Policy("test", {KernelRules: KernelRules(user_namespaces=True)})
+    context = Context(survey, policy, {f.control.id: f for f in judge(CONTROLS, survey, policy)})
+    (live,) = plan_sysctls(context)
+    assert isinstance(live, Command)
+    assert live.what == f"set {NAMESPACES}=10000 (live)"
+    assert live.controls == ("kernel.user-namespaces",)
