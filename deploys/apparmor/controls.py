@@ -257,6 +257,7 @@ CONTROLS = (
         check=installed,
         references=("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500"),
         by_hand="install the package apparmor and enable apparmor.service",
+        packages=("apparmor",),
     ),
     Control(
         id="apparmor.enabled",

@@ -168,6 +168,7 @@ CONTROLS = (
         check=running,
         references=("CIS-Debian12-6.2.1.1", "CIS-Debian12-6.2.1.2", "NIST-800-190-4.5.5"),
         by_hand="install auditd, enable and start auditd.service, and switch the kernel's auditing on (auditctl -e 1)",
+        packages=("audit*",),
     ),
     Control(
         id="audit.engine-files",

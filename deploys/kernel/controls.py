@@ -292,6 +292,7 @@ CONTROLS: tuple[Control, ...] = (
         references=("NIST-800-190-4.5.3", "STIG-RHEL9-211015"),
         impact=Impact.REBOOT,
         by_hand="reboot the host into its newest kernel, with a console at hand",
+        packages=("linux-image-*",),
     ),
     Control(
         id="kernel.update",

@@ -10,7 +10,7 @@ from typing import Any
 from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
-from deploys.engines.docker.daemon import configured, daemon_json, kept_for_undo
+from deploys.engines.docker.daemon import PACKAGES, configured, daemon_json, kept_for_undo
 from deploys.engines.docker.limits import beyond
 from deploys.engines.docker.rules import DockerRules
 from facts.core.reading import known
@@ -114,6 +114,8 @@ class Key:
             references=self.references,
             impact=Impact.RESTART,
             by_hand=f"set {self.name} in {DAEMON_JSON} and restart Docker",
+            files=(DAEMON_JSON,),
+            packages=PACKAGES,
         )
 
     def plan(self, context: Context) -> Iterable[Change]:

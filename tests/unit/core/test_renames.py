@@ -9,6 +9,7 @@ import pytest
 
 from deploys.containers.rules import ContainersRules
 from deploys.core.control import Finding, failed
+from deploys.core.policy import Policy
 from deploys.core.policy_file import PolicyError, load_policy
 from deploys.run.baseline import with_drift
 from deploys.subjects import SUBJECTS
@@ -31,7 +32,7 @@ def test_old_names_mean_what_they_meant_and_say_their_new_names(tmp_path: Path) 
     policy = load_policy(str(file), SUBJECTS)
     rules = policy[ContainersRules]
     assert (rules.privileged, rules.capabilities, rules.mounts) == (["docker:monitor"], ["NET_ADMIN"], [])
-    assert policy.waiver_for("containers.mounts")
+    assert policy.waivers_for("containers.mounts")
     assert [note.partition(": ")[2].partition(";")[0] for note in policy.notes] == [
         "docker.privileged_containers is called containers.privileged now",
         "docker.allowed_capabilities is called containers.capabilities now",
@@ -94,7 +95,9 @@ def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
             "findings": {"docker.privileged-containers": {"state": "pass", "disk": None, "live": {}}}}  # fmt: skip
     record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
     (finding,) = with_drift(
-        [Finding(row, failed("web is privileged", declared=[], disk=None, live={"web": "x"}))], Survey({Record: record})
+        [Finding(row, failed("web is privileged", declared=[], disk=None, live={"web": "x"}))],
+        Survey({Record: record}),
+        Policy("p", {}),
     )
     assert finding.drift
     assert "judged less before this release" in finding.drift["cause"]
