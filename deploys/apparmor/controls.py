@@ -310,4 +310,5 @@ SUBJECT = Subject(
     plan=plan,
     facts=(AppArmor, Denials, Lsm, SELinux, Kernel, System, *present.FACTS),
     accepts=(apparmor_profile.ACCEPT_PROFILE,),
+    unproved="what it does for containers is attacked as containers.confined",
 )

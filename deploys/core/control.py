@@ -180,8 +180,8 @@ class Control:
     before, which waivers and baselines may still use; split_from: those that judged this too in the release before,
     whose waivers cover it; files and packages: what it is set by beside what the journal says was changed for it, so
     that a change of them is the cause of its drift (`*` stands for anything in a package's name); lists: what its
-    finding lists by name, where its check heeds waivers that cover some of them alone. A malformed row raises
-    ValueError at import.
+    finding lists by name, where its check heeds waivers that cover some of them alone; unproved: why no proof
+    attempts what it forbids, where its subject does not say that. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -199,6 +199,7 @@ class Control:
     files: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     lists: str = ""
+    unproved: str = ""
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):

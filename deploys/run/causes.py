@@ -18,7 +18,7 @@ def cause(control: Control, verdict: Verdict, moved: Collection[str], record: Re
     moved it."""
     packages = [_say_package(line) for line in record.packages if _concerns(line, control, record)][-2:]
     if verdict.disk is not None and "disk" not in moved:
-        still = "what is set on disk for it has not changed, and what changed the running system is not recorded"
+        still = "nothing on disk has changed for it, and what changed the running system is not recorded"
         return "; ".join(packages) or f"{NOT_KNOWN}: {still}"
     own = [file for file in record.watched if file.path in _files(control, record)]
     if changed := [_say(file) for file in own if file.digest != file.written]:

@@ -199,4 +199,6 @@ SUBJECT = Subject(
     facts=(Docker, Networks),
     accepts=(RESTART, REMOVE),
     undoing=remarks,
+    unproved="the daemon itself reports the setting, which forbids nothing that could be attempted from "
+    "within a container",
 )

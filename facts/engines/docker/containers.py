@@ -86,7 +86,7 @@ def _waiting(rows: list[dict[str, Any]]) -> Iterator[Waiting]:
 
 
 def _status(row: dict[str, Any]) -> str:
-    """"" for one that stays as it is."""
+    """ "" for one that stays as it is."""
     if row["status"] == "exited" and row["host"].get("restart_policy") not in ("", "no", None):
         return "stopped"
     return row["status"] if row["status"] in ("created", "restarting") else ""

@@ -26,7 +26,8 @@ TODAY = datetime.datetime.now(datetime.UTC).date()
 FULL = (1 << 41) - 1
 # As `docker run --privileged` leaves it on a host with AppArmor.
 PRIVILEGED: dict[str, Any] = {
-    "cap_eff": FULL, "cap_bnd": FULL, "seccomp": 0, "no_new_privs": False, "label": "unconfined", "nodes": ("/dev/sda",),
+    "cap_eff": FULL, "cap_bnd": FULL, "seccomp": 0, "no_new_privs": False, "label": "unconfined",
+    "nodes": ("/dev/sda",),
 }  # fmt: skip
 KERNEL = SeccompReading((), (), (), "x86_64", "6.12.1", profiles={}, daemon_started=None)
 EVERYTHING: dict[str, Any] = {key: [] for key in ContainersRules.model_fields if key not in ("limits", "unlimited")}
@@ -97,7 +98,8 @@ def test_what_could_not_be_read_is_not_waived_with_the_rest() -> None:
 @pytest.mark.parametrize("waived", [True, False])
 def test_who_accepts_a_privileged_container_accepts_what_comes_with_that_alone(waived: bool) -> None:
     """By a waiver or by the policy's list: once, not for each of its six consequences."""
-    host = {"namespaces": {**{kind: 900 + number for number, kind in enumerate(OF_HOST)}, "net": OF_HOST["net"]}}
+    own = {kind: 900 + number for number, kind in enumerate(OF_HOST)}
+    host: dict[str, Any] = {"namespaces": own | {"net": OF_HOST["net"]}}
     accepted = (waiver(["backup"]),) if waived else ()
     rules = EVERYTHING | {"privileged": [] if waived else ["backup"], "mounts": None, "unmasked": None}
     found = judged(privileged("backup", **host), waived=accepted, **rules)

@@ -275,7 +275,11 @@ def test_what_a_waiver_is_for_is_named_where_the_control_lists_something(tmp_pat
     file.write_text(row.format(control="containers.privileged", only="[backup]"))
     assert load_policy(str(file), SUBJECTS).waivers[0].only == ["backup"]
     for control, only, wrong in (
-        ("docker.live-restore", "[backup]", "waivers[0].only: docker.live-restore lists nothing by name, so all of it "),
+        (
+            "docker.live-restore",
+            "[backup]",
+            "waivers[0].only: docker.live-restore lists nothing by name, so ",
+        ),
         ("containers.privileged", "[]", "waivers[0].only: "),
     ):
         file.write_text(row.format(control=control, only=only))

@@ -139,7 +139,7 @@ def test_a_waiver_covers_what_is_a_control_of_its_own_by_now(tmp_path: Path, old
     row = "reason: r, owner: o, until: 2099-01-01"
     file.write_text(f"waivers:\n  - {{control: seccomp.kernel, {row}}}\n  - {{control: {old}, {row}}}\n")
     policy = load_policy(str(file), SUBJECTS)
-    assert policy.waiver_for(also)
+    assert policy.waivers_for(also)
     assert len(policy.waivers) == 3
     assert [note for note in policy.notes if note.endswith(f"site.yml:3: a waiver of {old} is one of {also} too until "
                                                            "the release after this one")]  # fmt: skip
@@ -156,7 +156,7 @@ def test_a_row_of_the_baseline_that_did_not_apply_does_not_hide_that_it_held_und
         findings = {name.replace("_", ".", 1).replace("_", "-"): row for name, row in rows.items()}
         kept = {"run": "r", "time": "2026-11-01T00:00:00Z", "findings": findings}
         record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
-        return with_drift([Finding(row, verdict)], Survey({Record: record}))[0].drift
+        return with_drift([Finding(row, verdict)], Survey({Record: record}), Policy("p", {}))[0].drift
 
     found = drift(containers_confined=held | {"state": "not-applicable"}, apparmor_containers_confined=held)
     assert "judged less before this release" in found["cause"]

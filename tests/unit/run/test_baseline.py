@@ -76,7 +76,7 @@ def test_files_are_said_to_be_untouched_only_where_they_are() -> None:
     assert "x.conf was changed" in cause(disk=None)
     # what it reads on disk has not moved: whatever else became of a file that many share is not its cause
     assert cause(disk=1) == (
-        "cause not known: what is set on disk for it has not changed, and what changed the running system is not recorded"
+        "cause not known: nothing on disk has changed for it, and what changed the running system is not recorded"
     )
 
 
