@@ -20,11 +20,18 @@ from tests.support.cases import folder, read
 from tests.support.hosts import beside, listed, whole
 
 SUBJECT = whole("containers")
-RECORDED = Docker().process(read(folder(Docker) / "debian13-not-running.json")["output"])
-assert isinstance(RECORDED, DockerReading)
 
 
-def judged(name: str, reading: DockerReading = RECORDED, **rules: Any) -> Verdict:
+def recorded() -> DockerReading:
+    reading = Docker().process(read(folder(Docker) / "debian13-not-running.json")["output"])
+    assert isinstance(reading, DockerReading)
+    return reading
+
+
+RECORDED = recorded()
+
+
+def judged(name: str, rules: dict[str, Any], reading: DockerReading = RECORDED) -> Verdict:
     host = Survey({Containers: beside(reading), Docker: reading})
     policy = Policy("p", {ContainersRules: ContainersRules(**rules), SeccompRules: SeccompRules()})
     findings = {f.control.id: f for f in judge(SUBJECT.controls, host, policy)}
@@ -49,17 +56,17 @@ def judged(name: str, reading: DockerReading = RECORDED, **rules: Any) -> Verdic
 )  # fmt: skip
 def test_what_a_real_host_would_start(name: str, key: str, wrong: dict[str, str]) -> None:
     """`ended2` has ended for good, and mnt2 would have /etc to read."""
-    found = judged(name, **{key: []})
+    found = judged(name, {key: []})
     assert (found.state, found.live) == (State.FAIL, wrong)
-    assert judged(name, **{key: list(wrong)}).state is State.PASS
-    assert judged("user-namespace", host_ids=[]).state is State.PASS, "of other rules only a process can tell"
+    assert judged(name, {key: list(wrong)}).state is State.PASS
+    assert judged("user-namespace", {"host_ids": []}).state is State.PASS, "of other rules only a process can tell"
 
 
 def test_where_docker_does_not_say_it_is_not_known() -> None:
     silent = dataclasses.replace(RECORDED, waiting=Unknown("no answer"))
-    assert judged("privileged", silent, privileged=[]).state is State.UNKNOWN
+    assert judged("privileged", {"privileged": []}, silent).state is State.UNKNOWN
     stopped = dataclasses.replace(RECORDED, running=False, containers=Unknown("it"), waiting=Unknown("does not run"))
-    assert judged("privileged", stopped, privileged=[]).state is State.PASS
+    assert judged("privileged", {"privileged": []}, stopped).state is State.PASS
 
 
 def test_who_accepts_one_that_runs_does_not_accept_one_that_waits() -> None:

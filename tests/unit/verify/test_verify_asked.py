@@ -39,7 +39,7 @@ def test_without_docker_the_proof_by_raw_frames_on_its_bridge_is_skipped() -> No
             with pytest.raises(CannotTell, match="no Docker on this host"):
                 attempt()
 
-    bare = Bare(lambda: None, "baseline")  # type: ignore[arg-type, return-value]
+    bare = Bare(lambda: None, "baseline")
     bare.policy = load_policy("strict", SUBJECTS)
     proof: Any = Settled()
     raw_frames(bare, proof)
