@@ -262,6 +262,7 @@ CONTROLS = (
         check=installed,
         references=("CIS-Debian12-1.3.1.1", "STIG-UBTU-22-431010", "STIG-UBTU-24-100500"),
         by_hand="install the package apparmor and enable apparmor.service",
+        packages=("apparmor",),
     ),
     Control(
         id="apparmor.enabled",
@@ -314,4 +315,5 @@ SUBJECT = Subject(
     plan=plan,
     facts=(AppArmor, Denials, Lsm, SELinux, Kernel, System, *present.FACTS),
     accepts=(apparmor_profile.ACCEPT_PROFILE,),
+    unproved="what it does for containers is attacked as containers.confined",
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from deploys.audit.watches import RULE_KEY, WatchedPath, by_path, folders_text, rules_text
+from deploys.audit.watches import WatchedPath, by_path, folders_text, rules_text
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Install, WriteFile
 from deploys.core.same_text import same_text
 from facts.audit import COMPILED, FOLDER, TMPFILES, AuditReading
 from facts.core.reading import Unknown, known
 from facts.core.system import AT_BOOT
+from facts.core.trail import RULE_KEY
 
 NAME = "audit"
 RULES = f"{FOLDER}/50-hullproof.rules"

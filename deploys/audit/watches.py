@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from deploys.core.templates import render
 from facts.audit import AuditReading, Watch
+from facts.core.trail import RULE_KEY
 
-RULE_KEY = "hullproof"
 PEOPLE = "auid!=-1"  # processes of users who logged in: records of the engines' own writes would flood the log
 
 

@@ -192,4 +192,5 @@ SUBJECT = Subject(
     plan=plan,
     facts=(Bridges, Networks, *present.ENGINE_FACTS, Kernel, System),
     accepts=(ACCEPT, SERVICES, RETRY, METADATA),
+    unproved="to attempt it takes another host or guest on the network, and a proof has one host",
 )

@@ -48,6 +48,7 @@ RULES = (
         why="A privileged container is root on the host in all but name: nothing else here holds it.",
         references=("CIS-Docker-5.5", "NIST-800-190-4.4.3"),
         wrong=judge.privileged,
+        later=judge.privileged_later,
         remedy=f"{RECREATE} without --privileged, or the policy names it in containers.privileged",
         formerly=("docker.privileged-containers",),
     ),
@@ -59,6 +60,7 @@ RULES = (
         why="It sees and reaches the host's processes, network or shared memory as if it were not contained.",
         references=("CIS-Docker-5.10", "CIS-Docker-5.16", "CIS-Docker-5.17", "CIS-Docker-5.21"),
         wrong=judge.host_namespaces,
+        later=judge.host_namespaces_later,
         remedy=f"{RECREATE} without --network, --pid, --ipc or --uts host, or the policy names it in "
         "containers.host_namespaces",
         formerly=("docker.host-namespaces",),
@@ -122,7 +124,6 @@ RULES = (
         wrong=judge.new_privileges,
         split_from=("docker.no-new-privileges",),
         remedy=f"{RECREATE} with --security-opt no-new-privileges, or the policy names it in containers.new_privileges",
-        undone_by_privileged=False,
     ),
     ContainerRule(
         name="confined",
@@ -158,6 +159,7 @@ RULES = (
         why="A disk's device node gives away every file on it, /dev/mem the kernel itself.",
         references=("CIS-Docker-5.18", "NIST-800-190-4.4.3"),
         wrong=judge.devices,
+        later=judge.devices_later,
         remedy=f"{RECREATE} without --device, or the policy names it in containers.devices",
     ),
     ContainerRule(
@@ -168,6 +170,7 @@ RULES = (
         why="Who can speak to the engine, or write the host's own files, is root on the host.",
         references=("CIS-Docker-5.6", "CIS-Docker-5.32"),
         wrong=judge.mounts,
+        later=judge.mounts_later,
         remedy=f"{RECREATE} without the mount (--volume, --mount), or read-only, or the policy names it in "
         "containers.mounts",
         formerly=("docker.sensitive-mounts",),
@@ -221,4 +224,5 @@ def subject(engines: Engines) -> Subject:
         controls=(*(rule.control(engines) for rule in RULES), UNLISTED),
         plan=partial(plan, engines),
         facts=(*present.FACTS, Lsm, Seccomp),
+        unproved="it is about how containers were started, and proofs touch none but those that they made",
     )

@@ -15,6 +15,7 @@ from deploys.seccomp.profile import weaknesses
 from deploys.selinux import labels
 from facts.containers import Container, ContainersReading
 from facts.core.reading import Unknown, UnknownReading, known
+from facts.engines.shapes import Waiting
 from facts.processes import Mount, Process
 from facts.seccomp import SeccompReading
 
@@ -111,6 +112,29 @@ def privileged(container: Container, host: Host) -> str:
     process = process_of(container)
     everything = capability_names(process.cap_bnd) >= ALL and process.seccomp == 0 and process.on_host_ids
     return "holds every capability and has no system call filter, as a privileged container" if everything else ""
+
+
+def _would(waiting: Waiting, *options: str) -> str:
+    return f"is {waiting.status} with {some(options)} and would start so" if options else ""
+
+
+def privileged_later(waiting: Waiting) -> str:
+    return _would(waiting, *["--privileged"] * waiting.privileged)
+
+
+def host_namespaces_later(waiting: Waiting) -> str:
+    return _would(waiting, *(f"--{kind} host" for kind in waiting.shares))
+
+
+def devices_later(waiting: Waiting) -> str:
+    return _would(waiting, *(f"--device {node}" for node in waiting.devices if node not in PLAIN_NODES))
+
+
+def mounts_later(waiting: Waiting) -> str:
+    """As far as the paths that it was asked for with are no links."""
+    found = (_exposed(path, Mount("", "", path, writable, "")) for path, writable in waiting.mounts)
+    said = [each for each in found if each]
+    return _would(waiting, f"the host's {some(said)} mounted") if said else ""
 
 
 def host_namespaces(container: Container, host: Host) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 from deploys.containers.judge import Host
 from deploys.containers.rules import ContainersRules
 from deploys.core.change import Change, Context, by_hand, mending
-from deploys.core.control import Control, Impact, Severity, State, Verdict, not_applicable, passed, some
-from deploys.core.policy import Policy
+from deploys.core.control import Control, Impact, Severity, State, Verdict, by, not_applicable, passed, some
+from deploys.core.policy import Policy, Waiver
 from deploys.engines.protocol import StartingEngine
 from deploys.seccomp.profile import GUARDED_BY_ALL
 from facts.containers import Container, Containers
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines import present
+from facts.engines.shapes import Waiting
 from facts.lsm import Lsm, LsmReading
 from facts.seccomp import Seccomp
 
@@ -44,14 +45,23 @@ class Answers:
     faults: list[Fault]
     unread: list[str]  # of which containers it is not known, and why
     spared: int  # how many the policy lets be
+    waived: list[tuple[Fault, str, Waiver]]  # the faults that waivers cover, with the name that they give
+
+    def add(self, fault: Fault, waivers: Mapping[str, Waiver]) -> None:
+        name = next((name for name in waivers if named(fault.container, [name])), "")
+        if name:
+            self.waived.append((fault, name, waivers[name]))
+        else:
+            self.faults.append(fault)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ContainerRule:
     """A rule that every running container is held to. `wrong` says what of a container is against it, "" if nothing;
     it raises UnknownReading where the container's process could not be read. `key` is the policy's: None there means
-    that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked. `at_start`: the
-    engine gives a container this when it starts, so that a restart may mend it. `module`: the security module without
+    that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked. `later`: the same
+    of a container that does not run and may be started any time. `at_start`: the engine gives a container this when it
+    starts, so that a restart may mend it. `module`: the security module without
     which the kernel knows nothing of it."""
 
     name: str
@@ -65,6 +75,7 @@ class ContainerRule:
     formerly: tuple[str, ...] = ()
     split_from: tuple[str, ...] = ()
     undone_by_privileged: bool = True
+    later: Callable[[Waiting], str] | None = None
     at_start: bool = False
     module: str = ""
 
@@ -84,6 +95,7 @@ class ContainerRule:
             by_hand=self.remedy,
             formerly=self.formerly,
             split_from=self.split_from,
+            lists="container",
         )
 
     def check(self, engines: Engines, survey: Survey, policy: Policy) -> Verdict:
@@ -103,10 +115,10 @@ class ContainerRule:
 
     def ask(self, engines: Engines, survey: Survey, policy: Policy) -> Answers:
         rules, containers = policy[ContainersRules], present.running(survey)
-        spared = _spared(self, rules)
+        spared, waivers = _spared(self, rules), self._waivers(policy)
         asked = [each for each in containers if not named(each, spared)]
         host = _host(engines, survey, policy, containers, getattr(rules, self.key))
-        answers = Answers(host, [], list(survey[Containers].unseen), len(containers) - len(asked))
+        answers = Answers(host, [], list(survey[Containers].unseen), len(containers) - len(asked), [])
         for container in asked:
             try:
                 wrong = self.wrong(container, host)
@@ -114,11 +126,19 @@ class ContainerRule:
             except UnknownReading as error:
                 answers.unread.append(f"{container.shown}: {error}")
                 continue
-            if wrong and spared and _without_a_name(container):
+            if wrong and (spared or waivers) and _without_a_name(container):
                 answers.unread.append(f"{container.shown} {wrong}, and whether the policy names it is not known")
             elif wrong:
-                answers.faults.append(Fault(container, wrong, mends))
+                answers.add(Fault(container, wrong, mends), waivers)
+        for container, asked_for in present.waiting(survey):
+            if self.later and not named(container, spared) and (wrong := self.later(asked_for)):
+                answers.add(Fault(container, wrong, None), waivers)
         return answers
+
+    def _waivers(self, policy: Policy) -> Mapping[str, Waiver]:
+        """By the name of a container. Who accepts that one is privileged accepts what comes with it."""
+        implied = policy.waived_by_name("containers.privileged") if self.undone_by_privileged else {}
+        return implied | policy.waived_by_name(self.id)
 
     def _mends(self, engines: Engines, container: Container, survey: Survey, policy: Policy) -> State | None:
         engine = _engine_of(container, engines) if self.at_start else None
@@ -155,17 +175,28 @@ def _without_a_name(container: Container) -> bool:
 
 def _verdict(answers: Answers, wanted: str) -> Verdict:
     host, faults = answers.host, answers.faults
+    waived = tuple(dict.fromkeys(name for _, name, _ in answers.waived))
     if faults:
         state, after = _state([fault.mends for fault in faults])
         more = f"; {len(answers.unread)} containers could not be judged" if answers.unread else ""
         reason = some([str(fault) for fault in faults], most=8) + after + more + f"; {wanted}"
+        reason += f" ({_waived(answers)})" * bool(waived)
         live = {fault.container.shown: fault.wrong for fault in faults}
-        return Verdict(state, reason, declared=host.declared, disk=None, live=live)
+        return Verdict(state, reason, declared=host.declared, disk=None, live=live, waived=waived)
     if answers.unread:
         raise UnknownReading(some(answers.unread, most=8))
+    if waived:
+        live = {fault.container.shown: fault.wrong for fault, _, _ in answers.waived}
+        return Verdict(State.WAIVED, _waived(answers), declared=host.declared, live=live, waived=waived)
     asked = len(host.all) - answers.spared
     reason = f"{_count(asked)} checked" + (f", and {answers.spared} more named by the policy" * bool(answers.spared))
     return passed(reason if host.all else "no container is running", declared=host.declared, live={})
+
+
+def _waived(answers: Answers) -> str:
+    waivers = dict.fromkeys((by(waiver), waiver.reason) for _, _, waiver in answers.waived)
+    said = some([str(fault) for fault, _, _ in answers.waived], most=8)
+    return f"{'; '.join(f'{who}: {why}' for who, why in waivers)} (but for that: {said})"
 
 
 def _state(mends: Collection[State | None]) -> tuple[State, str]:

@@ -284,7 +284,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Subject:
-    """One subject: its facts, its part of the policy, its controls and its remediation."""
+    """One subject: its facts, its part of the policy, its controls and its remediation. `unproved`: why those of its
+    controls that no proof attempts have none."""
 
     name: str
     rules: type[Rules]
@@ -293,6 +294,7 @@ class Subject:
     facts: tuple[type[SectionFact[Any]], ...]
     accepts: tuple[str, ...] = ()  # the consequences of its changes that must be accepted by name first
     undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
+    unproved: str = ""
 
     def __post_init__(self) -> None:
         strangers = [c.id for c in self.controls if c.subject != self.name]

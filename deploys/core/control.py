@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from deploys.core.policy import Policy, Rules
+from deploys.core.policy import Policy, Rules, Waiver
 from facts.core.reading import UnknownReading
 from facts.core.survey import Survey
 from facts.core.system import System
@@ -53,13 +53,15 @@ DOES_IT = "harden does it"  # what is to be done next about what a plan changes
 
 @dataclass(frozen=True)
 class Verdict:
-    """A control's judgement. `declared`, `disk` and `live` are JSON values; None where there is no such reading."""
+    """A control's judgement. `declared`, `disk` and `live` are JSON values; None where there is no such reading.
+    `waived`: what would be against it, had not a waiver named it, by those names."""
 
     state: State
     reason: str
     declared: Any = field(default=None, kw_only=True)
     disk: Any = field(default=None, kw_only=True)
     live: Any = field(default=None, kw_only=True)
+    waived: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 Check = Callable[[Survey, Policy], Verdict]
@@ -176,7 +178,10 @@ class Control:
     so that its changes are commit-confirmed; unconfirmed: why some of them need not be; by_hand: who mends it, and
     how, where harden may not: a sentence without capital and full stop; formerly: the ids that it had in the release
     before, which waivers and baselines may still use; split_from: those that judged this too in the release before,
-    whose waivers cover it. A malformed row raises ValueError at import.
+    whose waivers cover it; files and packages: what it is set by beside what the journal says was changed for it, so
+    that a change of them is the cause of its drift (`*` stands for anything in a package's name); lists: what its
+    finding lists by name, where its check heeds waivers that cover some of them alone; unproved: why no proof
+    attempts what it forbids, where its subject does not say that. A malformed row raises ValueError at import.
     """
 
     id: str
@@ -191,6 +196,10 @@ class Control:
     by_hand: str = ""
     formerly: tuple[str, ...] = ()
     split_from: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+    lists: str = ""
+    unproved: str = ""
 
     def __post_init__(self) -> None:
         if not ID.fullmatch(self.id):
@@ -258,14 +267,20 @@ def _check(control: Control, survey: Survey, policy: Policy) -> Verdict:
 
 
 def _waive(finding: Finding, policy: Policy) -> Finding:
-    waiver = policy.waiver_for(finding.control.id)
-    if waiver is None or finding.state.holds:
-        return finding
     verdict = finding.verdict
-    if waiver.expired:
-        reason = f"{verdict.reason} (waived by {waiver.owner} until {waiver.until}: the waiver has expired)"
-        state = verdict.state
-    else:
-        reason = f"waived by {waiver.owner} until {waiver.until}: {waiver.reason} (but for that: {verdict.reason})"
-        state = State.WAIVED
-    return replace(finding, verdict=replace(verdict, state=state, reason=reason))
+    if finding.state.holds:
+        return finding
+    for waiver in policy.waivers_for(finding.control.id):
+        if waiver.expired:
+            reason = f"{verdict.reason} ({by(waiver)}: the waiver has expired)"
+            verdict = replace(verdict, reason=reason)
+        elif waiver.only is None:
+            reason = f"{by(waiver)}: {waiver.reason} (but for that: {verdict.reason})"
+            verdict = replace(verdict, state=State.WAIVED, reason=reason)
+    return replace(finding, verdict=verdict)
+
+
+def by(waiver: Waiver) -> str:
+    """Who waived what until when."""
+    what = f" for {some(waiver.only)}" if waiver.only else ""
+    return f"waived{what} by {waiver.owner} until {waiver.until}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import json
+from functools import cached_property
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +28,12 @@ class Waiver(BaseModel):
     reason: str = Field(min_length=1, description="Why the finding is accepted.")
     owner: str = Field(min_length=1, description="Who answers for it.")
     until: datetime.date = Field(description="The last day it is accepted (UTC); past it the finding fails again.")
+    only: list[str] | None = Field(
+        None,
+        min_length=1,
+        description="What of the finding is accepted, by name: containers, as the keys of `containers` name them "
+        "(`web`, `podman:web`, `1000/web`). Whatever else the finding lists goes on failing.",
+    )
 
     @property
     def days(self) -> int:
@@ -54,11 +62,31 @@ class Policy:
         self.accept = accept
         self.notes = notes  # what its author should know, such as that a key has another name now
 
+    @cached_property
+    def plain(self) -> dict[str, Any]:
+        """What it demands, as JSON values that `like` reads."""
+        return {kind.__name__: rules.model_dump(mode="json", by_alias=True) for kind, rules in self.rules.items()}
+
+    def like(self, plain: Any) -> Policy | None:
+        """The policy of the same subjects that demanded this, without waivers; None where it makes no sense today."""
+        try:
+            rules = {kind: kind.model_validate_json(json.dumps(plain[kind.__name__])) for kind in self.rules}
+        except (TypeError, KeyError, ValueError):
+            return None
+        return Policy(self.name, rules, accept=self.accept)
+
     def __getitem__(self, kind: type[R]) -> R:
         found: Any = self.rules[kind]
         return found  # type: ignore[no-any-return]
 
-    def waiver_for(self, control: str) -> Waiver | None:
-        """The waiver with the latest last day, if any names this control."""
-        named = [waiver for waiver in self.waivers if waiver.control == control]
-        return max(named, key=lambda waiver: waiver.until, default=None)
+    def waivers_for(self, control: str) -> tuple[Waiver, ...]:
+        """Those that count for a control: of those for all of it the one with the latest last day, and those that name
+        what they are for."""
+        own = [waiver for waiver in self.waivers if waiver.control == control]
+        whole = max((waiver for waiver in own if waiver.only is None), key=lambda waiver: waiver.until, default=None)
+        return tuple(waiver for waiver in own if waiver.only is not None or waiver is whole)
+
+    def waived_by_name(self, control: str) -> dict[str, Waiver]:
+        """The waivers that have not expired, by each name that they cover."""
+        own = (waiver for waiver in self.waivers_for(control) if not waiver.expired)
+        return {name: waiver for waiver in own for name in waiver.only or ()}

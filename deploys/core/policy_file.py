@@ -56,6 +56,7 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
     problems = [
         *tree.problems,
         *_unknown_controls(tree, [c.id for s in subjects for c in s.controls]),
+        *_names_nothing(tree, [c.id for s in subjects for c in s.controls if not c.lists]),
         *_unknown_consequences(tree, names),
     ]
     try:
@@ -120,6 +121,18 @@ def _unknown_controls(tree: Tree, ids: Sequence[str]) -> list[tuple[Place, str]]
         if isinstance(control, str) and control not in ids:
             steps = ("waivers", number, "control")
             text = f'{name(steps)}: no control "{control}"{_nearest(control, ids)}'
+            problems.append((tree.place(steps)[0], text))
+    return problems
+
+
+def _names_nothing(tree: Tree, whole: Sequence[str]) -> list[tuple[Place, str]]:
+    """Waivers that name parts of a finding that has none."""
+    waivers = tree.data.get("waivers")
+    problems = []
+    for number, waiver in enumerate(waivers if isinstance(waivers, list) else []):
+        if isinstance(waiver, dict) and waiver.get("only") is not None and waiver.get("control") in whole:
+            steps = ("waivers", number, "only")
+            text = f"{name(steps)}: {waiver['control']} lists nothing by name, so all of it is waived or nothing"
             problems.append((tree.place(steps)[0], text))
     return problems
 

@@ -314,6 +314,8 @@ CONTROLS: tuple[Control, ...] = (
         references=("NIST-800-190-4.5.3", "STIG-RHEL9-211015"),
         impact=Impact.REBOOT,
         by_hand="reboot the host into its newest kernel, with a console at hand",
+        packages=("linux-image-*",),
+        unproved="it says what is installed, and forbids nothing that could be attempted",
     ),
     Control(
         id="kernel.update",
@@ -325,6 +327,7 @@ CONTROLS: tuple[Control, ...] = (
         references=("NIST-800-190-4.5.3", "STIG-RHEL9-211015"),
         impact=Impact.REBOOT,
         by_hand="refresh the package lists and install the newest kernel, even if its package is held or pinned",
+        unproved="it says what is installed, and forbids nothing that could be attempted",
     ),
     Control(
         id="kernel.old-kernels",
@@ -334,6 +337,7 @@ CONTROLS: tuple[Control, ...] = (
         check=on_own_kernel(kernel_update.old_kernels),
         references=("STIG-RHEL9-211015",),
         by_hand="remove the oldest kernels with the package manager, but not the one that runs",
+        unproved="it says what is installed, and forbids nothing that could be attempted",
     ),
 )
 
@@ -388,4 +392,6 @@ SUBJECT = Subject(
     plan=plan,
     facts=(System, Kernel, *present.FACTS),
     accepts=(kernel_update.ACCEPT_RETRY, ACCEPT_ROOTLESS),
+    unproved="the kernel enforces its own settings, and the finding reads them back from it; what they "
+    "prevent could bring a production host down when it is attempted",
 )

@@ -65,15 +65,15 @@ def check(survey: Survey, policy: Policy) -> Verdict:
         return passed(reason, declared=accepted, disk=disk, live=live)
     coming = disk or [word for words in later.values() for word in words]
     found = " ".join(dict.fromkeys([*coming, *live]))
-    read = {"declared": accepted, "disk": coming}
     if disk:
         when = "now and after the next boot" if live else "from the next boot on"
-        return failed(f"{found} switches protections off {when}{_where(kernel.boot, later)}", **read, live=live)
+        reason = f"{found} switches protections off {when}{_where(kernel.boot, later)}"
+        return failed(reason, declared=accepted, disk=coming, live=live)
     if later:
         reason = f"{found} switches protections off as soon as the boot menu is made again{_where(kernel.boot, later)}"
-        return failed(reason, **read, live=live)
+        return failed(reason, declared=accepted, disk=coming, live=live)
     reason = f"{found} switches protections off until the next boot, which does not have it any more"
-    return Verdict(State.PENDING_REBOOT, reason, **read, live=live)
+    return Verdict(State.PENDING_REBOOT, reason, declared=accepted, disk=coming, live=live)
 
 
 def _beyond(words: Sequence[str], accepted: Sequence[str]) -> list[str]:

@@ -177,4 +177,5 @@ def subject(engines: Sequence[NetworkEngine]) -> Subject:
         plan=partial(plan, engines),
         facts=(Networks, *present.ENGINE_FACTS, Kernel, System),
         accepts=(ACCEPT, SERVICES, forwarding.ACCEPT, bridged.ACCEPT),
+        unproved="to attempt it takes another host or guest on the network, and a proof has one host",
     )

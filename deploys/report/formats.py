@@ -122,8 +122,8 @@ def _suppressed(host: Mapping[str, Any], finding: Mapping[str, Any]) -> dict[str
     """That a finding is waived, by whom, until when and why."""
     if finding["state"] != State.WAIVED:
         return {}
-    waiver = next((row for row in host["waivers"] if row["control"] == finding["control"]), None)
-    why = f"{waiver['owner']}, until {waiver['until']}: {waiver['reason']}" if waiver else finding["reason"]
+    own = [row for row in host["waivers"] if row["control"] == finding["control"] and row["days"] >= 0]
+    why = "; ".join(f"{row['owner']}, until {row['until']}: {row['reason']}" for row in own) or finding["reason"]
     return {"suppressions": [{"kind": "external", "status": "accepted", "justification": why}]}
 
 

@@ -5,25 +5,30 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from deploys.core.control import Control, Finding
+from deploys.core.control import Control, Finding, State, Verdict, judge
+from deploys.core.policy import Policy
 from deploys.core.text import clean
 from deploys.run.again import Vain, to_json
-from facts.core.numbers import utc
+from deploys.run.causes import cause
 from facts.core.reading import UnknownReading
-from facts.core.record import Record, RecordReading, Watched
+from facts.core.record import BASELINE as PATH
+from facts.core.record import Record, RecordReading
 from facts.core.survey import Survey
 
-PATH = "/var/lib/hullproof/baseline.json"
 DROP = f"rm -f {PATH} && echo dropped\n"  # sh
 
 
-def baseline_of(run: dict[str, Any], findings: Iterable[Finding], vain: Iterable[Vain] = ()) -> dict[str, Any]:
-    """What is kept on the host: each control's state with its disk and live readings, and what was done in vain."""
+def baseline_of(
+    run: dict[str, Any], findings: Iterable[Finding], policy: Policy, vain: Iterable[Vain] = ()
+) -> dict[str, Any]:
+    """What is kept on the host: what the policy demanded, each control's state with its disk and live readings, and
+    what was done in vain."""
     rows = {f.control.id: {"state": f.state.value, "disk": f.verdict.disk, "live": f.verdict.live} for f in findings}
-    return {"run": run["id"], "time": run["started"], "policy": run["policy"], "findings": rows} | to_json(vain)
+    head = {"run": run["id"], "time": run["started"], "policy": run["policy"], "rules": policy.plain}
+    return head | {"findings": rows} | to_json(vain)
 
 
 def keep_script(baseline: dict[str, Any]) -> str:
@@ -35,16 +40,44 @@ def keep_script(baseline: dict[str, Any]) -> str:
     )
 
 
-def with_drift(findings: Iterable[Finding], survey: Survey) -> list[Finding]:
+@dataclass(frozen=True)
+class Then:
+    """The baseline, and under which other policy it was kept."""
+
+    kept: dict[str, Any]
+    rows: dict[str, Any]
+    record: RecordReading
+    survey: Survey
+    policy: Policy | None  # None: today's
+
+    def judged(self, finding: Finding) -> Verdict:
+        """The verdict that the policy of then would give today: a change of the policy is no drift."""
+        if self.policy is None:
+            return finding.verdict
+        return judge([finding.control], self.survey, self.policy)[0].verdict
+
+
+def with_drift(findings: Iterable[Finding], survey: Survey, policy: Policy) -> list[Finding]:
     """The findings. Those that held at the baseline and no longer do carry what changed, since when, and the cause."""
     try:
         record = survey[Record]
     except UnknownReading:
         return list(findings)
     kept = record.baseline if isinstance(record.baseline, dict) else {}
-    if not isinstance(kept.get("findings"), dict):
+    rows = kept.get("findings")
+    before = _policy_of(kept, policy)
+    if not isinstance(rows, dict) or before is None:
         return list(findings)
-    return [_with_drift(finding, kept, record) for finding in findings]
+    then = Then(kept, rows, record, survey, None if before is policy else before)
+    return [_with_drift(finding, then) for finding in findings]
+
+
+def _policy_of(kept: dict[str, Any], policy: Policy) -> Policy | None:
+    """What was demanded then; None where that is not known, so that nothing can be called drift."""
+    rules = kept.get("rules")
+    if rules is None:  # the release before kept its name alone
+        return policy if kept.get("policy") in (policy.name, None) else None
+    return policy if rules == policy.plain else policy.like(rules)
 
 
 def _row(control: Control, rows: dict[str, Any]) -> tuple[Any, str]:
@@ -54,40 +87,23 @@ def _row(control: Control, rows: dict[str, Any]) -> tuple[Any, str]:
     return next(iter(judged), (None, ""))
 
 
-def _with_drift(finding: Finding, kept: dict[str, Any], record: RecordReading) -> Finding:
-    row, name = _row(finding.control, kept["findings"])
-    if finding.state.holds or row is None or row.get("state") != "pass":
+def _with_drift(finding: Finding, then: Then) -> Finding:
+    row, name = _row(finding.control, then.rows)
+    if finding.state.holds or finding.state is State.UNKNOWN or row is None or row.get("state") != "pass":
         return finding
-    moved = [name for name in ("disk", "live") if row.get(name) != getattr(finding.verdict, name)]
-    drift = {
-        "held": f"{kept.get('time')} (run {kept.get('run')})",
-        "moved": {name: {"was": row.get(name), "is": getattr(finding.verdict, name)} for name in moved},
-        "cause": _cause(moved, kept, record) if name == finding.control.id else _wider(finding.control),
-    }
-    reason = f"{finding.verdict.reason}; it held at {clean(str(kept.get('time')))}; {drift['cause']}"
+    verdict = then.judged(finding)
+    if verdict.state.holds or verdict.state is State.UNKNOWN:
+        return finding
+    readings = {"disk": verdict.disk, "live": verdict.live}
+    moved = {kind: {"was": row.get(kind), "is": value} for kind, value in readings.items() if row.get(kind) != value}
+    own = name == finding.control.id
+    why = cause(finding.control, verdict, moved, then.record) if own else _wider(finding.control)
+    time = then.kept.get("time")
+    drift = {"held": f"{time} (run {then.kept.get('run')})", "moved": moved, "cause": why}
+    reason = f"{finding.verdict.reason}; it held at {clean(str(time))}; {why}"
     return replace(finding, drift=drift, verdict=replace(finding.verdict, reason=reason))
 
 
 def _wider(control: Control) -> str:
     before = " and ".join(control.formerly)
-    return f"cause unknown: as {before} it judged less before this release, so it may not have held then"
-
-
-def _cause(moved: list[str], kept: dict[str, Any], record: RecordReading) -> str:
-    """What the host knows of the cause. A change that only the live reading shows was made by no file."""
-    if moved == ["live"]:
-        return (
-            "the files are as hullproof left them: the running system was changed, or a daemon or container restarted"
-        )
-    since = str(kept.get("time", "")).replace("T", " ").rstrip("Z")
-    packages = [line for line in record.packages if line[: len(since)] > since]
-    causes = [_say(file) for file in record.watched if file.digest != file.written]
-    causes += [f"package {line[20:]} at {line[:19]}" for line in packages[-2:]]
-    return "; ".join(causes) or "cause unknown: the host has no record of it"
-
-
-def _say(file: Watched) -> str:
-    if file.digest == "absent":
-        return f"{file.path} is gone"
-    when = utc(file.modified)
-    return f"{file.path} was changed {when:%Y-%m-%d %H:%M} UTC (owner {file.owner}), not by hullproof"
+    return f"cause not known: as {before} it judged less before this release, so it may not have held then"

@@ -45,7 +45,7 @@ def keep_script(session: Session) -> str:
     """sh that ends the run on the host: what holds now is the baseline, while anything that we changed is there."""
     record = session.survey.readings.get(Record) if session.survey else None
     changed = not isinstance(record, RecordReading) or record.journals or record.unread
-    rows = baseline.baseline_of(session.run, session.findings, _in_vain(session))
+    rows = baseline.baseline_of(session.run, session.findings, session.policy, _in_vain(session))
     return journal.ended_script(session.run["id"]) + (baseline.keep_script(rows) if changed else baseline.DROP)
 
 

@@ -37,7 +37,7 @@ def look(session: Session) -> None:
         controls = [control for subject in session.subjects for control in subject.controls]
         findings = judge(controls, survey, session.policy)
         # What this run itself has moved is no drift.
-        session.findings = findings if session.done else baseline.with_drift(findings, survey)
+        session.findings = findings if session.done else baseline.with_drift(findings, survey, session.policy)
         session.survey = survey
         session.reached = max(session.reached, Reached.SURVEY)
 

@@ -84,8 +84,9 @@ def _change(entry: str, change: Change) -> str:
 
 
 def _meta(change: Change, kind: str, **more: str) -> str:
-    """entry.json: what the change is, in words."""
-    words = {"subject": change.subject, "what": change.what, "kind": kind, **more}
+    """entry.json: what the change is, in words, and for which controls it is made."""
+    words: dict[str, Any] = {"subject": change.subject, "what": change.what, "kind": kind, **more}
+    words["controls"] = list(change.controls)
     if getattr(change, "service", None) is None:  # what a service interrupts is asked again when it is undone
         words["interrupts"] = change.interrupts
     return json.dumps({name: value for name, value in words.items() if value})

@@ -146,4 +146,5 @@ SUBJECT = Subject(
     plan=plan,
     facts=(SELinux, Denials, Lsm, Kernel, System),
     accepts=(ACCEPT_DENIALS, ACCEPT_RETRY),
+    unproved="what it does for containers is attacked as containers.confined and containers.own-category",
 )

@@ -10,7 +10,10 @@ from typing import Any, ClassVar
 from facts.core.fact import SectionFact
 from facts.core.json_text import load
 from facts.core.reading import Jsonable, Section, Unknown
+from facts.core.trail import SCRIPT as TRAIL
+from facts.core.trail import Touch, last_touches
 
+BASELINE = "/var/lib/hullproof/baseline.json"
 # `2026-11-22 20:29:43 install iptables:amd64 <none> 1.8.11-2`
 PACKAGE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S.*$", re.MULTILINE)
 
@@ -32,6 +35,7 @@ class JournalEntry(Jsonable):
     service: str = ""  # the entry of the service that takes the file up
     packages: tuple[str, ...] = ()  # what an installation added, or was to add where it was cut off
     interrupts: str = ""  # what the change was said to interrupt when it was made
+    controls: tuple[str, ...] = ()  # the ids of those that it was made for
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class Watched(Jsonable):
     written: str  # sha256 of what the newest run wrote there
     modified: int  # seconds since the epoch
     owner: str
+    touched: Touch | None = None  # auditd's last record of it since the baseline
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,24 @@ class RecordReading(Jsonable):
     spent: tuple[str, ...]  # the runs of which nothing is left
     unread: tuple[str, ...]  # older runs of which something is left; they were more than can be read at once
     watched: tuple[Watched, ...]
-    packages: tuple[str, ...]  # the package manager's last installs, upgrades and removals, as it logged them
+    packages: tuple[str, ...]  # installs, upgrades and removals since the baseline, as the package manager logged them
 
 
 class Record(SectionFact[RecordReading]):
     """What hullproof itself left on the host, so that drift can be told with its cause and runs can be undone."""
 
     key: ClassVar[str] = "record"
-    script: ClassVar[str] = r"""
-log=/var/log/dpkg.log
-[ -r $log ] && run packages sh -c 'grep -E " (install|upgrade|remove|purge) " $0 | tail -n 8; :' $log
+    script: ClassVar[str] = (
+        r"""
 [ -d /var/lib/hullproof ] || exit 0
 cd /var/lib/hullproof || exit 1
-[ -r baseline.json ] && run baseline cat baseline.json
+log=/var/log/dpkg.log
+if [ -r baseline.json ]; then
+  run baseline cat baseline.json
+  # The log's times are the host's own, and so is the file's; by that our run has installed what it needs.
+  [ ! $log -nt baseline.json ] || run packages awk -v since="$(date -r baseline.json '+%Y-%m-%d %H:%M:%S')" \
+    '$1 " " $2 > since && $3 ~ /^(install|upgrade|remove|purge)$/ && n++ < 200' $log
+fi
 left() { [ -e "$1/entry.json" ] && ! [ -e "$1/undone" ] && ! [ -e "$1/skipped" ]; }
 stands() {
   [ -e "journal/$1/undone" ] && return 1
@@ -121,12 +131,13 @@ run spent printf %s "$spent"
 run unread printf %s "$unread"
 if [ $# -gt 0 ]; then
   run written printf %s "$written"
-  run owners stat -c '%Y %U %n' -- "$@"
+  run owners stat -c '%Y %U %n' -- "$@" "$PWD/baseline.json"
   for p; do shift; if [ -f "$p" ] || ! [ -e "$p" ]; then set -- "$@" "$p"; fi; done # others may have no end
   run digests sha256sum -- "$@"
-fi
-:
 """
+        + TRAIL
+        + "fi\n:\n"
+    )
 
     @staticmethod
     def parse(section: Section) -> RecordReading:
@@ -172,6 +183,7 @@ def _entry(line: str) -> JournalEntry:
         number, meta["subject"], meta["what"], path or None, done == "1", undone == "1", armed == "armed",
         kind=meta.get("kind", ""), shared=meta.get("shared", ""), live=live == "live", service=service,
         packages=tuple(packages.split()), interrupts=meta.get("interrupts", ""),
+        controls=tuple(map(str, meta.get("controls", ()))),
     )  # fmt: skip
 
 
@@ -179,10 +191,13 @@ def _watched(section: Section) -> Iterator[Watched]:
     """The newest write of each path, with the file as it is now. Of files that are gone both tools only complain; where
     one of them says nothing of a file, nothing is told of it."""
     written, digests, owners = (_by_path(section, name) for name in ("written", "digests", "owners"))
+    since = int(owners.get(BASELINE, "0 ").partition(" ")[0])
+    touches = last_touches(section.blocks.get("trail"), since)
     for path, digest in written.items():
         modified, _, owner = owners.get(path, "0 ").partition(" ")
         if (path in digests) == (path in owners):
-            yield Watched(path, digests.get(path, "absent"), digest, int(modified), owner)
+            touched = touches.get(path) if digests.get(path) != digest else None
+            yield Watched(path, digests.get(path, "absent"), digest, int(modified), owner, touched)
 
 
 def _by_path(section: Section, name: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.engines.docker.neutral import neutral
-from facts.engines.shapes import EngineReading
+from facts.engines.shapes import EngineReading, Waiting
 
 ENGINE_FACTS: tuple[type[SectionFact[Any]], ...] = (Docker,)  # what `engines` is read from
 FACTS: tuple[type[SectionFact[Any]], ...] = (Containers, *ENGINE_FACTS)
@@ -53,6 +53,14 @@ def _elsewhere(identity: str, told: Told, reading: ContainersReading) -> Contain
     return Container(
         "docker", 0, identity, told.name, told.pid, filter=NO_BUNDLE, process=process, devices=told.devices
     )
+
+
+def waiting(survey: Survey) -> Iterator[tuple[Container, Waiting]]:
+    """The containers that do not run now and that an engine may start any time."""
+    if "docker" in installed(survey) and (docker := survey[Docker]).running is not False:
+        for each in known(docker.waiting):
+            process = Unknown("it does not run")
+            yield Container("docker", 0, each.id, each.name, 0, filter=NO_BUNDLE, process=process), each
 
 
 def unlisted(survey: Survey) -> tuple[Container, ...]:

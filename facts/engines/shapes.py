@@ -21,6 +21,19 @@ class Network(Jsonable):
 
 
 @dataclass(frozen=True)
+class Waiting(Jsonable):
+    """A container that does not run now and that its engine may start any time, as it was asked for."""
+
+    id: str
+    name: str
+    status: str  # created; stopped, with a policy that has it started again; restarting
+    privileged: bool
+    shares: tuple[str, ...]  # the host's namespaces, as options name them: network, pid, ipc, uts
+    devices: tuple[str, ...]  # of the host
+    mounts: tuple[tuple[str, bool], ...]  # paths of the host, each with whether it could be written
+
+
+@dataclass(frozen=True)
 class Member:
     """A running container, as far as networks ask for it."""
 

@@ -87,9 +87,9 @@ def run(survey: Survey, rules: Policy) -> dict[str, Any]:
     host: Any = Host()
     session = Session(host, rules, SUBJECTS, RUN)
     session.survey = survey
-    session.findings = baseline.with_drift(findings, survey)
+    session.findings = baseline.with_drift(findings, survey, rules)
     assert [finding.control for finding in session.findings] == CONTROLS, "as many findings as controls, in order"
-    baseline.keep_script(baseline.baseline_of(RUN, session.findings)).encode()
+    baseline.keep_script(baseline.baseline_of(RUN, session.findings, rules)).encode()
     plan(session)
     for number, step in enumerate(session.steps):
         step_script.compile_step(step, RUN, number + 1).script.text.encode()

@@ -13,13 +13,16 @@ from tests.verify.hosts import BoundedSsh, InventoryError, Target, ask_inventory
 from tests.verify.probe import Prober
 from tests.verify.proof import Proof, ProofReport
 
-ROOT = Path(__file__).resolve().parents[2]
+ASK = (
+    "the proofs attack the hosts that you name, and none unasked: pytest tests/verify --inventory INVENTORY "
+    "(@local is this machine)"
+)
 TARGETS = pytest.StashKey[list[Target]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("hullproof")
-    group.addoption("--inventory", default=str(ROOT / "inventory"), help="a pyinfra inventory (default: %(default)s)")
+    group.addoption("--inventory", help="a pyinfra inventory: the hosts to attack; @local is this machine")
     group.addoption("--limit", action="append", default=[], help="host or group to prove on, as in pyinfra; repeatable")
     group.addoption("--data", action="append", default=[], metavar="KEY=VALUE", help="pyinfra's --data; repeatable")
     group.addoption("--proofs-json", metavar="FILE", help="write what each proof found to FILE")
@@ -27,9 +30,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config.option, "inventory"):
-        raise pytest.UsageError("the proofs run on real hosts: pytest tests/verify --inventory INVENTORY")
+        raise pytest.UsageError(ASK)
     if config.option.help or config.option.markers:
         return
+    if not config.option.inventory:
+        raise pytest.UsageError(ASK)
     if config.option.proofs_json and not hasattr(config, "workerinput"):
         config.pluginmanager.register(ProofReport(Path(config.option.proofs_json).absolute()))
     try:

@@ -15,7 +15,7 @@ from deploys.engines.docker.access import (
     plan_group_members,
     plan_no_tcp,
 )
-from deploys.engines.docker.daemon import RESTART, misfits
+from deploys.engines.docker.daemon import PACKAGES, RESTART, misfits
 from deploys.engines.docker.daemon_keys import KEYS
 from deploys.engines.docker.registries import insecure_registries, plan_insecure_registries
 from deploys.engines.docker.rules import DockerRules
@@ -23,7 +23,7 @@ from deploys.engines.docker.undo import REMOVE, STARTED, remarks, stop_script
 from deploys.engines.docker.unread import as_read, reload_first
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker, DockerReading
+from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading
 from facts.networks.networks import Networks
 
 
@@ -131,6 +131,7 @@ CONTROLS = (
         why="A daemon that does not answer starts no containers, and its other controls cannot be judged.",
         check=running,
         by_hand="install and start Docker; journalctl -u docker says why it does not start",
+        packages=PACKAGES,
     ),
     Control(
         id="docker.daemon-json",
@@ -139,6 +140,7 @@ CONTROLS = (
         why="dockerd does not start with an invalid file: after the next restart or boot no container runs.",
         check=daemon_file,
         by_hand="correct /etc/docker/daemon.json or move it away, then run harden again",
+        files=(DAEMON_JSON,),
     ),
     *(key.row() for key in KEYS),
     Control(
@@ -151,6 +153,7 @@ CONTROLS = (
         impact=Impact.RESTART,
         by_hand="remove these registries from insecure-registries and restart Docker, or name them in the policy's "
         "docker.insecure_registries",
+        files=(DAEMON_JSON,),
     ),
     Control(
         id="docker.no-tcp",
@@ -161,6 +164,7 @@ CONTROLS = (
         references=("CIS-Docker-2.7", "NIST-800-190-4.5.1"),
         impact=Impact.RESTART,
         by_hand="remove every tcp:// from dockerd's command line and from daemon.json, then restart Docker",
+        files=(DAEMON_JSON,),
     ),
     Control(
         id="docker.storage-driver",
@@ -199,4 +203,6 @@ SUBJECT = Subject(
     facts=(Docker, Networks),
     accepts=(RESTART, REMOVE),
     undoing=remarks,
+    unproved="the daemon itself reports the setting, which forbids nothing that could be attempted from "
+    "within a container",
 )

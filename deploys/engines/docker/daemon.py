@@ -22,6 +22,7 @@ from facts.engines.docker.settings import misfits as misfits
 from facts.engines.docker.settings import off as off
 from facts.networks.networks import Networks
 
+PACKAGES = ("docker.io", "docker-ce", "moby-engine", "docker-engine")
 RESTART = "container-restart"  # accepting it: running containers may be stopped and started again
 # While a container runs, dockerd does not change its default bridge, whatever daemon.json says (moby:
 # daemon_unix.go, initNetworkController: "updated network configuration will not take affect").

@@ -10,7 +10,7 @@ from typing import Any
 from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
-from deploys.engines.docker.daemon import configured, daemon_json, given_flags, kept_for_undo
+from deploys.engines.docker.daemon import PACKAGES, configured, daemon_json, given_flags, kept_for_undo
 from deploys.engines.docker.limits import beyond
 from deploys.engines.docker.rules import DockerRules
 from facts.core.reading import known
@@ -48,9 +48,8 @@ class Key:
     holds: Callable[[Any, Any], bool] = lambda reading, declared: bool(reading == declared)
     exempt: Callable[[DockerReading], str] = lambda docker: ""  # why the key cannot be set on this host
     put: Callable[[DockerReading, Any], Mapping[str, Any]] | None = None  # default: the key with the declared value
-    drop: Callable[[DockerReading, Any], tuple[str, ...]] = lambda docker, declared: ()
+    drop: Callable[[DockerRules, DockerReading, Any], tuple[str, ...]] = lambda rules, docker, declared: ()
     disk: Callable[[DockerReading], Any] | None = None  # default: the value of the key
-    dropped_by: str = ""  # the control whose change drops this key, so that it is written with it
     harms: Callable[[DockerReading, Any], str] = lambda docker, value: ""  # what fails on this host with such a value
 
     @property
@@ -116,16 +115,17 @@ class Key:
             references=self.references,
             impact=Impact.RESTART,
             by_hand=f"set {self.name} in {DAEMON_JSON} and restart Docker",
+            files=(DAEMON_JSON,),
+            packages=PACKAGES,
         )
 
     def plan(self, context: Context) -> Iterable[Change]:
-        docker = context.survey[Docker]
-        declared = self.declared(context.policy[DockerRules], docker)
-        with_another = bool(self.dropped_by) and context.failing(self.dropped_by) and declared is not None
-        if not context.failing(self.control) and not with_another:
+        if not context.failing(self.control):
             return
+        docker, rules = context.survey[Docker], context.policy[DockerRules]
+        declared = self.declared(rules, docker)
         put = self.put(docker, declared) if self.put else {self.name: declared}
-        drop = self.drop(docker, declared)
+        drop = self.drop(rules, docker, declared)
         what = [f"set {name} to {self.say(value) if name == self.name else _say(value)}" for name, value in put.items()]
         what += [f"remove {name}" for name in drop]
         if why := self.harms(docker, put.get(self.name)):
@@ -211,10 +211,12 @@ def _join(name: str) -> Callable[[DockerReading, Any], Mapping[str, Any]]:
     return put
 
 
-def _other_drivers_opts(docker: DockerReading, declared: Any) -> tuple[str, ...]:
-    """Options of the old driver, which dockerd would reject with the new one."""
-    old = configured(docker, "log-driver") or "json-file"
-    return ("log-opts",) if old != declared and "log-opts" in known(docker.daemon_json.keys) else ()
+def _other_drivers_opts(rules: DockerRules, docker: DockerReading, declared: Any) -> tuple[str, ...]:
+    """Options of the old driver, which dockerd would reject with the new one; not those that the new one is to have."""
+    old, keys = configured(docker, "log-driver") or "json-file", known(docker.daemon_json.keys)
+    wanted = _log_opts(rules, docker)
+    stay = wanted is not None and keys.get("log-opts") == wanted
+    return ("log-opts",) if old != declared and "log-opts" in keys and not stay else ()
 
 
 def _live_level(docker: DockerReading) -> Any:
@@ -269,7 +271,6 @@ KEYS = (
         why="A container that logs without a limit fills the host's disk.",
         references=("CIS-Docker-2.13", "NIST-800-190-4.4.4"),
         declared=_log_opts,
-        dropped_by="docker.log-driver",
         live=untold("log-opts", {}),
         default={},
         unset="no log options are set",

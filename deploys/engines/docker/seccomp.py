@@ -213,6 +213,7 @@ CONTROLS = (
         references=("CIS-Docker-2.17", "NIST-800-190-4.4.3"),
         impact=Impact.RESTART,
         by_hand=f"remove {DAEMON_KEY} from {DAEMON_JSON} and from dockerd's command line, and restart Docker",
+        files=(DAEMON_JSON,),
     ),
     Control(
         id=LINT,
@@ -223,6 +224,7 @@ CONTROLS = (
         references=("CIS-Docker-2.17",),
         impact=Impact.RESTART,
         by_hand=f"correct the profile's file, or remove {DAEMON_KEY} from {DAEMON_JSON}, and restart Docker",
+        files=(DAEMON_JSON,),
     ),
 )
 

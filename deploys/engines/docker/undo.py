@@ -11,6 +11,7 @@ from deploys.core.change import Obstacle, Remark, Undoing
 from deploys.core.control import some
 from deploys.engines.docker.daemon import (
     BRIDGE_KEYS,
+    PACKAGES,
     REMAP,
     RESTART,
     auto_removed,
@@ -22,7 +23,6 @@ from facts.core.record import JournalEntry
 from facts.engines.docker.docker import Docker, DockerReading
 
 REMOVE = "remove-engine"  # accepting it: an engine that holds containers, volumes or images is removed; its data stays
-ENGINES = frozenset(("docker.io", "docker-ce", "moby-engine", "docker-engine"))
 STARTED = "start Docker"  # begins the text of every change that starts it, in journals too
 
 
@@ -35,7 +35,7 @@ def remarks(undoing: Undoing) -> Iterable[Remark]:
     for entry in undoing.entries:
         if entry.subject == "docker" and entry.kind == "service":
             yield _restart(undoing, entry)
-        elif (entry.kind == "command" and entry.what.startswith(STARTED)) or ENGINES & set(entry.packages):
+        elif (entry.kind == "command" and entry.what.startswith(STARTED)) or set(PACKAGES) & set(entry.packages):
             yield _stop(undoing, entry)
 
 
@@ -109,7 +109,7 @@ def _keys(text: str | None) -> dict[str, Any]:
 
 def _stop(undoing: Undoing, entry: JournalEntry) -> Remark:
     """The run started Docker, or installed it, which starts it too. An engine that holds something stays installed."""
-    installed = any(ENGINES & set(other.packages) for other in undoing.entries)
+    installed = any(set(PACKAGES) & set(other.packages) for other in undoing.entries)
     if installed and (holds := _holds(undoing)):
         return Remark(entry.id, stays=holds)
     names, script, accept = running_names(undoing.context), stop_script(installed), REMOVE if installed else RESTART

@@ -33,7 +33,7 @@ from deploys.userns.controls import on_userns
 from deploys.userns.ranges import NoRange, own_start, plan_range, with_row
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Container, Docker, DockerReading, Network
+from facts.engines.docker.docker import DAEMON_JSON, Container, Docker, DockerReading, Network
 from facts.userns import DOCKER_USER, SUBGID, SUBUID, Userns, UsernsReading
 
 MAPPED = "userns.docker-remap"
@@ -74,6 +74,7 @@ CONTROL = Control(
     references=("CIS-Docker-2.9", "CIS-Docker-5.31", "NIST-800-190-4.4.3"),
     impact=Impact.RESTART,
     by_hand="set userns-remap in /etc/docker/daemon.json and restart Docker, which then no longer sees what it stored",
+    files=(DAEMON_JSON,),
 )
 
 

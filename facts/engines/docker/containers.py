@@ -10,6 +10,7 @@ from facts.core.json_text import load
 from facts.core.numbers import whole_number
 from facts.core.reading import Section, Unknown, attempt, known
 from facts.engines.docker.shapes import Container, Network, Stored
+from facts.engines.shapes import Waiting
 
 
 def read_inspected(section: Section) -> list[dict[str, Any]] | Unknown:
@@ -20,6 +21,8 @@ def read_inspected(section: Section) -> list[dict[str, Any]] | Unknown:
         return Unknown(f"docker network ls: {networks.unknown}")
     if isinstance(block, Unknown):
         return block
+    if block.status in (124, 137):  # timeout(1): without a word, which is not to say that nothing is there
+        return Unknown("docker inspect: the daemon gave no answer in 15 seconds")
     if block.status != 0 and any(
         line and not line.startswith("{") and "No such" not in line for line in block.text.splitlines()
     ):
@@ -57,6 +60,41 @@ def _container(row: dict[str, Any]) -> Container:
         networks=tuple(sorted(row["networks"] or {})),
         published=tuple(sorted(_published(row.get("ports")))),
     )
+
+
+def read_waiting(rows: list[dict[str, Any]] | Unknown) -> tuple[Waiting, ...] | Unknown:
+    if isinstance(rows, Unknown):
+        return rows
+    return attempt("docker inspect", lambda: tuple(sorted(_waiting(rows), key=lambda waiting: waiting.name)))
+
+
+def _waiting(rows: list[dict[str, Any]]) -> Iterator[Waiting]:
+    for row in rows:
+        if row.get("pid") != 0 or not (status := _status(row)):
+            continue
+        host: dict[str, Any] = row["host"]
+        mounts = [mount for mount in row.get("mounts") or () if mount.get("Source")]
+        yield Waiting(
+            id=row["id"],
+            name=row["name"].lstrip("/"),
+            status=status,
+            privileged=host["privileged"],
+            shares=tuple(kind for kind in ("network", "pid", "ipc", "uts") if host.get(f"{kind}_mode") == "host"),
+            devices=tuple(device["PathOnHost"] for device in host["devices"] or ()),
+            mounts=tuple((_real(mount["Source"]), bool(mount.get("RW", True))) for mount in mounts),
+        )
+
+
+def _status(row: dict[str, Any]) -> str:
+    """ "" for one that stays as it is."""
+    if row["status"] == "exited" and row["host"].get("restart_policy") not in ("", "no", None):
+        return "stopped"
+    return row["status"] if row["status"] in ("created", "restarting") else ""
+
+
+def _real(path: str) -> str:
+    """/var/run is a link to /run."""
+    return f"/run{path.removeprefix('/var/run')}" if re.match(r"/var/run(/|$)", path) else path
 
 
 def _published(ports: Any) -> Iterator[str]:

@@ -11,7 +11,13 @@ from typing import Any, ClassVar
 from facts.core.fact import SectionFact
 from facts.core.json_text import load
 from facts.core.reading import Block, Section, Unknown, known
-from facts.engines.docker.containers import read_containers, read_inspected, read_networks, read_stored
+from facts.engines.docker.containers import (
+    read_containers,
+    read_inspected,
+    read_networks,
+    read_stored,
+    read_waiting,
+)
 from facts.engines.docker.options import config_key as config_key
 from facts.engines.docker.options import known_keys, read_release
 from facts.engines.docker.options import misfit as misfit
@@ -100,7 +106,9 @@ inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"I
 '{{json .State.Status}},"started":{{json .State.StartedAt}},"host":{"auto_remove":{{json .HostConfig.AutoRemove}},'\
 '"privileged":{{json .HostConfig.Privileged}},"network_mode":{{json .HostConfig.NetworkMode}},"pid_mode":'\
 '{{json .HostConfig.PidMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\
-'{{json .HostConfig.SecurityOpt}},"cap_add":{{json .HostConfig.CapAdd}},"devices":{{json .HostConfig.Devices}}},'\
+'{{json .HostConfig.SecurityOpt}},"cap_add":{{json .HostConfig.CapAdd}},"devices":{{json .HostConfig.Devices}},'\
+'"ipc_mode":{{json .HostConfig.IpcMode}},"uts_mode":{{json .HostConfig.UTSMode}},"restart_policy":'\
+'{{json .HostConfig.RestartPolicy.Name}}}{{if ne .State.Status "running"}},"mounts":{{json .Mounts}}{{end}},'\
 '"ports":{{json .NetworkSettings.Ports}},'\
 '"networks":{{json .NetworkSettings.Networks}}}{{end}}' $ids $networks 2>&1)
 run inspect kept "$inspected" $?
@@ -136,6 +144,7 @@ run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
             info=info,
             networks=read_networks(rows),
             containers=read_containers(rows),
+            waiting=read_waiting(rows),
             stored=read_stored(section, rows),
             files=_files(section),
             group_members=_members(section),

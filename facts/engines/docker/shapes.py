@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from facts.core.reading import Jsonable, Unknown, UnknownReading, known
 from facts.engines.docker.options import config_key
 from facts.engines.shapes import Network as Network
+from facts.engines.shapes import Waiting
 
 V = TypeVar("V")
 
@@ -135,6 +136,7 @@ class DockerReading(Jsonable):
     stale: bool | Unknown = False  # daemon.json was written after the daemon started
     handed: tuple[str, ...] = ()  # those of `listeners` that systemd opened for it
     starter: Starter | Unknown | None = None  # None: the daemon does not run
+    waiting: tuple[Waiting, ...] | Unknown = ()
 
     def told(self, name: str, kind: type[V]) -> V | None:
         """What docker info says of something; None where it says nothing. UnknownReading where that makes no sense."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 
 from deploys.core.control import Finding, State, failed
+from deploys.core.policy import Policy
 from deploys.networks.isolation import NetworksRules
 from deploys.run import baseline
 from deploys.run.script import Script, library
@@ -153,8 +154,8 @@ def test_what_hullproof_kept_and_somebody_else_wrote() -> None:
     kept = {"time": ["x"], "run": 5, "findings": {"test.one": {"state": "pass"}}}
     files = (watched, replace(watched, digest="1"))
     record = RecordReading(kept, journals=(), spent=(), unread=(), watched=files, packages=("~", "~~ short", ""))
-    before = Finding(control(), failed("not as it was", declared=1, disk=2, live=3))
-    (found,) = baseline.with_drift([before], Survey({Record: record}))
+    before = Finding(control(files=("/etc/x",)), failed("not as it was", declared=1, disk=2, live=3))
+    (found,) = baseline.with_drift([before], Survey({Record: record}), Policy("p", {}))
     assert found.drift is not None
     assert "is gone" in found.drift["cause"]
 

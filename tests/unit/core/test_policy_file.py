@@ -263,10 +263,29 @@ def test_a_name_to_accept_that_no_plan_gives_is_refused(write: Callable[..., Non
 
 def test_a_waiver_past_its_day_loads(write: Callable[..., None]) -> None:
     write(p=WAIVER.replace("2026-12-31", "2020-02-29"))
-    waiver = load_policy("p.yml", [BOAT]).waiver_for("boat.icc")
+    (waiver,) = load_policy("p.yml", [BOAT]).waivers_for("boat.icc")
     assert waiver is not None
     assert waiver.until == datetime.date(2020, 2, 29)
     assert waiver.expired
+
+
+def test_what_a_waiver_is_for_is_named_where_the_control_lists_something(tmp_path: Path) -> None:
+    file = tmp_path / "p.yml"
+    row = "waivers:\n  - control: {control}\n    reason: r\n    owner: o\n    until: 2099-01-01\n    only: {only}\n"
+    file.write_text(row.format(control="containers.privileged", only="[backup]"))
+    assert load_policy(str(file), SUBJECTS).waivers[0].only == ["backup"]
+    for control, only, wrong in (
+        (
+            "docker.live-restore",
+            "[backup]",
+            "waivers[0].only: docker.live-restore lists nothing by name, so ",
+        ),
+        ("containers.privileged", "[]", "waivers[0].only: "),
+    ):
+        file.write_text(row.format(control=control, only=only))
+        with pytest.raises(PolicyError) as caught:
+            load_policy(str(file), SUBJECTS)
+        assert f"p.yml:6: {wrong}" in str(caught.value)
 
 
 def test_an_alias_in_measure_is_fine(write: Callable[..., None]) -> None:

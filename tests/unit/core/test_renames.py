@@ -9,6 +9,7 @@ import pytest
 
 from deploys.containers.rules import ContainersRules
 from deploys.core.control import Finding, failed
+from deploys.core.policy import Policy
 from deploys.core.policy_file import PolicyError, load_policy
 from deploys.run.baseline import with_drift
 from deploys.subjects import SUBJECTS
@@ -31,7 +32,7 @@ def test_old_names_mean_what_they_meant_and_say_their_new_names(tmp_path: Path) 
     policy = load_policy(str(file), SUBJECTS)
     rules = policy[ContainersRules]
     assert (rules.privileged, rules.capabilities, rules.mounts) == (["docker:monitor"], ["NET_ADMIN"], [])
-    assert policy.waiver_for("containers.mounts")
+    assert policy.waivers_for("containers.mounts")
     assert [note.partition(": ")[2].partition(";")[0] for note in policy.notes] == [
         "docker.privileged_containers is called containers.privileged now",
         "docker.allowed_capabilities is called containers.capabilities now",
@@ -94,7 +95,9 @@ def test_what_held_under_the_old_name_is_drift_when_it_no_longer_does() -> None:
             "findings": {"docker.privileged-containers": {"state": "pass", "disk": None, "live": {}}}}  # fmt: skip
     record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
     (finding,) = with_drift(
-        [Finding(row, failed("web is privileged", declared=[], disk=None, live={"web": "x"}))], Survey({Record: record})
+        [Finding(row, failed("web is privileged", declared=[], disk=None, live={"web": "x"}))],
+        Survey({Record: record}),
+        Policy("p", {}),
     )
     assert finding.drift
     assert "judged less before this release" in finding.drift["cause"]
@@ -136,7 +139,7 @@ def test_a_waiver_covers_what_is_a_control_of_its_own_by_now(tmp_path: Path, old
     row = "reason: r, owner: o, until: 2099-01-01"
     file.write_text(f"waivers:\n  - {{control: seccomp.kernel, {row}}}\n  - {{control: {old}, {row}}}\n")
     policy = load_policy(str(file), SUBJECTS)
-    assert policy.waiver_for(also)
+    assert policy.waivers_for(also)
     assert len(policy.waivers) == 3
     assert [note for note in policy.notes if note.endswith(f"site.yml:3: a waiver of {old} is one of {also} too until "
                                                            "the release after this one")]  # fmt: skip
@@ -153,7 +156,7 @@ def test_a_row_of_the_baseline_that_did_not_apply_does_not_hide_that_it_held_und
         findings = {name.replace("_", ".", 1).replace("_", "-"): row for name, row in rows.items()}
         kept = {"run": "r", "time": "2026-11-01T00:00:00Z", "findings": findings}
         record = RecordReading(kept, journals=(), spent=(), unread=(), watched=(), packages=())
-        return with_drift([Finding(row, verdict)], Survey({Record: record}))[0].drift
+        return with_drift([Finding(row, verdict)], Survey({Record: record}), Policy("p", {}))[0].drift
 
     found = drift(containers_confined=held | {"state": "not-applicable"}, apparmor_containers_confined=held)
     assert "judged less before this release" in found["cause"]

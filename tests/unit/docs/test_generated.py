@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from deploys.core.change import ACCEPT_RETRY, Subject
@@ -13,7 +15,7 @@ from docs.generate.controls import controls_page
 from docs.generate.demands import demanded_by
 from docs.generate.pages import ROOT, files
 from docs.generate.policy_keys import policy_keys_page
-from docs.generate.proofs import proofs
+from docs.generate.proofs import proofs, proofs_page, why_unproved
 
 FILES = files()
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
@@ -101,6 +103,19 @@ def test_proofs_name_controls_that_there_are() -> None:
     assert set(found) <= {control.id for control in CONTROLS}
     assert "a container reaches its sibling on the default bridge" in found["networks.icc"]
     assert "a container calls mount" in found["seccomp.default-profile"]
+
+
+def test_a_control_has_a_proof_or_says_why_not() -> None:
+    found = proofs()
+    silent = [c.id for s in SUBJECTS for c in s.controls if c.id not in found and not why_unproved(c, s)]
+    assert silent == []
+    assert [c.id for c in CONTROLS if c.unproved and c.id in found] == []
+
+
+def test_the_page_of_proofs() -> None:
+    rows = proofs_page([replace(BOAT, unproved="none was *found*")], {}).splitlines()[-1]
+    assert rows == "| `boat.icc` |  | none was \\*found\\* |"
+    assert proofs_page([BOAT], {"boat.icc": ["a", "b"]}).endswith("| `boat.icc` | a; b |  |\n")
 
 
 def test_the_names_to_accept_are_the_codes() -> None:

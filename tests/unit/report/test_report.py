@@ -76,7 +76,7 @@ def test_the_object() -> None:
         "summary": {
             "hosts": {"ok": 1, "unreachable": 0, "error": 0},
             "findings": {state.value: int(state is State.PASS) for state in State},
-            "waivers": {"findings": 0, "expiring": [], "past": [], "unneeded": []},
+            "waivers": {"findings": 0, "expiring": [], "past": [], "unnamed": [], "unneeded": []},
         },
         "exit_code": 0,
     }

@@ -41,7 +41,7 @@ def test_what_ends_soon_and_what_is_past() -> None:
     assert made["summary"]["waivers"]["findings"] == 6
     row = made["hosts"]["a"]["waivers"][1]
     assert row == {"control": "boat.soon", "owner": "ana", "reason": "legacy", "days": 14, "needed": True,
-                   "until": (TODAY + datetime.timedelta(days=14)).isoformat()}  # fmt: skip
+                   "only": None, "every": "", "until": (TODAY + datetime.timedelta(days=14)).isoformat()}  # fmt: skip
     said = terminal.render_table(made, False, 200)
     assert "6 findings are waived.\n" in said
     assert f"The waiver of boat.today ends today, on {TODAY} (owner: ana).\n" in said
