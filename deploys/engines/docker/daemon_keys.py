@@ -287,7 +287,7 @@ KEYS = (
         live=_live_level,
         default="info",
         disk=lambda docker: "debug" if configured(docker, "debug") else configured(docker, "log-level"),
-        drop=lambda docker, declared: ("debug",) if known(docker.daemon_json.keys).get("debug") else (),
+        drop=lambda rules, docker, declared: ("debug",) if known(docker.daemon_json.keys).get("debug") else (),
         harms=_debugs,
     ),
     Key(
