@@ -10,7 +10,7 @@ from deploys.core.control import Impact, Verdict, agree, failed, not_applicable,
 from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import configured, daemon_json
 from deploys.engines.docker.rules import DockerRules
-from facts.core.reading import UnknownReading
+from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 
@@ -30,10 +30,10 @@ def _asked_without_tls(config: dict[str, Any]) -> Iterator[str]:
 def insecure_registries(survey: Survey, policy: Policy) -> Verdict:
     """CIS 2.5. Docker itself always adds 127.0.0.0/8 and ::1/128."""
     docker, allowed = survey[Docker], policy[DockerRules].insecure_registries
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
     if allowed is None:
         return not_applicable("the policy does not declare docker.insecure_registries")
+    if not known(docker.installed):
+        return not_applicable("Docker is not installed")
     disk = configured(docker, "insecure-registries") or []
     disk = disk.split() if isinstance(disk, str) else disk
     live = list(_asked_without_tls(docker.told("RegistryConfig", dict) or {}))
