@@ -60,7 +60,7 @@ def plan_bridgeless(
                 "networks",
                 f"keep containers on network {network.name} apart",
                 why=f"{network.driver} passes their frames by no bridge, and hullproof's tables see no others",
-                by_hand=f"{private}move its containers to a bridge network, or name {network.name} under "
+                by_hand=f"{private}move the containers of {network.name} to a bridge network, or name it under "
                 "networks.except",
                 controls=controls,
             )

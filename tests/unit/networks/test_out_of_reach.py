@@ -130,7 +130,10 @@ def test_networks_without_a_bridge_are_named(network: Network, rules: dict[str, 
     assert [set(change.controls) for change in found] == ([{f"networks.{each}" for each in fails}] if fails else [])
     for change in found:
         assert "passes their frames by no bridge" in change.why
-        assert f"or name {network.name} under networks.except" in change.by_hand
+        assert (
+            f"move the containers of {network.name} to a bridge network, or name it under networks.except"
+            in change.by_hand
+        )
         assert ("_mode=private" in change.by_hand) is (policy.antispoof is None)
 
 
