@@ -102,8 +102,10 @@ def engine_files(survey: Survey, policy: Policy) -> Verdict:
     on_disk, loaded = by_path(known(reading.disk)), by_path(known(reading.live))
     disk = {row.path: row.covered(on_disk) for row in rows}
     live = {row.path: row.covered(loaded) for row in rows}
-    paths = ", ".join(f"{row.path} ({row.id})" for row in rows if not live[row.path])
-    forgotten = ", ".join(path for path in disk if not disk[path])
+    bare = [row for row in rows if not live[row.path] and not row.muted(loaded)]
+    paths = ", ".join(f"{row.path} ({row.id})" for row in bare)
+    muted = {row.path for row in rows if row.muted(on_disk)}
+    forgotten = ", ".join(path for path in disk if not disk[path] and path not in muted)
     if all(disk.values()) and not all(live.values()) and known(reading.enabled) == 2:
         reason = f"audit rules are immutable until a reboot, which adds the rules for {paths}"
         return Verdict(State.PENDING_REBOOT, reason, declared=True, disk=disk, live=live)

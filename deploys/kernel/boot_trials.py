@@ -8,7 +8,7 @@ from shlex import quote
 
 from deploys.core.change import ACCEPT_RETRY, Blocked, Change, Command, Context, Obstacle
 from deploys.core.control import State, Verdict, failed, some
-from deploys.kernel.boot_parameters import BY_NAME, BootRow, given, is_missing, name_of, runs, untried
+from deploys.kernel.boot_parameters import BY_NAME, BootRow, by_hand_entry, given, is_missing, name_of, runs, untried
 from deploys.kernel.rollout import gate_files, library
 from deploys.kernel.rules import KernelRules
 from facts.core.reading import Unknown, known
@@ -66,6 +66,9 @@ def plan(context: Context, wanted: Sequence[str], boots: bool = False) -> Iterab
     if isinstance(kernel.boot.configured, Unknown) or kernel.boot.loader not in ("grub", "bls"):
         return
     words = [word for word in wanted if is_missing(kernel, word) or word in untried(kernel)]
+    if words and kernel.boot.entry_file:
+        yield by_hand_entry("kernel", f"boot with {' '.join(words)}", kernel.boot)
+        return
     refused = [word for word in words if BY_NAME[name_of(word)].signed]
     if refused and (why := _refusing(kernel, refused)):
         if [word for word in refused if _waits(kernel, word)]:

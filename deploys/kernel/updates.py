@@ -55,8 +55,7 @@ def _update(survey: Survey, declared: str | None) -> Verdict:
         return Verdict(State.UNKNOWN, reason, declared=declared, disk=disk, live=live)
     if not any(offer.sourced for offer in offers):
         reason = (
-            f"no package source has {offers[0].package}: none is configured, or its lists are missing, so that no fix "
-            "of the kernel arrives"
+            f"no package source is configured, or its lists are missing, so that no fix of {offers[0].package} arrives"
         )
         return failed(reason, declared=declared, disk=disk, live=live)
     if due := [offer for offer in offers if offer.newer and policy_wants(offer, declared)]:

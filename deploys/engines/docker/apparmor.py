@@ -47,7 +47,7 @@ from facts.seccomp import Seccomp
 
 NAME = "apparmor"
 DEFAULT = "docker-default"
-LATE = 300  # seconds after its start in which a slow daemon loads its profile
+LATE = 60  # seconds after its start in which a slow daemon loads its profile
 PROFILE, DEFAULTED = "apparmor.docker-profile", "apparmor.container-default"
 CONFINED = "containers.confined"
 

@@ -26,7 +26,10 @@ def as_read(check: Check, kind: Literal["tcp", "modes"]) -> Check:
             return verdict
         said = f"the files of {' and '.join(unread.units)} were changed, and systemd has not read them again"
         if wrong := unread.tcp if kind == "tcp" else _wide(unread):
-            reason = f"{said}: the next start takes {some(wrong)}; the policy wants otherwise (docker.{_KEYS[kind]})"
+            what = "opens the API by TCP" if kind == "tcp" else "gives the socket a wide mode"
+            reason = (
+                f"{said}: the next start {what}, by {some(wrong)}; the policy wants otherwise (docker.{_KEYS[kind]})"
+            )
             return failed(reason, declared=verdict.declared, disk=list(wrong), live=verdict.live)
         reason = f"{said}, so it is not known what the next start does: run {RELOAD}, and look again"
         return Verdict(State.UNKNOWN, reason, declared=verdict.declared, live=verdict.live)
@@ -39,7 +42,7 @@ _KEYS = {"tcp": "tcp", "modes": "file_modes"}
 
 def _wide(unread: Unread) -> tuple[str, ...]:
     """Modes beyond 0660."""
-    found = ((line, re.search(r"SocketMode=0*([0-7]{1,4})$", line)) for line in unread.modes)
+    found = ((line, re.search(r"SocketMode=0*([0-7]{1,4})\)$", line)) for line in unread.modes)
     return tuple(line for line, mode in found if mode and int(mode[1], 8) & ~0o660)
 
 
@@ -50,5 +53,5 @@ def reload_first(unread: Unread) -> Blocked:
         "docker",
         f"correct what {' and '.join(unread.units)} does at its next start",
         why="systemd has not read the changed files yet, and whatever has it do so brings them into force",
-        by_hand=f"remove {wrong}, run {RELOAD}, and run harden again",
+        by_hand=f"remove {wrong} there, run {RELOAD}, and run harden again",
     )

@@ -325,6 +325,9 @@ def test_versions_that_only_the_installed_package_has_come_from_no_source() -> N
     alone += "        100 /var/lib/dpkg/status\n"
     (offer,) = known(kernel_updates.parse(Section({"dpkg": Block(0, DPKG), "policy": Block(0, alone)}), KIND).offers)
     assert not offer.sourced
+    blocks = {"dpkg": Block(0, DPKG), "policy": Block(0, alone), "apt": Block(0, "")}
+    (offer,) = known(kernel_updates.parse(Section(blocks), KIND).offers)
+    assert offer.sourced, "a source that has other packages"
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,11 @@ LINES = {
     "through the socket": ("docker.socket.d/x.conf:ListenStream=0.0.0.0:2376", State.FAIL, State.UNKNOWN),
     "a port of the socket": ("docker.socket.d/x.conf:ListenStream=2376", State.FAIL, State.UNKNOWN),
     "the socket's mode": ("docker.socket.d/x.conf:SocketMode=0666", State.UNKNOWN, State.FAIL),
+    "one that another overrides": (
+        f"docker.socket.d/a.conf:SocketMode=0666\n{ETC}/docker.socket.d/b.conf:SocketMode=0660\n"
+        f"{ETC}/docker.service.d/a.conf:ExecStart=dockerd -H tcp://x\n{ETC}/docker.service.d/b.conf:ExecStart=",
+        State.UNKNOWN, State.UNKNOWN,
+    ),
     "nothing of it": ("docker.service.d/x.conf:ExecStart=/usr/sbin/dockerd -H fd://", State.UNKNOWN, State.UNKNOWN),
 }  # fmt: skip
 
@@ -46,7 +51,7 @@ def test_what_the_next_start_takes(case: str) -> None:
     assert bool(planned) is (State.FAIL in (tcp, modes))
     for change in planned:
         assert isinstance(change, Blocked)
-        assert line.partition("=")[0].replace(":", ": ") in change.next
+        assert line.partition("=")[0].replace(":", " (") in change.next
 
 
 def test_units_that_systemd_has_read_have_no_such_files() -> None:
