@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,8 @@ from facts.core.reading import Block, Jsonable, Section, Unknown
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 LIMIT_FILE = "/etc/sysctl.d/99-zz-hullproof-userns.conf"
 DOCKER_USER = "dockremap"
+LXC_DEFAULT = "LXC default"
+FIRST_PERSON = 1000  # the ids of people's own users begin here: login.defs(5), UID_MIN
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,7 @@ class Userns(SectionFact[UsernsReading]):
         subuid, subgid = section.file(SUBUID), section.file(SUBGID)
         ranges = _rows(subuid, subgid)
         passwd, group = _names(section.text("passwd"), "root"), _names(section.text("group"), "root")
+        machines, lxc = _machines(section.block("machines")), denied or _lxc(settings)
         return UsernsReading(
             supported=_supported(section),
             max_user_namespaces=limits.number("/proc/sys/user/max_user_namespaces"),
@@ -95,14 +98,14 @@ class Userns(SectionFact[UsernsReading]):
             subuid=subuid,
             subgid=subgid,
             ranges=ranges,
-            machines=_machines(section.block("machines")),
-            lxc=denied or _lxc(settings),
+            machines=machines,
+            lxc=lxc,
             mapped=_mapped(section),
             passwd=passwd,
             group=group,
             podman_auto=denied or _podman_auto(settings),
             data_parents=_parents(section.blocks.get("parents")),
-            overlaps=_overlaps(ranges, passwd, group),
+            overlaps=_overlaps(ranges, passwd, group, machines, lxc),
         )
 
 
@@ -158,7 +161,7 @@ def _lxc(settings: Lines) -> tuple[Range, ...]:
         for line in lines:
             row = re.match(r"\s*lxc\.id_?map\s*=\s*([ug])\s+\d+\s+(\d+)\s+(\d+)", line)
             if row:
-                owner = path.split("/")[-2] if path.endswith("/config") else "LXC default"
+                owner = path.split("/")[-2] if path.endswith("/config") else LXC_DEFAULT
                 ranges.append(Range(row[1], int(row[2]), int(row[3]), owner, path))
     return tuple(ranges)
 
@@ -194,16 +197,23 @@ def _parents(block: Block | None) -> dict[str, str]:
 
 
 def _overlaps(
-    ranges: tuple[Range, ...] | Unknown, passwd: dict[str, int] | Unknown, group: dict[str, int] | Unknown
+    ranges: tuple[Range, ...] | Unknown,
+    passwd: dict[str, int] | Unknown,
+    group: dict[str, int] | Unknown,
+    machines: tuple[Range, ...] | Unknown,
+    lxc: tuple[Range, ...] | Unknown,
 ) -> tuple[Overlap, ...] | Unknown:
-    """Ranges of different owners that share ids, and ranges that contain another user's or group's id: for each range
-    one overlap, with a range that does not begin later.
+    """Ranges of different owners that share ids, whether a file gives them or a machine or container of LXC takes them;
+    and ranges that contain another user's or group's id: for each range one overlap, with a range that does not begin
+    later.
 
     A row for root that equals another owner's is allowed: LXD's packages write `root:N:M` beside `lxd:N:M`, and root
     may use any id anyway.
     """
     if isinstance(ranges, Unknown) or isinstance(passwd, Unknown) or isinstance(group, Unknown):
         return next(r for r in (ranges, passwd, group) if isinstance(r, Unknown))
+    if isinstance(machines, Unknown) or isinstance(lxc, Unknown):
+        return next(r for r in (machines, lxc) if isinstance(r, Unknown))
     people = [Range("u", uid, 1, name, "passwd") for name, uid in passwd.items()]
     people += [Range("g", gid, 1, name, "group") for name, gid in group.items()]
     of_others = {(row.kind, row.start, row.count) for row in (*ranges, *people) if row.owner != "root"}
@@ -211,7 +221,26 @@ def _overlaps(
     place = {id(row): number for number, row in enumerate([*rows, *people])}
     pairs = (sorted(pair, key=lambda row: place[id(row)]) for pair in _clashes(rows, people))
     found = sorted(pairs, key=lambda pair: [place[id(row)] for row in pair])
-    return tuple(Overlap(first, second) for first, second in found)
+    others = [row for row in ranges if row.owner != "root"]
+    # LXC's default serves users too, for whom the range in it is their own.
+    nobodys = [row for row in others if passwd.get(row.owner, 0) < FIRST_PERSON]
+    defaults = [row for row in lxc if row.owner == LXC_DEFAULT]
+    used = [
+        *_used_by_others(others, [*machines, *(row for row in lxc if row.owner != LXC_DEFAULT)]),
+        *_used_by_others(nobodys, defaults),
+    ]
+    return tuple(Overlap(first, second) for first, second in (*found, *used))
+
+
+def _used_by_others(rows: list[Range], users: list[Range]) -> Iterator[tuple[Range, Range]]:
+    """Rows of the files whose ids somebody else uses without a row: machines, and containers of LXC, which root starts
+    and which may use root's rows. Containers may share a range with each other: LXC's default gives all the same."""
+    shared = [replace(row, owner="LXC" if "lxc" in row.source else f"machine {row.owner}") for row in users]
+    origin = {id(other): row for other, row in zip(shared, users, strict=True)}
+    for pair in _clashes([*rows, *shared], []):
+        if any(id(row) in origin for row in pair):
+            first, second = sorted(pair, key=lambda row: id(row) in origin)
+            yield origin.get(id(first), first), origin.get(id(second), second)
 
 
 def _clashes(rows: list[Range], people: list[Range]) -> Iterator[tuple[Range, Range]]:

@@ -35,8 +35,9 @@ def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65
         "group": group,
         "podman_auto": None,
         "data_parents": {"/var": "755", "/var/lib": "755"},
-        "overlaps": _overlaps(ranges, passwd, group),
+        **more,
     }
+    values["overlaps"] = _overlaps(ranges, passwd, group, values["machines"], values["lxc"])
     return UsernsReading(**{**values, **more})
 
 

@@ -108,6 +108,47 @@ def test_overlaps() -> None:
     )
 
 
+REMAP = "dockremap:2013265920:65536\n"
+
+
+def taken(owner: str, source: str, start: int = BASE) -> tuple[Range, ...]:
+    return tuple(Range(kind, start, 65536, owner, source) for kind in "ug")
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"lxc": taken("web", "/var/lib/lxc/web/config")}, "web:2013265920:65536 (/var/lib/lxc/web/config)"),
+        ({"lxc": taken("LXC default", "/etc/lxc/default.conf")}, "LXC default:2013265920:65536"),
+        ({"machines": taken("m1", "/var/lib/machines")}, "m1:2013265920:65536 (/var/lib/machines)"),
+        ({"machines": taken("dockremap", "/var/lib/machines")}, "dockremap:2013265920:65536 (/var/lib/machines)"),
+    ],
+)
+def test_who_uses_the_ids_of_a_row_without_one(more: dict[str, Any], says: str) -> None:
+    where = context(reading(REMAP, REMAP, **more))
+    assert state(where, "ranges") is State.FAIL
+    assert f"dockremap:2013265920:65536 (/etc/subuid) overlaps {says}" in reason(where, "ranges")
+
+
+@pytest.mark.parametrize(
+    ("rows", "more"),
+    [
+        ("root:1048576:65536\n", {"lxc": taken("web", "/var/lib/lxc/web/config", 1048576)}),
+        (REMAP, {"lxc": (*taken("a", "/var/lib/lxc/a/config", 65536), *taken("b", "/var/lib/lxc/b/config", 65536))}),
+        ("alice:100000:65536\n", {"lxc": taken("LXC default", "/etc/lxc/default.conf", 100000)}),
+        (REMAP, {"machines": taken("m1", "/var/lib/machines", 524288)}),
+    ],
+)
+def test_who_uses_ids_of_his_own(rows: str, more: dict[str, Any]) -> None:
+    """root's containers of LXC root's row; several of them the same; users the default that is made for them."""
+    assert reading(rows, rows, **more).overlaps == ()
+
+
+@pytest.mark.parametrize("what", ["lxc", "machines"])
+def test_ids_whose_users_are_not_known(what: str) -> None:
+    assert isinstance(reading(REMAP, REMAP, **{what: Unknown("denied")}).overlaps, Unknown)
+
+
 def test_root_beside_lxd_is_no_overlap() -> None:
     assert reading("root:1000000:65536\nlxd:1000000:65536\n", "").overlaps == ()
     assert reading("root:1000000:65536\nlxd:1000001:65536\n", "").overlaps != ()
