@@ -14,6 +14,7 @@ from deploys.engines.docker import controls as docker
 from deploys.engines.docker import parts as docker_parts
 from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
+from deploys.files import controls as files
 from deploys.kernel import controls as kernel
 from deploys.lsm import controls as lsm
 from deploys.networks import controls as networks
@@ -36,6 +37,7 @@ OWN: tuple[Subject, ...] = (
     containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,
+    files.SUBJECT,
 )
 
 

@@ -1,0 +1,1 @@
+"""Files that other controls stand on: only root may change them."""
