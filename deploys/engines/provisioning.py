@@ -25,7 +25,7 @@ def engine_for(survey: Survey | None, accepts: Collection[str]) -> list[Change]:
         system, docker = survey[System], survey[Docker]
     except UnknownReading:
         return []
-    if docker.installed:
+    if docker.installed is not False:  # also where one is at another place than it is looked for
         return []
     if system.family != "debian":
         why = f"{system.pretty_name} packages no Docker of its own: install the engine you trust, then run harden"

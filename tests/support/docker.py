@@ -38,6 +38,7 @@ def docker(text: Any = None, info: dict[str, Any] | None = None, **more: Any) ->
         "daemon_json": read_daemon_json(FILE, json.dumps(text) if isinstance(text, dict) else text),
         "keys_known": known_keys((26, 1)),
         "flags": {"host": "fd://"},
+        "sockets": ("/run/docker.sock",),
         "info": {**INFO, **(info or {})},
         "files": (FileMode("/run/docker.sock", "0660", "root", "docker", "socket"),),
         "unit": Unit(exec_start=START, exec_source="/usr/lib/systemd/system/docker.service", socket_mode="0660"),

@@ -57,7 +57,7 @@ def docker(keys: dict[str, Any] | None = None, **more: Any) -> DockerReading:
         "proxies": 0,
         "unit": Unit(),
     }
-    values |= dict.fromkeys(("networks", "containers", "files", "group_members", "listeners", "log"), ())
+    values |= dict.fromkeys(("networks", "containers", "files", "group_users", "listeners", "log"), ())
     return DockerReading(**{**values, **more})
 
 

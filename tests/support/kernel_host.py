@@ -56,7 +56,7 @@ KERNEL = KernelReading(
 DOCKER = DockerReading(
     installed=True, package="docker.io", package_version="20", running=True, version="20",
     daemon_json=DaemonJson("/etc/docker/daemon.json", None, {}), keys_known=(), can_validate=False, flags={}, info={},
-    networks=(), containers=(), stored=Unknown("not asked"), files=(), group_members=(), listeners=(), proxies=0,
+    networks=(), containers=(), stored=Unknown("not asked"), files=(), group_users=(), listeners=(), proxies=0,
     log=(),
 )  # fmt: skip
 

@@ -154,7 +154,12 @@ LARGE: Mapping[str, Sections] = {
         "table ip t# {\n\tchain c# {\n\t\ttype filter hook input priority 0; policy drop;\n\t}\n}")}},
     "listeners and members": {"docker": {
         "listeners": rows('LISTEN 0 4096 0.0.0.0:# 0.0.0.0:* users:(("dockerd",pid=1,fd=#))'),
-        "group": "docker:x:1:" + ",".join(f"u{n}" for n in range(ROWS)) + "\n"}},
+        "group": "docker:x:1:" + ",".join(f"u{n}" for n in range(ROWS)) + "\n",
+        "groups": "root:x:0:\n" + rows("g#:x:1:v#"), "users": "root:0\n" + rows("w#:1"),
+        "naming": rows("/proc/#/cmdline"), "sudoers": rows("/etc/sudoers:s# ALL = NOPASSWD: /usr/bin/docker, /bin/#")}},
+    "files that others may change": {"files": {
+        "watched": rows("/etc/hullproof/#/f"), "listed": rows("-rw-rw-rw-+ 1 u g 0  /etc/hullproof/#/f"),
+        "acls": rows("# file: /etc/hullproof/#/f\nuser:u:rw-\n")}},
     "files of Docker": {"docker": {"files": rows("666 u g 179 regular file|/etc/docker/certs.d/#/ca.crt")}},
     "keys of daemon.json": {"docker": {"/etc/docker/daemon.json": json.dumps({f"k{n}": n for n in range(ROWS)})}},
     "what Docker holds": {"docker": {"volumes": rows("v#"), "layers": rows("#"), "images": json.dumps(

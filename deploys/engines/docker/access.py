@@ -1,50 +1,41 @@
-"""Access to the daemon: its TCP listeners, its files and sockets, and the members of group docker."""
+"""The API's TCP listeners: what the next start of Docker opens, and what the running daemon listens on."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from shlex import quote
 
-from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import State, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.core.templates import render
-from deploys.engines.docker.daemon import configured, daemon_json, docker_service, in_daemon_json, restart_obstacle
+from deploys.engines.docker.daemon import (
+    at_next_start,
+    daemon_json,
+    docker_service,
+    in_daemon_json,
+    in_force,
+    restart_obstacle,
+)
 from deploys.engines.docker.listeners import api_listeners, tcp
 from deploys.engines.docker.rules import DockerRules
-from facts.core.reading import UnknownReading
+from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.docker.docker import (
-    DAEMON_JSON,
-    OVERRIDE,
-    SOCKET_OVERRIDE,
-    Docker,
-    DockerReading,
-    FileMode,
-    read_flags,
-)
+from facts.engines.docker.docker import OVERRIDE, Docker, DockerReading, read_flags
 
-SOCKET = "/run/docker.sock"
 DOCKER_SOCKET = "docker.socket"  # systemd's unit, which listens for a dockerd with -H fd://
-
-
-# --- TCP listeners
 
 
 def no_tcp(survey: Survey, policy: Policy) -> Verdict:
     docker, rule = survey[Docker], policy[DockerRules].tcp
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
     if rule is None:
         return not_applicable("the policy does not declare docker.tcp")
+    if not known(docker.installed):
+        return not_applicable("Docker is not installed")
     disk = {where: hosts for where, hosts in _tcp_on_disk(docker).items() if hosts}
     live = api_listeners(docker)
-    if rule == "tls" and configured(docker, "tlsverify") is True and (disk or live):
-        return passed(
-            "the API listens on TCP for clients with a certificate alone", declared=rule, disk=disk, live=live
-        )
+    if rule == "tls" and (disk or live) and (not disk or at_next_start(docker, "tlsverify") is True):
+        return _with_certificates(docker, disk, live)
     where = "; ".join(f"{', '.join(hosts)} in {place}" for place, hosts in disk.items())
     if disk:
         wants = "no TCP listener" if rule == "none" else "client certificates"
@@ -58,12 +49,27 @@ def no_tcp(survey: Survey, policy: Policy) -> Verdict:
     )
 
 
+def _with_certificates(docker: DockerReading, disk: dict[str, list[str]], live: list[str]) -> Verdict:
+    """Where the next start demands certificates, or opens no listener any more."""
+    if not live or in_force(docker, "tlsverify") is True:
+        return passed(
+            "the API listens on TCP for clients with a certificate alone", declared="tls", disk=disk, live=live
+        )
+    now = "was changed after the daemon started" if docker.stale else "does not set tlsverify"
+    reason = (
+        f"Docker's API listens on {', '.join(live)}, and nothing shows that the running daemon demands client "
+        f"certificates there: its command line has no --tlsverify, and {docker.daemon_json.named} {now}; the policy "
+        "wants client certificates (docker.tcp); a restart of docker applies the settings"
+    )
+    return Verdict(State.PENDING_RESTART, reason, declared="tls", disk=disk, live=live)
+
+
 def _tcp_on_disk(docker: DockerReading) -> dict[str, list[str]]:
     """tcp:// addresses by the file that sets them."""
     unit = docker.unit
     return {
         DOCKER_SOCKET: list(unit.socket_listens),
-        DAEMON_JSON: tcp(in_daemon_json(docker, "hosts") or ()),
+        docker.daemon_json.named: tcp(in_daemon_json(docker, "hosts") or ()),
         unit.exec_source or "docker.service": tcp(read_flags(unit.exec_start.split()[1:]).get("host", "").split()),
         unit.options_source: tcp(_options(docker).get("host", "").split()),
     }
@@ -87,7 +93,8 @@ def plan_no_tcp(context: Context) -> Iterable[Change]:
         yield _socket_unit(docker, what)
     hosts = in_daemon_json(docker, "hosts") or []
     kept = [host for host in hosts if host not in tcp(hosts)]
-    elsewhere = [found for place, found in _tcp_on_disk(docker).items() if place not in (DAEMON_JSON, DOCKER_SOCKET)]
+    own = (docker.daemon_json.named, DOCKER_SOCKET)
+    elsewhere = [found for place, found in _tcp_on_disk(docker).items() if place not in own]
     in_unit = [host for found in elsewhere for host in found]
     if in_unit:
         yield _override(context, what)
@@ -139,171 +146,3 @@ def without_tcp(words: list[str]) -> list[str]:
         elif not (word.startswith(("-H", "--host=")) and tcp([re.sub(r"^(-H=?|--host=)", "", word)])):
             kept.append(word)
     return kept
-
-
-# --- Files and sockets
-
-
-@dataclass(frozen=True)
-class Want:
-    """The widest mode that a path may have, and its group."""
-
-    mode: int
-    group: str = "root"
-
-
-@dataclass(frozen=True)
-class Loose:
-    """A file with a wider mode than it may have, or another owner."""
-
-    file: FileMode
-    want: Want
-
-    @property
-    def mode(self) -> str:
-        """Its mode without the excess permissions."""
-        return f"{int(self.file.mode, 8) & self.want.mode:04o}"
-
-    @property
-    def target(self) -> str:
-        return f"{self.mode} root:{self.want.group}"
-
-    def __str__(self) -> str:
-        file = self.file
-        return f"{file.path} is {file.mode} {file.owner}:{file.group}, not {self.target}"
-
-
-def _want(file: FileMode, docker: DockerReading) -> Want | None:
-    """CIS Docker section 3; None for paths that it does not mention."""
-    path = file.path
-    if path == SOCKET:
-        return Want(0o660, _group(docker))
-    fixed = {
-        "/etc/docker": 0o755,
-        "/run/containerd": 0o755,
-        "/etc/docker/certs.d": 0o755,
-        "/run/containerd/containerd.sock": 0o660,
-    }
-    if path in fixed:
-        return Want(fixed[path])
-    if file.kind != "file":
-        return None
-    if path == configured(docker, "tlskey") or re.search(r"key[^/]*\.pem$|\.key$", path):
-        return Want(0o400)
-    if path in (configured(docker, "tlscert"), configured(docker, "tlscacert")) or re.search(
-        r"\.(pem|crt|cert)$", path
-    ):
-        return Want(0o444)
-    return Want(0o644)
-
-
-def _group(docker: DockerReading) -> str:
-    return str(configured(docker, "group") or "docker")
-
-
-def loose_files(docker: DockerReading) -> list[Loose]:
-    wanted = ((file, _want(file, docker)) for file in docker.files)
-    return [
-        Loose(file, want)
-        for file, want in wanted
-        if want and (int(file.mode, 8) & ~want.mode or file.owner != "root" or file.group != want.group)
-    ]
-
-
-def _loose_socket_unit(docker: DockerReading) -> bool:
-    """Whether docker.socket would give the socket too wide a mode at the next boot."""
-    mode = docker.unit.socket_mode
-    if not re.fullmatch(r"[0-7]{0,4}", mode):
-        raise UnknownReading(f"docker.socket has SocketMode={mode[:40]}, which is not a mode")
-    return bool(int(mode or "0", 8) & ~0o660)
-
-
-def file_modes(survey: Survey, policy: Policy) -> Verdict:
-    docker = survey[Docker]
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    if not policy[DockerRules].file_modes:
-        return not_applicable("the policy does not declare docker.file_modes")
-    loose = [str(item) for item in loose_files(docker)]
-    mode = docker.unit.socket_mode
-    disk = [f"docker.socket has SocketMode={mode}, not 0660"] if _loose_socket_unit(docker) else []
-    if loose or disk:
-        declared = "owned by root, with modes no wider than CIS Docker section 3"
-        return failed(
-            f"{'; '.join(loose + disk)}; the policy wants no wider modes (docker.file_modes)",
-            declared=declared,
-            disk=disk,
-            live=loose,
-        )
-    return passed(
-        "Docker's files and sockets belong to root, with modes no wider than allowed",
-        declared=True,
-        disk=disk,
-        live=loose,
-    )
-
-
-def plan_file_modes(context: Context) -> Iterable[Change]:
-    if not context.failing("docker.file-modes"):
-        return
-    docker = context.survey[Docker]
-    if loose := loose_files(docker):
-        script = [_set(item.file.path, item.mode, "root", item.want.group) for item in loose]
-        undo = [_set(item.file.path, item.file.mode, item.file.owner, item.file.group) for item in loose]
-        what = "set owner and mode of " + ", ".join(f"{item.file.path} ({item.target})" for item in loose)
-        yield Command("docker", what, script="\n".join(["set -e", *script]), undo="\n".join(undo))
-    if _loose_socket_unit(docker):
-        yield WriteFile(
-            "docker",
-            "set the mode of Docker's socket after each boot (docker.socket)",
-            path=SOCKET_OVERRIDE,
-            text=render("engines/docker/docker.socket.conf.j2", group=_group(docker)),
-            before=docker.unit.socket_override,
-            activate="systemctl daemon-reload",
-        )
-
-
-def _set(path: str, mode: str, owner: str, group: str) -> str:
-    return (
-        f"[ ! -e {quote(path)} ] || {{ chown {quote(f'{owner}:{group}')} {quote(path)}; chmod {mode} {quote(path)}; }}"
-    )
-
-
-# --- Group docker
-
-
-def group_members(survey: Survey, policy: Policy) -> Verdict:
-    docker, trusted = survey[Docker], policy[DockerRules].trusted_users
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
-    if trusted is None:
-        return not_applicable("the policy does not declare docker.trusted_users")
-    live = list(docker.group_members)
-    strangers = [user for user in live if user not in trusted]
-    if strangers:
-        reason = f"members of group docker who can become root through it: {', '.join(strangers)}"
-        return failed(
-            f"{reason}; the policy trusts {_trusted(trusted)} (docker.trusted_users)",
-            declared=trusted,
-            disk=live,
-            live=live,
-        )
-    return passed("only users whom the policy trusts are in group docker", declared=trusted, disk=live, live=live)
-
-
-def _trusted(users: list[str]) -> str:
-    return f"only {', '.join(users)}" if users else "no user"
-
-
-def plan_group_members(context: Context) -> Iterable[Change]:
-    if not context.failing("docker.group-members"):
-        return
-    trusted = context.policy[DockerRules].trusted_users or []
-    for user in context.survey[Docker].group_members:
-        if user not in trusted:
-            yield Command(
-                "docker",
-                f"remove {user} from group docker (open sessions keep the group until they end)",
-                script=f"gpasswd -d {quote(user)} docker",
-                undo=f"gpasswd -a {quote(user)} docker",
-            )

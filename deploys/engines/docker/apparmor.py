@@ -55,7 +55,7 @@ CONFINED = "containers.confined"
 @on_apparmor("containers", "it in enforce mode")
 def docker_profile(survey: Survey, policy: Policy) -> Verdict:
     docker = survey[Docker]
-    if not docker.installed:
+    if not known(docker.installed):
         return not_applicable("Docker is not installed")
     if known(docker.running) is False:
         return not_applicable("Docker is not running; it loads its profile when it starts")
@@ -91,7 +91,7 @@ def _by_another(survey: Survey) -> str:
 def container_default(survey: Survey, policy: Policy) -> Verdict:
     if policy[AppArmorRules].container_profile != "default":
         return not_applicable("the policy wants the profile only for containers that ask for it")
-    if not survey[Docker].installed:
+    if not known(survey[Docker].installed):
         return not_applicable("Docker is not installed")
     now = observation(survey, policy, DEFAULT)
     verdict = profile.profile_verdict(survey[AppArmor], DEFAULT, now)

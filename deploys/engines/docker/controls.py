@@ -7,16 +7,12 @@ from collections.abc import Iterable
 from deploys.core.change import Blocked, Change, Command, Context, Subject, mending
 from deploys.core.control import Control, Impact, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy
-from deploys.engines.docker.access import (
-    file_modes,
-    group_members,
-    no_tcp,
-    plan_file_modes,
-    plan_group_members,
-    plan_no_tcp,
-)
+from deploys.engines.docker.access import no_tcp, plan_no_tcp
+from deploys.engines.docker.api_fronts import other_daemons, relays
+from deploys.engines.docker.api_users import group_members, plan_group_members, sudo
 from deploys.engines.docker.daemon import PACKAGES, RESTART, misfits
 from deploys.engines.docker.daemon_keys import KEYS
+from deploys.engines.docker.file_modes import file_modes, plan_file_modes
 from deploys.engines.docker.registries import insecure_registries, plan_insecure_registries
 from deploys.engines.docker.rules import DockerRules
 from deploys.engines.docker.undo import REMOVE, STARTED, remarks, stop_script
@@ -29,7 +25,7 @@ from facts.networks.networks import Networks
 
 def running(survey: Survey, policy: Policy) -> Verdict:
     docker, required = survey[Docker], policy[DockerRules].required
-    if not docker.installed:
+    if not known(docker.installed):
         if required:
             return failed(
                 "Docker is not installed; the policy wants it (docker.required)", declared=True, disk=False, live=False
@@ -53,7 +49,7 @@ def daemon_file(survey: Survey, policy: Policy) -> Verdict:
     """Whatever the policy says: dockerd does not start with a file that it cannot read."""
     docker = survey[Docker]
     file = docker.daemon_json
-    if not docker.installed:
+    if not known(docker.installed):
         return not_applicable("Docker is not installed")
     if isinstance(file.keys, Unknown):
         if file.malformed:
@@ -76,10 +72,10 @@ def daemon_file(survey: Survey, policy: Policy) -> Verdict:
 
 def storage_driver(survey: Survey, policy: Policy) -> Verdict:
     docker, refused = survey[Docker], policy[DockerRules].refused_storage_drivers
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
     if refused is None:
         return not_applicable("the policy does not declare docker.refused_storage_drivers")
+    if not known(docker.installed):
+        return not_applicable("Docker is not installed")
     live = docker.told("Driver", str)
     if live in refused:
         return failed(
@@ -110,7 +106,7 @@ def _plan_running(context: Context) -> Iterable[Change]:
         reason = context.findings["docker.daemon-json"].verdict.reason
         yield Blocked("docker", "change daemon.json", why=f"{reason}: correct the file or move it away, then run again")
     elif context.failing("docker.running"):
-        if not docker.installed:
+        if not known(docker.installed):
             yield Blocked("docker", "install Docker", why="harden installs no engine: run deploys/provision.py first")
         elif context.policy[DockerRules].required:
             start = "systemctl reset-failed docker.service 2>/dev/null; timeout 120 systemctl start docker.service"
@@ -186,12 +182,40 @@ CONTROLS = (
     ),
     Control(
         id="docker.group-members",
-        title="Only trusted users are in group docker",
+        title="Only trusted users are in the groups that Docker's sockets belong to",
         severity=Severity.HIGH,
         why="Each member can mount the host's root directory into a container.",
         check=group_members,
         references=("CIS-Docker-1.1.2",),
-        by_hand="remove these users from group docker (gpasswd -d USER docker), or name them in docker.trusted_users",
+        by_hand="remove these users from the group (gpasswd -d USER GROUP, or usermod -g where it is their primary "
+        "group), or name them in docker.trusted_users",
+    ),
+    Control(
+        id="docker.sudo",
+        title="Only trusted users run Docker through sudo",
+        severity=Severity.HIGH,
+        why="Whoever may run the Docker client as root can mount the host's root directory into a container.",
+        check=sudo,
+        references=("CIS-Docker-1.1.2",),
+        by_hand="remove the rule from sudoers with visudo, or name these users in docker.trusted_users (%GROUP for a "
+        "group)",
+    ),
+    Control(
+        id="docker.relays",
+        title="No program passes connections on to Docker's socket",
+        severity=Severity.HIGH,
+        why="The API has no passwords: whoever reaches a relay in front of its socket is root on this host.",
+        check=relays,
+        references=("CIS-Docker-2.7", "NIST-800-190-4.5.1"),
+        by_hand="stop and disable the unit or program that listens before Docker's socket, or name it in docker.relays",
+    ),
+    Control(
+        id="docker.other-daemons",
+        title="Root runs one Docker daemon alone",
+        severity=Severity.HIGH,
+        why="A second daemon has settings, a socket and containers of its own, which no other control judges.",
+        check=other_daemons,
+        by_hand="stop the other daemon, or move what it runs to docker.service",
     ),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from posixpath import normpath
 from typing import Any
 
 from deploys.core import templates
@@ -14,9 +15,11 @@ from facts.core.reading import Unknown, UnknownReading, known
 from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading
 from facts.engines.docker.neutral import neutral
 from facts.engines.docker.options import read_release
+from facts.engines.docker.settings import at_next_start as at_next_start
 from facts.engines.docker.settings import configured as configured
 from facts.engines.docker.settings import given_flags as given_flags
 from facts.engines.docker.settings import in_daemon_json as in_daemon_json
+from facts.engines.docker.settings import in_force as in_force
 from facts.engines.docker.settings import loads_br_netfilter as loads_br_netfilter
 from facts.engines.docker.settings import misfits as misfits
 from facts.engines.docker.settings import off as off
@@ -68,6 +71,11 @@ def daemon_json(
 def _obstacle(docker: DockerReading, put: Mapping[str, Any]) -> str:
     """Why daemon.json cannot be changed; "" where it can."""
     file = docker.daemon_json
+    if normpath(file.named) != DAEMON_JSON:
+        return (
+            f"dockerd reads its settings from {file.named} (--config-file), and hullproof changes only {DAEMON_JSON}: "
+            f"change {file.named} by hand, or move it there, take --config-file out of the command line, and run again"
+        )
     if isinstance(file.keys, Unknown):
         return f"{file.keys.unknown}: correct the file or move it away, then run again"
     if wrong := misfits(docker):

@@ -11,6 +11,7 @@ from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed
 from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import PACKAGES, configured, daemon_json, given_flags, kept_for_undo
+from deploys.engines.docker.ipv6 import filters_ipv6, unfiltered_ipv6, without_ipv6
 from deploys.engines.docker.limits import beyond
 from deploys.engines.docker.rules import DockerRules
 from facts.core.reading import known
@@ -18,7 +19,7 @@ from facts.core.survey import Survey
 from facts.engines.docker.docker import DAEMON_JSON, Docker, DockerReading
 
 # A live value that the daemon does not report, where its file is newer than the daemon.
-NOT_IN_FORCE = "not known to be in force: daemon.json was written after the daemon started"
+NOT_IN_FORCE = "not known to be in force: daemon.json was changed after the daemon started"
 
 
 def _say(value: Any) -> str:
@@ -42,7 +43,7 @@ class Key:
     references: tuple[str, ...]
     declared: Callable[[DockerRules, DockerReading], Any]
     live: Callable[[DockerReading], Any]
-    default: Any = None  # what dockerd does without the key
+    default: Any = None  # what dockerd does without the key; a function of the reading where releases differ
     unset: str = ""  # a clause for when the value is empty; "": "KEY is VALUE"
     say: Callable[[Any], str] = _say
     holds: Callable[[Any, Any], bool] = lambda reading, declared: bool(reading == declared)
@@ -63,17 +64,18 @@ class Key:
 
     def check(self, survey: Survey, policy: Policy) -> Verdict:
         docker = survey[Docker]
-        if not docker.installed:
+        if docker.installed is False:
             return not_applicable("Docker is not installed")
         declared = self.declared(policy[DockerRules], docker)
         if declared is None:
             return not_applicable(f"the policy does not declare {self.wanted_by}")
+        known(docker.installed)
         if why := self.exempt(docker):
             return not_applicable(why)
         if isinstance(docker.keys_known, tuple) and self.name not in docker.keys_known:
             return not_applicable(f"dockerd {docker.version or docker.package_version} does not support {self.name}")
         disk = self.disk(docker) if self.disk else configured(docker, self.name)
-        disk = self.default if disk is None else disk
+        disk = _by_itself(self.default, docker) if disk is None else disk
         live = self.live(docker)
         if why := self.harms(docker, disk) or self.harms(docker, live):
             return failed(why, declared=declared, disk=disk, live=live)
@@ -136,6 +138,10 @@ class Key:
         yield change
 
 
+def _by_itself(default: Any, docker: DockerReading) -> Any:
+    return default(docker) if callable(default) else default
+
+
 def told(name: str, kind: type[Any]) -> Callable[[DockerReading], Any]:
     """A value that `docker info` reports."""
     return lambda docker: docker.told(name, kind)
@@ -149,7 +155,7 @@ def untold(name: str, default: Any) -> Callable[[DockerReading], Any]:
         if known(docker.stale):
             return NOT_IN_FORCE
         value = configured(docker, name)
-        return default if value is None else value
+        return _by_itself(default, docker) if value is None else value
 
     return live
 
@@ -325,6 +331,18 @@ KEYS = (
         declared=lambda rules, docker: rules.iptables,
         live=untold("iptables", True),
         default=True,
+    ),
+    Key(
+        name="ip6tables",
+        title="Docker manages its packet filter rules for IPv6",
+        severity=Severity.HIGH,
+        why="Without these rules each port of a container with an IPv6 address is reachable from outside.",
+        references=("CIS-Docker-2.4",),
+        declared=lambda rules, docker: rules.ip6tables,
+        live=untold("ip6tables", filters_ipv6),
+        default=filters_ipv6,
+        exempt=without_ipv6,
+        harms=unfiltered_ipv6,
     ),
     Key(
         name="experimental",

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from deploys.engines.docker.daemon import configured, given_flags
+from deploys.engines.docker.daemon import configured
 from facts.core.reading import UnknownReading, known
 from facts.engines.docker.docker import DockerReading
 
 SWARM_PORTS = ("2377", "7946")  # cluster management and gossip, both with certificates of their own
 NOT_KNOWN = "cannot determine whether the API or a swarm's service listens on"
+NOT_TCP = ("unix://", "fd://", "npipe://")
 DEFAULT_PORTS = ("2375", "2376")  # of tcp:// without a port: without TLS and with it
 ANYWHERE = ("*", "0.0.0.0", "::", "")  # published for every address, as Docker and ss(8) write it
 
 
 def tcp(hosts: Any) -> list[str]:
-    """Those of dockerd's hosts that are TCP addresses."""
-    return [host for host in hosts if isinstance(host, str) and host.startswith(("tcp://", ":"))]
+    """Those of dockerd's hosts that are TCP addresses: also what has no scheme, such as 0.0.0.0:2375."""
+    return [host for host in hosts if isinstance(host, str) and host and not host.startswith(NOT_TCP)]
 
 
 def api_listeners(docker: DockerReading) -> list[str]:
@@ -40,10 +41,8 @@ def _is_api(address: str, docker: DockerReading, swarm: bool) -> bool:
     if _port(address) in _given_ports(docker) or not swarm:
         return True  # perhaps by an earlier setting: dockerd listens for nothing else
     # In a swarm it listens on the ports of services too, wherever their containers run.
-    if "config-file" in given_flags(docker):
-        raise UnknownReading(f"{NOT_KNOWN} {address}: dockerd reads its settings from another file (--config-file)")
     if known(docker.stale):
-        raise UnknownReading(f"{NOT_KNOWN} {address}: daemon.json was written after dockerd started")
+        raise UnknownReading(f"{NOT_KNOWN} {address}: daemon.json was changed after dockerd started")
     return False
 
 

@@ -51,10 +51,10 @@ def _plain(mirrors: Iterable[str]) -> list[str]:
 def insecure_registries(survey: Survey, policy: Policy) -> Verdict:
     """CIS 2.5. Docker itself always adds 127.0.0.0/8 and ::1/128."""
     docker, allowed = survey[Docker], policy[DockerRules].insecure_registries
-    if not docker.installed:
-        return not_applicable("Docker is not installed")
     if allowed is None:
         return not_applicable("the policy does not declare docker.insecure_registries")
+    if not known(docker.installed):
+        return not_applicable("Docker is not installed")
     config = docker.told("RegistryConfig", dict) or {}
     disk = [*_listed(docker, "insecure-registries"), *_plain(_listed(docker, MIRRORS))]
     live = [*_asked_without_tls(config), *_plain(_mirrors(config))]

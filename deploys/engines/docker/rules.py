@@ -58,6 +58,7 @@ class DockerRules(Rules):
         None, description="The ranges from which new networks get their subnets."
     )
     iptables: bool | None = Field(None, description="Docker manages its own packet filter rules.")
+    ip6tables: Literal[True] | None = Field(None, description="Docker manages its own packet filter rules for IPv6.")
     tcp: Literal["none", "tls"] | None = Field(
         None, description="none: the API does not listen on TCP; tls: it may, where clients need a certificate."
     )
@@ -69,5 +70,12 @@ class DockerRules(Rules):
         description="true: Docker's files and sockets belong to root, with modes no wider than CIS Docker section 3.",
     )
     trusted_users: list[str] | None = Field(
-        None, description="The only members of group docker, each of whom can become root; [] is none."
+        None,
+        description="The only users who may speak to Docker's API by a group or through sudo, each of whom can become "
+        "root; [] is none.",
+    )
+    relays: list[str] | None = Field(
+        None,
+        description="The only programs and units, by name, that may pass connections on to Docker's socket; [] is "
+        "none.",
     )

@@ -98,7 +98,7 @@ def _weak(reading: SeccompReading, profile: Any) -> tuple[str, ...]:
 def default_profile(survey: Survey, policy: Policy) -> Verdict:
     declared = declared_profile(policy)
     docker, reading = survey[Docker], survey[Seccomp]
-    if not docker.installed:
+    if not known(docker.installed):
         return not_applicable("Docker is not installed")
     disk, live = disk_profile(docker), live_profile(docker)
     if wrong := complaint(reading, declared, disk):
@@ -124,7 +124,7 @@ def _newer(reading: SeccompReading, name: str) -> bool:
 def profile_lint(survey: Survey, policy: Policy) -> Verdict:
     declared = declared_profile(policy)
     docker, reading = survey[Docker], survey[Seccomp]
-    if not docker.installed:
+    if not known(docker.installed):
         return not_applicable("Docker is not installed")
     if declared != BUILTIN and (problems := _lint(reading, TEXT)):
         return failed(f"hullproof's profile does not fit this host: {some(problems, 2)}", declared=declared)

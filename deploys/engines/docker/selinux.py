@@ -32,7 +32,7 @@ LABELS = "selinux.docker-labels"
 @naming_key("selinux.containers", "Docker to label containers")
 def docker_labels(survey: Survey, policy: Policy) -> Verdict:
     docker, reading = survey[Docker], survey[SELinux]
-    if not docker.installed:
+    if not known(docker.installed):
         return not_applicable("Docker is not installed")
     if known(reading.mode) == "disabled":
         return failed(
@@ -78,7 +78,7 @@ def plan(context: Context) -> Iterator[Change]:
     if known(reading.mode) == "disabled":
         why = "SELinux is not running yet: see the finding selinux.enforcing for the next stage"
         yield Blocked(NAME, "label containers", why=why, controls=(LABELS,))
-    if not docker.installed or known(reading.mode) == "disabled" or not known(reading.container_domains):
+    if not known(docker.installed) or known(reading.mode) == "disabled" or not known(reading.container_domains):
         return
     what = "set selinux-enabled: Docker labels new containers, which then start only with SELinux"
     yield from mending([LABELS], [daemon_json(context, NAME, what, put={"selinux-enabled": True})])

@@ -57,7 +57,7 @@ def _option(docker: DockerReading, name: str) -> bool:
 @on_userns("docker_remap", "root in containers mapped to other ids")
 def _check_remap(survey: Survey, policy: Policy) -> Verdict:
     docker = survey[Docker]
-    if not docker.installed:
+    if not known(docker.installed):
         return not_applicable("Docker is not installed")
     if not isinstance(docker.info, Unknown) and _option(docker, "rootless"):
         return not_applicable("this Docker is rootless, and runs as a whole in a user namespace already")

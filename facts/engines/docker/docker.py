@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from dataclasses import replace
 from json import JSONDecodeError
+from pathlib import Path
 from typing import Any, ClassVar
 
+from facts import modes
 from facts.core.fact import SectionFact
 from facts.core.json_text import load
-from facts.core.reading import Block, Section, Unknown, known
+from facts.core.reading import Block, Section, Unknown
 from facts.engines.docker.containers import (
     read_containers,
     read_inspected,
     read_networks,
     read_stored,
     read_waiting,
+)
+from facts.engines.docker.listening import (
+    read_fronts,
+    read_handed,
+    read_installed,
+    read_listeners,
+    read_others,
+    read_sockets,
 )
 from facts.engines.docker.options import config_key as config_key
 from facts.engines.docker.options import known_keys, read_release
@@ -29,12 +39,15 @@ from facts.engines.docker.shapes import Container as Container
 from facts.engines.docker.shapes import DaemonJson as DaemonJson
 from facts.engines.docker.shapes import DockerReading as DockerReading
 from facts.engines.docker.shapes import FileMode as FileMode
+from facts.engines.docker.shapes import GroupUser as GroupUser
 from facts.engines.docker.shapes import Malformed as Malformed
 from facts.engines.docker.shapes import Network as Network
 from facts.engines.docker.shapes import Starter as Starter
 from facts.engines.docker.shapes import Stored as Stored
 from facts.engines.docker.shapes import Unit as Unit
 from facts.engines.docker.unread import read_unread
+from facts.engines.docker.users import DOCKER_GROUP, group_users, socket_groups, sudo_lines
+from facts.modes import read_listed
 
 CAP_SYS_RESOURCE = 24  # capabilities(7)
 
@@ -48,81 +61,7 @@ class Docker(SectionFact[DockerReading]):
 
     key: ClassVar[str] = "docker"
     timeout: ClassVar[int] = 45
-    script: ClassVar[str] = r"""
-unset DOCKER_HOST; export DOCKER_CONTEXT=default
-ask() { timeout -k 1 15 docker "$@"; }
-run uid id -u
-have dockerd && run dockerd command -v dockerd
-if have dpkg-query; then
-  run package dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\n' docker.io docker-ce moby-engine
-elif have rpm; then
-  run package rpm -q --qf 'ii  %{NAME} %{VERSION}-%{RELEASE}\n' docker-ce moby-engine docker-engine
-fi
-run target readlink -f /etc/docker/daemon.json
-show /etc/docker/daemon.json /etc/systemd/system/docker.service.d/zz-hullproof.conf
-show /etc/systemd/system/docker.socket.d/zz-hullproof.conf
-run group getent group docker
-properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,SocketMode,Listen,NeedDaemonReload
-services="docker.service docker.socket containerd.service"
-have systemctl && units=$(systemctl show --timestamp=unix -p $properties $services 2>/dev/null ||
-  systemctl show -p $properties $services 2>/dev/null) && run units kept "$units" 0
-case "$units" in *NeedDaemonReload=yes*) for d in /usr/lib /run /etc; do
-  set -- "$@" $d/systemd/system/docker.service $d/systemd/system/docker.socket $d/systemd/system/docker.s*.d/*.conf
-  done; run unread grep -sHE '^ *(ExecStart=|Environment=.*tcp:|SocketMode=|ListenStream=)' "$@"; set --;; esac
-run exec grep -sH '^ExecStart=' /usr/lib/systemd/system/docker.service /etc/systemd/system/docker.service \
-  /usr/lib/systemd/system/docker.service.d/*.conf /run/systemd/system/docker.service.d/*.conf \
-  /etc/systemd/system/docker.service.d/*.conf
-run options grep -sHE '^ *(DOCKER_OPTS|OPTIONS)=' /etc/default/docker /etc/sysconfig/docker
-tls=$(sed -nE 's/.*"tls(cacert|cert|key)" *: *"([^"]+)".*/\2/p' /etc/docker/daemon.json 2>/dev/null)
-run files stat -L -c '%a %U %G %Y %F|%n' /etc/docker /etc/docker/daemon.json /etc/docker/*.pem /etc/docker/certs.d \
-  /etc/docker/certs.d/*/* $tls /etc/default/docker /etc/sysconfig/docker /run/docker.sock /run/containerd \
-  /run/containerd/containerd.sock /usr/lib/systemd/system/docker.service /usr/lib/systemd/system/docker.socket \
-  /etc/systemd/system/docker.service /etc/systemd/system/docker.socket
-
-pid=; case "$units" in *MainPID=*) pid=${units#*MainPID=}; pid=${pid%%[!0-9]*};; esac
-[ "${pid:-0}" = 0 ] && [ -r /run/docker.pid ] && read -r pid </run/docker.pid
-processes=$(grep -sHxE 'docker(d|-proxy)' /proc/[0-9]*/comm | sed 's|^/proc/||; s|/comm:| |')
-run processes kept "$processes" 0
-[ -e "/proc/${pid:-0}/cmdline" ] || { pid=$(echo "$processes" | sed -n 's/ dockerd$//p'); pid=${pid%%[!0-9]*}; }
-if [ -z "$pid" ]; then
-  have dockerd && have journalctl && run log journalctl -q -u docker.service -n 40 --no-pager -o cat
-  exit 0
-fi
-show /proc/$pid/cmdline
-starter=; case "$units" in *MainPID=*MainPID=*) starter=${units##*MainPID=}; starter=${starter%%[!0-9]*};; esac
-[ "${starter:-0}" != 0 ] || starter=$pid
-run starter grep -hE '^(Name|CapEff):|^Max |^[0-9]+$|^ +0 +[0-9]+ +[0-9]+$' /proc/$starter/status \
-  /proc/$starter/limits /proc/$starter/uid_map /proc/sys/fs/nr_open
-have ss && { listeners=$(ss -Hltnp 2>&1); run listeners kept "$listeners" $?; }
-info=$(ask info --format '{{json .}}' 2>&1); run info kept "$info" $?
-root=${info#*\"DockerRootDir\":\"}; root=${root%%\"*}
-[ "$root" = "$info" ] && exit 0
-ids=$(cd "$root/containers" 2>/dev/null && echo *); [ "$ids" != '*' ] || ids=
-networks=$(ask network ls -q --no-trunc 2>&1); run networks kept "$networks" $?
-# Through `index`, the client gives up its typed form and lets one template serve containers and networks.
-inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"Id":{{json .Id}},"Driver":'\
-'{{json .Driver}},"Internal":{{json .Internal}},"IPAM":{{json .IPAM}},"Options":{{json .Options}},"Containers":'\
-'{{json .Containers}}}{{else}}{"pid":{{json .State.Pid}},"id":{{json .Id}},"name":{{json .Name}},"status":'\
-'{{json .State.Status}},"started":{{json .State.StartedAt}},"host":{"auto_remove":{{json .HostConfig.AutoRemove}},'\
-'"privileged":{{json .HostConfig.Privileged}},"network_mode":{{json .HostConfig.NetworkMode}},"pid_mode":'\
-'{{json .HostConfig.PidMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\
-'{{json .HostConfig.SecurityOpt}},"cap_add":{{json .HostConfig.CapAdd}},"devices":{{json .HostConfig.Devices}},'\
-'"ipc_mode":{{json .HostConfig.IpcMode}},"uts_mode":{{json .HostConfig.UTSMode}},"restart_policy":'\
-'{{json .HostConfig.RestartPolicy.Name}}}{{if ne .State.Status "running"}},"mounts":{{json .Mounts}}{{end}},'\
-'"ports":{{json .NetworkSettings.Ports}},'\
-'"networks":{{json .NetworkSettings.Networks}}}{{end}}' $ids $networks 2>&1)
-run inspect kept "$inspected" $?
-# Those of a container that has ended by now are nobody's any more.
-case "$listeners" in *'"dockerd"'*) run listening ss -Hltn;; esac
-if tags=$(ls -d "$root"/image/*/repositories.json 2>/dev/null); then
-  run images cat $tags
-  run layers grep -rhs '' "${tags%/*}/layerdb/sha256" --include=size
-else
-  run images.listed ask image ls --format '{{.Repository}}:{{.Tag}} {{.Size}}'
-fi
-run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
-:
-"""
+    script: ClassVar[str] = modes.SCRIPT + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> DockerReading:
@@ -131,30 +70,44 @@ run volumes find "$root/volumes" -mindepth 1 -maxdepth 1 -type d -printf '%f\n'
         package = _package(section)
         version = str(info.get("ServerVersion", "")) or None if isinstance(info, dict) else None
         release = read_release(version or package["package_version"])
+        flags, unit, files, file = _flags(section), _unit(section), _files(section), _daemon_json(section)
+        others, sockets = read_others(section, _pid(section)), read_sockets(section, running, files)
+        given = file.keys.get("group") if isinstance(file.keys, dict) else None
+        groups = (
+            DOCKER_GROUP,
+            flags.get("group"),
+            given,
+            unit.socket_group,
+            *socket_groups(files, sockets if isinstance(sockets, tuple) else ()),
+        )
         rows = read_inspected(section) if running is True else _silent(running)
         return DockerReading(
-            installed="dockerd" in section.blocks and section.blocks["dockerd"].status == 0,
+            installed=read_installed(section, others),
             **package,
             running=running,
             version=version,
-            daemon_json=read_daemon_json(_target(section), _file_or_directory(section, DAEMON_JSON)),
+            daemon_json=file,
             keys_known=known_keys(release),
             can_validate=release is not None and release >= (23, 0),
-            flags=_flags(section),
+            flags=flags,
             info=info,
             networks=read_networks(rows),
             containers=read_containers(rows),
             waiting=read_waiting(rows),
             stored=read_stored(section, rows),
-            files=_files(section),
-            group_members=_members(section),
-            listeners=_listeners(section, running),
-            handed=_handed(section),
+            files=files,
+            group_users=group_users(section, {str(name) for name in groups if name}),
+            listeners=read_listeners(section, running),
+            handed=read_handed(section),
             starter=_starter(section),
             proxies=_proxies(section),
             log=_log(section),
-            unit=_unit(section),
-            stale=_stale(section),
+            unit=unit,
+            stale=_stale(section, flags),
+            sockets=sockets,
+            sudo=sudo_lines(section),
+            fronts=read_fronts(section),
+            others=others,
         )
 
 
@@ -202,9 +155,23 @@ def _package(section: Section) -> dict[str, str | None]:
     return {"package": None, "package_version": None}
 
 
-def _target(section: Section) -> str:
+def _named(section: Section) -> str:
+    """The path of the settings' file as dockerd has it."""
+    path = section.text("config")
+    return DAEMON_JSON if isinstance(path, Unknown) or not path.startswith("/") else path.strip()
+
+
+def _target(section: Section, named: str) -> str:
     path = section.text("target")
-    return DAEMON_JSON if isinstance(path, Unknown) or not path.strip() else path.strip()
+    return named if isinstance(path, Unknown) or not path.strip() else path.strip()
+
+
+def _daemon_json(section: Section) -> DaemonJson:
+    named = _named(section)
+    text = _file_or_directory(section, named)
+    if text is None and "config" in section.blocks:
+        text = Malformed(f"{named}, which dockerd's command line names (--config-file), does not exist")
+    return replace(read_daemon_json(_target(section, named), text), named=named)
 
 
 def _file_or_directory(section: Section, path: str) -> str | Unknown | None:
@@ -239,6 +206,12 @@ def read_daemon_json(path: str, text: str | Unknown | None) -> DaemonJson:
     return DaemonJson(path, text, keys, tuple(name for name in keys if counts[name] > 1))
 
 
+def _pid(section: Section) -> int | None:
+    """The process of the daemon that is judged."""
+    names = (re.fullmatch("/proc/([0-9]{1,10})/cmdline", name) for name in section.blocks)
+    return next((int(name[1]) for name in names if name), None)
+
+
 def _flags(section: Section) -> dict[str, str]:
     for name, block in section.blocks.items():
         if name.startswith("/proc/") and name.endswith("/cmdline") and block.status == 0:
@@ -256,46 +229,14 @@ _KINDS = {"regular": "file", "directory": "directory", "socket": "socket", "symb
 def _files(section: Section) -> tuple[FileMode, ...]:
     """From lines such as `660 root docker 1790000000 socket|/run/docker.sock`."""
     block = section.blocks.get("files")
+    listed = read_listed(section.blocks.get("listed", Block(0, "")), section.blocks.get("acls"))
     found = {}
     for line in block.text.splitlines() if block else ():
         if match := _STAT.fullmatch(line):
-            kind = _KINDS.get(match["kind"], match["kind"])
-            found[match["path"]] = FileMode(match["path"], match["mode"].zfill(4), match["owner"], match["group"], kind)
+            path, kind = match["path"], _KINDS.get(match["kind"], match["kind"])
+            acl = listed[path].acl if path in listed else ()
+            found[path] = FileMode(path, match["mode"].zfill(4), match["owner"], match["group"], kind, acl)
     return tuple(found[path] for path in sorted(found))
-
-
-def _members(section: Section) -> tuple[str, ...]:
-    block = section.blocks.get("group")
-    fields = block.text.strip().split(":") if block and block.status == 0 else ()
-    return tuple(sorted(fields[3].split(","))) if len(fields) == 4 and fields[3] else ()
-
-
-def _listeners(section: Section, running: bool | Unknown) -> tuple[str, ...] | Unknown:
-    block = section.blocks.get("listeners")
-    if block is None:
-        return () if running is False else Unknown("ss is not installed, so dockerd's TCP listeners are not known")
-    if known(section.text("uid")).strip() != "0":
-        return Unknown("which TCP listeners are dockerd's is only shown to root")
-    if block.status != 0:
-        return Unknown(f"ss: {block.complaint}")
-    still = section.blocks.get("listening")
-    lasting = {address for address, _ in _addresses(still)} if still and still.status == 0 else None
-    found = (address for address, line in _addresses(block) if '"dockerd"' in line)
-    return tuple(sorted(address for address in found if lasting is None or address in lasting))
-
-
-def _addresses(block: Block) -> Iterator[tuple[str, str]]:
-    """The local address of each of the lines of ss(8), and the line."""
-    for line in block.text.splitlines():
-        words = line.split()
-        if len(words) > 3:
-            yield words[3], line
-
-
-def _handed(section: Section) -> tuple[str, ...]:
-    """A socket that systemd has opened for docker.service is held by both."""
-    rows = _addresses(section.blocks.get("listeners") or Block(0, ""))
-    return tuple(sorted(address for address, line in rows if '"dockerd"' in line and '"systemd"' in line))
 
 
 def _starter(section: Section) -> Starter | Unknown | None:
@@ -356,21 +297,28 @@ def _unit(section: Section) -> Unit:
         options=" ".join(value.strip().strip("\"'") for _, value in options),
         override=override if isinstance(override, str) else None,
         socket_mode=socket.get("SocketMode", ""),
+        socket_group=socket.get("SocketGroup", ""),
         socket_override=socket_override if isinstance(socket_override, str) else None,
         socket_listens=tuple(listens),
         unread=read_unread(section, [row["Id"] for row in (service, socket) if row.get("NeedDaemonReload") == "yes"]),
     )
 
 
-def _stale(section: Section) -> bool | Unknown:
-    files = section.blocks.get("files")
+def _stale(section: Section, flags: dict[str, str]) -> bool | Unknown:
+    """By the time of the file's last change, whatever kind it was: the time of its text can be an old one, as after a
+    copy that preserves it."""
+    named = _named(section)
+    files, link = section.blocks.get("files"), section.blocks.get("link", Block(0, ""))
     started = re.search(r"^ExecMainStartTimestamp=@([0-9]{1,18})$", _paragraph(section, "docker.service"), re.M)
     lines = files.text.splitlines() if files else ()
-    rows = (row for line in lines if line.endswith(f"|{DAEMON_JSON}") and (row := _STAT.fullmatch(line)))
-    written = next((int(row["time"]) for row in rows), None)
+    rows = (row for line in lines if line.endswith(f"|{named}") and (row := _STAT.fullmatch(line)))
+    changed = [int(row["time"]) for row in rows]
+    changed += [int(text) for text in link.text.split() if re.fullmatch("[0-9]{1,18}", text)]
+    if flags.get("config-file", DAEMON_JSON) != named:
+        return True
     if started is None:
         return Unknown("systemd does not say when the Docker daemon started")
-    return written is not None and written > int(started[1])
+    return any(time > int(started[1]) for time in changed)
 
 
 def _usr(path: str) -> str:

@@ -22,7 +22,7 @@ def _neutral(docker: DockerReading) -> EngineReading:
     containers = docker.containers
     return EngineReading(
         name="Docker",
-        installed=docker.installed,
+        installed=docker.installed is not False,
         running=docker.running,
         default_network="bridge",
         networks=docker.networks,

@@ -27,7 +27,29 @@ def configured(docker: DockerReading, key: str) -> Any:
     flags = given_flags(docker)
     if key not in flags:
         return in_daemon_json(docker, key)
-    return {"true": True, "false": False}.get(flags[key], flags[key])
+    return _read(flags[key])
+
+
+def at_next_start(docker: DockerReading, key: str) -> Any:
+    """The value that the unit's command line or daemon.json gives a key, whatever the running daemon was started with;
+    None where neither does."""
+    unit = docker.unit
+    flags = read_flags(f"{unit.exec_start} {unit.options}".split()[1:]) if unit.exec_start else docker.flags
+    named = {config_key(option): value for option, value in flags.items()}
+    return _read(named[key]) if key in named else in_daemon_json(docker, key)
+
+
+def in_force(docker: DockerReading, key: str) -> Any:
+    """The value that the running daemon was given; None where it was given none, or by a file that has changed since.
+    UnknownReading where it is not known whether that has."""
+    flags = docker.flag_keys
+    if key in flags:
+        return _read(flags[key])
+    return None if known(docker.stale) else in_daemon_json(docker, key)
+
+
+def _read(flag: str) -> Any:
+    return {"true": True, "false": False}.get(flag, flag)
 
 
 def in_daemon_json(docker: DockerReading, key: str) -> Any:

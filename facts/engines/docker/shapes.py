@@ -9,6 +9,7 @@ from facts.core.reading import Jsonable, Unknown, UnknownReading, known
 from facts.engines.docker.options import config_key
 from facts.engines.shapes import Network as Network
 from facts.engines.shapes import Waiting
+from facts.modes import Acl
 
 V = TypeVar("V")
 
@@ -31,6 +32,7 @@ class DaemonJson(Jsonable):
     text: str | Unknown | None
     keys: dict[str, Any] | Malformed | Unknown  # {} where the file is absent or empty
     duplicates: tuple[str, ...] = ()  # top-level keys that stand there more than once (the last one counts)
+    named: str = DAEMON_JSON  # its path as dockerd has it: another one where its command line has --config-file
 
     @property
     def malformed(self) -> bool:
@@ -64,6 +66,52 @@ class FileMode(Jsonable):
     owner: str
     group: str
     kind: str  # file, directory, socket, link
+    acl: Acl = ()  # entries beyond the mode, such as user:alice:rw-
+
+
+@dataclass(frozen=True)
+class GroupUser(Jsonable):
+    """A user who may speak to the API by a group."""
+
+    user: str
+    group: str
+    primary: bool  # it is the group of the user's own row in passwd(5)
+
+
+@dataclass(frozen=True)
+class SudoLine(Jsonable):
+    """A line of sudoers(5) that names Docker, or has sudo read another file."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Daemon(Jsonable):
+    """A dockerd beside the one that is judged."""
+
+    pid: int
+    user: int  # 0: root's; else rootless
+    sockets: tuple[str, ...]
+
+    def __str__(self) -> str:
+        whose = f", rootless of user {self.user}" if self.user else ""
+        where = f" on {' and '.join(self.sockets)}" if self.sockets else ""
+        return f"dockerd (process {self.pid}{whose}){where}"
+
+
+@dataclass(frozen=True)
+class Front(Jsonable):
+    """What listens before a socket of Docker's, or may."""
+
+    name: str  # app.service, process 812
+    program: str
+    relay: bool  # it passes on what it is sent
+    listens: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = f" on {', '.join(self.listens)}" if self.listens else ""
+        return f"{self.program} ({self.name}){where}"
 
 
 @dataclass(frozen=True)
@@ -97,6 +145,7 @@ class Unit(Jsonable):
     options: str = ""  # those options
     override: str | None = None  # the text of our own drop-in for docker.service
     socket_mode: str = ""  # SocketMode= of docker.socket: "0660"
+    socket_group: str = ""  # SocketGroup= of docker.socket
     socket_override: str | None = None  # the text of our own drop-in for docker.socket
     socket_listens: tuple[str, ...] = ()  # TCP addresses on which docker.socket listens for dockerd
     unread: Unread | None = None  # what systemd has not read yet, and the next boot will
@@ -114,7 +163,7 @@ class Starter(Jsonable):
 
 @dataclass(frozen=True)
 class DockerReading(Jsonable):
-    installed: bool  # a dockerd binary is there
+    installed: bool | Unknown  # a dockerd binary is there; unknown: none is, and yet Docker runs
     package: str | None  # docker.io, docker-ce, moby-engine …
     package_version: str | None
     running: bool | Unknown  # the daemon answers on its socket
@@ -128,12 +177,16 @@ class DockerReading(Jsonable):
     containers: tuple[Container, ...] | Unknown
     stored: Stored | Unknown
     files: tuple[FileMode, ...]  # the files and sockets of CIS Docker section 3 that exist
-    group_members: tuple[str, ...]  # who is in group docker
+    group_users: tuple[GroupUser, ...] | Unknown  # who may speak to the API by a group
     listeners: tuple[str, ...] | Unknown  # "address:port" on which dockerd listens by TCP
     proxies: int | Unknown  # running docker-proxy processes
     log: tuple[str, ...]  # the unit's last log lines, only where the daemon does not run
     unit: Unit = Unit()
-    stale: bool | Unknown = False  # daemon.json was written after the daemon started
+    stale: bool | Unknown = False  # daemon.json was changed after the daemon started, or it started with another file
+    sockets: tuple[str, ...] | Unknown = ()  # the unix sockets of the API
+    sudo: tuple[SudoLine, ...] | Unknown = ()
+    fronts: tuple[Front, ...] | Unknown = ()
+    others: tuple[Daemon, ...] | Unknown = ()
     handed: tuple[str, ...] = ()  # those of `listeners` that systemd opened for it
     starter: Starter | Unknown | None = None  # None: the daemon does not run
     waiting: tuple[Waiting, ...] | Unknown = ()

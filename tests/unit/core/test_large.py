@@ -55,6 +55,7 @@ HOST = {
     "networks.bridges.Bridges": "debian12-hardened",
     "denials.Denials": "both-logs-form",
     "engines.docker.Docker": "debian13-containers",
+    "files.Files": "debian13-stock",
     "kernel.Kernel": "debian13",
     "lsm.Lsm": "debian-13-hardened",
     "networks.Networks": "debian13-guarded",

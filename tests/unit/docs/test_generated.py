@@ -95,7 +95,11 @@ def test_the_key_that_asks_for_a_control_is_found() -> None:
     assert asked["docker.live-restore"] == {"live_restore"}
     assert asked["kernel.boot.lockdown"] == {"boot_parameters"}
     assert asked["bridges.undeclared"] == {"undeclared"}
-    assert {name for name, fields in asked.items() if not fields} == {"docker.daemon-json", "bridges.reverted"}
+    assert {name for name, fields in asked.items() if not fields} == {
+        "docker.daemon-json",
+        "docker.other-daemons",
+        "bridges.reverted",
+    }
 
 
 def test_proofs_name_controls_that_there_are() -> None:

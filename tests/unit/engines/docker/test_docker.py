@@ -62,7 +62,8 @@ def test_what_cannot_be_read_is_unknown_and_planned_by_nobody(control: str) -> N
     everything: dict[str, Any] = {
         "required": True, "live_restore": True, "no_new_privileges": True, "userland_proxy": False,
         "log_driver": "journald", "log_opts": {"journald": {"tag": "x"}}, "log_level": "warn",
-        "default_ulimits": ULIMITS, "default_address_pools": [POOL], "iptables": True, "tcp": "none",
+        "default_ulimits": ULIMITS, "default_address_pools": [POOL], "iptables": True, "ip6tables": True,
+        "tcp": "none", "relays": [],
         "insecure_registries": [], "experimental": False, "refused_storage_drivers": ["aufs"], "file_modes": True,
         "trusted_users": [],
     }  # fmt: skip
@@ -73,9 +74,9 @@ def test_what_cannot_be_read_is_unknown_and_planned_by_nobody(control: str) -> N
     absent = docker(installed=False, running=False, info=None, containers=nothing)
     expected = State.FAIL if control == "running" else State.NOT_APPLICABLE
     assert state(control, absent, **everything) is expected
-    silent = docker(running=nothing, containers=nothing, listeners=nothing)
+    silent = docker(running=nothing, containers=nothing, listeners=nothing, networks=nothing)
     silent = dataclasses.replace(silent, info=nothing)
-    if control not in ("daemon-json", "file-modes", "group-members"):
+    if control not in ("daemon-json", "file-modes", "group-members", "sudo", "relays", "other-daemons"):
         assert state(control, silent, **everything) is State.UNKNOWN
 
 

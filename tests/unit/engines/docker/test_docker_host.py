@@ -11,7 +11,7 @@ from deploys.core.change import Blocked, Command, MergeJson, WriteFile
 from deploys.core.control import State
 from deploys.engines.docker.access import without_tcp
 from facts.core.reading import Unknown
-from facts.engines.docker.docker import FileMode, Unit, read_flags
+from facts.engines.docker.docker import FileMode, GroupUser, Unit, read_flags
 from tests.support.docker import FILE, START, docker, plan, reason, state
 from tests.support.hosts import container
 
@@ -39,6 +39,33 @@ def test_tcp_with_certificates_where_the_policy_allows_it() -> None:
     reading = docker({**WEAK, "tlsverify": True}, flags={}, unit=BARE, listeners=("0.0.0.0:2375",))
     assert state("no-tcp", reading, tcp="tls") is State.PASS
     assert state("no-tcp", reading, tcp="none") is State.FAIL
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0:2375", "tcp://0.0.0.0:2375", ":2375", "localhost"])
+def test_a_host_without_a_scheme_is_tcp(host: str) -> None:
+    reading = docker({"hosts": ["fd://", host]}, flags={}, unit=BARE)
+    assert state("no-tcp", reading, tcp="none") is State.FAIL
+    assert host in reason("no-tcp", reading, tcp="none")
+    (change,) = plan(reading, tcp="none")
+    assert isinstance(change, MergeJson)
+    assert change.put == {"hosts": ["fd://"]}
+    assert without_tcp(f"dockerd -H fd:// -H {host} -D".split()) == ["dockerd", "-H", "fd://", "-D"]
+
+
+def test_certificates_that_the_running_daemon_may_not_demand() -> None:
+    """tlsverify is in the file, and the daemon was started before it was written there."""
+    keys, at = {**WEAK, "tlsverify": True}, ("0.0.0.0:2375",)
+    stale = docker(keys, flags={}, unit=BARE, listeners=at, stale=True)
+    assert state("no-tcp", stale, tcp="tls") is State.PENDING_RESTART
+    assert "changed after the daemon started" in reason("no-tcp", stale, tcp="tls")
+    (change,) = plan(stale, tcp="none")
+    assert isinstance(change, MergeJson)
+    untimed = dataclasses.replace(stale, stale=Unknown("no systemd"))
+    assert state("no-tcp", untimed, tcp="tls") is State.UNKNOWN
+    by_flag = dataclasses.replace(stale, flags={"tlsverify": "true"})
+    assert state("no-tcp", by_flag, tcp="tls") is State.PASS
+    lost = docker(WEAK, flags={"tlsverify": "true"}, unit=BARE, listeners=at)
+    assert state("no-tcp", lost, tcp="tls") is State.FAIL, "the next start demands none"
 
 
 def test_tcp_that_is_no_api() -> None:
@@ -83,8 +110,7 @@ def test_the_ports_of_a_swarms_services() -> None:
     given = docker({"hosts": ["tcp://10.0.0.1"]}, swarm, flags={}, unit=BARE, listeners=("*:8095", "10.0.0.1:2375"))
     assert state("no-tcp", given, tcp="none") is State.FAIL
     for untold in (docker({}, swarm, listeners=("*:8095",), stale=True),
-                   docker({}, swarm, listeners=("*:8095",), stale=Unknown("no systemd")),
-                   docker({}, swarm, listeners=("*:8095",), flags={"config-file": "/srv/daemon.json"})):  # fmt: skip
+                   docker({}, swarm, listeners=("*:8095",), stale=Unknown("no systemd"))):  # fmt: skip
         assert state("no-tcp", untold, tcp="none") is State.UNKNOWN, reason("no-tcp", untold, tcp="none")
         assert plan(untold, tcp="none") == []
 
@@ -168,7 +194,7 @@ def test_the_socket_stays_closed_after_a_boot() -> None:
 
 
 def test_strangers_leave_group_docker() -> None:
-    reading = docker(group_members=("alice", "mal lory"))
+    reading = docker(group_users=tuple(GroupUser(name, "docker", primary=False) for name in ("alice", "mal lory")))
     assert state("group-members", reading) is State.NOT_APPLICABLE
     assert state("group-members", reading, trusted_users=["alice", "mal lory"]) is State.PASS
     (change,) = plan(reading, trusted_users=["alice"])

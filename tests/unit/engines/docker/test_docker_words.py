@@ -43,7 +43,7 @@ def test_a_value_that_is_not_in_force_is_no_value() -> None:
     """The daemon reports no log level; its file is newer than it."""
     reading = docker({"log-level": "warn"}, stale=True)
     said = reason("log-level", reading, log_level="warn")
-    assert said.startswith("log-level is warn on disk, not known to be in force: daemon.json was written after")
+    assert said.startswith("log-level is warn on disk, not known to be in force: daemon.json was changed after")
     assert reason("log-level", reading, log_level="info").startswith("log-level is warn; the policy wants info")
 
 
