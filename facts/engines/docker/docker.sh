@@ -14,9 +14,14 @@ properties=Id,MainPID,ExecStart,ExecMainStartTimestamp,FragmentPath,DropInPaths,
 services="docker.service docker.socket containerd.service"
 have systemctl && units=$(systemctl show --timestamp=unix -p $properties $services 2>/dev/null ||
   systemctl show -p $properties $services 2>/dev/null) && run units kept "$units" 0
-case "$units" in *NeedDaemonReload=yes*) for d in /usr/lib /run /etc; do
-  set -- "$@" $d/systemd/system/docker.service $d/systemd/system/docker.socket $d/systemd/system/docker.s*.d/*.conf
-  done; run unread grep -sHE '^ *(ExecStart=|Environment=.*tcp:|SocketMode=|ListenStream=)' "$@"; set --;; esac
+case "$units" in *NeedDaemonReload=yes*)
+  for d in /usr/lib /run /etc; do
+    set -- "$@" $d/systemd/system/docker.service $d/systemd/system/docker.socket $d/systemd/system/docker.s*.d/*.conf
+  done
+  run unread grep -sHE '^ *(ExecStart=|Environment=.*tcp:|SocketMode=|ListenStream=)' "$@"
+  set --
+  ;;
+esac
 run exec grep -sH '^ExecStart=' /usr/lib/systemd/system/docker.service /etc/systemd/system/docker.service \
   /usr/lib/systemd/system/docker.service.d/*.conf /run/systemd/system/docker.service.d/*.conf \
   /etc/systemd/system/docker.service.d/*.conf
