@@ -10,6 +10,7 @@ from facts.core.reading import Block, Jsonable
 
 RULE_KEY = "hullproof"  # of the rules that audit.engine_files has auditd load
 NOBODY = "4294967295"
+Id = tuple[int, int, int]  # of a record: seconds, milliseconds, and its number
 
 # Within the section `record`, in its folder: "$@" are files that hullproof wrote. Only where one of them changed after
 # the baseline is the log read, and no more than its end. A record is a group of lines with the same id; of each file
@@ -46,22 +47,19 @@ class Touch(Jsonable):
 
 def last_touches(block: Block | None, since: int) -> dict[str, Touch]:
     """By path, the last record from `since` on."""
-    found: dict[str, Touch] = {}
-    for path, touch in _touches(block.text if block else ""):
-        if touch.time >= since and (path not in found or found[path].time <= touch.time):
-            found[path] = touch
-    return found
+    touches = sorted(_touches(block.text if block else ""), key=lambda row: row[0])
+    return {path: touch for _, path, touch in touches if touch.time >= since}
 
 
-def _touches(text: str) -> Iterator[tuple[str, Touch]]:
+def _touches(text: str) -> Iterator[tuple[Id, str, Touch]]:
     call = where = ""
     for line in text.split("\n"):  # not splitlines(): auditd puts 0x1d before what it translates
         if line.startswith("type=SYSCALL "):
             call, where = line, ""
         elif line.startswith("type=CWD "):
             where = line
-        elif line.startswith("type=PATH ") and (touch := _touch(call)) and (path := _path(line, where)):
-            yield path, touch
+        elif line.startswith("type=PATH ") and (id_ := _id(call)) and (path := _path(line, where)):
+            yield id_, path, _touch(id_[0], call)
 
 
 def _path(line: str, where: str) -> str:
@@ -72,11 +70,13 @@ def _path(line: str, where: str) -> str:
     return name[1] if name else ""
 
 
-def _touch(call: str) -> Touch | None:
-    time = re.search(r"audit\((\d{1,11})\.\d+:\d+\)", call)
-    if not time:
-        return None
+def _id(call: str) -> Id | None:
+    found = re.search(r"audit\((\d{1,11})\.(\d{1,9}):(\d{1,20})\)", call)
+    return (int(found[1]), int(found[2]), int(found[3])) if found else None
+
+
+def _touch(time: int, call: str) -> Touch:
     said: dict[str, str] = dict(re.findall(r'\b(auid|uid|exe|AUID|UID)="?([^\s"]+)', call))
     login = "" if said.get("auid") == NOBODY else said.get("AUID", said.get("auid", ""))
     user = said.get("UID", said.get("uid", ""))
-    return Touch(int(time[1]), login, user, said.get("exe", ""))
+    return Touch(time, login, user, said.get("exe", ""))
