@@ -3,11 +3,11 @@
 run uname uname -rvm
 run images ls /boot
 if have dpkg-query; then
-  run dpkg dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}|${Architecture}|${Depends}\n' 'linux-image-*'
+  rows=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}|${Architecture}|${Depends}\n' 'linux-image-*' 2>&1)
+  run dpkg kept "$rows" "$?"
   if have apt-cache; then
     set -- /var/lib/apt/lists/*_Packages*
-    names=$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-image-*' 2>/dev/null |
-      while read -r s p; do case $s in ?i) echo "$p";; esac; done)
+    names=$(printf '%s\n' "$rows" | sed -n 's/^.i [^|]*|\([^|]*\)|.*/\1/p; s/^.i|\([^|]*\)|.*/\1/p')
     [ -e "$1" ] && [ -n "$names" ] &&
       run apt sh -c 'apt-cache show --no-all-versions "$@" | grep -E "^(Package|Version|Depends):"' apt $names
   fi

@@ -86,11 +86,18 @@ starter=; case "$units" in *MainPID=*MainPID=*) starter=${units##*MainPID=}; sta
 [ "${starter:-0}" != 0 ] || starter=$pid
 run starter grep -hE '^(Name|CapEff):|^Max |^[0-9]+$|^ +0 +[0-9]+ +[0-9]+$' /proc/$starter/status \
   /proc/$starter/limits /proc/$starter/uid_map /proc/sys/fs/nr_open
-info=$(ask info --format '{{json .}}' 2>&1); run info kept "$info" $?
+# curl(1) costs a third of a client, and asks twice at once. What it gets no answer to, the client is asked.
+api() { have curl && curl -q --noproxy '*' -sf -m 15 --unix-socket /run/docker.sock "$@" 2>/dev/null; }
+info=; networks=
+if answers=$(api http://docker/info http://docker/networks); then
+  info=$(printf '%s\n' "$answers" | grep -m 1 '^{')
+  networks=$(printf '%s\n' "$answers" | grep -E '^\[' | grep -oE '"Id":"[0-9a-f]{64}"' | cut -d '"' -f 4)
+fi
+if [ -n "$networks" ]; then run info kept "$info" 0; else info=$(ask info --format '{{json .}}' 2>&1); run info kept "$info" $?; fi
 root=${info#*\"DockerRootDir\":\"}; root=${root%%\"*}
 [ "$root" = "$info" ] && exit 0
 ids=$(cd "$root/containers" 2>/dev/null && echo *); [ "$ids" != '*' ] || ids=
-networks=$(ask network ls -q --no-trunc 2>&1); run networks kept "$networks" $?
+if [ -n "$networks" ]; then run networks kept "$networks" 0; else networks=$(ask network ls -q --no-trunc 2>&1); run networks kept "$networks" $?; fi
 # Through `index`, the client gives up its typed form and lets one template serve containers and networks.
 inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"Id":{{json .Id}},"Driver":'\
 '{{json .Driver}},"Internal":{{json .Internal}},"IPAM":{{json .IPAM}},"Options":{{json .Options}},"Containers":'\

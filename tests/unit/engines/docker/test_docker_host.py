@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 from deploys.core.change import Blocked, Command, MergeJson, WriteFile
 from deploys.core.control import State
 from deploys.engines.docker.access import without_tcp
+from facts.core.frame import PRELUDE
 from facts.core.reading import Unknown
+from facts.engines.docker import docker as docker_fact
 from facts.engines.docker.docker import FileMode, GroupUser, Unit, read_flags
 from tests.support.docker import FILE, START, docker, plan, reason, state
 from tests.support.hosts import container
@@ -201,3 +205,28 @@ def test_strangers_leave_group_docker() -> None:
     assert isinstance(change, Command)
     assert change.script == "gpasswd -d 'mal lory' docker"
     assert change.undo == "gpasswd -a 'mal lory' docker"
+
+
+API = 'api() { printf \'{"ID":"x","DockerRootDir":"/d"}\\n\\n[{"Id":"%s"},{"Id":"%s"}]\\n\' "$A" "$B"; }\n'
+
+
+@pytest.mark.parametrize(
+    ("answer", "info", "networks"),
+    [
+        (API, '{"ID":"x","DockerRootDir":"/d"}', f"{'a' * 64}\n{'b' * 64}"),  # curl had both
+        ("api() { return 28; }\n", '{"client":1,"DockerRootDir":"/d"}', "ids of the client"),
+        (API.replace('"Id"', '"id"'), '{"client":1,"DockerRootDir":"/d"}', "ids of the client"),
+        ('api() { echo \'{"ID":"half\'; }\n', '{"client":1,"DockerRootDir":"/d"}', "ids of the client"),
+    ],
+)
+def test_the_daemon_is_asked_by_curl_and_by_the_client_where_that_has_no_answer(
+    answer: str, info: str, networks: str
+) -> None:
+    script = Path(docker_fact.__file__).with_suffix(".sh").read_text()
+    part = script[script.index("info=; networks=") : script.index("# Through `index`")]
+    answers = 'info) echo \'{"client":1,"DockerRootDir":"/d"}\' ;; *) echo \'ids of the client\' ;;'
+    client = f"ask() {{ case $1 in {answers} esac; }}\n"
+    shell = f"{PRELUDE}\nN=n A={'a' * 64} B={'b' * 64}\n{answer}{client}{part}"
+    said = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout
+    assert f"@n block info\n{info}\n" in said
+    assert f"@n block networks\n{networks}\n" in said
