@@ -108,7 +108,7 @@ def test_drift_names_what_moved_and_its_cause(vm: Vm) -> None:
     assert drift.code == 2
     assert "/etc/docker/daemon.json was changed" in drift.reason("docker.live-restore")
     assert "not by hullproof" in drift.reason("docker.live-restore")
-    assert "the running system was changed" in drift.reason("kernel.sysctl.kernel.dmesg_restrict")
+    assert "what changed the running system is not recorded" in drift.reason("kernel.sysctl.kernel.dmesg_restrict")
     vm.ssh("sysctl -w kernel.dmesg_restrict=1; sed -i '/live-restore/s/false/true/' /etc/docker/daemon.json")
 
 
