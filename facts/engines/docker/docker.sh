@@ -56,7 +56,10 @@ run sudoers grep -sHE '^[^#]*docker|^[#@]include' /etc/sudoers /etc/sudoers.d/*
 
 [ -z "$others" ] || run daemons grep -sHE '^(Uid|NSpid):' $others
 if ! have dockerd; then
-  seen=; for one in /run/docker.sock /run/user/*/docker.sock; do [ -L "$one" ] || [ ! -S "$one" ] || seen="$seen $one"; done
+  # A socket that nobody listens on is what a removed Docker left: the flags of /proc/net/unix say who does.
+  seen=; for one in /run/docker.sock /run/user/*/docker.sock; do
+    [ -L "$one" ] || [ ! -S "$one" ] || ! grep -qE " 00010000 .* (/var)?$one$" /proc/net/unix || seen="$seen $one"
+  done
   [ -z "$seen" ] || run seen kept "$seen" 0
 fi
 have ss && { listeners=$(ss -Hltnxp 2>&1); run listeners kept "$listeners" $?; }

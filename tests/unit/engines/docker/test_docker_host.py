@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -230,3 +232,16 @@ def test_the_daemon_is_asked_by_curl_and_by_the_client_where_that_has_no_answer(
     said = subprocess.run(["sh", "-c", shell], capture_output=True, text=True, check=True).stdout
     assert f"@n block info\n{info}\n" in said
     assert f"@n block networks\n{networks}\n" in said
+
+
+def test_a_socket_that_a_removed_docker_left_is_no_docker() -> None:
+    script = Path(docker_fact.__file__).with_suffix(".sh").read_text()
+    part = script[script.index("  seen=; for one in ") : script.index('  [ -z "$seen" ]')]
+    left, live = socket.socket(socket.AF_UNIX), socket.socket(socket.AF_UNIX)
+    with tempfile.TemporaryDirectory() as folder, left, live:
+        left.bind(f"{folder}/left.sock")
+        live.bind(f"{folder}/live.sock")
+        live.listen()
+        part = part.replace("/run/docker.sock /run/user/*/docker.sock", f"{folder}/*.sock {folder}/none.sock")
+        said = subprocess.run(["sh", "-c", f'{part}\necho "$seen"'], capture_output=True, text=True, check=True).stdout
+    assert said == f" {folder}/live.sock\n"
