@@ -17,6 +17,8 @@ VARIANT = "owned"
 ACCEPT = ("--data", "accept=userns-remap,container-restart")
 MADE = ("CORP_SITE=berlin", "vm.max_map_count = 262144", "alice:165536:65536", "10.77.0.0/24", "ledger of corp")
 
+RECORD = "files.own"  # the record of what was undone stays, and is judged
+
 pytestmark = [pytest.mark.lab, pytest.mark.story, pytest.mark.on("debian12")]
 
 
@@ -100,5 +102,9 @@ def test_undoing_the_first_run_too_leaves_every_file_as_it_was(vm: Vm, story: di
     assert theirs(vm) == story["theirs"]
     assert set(containers(vm)) == set(story["containers"])
     after = run(vm, "drift.py").states()
-    moved = {c: (s, after[c]) for c, s in story["before"].states().items() if after[c] != s and "boot" not in c}
+    moved = {
+        c: (s, after[c])
+        for c, s in story["before"].states().items()
+        if after[c] != s and "boot" not in c and c != RECORD
+    }
     assert moved == {}

@@ -306,7 +306,7 @@ def _unit(section: Section) -> Unit:
 
 def _stale(section: Section, flags: dict[str, str]) -> bool | Unknown:
     """By the time of the file's last change, whatever kind it was: the time of its text can be an old one, as after a
-    copy that preserves it."""
+    copy that preserves it. An undo puts the file of before in place once Docker runs with it, and notes when."""
     named = _named(section)
     files, link = section.blocks.get("files"), section.blocks.get("link", Block(0, ""))
     started = re.search(r"^ExecMainStartTimestamp=@([0-9]{1,18})$", _paragraph(section, "docker.service"), re.M)
@@ -318,7 +318,8 @@ def _stale(section: Section, flags: dict[str, str]) -> bool | Unknown:
         return True
     if started is None:
         return Unknown("systemd does not say when the Docker daemon started")
-    return any(time > int(started[1]) for time in changed)
+    settled = section.blocks.get("settled", Block(0, "")).text.strip()
+    return any(time > int(started[1]) and str(time) != settled for time in changed)
 
 
 def _usr(path: str) -> str:

@@ -79,6 +79,7 @@ set -- /etc/docker "$conf" /etc/docker/*.pem /etc/docker/certs.d /etc/docker/cer
   /usr/lib/systemd/system/docker.service /usr/lib/systemd/system/docker.socket /etc/systemd/system/docker.service \
   /etc/systemd/system/docker.socket
 run files stat -L -c '%a %U %G %Z %F|%n' "$@"
+[ ! -r /run/hullproof-docker-settled ] || run settled cat /run/hullproof-docker-settled
 modes "$@"
 if [ -z "$pid" ]; then
   have dockerd && have journalctl && run log journalctl -q -u docker.service -n 40 --no-pager -o cat

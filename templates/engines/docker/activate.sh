@@ -5,6 +5,7 @@
 # files. UNDO=1: these are the old files. Where they do not set live-restore, a reload removes it last, so that no container
 # stops; and a container that does not start again is only named in $NOTE, so that the undo does not fail because of it.
 ran=${HULLPROOF_RUN:-/run}/hullproof-docker-ran
+settled=${HULLPROOF_RUN:-/run}/hullproof-docker-settled # when daemon.json came in place that Docker runs with
 conf=${HULLPROOF_DAEMON_JSON:-/etc/docker/daemon.json}
 conf=$(readlink -f "$conf" || echo "$conf")
 unset DOCKER_HOST; export DOCKER_CONTEXT=default
@@ -55,11 +56,12 @@ hold() {
 last() { # puts the wanted file in place, unless the file was changed meanwhile
   [ -e "$ENTRY/kept" ] || return 0
   if with true | cmp -s - "$conf" || with false | cmp -s - "$conf"; then
-    if [ ! -e "$ENTRY/none" ]; then put <"$ENTRY/kept" && touch -r "$ENTRY/kept" "$conf"; else rm -f -- "$conf" && { [ ! -s "$ENTRY/none" ] || rmdir "${conf%/*}"; }; fi
+    if [ ! -e "$ENTRY/none" ]; then put <"$ENTRY/kept" && touch -r "$ENTRY/kept" "$conf" && placed=1; else rm -f -- "$conf" && { [ ! -s "$ENTRY/none" ] || rmdir "${conf%/*}"; }; fi
   fi
   rm -f "$ENTRY/kept" "$ENTRY/none"
 }
 
+placed=; rm -f "$settled"
 systemctl daemon-reload
 state=$(systemctl is-active docker.service)
 [ "$state" = inactive ] && { [ "$UNDO" != 1 ] || [ ! -e "$ran" ]; } && exit 0
@@ -112,6 +114,7 @@ if [ "$UNDO" = 1 ]; then
     with false | put
     become false || echo "live-restore stays on until Docker restarts" >>"$NOTE"
     last
+    [ "$placed" != 1 ] || stat -L -c %Z -- "$conf" >"$settled"
   fi
   rm -f "$ran"
 elif [ -n "$lost" ]; then

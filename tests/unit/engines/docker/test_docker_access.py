@@ -11,7 +11,7 @@ import pytest
 from deploys.core.change import Blocked, Command, MergeJson
 from deploys.core.control import State
 from facts.core.frame import read_frame
-from facts.core.reading import Unknown
+from facts.core.reading import Block, Unknown
 from facts.engines.docker.docker import Docker, DockerReading, FileMode, GroupUser
 from facts.engines.docker.shapes import DAEMON_JSON, Daemon, Front, Network, SudoLine
 from tests.support.cases import folder, read
@@ -266,6 +266,18 @@ def test_a_file_that_the_command_line_names_has_to_be_there() -> None:
 def test_a_copy_that_keeps_its_old_time_is_newer_than_the_daemon() -> None:
     """Recorded after `touch -d 2020-01-01 daemon.json`."""
     assert host("debian13-stale").stale is True
+
+
+def test_a_file_that_an_undo_put_in_place_once_docker_ran_with_it_is_in_force() -> None:
+    section: Any = read_frame(read(folder(Docker) / "debian13-stale.json")["output"])["docker"]
+    (row,) = (line for line in section.blocks["files"].text.splitlines() if line.endswith("|/etc/docker/daemon.json"))
+    section.blocks["settled"] = Block(0, f"{row.split()[3]}\n")
+    reading = Docker.read(section)
+    assert isinstance(reading, DockerReading)
+    assert reading.stale is False
+    section.blocks["settled"] = Block(0, "1\n")
+    assert isinstance(changed := Docker.read(section), DockerReading)
+    assert changed.stale is True, "it was changed once more since"
 
 
 def test_a_daemon_that_was_started_with_another_file_has_other_settings() -> None:

@@ -77,6 +77,10 @@ def sh(host: Path, script: str, stop: int = 0, undo: int = 0) -> int:
     return run(host, script, stop, undo)[0]
 
 
+def settled(host: Path) -> Path:
+    return host / "hullproof-docker-settled"
+
+
 def said(host: Path) -> list[str]:
     """What was done, without the questions."""
     asked = (
@@ -165,9 +169,12 @@ def test_an_undo_that_was_cut_off_goes_on_with_the_file_as_it_is_to_be(host: Pat
     (host / "systemctl").write_text((host / "systemctl").read_text().replace("restart)", "restart) kill -9 $PPID;"))
     assert sh(host, "activate.sh", undo=1) != 0
     assert '"live-restore": true' in file.read_text()
+    assert not settled(host).exists()
     (host / "systemctl").write_text((host / "systemctl").read_text().replace("restart) kill -9 $PPID;", "restart)"))
     assert sh(host, "activate.sh", undo=1) == 0
     assert (file.read_text() if file.exists() else None) == text
+    assert settled(host).exists() is (text is not None)
+    assert text is None or settled(host).read_text() == f"{int(file.stat().st_ctime)}\n"
     assert (host / "c.a").read_text() == "true 0\n"
 
 
@@ -176,6 +183,7 @@ def test_an_undo_that_was_cut_off_leaves_what_somebody_wrote_since(host: Path) -
     (host / "daemon.json").write_text('{"live-restore": true, "dns": ["10.0.0.1"]}')
     assert sh(host, "activate.sh", undo=1) == 0
     assert "dns" in (host / "daemon.json").read_text()
+    assert not settled(host).exists(), "that is not what Docker runs with"
 
 
 def test_an_undo_without_live_restore_does_not_restart_under_containers(host: Path) -> None:
