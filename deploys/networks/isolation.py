@@ -16,7 +16,7 @@ from deploys.engines import foreign_bridges as bridged
 from facts.core.reading import known
 from facts.engines.shapes import EngineReading, Network, owner
 from facts.networks.networks import LATER_FILE, LOADED_FILE, UNIT, NetworksReading
-from facts.networks.own_tables import HEADS, opening, stranger
+from facts.networks.own_tables import HEADS, Rows, opening, stranger
 
 LATER_BRIDGE = re.compile(r"br-[0-9a-f]{12}")  # Docker's names for the bridges of new networks
 RAW = "iptables drops IP packets alone, and no rule of hullproof's on the bridge drops raw frames (CAP_NET_RAW)"
@@ -175,10 +175,16 @@ def _opened(network: Network, reading: NetworksReading) -> str:
     rows, silent = known(reading.own), out_of_force(reading)
     if silent:
         return next(iter(silent.values()))
-    strange = next((row for place in HEADS if place in rows and (row := stranger(place, rows))), "")
-    if row := strange or opening(network.bridge, rows):
+    strange, sets = reading.remember("own rules", lambda: _looked_through(rows))  # once for all networks
+    if row := strange or opening(network.bridge, sets):
         return f"the rule `{row}` in hullproof's chain forward is not hullproof's"
     return ""
+
+
+def _looked_through(rows: Rows) -> tuple[str, dict[str, frozenset[str]]]:
+    """The first rule that is not hullproof's, and all of them as sets."""
+    strange = (stranger(place, rows) for place in HEADS if place in rows)
+    return next(filter(None, strange), ""), {place: frozenset(found) for place, found in rows.items()}
 
 
 def out_of_force(reading: NetworksReading) -> dict[str, str]:

@@ -25,10 +25,18 @@ def bridgeless(rules: NetworksRules, engines: Sequence[EngineReading]) -> list[N
 
 def redirected(network: Network, reading: NetworksReading) -> list[Redirect]:
     """What tc passes from the network's ports to those of this or another bridge."""
-    names = {name for bridge in known(reading.bridges) for name in (bridge.name, *(p.name for p in bridge.ports))}
-    own = {network.bridge, *reading.ports_of(network.bridge)}
-    rows = () if isinstance(reading.redirects, Unknown) else reading.redirects
-    return [each for each in rows if each.device in own and each.to in {*names, ""}]
+    names, by_device = reading.remember("redirects", lambda: _redirects(reading))  # once for all networks
+    own = dict.fromkeys((network.bridge, *reading.ports_of(network.bridge))) if by_device else ()
+    return [each for device in own for each in by_device.get(device, ()) if each.to in names]
+
+
+def _redirects(reading: NetworksReading) -> tuple[set[str], dict[str, list[Redirect]]]:
+    """The devices of all bridges, with "" for what is not known; what tc passes on, by the device that it is from."""
+    found: dict[str, list[Redirect]] = {}
+    for each in () if isinstance(reading.redirects, Unknown) else reading.redirects:
+        found.setdefault(each.device, []).append(each)
+    bridges = known(reading.bridges)
+    return {"", *(name for bridge in bridges for name in (bridge.name, *(port.name for port in bridge.ports)))}, found
 
 
 def why_reachable(network: Network, reading: NetworksReading) -> str:

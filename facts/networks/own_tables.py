@@ -64,8 +64,8 @@ def stranger(place: str, rows: Rows) -> str:
     return next((row for row in rest if not RULES[place].fullmatch(row)), "" if head == HEADS[place] else head)
 
 
-def opening(bridge: str, rows: Rows) -> str:
-    """The rule that accepts what stays on the bridge; "" for none."""
+def opening(bridge: str, rows: Mapping[str, Collection[str]]) -> str:
+    """The rule that accepts what stays on the bridge; "" for none. For many bridges the rules come as sets."""
     wanted = {BETWEEN: f'meta ibrname "{bridge}" accept', ROUTED: f'iifname "{bridge}" oifname "{bridge}" accept'}
     return next((row for place, row in wanted.items() if row in rows.get(place, ())), "")
 
@@ -75,7 +75,8 @@ def isolated(rows: Rows, later: Collection[str]) -> frozenset[str]:
     if any(place not in rows or stranger(place, rows) for place in HEADS):
         return frozenset()
     between, routed = (_dropped(rows[place], later) for place in (BETWEEN, ROUTED))
-    return frozenset(bridge for bridge in between & routed if not opening(bridge, rows))
+    sets = {place: frozenset(rows[place]) for place in HEADS}
+    return frozenset(bridge for bridge in between & routed if not opening(bridge, sets))
 
 
 def _dropped(rows: tuple[str, ...], later: Collection[str]) -> set[str]:
