@@ -23,7 +23,7 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 check: $(VENV)/.ready  ## style, types, unit tests, a little fuzzing: before each commit
-	$(MAKE) -j3 unit unit-run processes lint fuzz-briefly  # some of them wait more than they work
+	$(MAKE) -j3 unit unit-run lint fuzz-briefly  # some of them wait more than they work
 
 lint: lint-python lint-types lint-imports lint-spelling lint-shell  ## style, types, imports, spelling, shell scripts
 
@@ -43,13 +43,15 @@ lint-spelling:  ## spelling: codespell
 lint-shell:  ## shell scripts: shellcheck
 	find facts templates tests -name '*.sh' -exec $(BIN)/shellcheck -S warning .ci/run {} +
 
-# What starts pyinfra or a shell for each case waits for it; beside the rest that costs nothing.
-PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends)
+# What starts pyinfra, or shells that wait, for each case, or plans for every host that was recorded: too long for the
+# fast one, and part of the coverage.
+PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends turns incoming planning_hosts) \
+  tests/unit/selinux/test_selinux_gate.py
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
   tests/unit/run/test_lockout.py tests/unit/lab
 
-processes:  ## unit tests that start pyinfra or a shell for each case
+processes:  ## unit tests that start pyinfra or a shell for each case, or plan for every recorded host
 	$(BIN)/pytest -q $(PROCESSES)
 
 shells:  ## what takes dozens of processes for each case

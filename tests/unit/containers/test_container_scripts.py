@@ -1,0 +1,111 @@
+"""What the scripts that read containers give: users' containers, bundles and limits, on hosts that are not plain."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from facts import processes
+from facts.containers import LISTS, Containers
+from facts.core.reading import Block, Section, Unknown
+from facts.processes import SCRIPT as PROCESSES
+from facts.processes import Limits
+
+
+def test_users_containers_that_may_have_been_left_off_are_told(tmp_path: Path) -> None:
+    def listed(find: str) -> str:
+        (tmp_path / "find").write_text(f"#!/bin/sh\n{find}\n")
+        (tmp_path / "find").chmod(0o755)
+        script = f'PATH={tmp_path}:$PATH\nrun() {{ echo "ran $1"; }}\n{LISTS[0].read_text()}\necho "files $files"'
+        return subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+
+    path = f"/run/user/1000/containers/overlay-containers/{'a' * 64}/userdata/pidfile"
+    assert "users.late" not in listed(f"echo {path}; exit 1"), "a folder that is not readable is no cut"
+    assert f"files {path}\n" in listed(f"echo {path}")
+    assert "users.late" in listed(f"echo {path}; sleep 9"), "the time was over"
+    assert "users.late" in listed(f"yes {path} | head -n 3000"), "there are more than are read"
+
+
+def read_bundles(folder: Path, **configs: str) -> list[Any]:
+    """What the script makes of the config.json of each of root's bundles."""
+    for name, text in configs.items():
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(text)
+    rows = "".join(f"docker 0 {n} {n:064x} {folder / name}\n" for n, name in enumerate(configs))
+    script = LISTS[-1].read_text()
+    run = 'run() { shift; "$@"; }'
+    said = subprocess.run(["sh", "-c", f"{run}\n{script[script.index('bundles=') :]}"], capture_output=True, text=True,
+                          env={**os.environ, "rows": rows, "names": "", "LC_ALL": "C"}, check=True).stdout  # fmt: skip
+    blocks = {"uid": Block(0, "0"), "engines": Block(0, "docker"), "containers": Block(0, rows),
+              "filters": Block(0, said)}  # fmt: skip
+    found = Containers.parse(Section(blocks)).containers
+    assert isinstance(found, tuple)
+    return [each.filter for each in found] + [said]
+
+
+def bundle(seccomp: Any, label: str = "", **form: Any) -> str:
+    more = {"maskedPaths": ["/proc/kcore"], "mountLabel": label}
+    linux = more if seccomp is None else {"seccomp": seccomp} | more
+    return json.dumps({"ociVersion": "1.0.2", "linux": linux}, **form)
+
+
+COMPACT: dict[str, Any] = {"separators": (",", ":")}
+SOME = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}
+
+
+def test_a_filter_is_read_whatever_wrote_its_bundle(tmp_path: Path) -> None:
+    *found, _ = read_bundles(
+        tmp_path, compact=bundle(SOME, **COMPACT), blanks=bundle(SOME), none=bundle(None),
+        pretty=bundle(SOME, indent=1), cut=bundle(None)[:-3], empty="", text="x\n",
+        large=bundle(SOME | {"x": "x" * 70_000}),
+    )  # fmt: skip
+    assert found[:3] == [SOME, SOME, None]
+    assert [isinstance(each, Unknown) for each in found[3:]] == [True] * 5
+
+
+def test_one_filter_of_many_bundles_is_said_once_and_without_what_follows_it(tmp_path: Path) -> None:
+    """With SELinux each bundle has a label of its own."""
+    *found, said = read_bundles(tmp_path, **{f"b{n}": bundle(SOME, f"s0:c{n}", **COMPACT) for n in range(3)})
+    assert found == [SOME] * 3
+    assert said.count("SCMP_ACT_ERRNO") == 1
+    assert "s0:c" not in said
+    assert "maskedPaths" not in said
+
+
+def read_limits(root: Path, *groups: str) -> dict[str, int | None]:
+    """What the script finds on a host whose control groups lie at `root`, for processes in these."""
+    script = PROCESSES[PROCESSES.index("# The limits of") :].replace("/sys/fs/cgroup", str(root))
+    run = 'run() { shift; "$@"; }; pids=9'
+    said = subprocess.run(["sh", "-c", f"{run}\n{script}"], env={**os.environ, "cgroups": "\n".join(groups)},
+                          capture_output=True, text=True, check=True).stdout  # fmt: skip
+    block = Block(0, said.replace(str(root), "/sys/fs/cgroup"))
+    return processes._limit_files(Section({"processes.limits": block}))
+
+
+def test_limits_are_those_of_every_group_above_whatever_their_names(tmp_path: Path) -> None:
+    """On control groups of version 1 and 2, with names that a user may give."""
+    inner, outer = tmp_path / "a b" / "*" / "c:1\t memory.max 7", tmp_path / "a b"
+    old = tmp_path / "memory" / "docker"
+    for folder_ in (inner, old / "x", tmp_path / "a b" / "other"):
+        folder_.mkdir(parents=True)
+    (inner / "memory.max").write_text("max\n")
+    (outer / "memory.max").write_text("4096\n")
+    (inner / "cpu.max").write_text("50000 100000\n")
+    (outer / "other" / "pids.max").write_text("5\n")
+    (old / "memory.limit_in_bytes").write_text("8192\n")
+    at = str(inner).removeprefix(str(tmp_path))
+    files = read_limits(tmp_path, f"/proc/7/cgroup:0::{at}", "/proc/8/cgroup:3:memory:/docker/x",
+                        "/proc/8/cgroup:1:name=systemd:/y", "/proc/9/cgroup:0::/")  # fmt: skip
+    assert processes._limits({"": at}, files) == Limits(memory=4096, pids=None, cpu=50000)
+    assert processes._limits({"memory": "/docker/x"}, files).memory == 8192
+
+
+def test_limits_are_read_however_long_the_way_to_them_is(tmp_path: Path) -> None:
+    """A user may make control groups as deep as a path is long: more names of files than one command takes."""
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "pids.max").write_text("4096\n")
+    deep = [f"/proc/{n}/cgroup:0::/{n}{'/a' * 2000}" for n in range(2)]
+    assert processes._limits({"": "/x"}, read_limits(tmp_path, *deep, "/proc/9/cgroup:0::/x")).pids == 4096
