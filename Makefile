@@ -23,7 +23,7 @@ $(VENV)/.ready: requirements.lock
 	touch $@
 
 check: $(VENV)/.ready  ## style, types, unit tests, a little fuzzing: before each commit
-	$(MAKE) -j3 unit unit-run lint fuzz-briefly  # some of them wait more than they work
+	$(MAKE) -j2 unit unit-run lint fuzz-briefly
 
 lint: lint-python lint-types lint-imports lint-spelling lint-shell  ## style, types, imports, spelling, shell scripts
 
