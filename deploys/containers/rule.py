@@ -61,8 +61,7 @@ class ContainerRule:
     it raises UnknownReading where the container's process could not be read. `key` is the policy's: None there means
     that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked. `later`: the same
     of a container that does not run and may be started any time. `at_start`: the engine gives a container this when it
-    starts, so that a restart may mend it. `module`: the security module without
-    which the kernel knows nothing of it."""
+    starts, so that a restart may mend it. `module`: the security module that alone knows of it; "": any, or none."""
 
     name: str
     key: str
