@@ -46,6 +46,7 @@ class Container(Jsonable):
     filter: Filter
     process: Process | Unknown
     devices: tuple[str, ...] = ()  # of the host, as its engine was asked for them
+    image: str = ""  # what it was made from, as its engine was asked for it; "" where that is not known
 
     @property
     def nameless(self) -> bool:
@@ -138,6 +139,7 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 
 def _rows(section: Section) -> Iterator[Container]:
     found, names, filters = processes.read_processes(section), _names(section), _filters(section)
+    images = _images(section)
     hosts, starters = processes.read_spaces(section).get(INIT, {}), _starters(section)
     block = section.blocks.get("containers", Block(0, ""))
     form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}) (-|/[^ ]*)")
@@ -155,6 +157,7 @@ def _rows(section: Section) -> Iterator[Container]:
             pid=pid,
             filter=USERS_BUNDLE if user else filters.get(own or bundle, NO_BUNDLE),
             process=process,
+            image=images.get(identity, "") if engine == "podman" and not user else "",
         )
 
 
@@ -189,6 +192,19 @@ def _names(section: Section) -> dict[tuple[int, str], tuple[str, str]]:
     form = re.compile(rf"([0-9]{{1,10}}) ({ID}) ([^ ]+) ([^ ]+)")
     rows = filter(None, map(form.fullmatch, block.text.split("\n")))
     return {(int(row[1]), row[2]): (row[3], row[4]) for row in rows}
+
+
+def _images(section: Section) -> dict[str, str]:
+    """By id: what Podman's storage notes a container to be made from."""
+    found: dict[str, str] = {}
+    identity = ""
+    for line in section.blocks.get("podman.images", Block(0, "")).text.split("\n"):
+        if row := re.fullmatch(rf'"id": ?"({ID})"', line):
+            identity = row[1]
+        elif identity and line.startswith("image-name"):
+            found[identity] = line.rpartition('"')[2]
+            identity = ""
+    return found
 
 
 def _filters(section: Section) -> dict[str, Filter]:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from deploys.containers.judge import Host
+from deploys.containers.names import naming, unknowable
 from deploys.containers.rules import ContainersRules
 from deploys.core.change import Change, Context, by_hand, mending
 from deploys.core.control import Control, Impact, Severity, State, Verdict, by, not_applicable, passed, some
@@ -48,8 +49,7 @@ class Answers:
     waived: list[tuple[Fault, str, Waiver]]  # the faults that waivers cover, with the name that they give
 
     def add(self, fault: Fault, waivers: Mapping[str, Waiver]) -> None:
-        name = next((name for name in waivers if named(fault.container, [name])), "")
-        if name:
+        if name := naming(fault.container, waivers):
             self.waived.append((fault, name, waivers[name]))
         else:
             self.faults.append(fault)
@@ -115,7 +115,7 @@ class ContainerRule:
     def ask(self, engines: Engines, survey: Survey, policy: Policy) -> Answers:
         rules, containers = policy[ContainersRules], present.running(survey)
         spared, waivers = _spared(self, rules), self._waivers(policy)
-        asked = [each for each in containers if not named(each, spared)]
+        asked = [each for each in containers if not naming(each, spared)]
         host = _host(engines, survey, policy, containers, getattr(rules, self.key))
         answers = Answers(host, [], list(survey[Containers].unseen), len(containers) - len(asked), [])
         for container in asked:
@@ -125,12 +125,12 @@ class ContainerRule:
             except UnknownReading as error:
                 answers.unread.append(f"{container.shown}: {error}")
                 continue
-            if wrong and (spared or waivers) and _without_a_name(container):
+            if wrong and unknowable(container, (*spared, *waivers)):
                 answers.unread.append(f"{container.shown} {wrong}, and whether the policy names it is not known")
             elif wrong:
                 answers.add(Fault(container, wrong, mends), waivers)
         for container, asked_for in present.waiting(survey):
-            if self.later and not named(container, spared) and (wrong := self.later(asked_for)):
+            if self.later and not naming(container, spared) and (wrong := self.later(asked_for)):
                 answers.add(Fault(container, wrong, None), waivers)
         return answers
 
@@ -166,10 +166,6 @@ def _starts(fault: Fault) -> bool:
 def _engine_of(container: Container, engines: Engines) -> StartingEngine | None:
     """The engine that can start it again: root's own."""
     return next((each for each in engines if each.name == container.engine and not container.user), None)
-
-
-def _without_a_name(container: Container) -> bool:
-    return container.engine == "docker" and container.nameless and not container.user
 
 
 def _verdict(answers: Answers, wanted: str) -> Verdict:
@@ -226,14 +222,6 @@ def _spared(rule: ContainerRule, rules: ContainersRules) -> Collection[str]:
     if rule.undone_by_privileged:
         lists.append(rules.privileged or [])
     return {name for names in lists for name in names}
-
-
-def named(container: Container, names: Collection[str]) -> bool:
-    """Whether a policy names it: `web`, or with its engine, `docker:web`. Users choose what their own containers
-    are called, so those are named with the user's number: `1000/web`."""
-    if container.user:
-        return f"{container.user}/{container.name}" in names
-    return container.name in names or f"{container.engine}:{container.name}" in names
 
 
 def _host(engines: Engines, survey: Survey, policy: Policy, containers: tuple[Container, ...], declared: Any) -> Host:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
+from deploys.containers.names import FORMS, checked
 from deploys.core.policy import Rules
 
 # Docker's default set (moby: oci/caps/defaults.go); Podman's and containerd's are within it.
@@ -30,13 +31,15 @@ def _capability(name: str) -> str:
     return name
 
 
-def _names(what: str, formerly: str = "", split_from: tuple[str, ...] = ()) -> list[str] | None:
+Name = Annotated[str, AfterValidator(checked)]
+
+
+def _names(what: str, formerly: str = "", split_from: tuple[str, ...] = ()) -> list[Name] | None:
     """A list of the only containers that may do something; None: not declared, [] is none. See deploys.core.renames."""
     extra: dict[str, Any] = {"formerly": formerly, "engine": "docker"} if formerly else {}
-    found: list[str] | None = Field(
+    found: list[Name] | None = Field(
         None,
-        description=f"Names of the only containers that may {what}; [] is none. `web` is a container of that name, "
-        "whichever engine runs it for root; `podman:web` is Podman's alone; `1000/web` is one of user 1000.",
+        description=f"Names of the only containers that may {what}; [] is none (forms of names: {FORMS}).",
         json_schema_extra=extra | ({"split_from": list(split_from)} if split_from else {}) or None,
     )
     return found
@@ -45,10 +48,10 @@ def _names(what: str, formerly: str = "", split_from: tuple[str, ...] = ()) -> l
 class ContainersRules(Rules):
     """What must hold for every running container, whichever engine started it."""
 
-    privileged: list[str] | None = _names("be privileged", formerly="docker.privileged_containers")
-    host_namespaces: list[str] | None = _names("share the host's namespaces", formerly="docker.host_namespaces")
-    joined_namespaces: list[str] | None = _names("share namespaces with a container that is not of the same pod")
-    host_ids: list[str] | None = _names(
+    privileged: list[Name] | None = _names("be privileged", formerly="docker.privileged_containers")
+    host_namespaces: list[Name] | None = _names("share the host's namespaces", formerly="docker.host_namespaces")
+    joined_namespaces: list[Name] | None = _names("share namespaces with a container that is not of the same pod")
+    host_ids: list[Name] | None = _names(
         "run without a user namespace of their own: their root is the host's root", split_from=("userns.docker_remap",)
     )
     capabilities: list[Annotated[str, AfterValidator(_capability)]] | None = Field(
@@ -56,26 +59,26 @@ class ContainersRules(Rules):
         description="Capabilities that containers may hold, besides Docker's default 14.",
         json_schema_extra={"formerly": "docker.allowed_capabilities"},
     )
-    unfiltered: list[str] | None = _names(
+    unfiltered: list[Name] | None = _names(
         "run without a seccomp filter at least as strict as their engine's own", formerly="seccomp.containers"
     )
-    new_privileges: list[str] | None = _names(
+    new_privileges: list[Name] | None = _names(
         "gain privileges by setuid programs (without no-new-privileges)", split_from=("docker.no_new_privileges",)
     )
-    unconfined: list[str] | None = _names(
+    unconfined: list[Name] | None = _names(
         "run without an AppArmor profile in enforce mode or an SELinux domain",
         split_from=("apparmor.containers", "selinux.containers"),
     )
-    shared_categories: list[str] | None = _names("share an SELinux category", split_from=("selinux.containers",))
-    devices: list[str] | None = _names("have device nodes of the host")
-    mounts: list[str] | None = _names(
+    shared_categories: list[Name] | None = _names("share an SELinux category", split_from=("selinux.containers",))
+    devices: list[Name] | None = _names("have device nodes of the host")
+    mounts: list[Name] | None = _names(
         "have an engine's socket or the host's own folders mounted", formerly="docker.sensitive_mounts"
     )
-    unmasked: list[str] | None = _names("have a /proc or /sys whose dangerous parts are not masked")
+    unmasked: list[Name] | None = _names("have a /proc or /sys whose dangerous parts are not masked")
     limits: list[Literal["memory", "pids", "cpu"]] | None = Field(
         None, description="The resources that must be limited for every container, by its control group or one above."
     )
-    unlimited: list[str] = Field([], description="Names of the containers that `limits` does not ask for.")
+    unlimited: list[Name] = Field([], description="Names of the containers that `limits` does not ask for.")
     unlisted: list[str] | None = Field(
         None,
         description="Control groups, or how they begin, of the only containers that may run though no engine that "

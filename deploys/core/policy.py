@@ -32,7 +32,8 @@ class Waiver(BaseModel):
         None,
         min_length=1,
         description="What of the finding is accepted, by name: containers, as the keys of `containers` name them "
-        "(`web`, `podman:web`, `1000/web`). Whatever else the finding lists goes on failing.",
+        "(`web`, `podman:web`, `image:registry.example/web`, `1000/web`, `user:1000`). Whatever else the finding "
+        "lists goes on failing.",
     )
 
     @property

@@ -26,6 +26,7 @@ class Told:
     pid: int
     privileged: bool
     devices: tuple[str, ...]
+    image: str
 
 
 def engines(survey: Survey) -> tuple[EngineReading, ...]:
@@ -43,16 +44,15 @@ def running(survey: Survey) -> tuple[Container, ...]:
 
 
 def _named(container: Container, told: Told | None) -> Container:
-    return replace(container, name=told.name, devices=told.devices) if told else container
+    return replace(container, name=told.name, devices=told.devices, image=told.image) if told else container
 
 
 def _elsewhere(identity: str, told: Told, reading: ContainersReading) -> Container:
     """A container of Docker's whose files lie at another place (dockerd --exec-root): by its process."""
     others = reading.unlisted if isinstance(reading.unlisted, tuple) else ()
     process = next((other.process for other in others if other.pid == told.pid), Unknown("its process was not found"))
-    return Container(
-        "docker", 0, identity, told.name, told.pid, filter=NO_BUNDLE, process=process, devices=told.devices
-    )
+    found = Container("docker", 0, identity, told.name, told.pid, filter=NO_BUNDLE, process=process)
+    return _named(found, told)
 
 
 def waiting(survey: Survey) -> Iterator[tuple[Container, Waiting]]:
@@ -60,7 +60,7 @@ def waiting(survey: Survey) -> Iterator[tuple[Container, Waiting]]:
     if "docker" in installed(survey) and (docker := survey[Docker]).running is not False:
         for each in known(docker.waiting):
             process = Unknown("it does not run")
-            yield Container("docker", 0, each.id, each.name, 0, filter=NO_BUNDLE, process=process), each
+            yield Container("docker", 0, each.id, each.name, 0, NO_BUNDLE, process, image=each.image), each
 
 
 def unlisted(survey: Survey) -> tuple[Container, ...]:
@@ -94,5 +94,6 @@ def _docker(survey: Survey) -> Iterator[tuple[str, Told]]:
     docker = survey[Docker]
     if docker.running is not False:
         yield from (
-            (each.id, Told(each.name, each.pid, each.privileged, each.devices)) for each in known(docker.containers)
+            (each.id, Told(each.name, each.pid, each.privileged, each.devices, each.image))
+            for each in known(docker.containers)
         )

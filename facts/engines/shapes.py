@@ -31,6 +31,7 @@ class Waiting(Jsonable):
     shares: tuple[str, ...]  # the host's namespaces, as options name them: network, pid, ipc, uts
     devices: tuple[str, ...]  # of the host
     mounts: tuple[tuple[str, bool], ...]  # paths of the host, each with whether it could be written
+    image: str = ""
 
 
 @dataclass(frozen=True)

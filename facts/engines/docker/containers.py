@@ -59,6 +59,7 @@ def _container(row: dict[str, Any]) -> Container:
         devices=tuple(device["PathOnHost"] for device in host["devices"] or ()),
         networks=tuple(sorted(row["networks"] or {})),
         published=tuple(sorted(_published(row.get("ports")))),
+        image=row.get("image") or "",
     )
 
 
@@ -82,6 +83,7 @@ def _waiting(rows: list[dict[str, Any]]) -> Iterator[Waiting]:
             shares=tuple(kind for kind in ("network", "pid", "ipc", "uts") if host.get(f"{kind}_mode") == "host"),
             devices=tuple(device["PathOnHost"] for device in host["devices"] or ()),
             mounts=tuple((_real(mount["Source"]), bool(mount.get("RW", True))) for mount in mounts),
+            image=row.get("image") or "",
         )
 
 

@@ -105,7 +105,7 @@ if [ -n "$networks" ]; then run networks kept "$networks" 0; else networks=$(ask
 # Through `index`, the client gives up its typed form and lets one template serve containers and networks.
 inspected=$(ask inspect --format '{{if index . "IPAM"}}{"Name":{{json .Name}},"Id":{{json .Id}},"Driver":'\
 '{{json .Driver}},"Internal":{{json .Internal}},"IPAM":{{json .IPAM}},"Options":{{json .Options}},"Containers":'\
-'{{json .Containers}}}{{else}}{"pid":{{json .State.Pid}},"id":{{json .Id}},"name":{{json .Name}},"status":'\
+'{{json .Containers}}}{{else}}{"pid":{{json .State.Pid}},"id":{{json .Id}},"name":{{json .Name}},"image":{{json .Config.Image}},"status":'\
 '{{json .State.Status}},"started":{{json .State.StartedAt}},"host":{"auto_remove":{{json .HostConfig.AutoRemove}},'\
 '"privileged":{{json .HostConfig.Privileged}},"network_mode":{{json .HostConfig.NetworkMode}},"pid_mode":'\
 '{{json .HostConfig.PidMode}},"userns_mode":{{json .HostConfig.UsernsMode}},"security_opt":'\

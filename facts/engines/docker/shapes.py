@@ -56,6 +56,7 @@ class Container(Jsonable):
     cap_add: tuple[str, ...]
     devices: tuple[str, ...]
     networks: tuple[str, ...]
+    image: str = ""
     published: tuple[str, ...] = ()  # "0.0.0.0:8080", "[::]:8080": where its TCP ports are published
 
 

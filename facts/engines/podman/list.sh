@@ -24,3 +24,7 @@ named() {
 }
 [ -z "$monitors" ] || names=$(named)
 [ -z "$names" ] || run podman.named printf '%s\n' "$names"
+# What root's were made from, as storage keeps it: the lines `"id":"ID"` and `image-name\":\"NAME`, by turns.
+stores=$(printf '%s\n' "$names" | sed -nE 's|^0 .* (/[^ ]*)/[0-9a-f]{64}/userdata$|\1/containers.json|p' | sort -u)
+# shellcheck disable=SC2086 # paths without blanks
+[ -z "$stores" ] || run podman.images grep -ohsE '"id": ?"[0-9a-f]{64}"|image-name\\": ?\\"[^"\]*' $stores

@@ -46,6 +46,29 @@ def read_bundles(folder: Path, **configs: str) -> list[Any]:
     return [each.filter for each in found] + [said]
 
 
+def test_what_podmans_containers_were_made_from_is_read_where_its_storage_is(tmp_path: Path) -> None:
+    one, two, old = (f"{n:064x}" for n in range(3))
+    # As Podman 5.4.2 wrote it.
+    rows = [
+        {"id": each, "names": ["x"], "image": f"{9:064x}", "layer": f"{8:064x}", "created": "2026-12-01T00:00:00Z",
+         "metadata": json.dumps({"image-name": image, "image-id": f"{9:064x}", "name": "x"}, separators=(",", ":"))}
+        for each, image in ((one, "localhost/web:2"), (old, ""), (two, "docker.io/library/nginx:latest"))
+    ]  # fmt: skip
+    (tmp_path / "containers.json").write_text(json.dumps(rows, separators=(",", ":")))
+    names = f"0 {one} x {tmp_path}/{one}/userdata\n1000 {two} x /home/x/{two}/userdata"
+    script = LISTS[2].read_text()
+    script = 'run() { shift; "$@"; }\n' + script[script.index("# What root's were made from") :]
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True,
+                          env={**os.environ, "names": names, "LC_ALL": "C"}).stdout  # fmt: skip
+    listed = "".join(f"podman 0 {n} {each} -\n" for n, each in enumerate((one, two, old), 1))
+    blocks = {"uid": Block(0, "0"), "engines": Block(0, "podman"), "containers": Block(0, listed)}
+    found = Containers.parse(Section(blocks | {"podman.images": Block(0, said)})).containers
+    assert isinstance(found, tuple)
+    assert {each.id: each.image for each in found} == {
+        one: "localhost/web:2", two: "docker.io/library/nginx:latest", old: "",
+    }  # fmt: skip
+
+
 def bundle(seccomp: Any, label: str = "", **form: Any) -> str:
     more = {"maskedPaths": ["/proc/kcore"], "mountLabel": label}
     linux = more if seccomp is None else {"seccomp": seccomp} | more

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 from typing import Any
 
@@ -73,6 +74,45 @@ def test_a_waiver_covers_what_it_names_and_nothing_that_comes_later() -> None:
 )  # fmt: skip
 def test_names_are_those_of_the_policys_lists(only: list[str] | None, state: State) -> None:
     assert judged(privileged("backup"), waived=(waiver(only),), privileged=[])["privileged"].state is state
+
+
+@pytest.mark.parametrize(
+    ("made_from", "named", "state"),
+    [
+        ("registry.example:5000/ops/backup:2", "image:registry.example:5000/ops/backup", State.WAIVED),
+        ("registry.example:5000/ops/backup:2", "image:registry.example:5000/ops/backup:2", State.WAIVED),
+        ("registry.example:5000/ops/backup:2", "image:registry.example:5000/ops/backup:3", State.FAIL),
+        ("registry.example:5000/ops/backup:2", "image:ops/backup", State.FAIL),
+        ("docker.io/library/nginx", "image:nginx:latest", State.WAIVED),
+        ("nginx:1", "image:docker.io/library/nginx", State.WAIVED),
+        ("nginx@sha256:12", "image:nginx", State.WAIVED),
+        ("nginx@sha256:12", "image:nginx@sha256:12", State.WAIVED),
+        ("nginx@sha256:12", "image:nginx:latest", State.FAIL),
+        ("nginx@sha256:12", "image:nginx@sha256:34", State.FAIL),
+        ("", "image:nginx", State.UNKNOWN),
+    ],
+)
+def test_a_waiver_covers_what_was_made_from_an_image(made_from: str, named: str, state: State) -> None:
+    ci = dataclasses.replace(privileged("ci-41"), image=made_from)
+    assert judged(ci, waived=(waiver([named]),), privileged=[])["privileged"].state is state
+    assert judged(ci, privileged=[named])["privileged"].state is (State.PASS if state is State.WAIVED else state)
+
+
+def test_a_waiver_covers_all_of_a_user_and_no_image_of_his() -> None:
+    own: dict[str, Any] = {"user": 1000, "seccomp": 0, "cap_bnd": FULL, "cap_eff": FULL}
+    theirs = dataclasses.replace(listed("ci-41", "podman", **own), image="nginx")
+    asked: dict[str, Any] = {"unfiltered": []}
+
+    def state(named: str) -> State:
+        return judged(theirs, waived=(waiver([named], control="seccomp"),), **asked)["seccomp"].state
+
+    assert (state("user:1000"), state("user:1001"), state("image:nginx")) == (State.WAIVED, State.FAIL, State.FAIL)
+
+
+@pytest.mark.parametrize("name", ["user:alice", "user:0", "user:", "image:", "image: nginx"])
+def test_a_name_that_can_name_nothing_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"names (nobody|no image): write "):
+        ContainersRules(privileged=[name])
 
 
 def test_past_its_day_it_covers_nothing_and_the_finding_says_so() -> None:
