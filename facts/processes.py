@@ -65,6 +65,7 @@ class Process(Jsonable):
     limits: Limits
     mounts: tuple[Mount, ...]
     nodes: tuple[str, ...] | Unknown  # device nodes in its /dev, as it sees them
+    may_write: tuple[str, ...] | Unknown = ()  # what its AppArmor profile lets it, of what is the host's root's alone
 
     @property
     def on_host_ids(self) -> bool:
@@ -119,7 +120,7 @@ def read_processes(section: Section) -> dict[int, Process]:
     for pid, _, text in lines_of(section, "processes.label"):
         labels.setdefault(pid, text.strip("\0 "))
     spaces, mounts, groups = read_spaces(section), read_mounts(section), _groups(section)
-    nodes, limits = _nodes(section), _limit_files(section)
+    nodes, limits, allowed = _nodes(section), _limit_files(section), _allowed(section)
     return {
         pid: Process(
             name=values.get("Name", ""),
@@ -135,6 +136,7 @@ def read_processes(section: Section) -> dict[int, Process]:
             limits=_limits(groups[pid], limits),
             mounts=mounts[pid],
             nodes=nodes if isinstance(nodes, Unknown) else tuple(sorted(nodes.get(pid, ()))),
+            may_write=_may_write(labels.get(pid, ""), allowed),
         )
         for pid, values in status.items()
         if all(re.fullmatch(pattern, values.get(name, "")) for name, pattern in _STATUS.items())
@@ -165,6 +167,29 @@ def _groups(section: Section) -> dict[int, dict[str, str]]:
             for controller in row[1].split(","):
                 found.setdefault(pid, {}).setdefault(controller, row[2])
     return found
+
+
+CONFINING = re.compile(r"(.+) \((?:enforce|kill)\)")  # an AppArmor label that holds its process to the profile
+_WRITE = 2  # MAY_WRITE (linux/fs.h), in AppArmor's masks too
+
+
+def _allowed(section: Section) -> dict[str, list[str]]:
+    """By AppArmor profile: the paths that it lets its processes write, of those that the kernel was asked about."""
+    found: dict[str, list[str]] = {}
+    block = section.blocks.get("processes.allowed", Block(0, ""))
+    for line in block.text.split("\n"):
+        if row := re.fullmatch(r"(/[^ ]+) 0x([0-9a-f]{1,8}) (.+)", line):
+            found.setdefault(row[3], []).extend([row[1]] if int(row[2], 16) & _WRITE else [])
+    return found
+
+
+def _may_write(label: str, allowed: dict[str, list[str]]) -> tuple[str, ...] | Unknown:
+    confined = CONFINING.fullmatch(label)
+    if not confined:
+        return ()
+    if confined[1] not in allowed:
+        return Unknown(f"the kernel did not say what the AppArmor profile {confined[1]} allows")
+    return tuple(allowed[confined[1]])
 
 
 def _nodes(section: Section) -> dict[int, set[str]] | Unknown:

@@ -16,7 +16,7 @@ from deploys.selinux import labels
 from facts.containers import Container, ContainersReading
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.engines.shapes import Waiting
-from facts.processes import Mount, Process
+from facts.processes import CONFINING, Mount, Process
 from facts.seccomp import SeccompReading
 
 # An engine's socket is root on the host, however it is mounted; so is any folder around it.
@@ -51,7 +51,6 @@ READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
-CONFINING = (" (enforce)", " (kill)")
 # Domains that confine nothing: those for it, and those of whatever starts containers, which have them without a label.
 FREE_DOMAINS = (
     "", "spc_t", "spc_user_t", "unconfined_t", "unconfined_service_t", "sysadm_t", "kernel_t", "init_t", "initrc_t",
@@ -198,13 +197,17 @@ def new_privileges(container: Container, host: Host) -> str:
 
 
 def unconfined(container: Container, host: Host) -> str:
-    label, module = process_of(container).label, known(host.module)
+    process, module = process_of(container), known(host.module)
+    label = process.label
     if module == "selinux":
         domain = labels.domain(label)
         return f"runs in the SELinux domain {domain or '(none)'}, which confines nothing" * (domain in FREE_DOMAINS)
     if module != "apparmor":
         return "is confined by nothing: the kernel runs without AppArmor and SELinux"
-    return "" if label.endswith(CONFINING) else f"is not confined by an AppArmor profile ({label or 'no label'})"
+    if not (confined := CONFINING.fullmatch(label)):
+        return f"is not confined by an AppArmor profile ({label or 'no label'})"
+    allowed = known(process.may_write)
+    return f"runs under the AppArmor profile {confined[1]}, which lets it write {some(allowed)}" if allowed else ""
 
 
 def own_category(container: Container, host: Host) -> str:

@@ -54,9 +54,7 @@ def _update(survey: Survey, declared: str | None) -> Verdict:
         reason = "no installed package brings kernels of the running one's flavour"
         return Verdict(State.UNKNOWN, reason, declared=declared, disk=disk, live=live)
     if not any(offer.sourced for offer in offers):
-        reason = (
-            f"no package source is configured, or its lists are missing, so that no fix of {offers[0].package} arrives"
-        )
+        reason = f"no package source of this host has {offers[0].package}, or its lists are missing: no fix arrives"
         return failed(reason, declared=declared, disk=disk, live=live)
     if due := [offer for offer in offers if offer.newer and policy_wants(offer, declared)]:
         held = [offer.package for offer in due if offer.held]

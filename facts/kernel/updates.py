@@ -50,7 +50,7 @@ class Offer(Jsonable):
     security: bool  # whether a version newer than the installed one comes from a security archive
     held: bool
     release: str = ""  # what `uname -r` says of the candidate; "" where it is not known
-    sourced: bool = True  # whether any package source is known on the host
+    sourced: bool = True  # whether any package source has the package, in whatever version
 
     @property
     def newer(self) -> bool:
@@ -164,15 +164,8 @@ def _offers(section: Section, kind: str) -> tuple[Offer, ...] | Unknown:
         return Unknown(f"it is not known which kernels apt offers: {text.unknown}")
     ours, releases = _packages(section, kind), brought(section, kind)
     tables = (_table(part, ours) for part in re.split(r"\n(?=\S)", text))
-    known_sources = "apt" in section.blocks  # where there are package lists
     return tuple(
-        replace(
-            offer,
-            release=releases.get((offer.package, offer.candidate), ""),
-            sourced=offer.sourced or known_sources,
-        )
-        for offer in tables
-        if offer
+        replace(offer, release=releases.get((offer.package, offer.candidate), "")) for offer in tables if offer
     )
 
 

@@ -15,12 +15,13 @@ from deploys.kernel.sysctls import ROWS
 @dataclass(frozen=True, kw_only=True)
 class Break:
     """`how` completes the sentence "on the host …"; `script` (sh) does that. `says`: the state that drift gives each
-    control. `undo`: sh of whoever mends it, where harden may not."""
+    control. `undo`: sh of whoever mends it, where harden may not. `names`: what each of the findings has to name."""
 
     how: str
     script: str
     says: Mapping[str, str]
     undo: str = ""
+    names: str = ""
 
 
 def fails(*controls: str) -> dict[str, str]:
@@ -142,7 +143,7 @@ WEAK_WORDS = "apparmor=0 nokaslr init_on_alloc=0 randomize_kstack_offset=off vsy
 CHANGED = {
     "live-restore": "false", "userland-proxy": "true", "log-driver": '"journald"', "no-new-privileges": "false",
 }  # fmt: skip
-ADDED = {"log-level": '"debug"', "iptables": "false", "ip6tables": "false", "experimental": "true"}
+ADDED = {"log-level": '"debug"', "iptables": "false", "experimental": "true"}
 ELSE = "; ".join(f"""s/"{key}": [^,]*/"{key}": {value}/""" for key, value in CHANGED.items())
 MORE = ", ".join(f'"{key}": {value}' for key, value in ADDED.items())
 DISK = (
@@ -229,7 +230,26 @@ STOPPED = (
 
 PRIVILEGED = ("privileged", "user-namespace", "capabilities", "seccomp", "confined", "devices", "masks")
 IMAGE = "lab/busybox:1 sleep 1000000"
+BUNDLE = "mkdir -p /srv/bundle/rootfs && cd /srv/bundle && tar -xf /var/lib/lab/busybox.tar -C rootfs"
 LIMITED = "docker run -d --memory 32m --pids-limit 50"
+ALLOW_ALL = '{"defaultAction": "SCMP_ACT_ALLOW"}'
+WIDE = (
+    "profile break-wide flags=(attach_disconnected,mediate_deleted) "
+    "{ file, capability, network, mount, umount, pivot_root, ptrace, signal, unix, }"
+)
+
+
+def started(name: str, how: str, options: str, *controls: str) -> Break:
+    """A container with these options, which only its owner removes; `how` completes "a container …"."""
+    return Break(
+        how=f"a container {how}",
+        script=f"{LIMITED} --name {name} {options} {IMAGE}",
+        says=fails(*(f"containers.{control}" for control in controls)),
+        undo=f"docker rm -f {name}",
+        names=name,
+    )
+
+
 CONTAINERS = (
     Break(
         how="the FORWARD policy is ACCEPT",
@@ -237,34 +257,46 @@ CONTAINERS = (
         says=fails("networks.forwarding"),
     ),
     Break(
-        how="a privileged container runs",
-        script=f"{LIMITED} --name priv --privileged --userns host {IMAGE}",
-        says=fails(*(f"containers.{name}" for name in PRIVILEGED)),
-        undo="docker rm -f priv",
+        how="a network of a Docker that does not filter IPv6 has IPv6",
+        script="docker network create --ipv6 --subnet fd00:6::/64 six",
+        says=fails("docker.ip6tables"),
+        undo="docker network rm six",
     ),
-    Break(
-        how="a container shares the host's network",
-        script=f"{LIMITED} --name host --network host --userns host {IMAGE}",
-        says=fails("containers.host-namespaces"),
-        undo="docker rm -f host",
+    started("priv", "is privileged", "--privileged --userns host", *PRIVILEGED),
+    started("host", "shares the host's network", "--network host --userns host", "host-namespaces"),
+    started("one", "is what the next one joins", ""),
+    started("two", "shares another one's processes", "--pid container:one", "joined-namespaces"),
+    started("loose", "may gain privileges", "--security-opt no-new-privileges=false", "no-new-privileges"),
+    started("etc", "has a folder of the host's", "-v /etc:/hostetc", "mounts"),
+    started("cron", "may write what the host's cron runs", "-v /etc/cron.d:/c", "mounts"),
+    started("sock", "reaches Docker's socket through a folder that it may only read", "-v /run:/r:ro", "mounts"),
+    started("root", "has all of the host's files to read, sockets too", "-v /:/h:ro", "mounts"),
+    started(
+        "whole",
+        "has a volume that is the host's root",
+        "-v $(docker volume create --opt type=none --opt o=bind --opt device=/ whole):/h",
+        "mounts",
     ),
-    Break(
-        how="a container shares another one's processes",
-        script=f"{LIMITED} --name one {IMAGE} && {LIMITED} --name two --pid container:one {IMAGE}",
-        says=fails("containers.joined-namespaces"),
-        undo="docker rm -f two one",
+    started("disk", "has the host's disk", "--device /dev/vda", "devices"),
+    started("user", "runs as a user who may get capabilities back", "--user 1000 --cap-add SYS_ADMIN", "capabilities"),
+    started(
+        "open",
+        "has a filter of its own that refuses nothing",
+        f"--security-opt seccomp=$(echo '{ALLOW_ALL}' >/root/open.json; echo /root/open.json)",
+        "seccomp",
     ),
-    Break(
-        how="a container may gain privileges, and has a folder of the host's",
-        script=f"{LIMITED} --name loose --security-opt no-new-privileges=false -v /etc:/hostetc {IMAGE}",
-        says=fails("containers.no-new-privileges", "containers.mounts"),
-        undo="docker rm -f loose",
+    started(
+        "wide",
+        "has an AppArmor profile of its own, in enforce mode, that allows all",
+        f"--security-opt apparmor=$(echo '{WIDE}' | apparmor_parser -r && echo break-wide)",
+        "confined",
     ),
     Break(
         how="a container has no limit of memory",
         script=f"docker run -d --name free {IMAGE}",
         says=fails("containers.limits"),
         undo="docker rm -f free",
+        names="free",
     ),
     Break(
         how="root runs a second dockerd",
@@ -276,12 +308,22 @@ CONTAINERS = (
     ),
     Break(
         how="runc runs a container that no engine knows",
-        script="""
-mkdir -p /srv/bundle/rootfs && cd /srv/bundle && tar -xf /var/lib/lab/busybox.tar -C rootfs && runc spec
+        script=f"""
+{BUNDLE} && runc spec
 sed -i 's/"terminal": true/"terminal": false/; s/"sh"/"sleep", "1000000"/' config.json
 runc run -d stray </dev/null >/dev/null 2>&1""",
         says=fails("containers.unlisted"),
         undo="runc delete -f stray",
+        names="stray",
+    ),
+    Break(
+        how="containerd runs a privileged container in a namespace that is not Docker's",
+        script=f"""
+{BUNDLE}
+ctr -n other run -d --privileged --rootfs /srv/bundle/rootfs aside sleep 1000000""",
+        says=fails("containers.unlisted"),
+        undo="ctr -n other tasks kill -s KILL aside; sleep 2; ctr -n other containers rm aside",
+        names="aside",
     ),
 )
 BATCHES: Mapping[str, Sequence[Break]] = {

@@ -16,7 +16,7 @@ from deploys.core.policy import Policy
 from deploys.seccomp.controls import SeccompRules
 from facts.containers import Container, Containers, ContainersReading
 from facts.core.frame import read_frame
-from facts.core.reading import Block, Section, Unknown
+from facts.core.reading import Block, Section, Unknown, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.lsm import Lsm, LsmReading
@@ -196,6 +196,44 @@ def test_without_an_engine_and_without_a_policy_nothing_applies(rule: str) -> No
 )
 def test_labels(module: str, label: str, state: State) -> None:
     assert finding("confined", survey(only(label=label), module), **NONE).state is state
+
+
+def test_a_profile_confines_by_what_the_kernel_says_it_allows_whatever_it_is_called() -> None:
+    wide = only(label="web-tier (enforce)", may_write=("/proc/sysrq-trigger",))
+    found = finding("confined", survey(wide, "apparmor"), **NONE)
+    assert found.state is State.FAIL
+    assert (
+        "web runs under the AppArmor profile web-tier, which lets it write /proc/sysrq-trigger" in found.verdict.reason
+    )
+    silent = only(label="web-tier (enforce)", may_write=Unknown("the kernel did not say"))
+    assert finding("confined", survey(silent, "apparmor"), **NONE).state is State.UNKNOWN
+
+
+# As a kernel 6.12 answered, of a profile that allows all and of Docker's own.
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("allowall (enforce)", ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern")),
+        ("docker-default (enforce)", ()),
+        ("docker-default (complain)", ()),
+        ("unconfined", ()),
+        ("other (enforce)", None),
+    ],
+)
+def test_what_the_kernel_answers_of_a_profile_is_read(label: str, expected: tuple[str, ...] | None) -> None:
+    said = """\
+/proc/sysrq-trigger 0x00050200 docker-default
+/proc/sys/kernel/core_pattern 0x00058245 docker-default
+/proc/sysrq-trigger 0x0005b37f allowall
+/proc/sys/kernel/core_pattern 0x0005b37f allowall"""
+    lines = json.loads((folder(Containers) / "debian13-hardened-form.json").read_text())["output"]
+    lines = [line.replace("current:unconfined", f"current:{label}") for line in lines]
+    at = lines.index("@n block processes.spaces")
+    lines[at:at] = ["@n block processes.allowed", *said.splitlines(), "", "@n status 0"]
+    found = known(Survey.parse([Containers], lines)[Containers].containers)
+    answers = [known(each.process).may_write for each in found]
+    assert answers
+    assert {None if isinstance(each, Unknown) else each for each in answers} == {expected}
 
 
 def mounted(root: str, point: str = "/x", device: str = "254:1", writable: bool = True) -> ContainersReading:

@@ -34,6 +34,11 @@ local_repository() {
         printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' \
             "$(basename "$deb")" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
     done > "$root/tmp/Packages"
+    # What the mirror says of the kernel that is there: a host whose package source has none of its kernel never gets a fix.
+    # shellcheck disable=SC2046
+    in_root apt-cache show --no-all-versions \
+        $(in_root dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-image-*' | sed -n 's/^ii *//p') \
+        >> "$root/tmp/Packages"
     mv "$root/tmp/Packages" "$repo/Packages"
     rm -r "$root/tmp/none"
     chmod -R a+rX "$repo"
