@@ -13,7 +13,7 @@ from docs.generate.exit_codes import exit_codes_page
 from docs.generate.matrix import matrix_page
 from docs.generate.policy_keys import policy_keys_page
 from docs.generate.policy_schema import policy_schema
-from docs.generate.proofs import proofs, proofs_page
+from docs.generate.proofs import proofs
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ("baseline", "strict")
@@ -25,8 +25,7 @@ def files() -> dict[str, str]:
     policies = [load_policy(name, SUBJECTS) for name in POLICIES]
     return {
         "docs/reference/controls.md": controls_page(SUBJECTS, policies, proofs()),
-        "docs/reference/matrix.md": matrix_page(SUBJECTS),
-        "docs/reference/proofs.md": proofs_page(SUBJECTS, proofs()),
+        "docs/reference/matrix.md": matrix_page(SUBJECTS, proofs()),
         "docs/reference/policy-keys.md": policy_keys_page(SUBJECTS, policies),
         "docs/reference/accept-names.md": accept_names_page(),
         "docs/reference/exit-codes.md": exit_codes_page(),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from deploys.core.change import Subject
 from deploys.core.control import Control
-from docs.generate.markdown import GENERATED, table, text
 
 VERIFY = Path(__file__).resolve().parents[2] / "tests" / "verify"
 
@@ -44,27 +43,6 @@ def _marked(module: list[Any], test: list[Any]) -> Iterator[tuple[str, str]]:
         if title:
             controls = {"": control} if isinstance(control, str) else control
             yield from ((title, each) for each in controls.values())
-
-
-HEAD = f"""\
-# Proofs of controls
-
-What `pytest tests/verify` attempts for each control, and why it attempts nothing for the others.
-
-{GENERATED}
-"""
-
-
-def proofs_page(subjects: Sequence[Subject], attempts: Mapping[str, Sequence[str]]) -> str:
-    """Markdown: a row per control."""
-    rows = [
-        (f"`{control.id}`", text("; ".join(attempts[control.id])), "")
-        if control.id in attempts
-        else (f"`{control.id}`", "", text(why_unproved(control, subject)))
-        for subject in subjects
-        for control in subject.controls
-    ]
-    return "\n".join([HEAD, *table(("Control", "Attempted", "Why nothing is attempted"), rows)])
 
 
 def why_unproved(control: Control, subject: Subject) -> str:

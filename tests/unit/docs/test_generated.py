@@ -13,9 +13,10 @@ from deploys.subjects import SUBJECTS
 from docs.generate.accept_names import ALLOWS
 from docs.generate.controls import controls_page
 from docs.generate.demands import demanded_by
+from docs.generate.matrix import matrix_page
 from docs.generate.pages import ROOT, files
 from docs.generate.policy_keys import policy_keys_page
-from docs.generate.proofs import proofs, proofs_page, why_unproved
+from docs.generate.proofs import proofs, why_unproved
 
 FILES = files()
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
@@ -116,10 +117,10 @@ def test_a_control_has_a_proof_or_says_why_not() -> None:
     assert [c.id for c in CONTROLS if c.unproved and c.id in found] == []
 
 
-def test_the_page_of_proofs() -> None:
-    rows = proofs_page([replace(BOAT, unproved="none was *found*")], {}).splitlines()[-1]
-    assert rows == "| `boat.icc` |  | none was \\*found\\* |"
-    assert proofs_page([BOAT], {"boat.icc": ["a", "b"]}).endswith("| `boat.icc` | a; b |  |\n")
+def test_the_break_matrix_says_what_proves_a_control_or_why_nothing_does() -> None:
+    rows = matrix_page([replace(BOAT, unproved="none was *found*")], {}).splitlines()[-1]
+    assert rows == "| `boat.icc` |  | nothing: none was \\*found\\* |"
+    assert matrix_page([BOAT], {"boat.icc": ["a", "b"]}).endswith("| `boat.icc` |  | a; b |\n")
 
 
 def test_the_names_to_accept_are_the_codes() -> None:
