@@ -59,7 +59,7 @@ UPDATE: dict[str, tuple[str | None, dict[str, Any], State, str]] = {
     "unknown age": ("security", {"lists": Unknown("never")}, State.UNKNOWN, "never"),
     "unknown offers": ("security", {"offers": Unknown("no lists")}, State.UNKNOWN, "no lists"),
     "a kernel that no package brings": ("security", {"offers": ()}, State.UNKNOWN, "no installed package"),
-    "no package source": ("all", {"offers": (replace(META, sourced=False),)}, State.FAIL, "no package source of this host has"),
+    "no package source": ("all", {"offers": (replace(META, sourced=False),)}, State.FAIL, "no package source of this"),
     "none": ("none", {"offers": (META,)}, State.NOT_APPLICABLE, "does not ask"),
     "not declared": (None, {"offers": (META,)}, State.NOT_APPLICABLE, "does not ask"),
 }  # fmt: skip
