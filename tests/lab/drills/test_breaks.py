@@ -11,7 +11,7 @@ from tests.lab.breaks import BATCHES
 from tests.lab.machine.drive import run, settle_boot
 
 VARIANT = "weak"
-POLICY = ("--data", f"policy={Path(__file__).parents[1] / 'breaks.yml'}")
+POLICY = ("--data", f"policy={Path(__file__).parents[1] / 'breaks' / 'policy.yml'}")
 ACCEPT = (
     "--data",
     "accept=userns-remap,container-restart,network-isolation,host-services,forward-drop,container-profile",

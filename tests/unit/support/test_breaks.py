@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_each_control_is_broken_somewhere() -> None:
-    assert CONTROLS - set(broken()) - set(ELSEWHERE) == set(), "without a row in tests/lab/breaks.py"
+    assert CONTROLS - set(broken()) - set(ELSEWHERE) == set(), "without a row in tests/lab/breaks"
     assert (set(broken()) | set(ELSEWHERE)) - CONTROLS == set(), "no such control"
     assert set(broken()) & set(ELSEWHERE) == set()
 

@@ -1,0 +1,56 @@
+"""What is broken on a hardened host, one row for each way: what drift has to say of it, and who mends it.
+
+A batch is broken at once, on a host of its own: its rows do not touch each other. Each control is broken in some row,
+or is named in ELSEWHERE with the drill that breaks it, or with the reason why none can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from tests.lab.breaks.containers import CONTAINERS
+from tests.lab.breaks.daemon import BOOT, DAEMON
+from tests.lab.breaks.row import Break
+from tests.lab.breaks.settings import DISK, LIVE
+from tests.lab.breaks.sysctls import UBUNTU, control
+
+BATCHES: Mapping[str, Sequence[Break]] = {
+    "live": LIVE,
+    "disk": DISK,
+    "daemon": DAEMON,
+    "boot": BOOT,
+    "containers": CONTAINERS,
+}
+
+DRILLS = "tests/lab/drills"
+BRIDGES = f"{DRILLS}/test_bridges.py"
+UPDATES = f"{DRILLS}/test_kernel_update.py"
+SELINUX = f"{DRILLS}/test_selinux.py"
+A_WORD = "another word of the same row of kernel.boot, which costs an emulated host too much"
+ELSEWHERE: Mapping[str, str] = {
+    **dict.fromkeys(map(control, UBUNTU), "Debian's kernel does not have it: tests/facts has Ubuntu's recorded form"),
+    **dict.fromkeys(
+        [f"kernel.boot.{name}" for name in ("init_on_free", "pti", "page_poison", "iommu", "mitigations")], A_WORD
+    ),
+    "kernel.boot.module.sig_enforce": A_WORD,
+    **dict.fromkeys(("kernel.reboot-needed", "kernel.update", "kernel.old-kernels"), UPDATES),
+    **dict.fromkeys(("audit.immutable", "audit.denials"), f"{DRILLS}/test_audit.py"),
+    **dict.fromkeys(("selinux.enforcing", "selinux.docker-labels", "containers.own-category", "lsm.module"), SELINUX),
+    "apparmor.container-default": f"{DRILLS}/test_apparmor_life.py",
+    "seccomp.kernel": "a kernel is built with it or without it: tests/facts has the recorded form of one without",
+    "seccomp.profile-lint": "tests/unit/seccomp: a profile with errors, on an architecture that the lab does not have",
+    "docker.storage-driver": "another driver needs another Docker: tests/unit/engines/docker has its answer",
+    **dict.fromkeys(("networks.bridged-guests", "networks.br-netfilter"), f"{DRILLS}/test_guests.py"),
+    **dict.fromkeys(
+        [f"bridges.{name}" for name in ("declared", "filter", "forwarding", "meeting", "undeclared")], BRIDGES
+    ),
+    "bridges.switch": f"{DRILLS}/test_bridges_switch.py",
+    "bridges.reverted": f"{DRILLS}/test_bridges_undo.py",
+}
+
+
+def broken() -> Iterator[str]:
+    """The controls that some row breaks."""
+    for batch in BATCHES.values():
+        for row in batch:
+            yield from row.says

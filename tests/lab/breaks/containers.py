@@ -1,0 +1,126 @@
+"""Containers that should not run as they do, and networks that let them meet."""
+
+from __future__ import annotations
+
+from tests.lab.breaks.row import ALLOW_ALL, WIDE, Break, fails
+from tests.lab.breaks.sysctls import control
+
+PRIVILEGED = ("privileged", "user-namespace", "capabilities", "seccomp", "confined", "devices", "masks")
+IMAGE = "lab/busybox:1 sleep 1000000"
+BUNDLE = "mkdir -p /srv/bundle/rootfs && cd /srv/bundle && tar -xf /var/lib/lab/busybox.tar -C rootfs"
+LIMITED = "docker run -d --memory 32m --pids-limit 50"
+
+
+def started(name: str, how: str, options: str, *controls: str) -> Break:
+    """A container with these options, which only its owner removes; `how` completes "a container …"."""
+    return Break(
+        how=f"a container {how}",
+        script=f"{LIMITED} --name {name} {options} {IMAGE}",
+        says=fails(*(f"containers.{control}" for control in controls)),
+        undo=f"docker rm -f {name}",
+        names=name,
+    )
+
+
+CONTAINERS = (
+    Break(
+        how="the FORWARD policy is ACCEPT",
+        script="iptables -P FORWARD ACCEPT",
+        says=fails("networks.forwarding"),
+    ),
+    Break(
+        how="a network of a Docker that does not filter IPv6 has IPv6",
+        script="docker network create --ipv6 --subnet fd00:6::/64 six",
+        says=fails("docker.ip6tables"),
+        undo="docker network rm six",
+    ),
+    started("priv", "is privileged", "--privileged --userns host", *PRIVILEGED),
+    started("host", "shares the host's network", "--network host --userns host", "host-namespaces"),
+    started("one", "is what the next one joins", ""),
+    started("two", "shares another one's processes", "--pid container:one", "joined-namespaces"),
+    started("loose", "may gain privileges", "--security-opt no-new-privileges=false", "no-new-privileges"),
+    started("etc", "has a folder of the host's", "-v /etc:/hostetc", "mounts"),
+    started("cron", "may write what the host's cron runs", "-v /etc/cron.d:/c", "mounts"),
+    started("sock", "reaches Docker's socket through a folder that it may only read", "-v /run:/r:ro", "mounts"),
+    started("root", "has all of the host's files to read, sockets too", "-v /:/h:ro", "mounts"),
+    started(
+        "whole",
+        "has a volume that is the host's root",
+        "-v $(docker volume create --opt type=none --opt o=bind --opt device=/ whole):/h",
+        "mounts",
+    ),
+    started("disk", "has the host's disk", "--device /dev/vda", "devices"),
+    started("user", "runs as a user who may get capabilities back", "--user 1000 --cap-add SYS_ADMIN", "capabilities"),
+    started(
+        "open",
+        "has a filter of its own that refuses nothing",
+        f"--security-opt seccomp=$(echo '{ALLOW_ALL}' >/root/open.json; echo /root/open.json)",
+        "seccomp",
+    ),
+    started(
+        "wide",
+        "has an AppArmor profile of its own, in enforce mode, that allows all",
+        f"--security-opt apparmor=$({WIDE} | apparmor_parser -r && echo break-wide)",
+        "confined",
+    ),
+    Break(
+        how="a container has no limit of memory",
+        script=f"docker run -d --name free {IMAGE}",
+        says=fails("containers.limits"),
+        undo="docker rm -f free",
+        names="free",
+    ),
+    Break(
+        how="IPv6 redirects are accepted on one interface",
+        script="for f in /proc/sys/net/ipv6/conf/e*/accept_redirects; do echo 1 >$f; done",
+        says=fails(control("net.ipv6.conf.all.accept_redirects")),
+    ),
+    Break(
+        how="another rule comes before hullproof's and accepts everything",
+        script="nft insert rule inet hullproof input accept",
+        says=fails("networks.host-services"),
+    ),
+    Break(
+        how="frames are redirected from one container's device to another's",
+        script="""
+set -- $(ls /sys/class/net | grep veth)
+tc qdisc add dev $1 clsact
+tc filter add dev $1 ingress protocol all matchall action mirred egress redirect dev $2""",
+        says=fails("networks.icc"),
+        undo="for d in $(ls /sys/class/net | grep veth); do tc qdisc del dev $d clsact 2>/dev/null; done; :",
+    ),
+    Break(
+        how="Docker runs with a seccomp profile that was put in another's place, and back",
+        script=f"""
+cd /etc/docker && cp -p hullproof-seccomp.json /root/kept.json && echo '{ALLOW_ALL}' >hullproof-seccomp.json
+systemctl restart docker; cp -p /root/kept.json hullproof-seccomp.json""",
+        says={"seccomp.default-profile": "pending-restart"},
+    ),
+    Break(
+        how="root runs a second dockerd",
+        script="cd / && setsid dockerd -H unix:///run/break.sock --data-root /srv/break --exec-root /run/break "
+        "--pidfile /run/break.pid --config-file /dev/null --bridge none --iptables=false --ip6tables=false "
+        ">/dev/null 2>&1 </dev/null & sleep 20",
+        says=fails("docker.other-daemons"),
+        undo="kill $(cat /run/break.pid); sleep 5",
+    ),
+    Break(
+        how="runc runs a container that no engine knows",
+        script=f"""
+{BUNDLE} && runc spec
+sed -i 's/"terminal": true/"terminal": false/; s/"sh"/"sleep", "1000000"/' config.json
+runc run -d stray </dev/null >/dev/null 2>&1""",
+        says=fails("containers.unlisted"),
+        undo="runc delete -f stray",
+        names="stray",
+    ),
+    Break(
+        how="containerd runs a privileged container in a namespace that is not Docker's",
+        script=f"""
+{BUNDLE}
+ctr -n other run -d --privileged --rootfs /srv/bundle/rootfs aside sleep 1000000""",
+        says=fails("containers.unlisted"),
+        undo="ctr -n other tasks kill -s KILL aside; sleep 2; ctr -n other containers rm aside",
+        names="aside",
+    ),
+)
