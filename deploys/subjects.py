@@ -14,6 +14,7 @@ from deploys.engines.docker import controls as docker
 from deploys.engines.docker import parts as docker_parts
 from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
+from deploys.engines.podman import controls as podman
 from deploys.files import controls as files
 from deploys.kernel import controls as kernel
 from deploys.lsm import controls as lsm
@@ -34,6 +35,7 @@ OWN: tuple[Subject, ...] = (
     seccomp.SUBJECT,
     userns.SUBJECT,
     docker.SUBJECT,
+    podman.SUBJECT,
     containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,

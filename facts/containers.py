@@ -15,8 +15,9 @@ from typing import Any, ClassVar
 from facts import processes
 from facts.core.fact import SectionFact
 from facts.core.json_text import load_first
-from facts.core.reading import Block, Jsonable, Section, Unknown, known
+from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
 from facts.processes import INIT, Mount, Process
+from facts.waiting import Waiting, read_quadlets
 
 HERE = Path(__file__).parent
 ENGINES = ("docker", "podman")
@@ -67,6 +68,7 @@ class ContainersReading(Jsonable):
     namespaces: dict[str, int] | Unknown  # the host's own: kind -> inode
     mounts: tuple[Mount, ...] | Unknown  # the host's own
     masked: tuple[str, ...] | Unknown  # paths of /proc that this kernel has, and that engines mask or make read-only
+    declared: tuple[Waiting, ...] | Unknown = ()  # those of Podman's that systemd starts by files of root's (Quadlet)
     unseen: tuple[str, ...] = ()  # why there may be more containers than these
 
     def shared(self, process: Process) -> tuple[str, ...]:
@@ -121,6 +123,7 @@ class Containers(SectionFact[ContainersReading]):
             mounts=mounts or _unread(rows, "the host's own mounts"),
             masked=tuple(word for word in masked.text.split() if word.startswith("/proc/"))
             or _unread(rows, "what of /proc is to be masked"),
+            declared=attempt("Quadlet", lambda: read_quadlets(section.blocks.get("podman.quadlets", Block(0, "")))),
             unseen=tuple(_unseen(section, rows)),
         )
 

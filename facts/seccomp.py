@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from facts.capabilities import CAPABILITIES
 from facts.core.fact import SectionFact
 from facts.core.reading import Jsonable, Section, Unknown, known
 
@@ -16,14 +17,6 @@ LOGGED = "/proc/sys/kernel/seccomp/actions_logged"
 LAST_CAP = "/proc/sys/kernel/cap_last_cap"
 PID_FILE = "/run/docker.pid"
 PROFILE_BYTES = 200_000
-
-_NAMES = """
-chown dac_override dac_read_search fowner fsetid kill setgid setuid setpcap linux_immutable net_bind_service
-net_broadcast net_admin net_raw ipc_lock ipc_owner sys_module sys_rawio sys_chroot sys_ptrace sys_pacct sys_admin
-sys_boot sys_nice sys_resource sys_time sys_tty_config mknod lease audit_write audit_control setfcap mac_override
-mac_admin syslog wake_alarm block_suspend audit_read perfmon bpf checkpoint_restore
-"""
-CAPABILITIES = _NAMES.upper().split()  # in the order of linux/capability.h
 
 
 @dataclass(frozen=True)

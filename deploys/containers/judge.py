@@ -9,10 +9,11 @@ from functools import cached_property, partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from deploys.containers.rules import CAPABILITIES, DEFAULT_CAPABILITIES
+from deploys.containers.rules import DEFAULT_CAPABILITIES
 from deploys.core.control import some
 from deploys.seccomp.profile import weaknesses
 from deploys.selinux import labels
+from facts.capabilities import CAPABILITIES
 from facts.containers import Container, ContainersReading
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.engines.shapes import Waiting

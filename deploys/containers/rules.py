@@ -8,28 +8,13 @@ from pydantic import AfterValidator, Field
 
 from deploys.containers.names import FORMS, checked
 from deploys.core.policy import Rules
+from facts.capabilities import capability
 
 # Docker's default set (moby: oci/caps/defaults.go); Podman's and containerd's are within it.
 DEFAULT_CAPABILITIES = frozenset(
     ("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW",
      "SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT")
 )  # fmt: skip
-# capabilities(7), in the order of their bits.
-CAPABILITIES = (
-    "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-    "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-    "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-    "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-    "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
-    "CHECKPOINT_RESTORE",
-)  # fmt: skip
-
-
-def _capability(name: str) -> str:
-    if name not in CAPABILITIES:
-        raise ValueError(f"{name} is no capability; they are written as in capabilities(7), without CAP_")
-    return name
-
 
 Name = Annotated[str, AfterValidator(checked)]
 
@@ -54,7 +39,7 @@ class ContainersRules(Rules):
     host_ids: list[Name] | None = _names(
         "run without a user namespace of their own: their root is the host's root", split_from=("userns.docker_remap",)
     )
-    capabilities: list[Annotated[str, AfterValidator(_capability)]] | None = Field(
+    capabilities: list[Annotated[str, AfterValidator(capability)]] | None = Field(
         None,
         description="Capabilities that containers may hold, besides Docker's default 14.",
         json_schema_extra={"formerly": "docker.allowed_capabilities"},

@@ -13,8 +13,8 @@ from typing import Any
 
 from deploys.core import templates
 from deploys.core.control import some
+from facts.capabilities import CAPABILITIES
 from facts.core.json_text import load
-from facts.seccomp import CAPABILITIES
 
 TEXT = templates.text("seccomp/hullproof.json")
 OURS: Mapping[str, Any] = json.loads(TEXT)

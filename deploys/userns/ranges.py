@@ -85,10 +85,10 @@ def own_start(reading: UsernsReading, owner: str = DOCKER_USER) -> int | None:
     return None if any(row.overlaps(own) and row not in twin for own in rows for row in theirs) else start
 
 
-def with_row(text: str | Unknown | None, start: int, owner: str = DOCKER_USER) -> str:
+def with_row(text: str | Unknown | None, start: int, owner: str = DOCKER_USER, size: int = SIZE) -> str:
     """The text of /etc/subuid or /etc/subgid with one row for `owner`, other people's lines as they were."""
     lines = [line for line in (known(text) or "").splitlines() if line.partition(":")[0].strip() != owner]
-    return "\n".join([*lines, f"{owner}:{start}:{SIZE}", ""])
+    return "\n".join([*lines, f"{owner}:{start}:{size}", ""])
 
 
 def _within(mapped: Range, rows: Iterable[Range]) -> bool:

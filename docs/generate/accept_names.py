@@ -18,6 +18,9 @@ it*.
 ALLOWS = {
     "userns-remap": "Images, containers and volumes that were made before are no longer visible to Docker (the plan "
     "says which, and how large they are). Undoing the change brings them back.",
+    "podman-userns": "Containers of Podman's that are made again have other ids, and read their volumes and the host's "
+    "folders only where those are mounted with `:U` or `:idmap`. Those that are there go on as they are.",
+    "podman-api": "podman.socket is stopped: clients of its API (docker-compose, CI runners, cockpit) lose it.",
     "container-restart": "Running containers are stopped and started again. Without it they go on running under "
     "live-restore.",
     "remove-engine": "A rollback removes the container engine that its run installed, although it holds images, "

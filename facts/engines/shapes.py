@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from facts.core.reading import Jsonable, Unknown, known
+from facts.waiting import Waiting as Waiting
 
 
 @dataclass(frozen=True)
@@ -18,20 +19,6 @@ class Network(Jsonable):
     icc: bool  # com.docker.network.bridge.enable_icc as the daemon has it (absent: true); macvlan, ipvlan: not private
     subnets: tuple[str, ...]
     containers: tuple[str, ...]  # names
-
-
-@dataclass(frozen=True)
-class Waiting(Jsonable):
-    """A container that does not run now and that its engine may start any time, as it was asked for."""
-
-    id: str
-    name: str
-    status: str  # created; stopped, with a policy that has it started again; restarting
-    privileged: bool
-    shares: tuple[str, ...]  # the host's namespaces, as options name them: network, pid, ipc, uts
-    devices: tuple[str, ...]  # of the host
-    mounts: tuple[tuple[str, bool], ...]  # paths of the host, each with whether it could be written
-    image: str = ""
 
 
 @dataclass(frozen=True)

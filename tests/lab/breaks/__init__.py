@@ -27,6 +27,10 @@ BRIDGES = f"{DRILLS}/test_bridges.py"
 UPDATES = f"{DRILLS}/test_kernel_update.py"
 SELINUX = f"{DRILLS}/test_selinux.py"
 A_WORD = "another word of the same row of kernel.boot, which costs an emulated host too much"
+PODMAN = [f"podman.{name}" for name in (
+    "settings", "user-namespace", "capabilities", "seccomp", "confined", "no-new-privileges", "private", "pids",
+    "memory", "log-driver", "keyring", "read-only", "api",
+)]  # fmt: skip
 ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(map(control, UBUNTU), "Debian's kernel does not have it: tests/facts has Ubuntu's recorded form"),
     **dict.fromkeys(
@@ -44,6 +48,7 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(
         [f"bridges.{name}" for name in ("declared", "filter", "forwarding", "meeting", "undeclared")], BRIDGES
     ),
+    **dict.fromkeys(PODMAN, f"{DRILLS}/test_podman.py"),
     "bridges.switch": f"{DRILLS}/test_bridges_switch.py",
     "bridges.reverted": f"{DRILLS}/test_bridges_undo.py",
 }

@@ -98,7 +98,7 @@ systemctl restart docker; cp -p /root/kept.json hullproof-seccomp.json""",
     ),
     Break(
         how="root runs a second dockerd",
-        script="cd / && setsid dockerd -H unix:///run/break.sock --data-root /srv/break --exec-root /run/break "
+        script="cd /; setsid dockerd -H unix:///run/break.sock --data-root /srv/break --exec-root /run/break "
         "--pidfile /run/break.pid --config-file /dev/null --bridge none --iptables=false --ip6tables=false "
         ">/dev/null 2>&1 </dev/null & sleep 20",
         says=fails("docker.other-daemons"),

@@ -43,6 +43,12 @@ systemctl daemon-reload""",
         says=fails("networks.host-services"),
         undo=f"rm {UNITS}/hullproof-networks.service.d/break.conf; systemctl daemon-reload",
     ),
+    Break(
+        how="docker-default was replaced by a profile that allows all",
+        script=f"""{WIDE.replace("break-wide", "docker-default")} | apparmor_parser -r""",
+        says={"apparmor.docker-profile": "unknown"},
+        undo="printf docker-default >/sys/kernel/security/apparmor/.remove; systemctl restart docker",
+    ),
 )
 BOOT = (
     Break(
@@ -76,10 +82,5 @@ CONF""",
         says=fails("audit.engine-files"),
         undo="rm /etc/audit/rules.d/10-break.rules",
         names="never,exit",
-    ),
-    Break(
-        how="docker-default is a profile that allows all",
-        script=f"""{WIDE.replace("break-wide", "docker-default")} | apparmor_parser -r""",
-        says=fails("apparmor.docker-profile"),
     ),
 )

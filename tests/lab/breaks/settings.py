@@ -110,15 +110,6 @@ DISK = (
         says=fails(*(f"docker.{name}" for name in (*CHANGED, *ADDED))),
     ),
     Break(
-        how="drop-ins that systemd has not read open the API to the network and to everybody",
-        script=f"""
-mkdir -p {UNITS}/docker.service.d {UNITS}/docker.socket.d
-printf '[Service]\\nEnvironment="DOCKER_OPTS=-H tcp://0.0.0.0:2375"\\n' >{UNITS}/docker.service.d/break.conf
-printf '[Socket]\\nSocketMode=0666\\n' >{UNITS}/docker.socket.d/break.conf""",
-        says=fails("docker.no-tcp", "docker.file-modes"),
-        undo=f"rm {UNITS}/docker.s*.d/break.conf; systemctl daemon-reload",
-    ),
-    Break(
         how="the file of audit rules was removed",
         script="rm -f /etc/audit/rules.d/*hullproof*; augenrules >/dev/null 2>&1",
         says=fails("audit.engine-files"),
@@ -144,5 +135,16 @@ printf '[Socket]\\nSocketMode=0666\\n' >{UNITS}/docker.socket.d/break.conf""",
         how="the unit and the file that load hullproof's tables at boot were removed",
         script="systemctl -q disable hullproof-networks.service; rm -f /etc/hullproof/networks.nft",
         says=fails("networks.host-services", "networks.antispoof"),
+    ),
+    # The last one: `systemctl disable` has systemd read its files again.
+    Break(
+        how="drop-ins that systemd has not read open the API to the network and to everybody",
+        script=f"""
+mkdir -p {UNITS}/docker.service.d {UNITS}/docker.socket.d
+printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2375\\n' \\
+  >{UNITS}/docker.service.d/zzz-break.conf
+printf '[Socket]\\nSocketMode=0666\\n' >{UNITS}/docker.socket.d/zzz-break.conf""",
+        says=fails("docker.no-tcp", "docker.file-modes"),
+        undo=f"rm {UNITS}/docker.s*.d/zzz-break.conf; systemctl daemon-reload",
     ),
 )

@@ -55,6 +55,7 @@ HOST = {
     "networks.bridges.Bridges": "debian12-hardened",
     "denials.Denials": "both-logs-form",
     "engines.docker.Docker": "debian13-containers",
+    "engines.podman.Podman": "no-podman",
     "files.Files": "debian13-stock",
     "kernel.Kernel": "debian13",
     "lsm.Lsm": "debian-13-hardened",

@@ -1,0 +1,116 @@
+"""What an engine gives the containers that are made from now on: rows that are judged by its files, and put right in
+one file of hullproof's that the engine reads. Containers that are there keep what they have."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from deploys.core.change import Blocked, Change, Context, by_hand, mending
+from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed, some
+from deploys.core.policy import Policy, Rules
+from facts.core.fact import SectionFact
+from facts.core.survey import Survey
+
+Reading = TypeVar("Reading")
+P = TypeVar("P", bound=Rules)
+Put = Mapping[str, Any]  # what is written, by the names that the engine's own file has
+
+
+@dataclass(frozen=True, kw_only=True)
+class Default(Generic[Reading, P]):
+    """Something that an engine gives containers. `wanted` is what the policy says, None for nothing; `wrong` says what
+    is against it, "" if nothing, and `beside` what is missing elsewhere on the host; `put` is what would be right, {}
+    where hullproof sets nothing: then `by_hand`. `first`: what has to be done before, or is in the way."""
+
+    name: str
+    title: str
+    severity: Severity
+    why: str
+    references: tuple[str, ...]
+    wanted: Callable[[P], Any]
+    wrong: Callable[[Reading, Any], str]
+    put: Callable[[Reading, Any], Put]
+    by_hand: str
+    beside: Callable[[Survey], str] = lambda survey: ""
+    first: Callable[[Context], Iterable[Change]] = lambda context: ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults(Generic[Reading, P]):
+    """The rows of an engine. `later`: files that the engine reads after hullproof's, and that set one of these."""
+
+    subject: str
+    shown: str
+    fact: type[SectionFact[Reading]]
+    rules: type[P]
+    installed: Callable[[Reading], bool]
+    rows: tuple[Default[Reading, P], ...]
+    files: tuple[str, ...]
+    packages: tuple[str, ...]
+    write: Callable[[Context, Put, str], Iterable[Change]]
+    later: Callable[[Reading, Put], Iterable[str]] = lambda reading, put: ()
+
+    def controls(self) -> tuple[Control, ...]:
+        return tuple(self._control(row) for row in self.rows)
+
+    def _control(self, row: Default[Reading, P]) -> Control:
+        return Control(
+            id=self._id(row),
+            title=row.title,
+            severity=row.severity,
+            why=row.why,
+            check=partial(self._check, row),
+            references=row.references,
+            by_hand=row.by_hand,
+            files=self.files,
+            packages=self.packages,
+        )
+
+    def _id(self, row: Default[Reading, P]) -> str:
+        return f"{self.subject}.{row.name}"
+
+    def _check(self, row: Default[Reading, P], survey: Survey, policy: Policy) -> Verdict:
+        reading, wanted, key = survey[self.fact], row.wanted(policy[self.rules]), self._id(row).replace("-", "_")
+        if not self.installed(reading):
+            return not_applicable(f"{self.shown} is not installed")
+        if wanted is None:
+            return not_applicable(f"the policy does not declare {key}")
+        if wrong := row.wrong(reading, wanted) or row.beside(survey):
+            return failed(f"{wrong}; the policy wants {_say(wanted)} ({key})", declared=wanted, disk=wrong, live=wrong)
+        return passed("new containers get what the policy wants", declared=wanted, disk=wanted, live=wanted)
+
+    def plan(self, context: Context) -> Iterator[Change]:
+        """All that can be set is written at once."""
+        together: dict[str, Any] = {}
+        mended: list[str] = []
+        for row in self.rows:
+            if not context.failing(self._id(row)):
+                continue
+            put = row.put(context.survey[self.fact], row.wanted(context.policy[self.rules]))
+            before = list(mending([self._id(row)], self._before(row, put, context)))
+            yield from before
+            if put and not any(isinstance(change, Blocked) for change in before):
+                together |= put
+                mended.append(self._id(row))
+        if together:
+            yield from mending(mended, self.write(context, together, self._what(together)))
+
+    def _before(self, row: Default[Reading, P], put: Put, context: Context) -> Iterable[Change]:
+        if not put:
+            return [by_hand(context.findings[self._id(row)])]
+        if later := list(self.later(context.survey[self.fact], put)):
+            why = f"{some(later)} is read after hullproof's file: remove it there"
+            return [Blocked(self.subject, self._what(put), why=why)]
+        return row.first(context)
+
+    def _what(self, put: Put) -> str:
+        said = (f"{key.rpartition('.')[2]}={_say(value)}" for key, value in put.items())
+        return f"have {self.shown} give new containers {some(said, 20)}"
+
+
+def _say(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

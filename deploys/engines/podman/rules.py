@@ -1,0 +1,44 @@
+"""The policy's `podman` section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from deploys.core.policy import Rules
+from facts.capabilities import capability
+
+
+class PodmanRules(Rules):
+    """Podman's defaults for the containers that root makes from now on (containers.conf), and its API."""
+
+    user_namespace: Literal["auto"] | None = Field(
+        None, description="Each container gets ids of its own, which nobody else has (userns=auto)."
+    )
+    capabilities: list[Annotated[str, AfterValidator(capability)]] | None = Field(
+        None, description="The only capabilities that a container gets without a word (default_capabilities)."
+    )
+    seccomp: Literal[True] | None = Field(
+        None, description="Containers get a seccomp filter that is Podman's own, or allows no more (seccomp_profile)."
+    )
+    confined: Literal[True] | None = Field(
+        None, description="Containers get an AppArmor profile and an SELinux label (apparmor_profile, label)."
+    )
+    no_new_privileges: Literal[True] | None = Field(
+        None, description="Processes in containers gain no privileges from setuid programs, by a hook of hullproof's."
+    )
+    private: Literal[True] | None = Field(
+        None,
+        description="No default shares the host's namespaces, or gives privileges, devices or folders of the host's.",
+    )
+    pids: int | None = Field(None, ge=1, description="A container has at most this many processes (pids_limit).")
+    memory: int | None = Field(
+        None, ge=6 << 20, description="A container has at most this many bytes of memory, and no swap (cgroup_conf)."
+    )
+    log_driver: Literal["journald", "k8s-file"] | None = Field(None, description="Where containers' output goes.")
+    keyring: Literal[True] | None = Field(None, description="Each container gets a kernel keyring of its own.")
+    read_only: Literal[True] | None = Field(None, description="Containers' root file systems are read-only.")
+    api: Literal["none", "root"] | None = Field(
+        None, description="none: Podman's API does not listen; root: on its socket, which root alone may use."
+    )

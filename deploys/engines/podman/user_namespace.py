@@ -1,0 +1,99 @@
+"""Each of Podman's containers has ids of its own (userns=auto), out of a range that nobody else has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from deploys.core.change import Blocked, Change, Context, WriteFile
+from deploys.core.control import Severity, some
+from deploys.engines.podman.settings import Row, said, setting
+from deploys.userns.ranges import NoRange, plan_range, with_row
+from facts.containers import Containers
+from facts.core.reading import UnknownReading, known
+from facts.core.survey import Survey
+from facts.engines.podman.podman import Podman, PodmanReading
+from facts.userns import SUBGID, SUBUID, Userns, UsernsReading
+
+REMAP = "podman-userns"  # accepting it: containers that are made again do not own their volumes
+KEY = "containers.userns"
+OWNER = "containers"  # whose range it is where storage.conf names nobody (containers-storage.conf(5))
+SIZE = 64 * 65536  # each container takes 1,024 ids, or more where its image has more
+
+
+def _shared(podman: PodmanReading, wanted: Any) -> str:
+    value = setting(podman, KEY, "")
+    return "" if isinstance(value, str) and value.partition(":")[0] == "auto" else said(podman, KEY, "host")
+
+
+def _owner(reading: UsernsReading) -> str:
+    return known(reading.podman_auto) or OWNER
+
+
+def _rows_missing(survey: Survey) -> str:
+    """Without a range no container starts any more."""
+    reading = survey[Userns]
+    kinds = {row.kind for row in known(reading.ranges) if row.owner == _owner(reading)}
+    files = [path for kind, path in (("u", SUBUID), ("g", SUBGID)) if kind not in kinds]
+    return (
+        f"{' and '.join(files)} have no ids for {_owner(reading)}, out of which containers get theirs" if files else ""
+    )
+
+
+def _rows(context: Context) -> Iterator[Change]:
+    reading, what = context.survey[Userns], "have Podman give each new container ids of its own"
+    if (lost := _consequences(context.survey)) and not context.accepts(REMAP):
+        yield Blocked("podman", what, why=lost, accepts=(REMAP,))
+        return
+    if not _rows_missing(context.survey):
+        return
+    owner = _owner(reading)
+    try:
+        start = plan_range(reading, SIZE, owner)
+    except (NoRange, UnknownReading) as error:
+        yield Blocked("podman", what, why=str(error))
+        return
+    for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
+        old = known(before)
+        mode, own = ("0644", "root:root") if old is None else ("", "")  # "": as it was
+        yield WriteFile(
+            "podman",
+            f"give {owner} the ids {start}–{start + SIZE - 1} in {path}",
+            path=path,
+            text=with_row(old, start, owner, SIZE),
+            before=old,
+            mode=mode,
+            owner=own,
+            shared="lines",
+        )
+
+
+def _consequences(survey: Survey) -> str:
+    """What containers that are made again would own no longer; "" where root's Podman has nothing."""
+    listed = known(survey[Containers].containers)
+    running = sorted(each.name for each in listed if each.engine == "podman" and not each.user)
+    volumes = sorted(known(survey[Podman].volumes))
+    there = ((running, "containers"), (volumes, "volumes"))
+    parts = [f"{len(names)} {kind} ({some(names, 8)})" for names, kind in there if names]
+    if not parts:
+        return ""
+    return (
+        f"Podman has {' and '.join(parts)}: they go on as they are, but a container that is made again has other ids, "
+        "and reads its volumes and the host's folders only where they are mounted with :U or :idmap"
+    )
+
+
+DEFAULT = Row(
+    name="user-namespace",
+    title="Each of Podman's containers gets ids of its own (userns=auto)",
+    severity=Severity.HIGH,
+    why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
+    references=("CIS-Docker-2.9", "NIST-800-190-4.4.3"),
+    wanted=lambda rules: rules.user_namespace,
+    wrong=_shared,
+    beside=_rows_missing,
+    put=lambda podman, wanted: {KEY: "auto"},
+    first=_rows,
+    by_hand="set userns to auto in /etc/containers/containers.conf, and give user containers a range of ids in "
+    f"{SUBUID} and {SUBGID}",
+)

@@ -1,0 +1,177 @@
+"""Podman: what it gives the containers that it makes from now on, as its files say, and who may speak to its API."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from facts.core.fact import SectionFact
+from facts.core.reading import Block, Jsonable, Section, Unknown, attempt
+
+SETTINGS = "/etc/containers/containers.conf.d"
+DROP_IN = f"{SETTINGS}/zz-hullproof.conf"
+HOOKS = "/etc/hullproof/podman/hooks.d"
+HOOK = f"{HOOKS}/no-new-privileges.json"
+PROGRAM = "/etc/hullproof/podman/no-new-privileges"
+SOCKET = "/run/podman/podman.sock"
+# In the order in which they count (containers.conf(5)): each takes the place of what stands in those before it.
+ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",
+         "/etc/containers/containers.conf", f"{SETTINGS}/")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Setting(Jsonable):
+    """What a key is set to, and by which file."""
+
+    value: Any
+    file: str
+
+
+@dataclass(frozen=True)
+class Socket(Jsonable):
+    """podman.socket, and what is at its path."""
+
+    enabled: bool  # the next boot listens
+    active: bool
+    mode: str  # octal, "0660"; "" where nothing is there
+    owner: str
+    group: str
+
+
+@dataclass(frozen=True)
+class PodmanReading(Jsonable):
+    """See containers.conf(5), podman-system-service(1), oci-hooks(5)."""
+
+    installed: bool
+    version: str | Unknown | None  # of its package; None: it came without one
+    settings: dict[str, Setting] | Unknown  # "containers.userns" -> what counts; unknown where a file is broken
+    broken: tuple[str, ...]  # "FILE: why" of the files with which no podman command works
+    drop_in: str | Unknown | None  # hullproof's own file
+    hook: str | Unknown | None
+    program: str | Unknown | None
+    socket: Socket | Unknown
+    filter: dict[str, Any] | Unknown  # the seccomp profile that seccomp_profile names, else the one that Podman ships
+    volumes: tuple[str, ...] | Unknown  # names of root's
+    serving: tuple[str, ...]  # addresses on which running `podman system service`s listen, as they were told
+
+
+class Podman(SectionFact[PodmanReading]):
+    """Root's Podman. The settings of users, who may change their own, are judged by what their containers have."""
+
+    key: ClassVar[str] = "podman"
+    script: ClassVar[str] = f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM}\n" + Path(__file__).with_suffix(
+        ".sh"
+    ).read_text(encoding="utf-8")
+
+    @staticmethod
+    def parse(section: Section) -> PodmanReading:
+        installed = isinstance(section.program("podman", "podman"), str) and "podman" in section.blocks
+        texts = _texts(section)
+        read = {path: _toml(text) for path, text in texts.items()}
+        broken = tuple(f"{path}: {found.unknown}" for path, found in read.items() if isinstance(found, Unknown))
+        tables = {path: found for path, found in read.items() if isinstance(found, dict)}
+        why = Unknown(f"Podman does not start: {broken[0]}") if broken else None
+        return PodmanReading(
+            installed=installed,
+            version=_version(section),
+            settings=why or _merged(tables),
+            broken=broken,
+            drop_in=section.file(DROP_IN) if installed else None,
+            hook=section.file(HOOK) if installed else None,
+            program=section.file(PROGRAM) if installed else None,
+            socket=attempt("podman.socket", lambda: _socket(section)),
+            filter=attempt("seccomp_profile", lambda: _filter(section)),
+            volumes=attempt("volumes", lambda: _volumes(section)),
+            serving=tuple(_serving(section.blocks.get("serving", Block(0, "")))),
+        )
+
+
+def _version(section: Section) -> str | Unknown | None:
+    text = section.blocks.get("package", Block(1, "")).text
+    row = re.match(r"ii +([^ ]+)", text)
+    return row[1].strip() if row else None
+
+
+def _texts(section: Section) -> dict[str, str]:
+    """By file: its text, without comments; each line where it was."""
+    found: dict[str, list[str]] = {}
+    for line in section.blocks.get("settings", Block(0, "")).text.split("\n"):
+        if row := re.fullmatch(r"(/.*?\.conf):([0-9]{1,5}):(.*)", line):
+            lines = found.setdefault(row[1], [])
+            lines += [""] * (int(row[2]) - 1 - len(lines))
+            lines.append(row[3])
+    return {path: "\n".join(lines) + "\n" for path, lines in found.items()}
+
+
+def _toml(text: str) -> dict[str, Any] | Unknown:
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        return Unknown(f"not TOML ({error})"[:200])
+
+
+def _merged(tables: dict[str, dict[str, Any]]) -> dict[str, Setting]:
+    found: dict[str, Setting] = {}
+    for path in sorted(tables, key=_rank):
+        if not path.endswith("/storage.conf"):
+            for table, keys in tables[path].items():
+                for key, value in keys.items() if isinstance(keys, dict) else ():
+                    found[f"{table}.{key}"] = Setting(_appended(value, found.get(f"{table}.{key}")), path)
+    return found
+
+
+def _rank(path: str) -> tuple[int, str]:
+    """Files of a folder count in the order of their names."""
+    order = [number for number, start in enumerate(ORDER) if path == start or path.startswith(f"{start.rstrip('/')}/")]
+    return (order[0] if order else len(ORDER), path)
+
+
+def _appended(value: Any, before: Setting | None) -> Any:
+    """A list that ends with `{append = true}` adds to the one before it."""
+    if not isinstance(value, list):
+        return value
+    own = [each for each in value if not isinstance(each, dict)]
+    adds = any(isinstance(each, dict) and each.get("append") is True for each in value)
+    return [*before.value, *own] if adds and before and isinstance(before.value, list) else own
+
+
+def _filter(section: Section) -> dict[str, Any] | Unknown:
+    found = section.json("filter")
+    return found if isinstance(found, dict | Unknown) else Unknown("the seccomp profile is no JSON object")
+
+
+def _volumes(section: Section) -> tuple[str, ...] | Unknown:
+    block = section.block("volumes")
+    if isinstance(block, Unknown):
+        return block
+    if block.status != 0:
+        return () if block.absent else Unknown(f"volumes: {block.complaint}")
+    return tuple(line for line in block.text.splitlines() if line)
+
+
+def _socket(section: Section) -> Socket | Unknown:
+    """Without systemd there is no such unit."""
+    block = section.blocks.get("socket", Block(0, ""))
+    if block.status != 0:
+        return Unknown(f"systemctl: {block.complaint}")
+    said = dict(line.partition("=")[::2] for line in block.text.splitlines())
+    at = re.match(r"([0-7]{1,4}) ([^ ]+) ([^ ]+) /", section.blocks.get("sockets", Block(0, "")).text)
+    return Socket(
+        enabled=said.get("UnitFileState") in ("enabled", "enabled-runtime", "linked"),
+        active=said.get("ActiveState") == "active",
+        mode=f"{int(at[1], 8):04o}" if at else "",
+        owner=at[2] if at else "",
+        group=at[3] if at else "",
+    )
+
+
+def _serving(block: Block) -> Iterator[str]:
+    """`podman [options] system service [options] [URI]`; without an address it is the default socket."""
+    for line in block.text.split("\n"):
+        words = line.partition(":")[2].strip("\0").split("\0")
+        if "system" in words and "service" in words[words.index("system") :]:
+            yield next((word for word in words if re.match(r"(unix|tcp|fd):", word)), f"unix://{SOCKET}")

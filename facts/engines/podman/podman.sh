@@ -1,0 +1,22 @@
+# shellcheck shell=sh
+# The section podman of the survey. No client is started: Podman has no daemon, and its files say what it will do. Given:
+# DROP_IN, HOOK and PROGRAM, hullproof's own files.
+have podman || exit 0
+run podman command -v podman
+if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' podman
+elif have rpm; then run package rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' podman; fi
+show "$DROP_IN" "$HOOK" "$PROGRAM"
+# Comments alone are left out; each line has its number, for whoever has to correct it.
+settings=$(grep -asHnvE '^[[:space:]]*(#|$)' /usr/share/containers/containers.conf \
+  /usr/share/containers/containers.conf.d/*.conf /etc/containers/containers.conf /etc/containers/containers.conf.d/*.conf \
+  /usr/share/containers/storage.conf /etc/containers/storage.conf)
+run settings kept "$settings" 0
+filter=$(printf '%s\n' "$settings" | sed -nE 's/.*:[[:space:]]*seccomp_profile *= *"(\/[^"]+)".*/\1/p' | tail -n 1)
+run filter cat -- "${filter:-/usr/share/containers/seccomp.json}"
+run volumes ls -A /var/lib/containers/storage/volumes
+[ ! -d /run/systemd/system ] || run socket systemctl show -p LoadState,ActiveState,UnitFileState podman.socket
+run sockets stat -L -c '%a %U %G %n' /run/podman/podman.sock
+serving=; for one in $(grep -slx podman /proc/[0-9]*/comm); do serving="$serving ${one%comm}cmdline"; done
+# shellcheck disable=SC2086 # paths without blanks
+[ -z "$serving" ] || run serving grep -saH '' $serving
+:

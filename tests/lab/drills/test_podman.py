@@ -1,0 +1,140 @@
+"""Root's Podman: what it gives new containers is declared, put in force, proved from within a container, watched key by
+key, and rolled back, while containers that run go on, and what they have stored stays.
+
+The tests stand in the order of the story that they tell.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from facts.engines.podman.podman import DROP_IN, HOOK, PROGRAM
+from tests.lab import Vm
+from tests.lab.machine.drive import Result, run
+
+VARIANT = "stock"
+IMAGE = "lab/busybox:1"
+MEMORY = 64 << 20
+POLICY = f"""\
+lsm: {{module: apparmor}}
+apparmor: {{enabled: true}}
+podman: {{user_namespace: auto, capabilities: [CHOWN, KILL, SETGID, SETUID], seccomp: true, confined: true,
+  no_new_privileges: true, private: true, pids: 50, memory: {MEMORY}, log_driver: journald, keyring: true,
+  read_only: true, api: none}}
+"""
+# What is done to the host, the control that names it, and a word of the reason.
+BREAKS = {
+    "user-namespace": ("sed -i '/^userns/d' {drop_in}", "no file sets it"),
+    "capabilities": ("sed -i 's/\"KILL\"/\"KILL\", \"SYS_ADMIN\"/' {drop_in}", "SYS_ADMIN"),
+    "seccomp": ("printf '[containers]\\nseccomp_profile = \"unconfined\"\\n' >{later}", "unconfined (/etc"),
+    "confined": ("printf '[containers]\\nlabel = false\\n' >{later}", "label is false"),
+    "private": ("printf '[containers]\\nprivileged = true\\nipcns = \"host\"\\n' >{later}", "privileged is true"),
+    "pids": ("sed -i 's/pids_limit = .*/pids_limit = 0/' {drop_in}", "pids_limit is 0"),
+    "memory": ("sed -i 's/memory.max=[0-9]*/memory.max=max/' {drop_in}", "max bytes"),
+    "log-driver": ("sed -i '/log_driver/d' {drop_in}", "no file sets log_driver"),
+    "keyring": ("printf '[containers]\\nkeyring = false\\n' >{later}", "keyring is false"),
+    "read-only": ("sed -i 's/read_only = true/read_only = false/' {drop_in}", "read_only is false"),
+    "no-new-privileges": ("rm {program}", "is not there"),
+    "api": ("systemctl start podman.socket", "podman.socket listens"),
+    "settings": ("echo userns >>/etc/containers/containers.conf", "/etc/containers/containers.conf: not TOML"),
+}  # fmt: skip
+LATER = "/etc/containers/containers.conf.d/zzz-later.conf"
+MEND = f"rm -f {LATER} /etc/containers/containers.conf; cp -p /root/kept.conf {DROP_IN}; cp -p /root/kept.sh {PROGRAM}"
+
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
+
+
+@pytest.fixture(scope="module")
+def story() -> dict[str, Any]:
+    return {}
+
+
+def deploy(vm: Vm, name: str, *options: str, accept: str = "") -> Result:
+    path: Path = vm.folder / "podman.yml"
+    path.write_text(POLICY)
+    return run(vm, name, "--data", f"policy={path}", "--data", f"accept={accept}", *options)
+
+
+def container(vm: Vm, command: str, options: str = "") -> str:
+    """What a new container says, and after that the status with which it ended."""
+    done = vm.ssh(f"podman run --rm {options} {IMAGE} sh -c '{command}' 2>&1; echo status $?", timeout=300)
+    return done.stdout
+
+
+def attacks(vm: Vm) -> dict[str, bool]:
+    """What a container that was started without a word can do."""
+    status = container(vm, "cat /proc/self/status")
+    words = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return {
+        "reads a file of root's": "secret" in container(vm, "cat /s", "-v /root/secret:/s:ro"),
+        "may gain privileges": words["NoNewPrivs"].strip() == "0",
+        "holds other capabilities": int(words["CapBnd"], 16) & 1 << 18 != 0,  # SYS_CHROOT
+        "forks 100 times": "can't fork" not in container(vm, "for n in $(seq 100); do sleep 9 & done"),
+        "takes 200 MB": "status 0" in container(vm, "head -c 200m /dev/zero | tail -c 200m | wc -c"),
+        "writes to its root": "status 0" in container(vm, "echo x >/new"),
+    }
+
+
+def test_before_a_container_can_do_all_of_it(vm: Vm) -> None:
+    vm.ssh("apt-get -qq install --no-install-recommends podman crun apparmor 2>&1", timeout=900)
+    vm.ssh(f"podman import -q /var/lib/lab/busybox.tar {IMAGE}; echo secret >/root/secret; chmod 600 /root/secret")
+    vm.ssh(f"podman run -d --name old -v data:/data {IMAGE} sh -c 'echo kept >/data/file; sleep 1000000'", timeout=300)
+    assert all(attacks(vm).values()), attacks(vm)
+
+
+def test_what_waits_for_a_consequence_says_so(vm: Vm) -> None:
+    harden = deploy(vm, "harden.py")
+    assert harden.states()["podman.user-namespace"] == "fail"
+    assert "podman-userns" in harden.out
+    assert "data" in harden.out
+
+
+def test_after_it_can_do_none_and_what_ran_goes_on(vm: Vm, story: dict[str, Any]) -> None:
+    harden = deploy(vm, "harden.py", accept="podman-userns,podman-api")
+    assert {k: v for k, v in harden.not_holding().items() if k.startswith("podman.")} == {}, harden.out
+    story["run"] = harden.report["run"]["id"]
+    assert not any(attacks(vm).values()), attacks(vm)
+    assert "kept" in vm.ssh("podman exec old cat /data/file").stdout
+    assert "status 0" in container(vm, "true", "--memory 128m --pids-limit 200 --userns host")
+    vm.ssh(f"cp -p {DROP_IN} /root/kept.conf; cp -p {PROGRAM} /root/kept.sh")
+
+
+def test_a_second_run_changes_nothing(vm: Vm) -> None:
+    again = deploy(vm, "harden.py", accept="podman-userns,podman-api")
+    assert again.host()["changes"] == [], again.out
+
+
+@pytest.mark.parametrize("control", BREAKS)
+def test_what_is_broken_is_named(vm: Vm, control: str) -> None:
+    script, word = BREAKS[control]
+    vm.ssh(script.format(drop_in=DROP_IN, later=LATER, program=PROGRAM))
+    drift = deploy(vm, "drift.py")
+    assert drift.states()[f"podman.{control}"] == "fail", drift.out
+    assert word in drift.reason(f"podman.{control}")
+    vm.ssh(f"{MEND}; systemctl stop podman.socket")
+
+
+def test_harden_puts_a_changed_key_right_and_says_what_it_cannot(vm: Vm, story: dict[str, Any]) -> None:
+    vm.ssh(f"sed -i 's/pids_limit = .*/pids_limit = 0/; /^userns/d' {DROP_IN}; rm {PROGRAM}")
+    vm.ssh(f"printf '[containers]\\nkeyring = false\\n' >{LATER}")
+    again = deploy(vm, "harden.py", accept="podman-userns,podman-api")
+    story["again"] = again.report["run"]["id"]
+    left = {k: v for k, v in again.not_holding().items() if k.startswith("podman.")}
+    assert list(left) == ["podman.keyring"], again.out
+    assert LATER in again.out
+    vm.ssh(f"rm {LATER}")
+    assert not any(attacks(vm).values()), attacks(vm)
+
+
+def test_a_rollback_gives_containers_what_they_got_before(vm: Vm, story: dict[str, Any]) -> None:
+    vm.ssh(f"podman run -d --name new -v data2:/data {IMAGE} sleep 1000000", timeout=300)
+    for each in (story["again"], story["run"]):
+        back = run(vm, "rollback.py", "--data", f"run={each}")
+        assert back.host()["status"] == "ok", back.out + back.err
+    assert vm.ssh(f"ls {DROP_IN} {HOOK} {PROGRAM} 2>/dev/null", check=False).stdout == ""
+    assert all(attacks(vm).values()), attacks(vm)
+    assert vm.ssh("podman ps --format '{{.Names}}' | sort").stdout.split() == ["new", "old"]
+    assert "kept" in vm.ssh("podman exec old cat /data/file").stdout

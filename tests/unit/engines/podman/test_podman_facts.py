@@ -1,0 +1,94 @@
+"""Podman's files as they are read: which key counts, which file is broken, and who may speak to the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from facts.core.reading import Block, Section, Unknown
+from facts.engines.podman import Podman
+from facts.engines.podman.podman import DROP_IN, Setting, Socket
+
+USR, ETC = "/usr/share/containers/containers.conf", "/etc/containers/containers.conf"
+FIRST, LAST = "/etc/containers/containers.conf.d/10-first.conf", "/etc/containers/containers.conf.d/zzz.conf"
+FILTER = '{"defaultAction": "SCMP_ACT_ERRNO"}'
+
+
+def settings(**files: str) -> str:
+    """What grep(1) prints of files, in the order in which it was asked for them."""
+    paths = {"usr": USR, "etc": ETC, "first": FIRST, "last": LAST, "storage": "/etc/containers/storage.conf"}
+    rows = ((paths[name], n, line) for name, text in files.items() for n, line in enumerate(text.split("\n"), 1))
+    return "\n".join(f"{path}:{n}:{line}" for path, n, line in rows if line.strip() and line.lstrip()[0] != "#")
+
+
+def read(**blocks: Any) -> Any:
+    said = {"podman": "/usr/bin/podman", "package": "ii  5.4.2+ds1-2", "settings": "", "filter": FILTER, "volumes": "",
+            "socket": "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled", **blocks}  # fmt: skip
+    made = {name: text if isinstance(text, Block) else Block(0, text) for name, text in said.items()}
+    absent = {path: Block(1, "No such file or directory") for path in (DROP_IN,)}
+    return Podman.parse(Section(absent | made))
+
+
+def test_without_podman_nothing_is_there() -> None:
+    reading = Podman.parse(Section({}))
+    assert (reading.installed, reading.settings, reading.broken) == (False, {}, ())
+
+
+def test_the_last_file_that_sets_a_key_counts() -> None:
+    reading = read(settings=settings(
+        etc="[containers]\npids_limit = 10", usr="[containers]\nuserns = \"host\"\npids_limit = 20",
+        last="[containers]\nuserns = \"auto\"", first="[containers]\nuserns = \"nomap\"",
+    ))  # fmt: skip
+    assert reading.settings == {
+        "containers.pids_limit": Setting(10, ETC),
+        "containers.userns": Setting("auto", LAST),
+    }
+
+
+def test_a_list_may_add_to_the_one_before_it() -> None:
+    reading = read(settings=settings(
+        usr='[engine]\nhooks_dir = ["/a"]', etc='[engine]\nhooks_dir = ["/b", {append = true}]',
+    ))  # fmt: skip
+    assert reading.settings["engine.hooks_dir"] == Setting(["/a", "/b"], ETC)
+
+
+@pytest.mark.parametrize("name", ["etc", "storage"])
+def test_a_broken_file_is_named_with_its_line_and_makes_all_keys_unknown(name: str) -> None:
+    reading = read(settings=settings(**{"usr": "[containers]", name: "# a comment\n[containers]\n\nuserns = auto"}))
+    assert isinstance(reading.settings, Unknown)
+    assert len(reading.broken) == 1
+    assert "not TOML (Invalid value (at line 4, column 10))" in reading.broken[0]
+
+
+def test_what_is_nested_beyond_all_bounds_is_broken() -> None:
+    assert read(settings=settings(etc="a = " + "[" * 100_000)).broken
+
+
+@pytest.mark.parametrize(
+    ("socket", "sockets", "expected"),
+    [
+        ("ActiveState=active\nUnitFileState=enabled", "660 root root /run/podman/podman.sock",
+         Socket(True, True, "0660", "root", "root")),
+        ("ActiveState=inactive\nUnitFileState=disabled", Block(1, "stat: cannot stat"),
+         Socket(False, False, "", "", "")),
+        (Block(1, "Failed to connect to bus"), "", Unknown("systemctl: Failed to connect to bus")),
+    ],
+)  # fmt: skip
+def test_the_socket(socket: Any, sockets: Any, expected: Any) -> None:
+    assert read(socket=socket, sockets=sockets).socket == expected
+
+
+def test_services_that_run_are_read_from_their_command_lines() -> None:
+    lines = (
+        "/proc/9/cmdline:podman\0system\0service\0--time=0\0tcp:0.0.0.0:8080\0",
+        "/proc/10/cmdline:podman\0run\0x\0",
+        "/proc/11/cmdline:podman\0system\0service\0",
+    )
+    assert read(serving="\n".join(lines)).serving == ("tcp:0.0.0.0:8080", "unix:///run/podman/podman.sock")
+
+
+@pytest.mark.parametrize(("block", "unknown"), [("[]", True), ("no", True), (Block(1, "No such file"), True),
+                                                (FILTER, False)])  # fmt: skip
+def test_a_filter_that_is_none_is_unknown(block: Any, unknown: bool) -> None:
+    assert isinstance(read(filter=block).filter, Unknown) is unknown
