@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
+from facts import profiles
 from facts.core.fact import SectionFact
 from facts.core.json_text import load
 from facts.core.numbers import whole_number
@@ -58,6 +59,7 @@ class AppArmorReading(Jsonable):
     force_complain: tuple[str, ...]  # file names in /etc/apparmor.d/force-complain
     files: dict[str, str | Unknown]  # path to text: our own files and those that declare a profile in complain
     current: dict[str, bool | Unknown]  # of OURS with a file: whether the kernel has loaded what it compiles to
+    allowed: dict[str, tuple[str, ...]] = field(default_factory=dict)  # of docker-default: see facts.profiles
     replaced: int | None = None  # when docker-default was loaded or replaced; None where the kernel does not tell
 
     def observed_since(self, name: str) -> int | None:
@@ -94,6 +96,7 @@ class AppArmor(SectionFact[AppArmorReading]):
     script: ClassVar[str] = (
         f"ENABLED={ENABLED} LOADED={LOADED} POLICY={POLICY} FOLDER={FOLDER} CACHE={CACHE}\n"
         f"UNIT_DROP_IN={UNIT_DROP_IN} OURS='{' '.join(f'{name}={file}' for name, file in OURS.items())}'\n"
+        + profiles.SCRIPT
         + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
     )
 
@@ -111,6 +114,7 @@ class AppArmor(SectionFact[AppArmorReading]):
             disabled=_names(section.blocks.get("disable")),
             force_complain=_names(section.blocks.get("force-complain")),
             files=_files(section),
+            allowed=profiles.read_allowed(section.blocks.get("allowed")),
             replaced=_replaced(section.blocks.get("replaced")),
             current={name: _current(block) for name, block in section.matching("digests ").items()},
         )

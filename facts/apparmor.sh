@@ -10,6 +10,7 @@ elif have rpm; then run package rpm -q --qf 'installed %{VERSION}-%{RELEASE}\n' 
 have aa-status && run status aa-status --json
 for d in disable force-complain; do [ -d "$FOLDER/$d" ] && run $d ls "$FOLDER/$d"; done
 for d in "$POLICY"/docker-default.[0-9]*; do [ -e "$d" ] && run replaced stat -c %Y "$d"; done
+run allowed allowed docker-default
 [ -d "$FOLDER" ] || exit 0
 run declared grep -sHE -d skip '^[[:space:]]*(profile[[:space:]]|["/@].*[[:space:]][{][[:space:]]*$)' "$FOLDER"/*
 files=$(grep -slE -d skip 'flags=\([^)]*complain' "$FOLDER"/*)

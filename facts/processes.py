@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from facts import profiles
 from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown
 
-SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+SCRIPT = profiles.SCRIPT + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
 INIT = 1  # whose namespaces and mounts are the host's
 _STATUS = {"Seccomp": "[0-9]", "NoNewPrivs": "[01]", "CapEff": "[0-9a-f]{1,16}", "CapBnd": "[0-9a-f]{1,16}"}
@@ -120,7 +121,11 @@ def read_processes(section: Section) -> dict[int, Process]:
     for pid, _, text in lines_of(section, "processes.label"):
         labels.setdefault(pid, text.strip("\0 "))
     spaces, mounts, groups = read_spaces(section), read_mounts(section), _groups(section)
-    nodes, limits, allowed = _nodes(section), _limit_files(section), _allowed(section)
+    nodes, limits, allowed = (
+        _nodes(section),
+        _limit_files(section),
+        profiles.read_allowed(section.blocks.get("processes.allowed")),
+    )
     return {
         pid: Process(
             name=values.get("Name", ""),
@@ -170,26 +175,15 @@ def _groups(section: Section) -> dict[int, dict[str, str]]:
 
 
 CONFINING = re.compile(r"(.+) \((?:enforce|kill)\)")  # an AppArmor label that holds its process to the profile
-_WRITE = 2  # MAY_WRITE (linux/fs.h), in AppArmor's masks too
 
 
-def _allowed(section: Section) -> dict[str, list[str]]:
-    """By AppArmor profile: the paths that it lets its processes write, of those that the kernel was asked about."""
-    found: dict[str, list[str]] = {}
-    block = section.blocks.get("processes.allowed", Block(0, ""))
-    for line in block.text.split("\n"):
-        if row := re.fullmatch(r"(/[^ ]+) 0x([0-9a-f]{1,8}) (.+)", line):
-            found.setdefault(row[3], []).extend([row[1]] if int(row[2], 16) & _WRITE else [])
-    return found
-
-
-def _may_write(label: str, allowed: dict[str, list[str]]) -> tuple[str, ...] | Unknown:
+def _may_write(label: str, allowed: dict[str, tuple[str, ...]]) -> tuple[str, ...] | Unknown:
     confined = CONFINING.fullmatch(label)
     if not confined:
         return ()
     if confined[1] not in allowed:
         return Unknown(f"the kernel did not say what the AppArmor profile {confined[1]} allows")
-    return tuple(allowed[confined[1]])
+    return allowed[confined[1]]
 
 
 def _nodes(section: Section) -> dict[int, set[str]] | Unknown:

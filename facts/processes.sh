@@ -9,21 +9,12 @@ for p in $pids; do
   spaces="$spaces /proc/$p/ns" mounts="$mounts /proc/$p/mountinfo" groups="$groups /proc/$p/cgroup"
   nodes="$nodes /proc/$p/root/dev"
 done
-# What each AppArmor profile lets a process write of what confinement is there to keep from it, whatever the profile is
-# called, as the kernel itself answers (security/apparmor/apparmorfs.c, query_label): a line `PATH PERMISSIONS PROFILE`.
-allowed() {
-  printf '%s\n' "$labels" | sed -nE 's/^[^:]*:(.*) \((enforce|kill)\)$/\1/p' | sort -u | while read -r profile; do
-    for path in /proc/sysrq-trigger /proc/sys/kernel/core_pattern; do
-      { printf 'label\000%s\000\002%s' "$profile" "$path" >&3 && read -r says <&3 && echo "$path ${says#allow } $profile"; } 3<>/sys/kernel/security/apparmor/.access 2>/dev/null
-    done
-  done
-}
 # shellcheck disable=SC2086 # lists of paths without blanks
 if [ -n "$pids" ]; then
   run processes.status grep -sHE '^(Name|PPid|NSpid|Seccomp|NoNewPrivs|Cap(Eff|Bnd|Amb)):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
   labels=$(grep -saH '' $label)
   run processes.label kept "$labels" 0
-  run processes.allowed allowed
+  run processes.allowed allowed "$(printf '%s\n' "$labels" | sed -nE 's/^[^:]*:(.*) \((enforce|kill)\)$/\1/p' | sort -u)"
   run processes.spaces find /proc/1/ns $spaces -maxdepth 1 -type l -printf '%p %l\n'
   # A container's own root on an overlay tells nothing. Of each at most 400 rows: a user may mount without end.
   run host.mounts grep -sHE ' - ' /proc/1/mountinfo

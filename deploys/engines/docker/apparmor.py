@@ -30,6 +30,7 @@ from deploys.core.control import (
     failed,
     not_applicable,
     passed,
+    some,
 )
 from deploys.core.policy import Policy
 from deploys.core.same_text import same_text
@@ -63,6 +64,9 @@ def docker_profile(survey: Survey, policy: Policy) -> Verdict:
     if mode == "enforce" and known(survey[AppArmor].current.get(DEFAULT, True)) is False:
         reason = f"{DEFAULT} has other rules than {OURS[DEFAULT]}, so that it may allow anything"
         return failed(reason, declared="enforce", disk="enforce", live="other")
+    if mode == "enforce" and (allowed := survey[AppArmor].allowed.get(DEFAULT)):
+        reason = f"{DEFAULT} lets a container write {some(allowed)}: another profile is loaded under its name"
+        return failed(reason, declared="enforce", disk=None, live="other")
     if mode == "enforce" and (since := _by_another(survey)):
         return Verdict(State.UNKNOWN, since, declared="enforce", live=mode)
     if mode == "enforce":

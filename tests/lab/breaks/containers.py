@@ -118,7 +118,7 @@ runc run -d stray </dev/null >/dev/null 2>&1""",
         how="containerd runs a privileged container in a namespace that is not Docker's",
         script=f"""
 {BUNDLE}
-ctr -n other run -d --privileged --rootfs /srv/bundle/rootfs aside sleep 1000000""",
+ctr -n other run -d --privileged --rootfs /srv/bundle/rootfs aside /bin/sleep 1000000""",
         says=fails("containers.unlisted"),
         undo="ctr -n other tasks kill -s KILL aside; sleep 2; ctr -n other containers rm aside",
         names="aside",

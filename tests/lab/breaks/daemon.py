@@ -46,7 +46,7 @@ systemctl daemon-reload""",
     Break(
         how="docker-default was replaced by a profile that allows all",
         script=f"""{WIDE.replace("break-wide", "docker-default")} | apparmor_parser -r""",
-        says={"apparmor.docker-profile": "unknown"},
+        says=fails("apparmor.docker-profile"),
         undo="printf docker-default >/sys/kernel/security/apparmor/.remove; systemctl restart docker",
     ),
 )

@@ -213,6 +213,13 @@ def test_rules_of_another_under_the_name_of_dockers_profile() -> None:
     assert "other rules" in other.verdict.reason
 
 
+def test_dockers_profile_counts_by_what_the_kernel_says_it_allows() -> None:
+    wide = apparmor(allowed={"docker-default": ("/proc/sysrq-trigger",)})
+    found = finding(context(wide), "docker-profile")
+    assert found.state is State.FAIL
+    assert "lets a container write /proc/sysrq-trigger" in found.verdict.reason
+
+
 def test_profiles_of_a_policy_namespace_are_not_missed_among_the_hosts_own() -> None:
     bwrap = Profile(":glycin:bwrap", "/etc/apparmor.d/glycin", ())
     where = context(apparmor(declared=(*apparmor().declared, bwrap)))  # type: ignore[misc]
