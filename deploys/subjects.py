@@ -8,6 +8,7 @@ from functools import reduce
 from deploys.apparmor import controls as apparmor
 from deploys.audit import controls as audit
 from deploys.bridges import controls as bridges
+from deploys.cgroups import controls as cgroups
 from deploys.containers import controls as containers
 from deploys.core.change import Subject
 from deploys.engines.docker import controls as docker
@@ -34,6 +35,7 @@ OWN: tuple[Subject, ...] = (
     apparmor.SUBJECT,
     seccomp.SUBJECT,
     userns.SUBJECT,
+    cgroups.SUBJECT,
     docker.SUBJECT,
     podman.SUBJECT,
     containers.subject((DockerContainers(),)),

@@ -1,12 +1,35 @@
-"""Control groups: which hierarchy the host runs, and the controllers that it offers."""
+"""Control groups: which hierarchy the host runs, its controllers, and the slice that containers share."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from facts.core.fact import SectionFact
-from facts.core.reading import Jsonable, Section, Unknown, known
+from facts.core.numbers import whole_number
+from facts.core.reading import Block, Jsonable, Section, Unknown, known
+
+ROOT = "/sys/fs/cgroup"
+SLICE = "machine.slice"  # where systemd, Podman, nspawn and libvirt put containers and guests (systemd.special(7))
+DROP_IN = f"/etc/systemd/system/{SLICE}.d/zz-hullproof.conf"
+LXCFS = "/etc/systemd/system/lxcfs.service.d/zz-hullproof.conf"  # hullproof's too
+LIMITS = ("memory", "pids", "cpu", "io")
+# By limit: systemd's name of it (systemd.resource-control(5)), and the kernel's file (cgroup-v2.rst).
+PROPERTIES = {"memory": "MemoryMax", "pids": "TasksMax", "cpu": "CPUWeight", "io": "IOWeight"}
+FILES = {"memory": "memory.max", "pids": "pids.max", "cpu": "cpu.weight", "io": "io.weight"}
+USED = ("memory.current", "pids.current")
+DEFAULT_WEIGHT = 100
+
+
+@dataclass(frozen=True)
+class SliceReading(Jsonable):
+    """machine.slice. A limit that is not set is None: of memory in bytes, of tasks, weights from 1 to 10,000."""
+
+    declared: dict[str, int | None]  # by LIMITS: what systemd has from its files
+    live: dict[str, int | None]  # what the kernel has; {} while nothing is in the slice
+    memory: int | None  # bytes in use there now
+    tasks: int | None  # and tasks
 
 
 @dataclass(frozen=True)
@@ -14,37 +37,103 @@ class CgroupsReading(Jsonable):
     version: Literal["v1", "v2", "hybrid"]  # hybrid: v1 controllers beside a v2 tree that only tracks processes
     controllers: tuple[str, ...]  # those that the kernel offers and nothing has disabled
     delegated: tuple[str, ...] | Unknown  # v2: those enabled below the root (cgroup.subtree_control)
+    options: tuple[str, ...]  # how the v2 tree is mounted: nsdelegate, memory_recursiveprot …
+    memory: int | Unknown  # bytes that the host has
+    tasks: int | Unknown  # the most that the host may have
+    slice: SliceReading | Unknown
+    drop_in: str | Unknown | None  # hullproof's own file for the slice
+    lxcfs: bool  # lxcfs.service is there, which mounts the tree again at each start, without options
+    lxcfs_drop_in: str | Unknown | None
 
 
 class Cgroups(SectionFact[CgroupsReading]):
-    """cgroups(7): the mounted hierarchies and their controllers."""
+    """cgroups(7): the mounted hierarchies and their controllers; systemd.resource-control(5)."""
 
     key: ClassVar[str] = "cgroups"
-    script: ClassVar[str] = """
+    script: ClassVar[str] = f"""
 run mounts grep -E ' cgroup2? ' /proc/self/mounts
 show /proc/cgroups
-[ -e /sys/fs/cgroup/cgroup.controllers ] && show /sys/fs/cgroup/cgroup.controllers /sys/fs/cgroup/cgroup.subtree_control
+[ -e {ROOT}/cgroup.controllers ] && show {ROOT}/cgroup.controllers {ROOT}/cgroup.subtree_control
+run totals grep -sHE '^(MemTotal: +)?[0-9]+' /proc/meminfo /proc/sys/kernel/pid_max /proc/sys/kernel/threads-max
+if [ -d /run/systemd/system ]; then
+  run declared systemctl show -p {",".join(PROPERTIES.values())} {SLICE}
+  run live grep -sH '' {" ".join(f"{ROOT}/{SLICE}/{file}" for file in (*FILES.values(), *USED))}
+fi
+show {DROP_IN} {LXCFS}
+run lxcfs ls /usr/lib/systemd/system/lxcfs.service
 :
 """
 
     @staticmethod
     def parse(section: Section) -> CgroupsReading:
-        kinds = {words[2] for line in known(section.text("mounts")).splitlines() if len(words := line.split()) > 2}
+        rows = [words for line in known(section.text("mounts")).splitlines() if len(words := line.split()) > 3]
+        kinds = {words[2] for words in rows}
         if not kinds & {"cgroup", "cgroup2"}:
             return known(Unknown("no cgroup file system is mounted"))
-        if kinds >= {"cgroup", "cgroup2"}:
-            return CgroupsReading("hybrid", _enabled(section), Unknown("only cgroup v2 delegates controllers"))
-        if "cgroup" in kinds:
-            return CgroupsReading("v1", _enabled(section), Unknown("only cgroup v2 delegates controllers"))
-        delegated = section.text("/sys/fs/cgroup/cgroup.subtree_control")
+        version: Literal["v1", "v2", "hybrid"] = "hybrid" if len(kinds) == 2 else "v1" if "cgroup" in kinds else "v2"
+        controllers, delegated = _offered(section) if version == "v2" else _enabled(section)
         return CgroupsReading(
-            "v2",
-            tuple(sorted(known(section.text("/sys/fs/cgroup/cgroup.controllers")).split())),
-            delegated if isinstance(delegated, Unknown) else tuple(sorted(delegated.split())),
+            version=version,
+            controllers=controllers,
+            delegated=delegated,
+            options=_options(rows),
+            memory=_memory(section),
+            tasks=_tasks(section),
+            slice=_slice(section),
+            drop_in=section.file(DROP_IN),
+            lxcfs=section.blocks.get("lxcfs", Block(1, "")).status == 0,
+            lxcfs_drop_in=section.file(LXCFS),
         )
 
 
-def _enabled(section: Section) -> tuple[str, ...]:
+def _offered(section: Section) -> tuple[tuple[str, ...], tuple[str, ...] | Unknown]:
+    delegated = section.text(f"{ROOT}/cgroup.subtree_control")
+    controllers = tuple(sorted(known(section.text(f"{ROOT}/cgroup.controllers")).split()))
+    return controllers, delegated if isinstance(delegated, Unknown) else tuple(sorted(delegated.split()))
+
+
+def _options(rows: list[list[str]]) -> tuple[str, ...]:
+    said = next((words[3] for words in rows if words[2] == "cgroup2"), "")
+    return tuple(option for option in said.split(",") if option)
+
+
+def _memory(section: Section) -> int | Unknown:
+    text = section.blocks.get("totals", Block(0, "")).text
+    found = re.search(r"^/proc/meminfo:MemTotal: +([0-9]{1,15}) kB", text, re.MULTILINE)
+    return int(found[1]) * 1024 if found else Unknown("/proc/meminfo was not read")
+
+
+def _tasks(section: Section) -> int | Unknown:
+    text = section.blocks.get("totals", Block(0, "")).text
+    found = [int(number) for number in re.findall(r"^/proc/sys/kernel/[a-z_-]+:([0-9]{1,10})$", text, re.MULTILINE)]
+    return min(found) if len(found) == 2 else Unknown("kernel.pid_max was not read")
+
+
+def _slice(section: Section) -> SliceReading | Unknown:
+    block = section.blocks.get("declared")
+    if block is None:
+        return Unknown("the host does not run systemd, so that nothing keeps containers in a slice")
+    if block.status != 0:
+        return Unknown(f"systemctl: {block.complaint}")
+    said = dict(line.partition("=")[::2] for line in block.text.splitlines())
+    text = section.blocks.get("live", Block(0, "")).text
+    files = dict(re.findall(rf"^{ROOT}/{SLICE}/([a-z.]+):(?:default )?([a-z0-9]+)$", text, re.MULTILINE))
+    return SliceReading(
+        declared={limit: _number(said.get(name, "")) for limit, name in PROPERTIES.items()},
+        live={limit: whole_number(files[name]) for limit, name in FILES.items() if name in files},
+        memory=whole_number(files.get("memory.current", "")),
+        tasks=whole_number(files.get("pids.current", "")),
+    )
+
+
+def _number(text: str) -> int | None:
+    """`infinity` and `[not set]` are none; so is systemd's largest number, by which older ones say the same."""
+    number = whole_number(text)
+    return None if number is None or number >= (1 << 64) - 1 else number
+
+
+def _enabled(section: Section) -> tuple[tuple[str, ...], Unknown]:
     """/proc/cgroups: `subsys_name hierarchy num_cgroups enabled`."""
     rows = [line.split() for line in known(section.text("/proc/cgroups")).splitlines() if not line.startswith("#")]
-    return tuple(sorted(row[0] for row in rows if len(row) == 4 and row[3] == "1"))
+    enabled = tuple(sorted(row[0] for row in rows if len(row) == 4 and row[3] == "1"))
+    return enabled, Unknown("only cgroup v2 delegates controllers")

@@ -49,6 +49,13 @@ CONTAINERS = (
         "-v $(docker volume create --opt type=none --opt o=bind --opt device=/ whole):/h",
         "mounts",
     ),
+    Break(
+        how="a container runs beside the slice of containers",
+        script=f"{LIMITED} --name beside --cgroup-parent system.slice {IMAGE}",
+        says=fails("cgroups.below"),
+        undo="docker rm -f beside",
+        names="beside",
+    ),
     started("disk", "has the host's disk", "--device /dev/vda", "devices"),
     started("user", "runs as a user who may get capabilities back", "--user 1000 --cap-add SYS_ADMIN", "capabilities"),
     started(

@@ -26,7 +26,7 @@ systemctl daemon-reload
 systemctl restart docker""",
         says=fails(
             *(f"docker.{name}" for name in DAEMON_KEYS),
-            *("seccomp.default-profile", "userns.docker-remap", "networks.icc"),
+            *("seccomp.default-profile", "userns.docker-remap", "networks.icc", "cgroups.docker-parent"),
         ),
     ),
     Break(

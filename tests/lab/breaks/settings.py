@@ -77,6 +77,17 @@ systemctl daemon-reload; systemctl start break.socket""",
         undo=f"systemctl stop break.socket break.service; rm {UNITS}/break.socket {UNITS}/break.service",
     ),
     Break(
+        how="the slice of containers has lost its limits",
+        script="cd /sys/fs/cgroup/machine.slice && echo max >memory.max && echo max >pids.max && echo 100 >cpu.weight"
+        " && echo 'default 100' >io.weight",
+        says=fails("cgroups.memory", "cgroups.pids", "cgroups.cpu", "cgroups.io"),
+    ),
+    Break(
+        how="the tree of control groups was mounted without options, as lxcfs does",
+        script="mount -t cgroup2 -o remount,rw none /sys/fs/cgroup",
+        says=fails("cgroups.delegation"),
+    ),
+    Break(
         how="hullproof's tables were deleted from the kernel",
         script="nft delete table bridge hullproof; nft delete table inet hullproof",
         says=fails("networks.icc", "networks.host-services", "networks.antispoof"),

@@ -61,6 +61,7 @@ HOST = {
     "lsm.Lsm": "debian-13-hardened",
     "networks.Networks": "debian13-guarded",
     "containers.Containers": "debian13-docker-podman",
+    "cgroups.Cgroups": "debian13",
     "core.record.Record": "debian13-hardened",
     "seccomp.Seccomp": "debian-13-hardened",
     "selinux.SELinux": "debian-13-stock",

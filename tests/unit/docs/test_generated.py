@@ -99,6 +99,7 @@ def test_the_key_that_asks_for_a_control_is_found() -> None:
     assert {name for name, fields in asked.items() if not fields} == {
         "docker.daemon-json",
         "docker.other-daemons",
+        "podman.settings",
         "bridges.reverted",
     }
 

@@ -1,0 +1,1 @@
+"""Control groups: what all containers of a host together may take of it."""

@@ -1,0 +1,60 @@
+"""Docker's part of the subject cgroups: its containers live below the slice (cgroup-parent)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from deploys.cgroups.controls import CgroupsRules, on_cgroups
+from deploys.core.change import Change, Context, Part, mending
+from deploys.core.control import Control, Impact, Severity, Verdict, agree, not_applicable
+from deploys.core.policy import Policy
+from deploys.engines.docker.daemon import configured, daemon_json
+from facts.cgroups import SLICE, Cgroups
+from facts.core.reading import known
+from facts.core.survey import Survey
+from facts.engines.docker.docker import DAEMON_JSON, Docker
+
+KEY = "cgroup-parent"
+PARENT = "cgroups.docker-parent"
+
+
+@on_cgroups("below", f"containers below {SLICE}")
+def docker_parent(survey: Survey, policy: Policy) -> Verdict:
+    """Only its systemd driver takes a slice. What the daemon runs with, it does not tell: it counts from its start."""
+    docker = survey[Docker]
+    if not known(docker.installed):
+        return not_applicable("Docker is not installed")
+    if docker.told("CgroupDriver", str) != "systemd":
+        return not_applicable("Docker manages control groups itself, and takes no slice of systemd's")
+    below = policy[CgroupsRules].below or []
+    disk = configured(docker, KEY)
+    live = None if known(docker.stale) else disk
+    holds = partial(_within, below)
+    return agree(declared=SLICE, disk=disk, live=live, impact=Impact.RESTART, holds=holds, what=KEY)
+
+
+def _within(below: list[str], value: object) -> bool:
+    return isinstance(value, str) and value in below
+
+
+def plan(context: Context) -> Iterator[Change]:
+    if context.failing(PARENT):
+        what = f"set {KEY} to {SLICE}: new containers start there, those that are there stay where they are"
+        yield from mending([PARENT], [daemon_json(context, "cgroups", what, put={KEY: SLICE})])
+
+
+CONTROLS = (
+    Control(
+        id=PARENT,
+        title=f"Docker starts its containers below {SLICE}",
+        severity=Severity.MEDIUM,
+        why="In system.slice containers take their share from the host's own services.",
+        check=docker_parent,
+        references=("NIST-800-190-4.4.3",),
+        impact=Impact.RESTART,
+        by_hand=f"set {KEY} in {DAEMON_JSON} and restart Docker",
+        files=(DAEMON_JSON,),
+    ),
+)
+PART = Part(controls=CONTROLS, plan=plan, facts=(Cgroups, Docker))
