@@ -60,7 +60,9 @@ class Process(Jsonable):
     cap_eff: int
     cap_bnd: int
     cap_amb: int
-    label: str  # LSM label: "docker-default (enforce)", "unconfined", "system_u:system_r:container_t:s0:c1,c2", ""
+    # LSM label, of a mixed stack the one that holds the process: "docker-default (enforce)", "unconfined",
+    # "system_u:system_r:container_t:s0:c1,c2", ""
+    label: str
     namespaces: dict[str, int]  # kind -> inode
     cgroup: str  # its path; of version 1, the memory hierarchy's
     limits: Limits
@@ -118,8 +120,11 @@ def read_processes(section: Section) -> dict[int, Process]:
     """Those of which all could be read, by pid."""
     status, maps = _status(section)
     labels: dict[int, str] = {}
+    modes = dict(
+        re.findall(r"^(.+) \((\w+)\)$", section.blocks.get("processes.modes", Block(0, "")).text, re.MULTILINE)
+    )
     for pid, _, text in lines_of(section, "processes.label"):
-        labels.setdefault(pid, text.strip("\0 "))
+        labels.setdefault(pid, _held(text.strip("\0 "), modes))
     spaces, mounts, groups = read_spaces(section), read_mounts(section), _groups(section)
     nodes, limits, allowed = (
         _nodes(section),
@@ -175,6 +180,13 @@ def _groups(section: Section) -> dict[int, dict[str, str]]:
 
 
 CONFINING = re.compile(r"(.+) \((?:enforce|kill)\)")  # an AppArmor label that holds its process to the profile
+
+
+def _held(label: str, modes: dict[str, str]) -> str:
+    """Of a stack in which one profile holds the process to its rules, that one: `containers-default//&crun (mixed)`."""
+    mixed = re.fullmatch(r"(.+) \(mixed\)", label)
+    parts = mixed[1].split("//&") if mixed else []
+    return next((f"{part} ({mode})" for part in parts if (mode := modes.get(part)) in ("enforce", "kill")), label)
 
 
 def _may_write(label: str, allowed: dict[str, tuple[str, ...]]) -> tuple[str, ...] | Unknown:

@@ -14,7 +14,9 @@ if [ -n "$pids" ]; then
   run processes.status grep -sHE '^(Name|PPid|NSpid|Seccomp|NoNewPrivs|Cap(Eff|Bnd|Amb)):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
   labels=$(grep -saH '' $label)
   run processes.label kept "$labels" 0
-  run processes.allowed allowed "$(printf '%s\n' "$labels" | sed -nE 's/^[^:]*:(.*) \((enforce|kill)\)$/\1/p' | sort -u)"
+  # A stack of profiles of which some only name a program, as Podman's on Debian, is `mixed`: each is asked for alone.
+  case $labels in *' (mixed)'*) run processes.modes cat /sys/kernel/security/apparmor/profiles ;; esac
+  run processes.allowed allowed "$(printf '%s\n' "$labels" | sed -nE 's/^[^:]*:(.*) \((enforce|kill)\)$/\1/p;t;s/^[^:]*:(.*) \(mixed\)$/\1/;T;s|//&|\n|g;p' | sort -u)"
   run processes.spaces find /proc/1/ns $spaces -maxdepth 1 -type l -printf '%p %l\n'
   # A container's own root on an overlay tells nothing. Of each at most 400 rows: a user may mount without end.
   run host.mounts grep -sHE ' - ' /proc/1/mountinfo

@@ -78,9 +78,9 @@ CONTAINERS = (
         names="free",
     ),
     Break(
-        how="IPv6 redirects are accepted on one interface",
-        script="for f in /proc/sys/net/ipv6/conf/e*/accept_redirects; do echo 1 >$f; done",
-        says=fails(control("net.ipv6.conf.all.accept_redirects")),
+        how="redirects are sent by one interface",
+        script="for f in /proc/sys/net/ipv4/conf/e*/send_redirects; do echo 1 >$f; done",
+        says=fails(control("net.ipv4.conf.all.send_redirects")),
     ),
     Break(
         how="another rule comes before hullproof's and accepts everything",

@@ -209,6 +209,25 @@ def test_a_profile_confines_by_what_the_kernel_says_it_allows_whatever_it_is_cal
     assert finding("confined", survey(silent, "apparmor"), **NONE).state is State.UNKNOWN
 
 
+@pytest.mark.parametrize(
+    ("label", "modes", "expected"),
+    [
+        # As Debian 13 has them of a container of Podman's with ids of its own.
+        ("containers-default-0.62.2//&crun (mixed)", "crun (unconfined)\ncontainers-default-0.62.2 (enforce)",
+         "containers-default-0.62.2 (enforce)"),
+        ("a//&b (mixed)", "a (complain)\nb (unconfined)", "a//&b (mixed)"),
+        ("a//&b (mixed)", "", "a//&b (mixed)"),
+    ],
+)  # fmt: skip
+def test_a_stack_of_profiles_holds_by_the_one_that_is_enforced(label: str, modes: str, expected: str) -> None:
+    lines = json.loads((folder(Containers) / "debian13-hardened-form.json").read_text())["output"]
+    lines = [line.replace("current:unconfined", f"current:{label}") for line in lines]
+    at = lines.index("@n block processes.spaces")
+    lines[at:at] = ["@n block processes.modes", *modes.splitlines(), "", "@n status 0"]
+    found = known(Survey.parse([Containers], lines)[Containers].containers)
+    assert {known(each.process).label for each in found} == {expected}
+
+
 # As a kernel 6.12 answered, of a profile that allows all and of Docker's own.
 @pytest.mark.parametrize(
     ("label", "expected"),
