@@ -1,5 +1,5 @@
-# What is tried in containers. Given: the agent (agent, option, source), the ports port and service, and the agendas
-# outside, plain, loose and ear.
+# What is tried in containers. Given: the agent (agent, option, source), the ports port and service, the names of what is
+# the host's alone (sentinel, memory), and the agendas outside, plain, loose and ear.
 #
 # All that is made here carries the probe's name and goes when the script ends, however it ends. The image is empty:
 # what runs in it is the host's own /usr, bound read-only. Where SELinux runs, Debian's policy lets the daemon mount
@@ -23,6 +23,8 @@ clean() {
     # shellcheck disable=SC2086
     kill $servers 2> /dev/null
     ip link del hp-nobody 2> /dev/null
+    umount "$dir/mount" 2> /dev/null
+    ipcrm -M "$memory" 2> /dev/null
     rm -rf "$dir"
     remove "$probe:empty" "$probe" "$probe-plain" "$probe-loose"
 }
@@ -93,6 +95,9 @@ for folder in own host; do
 done
 # where there are such labels; the host's own file keeps the one that it has
 chcon -t container_file_t "$dir" "$dir/secret" "$dir/host" "$dir/own" "$dir/own/file" 2> /dev/null
+mkfifo "$dir/fifo" && sh -c "echo $sentinel > /proc/self/comm; read -r never" <> "$dir/fifo" &
+servers="$servers $!"
+mkdir "$dir/mount" && mount -t tmpfs -o size=4k "$sentinel" "$dir/mount"
 "$agent" "$option" "$source" "$outside"
 
 container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && start "$probe-plain" || exit 1

@@ -27,6 +27,16 @@ SYSTEM_CALLS: dict[str, tuple[int, int, tuple[int, ...]]] = {
 }
 
 
+# What stands on the host for what is its own: a process, a mount and a piece of shared memory (see containers.sh).
+SENTINEL = "hp-sentinel"
+SHARED_MEMORY = 0x68705342  # a key of System V's (shmget(2))
+SEEN = {
+    "process": 'for f in /proc/[0-9]*/comm; do read -r c <"$f" && '
+    f"case $c in {SENTINEL}) echo seen ;; esac; done 2>/dev/null; :",
+    "mount": f"while read -r line; do case $line in {SENTINEL}*) echo seen ;; esac; done </proc/self/mounts",
+}
+
+
 def attempt(name: str, verb: str, *arguments: str) -> Attempt:
     return Attempt(name, verb, arguments)
 
@@ -43,6 +53,13 @@ def system_calls(prober: Prober, prefix: str) -> list[Attempt]:
     ]
 
 
+def of_the_hosts(prober: Prober, prefix: str, shm_flags: int = 0) -> list[Attempt]:
+    """What only who shares the host's namespaces finds."""
+    memory = call(prober, f"{prefix}memory", (29, 194), f"i:{SHARED_MEMORY}", "i:4096", f"i:{shm_flags}")  # shmget
+    name = attempt(f"{prefix}name", "read", "/proc/sys/kernel/hostname")
+    return [*(attempt(prefix + what, "exec", "/bin/sh", "-c", script) for what, script in SEEN.items()), memory, name]
+
+
 def containers(prober: Prober, engine: str) -> Outcomes:
     """What is tried in containers of an engine, and for comparison by the host's root (`host:…`)."""
     prober.version(engine)
@@ -52,6 +69,7 @@ def containers(prober: Prober, engine: str) -> Outcomes:
         attempt("secret", "read", "/secret"),
         attempt("setuid", "exec", "/bin/sh", "-c", setuid),
         *system_calls(prober, "container:"),
+        *of_the_hosts(prober, "container:"),
         call(prober, "raw_socket", (41, 198), "i:2", "i:3", "i:1"),  # AF_INET, SOCK_RAW, IPPROTO_ICMP
         call(prober, "packet_socket", (41, 198), "i:17", "i:3", "i:768"),  # AF_PACKET, SOCK_RAW, ETH_P_ALL
         attempt("own_file", "read", "/own/file"),
@@ -70,7 +88,15 @@ def containers(prober: Prober, engine: str) -> Outcomes:
         "containers.sh",
         f"engines/{engine}.sh",
         "engines/common.sh",
-        outside=agenda([*system_calls(prober, "host:"), attempt("first", "read", "/proc/1/attr/current")]),
+        outside=agenda(
+            [
+                *system_calls(prober, "host:"),
+                *of_the_hosts(prober, "host:", 0o1600),  # IPC_CREAT
+                attempt("first", "read", "/proc/1/attr/current"),
+            ]
+        ),
+        sentinel=SENTINEL,
+        memory=hex(SHARED_MEMORY),
         plain=agenda(plain),
         loose=agenda(loose),
         ear=agenda([attempt("ear", "sniff", "hp-nobody", "own")]),

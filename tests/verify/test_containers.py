@@ -8,7 +8,7 @@ from deploys.containers.rules import ContainersRules
 from tests.verify import scenarios
 from tests.verify.probe import ENGINES, CannotTell, Outcome, Prober
 from tests.verify.proof import Proof
-from tests.verify.verdict import Verdict, call_denied, denied, root_is_mapped, setuid_gains_nothing
+from tests.verify.verdict import Verdict, call_denied, denied, root_is_mapped, setuid_gains_nothing, unseen
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
@@ -31,6 +31,14 @@ CONFINED = {
     "mount": "a container with CAP_SYS_ADMIN mounts a file system",
     "core_pattern": "root in a container with all of /proc writes the host's core_pattern",
     "sysrq": "root in a container with all of /proc writes to the host's sysrq-trigger",
+}
+
+
+NAMESPACES = {
+    "process": "a container sees a process of the host's",
+    "mount": "a container sees a mount of the host's",
+    "memory": "a container opens shared memory of the host's",
+    "name": "a container has the host's name",
 }
 
 
@@ -103,3 +111,18 @@ def test_uid_map(prober: Prober, proof: Proof, engine: str) -> None:
 )
 def test_root_only_file(prober: Prober, proof: Proof, engine: str) -> None:
     proof.settle(lambda: denied(tried(prober, engine, "host_ids", "secret")))
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        pytest.param(what, marks=pytest.mark.proof(NAMESPACES[what], control="containers.host-namespaces"))
+        for what in NAMESPACES
+    ],
+)
+def test_namespaces(prober: Prober, proof: Proof, engine: str, what: str) -> None:
+    def attempt() -> Verdict:
+        inside = tried(prober, engine, "host_namespaces", f"container:{what}")
+        return unseen(inside, scenarios.containers(prober, engine)[f"host:{what}"])
+
+    proof.settle(attempt)

@@ -34,6 +34,18 @@ def call_denied(inside: Outcome, outside: Outcome) -> Verdict:
     return Verdict(inside.denied or inside.errno == errno.ENOSYS, evidence)
 
 
+def unseen(inside: Outcome, outside: Outcome) -> Verdict:
+    """Something of the host's, looked for in a container as the host finds it: by what it reads, or by a call, which
+    says ENOENT of what is not there."""
+    evidence = f"in the container: {inside}; by the host itself: {outside}"
+    if not outside.worked:
+        return Verdict(None, f"the host itself does not find it; {evidence}")
+    if outside.text.strip():
+        return Verdict(inside.text.split() != outside.text.split() if inside.worked else None, evidence)
+    there = inside.worked or inside.errno == errno.EACCES
+    return Verdict(False if there else True if inside.errno == errno.ENOENT else None, evidence)
+
+
 def kept_apart(read: Outcome, own: Outcome, first: Outcome) -> Verdict:
     """A file with a label of somebody else, read in a container that can read its own. `first`: the label of the host's
     first process, which is `user:role:type` and more only where SELinux has a policy to go by."""

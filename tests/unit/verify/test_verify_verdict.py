@@ -66,6 +66,23 @@ def test_kept_apart(read: Outcome, own: Outcome, first: Outcome, holds: bool | N
 @pytest.mark.parametrize(
     ("inside", "outside", "holds"),
     [
+        (Outcome("x", 0, 0, ""), Outcome("x", 0, 0, "seen"), True),
+        (Outcome("x", 0, 0, "seen "), Outcome("x", 0, 0, "seen"), False),
+        (Outcome("x", -1, errno.ENOENT, "exec"), Outcome("x", 0, 0, "seen"), None),
+        (Outcome("x", -1, errno.ENOENT), Outcome("x", 7, 0), True),
+        (Outcome("x", 7, 0), Outcome("x", 7, 0), False),
+        (Outcome("x", -1, errno.EACCES), Outcome("x", 7, 0), False),
+        (Outcome("x", -1, errno.EPERM), Outcome("x", 7, 0), None),
+        (Outcome("x", -1, errno.ENOENT), Outcome("x", -1, errno.ENOSYS), None),
+    ],
+)
+def test_what_is_the_hosts_is_not_seen_in_a_container(inside: Outcome, outside: Outcome, holds: bool | None) -> None:
+    assert verdict.unseen(inside, outside).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "holds"),
+    [
         (failed(errno.EPERM), failed(errno.EFAULT), True),
         (failed(errno.EACCES), WORKED, True),
         (KILLED, WORKED, True),
