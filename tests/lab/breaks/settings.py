@@ -78,8 +78,9 @@ systemctl daemon-reload; systemctl start break.socket""",
     ),
     Break(
         how="the slice of containers has lost its limits",
-        script="cd /sys/fs/cgroup/machine.slice && echo max >memory.max && echo max >pids.max && echo 100 >cpu.weight"
-        " && echo 'default 100' >io.weight",
+        script="""
+docker run -d --memory 32m --pids-limit 50 lab/busybox:1 sleep 1000000 >/dev/null && cd /sys/fs/cgroup/machine.slice
+echo max >memory.max && echo max >pids.max && echo 100 >cpu.weight && echo 'default 100' >io.weight""",
         says=fails("cgroups.memory", "cgroups.pids", "cgroups.cpu", "cgroups.io"),
     ),
     Break(
