@@ -105,11 +105,13 @@ systemctl restart docker; cp -p /root/kept.json hullproof-seccomp.json""",
     ),
     Break(
         how="root runs a second dockerd",
-        script="cd /; setsid dockerd -H unix:///run/break.sock --data-root /srv/break --exec-root /run/break "
-        "--pidfile /run/break.pid --config-file /dev/null --bridge none --iptables=false --ip6tables=false "
+        # With --bridge none it would take the first one's bridge away.
+        script="ip link add brk0 type bridge; ip addr add 172.31.255.1/24 dev brk0; ip link set brk0 up; cd /\n"
+        "setsid dockerd -H unix:///run/break.sock --data-root /srv/break --exec-root /run/break "
+        "--pidfile /run/break.pid --config-file /dev/null --bridge brk0 --iptables=false --ip6tables=false "
         ">/dev/null 2>&1 </dev/null & sleep 20",
         says=fails("docker.other-daemons"),
-        undo="kill $(cat /run/break.pid); sleep 5",
+        undo="kill $(cat /run/break.pid); sleep 5; ip link del brk0",
     ),
     Break(
         how="runc runs a container that no engine knows",

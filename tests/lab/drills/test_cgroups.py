@@ -19,10 +19,10 @@ VARIANT = "stock"
 IMAGE = "lab/busybox:1"
 ENGINES = ("docker", "podman")
 POLICY = """\
-cgroups: {version: v2, delegation: true, below: [machine.slice], memory: 30, pids: 5, cpu: 20, io: 20}
+cgroups: {version: v2, delegation: true, below: [machine.slice], memory: 30, pids: 2, cpu: 20, io: 20}
 """
-HOG = "head -c 1000m /dev/zero | tail -c 1000m | wc -c"  # tail keeps all of it; the host has 2 GB
-BOMB = "n=0; while [ $n -lt 1500 ]; do sleep 30 & n=$((n + 1)); done; echo forked $n"
+HOG = "head -c 700m /dev/zero | tail -c 700m | wc -c"  # tail keeps all of it; the host has 2 GB
+BOMB = "n=0; while [ $n -lt 500 ]; do sleep 30 & n=$((n + 1)); done; echo forked $n"
 SLICE = "/sys/fs/cgroup/machine.slice"
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
@@ -41,12 +41,12 @@ def deploy(vm: Vm, name: str, *options: str) -> Result:
 
 def takes_memory(vm: Vm, engine: str) -> bool:
     said = vm.ssh(f"{engine} run --rm --pids-limit 0 {IMAGE} sh -c '{HOG}'", check=False, timeout=300).stdout
-    return said.strip() == str(1000 << 20)
+    return said.strip() == str(700 << 20)
 
 
 def forks(vm: Vm, engine: str) -> bool:
     run_ = f"{engine} run --rm --pids-limit 0 {IMAGE} sh -c '{BOMB}'"
-    return "forked 1500" in vm.ssh(run_, check=False, timeout=300).stdout
+    return "forked 500" in vm.ssh(run_, check=False, timeout=300).stdout
 
 
 def share(vm: Vm, engine: str) -> float:
