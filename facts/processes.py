@@ -25,7 +25,6 @@ _MOUNT = re.compile(
     r"[0-9]+ [0-9]+ (?P<device>[0-9]+:[0-9]+) (?P<root>[^ ]+) (?P<point>[^ ]+) (?P<options>[^ ]+) (?:[^- ][^ ]* )*"
     r"- (?P<type>[^ ]+) [^ ]* [^ ]*"
 )
-SHARED = ("/", "/machine.slice", "/system.slice", "/user.slice")  # what is limited there, others may take
 MOST_MOUNTS = 400  # of one process; see the script
 CUT_OFF = (124, 137)  # statuses of timeout(1)
 
@@ -43,8 +42,7 @@ class Mount(Jsonable):
 
 @dataclass(frozen=True)
 class Limits(Jsonable):
-    """The narrowest of the process's control group and of those above it that are not SHARED; None: no limit, or it
-    could not be read."""
+    """The narrowest of the process's control group and all those above it; None: no limit, or it could not be read."""
 
     memory: int | None = None  # bytes
     pids: int | None = None
@@ -242,7 +240,7 @@ def _limits(groups: dict[str, str], files: _Values) -> Limits:
         if controller in groups:  # version 1
             mount, at, name = f"{mount}/{controller}", groups[controller], old
         found = []
-        while at and at not in SHARED:
+        while at and at != "/":
             found.append(files.get(f"{mount}{at}/{name}"))
             at = at.rpartition("/")[0]
         return min((value for value in found if value is not None and value < _VERSION_1_NONE), default=None)

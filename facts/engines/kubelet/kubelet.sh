@@ -1,0 +1,66 @@
+# shellcheck shell=sh disable=SC2086
+# The section kubelet of the survey. No client is started, and the kubelet's own API is not asked: that wants credentials.
+# Its configuration is of the files that its command line names. Words are split on purpose: paths without blanks.
+# Given: MARKS, whose kubelet it is by what is there; OVERLAYS, names of devices; DROP_IN, hullproof's own file;
+# SYSCTLS, what kubelet wants of the kernel.
+processes=$(grep -sHxE 'kubelet|kubelite|k3s(-server|-agent)?' /proc/[0-9]*/comm)
+set --
+for d in /etc /run /usr/local/lib /usr/lib /lib; do
+  [ $d = /lib ] && [ /lib -ef /usr/lib ] && continue
+  for f in $d/systemd/system/kubelet.service $d/systemd/system/kubelet.service.d/*.conf; do [ ! -e "$f" ] || set -- "$@" "$f"; done
+done
+[ -n "$processes" ] || [ $# -gt 0 ] || have kubelet || have k3s || have rke2 || [ -e /var/snap/microk8s/current ] || exit 0
+run there true
+pid=; inside=
+for row in $processes; do
+  one=${row%/comm:*}; name=${row##*:}
+  # One whose root is another runs in a container: kind's, or a whole node's.
+  if [ -e "$one/root/" ] && ! [ "$one/root/" -ef / ]; then inside="$inside ${one#/proc/}"; continue; fi
+  case $name in kubelet) pid=${one#/proc/} ;; kubelite) run kubelite true; [ -n "$pid" ] || pid=${one#/proc/} ;; *) run k3s true ;; esac
+done
+[ -z "$inside" ] || run inside kept "$inside" 0
+marks=; for at in $MARKS; do [ ! -e "$at" ] || marks="$marks $at"; done
+run marks kept "$marks" 0
+if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' kubelet
+elif have rpm; then run package rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' kubelet; fi
+
+given() { grep -asHvE '^[[:space:]]*([#;]|$)' "$@" /dev/null; }
+unit=$(given "$@"); run unit kept "$unit" 0
+said=$(printf '%s\n' "$unit" | sed -nE 's|^[^:]*:[[:space:]]*EnvironmentFile=-?"?(/[^" ]+).*|\1|p')
+envs=; for f in $said; do [ ! -e "$f" ] || envs="$envs $f"; done
+case $marks in *microk8s*) envs="$envs /var/snap/microk8s/current/args/kubelet" ;; esac
+env=; [ -z "$envs" ] || { env=$(given $envs); run environment kept "$env" 0; }
+words=
+if [ -n "$pid" ]; then
+  run cmdline cat /proc/$pid/cmdline
+  run since grep -ahE '^(btime |[0-9]+ \()' /proc/$pid/stat /proc/stat
+  words=$(tr '\0' ' ' </proc/$pid/cmdline)
+fi
+configs=; folders=; more=
+for row in $(printf '%s\n' "$words" "$unit" "$env" | grep -aoE -- '--(config(-dir)?|kubeconfig|bootstrap-kubeconfig|client-ca-file)[= ]["'\'']?/[^] "'\'']+' |
+  tr -s " \"'" = | sort -u); do
+  case $row in --config=*) configs="$configs ${row#*=}" ;; --config-dir=*) folders="$folders ${row#*=}" ;; *) more="$more ${row#*=}" ;; esac
+done
+for f in $configs; do show "$f"; done
+dropped=
+for d in $folders; do
+  [ -d "$d" ] || continue
+  show "$d/$DROP_IN"
+  for f in "$d"/*.conf; do [ ! -e "$f" ] || dropped="$dropped $f"; done
+done
+[ -z "$dropped" ] || run dropped grep -aRsH --include='*.conf' '' $folders
+authorities=$(grep -ashoE 'clientCAFile"?:[[:space:]]*"?/[^" ,]+' $configs $dropped /dev/null | sed -E 's|^[^/]*||')
+# Of %W, the birth: a file that was put in another's place keeps its old time of change.
+run times stat -L -c '%Y %W %Z %n' "$@" $envs $configs $dropped $folders
+run sysctls grep -sH '' $SYSCTLS
+run listening grep -shE ':(280A|280F|2808) [0-9A-F]+:0000 0A ' /proc/net/tcp /proc/net/tcp6
+overlays=; for at in $OVERLAYS; do [ ! -e "$at" ] || overlays="$overlays ${at##*/}"; done
+run overlays kept "$overlays" 0
+set -- "$@" $envs $configs $dropped $folders $more $authorities
+for f in /etc/kubernetes/kubelet.conf /etc/kubernetes/bootstrap-kubelet.conf /var/lib/kubelet/kubeconfig \
+  /etc/kubernetes/pki/ca.crt /etc/kubernetes/proxy.conf /etc/kubernetes/kube-proxy.kubeconfig /var/lib/kube-proxy/kubeconfig* \
+  /var/lib/rancher/*/agent/kubelet.kubeconfig /var/lib/rancher/*/agent/kubeproxy.kubeconfig /var/lib/rancher/*/agent/client-ca.crt; do
+  [ ! -e "$f" ] || set -- "$@" "$f"
+done
+[ $# = 0 ] || modes "$@"
+:
