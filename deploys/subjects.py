@@ -15,6 +15,7 @@ from deploys.engines.docker import controls as docker
 from deploys.engines.docker import parts as docker_parts
 from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
+from deploys.engines.kubelet import controls as kubelet
 from deploys.engines.podman import controls as podman
 from deploys.files import controls as files
 from deploys.kernel import controls as kernel
@@ -38,6 +39,7 @@ OWN: tuple[Subject, ...] = (
     cgroups.SUBJECT,
     docker.SUBJECT,
     podman.SUBJECT,
+    kubelet.SUBJECT,
     containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,

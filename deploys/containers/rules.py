@@ -61,9 +61,7 @@ class ContainersRules(Rules):
     )
     unmasked: list[Name] | None = _names("have a /proc or /sys whose dangerous parts are not masked")
     limits: list[Literal["memory", "pids", "cpu"]] | None = Field(
-        None,
-        description="The resources that must be limited for every container, by its control group or one above, "
-        "below machine.slice and its like.",
+        None, description="The resources that must be limited for every container, by its control group or one above."
     )
     unlimited: list[Name] = Field([], description="Names of the containers that `limits` does not ask for.")
     unlisted: list[str] | None = Field(

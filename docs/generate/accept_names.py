@@ -21,6 +21,10 @@ ALLOWS = {
     "podman-userns": "Containers of Podman's that are made again have other ids, and read their volumes and the host's "
     "folders only where those are mounted with `:U` or `:idmap`. Those that are there go on as they are.",
     "podman-api": "podman.socket is stopped: clients of its API (docker-compose, CI runners, cockpit) lose it.",
+    "kubelet-api": "Whoever speaks to the kubelet without credentials, or without a role for it (monitoring on ports "
+    "10250 and 10255), no longer can.",
+    "kubelet-seccomp": "Pods that name no seccomp profile get the container runtime's: what it forbids fails in their "
+    "containers that are made from then on.",
     "container-restart": "Running containers are stopped and started again. Without it they go on running under "
     "live-restore.",
     "remove-engine": "A rollback removes the container engine that its run installed, although it holds images, "

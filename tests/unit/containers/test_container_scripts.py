@@ -126,15 +126,6 @@ def test_limits_are_those_of_every_group_above_whatever_their_names(tmp_path: Pa
     assert processes._limits({"memory": "/docker/x"}, files).memory == 8192
 
 
-def test_what_a_slice_has_for_all_of_its_containers_is_no_limit_of_one_of_them(tmp_path: Path) -> None:
-    for group, text in (("machine.slice", "9"), ("machine.slice/pod.slice", "8"), ("machine.slice/x", "max")):
-        (tmp_path / group).mkdir()
-        (tmp_path / group / "pids.max").write_text(f"{text}\n")
-    files = read_limits(tmp_path, "/proc/1/cgroup:0::/machine.slice/x", "/proc/2/cgroup:0::/machine.slice/pod.slice/y")
-    assert processes._limits({"": "/machine.slice/x"}, files).pids is None
-    assert processes._limits({"": "/machine.slice/pod.slice/y"}, files).pids == 8
-
-
 def test_limits_are_read_however_long_the_way_to_them_is(tmp_path: Path) -> None:
     """A user may make control groups as deep as a path is long: more names of files than one command takes."""
     (tmp_path / "x").mkdir()

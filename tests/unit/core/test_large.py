@@ -55,6 +55,7 @@ HOST = {
     "networks.bridges.Bridges": "debian12-hardened",
     "denials.Denials": "both-logs-form",
     "engines.docker.Docker": "debian13-containers",
+    "engines.kubelet.Kubelet": "drop-ins-form",
     "engines.podman.Podman": "no-podman",
     "files.Files": "debian13-stock",
     "kernel.Kernel": "debian13",

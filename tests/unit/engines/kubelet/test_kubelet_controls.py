@@ -1,0 +1,433 @@
+"""The kubelet's settings and files: judged against the policy, and what harden writes for them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from deploys.core.change import Activate, Blocked, Change, Command, Context, WriteFile
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy
+from deploys.engines.kubelet.controls import KEYS, SUBJECT
+from deploys.engines.kubelet.managed import FOREIGN
+from deploys.engines.kubelet.rules import KubeletRules
+from facts.core import yaml_text
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.engines.kubelet import Kubelet
+from facts.engines.kubelet.kubelet import DROP_IN, SYSCTLS, KubeletReading, Setting, Setup, flat
+from facts.kernel.kernel import Kernel
+from facts.kernel.sysctls import Setting as Stored
+from facts.modes import Access
+
+CONFIG, FOLDER, FLAGS = "/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf.d", "/etc/default/kubelet"
+HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
+GOOD_SYSCTLS = {name: str(value) for name, value in SYSCTLS.items()}
+STORED = {name: Stored(value, "/etc/sysctl.d/k.conf") for name, value in GOOD_SYSCTLS.items()}
+ACCEPT = "kubelet-api kubelet-seccomp"
+SUITE = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+
+
+def setup(text: str = HEAD, flags: dict[str, Any] | None = None, folder: str = "", config: str = CONFIG) -> Setup:
+    files = {key: Setting(value, CONFIG) for key, value in flat(yaml_text.load(text))}
+    return Setup(config, folder, {key: Setting(value, FLAGS) for key, value in (flags or {}).items()}, files)
+
+
+def kubelet(text: str = HEAD, flags: dict[str, Any] | None = None, **more: Any) -> KubeletReading:
+    """One that kubeadm made, and that runs with its files."""
+    made = setup(text, flags)
+    values: dict[str, Any] = {
+        "present": True, "manager": "kubeadm", "version": "1.34.2-1.1", "running": True, "inside": (), "disk": made,
+        "live": made, "stale": (), "broken": (), "texts": {CONFIG: text}, "settings": (), "credentials": (),
+        "authorities": (), "listening": (), "sysctls": GOOD_SYSCTLS, "overlays": (),
+    }  # fmt: skip
+    return KubeletReading(**(values | more))
+
+
+def context(reading: KubeletReading, stored: Any = STORED, linux: str = "6.12.57", accept: str = ACCEPT,
+            **rules: Any) -> Context:  # fmt: skip
+    kernel: Any = SimpleNamespace(release=linux, sysctls=SimpleNamespace(stored=stored.get))
+    host = Survey({Kubelet: reading, Kernel: kernel})
+    policy = Policy("p", {KubeletRules: KubeletRules(**rules)}, accept=frozenset(accept.split()))
+    return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
+
+
+def found(reading: KubeletReading, name: str, **more: Any) -> tuple[State, str]:
+    finding = context(reading, **more).findings[f"kubelet.{name}"]
+    return finding.state, finding.verdict.reason
+
+
+def planned(reading: KubeletReading, **more: Any) -> list[Change]:
+    return list(SUBJECT.plan(context(reading, **more)))
+
+
+def after(reading: KubeletReading, changes: Iterable[Change]) -> KubeletReading:
+    """The kubelet once it runs with what was written."""
+    (text,) = (each.text for each in changes if isinstance(each, WriteFile) and each.path == CONFIG)
+    made = dataclasses.replace(setup(text), flags=reading.disk.flags if isinstance(reading.disk, Setup) else {})
+    return dataclasses.replace(reading, disk=made, live=made, stale=(), texts={CONFIG: text})
+
+
+# By the policy's key: what it says, lines that are right, lines that are wrong, and a word of the reason for those.
+CASES: dict[str, tuple[Any, str, str, str]] = {
+    "anonymous": (False, "", "authentication: {anonymous: {enabled: true}}", f"enabled is true ({CONFIG})"),
+    "authorization": ("Webhook", "", "authorization: {mode: AlwaysAllow}", "mode is AlwaysAllow"),
+    "client_ca": (True, "authentication: {x509: {clientCAFile: /ca.crt}}", "", "no clientCAFile is named"),
+    "read_only_port": (0, "readOnlyPort: 0", "readOnlyPort: 10255", "readOnlyPort is 10255"),
+    "iptables_chains": (True, "", "makeIPTablesUtilChains: false", "Chains is false"),
+    "event_qps": (5, "eventRecordQPS: 0", "eventRecordQPS: 1", "QPS is 1"),
+    "server_certificate": (True, "serverTLSBootstrap: true", "tlsCertFile: /a.crt", "of its own making"),
+    "rotate_certificates": (True, "rotateCertificates: true", "", "rotateCertificates is false, as nothing sets it"),
+    "rotate_server_certificate": (True, "", "featureGates: {RotateKubeletServerCertificate: false}", "is false"),
+    "ciphers": ([SUITE], f"tlsCipherSuites: [{SUITE}]", "tlsCipherSuites: [TLS_RSA_WITH_3DES_EDE_CBC_SHA]", "3DES"),
+    "pod_pids": (4096, "podPidsLimit: 1024", "podPidsLimit: -1", "podPidsLimit is -1"),
+    "seccomp_default": (True, "seccompDefault: true", "", "seccompDefault is false"),
+    "protect_kernel_defaults": (True, "protectKernelDefaults: true", "", "protectKernelDefaults is false"),
+    "user_namespaces": (True, "", "featureGates: {UserNamespacesSupport: false}", "Support is false"),
+}  # fmt: skip
+BY_HAND = {"client_ca", "server_certificate"}
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_each_setting_is_judged_and_put_right(key: str) -> None:
+    wanted, right, wrong, word = CASES[key]
+    name = key.replace("_", "-")
+    good, bad = kubelet(f"{HEAD}{right}\n"), kubelet(f"{HEAD}{wrong}\n")
+    assert found(good, name, **{key: wanted})[0] is State.PASS
+    state, reason = found(bad, name, **{key: wanted})
+    assert (state, word in reason, f"(kubelet.{key})" in reason) == (State.FAIL, True, True), reason
+    assert found(bad, name)[0] is State.NOT_APPLICABLE
+    changes = planned(bad, **{key: wanted})
+    if key in BY_HAND:
+        assert [type(each) for each in changes] == [Blocked]
+        return
+    mended = after(bad, changes)
+    assert found(mended, name, **{key: wanted})[0] is State.PASS
+    assert planned(mended, **{key: wanted}) == []
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_each_setting_waits_for_a_restart_and_may_be_unknown(key: str) -> None:
+    wanted, right, wrong, _ = CASES[key]
+    name, good, bad = key.replace("_", "-"), setup(f"{HEAD}{right}\n"), setup(f"{HEAD}{wrong}\n")
+    changed = kubelet(f"{HEAD}{right}\n", live=bad, stale=(CONFIG,))
+    state, reason = found(changed, name, **{key: wanted})
+    assert (state, "not known to be in force" in reason) == (State.PENDING_RESTART, True)
+    (activate,) = planned(changed, **{key: wanted})
+    assert isinstance(activate, Activate)
+    assert activate.controls == (f"kubelet.{name}",)
+    behind = kubelet(f"{HEAD}{wrong}\n", live=good)
+    state, reason = found(behind, name, **{key: wanted})
+    assert (state, "a restart of the kubelet would lose it" in reason) == (State.FAIL, True), reason
+    lost = Setup(CONFIG, "", {}, Unknown("no"))
+    assert found(kubelet(disk=lost), name, **{key: wanted})[0] is State.UNKNOWN
+    assert found(kubelet(live=Unknown("no")), name, **{key: wanted})[0] is State.UNKNOWN
+
+
+def test_every_control_has_a_case() -> None:
+    others = {"streaming-timeout", "hostname-override"}
+    assert {key.name for key in KEYS} == {key.replace("_", "-") for key in CASES} | others
+
+
+def test_without_a_kubelet_nothing_applies_and_nothing_is_planned() -> None:
+    rules = {key: case[0] for key, case in CASES.items()} | {"file_modes": True, "hostname_override": False}
+    none = kubelet(present=False, running=False, live=None, disk=Unknown("none"))
+    made = context(none, streaming_timeout=True, **rules)
+    assert {finding.state for finding in made.findings.values()} == {State.NOT_APPLICABLE}
+    assert list(SUBJECT.plan(made)) == []
+
+
+def test_a_kubelet_that_does_not_run_is_judged_by_its_files() -> None:
+    stopped = kubelet(f"{HEAD}podPidsLimit: 9\n", running=False, live=None)
+    assert found(stopped, "pod-pids", pod_pids=9) == (
+        State.PASS, "podPidsLimit is 9, on disk; the kubelet does not run",
+    )  # fmt: skip
+    assert found(stopped, "pod-pids", pod_pids=8)[0] is State.FAIL
+
+
+def test_a_node_that_has_not_joined_is_not_judged() -> None:
+    fresh = kubelet(running=False, live=None, texts={CONFIG: None}, broken=(f"{CONFIG}: not valid",))
+    made = context(fresh, pod_pids=9)
+    assert {made.findings[f"kubelet.{name}"].state for name in ("settings", "pod-pids")} == {State.NOT_APPLICABLE}
+    assert "has not joined a cluster" in made.findings["kubelet.settings"].verdict.reason
+
+
+def test_a_kubelet_in_a_container_is_said_and_not_judged() -> None:
+    inside = kubelet(running=False, live=None, inside=(7,), disk=Unknown("no unit"))
+    assert found(inside, "settings") == (
+        State.UNKNOWN, "the kubelet (pid 7) runs in a container, whose files are not read",
+    )  # fmt: skip
+    assert found(inside, "pod-pids", pod_pids=9)[0] is State.NOT_APPLICABLE
+
+
+def test_a_broken_file_fails_by_its_name_and_all_else_is_unknown() -> None:
+    lost = Setup(CONFIG, "", {}, Unknown(f"{CONFIG}: not valid: not YAML"))
+    broken = kubelet(disk=lost, broken=(f"{CONFIG}: not valid: not YAML",))
+    assert found(broken, "settings") == (
+        State.FAIL, f"the kubelet does not start with this: {CONFIG}: not valid: not YAML",
+    )  # fmt: skip
+    assert found(broken, "pod-pids", pod_pids=9)[0] is State.UNKNOWN
+    (blocked,) = planned(broken, pod_pids=9)
+    assert isinstance(blocked, Blocked)
+
+
+def test_networks_of_pods_are_named_and_left_alone() -> None:
+    state, reason = found(kubelet(overlays=("cni0", "flannel.1")), "settings")
+    assert (state, "cni0, flannel.1: the pods' network is left to its overlay" in reason) == (State.PASS, True)
+    assert planned(kubelet(overlays=("cni0",))) == []
+
+
+# ------------------------------------------------------------------------------------------------ what counts
+
+
+def test_without_a_configuration_file_older_defaults_count_and_nothing_can_be_written() -> None:
+    bare = kubelet(disk=setup(config=""), live=setup(config=""))
+    rules: dict[str, Any] = {"anonymous": False, "authorization": "Webhook", "read_only_port": 0}
+    made = context(bare, **rules)
+    names = ("anonymous", "authorization", "read-only-port")
+    assert [made.findings[f"kubelet.{name}"].verdict.disk for name in names] == [True, "AlwaysAllow", 10255]
+    changes = list(SUBJECT.plan(made))
+    assert all(isinstance(each, Blocked) and "no configuration file" in each.why for each in changes)
+    assert len(changes) == 3
+
+
+def test_an_option_beats_the_file_and_is_named_with_its_file() -> None:
+    given = kubelet(f"{HEAD}readOnlyPort: 0\n", {"readOnlyPort": 10255})
+    assert found(given, "read-only-port", read_only_port=0) == (
+        State.FAIL, f"readOnlyPort is 10255 ({FLAGS}); the policy wants 0 (kubelet.read_only_port)",
+    )  # fmt: skip
+    (blocked,) = planned(given, read_only_port=0)
+    assert isinstance(blocked, Blocked)
+    assert blocked.by_hand == f"take the option out of {FLAGS}, and run again"
+
+
+def test_an_option_of_the_process_is_in_force_whatever_the_files_say() -> None:
+    live = setup(flags={"podPidsLimit": 9})
+    old = kubelet(f"{HEAD}podPidsLimit: 9\n", live=live, stale=(CONFIG,))
+    assert found(old, "pod-pids", pod_pids=9)[0] is State.PASS
+    gone = kubelet(f"{HEAD}podPidsLimit: 9\n", live=setup(flags={"podPidsLimit": -1}))
+    assert found(gone, "pod-pids", pod_pids=9) == (
+        State.PENDING_RESTART,
+        f"podPidsLimit is 9 ({CONFIG}), but in the running kubelet podPidsLimit is -1; "
+        "a restart of the kubelet applies it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "state"),
+    [
+        (HEAD, None, State.PASS),
+        (f"{HEAD}streamingConnectionIdleTimeout: 0s\n", None, State.PASS),  # as kubeadm writes it: v1beta1's default
+        (HEAD, {"streamingConnectionIdleTimeout": "5m"}, State.PASS),
+        (HEAD, {"streamingConnectionIdleTimeout": "0"}, State.FAIL),
+        (HEAD, {"streamingConnectionIdleTimeout": "0s"}, State.FAIL),
+    ],
+)
+def test_idle_sessions(text: str, flags: Any, state: State) -> None:
+    assert found(kubelet(text, flags), "streaming-timeout", streaming_timeout=True)[0] is state
+
+
+def test_the_nodes_name_is_an_option_alone() -> None:
+    assert found(kubelet(), "hostname-override", hostname_override=False)[0] is State.PASS
+    named = kubelet(flags={"hostnameOverride": "web"})
+    assert found(named, "hostname-override", hostname_override=False)[0] is State.FAIL
+    (blocked,) = planned(named, hostname_override=False)
+    assert isinstance(blocked, Blocked)
+    assert "--hostname-override" in blocked.by_hand
+
+
+def test_a_port_that_listens_shows_what_runs_where_the_file_no_longer_does() -> None:
+    closed = kubelet(f"{HEAD}readOnlyPort: 0\n", stale=(CONFIG,), listening=("0.0.0.0:10255",))
+    state, reason = found(closed, "read-only-port", read_only_port=0)
+    assert (state, "but in the running kubelet readOnlyPort is 10255" in reason) == (State.PENDING_RESTART, True)
+
+
+def test_tls_1_3_has_no_suites_to_choose() -> None:
+    assert found(kubelet(f"{HEAD}tlsMinVersion: VersionTLS13\n"), "ciphers", ciphers=[SUITE])[0] is State.PASS
+
+
+# ------------------------------------------------------------------------------------------------ what is written
+
+
+def test_all_is_written_at_once_and_the_rest_of_the_file_stays() -> None:
+    text = f"# ours\n{HEAD}authentication:\n  anonymous:\n    enabled: true # for the old monitoring\n"
+    (write,) = planned(kubelet(text), anonymous=False, pod_pids=9, seccomp_default=True)
+    assert isinstance(write, WriteFile)
+    assert write.text == text.replace("true", "false") + "podPidsLimit: 9\nseccompDefault: true\n"
+    assert (write.path, write.before, write.mode, write.shared) == (CONFIG, text, "", "lines")
+    assert write.controls == ("kubelet.anonymous", "kubelet.pod-pids", "kubelet.seccomp-default")
+    assert "pods go on running" in write.interrupts
+    assert write.service is not None
+    assert "AT='127.0.0.1:10248'" in write.service.healthy
+
+
+@pytest.mark.parametrize(
+    ("lines", "at"),
+    [
+        ("healthzPort: 10999", "127.0.0.1:10999"),
+        ("healthzPort: 0", ""),
+        ("healthzBindAddress: 10.0.0.7", "10.0.0.7:10248"),
+        ("healthzBindAddress: 0.0.0.0", "127.0.0.1:10248"),
+        ('healthzBindAddress: "\'; reboot"', ""),
+    ],
+)
+def test_where_the_kubelet_says_that_it_is_well(lines: str, at: str) -> None:
+    (write,) = planned(kubelet(f"{HEAD}{lines}\n"), pod_pids=9)
+    assert isinstance(write, WriteFile)
+    assert write.service is not None
+    assert write.service.healthy.startswith(f"AT='{at}'\n")
+
+
+def test_a_folder_of_drop_ins_gets_one_of_ours() -> None:
+    made = setup(folder=FOLDER)
+    reading = kubelet(disk=made, live=made, texts={CONFIG: HEAD, f"{FOLDER}/{DROP_IN}": None})
+    (write,) = planned(reading, pod_pids=9, read_only_port=0, anonymous=False)
+    assert isinstance(write, WriteFile)
+    assert (write.path, write.before, write.mode) == (f"{FOLDER}/{DROP_IN}", None, "0600")
+    assert yaml_text.load(write.text) == {**yaml_text.load(HEAD), "podPidsLimit": 9}
+    own = dataclasses.replace(reading, texts={f"{FOLDER}/{DROP_IN}": write.text})
+    (again,) = planned(own, rotate_certificates=True)
+    assert isinstance(again, WriteFile)
+    assert yaml_text.load(again.text) == {**yaml_text.load(HEAD), "podPidsLimit": 9, "rotateCertificates": True}
+
+
+def test_a_drop_in_that_counts_after_ours_is_named_and_nothing_is_written() -> None:
+    late = f"{FOLDER}/zzz.conf"
+    made = Setup(CONFIG, FOLDER, {}, {"podPidsLimit": Setting(-1, late)})
+    (blocked,) = planned(kubelet(disk=made, live=made), pod_pids=9)
+    assert isinstance(blocked, Blocked)
+    assert late in blocked.why
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("anonymous", "kubelet-api"), ("authorization", "kubelet-api"), ("read_only_port", "kubelet-api"),
+     ("seccomp_default", "kubelet-seccomp")],
+)  # fmt: skip
+def test_what_could_hurt_has_to_be_accepted(key: str, name: str) -> None:
+    wanted, _, wrong, _ = CASES[key]
+    (blocked,) = planned(kubelet(f"{HEAD}{wrong}\n"), accept="", **{key: wanted})
+    assert isinstance(blocked, Blocked)
+    assert blocked.accepts == (name,)
+
+
+@pytest.mark.parametrize("manager", FOREIGN)
+def test_where_others_manage_the_node_nothing_is_written_and_their_own_setting_is_named(manager: str) -> None:
+    loose = Access("/etc/kubernetes/kubelet.conf", 0o666, "root", "root", "file")
+    theirs = kubelet(manager=manager, credentials=(loose,))
+    changes = planned(theirs, pod_pids=9, client_ca=True, file_modes=True)
+    assert all(isinstance(each, Blocked) and each.by_hand == FOREIGN[manager].where for each in changes)
+    assert {control for each in changes for control in each.controls} == {
+        "kubelet.pod-pids", "kubelet.client-ca", "kubelet.credentials",
+    }  # fmt: skip
+
+
+# ------------------------------------------------------------------------------------------------ the kernel
+
+
+@pytest.mark.parametrize(
+    ("live", "stored", "word"),
+    [
+        ({"kernel.panic": "0"}, {}, "kernel.panic is 0, not 10"),
+        ({}, {"kernel.panic": None}, "no file sets kernel.panic to 10 at boot"),
+        ({}, {"vm.panic_on_oom": None}, ""),
+        ({}, {"vm.panic_on_oom": Stored("1", "/etc/sysctl.d/x.conf")}, "x.conf sets vm.panic_on_oom to 1, not 0"),
+    ],
+)
+def test_kernel_defaults_are_protected_only_where_the_kubelet_starts_with_that(
+    live: dict[str, str], stored: dict[str, Any], word: str
+) -> None:
+    rest: dict[str, Any] = {"stored": STORED | stored, "protect_kernel_defaults": True}
+    changes = planned(kubelet(sysctls=GOOD_SYSCTLS | live), **rest)
+    assert [type(each) for each in changes] == [Blocked if word else WriteFile]
+    assert not word or (isinstance(changes[0], Blocked) and word in changes[0].why)
+    set_ = kubelet(f"{HEAD}protectKernelDefaults: true\n", sysctls=GOOD_SYSCTLS | live)
+    state, reason = found(set_, "protect-kernel-defaults", **rest)
+    assert (state, word in reason) == (State.FAIL if word else State.PASS, True)
+
+
+def test_sysctls_that_were_not_read_make_it_unknown() -> None:
+    unread = kubelet(f"{HEAD}protectKernelDefaults: true\n", sysctls={})
+    assert found(unread, "protect-kernel-defaults", protect_kernel_defaults=True)[0] is State.UNKNOWN
+
+
+GATE_OFF, GATE_ON = (f"{HEAD}featureGates: {{UserNamespacesSupport: {word}}}\n" for word in ("false", "true"))
+
+
+@pytest.mark.parametrize(
+    ("version", "text", "linux", "state"),
+    [
+        ("1.33.0-1.1", HEAD, "6.12.1", State.PASS),
+        ("1.32.9-1.1", HEAD, "6.12.1", State.FAIL),
+        ("1.32.9-1.1", GATE_ON, "6.12.1", State.PASS),
+        ("1.36.0-1.1", GATE_OFF, "6.12.1", State.PASS),  # the gate is locked
+        ("1.34.0-1.1", GATE_OFF, "6.12.1", State.FAIL),
+        ("1.34.0-1.1", HEAD, "6.1.0-40-amd64", State.FAIL),
+        ("1.34.0-1.1", HEAD, "strange", State.UNKNOWN),
+        (None, HEAD, "6.12.1", State.UNKNOWN),
+        (None, GATE_OFF, "6.12.1", State.FAIL),
+    ],
+)
+def test_user_namespaces(version: str | None, text: str, linux: str, state: State) -> None:
+    reading = kubelet(text, version=version)
+    assert found(reading, "user-namespaces", user_namespaces=True, linux=linux)[0] is state
+
+
+@pytest.mark.parametrize(
+    ("version", "linux", "word"), [("1.27.1", "6.12.1", "does not know"), ("1.32.0", "6.1.0", "Linux 6.1.0 has no")]
+)
+def test_user_namespaces_are_not_switched_on_where_they_cannot_be(version: str, linux: str, word: str) -> None:
+    (blocked,) = planned(kubelet(version=version), user_namespaces=True, linux=linux)
+    assert isinstance(blocked, Blocked)
+    assert word in blocked.why
+
+
+# ------------------------------------------------------------------------------------------------ files
+
+
+def access(path: str, mode: int, owner: str = "root", acl: Any = (), kind: str = "file") -> Access:
+    return Access(path, mode, owner, "root", kind, acl)
+
+
+@pytest.mark.parametrize(
+    ("field", "control", "file", "state", "word"),
+    [
+        ("settings", "files", access(CONFIG, 0o600), State.PASS, ""),
+        ("settings", "files", access(CONFIG, 0o644), State.FAIL, "is 0644 root:root, not 0600 root:root"),
+        ("settings", "files", access(FOLDER, 0o755, kind="directory"), State.PASS, ""),
+        ("settings", "files", access(FOLDER, 0o777, kind="directory"), State.FAIL, "not 0755"),
+        ("credentials", "credentials", access("/k.conf", 0o600, "alice"), State.FAIL, "0600 alice:root"),
+        ("credentials", "credentials", access("/k.conf", 0o640), State.FAIL, "not 0600"),
+        ("credentials", "credentials", access("/k.conf", 0o600, acl=("user:bob:r--",)), State.FAIL, "user:bob:r--"),
+        ("credentials", "credentials", access("/k.conf", 0o600, acl=Unknown("no acl")), State.UNKNOWN, "no acl"),
+        ("authorities", "credentials", access("/ca.crt", 0o644), State.PASS, ""),
+        ("authorities", "credentials", access("/ca.crt", 0o664), State.FAIL, "not 0644"),
+    ],
+)
+def test_files(field: str, control: str, file: Access, state: State, word: str) -> None:
+    there: dict[str, Any] = {field: (file,)}
+    unread: dict[str, Any] = {field: Unknown("no ls")}
+    said, reason = found(kubelet(**there), control, file_modes=True)
+    assert (said, word in reason) == (state, True), reason
+    assert found(kubelet(**there), control)[0] is State.NOT_APPLICABLE
+    assert found(kubelet(**unread), control, file_modes=True)[0] is State.UNKNOWN
+
+
+def test_modes_are_put_right_and_an_undo_gives_them_back() -> None:
+    loose = kubelet(settings=(access(CONFIG, 0o664, "alice"),))
+    (command,) = planned(loose, file_modes=True)
+    assert isinstance(command, Command)
+    assert f"chown root:root {CONFIG}; chmod 0600 {CONFIG}" in command.script
+    assert f"chown alice:root {CONFIG}; chmod 0664 {CONFIG}" in command.undo
+    assert planned(kubelet(settings=(access(CONFIG, 0o600),)), file_modes=True) == []
+
+
+def test_rights_that_somebody_was_given_are_left_to_the_operator() -> None:
+    given = kubelet(credentials=(access("/k.conf", 0o600, acl=("user:bob:r--",)),))
+    (blocked,) = planned(given, file_modes=True)
+    assert isinstance(blocked, Blocked)
+    assert "setfacl -b /k.conf" in blocked.why
