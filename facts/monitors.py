@@ -22,6 +22,7 @@ LXC_PATHS = {  # where those keep their containers that are made of LXC
 }
 LXC_GROUP = re.compile(r"/lxc\.payload\.(?P<name>[^/]+)")
 NSPAWN_GROUP = re.compile(r"/machine\.slice/(?:machine-)?(?P<name>[^/]+)\.scope(?:/|$)")
+LONGEST = 300  # of a word: what a user calls a process may be a hundred thousand characters
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")  # in the names of units
 
 
@@ -47,7 +48,7 @@ def read_monitors(section: Section) -> dict[int, Monitor]:
     words: dict[int, list[str]] = {}
     for record in _text(section, "monitors.words").split("\0"):
         if row := re.fullmatch(r"/proc/([0-9]{1,10})/cmdline:(.*)", record, re.DOTALL):
-            words.setdefault(int(row[1]), []).append(row[2])
+            words.setdefault(int(row[1]), []).append(row[2][:LONGEST])
     return {pid: found for user, pid in _owners(section) if (found := _monitor(words.get(pid, [""]), user))}
 
 

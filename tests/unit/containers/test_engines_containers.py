@@ -163,6 +163,9 @@ def test_other_command_lines_say_nothing() -> None:
     for words in (["bash"], ["/sbin/init"], [""], ["[lxc monitor]"], ["my-lxc-start"], ["containerd-shim-runc-v2"]):
         assert monitor(*words) is None
     assert monitor("[lxc monitor] /var/lib/incus/containers web", user=1000) == Monitor("lxc", 1000, "web")
+    endless = monitor("[lxc monitor] /x " + "a" * 100_000)
+    assert endless is not None
+    assert len(endless.name) < 300
 
 
 @pytest.mark.parametrize(
