@@ -1,7 +1,8 @@
 """Every running container, whichever engine started it, and what the kernel holds its first process to.
 
-An engine's adapter (facts/engines/NAME/list.sh) names its containers from the files that it keeps; no client is started
-and no daemon asked. What has a process namespace of its own and is named by no adapter is there too, without an engine.
+An engine's adapter (facts/engines/NAME/list.sh) names its containers from the files that it keeps; those of engines
+that keep none are known by the process that has started them (monitors.py). No client is started and no daemon asked.
+What has a process namespace of its own and is named by neither is there too, without an engine.
 """
 
 from __future__ import annotations
@@ -12,18 +13,26 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from facts import processes
+from facts import monitors, processes
 from facts.core.fact import SectionFact
 from facts.core.json_text import load_first
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
+from facts.guests import Guest, read_guests
+from facts.monitors import Monitor
 from facts.processes import INIT, Mount, Process
 from facts.waiting import Waiting, read_quadlets
 
 HERE = Path(__file__).parent
-ENGINES = ("docker", "podman")
-LISTS = (HERE / "containers.sh", *(HERE / "engines" / name / "list.sh" for name in ENGINES), HERE / "unlisted.sh")
+ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd", "rkt")
+LISTS = (
+    HERE / "containers.sh",
+    *(HERE / "engines" / name / "list.sh" for name in ENGINES),
+    *(HERE / f"{name}.sh" for name in ("unlisted", "monitors", "listed")),
+)
+BUNDLED = ("docker", "podman", "containerd")  # engines that start containers from OCI images and bundles
 
 ID = "[0-9a-f]{64}"
+SPACE = "[A-Za-z0-9][A-Za-z0-9_.-]*"  # containerd: an id, or the namespace that it is in
 # Of control groups that are a container's: those of the engines without an adapter, and of runc and crun by hand.
 CONTAINER_GROUP = re.compile(
     rf"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods|nerdctl)\b|[-/]{ID}\b"
@@ -31,7 +40,9 @@ CONTAINER_GROUP = re.compile(
 SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope")
 Filter = dict[str, Any] | Unknown | None  # OCI linux.seccomp, as its bundle has it; None: the bundle has none
 NO_BUNDLE = Unknown("its bundle was not found, and so not the seccomp filter in it")
+NO_BUNDLES = Unknown("its seccomp filter was not read: its engine keeps no OCI bundle that has it")
 USERS_BUNDLE = Unknown("a user's bundle is not read: its owner may write there whatever he likes")
+UNABLE = "find(1) on this host tells nothing of links, so containers that no engine's files name are not seen"
 LATE = "users.late"  # the block that is there where users' containers were left off
 
 
@@ -39,7 +50,7 @@ LATE = "users.late"  # the block that is there where users' containers were left
 class Container(Jsonable):
     """A running container: who runs it, and what its first process is held to."""
 
-    engine: str  # docker, podman; "" where no engine named it
+    engine: str  # docker, lxc, …; "" where no engine named it
     user: int  # whose engine it is; 0 for root's own
     id: str
     name: str  # the engine's; else the first 12 characters of `id`; else the control group's
@@ -48,6 +59,12 @@ class Container(Jsonable):
     process: Process | Unknown
     devices: tuple[str, ...] = ()  # of the host, as its engine was asked for them
     image: str = ""  # what it was made from, as its engine was asked for it; "" where that is not known
+    pod: str = ""  # the id of the Kubernetes pod that it is of
+
+    @property
+    def bundled(self) -> bool:
+        """Whether its engine makes containers from OCI images and bundles."""
+        return self.engine in BUNDLED
 
     @property
     def nameless(self) -> bool:
@@ -70,6 +87,7 @@ class ContainersReading(Jsonable):
     masked: tuple[str, ...] | Unknown  # paths of /proc that this kernel has, and that engines mask or make read-only
     declared: tuple[Waiting, ...] | Unknown = ()  # those of Podman's that systemd starts by files of root's (Quadlet)
     unseen: tuple[str, ...] = ()  # why there may be more containers than these
+    guests: tuple[Guest, ...] | Unknown = ()  # virtual machines, of libvirt's
 
     def shared(self, process: Process) -> tuple[str, ...]:
         """The kinds of namespaces that a process shares with the host."""
@@ -107,28 +125,30 @@ class Containers(SectionFact[ContainersReading]):
         engines = tuple(known(section.text("engines")).split())
         if known(section.text("uid")).strip() != "0":
             why = Unknown("only root sees every container")
-            return ContainersReading(engines, why, why, why, why, why)
+            return ContainersReading(engines, why, why, why, why, why, guests=why)
         rows = list(_rows(section))
         named = [row for row in rows if row.engine]
         listed = tuple(sorted(named, key=lambda row: (row.engine, row.user, row.name)))
         own, mounts = processes.read_spaces(section).get(INIT), processes.read_mounts(section, "host.mounts").get(INIT)
-        unable = Unknown("find(1) on this host tells nothing of links, so containers that no engine names are not seen")
         unlisted = tuple(_unlisted(rows, listed, late=LATE in section.blocks))
         masked = section.blocks.get("host.masked", Block(0, ""))
         return ContainersReading(
             engines=engines,
             containers=listed,
-            unlisted=unable if "unlisted.unable" in section.blocks else unlisted,
+            unlisted=Unknown(UNABLE) if "unlisted.unable" in section.blocks else unlisted,
             namespaces=own or _unread(rows, "the host's own namespaces"),
             mounts=mounts or _unread(rows, "the host's own mounts"),
             masked=tuple(word for word in masked.text.split() if word.startswith("/proc/"))
             or _unread(rows, "what of /proc is to be masked"),
             declared=attempt("Quadlet", lambda: read_quadlets(section.blocks.get("podman.quadlets", Block(0, "")))),
-            unseen=tuple(_unseen(section, rows)),
+            unseen=tuple(_unseen(section, rows, engines)),
+            guests=read_guests(section),
         )
 
 
-def _unseen(section: Section, rows: list[Container]) -> Iterator[str]:
+def _unseen(section: Section, rows: list[Container], engines: tuple[str, ...]) -> Iterator[str]:
+    if "unlisted.unable" in section.blocks and set(engines) - {*BUNDLED, "rkt"}:
+        yield UNABLE
     if LATE in section.blocks:
         yield "what users' engines keep below /run/user could not be read in full"
     lines = [line for line in section.blocks.get("containers", Block(0, "")).text.split("\n") if line]
@@ -141,26 +161,46 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 
 
 def _rows(section: Section) -> Iterator[Container]:
-    found, names, filters = processes.read_processes(section), _names(section), _filters(section)
-    images = _images(section)
-    hosts, starters = processes.read_spaces(section).get(INIT, {}), _starters(section)
+    found, hosts = processes.read_processes(section), processes.read_spaces(section).get(INIT, {})
+    starters, started = _starters(section), _started(section)
+    for row in _listed(section):
+        process = found.get(row.pid) or _gone(row.pid)
+        if isinstance(process, Process) and row.engine:
+            process = _process(process, hosts, row.pid, row.user, starters.get(row.pid))
+        elif isinstance(process, Process) and (monitor := started.get(row.pid)):
+            row = _named(row, process, hosts, monitor)
+        yield replace(row, process=process)
+
+
+def _named(row: Container, process: Process, hosts: dict[str, int], monitor: Monitor) -> Container:
+    """What no file names, as of the engine whose process has started it; unless that is no container's."""
+    if isinstance(_process(process, hosts, row.pid, monitor.user, monitor.user), Unknown):
+        return row
+    name = monitor.names(process.cgroup) or f"process {row.pid}"
+    return replace(row, engine=monitor.engine, user=monitor.user, name=name, filter=NO_BUNDLES)
+
+
+def _listed(section: Section) -> Iterator[Container]:
+    """The rows of the list, before anything is known of their processes."""
+    names, filters, images, pods = _names(section), _filters(section), _images(section), _pods(section)
     block = section.blocks.get("containers", Block(0, ""))
-    form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}) (-|/[^ ]*)")
+    form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}|{SPACE}/{SPACE}) (-|/[^ ]*)")
     for row in filter(None, map(form.fullmatch, block.text.split("\n"))):
         engine, user, pid, identity, bundle = row[1], int(row[2]), int(row[3]), row[4], row[5]
         name, own = names.get((user, identity), ("", "")) if engine == "podman" else ("", "")
-        process = found.get(pid) or _gone(pid)
-        if engine != "-" and isinstance(process, Process):
-            process = _process(process, hosts, pid, user, starters.get(pid))
+        image, pod = images.get(identity, "") if engine == "podman" and not user else "", ""
+        if engine == "containerd":
+            name, image, pod = pods.get(bundle, (identity, "", ""))
         yield Container(
             engine="" if engine == "-" else engine,
             user=user,
-            id="" if identity == "-" else identity,
+            id="" if identity == "-" else identity.rpartition("/")[2],
             name=name or identity[:12],
             pid=pid,
             filter=USERS_BUNDLE if user else filters.get(own or bundle, NO_BUNDLE),
-            process=process,
-            image=images.get(identity, "") if engine == "podman" and not user else "",
+            process=_gone(pid),
+            image=image,
+            pod=pod,
         )
 
 
@@ -179,14 +219,29 @@ def _process(process: Process, hosts: dict[str, int], pid: int, user: int, start
 
 def _starters(section: Section) -> dict[int, int | None]:
     """By process: the user whose process has started it, of those that users' engines note."""
+    owners = _numbers(section, "users.parents", "Uid")
+    return {pid: owners.get(parent) for pid, parent in _parents(section).items()}
 
-    def numbers(block: str, name: str) -> dict[int, int]:
-        form = re.compile(rf"{name}:\t([0-9]{{1,10}})(\t.*)?")
-        rows = ((pid, form.fullmatch(text)) for pid, _, text in processes.lines_of(section, block))
-        return {pid: int(row[1]) for pid, row in rows if row}
 
-    owners = numbers("users.parents", "Uid")
-    return {pid: owners.get(parent) for pid, parent in numbers("processes.status", "PPid").items()}
+def _parents(section: Section) -> dict[int, int]:
+    return _numbers(section, "processes.status", "PPid")
+
+
+def _numbers(section: Section, block: str, name: str) -> dict[int, int]:
+    form = re.compile(rf"{name}:\t([0-9]{{1,10}})(\t.*)?")
+    rows = ((pid, form.fullmatch(text)) for pid, _, text in processes.lines_of(section, block))
+    return {pid: int(row[1]) for pid, row in rows if row}
+
+
+def _started(section: Section) -> dict[int, Monitor]:
+    """By process: what has started it, where that is an engine that keeps no file of it."""
+    known, of_nspawn = monitors.read_monitors(section), monitors.read_nspawn_names(section)
+    found = {pid: known[parent] for pid, parent in _parents(section).items() if parent in known}
+    return {
+        pid: replace(monitor, name=of_nspawn.get(pid, monitor.name))
+        if (monitor.engine, monitor.user) == ("nspawn", 0) else monitor
+        for pid, monitor in found.items()
+    }  # fmt: skip
 
 
 def _names(section: Section) -> dict[tuple[int, str], tuple[str, str]]:
@@ -207,6 +262,24 @@ def _images(section: Section) -> dict[str, str]:
         elif identity and line.startswith("image-name"):
             found[identity] = line.rpartition('"')[2]
             identity = ""
+    return found
+
+
+def _pods(section: Section) -> dict[str, tuple[str, str, str]]:
+    """By bundle: name, image and pod of those that Kubernetes has started. The name has the Kubernetes namespace where
+    that is not the default one: whoever may start pods in one is not to take another's names."""
+    said: dict[str, dict[str, str]] = {}
+    for line in section.blocks.get("containerd.pods", Block(0, "")).text.split("\n"):
+        if row := re.fullmatch(r'(/.*?)/config\.json:"io\.kubernetes\.cri\.([a-z-]+)": ?"(.*)"', line):
+            said.setdefault(row[1], {}).setdefault(row[2], row[3])
+    found = {}
+    for bundle, words in said.items():
+        space, pod = words.get("sandbox-namespace", "default"), words.get("sandbox-id", "")
+        parts = [space] * (space != "default") + [
+            words.get("sandbox-name", pod[:12]),
+            words.get("container-name", "POD"),
+        ]
+        found[bundle] = "/".join(parts), words.get("image-name", ""), pod
     return found
 
 
@@ -231,7 +304,8 @@ def _unlisted(rows: list[Container], listed: tuple[Container, ...], *, late: boo
     """First processes in namespaces of their own that are containers: not a service that systemd walls in, not a
     browser's or a build's sandbox (a user's, who maps no id of the host's root), nothing within a listed container.
     Where users' containers were left off (`late`), what runs in a user's slice may be one of them."""
-    groups = [row.process.cgroup for row in listed if isinstance(row.process, Process)]
+    # Where its first process is systemd, that has moved itself to a group of its own.
+    groups = [row.process.cgroup.removesuffix("/init.scope") for row in listed if isinstance(row.process, Process)]
     pids = {row.pid for row in listed if isinstance(row.process, Process)}
     for row in rows:
         if row.engine or row.pid in pids:
@@ -242,7 +316,7 @@ def _unlisted(rows: list[Container], listed: tuple[Container, ...], *, late: boo
         group = row.process.cgroup
         if late and group.startswith("/user.slice/"):
             continue
-        if any(group == outer or group.startswith(f"{outer.rstrip('/')}/") for outer in groups if outer != "/"):
+        if any(group == outer or group.startswith(f"{outer.rstrip('/')}/") for outer in groups if outer.strip("/")):
             continue
         if CONTAINER_GROUP.search(group) or (row.process.on_host_ids and not SERVICE_GROUP.search(group)):
             yield replace(row, name=group.strip("/") or f"process {row.pid}")

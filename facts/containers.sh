@@ -2,15 +2,18 @@
 # The running containers of every engine, without starting any engine's client: a line `ENGINE USER PID ID BUNDLE` for
 # each, USER 0 for root's own. What lies below /run/user belongs to users, who may put there whatever they like: only
 # small plain files under names of the engines' own form are opened, for a bounded time, and no bundle is read.
-pids='' rows='' names='' engines='' users=''
+pids='' ours='' rows='' names='' engines='' users='' firsts=''
 row() { # ENGINE USER PID ID BUNDLE
   [ -d "/proc/$3" ] || return 0
   case "$pids " in *" $3 "*) ;; *) pids="$pids $3" ;; esac
-  [ "$2" = 0 ] || users="$users /proc/$3/status"
+  case $1-$2 in --0) ;; *-0) ours="$ours $3" ;; *) users="$users /proc/$3/status" ;; esac
   rows="$rows$*
 "
 }
-engine() { if have "$2"; then engines="$engines $1"; fi; } # NAME PROGRAM
+engine() { # NAME PROGRAM...: it is there if one of these is
+  is=$1 && shift
+  for program; do if have "$program"; then engines="$engines $is" && break; fi; done
+}
 numbers() { grep -sHaom1 -E '^[0-9]{1,10}' "$@" /dev/null; } # FILE...: a line `FILE:NUMBER` for each
 run uid id -u
 

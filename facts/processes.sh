@@ -18,9 +18,10 @@ if [ -n "$pids" ]; then
   case $labels in *' (mixed)'*) run processes.modes cat /sys/kernel/security/apparmor/profiles ;; esac
   run processes.allowed allowed "$(printf '%s\n' "$labels" | sed -nE 's/^[^:]*:(.*) \((enforce|kill)\)$/\1/p;t;s/^[^:]*:(.*) \(mixed\)$/\1/;T;s|//&|\n|g;p' | sort -u)"
   run processes.spaces find /proc/1/ns $spaces -maxdepth 1 -type l -printf '%p %l\n'
-  # A container's own root on an overlay tells nothing. Of each at most 400 rows: a user may mount without end.
+  # A container's own root on an overlay tells nothing, nor does where its terminals are; one that is mounted as a device
+  # node does. Of each at most 400 rows: a user may mount without end.
   run host.mounts grep -sHE ' - ' /proc/1/mountinfo
-  run processes.mounts grep -sHvE -m 400 '^[0-9]+ [0-9]+ [0-9]+:[0-9]+ / / [^ ]+ .*- overlay | - (devpts|mqueue|nsfs) ' $mounts /dev/null
+  run processes.mounts grep -sHvE -m 400 '^[0-9]+ [0-9]+ [0-9]+:[0-9]+ / (/ [^ ]+ .*- overlay|.* - devpts) | - (mqueue|nsfs) ' $mounts /dev/null
   # By -type what rootless engines mount over a plain file would count as that file.
   run processes.nodes timeout -k 1 5 find $nodes -xdev -maxdepth 4 ! -type l '(' -xtype b -o -xtype c ')' -printf '%p %Y\n'
   run host.masked ls -d /proc/kcore /proc/keys /proc/timer_list /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger

@@ -1,32 +1,15 @@
 # shellcheck shell=sh disable=SC2154
-# First processes of process namespaces of their own, whoever started them: what no engine has named is an engine without
-# an adapter, or a container within a container.
+# First processes of process namespaces of their own, whoever started them: what no engine has named is known by what has
+# started it (monitors.sh), or is an engine without an adapter, or a container within a container.
 own=$(readlink /proc/1/ns/pid | tr '[]' '??') # brackets would be a class of characters
 if [ "$(find /proc/1/ns/pid -maxdepth 0 -printf x 2>/dev/null)" = x ]; then
   foreign=$(find /proc/[0-9]*/ns/pid -maxdepth 0 ! -lname "$own" -printf '%h\n' 2>/dev/null | sed 's|/ns$|/status|')
   # shellcheck disable=SC2086 # paths without blanks
   [ -z "$foreign" ] || for first in $(grep -slE '^NSpid:.*[[:blank:]]1$' $foreign); do
-    first=${first%/status} && row - 0 "${first#/proc/}" - -
+    first=${first%/status} first=${first#/proc/}
+    case "$firsts " in *" $first "*) ;; *) firsts="$firsts $first" ;; esac
   done
 else
   run unlisted.unable false
 fi
-# shellcheck disable=SC2046,SC2086 # numbers, and paths without blanks
-[ -z "$users" ] || run users.parents grep -sH '^Uid:' $(grep -sh '^PPid:' $users | sed 's|.*[[:blank:]]|/proc/|;s|$|/status|') /dev/null
-run engines printf '%s\n' "$engines"
-[ -z "$rows" ] || run containers printf %s "$rows"
-# The filter in each of root's bundles, whose first line says all: a line `FILE FILTER…`, `FILE OTHER-FILE` with the same
-# one, `FILE null` without any, `FILE ?` of another form. What follows a filter is cut off: a label of SELinux, for one,
-# of which each container has its own.
-bundles=
-for bundle in $(printf '%s\n%s\n' "$rows" "$(printf '%s\n' "$names" | grep '^0 ')" | sed -nE 's/.* (\/[^ ]+)$/\1/p'); do
-  if [ -f "$bundle/config.json" ] && ! [ -L "$bundle/config.json" ]; then bundles="$bundles $bundle/config.json"; fi
-done
-# shellcheck disable=SC2086 # paths without blanks
-[ -z "$bundles" ] || run filters timeout 5 awk '
-  FNR == 1 {
-    i = match($0, /"seccomp": ?[{]/)
-    s = i ? substr($0, i + RLENGTH - 1, 65536) : /"ociVersion"/ && /}$/ ? "null" : "?"
-    sub(/, ?"(rootfsPropagation|maskedPaths|readonlyPaths|mountLabel)":.*/, "", s)
-    if (s in seen) print FILENAME, seen[s]; else { if (i) seen[s] = FILENAME; print FILENAME, s }
-  }' $bundles
+for first in $firsts; do row - 0 "$first" - -; done

@@ -149,7 +149,7 @@ def joined_namespaces(container: Container, host: Host) -> str:
         others = host.by_namespace[kind, own[kind]]
         if own[kind] != hosts.get(kind) and not _pod(container, host):
             for other in others:
-                if other.pid != container.pid:
+                if other.pid != container.pid and not (container.pod and container.pod == other.pod):
                     shared.setdefault(other.shown, []).append(kind)
     found = [f"{', '.join(kinds)} with {name}" for name, kinds in shared.items()]
     return f"shares namespaces: {some(found)}" if found else ""
@@ -184,7 +184,7 @@ def unfiltered(container: Container, host: Host) -> str:
     process = process_of(container)
     if process.seccomp != 2:
         return "has no seccomp filter"
-    if container.user:
+    if container.user and container.bundled:
         return ""  # which one a user's container has is not read
     own = known(container.filter)
     if own is None:
@@ -228,9 +228,10 @@ def own_category(container: Container, host: Host) -> str:
 
 
 def devices(container: Container, host: Host) -> str:
-    nodes = {*known(process_of(container).nodes), *container.devices}
-    beyond = sorted(node for node in nodes if node not in PLAIN_NODES)
-    return f"has {some(beyond)}" if beyond else ""
+    process = process_of(container)
+    terminals = {mount.point for mount in process.mounts if mount.type == "devpts"}  # as LXC mounts them
+    nodes = {*known(process.nodes), *container.devices} - PLAIN_NODES - terminals
+    return f"has {some(sorted(nodes))}" if nodes else ""
 
 
 def mounts(container: Container, host: Host) -> str:

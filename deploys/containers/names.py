@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator
 
 from facts.containers import Container
 
-FORMS = "`web`, `podman:web`, `image:registry.example/web:2`, `1000/web`, `user:1000`"
+FORMS = "`web`, `lxc:web`, `containerd:other/aside`, `image:registry.example/web:2`, `1000/web`, `user:1000`"
 IMAGE = "image:"
+OF_USER = re.compile(r"[0-9]+/")
 
 
 def checked(name: str) -> str:
@@ -26,7 +27,7 @@ def naming(container: Container, names: Collection[str]) -> str:
     if container.user:
         own = [f"{container.user}/{container.name}", f"user:{container.user}"]
         return next((name for name in own if name in names), "")
-    own = [container.name, f"{container.engine}:{container.name}"]
+    own = [*[container.name] * (not OF_USER.match(container.name)), f"{container.engine}:{container.name}"]
     found = next((name for name in own if name in names), "")
     return found or next((name for name in names if name.startswith(IMAGE) and _made_from(container, name)), "")
 
@@ -36,7 +37,8 @@ def unknowable(container: Container, names: Collection[str]) -> bool:
     if container.user or not names:
         return False
     nameless = container.engine == "docker" and container.nameless
-    return nameless or (not container.image and any(name.startswith(IMAGE) for name in names))
+    imageless = container.bundled and not container.image
+    return nameless or (imageless and any(name.startswith(IMAGE) for name in names))
 
 
 def _made_from(container: Container, name: str) -> bool:

@@ -7,7 +7,8 @@
 
 The variants: `bare` (no Docker), `stock` (what installing docker.io gives, containers unconfined by AppArmor
 included), `weak` (somebody's bad configuration), `owned` (other people's settings and running containers), `guests` (a
-bridge of the operator's own with guests on it, as KVM hosts have it).
+bridge of the operator's own with guests on it, as KVM hosts have it), `engines` (every container engine that Debian
+has, each with a container).
 """
 
 from tests.lab.machine.image import LabError

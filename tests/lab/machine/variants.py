@@ -25,7 +25,7 @@ from tests.lab.machine.vm import READY, Vm
 
 # bare and stock are installed natively and booted; the others are what a script makes of a stock host.
 # In the order they are built: the usual one first.
-VARIANTS = ("stock", "bare", "weak", "owned", "guests")
+VARIANTS = ("stock", "bare", "weak", "owned", "guests", "engines")
 BOOTED = ("bare", "stock")
 
 
@@ -72,7 +72,7 @@ def make_derived(dist: Distribution, variant: str, path: Path) -> None:
 def keep(vm: Vm, script: str, path: Path) -> None:
     """Run a script in the host, save it once it has rebooted if the script asks for that in Debian's way, and move its
     disk to its final name in one step."""
-    vm.ssh("sh -s", input=guest_script(script), timeout=600)
+    vm.ssh("sh -s", input=guest_script(script), timeout=1800)
     if vm.ssh("test -e /run/reboot-required", check=False).returncode == 0:
         vm.reboot()
         vm.ssh("sync")
