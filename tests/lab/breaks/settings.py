@@ -8,6 +8,14 @@ from tests.lab.breaks.sysctls import DISK_SYSCTLS, LIVE_SYSCTLS
 REMOVE_PROFILE = "printf %s {} >/sys/kernel/security/apparmor/.remove"
 
 LIVE = (
+    # The first one: it starts a container.
+    Break(
+        how="the slice of containers has lost its limits",
+        script="""
+docker run -d --memory 32m --pids-limit 50 lab/busybox:1 sleep 1000000 >/dev/null && cd /sys/fs/cgroup/machine.slice &&
+echo max >memory.max && echo max >pids.max && echo 100 >cpu.weight && echo 'default 100' >io.weight""",
+        says=fails("cgroups.memory", "cgroups.pids", "cgroups.cpu", "cgroups.io"),
+    ),
     LIVE_SYSCTLS,
     Break(how="packets are not forwarded", script="sysctl -qw net.ipv4.ip_forward=0", says=fails("kernel.forwarding")),
     Break(
@@ -75,13 +83,6 @@ printf '[Service]\\nExecStart=/usr/lib/systemd/systemd-socket-proxyd /run/docker
 systemctl daemon-reload; systemctl start break.socket""",
         says=fails("docker.relays"),
         undo=f"systemctl stop break.socket break.service; rm {UNITS}/break.socket {UNITS}/break.service",
-    ),
-    Break(
-        how="the slice of containers has lost its limits",
-        script="""
-docker run -d --memory 32m --pids-limit 50 lab/busybox:1 sleep 1000000 >/dev/null && cd /sys/fs/cgroup/machine.slice
-echo max >memory.max && echo max >pids.max && echo 100 >cpu.weight && echo 'default 100' >io.weight""",
-        says=fails("cgroups.memory", "cgroups.pids", "cgroups.cpu", "cgroups.io"),
     ),
     Break(
         how="the tree of control groups was mounted without options, as lxcfs does",
