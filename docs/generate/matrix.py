@@ -13,10 +13,10 @@ HEAD = f"""\
 # Break matrix
 
 For each control, what it guards is broken on a hardened host: a virtual machine with Debian 13
-(`tests/lab/drills/test_breaks.py`). Drift has to name the control with the state that stands here, the next harden (or
-who did it, where that is not harden's to mend) has to mend it, and the drift after that has to be green. What takes
-boots or another kind of host is broken in the drill that is named. The last column is what `pytest tests/verify`
-attempts for the control, or why it attempts nothing.
+(`tests/lab/test_breaks.py`, a part of `make test`). Drift has to name the control with the state that stands here, the
+next harden (or who did it, where that is not harden's to mend) has to mend it, and the drift after that to be green.
+What takes boots or another kind of host is broken in the drill that is named. The last column is what
+`pytest tests/verify` attempts for the control, or why it attempts nothing.
 
 {GENERATED}
 """

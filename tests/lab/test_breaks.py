@@ -11,14 +11,14 @@ from tests.lab.breaks import BATCHES
 from tests.lab.machine.drive import run, settle_boot
 
 VARIANT = "weak"
-POLICY = ("--data", f"policy={Path(__file__).parents[1] / 'breaks' / 'policy.yml'}")
+POLICY = ("--data", f"policy={Path(__file__).with_name('breaks') / 'policy.yml'}")
 ACCEPT = (
     "--data",
     "accept=userns-remap,container-restart,network-isolation,host-services,forward-drop,container-profile",
 )
 PROFILE = "/etc/apparmor.d/lab-tool"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.on("debian13")]
 
 
 @pytest.fixture(scope="module")
