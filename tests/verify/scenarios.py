@@ -55,9 +55,10 @@ def system_calls(prober: Prober, prefix: str) -> list[Attempt]:
 
 def of_the_hosts(prober: Prober, prefix: str, shm_flags: int = 0) -> list[Attempt]:
     """What only who shares the host's namespaces finds."""
-    memory = call(prober, f"{prefix}memory", (29, 194), f"i:{SHARED_MEMORY}", "i:4096", f"i:{shm_flags}")  # shmget
-    name = attempt(f"{prefix}name", "read", "/proc/sys/kernel/hostname")
-    return [*(attempt(prefix + what, "exec", "/bin/sh", "-c", script) for what, script in SEEN.items()), memory, name]
+    seen = [attempt(f"{prefix}hosts-{what}", "exec", "/bin/sh", "-c", script) for what, script in SEEN.items()]
+    shmget = (29, 194)
+    memory = call(prober, f"{prefix}hosts-memory", shmget, f"i:{SHARED_MEMORY}", "i:4096", f"i:{shm_flags}")
+    return [*seen, memory, attempt(f"{prefix}hosts-name", "read", "/proc/sys/kernel/hostname")]
 
 
 def containers(prober: Prober, engine: str) -> Outcomes:

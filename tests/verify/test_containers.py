@@ -122,7 +122,7 @@ def test_root_only_file(prober: Prober, proof: Proof, engine: str) -> None:
 )
 def test_namespaces(prober: Prober, proof: Proof, engine: str, what: str) -> None:
     def attempt() -> Verdict:
-        inside = tried(prober, engine, "host_namespaces", f"container:{what}")
-        return unseen(inside, scenarios.containers(prober, engine)[f"host:{what}"])
+        inside = tried(prober, engine, "host_namespaces", f"container:hosts-{what}")
+        return unseen(inside, scenarios.containers(prober, engine)[f"host:hosts-{what}"])
 
     proof.settle(attempt)
