@@ -107,8 +107,11 @@ class Outcome:
 
 
 def agenda(attempts: Iterable[Attempt]) -> str:
-    """The agent's argument."""
-    return "\n".join(attempt.line() for attempt in attempts)
+    """The agent's argument. ValueError where two attempts have one name: what came of the first would be lost."""
+    made = list(attempts)
+    if len({attempt.name for attempt in made}) < len(made):
+        raise ValueError(f"two attempts of one name: {sorted(attempt.name for attempt in made)}")
+    return "\n".join(attempt.line() for attempt in made)
 
 
 class Outcomes(dict[str, Outcome]):

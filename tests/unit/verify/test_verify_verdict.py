@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.verify import verdict
-from tests.verify.probe import AGENTS, Attempt, CannotTell, NotProved, Outcome, Prober, about, outcomes
+from tests.verify.probe import AGENTS, Attempt, CannotTell, NotProved, Outcome, Prober, about, agenda, outcomes
 from tests.verify.verdict import Verdict
 
 
@@ -298,3 +298,9 @@ def test_agents_say_the_same(agent: str) -> None:
 def test_neighbour_kept(sent: Outcome, entry: str, heard: str, holds: bool | None) -> None:
     found = {"masquerade": sent, "neighbour": Outcome("neighbour", 0, 0, entry), "ear": Outcome("ear", 0, 0, heard)}
     assert verdict.neighbour_kept(found).holds is holds
+
+
+def test_no_attempt_takes_the_place_of_another() -> None:
+    assert agenda([Attempt("a", "read", ("/x",)), Attempt("b", "read", ("/y",))]) == "a\tread\t/x\nb\tread\t/y"
+    with pytest.raises(ValueError, match="two attempts of one name"):
+        agenda([Attempt("a", "read", ("/x",)), Attempt("a", "read", ("/y",))])
