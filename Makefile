@@ -10,7 +10,7 @@ SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
 .PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit unit-run fuzz-briefly \
-  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock drills lab-packages lab-debian12 lab-debian13
+  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock drills lab-packages lab-debian12 lab-debian13 lab-breaks
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -81,12 +81,18 @@ lab-packages:  ## the Debian packages that the lab needs
 	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
 
 test: lab-packages $(VENV)/.ready lint coverage shells  ## all of it, and the main job on virtual machines, from a clean machine
-	$(MAKE) -j2 lab-debian12 lab-debian13
+	$(MAKE) -j2 lab-debian12 lab-debian13 lab-breaks
 
-# Each distribution's hosts are built, then tested, beside the other's: two emulated machines for two processors.
+# Each distribution's hosts are built, then tested, beside the other's: two emulated machines for two processors. The
+# break matrix has its turn when one of them is done.
 lab-debian12 lab-debian13: lab-%:  ## the main job on that distribution
 	$(BIN)/python -m tests.lab build $(addprefix $*-,$(VARIANTS))
-	PYTHONUNBUFFERED=1 $(BIN)/pytest -v tests/lab -m "not drill" --distribution $* 2>&1 | sed -u 's/^/$*: /'
+	PYTHONUNBUFFERED=1 $(BIN)/pytest -v tests/lab -m "not drill" --ignore=$(BREAKS) --distribution $* 2>&1 | sed -u 's/^/$*: /'
+
+BREAKS = tests/lab/test_breaks.py
+lab-breaks:  ## each control broken on a real host, named and mended
+	$(BIN)/python -m tests.lab build debian13-weak
+	PYTHONUNBUFFERED=1 $(BIN)/pytest -v $(BREAKS) 2>&1 | sed -u 's/^/breaks: /'
 
 lab-debian12: VARIANTS = stock weak owned
 lab-debian13: VARIANTS = stock weak bare
