@@ -32,16 +32,13 @@ NAMESPACES = {"Network": "network", "PID": "pid", "IPC": "ipc", "UTS": "uts"}
 
 
 def read_quadlets(block: Block) -> tuple[Waiting, ...]:
-    """Those of root's, as they would be started. A file for users (…/users/…) is theirs."""
+    """Those of root's, as they would be started, with the keys of their drop-ins (NAME.container.d). A file for users
+    (…/users/…) is theirs."""
     files: dict[str, _Keys] = {}
     for line in block.text.split("\n"):
-        if row := re.fullmatch(r"(/.*?\.container):([A-Za-z]+) *= *(.*)", line):
+        if row := re.fullmatch(r"(/[^:]*?\.container)(?:\.d/[^:]*\.conf)?:([A-Za-z]+) *= *(.*)", line):
             files.setdefault(row[1], []).append((row[2], row[3].strip()))
-    return tuple(
-        _waiting(path, keys)
-        for path, keys in sorted(files.items())
-        if not path.startswith("/etc/containers/systemd/users/")
-    )
+    return tuple(_waiting(path, keys) for path, keys in sorted(files.items()) if not path.startswith(USERS))
 
 
 def _waiting(path: str, keys: _Keys) -> Waiting:
@@ -69,7 +66,14 @@ def _arguments(keys: _Keys) -> Iterator[str]:
     """`--pid host` is --pid=host."""
     for name, value in keys:
         if name == "PodmanArgs":
-            yield from re.sub(r"(--(?:network|pid|ipc|uts)) ", r"\1=", " ".join(shlex.split(value))).split()
+            yield from re.sub(r"(--(?:network|pid|ipc|uts)) ", r"\1=", " ".join(_words(value))).split()
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:  # an open quotation costs no other container its reading
+        return text.split()
 
 
 def _mounts(keys: _Keys) -> Iterator[tuple[str, bool]]:

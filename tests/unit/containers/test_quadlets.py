@@ -54,6 +54,14 @@ def test_the_last_value_of_a_key_counts_and_users_files_are_theirs() -> None:
     assert web.name == "b"
 
 
+def test_a_drop_in_adds_to_its_file_and_one_that_makes_no_sense_costs_no_other_its_reading() -> None:
+    odd, web = files(
+        "odd.container:PodmanArgs=--label 'open", "web.container:Image=x",
+        "web.container.d/10-more.conf:PodmanArgs=--privileged",
+    )  # fmt: skip
+    assert (odd.privileged, web.name, web.privileged) == (False, "systemd-web", True)
+
+
 @pytest.mark.parametrize(
     ("line", "rule", "key"),
     [
