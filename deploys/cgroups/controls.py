@@ -76,7 +76,7 @@ def _limit(limit: str, survey: Survey, policy: Policy) -> Verdict:
         return failed("the host runs version 1 of control groups, in which no slice holds all of it", declared=declared)
     found, least = known(reading.slice), most(reading, limit, declared)
     disk = found.declared.get(limit)
-    live = found.live.get(limit, disk)  # while nothing is in it, what is declared is what will be
+    live = found.live.get(limit) if found.live else disk  # while nothing is in it, what is declared is what will be
 
     def holds(value: int | None) -> bool:
         return (DEFAULT_WEIGHT if value is None and limit in ("cpu", "io") else value or 1 << 64) <= least

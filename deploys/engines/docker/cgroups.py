@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 
 from deploys.cgroups.controls import CgroupsRules, on_cgroups
 from deploys.core.change import Change, Context, Part, mending
-from deploys.core.control import Control, Impact, Severity, Verdict, agree, not_applicable
+from deploys.core.control import Control, Impact, Severity, State, Verdict, agree, not_applicable
 from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import configured, daemon_json
+from deploys.engines.docker.daemon_keys import NOT_IN_FORCE, untold
 from facts.cgroups import SLICE, Cgroups
 from facts.core.reading import known
 from facts.core.survey import Survey
@@ -28,14 +28,11 @@ def docker_parent(survey: Survey, policy: Policy) -> Verdict:
     if docker.told("CgroupDriver", str) != "systemd":
         return not_applicable("Docker manages control groups itself, and takes no slice of systemd's")
     below = policy[CgroupsRules].below or []
-    disk = configured(docker, KEY)
-    live = None if known(docker.stale) else disk
-    holds = partial(_within, below)
-    return agree(declared=SLICE, disk=disk, live=live, impact=Impact.RESTART, holds=holds, what=KEY)
-
-
-def _within(below: list[str], value: object) -> bool:
-    return isinstance(value, str) and value in below
+    disk, live = configured(docker, KEY), untold(KEY, None)(docker)
+    if disk in below and live == NOT_IN_FORCE:
+        reason = f"{KEY} is {disk} on disk, {live}; a restart of docker applies it"
+        return Verdict(State.PENDING_RESTART, reason, declared=SLICE, disk=disk, live=live)
+    return agree(declared=SLICE, disk=disk, live=live, impact=Impact.RESTART, holds=below.__contains__, what=KEY)
 
 
 def plan(context: Context) -> Iterator[Change]:

@@ -58,6 +58,8 @@ def test_a_limit_holds_where_it_is_declared_and_the_kernel_has_it(limit: str) ->
     asked = {limit: WANTED[limit]}
     assert found(reading(RIGHT), limit, **asked)[0] is State.PASS
     assert found(reading(RIGHT, {}), limit, **asked)[0] is State.PASS, "nothing is in the slice yet"
+    others = {key: value for key, value in RIGHT.items() if key != limit}
+    assert found(reading(RIGHT, others), limit, **asked)[0] is State.FAIL, "the kernel has no such file there"
     assert found(reading(), limit, **asked)[0] is State.FAIL
     late = found(reading(RIGHT, NONE), limit, **asked)
     assert (late[0], "is right on disk, but live it is not set" in late[1]) == (State.FAIL, True)
@@ -131,7 +133,8 @@ def test_a_container_beside_the_slices_is_named() -> None:
 )
 def test_docker_starts_its_containers_there(keys: dict[str, Any], driver: str, stale: bool, state: State) -> None:
     engine = docker(keys, info={"CgroupDriver": driver}, stale=stale, keys_known=("cgroup-parent",))
-    assert found(reading(), "docker-parent", engine=engine, below=["machine.slice"])[0] is state
+    said, reason = found(reading(), "docker-parent", engine=engine, below=["machine.slice"])
+    assert (said, "not known to be in force" in reason) == (state, state is State.PENDING_RESTART)
     changes = list(SUBJECT.plan(context(reading(), engine=engine, below=["machine.slice"])))
     if state is State.FAIL:
         (merge,) = changes
