@@ -16,7 +16,10 @@ run filter cat -- "${filter:-/usr/share/containers/seccomp.json}"
 run volumes ls -A /var/lib/containers/storage/volumes
 [ ! -d /run/systemd/system ] || run socket systemctl show -p LoadState,ActiveState,UnitFileState podman.socket
 run sockets stat -L -c '%a %U %G %n' /run/podman/podman.sock
-serving=; for one in $(grep -slx podman /proc/[0-9]*/comm); do serving="$serving ${one%comm}cmdline"; done
+# Root's alone: a user's own service has his own socket.
+serving=; names=$(grep -slx podman /proc/[0-9]*/comm | sed 's|comm$|status|')
+# shellcheck disable=SC2086 # paths without blanks
+[ -z "$names" ] || for one in $(grep -slE '^Uid:[[:blank:]]+0[[:blank:]]' $names); do serving="$serving ${one%status}cmdline"; done
 # shellcheck disable=SC2086 # paths without blanks
 [ -z "$serving" ] || run serving grep -saH '' $serving
 :
