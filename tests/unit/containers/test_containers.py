@@ -4,85 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
 
 import pytest
 
-from deploys.containers.controls import RULES
 from deploys.containers.judge import capability_names
 from deploys.containers.rules import DEFAULT_CAPABILITIES, ContainersRules
-from deploys.core.control import Finding, State, judge
-from deploys.core.policy import Policy
-from deploys.seccomp.controls import SeccompRules
+from deploys.core.control import State
 from facts.containers import Container, Containers, ContainersReading
 from facts.core.frame import read_frame
-from facts.core.reading import Block, Section, Unknown, known
+from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
-from facts.engines.docker.docker import Docker
 from facts.lsm import Lsm, LsmReading
-from facts.processes import Limits, Mount, Process
-from facts.seccomp import Seccomp, SeccompReading
+from facts.processes import Limits, Mount
 from tests.support.cases import folder
-from tests.support.hosts import container, docker, listed, whole
-
-SUBJECT = whole("containers")
-NONE: dict[str, Any] = {key: [] for key in ContainersRules.model_fields if key not in ("limits", "unlimited")}
-
-
-def recorded(case: str) -> ContainersReading:
-    lines = json.loads((folder(Containers) / f"{case}.json").read_text())["output"]
-    reading = Survey.parse([Containers], lines).readings[Containers]
-    assert isinstance(reading, ContainersReading)
-    return reading
-
-
-ON_APPARMOR = [rule.name for rule in RULES if rule.module != "selinux"]
-KERNEL = SeccompReading((), (), (), "x86_64", "6.12.1", profiles={}, daemon_started=None)
-HOST = recorded("debian13-docker-podman")
-NAMES = {
-    "067f": "lim", "edd9": "sidecar", "d1da": "allowall", "ee49": "priv", "d080": "web", "20b1": "user1",
-    "c50b": "alias",
-}  # fmt: skip
-assert isinstance(HOST.containers, tuple)
-BY_NAME = {NAMES.get(each.id[:4], each.name): each for each in HOST.containers}
-
-
-def survey(reading: ContainersReading = HOST, module: str = "apparmor", **of_docker: Any) -> Survey:
-    """The host with its Docker, which says no more of its containers than their names."""
-    listed = reading.containers if isinstance(reading.containers, tuple) else ()
-    known = tuple(_docker_row(each) for each in listed if each.engine == "docker")
-    lsm = LsmReading((module,), None, None, True, True)
-    return Survey(
-        {Containers: reading, Docker: docker(**{"containers": known, **of_docker}), Lsm: lsm, Seccomp: KERNEL}
-    )
-
-
-def _docker_row(of: Container) -> Any:
-    name = NAMES.get(of.id[:4], of.name)
-    return container(name, id=of.id, pid=of.pid, privileged=name == "priv")
-
-
-def finding(name: str, host: Survey, **rules: Any) -> Finding:
-    policy = Policy("test", {ContainersRules: ContainersRules(**rules), SeccompRules: SeccompRules()})
-    return next(f for f in judge(SUBJECT.controls, host, policy) if f.control.id == f"containers.{name}")
-
-
-def wrong(name: str, reading: ContainersReading = HOST, **rules: Any) -> dict[str, str]:
-    found = finding(name, survey(reading), **(NONE | rules))
-    return (
-        found.verdict.live
-        if found.state in (State.FAIL, State.PENDING_RESTART)
-        else {found.state.value: found.verdict.reason}
-    )
-
-
-def only(**more: Any) -> ContainersReading:
-    """The host with one container: Docker's `web`, whose process is given otherwise."""
-    web = BY_NAME["web"]
-    assert isinstance(web.process, Process)
-    return dataclasses.replace(
-        HOST, containers=(dataclasses.replace(web, process=dataclasses.replace(web.process, **more)),), unlisted=()
-    )
+from tests.support.two_engines import (
+    BY_NAME,
+    HOST,
+    NONE,
+    ON_APPARMOR,
+    docker_row,
+    finding,
+    only,
+    recorded,
+    survey,
+    wrong,
+)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +101,7 @@ def test_a_container_of_which_nothing_is_known_is_no_pass(rule: str) -> None:
     reading = dataclasses.replace(HOST, containers=(lost,))
     host = survey(reading)
     assert finding(rule, host, **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
-    nameless = survey(dataclasses.replace(HOST, containers=()), containers=(_docker_row(BY_NAME["web"]),))
+    nameless = survey(dataclasses.replace(HOST, containers=()), containers=(docker_row(BY_NAME["web"]),))
     assert "its process was not found" in finding(rule, nameless, **(NONE | {"limits": ["memory"]})).verdict.reason
 
 
@@ -172,87 +118,6 @@ def test_without_an_engine_and_without_a_policy_nothing_applies(rule: str) -> No
     nothing = Survey({Containers: recorded("no-engine"), Lsm: LsmReading(("apparmor",), None, None, True, True)})
     assert finding(rule, nothing, **(NONE | {"limits": ["memory"]})).state is State.NOT_APPLICABLE
     assert finding(rule, survey()).state is State.NOT_APPLICABLE
-
-
-@pytest.mark.parametrize(
-    ("module", "label", "state"),
-    [
-        ("apparmor", "docker-default (enforce)", State.PASS),
-        ("apparmor", "docker-default (complain)", State.FAIL),
-        ("apparmor", "crun (unconfined)", State.FAIL),
-        ("apparmor", "", State.FAIL),
-        ("selinux", "system_u:system_r:container_t:s0:c1,c2", State.PASS),
-        ("selinux", "system_u:system_r:svirt_lxc_net_t:s0:c1,c2", State.PASS),
-        ("selinux", "system_u:system_r:spc_t:s0", State.FAIL),
-        # what a container that is not labelled has from its engine, by how that was installed
-        ("selinux", "system_u:system_r:unconfined_service_t:s0", State.FAIL),
-        ("selinux", "system_u:system_r:dockerd_t:s0", State.FAIL),
-        ("selinux", "system_u:system_r:container_engine_t:s0", State.FAIL),
-        ("selinux", "system_u:system_r:init_t:s0", State.FAIL),
-        ("selinux", "system_u:system_r:kernel_t:s0", State.FAIL),
-        ("selinux", "", State.FAIL),
-        ("landlock", "", State.FAIL),
-    ],
-)
-def test_labels(module: str, label: str, state: State) -> None:
-    assert finding("confined", survey(only(label=label), module), **NONE).state is state
-
-
-def test_a_profile_confines_by_what_the_kernel_says_it_allows_whatever_it_is_called() -> None:
-    wide = only(label="web-tier (enforce)", may_write=("/proc/sysrq-trigger",))
-    found = finding("confined", survey(wide, "apparmor"), **NONE)
-    assert found.state is State.FAIL
-    assert (
-        "web runs under the AppArmor profile web-tier, which lets it write /proc/sysrq-trigger" in found.verdict.reason
-    )
-    silent = only(label="web-tier (enforce)", may_write=Unknown("the kernel did not say"))
-    assert finding("confined", survey(silent, "apparmor"), **NONE).state is State.UNKNOWN
-
-
-@pytest.mark.parametrize(
-    ("label", "modes", "expected"),
-    [
-        # As Debian 13 has them of a container of Podman's with ids of its own.
-        ("containers-default-0.62.2//&crun (mixed)", "crun (unconfined)\ncontainers-default-0.62.2 (enforce)",
-         "containers-default-0.62.2 (enforce)"),
-        ("a//&b (mixed)", "a (complain)\nb (unconfined)", "a//&b (mixed)"),
-        ("a//&b (mixed)", "", "a//&b (mixed)"),
-    ],
-)  # fmt: skip
-def test_a_stack_of_profiles_holds_by_the_one_that_is_enforced(label: str, modes: str, expected: str) -> None:
-    lines = json.loads((folder(Containers) / "debian13-hardened-form.json").read_text())["output"]
-    lines = [line.replace("current:unconfined", f"current:{label}") for line in lines]
-    at = lines.index("@n block processes.spaces")
-    lines[at:at] = ["@n block processes.modes", *modes.splitlines(), "", "@n status 0"]
-    found = known(Survey.parse([Containers], lines)[Containers].containers)
-    assert {known(each.process).label for each in found} == {expected}
-
-
-# As a kernel 6.12 answered, of a profile that allows all and of Docker's own.
-@pytest.mark.parametrize(
-    ("label", "expected"),
-    [
-        ("allowall (enforce)", ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern")),
-        ("docker-default (enforce)", ()),
-        ("docker-default (complain)", ()),
-        ("unconfined", ()),
-        ("other (enforce)", None),
-    ],
-)
-def test_what_the_kernel_answers_of_a_profile_is_read(label: str, expected: tuple[str, ...] | None) -> None:
-    said = """\
-/proc/sysrq-trigger 0x00050200 docker-default
-/proc/sys/kernel/core_pattern 0x00058245 docker-default
-/proc/sysrq-trigger 0x0005b37f allowall
-/proc/sys/kernel/core_pattern 0x0005b37f allowall"""
-    lines = json.loads((folder(Containers) / "debian13-hardened-form.json").read_text())["output"]
-    lines = [line.replace("current:unconfined", f"current:{label}") for line in lines]
-    at = lines.index("@n block processes.spaces")
-    lines[at:at] = ["@n block processes.allowed", *said.splitlines(), "", "@n status 0"]
-    found = known(Survey.parse([Containers], lines)[Containers].containers)
-    answers = [known(each.process).may_write for each in found]
-    assert answers
-    assert {None if isinstance(each, Unknown) else each for each in answers} == {expected}
 
 
 def mounted(root: str, point: str = "/x", device: str = "254:1", writable: bool = True) -> ContainersReading:
@@ -378,7 +243,7 @@ def test_a_container_whose_engine_gave_it_no_filter_is_unfiltered_whatever_its_p
 
 
 def test_a_device_that_the_engine_was_asked_for_counts_wherever_it_is() -> None:
-    row = dataclasses.replace(_docker_row(WEB), devices=("/dev/sda",))
+    row = dataclasses.replace(docker_row(WEB), devices=("/dev/sda",))
     host = survey(dataclasses.replace(HOST, containers=(WEB,)), containers=(row,))
     assert finding("devices", host, **NONE).verdict.live == {"web": "has /dev/sda"}
 
@@ -387,7 +252,7 @@ def test_containers_of_a_docker_whose_files_lie_elsewhere_are_found_by_their_pro
     """dockerd --exec-root: its adapter finds no task, but the first process of each is there."""
     hidden = dataclasses.replace(PRIV, engine="", id="", name="x")
     reading = dataclasses.replace(HOST, containers=(), unlisted=(hidden,))
-    host = survey(reading, containers=(_docker_row(PRIV),))
+    host = survey(reading, containers=(docker_row(PRIV),))
     assert finding("mounts", host, **NONE).state is State.FAIL
     assert finding("unlisted", host, **NONE).state is State.PASS
 
@@ -417,48 +282,3 @@ def test_what_could_not_be_listed_is_unknown_and_does_not_hold(name: str, rule: 
     reading = Containers.read(section)
     assert isinstance(reading, ContainersReading)
     assert wrong(rule, reading).keys() == {"unknown"}
-
-
-# --- SELinux
-
-
-OWN, OTHER = (f"system_u:system_r:container_t:s0:c{number},c9" for number in (1, 2))
-
-
-@pytest.mark.parametrize(
-    ("labels", "state", "says"),
-    [
-        ([OWN, OTHER], State.PASS, "2 running containers were checked"),
-        ([OWN, OWN], State.FAIL, "web shares the SELinux category c1,c9 with podman:db"),
-        (["system_u:system_r:container_t:s0", OTHER], State.FAIL, "web has no SELinux category of its own (system_u"),
-        (["system_u:system_r:container_t:s0-s0:c0.c1023", OTHER], State.FAIL, "web has no SELinux category of its own"),
-        (["system_u:system_r:spc_t:s0", OTHER], State.PASS, "2 running"),  # containers.confined says that
-    ],
-)
-def test_each_container_has_a_category_of_its_own(labels: list[str], state: State, says: str) -> None:
-    host = labelled(labels)
-    found = finding("own-category", survey(host, "selinux"), shared_categories=[])
-    assert (found.state, says in found.verdict.reason) == (state, True), found.verdict.reason
-    assert finding("own-category", survey(host, "apparmor"), shared_categories=[]).state is State.NOT_APPLICABLE
-    assert finding("own-category", survey(host, "selinux"), shared_categories=["web", "db"]).state is State.PASS
-
-
-@pytest.mark.parametrize(("kind", "state"), [("ipc", State.PASS), ("pid", State.PASS), ("net", State.FAIL)])
-def test_who_shares_processes_or_memory_shares_its_category_too(kind: str, state: State) -> None:
-    """Docker gives a container that joins another's processes or memory the other's label, Podman all of a pod."""
-    host = labelled([OWN, OWN], **{kind: 77})
-    assert finding("own-category", survey(host, "selinux"), shared_categories=[]).state is state
-    assert isinstance(host.namespaces, dict)
-    hosts = labelled([OWN, OWN], **{kind: host.namespaces[kind]})
-    assert finding("own-category", survey(hosts, "selinux"), shared_categories=[]).state is State.FAIL
-
-
-def labelled(labels: list[str], **namespaces: int) -> ContainersReading:
-    """The host with Docker's `web` and Podman's `db` of these labels, which share these namespaces."""
-    web, db = listed("web", "docker", label=labels[0]), listed("db", label=labels[1])
-    boxes = []
-    for each in (web, db):
-        assert isinstance(each.process, Process)
-        process = dataclasses.replace(each.process, namespaces={**each.process.namespaces, **namespaces})
-        boxes.append(dataclasses.replace(each, process=process))
-    return dataclasses.replace(HOST, containers=tuple(boxes), unlisted=())

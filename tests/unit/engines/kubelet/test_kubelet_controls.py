@@ -3,74 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from deploys.core.change import Activate, Blocked, Change, Command, Context, WriteFile
-from deploys.core.control import State, judge
-from deploys.core.policy import Policy
+from deploys.core.change import Activate, Blocked, WriteFile
+from deploys.core.control import State
 from deploys.engines.kubelet.controls import KEYS, SUBJECT
 from deploys.engines.kubelet.managed import FOREIGN
-from deploys.engines.kubelet.rules import KubeletRules
 from facts.core import yaml_text
 from facts.core.reading import Unknown
-from facts.core.survey import Survey
-from facts.engines.kubelet import Kubelet
-from facts.engines.kubelet.kubelet import DROP_IN, SYSCTLS, KubeletReading, Setting, Setup, flat
-from facts.kernel.kernel import Kernel
+from facts.engines.kubelet.kubelet import DROP_IN, Setting, Setup
 from facts.kernel.sysctls import Setting as Stored
 from facts.modes import Access
-
-CONFIG, FOLDER, FLAGS = "/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf.d", "/etc/default/kubelet"
-HEAD = "apiVersion: kubelet.config.k8s.io/v1beta1\nkind: KubeletConfiguration\n"
-GOOD_SYSCTLS = {name: str(value) for name, value in SYSCTLS.items()}
-STORED = {name: Stored(value, "/etc/sysctl.d/k.conf") for name, value in GOOD_SYSCTLS.items()}
-ACCEPT = "kubelet-api kubelet-seccomp"
-SUITE = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
-
-
-def setup(text: str = HEAD, flags: dict[str, Any] | None = None, folder: str = "", config: str = CONFIG) -> Setup:
-    files = {key: Setting(value, CONFIG) for key, value in flat(yaml_text.load(text))}
-    return Setup(config, folder, {key: Setting(value, FLAGS) for key, value in (flags or {}).items()}, files)
-
-
-def kubelet(text: str = HEAD, flags: dict[str, Any] | None = None, **more: Any) -> KubeletReading:
-    """One that kubeadm made, and that runs with its files."""
-    made = setup(text, flags)
-    values: dict[str, Any] = {
-        "present": True, "manager": "kubeadm", "version": "1.34.2-1.1", "running": True, "inside": (), "disk": made,
-        "live": made, "stale": (), "broken": (), "texts": {CONFIG: text}, "settings": (), "credentials": (),
-        "authorities": (), "listening": (), "sysctls": GOOD_SYSCTLS, "overlays": (),
-    }  # fmt: skip
-    return KubeletReading(**(values | more))
-
-
-def context(reading: KubeletReading, stored: Any = STORED, linux: str = "6.12.57", accept: str = ACCEPT,
-            **rules: Any) -> Context:  # fmt: skip
-    kernel: Any = SimpleNamespace(release=linux, sysctls=SimpleNamespace(stored=stored.get))
-    host = Survey({Kubelet: reading, Kernel: kernel})
-    policy = Policy("p", {KubeletRules: KubeletRules(**rules)}, accept=frozenset(accept.split()))
-    return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
-
-
-def found(reading: KubeletReading, name: str, **more: Any) -> tuple[State, str]:
-    finding = context(reading, **more).findings[f"kubelet.{name}"]
-    return finding.state, finding.verdict.reason
-
-
-def planned(reading: KubeletReading, **more: Any) -> list[Change]:
-    return list(SUBJECT.plan(context(reading, **more)))
-
-
-def after(reading: KubeletReading, changes: Iterable[Change]) -> KubeletReading:
-    """The kubelet once it runs with what was written."""
-    (text,) = (each.text for each in changes if isinstance(each, WriteFile) and each.path == CONFIG)
-    made = dataclasses.replace(setup(text), flags=reading.disk.flags if isinstance(reading.disk, Setup) else {})
-    return dataclasses.replace(reading, disk=made, live=made, stale=(), texts={CONFIG: text})
-
+from tests.support.kubelets import (
+    CONFIG,
+    FLAGS,
+    FOLDER,
+    GOOD_SYSCTLS,
+    HEAD,
+    STORED,
+    SUITE,
+    after,
+    context,
+    found,
+    kubelet,
+    planned,
+    setup,
+)
 
 # By the policy's key: what it says, lines that are right, lines that are wrong, and a word of the reason for those.
 CASES: dict[str, tuple[Any, str, str, str]] = {
@@ -384,50 +344,3 @@ def test_user_namespaces_are_not_switched_on_where_they_cannot_be(version: str, 
     (blocked,) = planned(kubelet(version=version), user_namespaces=True, linux=linux)
     assert isinstance(blocked, Blocked)
     assert word in blocked.why
-
-
-# ------------------------------------------------------------------------------------------------ files
-
-
-def access(path: str, mode: int, owner: str = "root", acl: Any = (), kind: str = "file") -> Access:
-    return Access(path, mode, owner, "root", kind, acl)
-
-
-@pytest.mark.parametrize(
-    ("field", "control", "file", "state", "word"),
-    [
-        ("settings", "files", access(CONFIG, 0o600), State.PASS, ""),
-        ("settings", "files", access(CONFIG, 0o644), State.FAIL, "is 0644 root:root, not 0600 root:root"),
-        ("settings", "files", access(FOLDER, 0o755, kind="directory"), State.PASS, ""),
-        ("settings", "files", access(FOLDER, 0o777, kind="directory"), State.FAIL, "not 0755"),
-        ("credentials", "credentials", access("/k.conf", 0o600, "alice"), State.FAIL, "0600 alice:root"),
-        ("credentials", "credentials", access("/k.conf", 0o640), State.FAIL, "not 0600"),
-        ("credentials", "credentials", access("/k.conf", 0o600, acl=("user:bob:r--",)), State.FAIL, "user:bob:r--"),
-        ("credentials", "credentials", access("/k.conf", 0o600, acl=Unknown("no acl")), State.UNKNOWN, "no acl"),
-        ("authorities", "credentials", access("/ca.crt", 0o644), State.PASS, ""),
-        ("authorities", "credentials", access("/ca.crt", 0o664), State.FAIL, "not 0644"),
-    ],
-)
-def test_files(field: str, control: str, file: Access, state: State, word: str) -> None:
-    there: dict[str, Any] = {field: (file,)}
-    unread: dict[str, Any] = {field: Unknown("no ls")}
-    said, reason = found(kubelet(**there), control, file_modes=True)
-    assert (said, word in reason) == (state, True), reason
-    assert found(kubelet(**there), control)[0] is State.NOT_APPLICABLE
-    assert found(kubelet(**unread), control, file_modes=True)[0] is State.UNKNOWN
-
-
-def test_modes_are_put_right_and_an_undo_gives_them_back() -> None:
-    loose = kubelet(settings=(access(CONFIG, 0o664, "alice"),))
-    (command,) = planned(loose, file_modes=True)
-    assert isinstance(command, Command)
-    assert f"chown root:root {CONFIG}; chmod 0600 {CONFIG}" in command.script
-    assert f"chown alice:root {CONFIG}; chmod 0664 {CONFIG}" in command.undo
-    assert planned(kubelet(settings=(access(CONFIG, 0o600),)), file_modes=True) == []
-
-
-def test_rights_that_somebody_was_given_are_left_to_the_operator() -> None:
-    given = kubelet(credentials=(access("/k.conf", 0o600, acl=("user:bob:r--",)),))
-    (blocked,) = planned(given, file_modes=True)
-    assert isinstance(blocked, Blocked)
-    assert "setfacl -b /k.conf" in blocked.why
