@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from facts.core.reading import Block, Section, Unknown
-from facts.engines.podman import Podman
+from facts.engines.podman import Podman, podman
 from facts.engines.podman.podman import DROP_IN, Setting, Socket
 
 USR, ETC = "/usr/share/containers/containers.conf", "/etc/containers/containers.conf"
@@ -92,3 +97,17 @@ def test_services_that_run_are_read_from_their_command_lines() -> None:
                                                 (FILTER, False)])  # fmt: skip
 def test_a_filter_that_is_none_is_unknown(block: Any, unknown: bool) -> None:
     assert isinstance(read(filter=block).filter, Unknown) is unknown
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has processes of two users")
+@pytest.mark.parametrize(("uid", "seen"), [(0, True), (65534, False)])
+def test_a_users_own_service_is_not_roots(uid: int, seen: bool) -> None:
+    script = Path(podman.__file__).with_suffix(".sh").read_text()
+    script = 'run() { shift; "$@"; }\n' + script[script.index("# Root's alone") :]
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        program = shutil.copy("/bin/sleep", f"{folder}/podman")
+        with subprocess.Popen([program, "30"], user=uid) as process:
+            said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+            process.kill()
+    assert (f"/proc/{process.pid}/cmdline" in said) is seen
