@@ -125,5 +125,6 @@ SUBJECT = Subject(
     plan=plan,
     facts=(Podman, Userns, Containers, Seccomp),
     accepts=(API, user_namespace.REMAP),
+    undoing=user_namespace.remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",
 )

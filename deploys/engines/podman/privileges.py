@@ -19,7 +19,8 @@ PROGRAM_TEXT = templates.text("engines/podman/no-new-privileges.sh")
 
 
 def _missing(podman: PodmanReading, wanted: Any) -> str:
-    """A hook whose files are missing is skipped without a word."""
+    """A hook whose files are missing is skipped without a word. Nothing is planned where Podman's files are broken."""
+    known(podman.settings)
     for path, text, is_text in ((HOOK, HOOK_TEXT, podman.hook), (PROGRAM, PROGRAM_TEXT, podman.program)):
         if known(is_text) != text:
             return f"{path} is {'not there' if is_text is None else 'not as hullproof writes it'}"

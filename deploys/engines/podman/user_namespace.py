@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from deploys.core.change import Blocked, Change, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, Obstacle, Remark, Undoing, WriteFile
 from deploys.core.control import Severity, some
 from deploys.engines.podman.settings import Row, said, setting
 from deploys.userns.ranges import NoRange, plan_range, with_row
@@ -68,19 +68,32 @@ def _rows(context: Context) -> Iterator[Change]:
         )
 
 
-def _consequences(survey: Survey) -> str:
-    """What containers that are made again would own no longer; "" where root's Podman has nothing."""
+def _there(survey: Survey) -> list[str]:
+    """What of root's Podman's may have ids of its own, or will when it is made again."""
     listed = known(survey[Containers].containers)
     running = sorted(each.name for each in listed if each.engine == "podman" and not each.user)
-    volumes = sorted(known(survey[Podman].volumes))
-    there = ((running, "containers"), (volumes, "volumes"))
-    parts = [f"{len(names)} {kind} ({some(names, 8)})" for names, kind in there if names]
+    there = ((running, "containers"), (sorted(known(survey[Podman].volumes)), "volumes"))
+    return [f"{len(names)} {kind} ({some(names, 8)})" for names, kind in there if names]
+
+
+def _consequences(survey: Survey) -> str:
+    """What containers that are made again would own no longer; "" where root's Podman has nothing."""
+    parts = _there(survey)
     if not parts:
         return ""
     return (
         f"Podman has {' and '.join(parts)}: they go on as they are, but a container that is made again has other ids, "
         "and reads its volumes and the host's folders only where they are mounted with :U or :idmap"
     )
+
+
+def remarks(undoing: Undoing) -> Iterator[Remark]:
+    """The range stays while something may use its ids: nobody else may get them."""
+    rows = [entry for entry in undoing.entries if entry.subject == "podman" and entry.path in (SUBUID, SUBGID)]
+    for entry in rows:
+        if parts := _there(undoing.context.survey):
+            why = f"Podman has {' and '.join(parts)}, which may own ids of that range"
+            yield Remark(entry.id, stays=Obstacle(why=why, by_hand="remove those that do, and roll back once more"))
 
 
 DEFAULT = Row(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.change import Blocked, Change, Command, Context, Undoing, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.podman import privileges
@@ -17,6 +17,7 @@ from deploys.engines.podman.rules import PodmanRules
 from deploys.seccomp.profile import OURS
 from facts.containers import Container, Containers
 from facts.core.reading import Unknown
+from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.podman import Podman
 from facts.engines.podman.podman import DROP_IN, HOOK, HOOKS, PROGRAM, PodmanReading, Setting, Socket
@@ -118,6 +119,8 @@ def test_a_broken_file_fails_by_its_name_and_all_else_is_unknown() -> None:
         State.FAIL, "no podman command works with this: /etc/containers/containers.conf: not TOML",
     )  # fmt: skip
     assert found(broken, "pids", pids=9)[0] is State.UNKNOWN
+    assert found(broken, "no-new-privileges", no_new_privileges=True)[0] is State.UNKNOWN
+    assert list(SUBJECT.plan(context(broken, no_new_privileges=True, pids=9))) == []
 
 
 def test_a_file_that_counts_after_ours_is_named_and_nothing_is_written() -> None:
@@ -168,6 +171,18 @@ def test_containers_and_volumes_that_are_there_have_to_be_accepted() -> None:
     assert "1 containers (db) and 1 volumes (data)" in blocked.why
     allowed = context(stored, listed("db"), user_namespace="auto", accept="podman-userns")
     assert written(SUBJECT.plan(allowed)) == {"containers.userns": "auto"}
+
+
+def test_a_rollback_leaves_the_range_while_something_may_own_its_ids() -> None:
+    rows = (JournalEntry("r/1", "podman", "give", "/etc/subuid", True, False),
+            JournalEntry("r/2", "podman", "have", DROP_IN, True, False))  # fmt: skip
+
+    def stay(host: Context) -> list[str]:
+        return [each.entry for each in SUBJECT.undoing(Undoing(host, rows, {})) if each.stays]
+
+    assert stay(context(podman(), listed("new"))) == ["r/1"]
+    assert stay(context(podman(volumes=("data",)))) == ["r/1"]
+    assert stay(context(podman())) == []
 
 
 # ------------------------------------------------------------------------------------------------ no new privileges
