@@ -28,6 +28,8 @@ def docker_parent(survey: Survey, policy: Policy) -> Verdict:
     if docker.told("CgroupDriver", str) != "systemd":
         return not_applicable("Docker manages control groups itself, and takes no slice of systemd's")
     below = policy[CgroupsRules].below or []
+    if SLICE not in below:
+        return not_applicable(f"the policy does not name {SLICE} (cgroups.below), and hullproof sets no other")
     disk, live = configured(docker, KEY), untold(KEY, None)(docker)
     if disk in below and live == NOT_IN_FORCE:
         reason = f"{KEY} is {disk} on disk, {live}; a restart of docker applies it"

@@ -135,6 +135,7 @@ def test_docker_starts_its_containers_there(keys: dict[str, Any], driver: str, s
     engine = docker(keys, info={"CgroupDriver": driver}, stale=stale, keys_known=("cgroup-parent",))
     said, reason = found(reading(), "docker-parent", engine=engine, below=["machine.slice"])
     assert (said, "not known to be in force" in reason) == (state, state is State.PENDING_RESTART)
+    assert found(reading(), "docker-parent", engine=engine, below=["x.slice"])[0] is State.NOT_APPLICABLE
     changes = list(SUBJECT.plan(context(reading(), engine=engine, below=["machine.slice"])))
     if state is State.FAIL:
         (merge,) = changes
