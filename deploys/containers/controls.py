@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from deploys.containers import judge
+from deploys.containers import judge, mounts
 from deploys.containers.rule import ContainerRule, Engines
 from deploys.containers.rules import ContainersRules
 from deploys.core.change import Change, Context, Subject
@@ -169,11 +169,23 @@ RULES = (
         severity=Severity.HIGH,
         why="Who can speak to the engine, or write the host's own files, is root on the host.",
         references=("CIS-Docker-5.6", "CIS-Docker-5.32"),
-        wrong=judge.mounts,
-        later=judge.mounts_later,
+        wrong=mounts.mounts,
+        later=mounts.mounts_later,
         remedy=f"{RECREATE} without the mount (--volume, --mount), or read-only, or the policy names it in "
         "containers.mounts",
         formerly=("docker.sensitive-mounts",),
+        undone_by_privileged=False,
+    ),
+    ContainerRule(
+        name="shared",
+        key="shared",
+        title="No two containers share a volume or a path of the host's that one of them may write",
+        severity=Severity.MEDIUM,
+        why="Whoever takes over the one that writes changes what the other reads, and reaches its sockets there.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=mounts.shared,
+        remedy=f"{RECREATE} without the mount (--volume, --volumes-from), or read-only in both, or the policy names "
+        "both in containers.shared",
         undone_by_privileged=False,
     ),
     ContainerRule(

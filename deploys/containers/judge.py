@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import PurePosixPath
 from typing import Any
 
 from deploys.containers.rules import DEFAULT_CAPABILITIES
@@ -17,35 +15,12 @@ from facts.capabilities import CAPABILITIES
 from facts.containers import Container, ContainersReading
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.engines.shapes import Waiting
-from facts.processes import CONFINING, Mount, Process
+from facts.processes import CONFINING, Process
 from facts.seccomp import SeccompReading
 
-# An engine's socket is root on the host, however it is mounted; so is any folder around it.
-SOCKETS = (
-    "/run/docker.sock", "/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock",
-    "/run/podman/podman.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock",
-    "/run/libvirt/libvirt-sock",
-)  # fmt: skip
-USER_SOCKETS = re.compile(r"/run/user(/[0-9]+(/podman(/podman\.sock)?|/docker\.sock)?)?")
-# Folders of the host's own, and what is below them, which must not be written.
-HOST_FOLDERS = (
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/usr", "/var/lib/containerd",
-    "/var/lib/containers", "/var/lib/docker", "/var/lib/kubelet", "/var/lib/libvirt", "/var/lib/lxc", "/var/spool/cron",
-)  # fmt: skip
-ANCESTORS = frozenset(str(parent) for path in HOST_FOLDERS for parent in PurePosixPath(path).parents)
-# What engines themselves mount: volumes, also with userns-remap, and files of a container, of another one too where its
-# network is shared.
-ENGINES_OWN = re.compile(
-    r"(/var/lib/docker(/[0-9]+\.[0-9]+)?|/var/lib/containers/storage)/volumes/.+"
-    r"|/.*/containers/[0-9a-f]{64}/(hosts|hostname|resolv\.conf|mounts/shm)"
-    r"|/.*/[a-z0-9]+-containers/[0-9a-f]{64}/userdata/.+"
-)
-PSEUDO = re.compile(r"/(proc|sys)(/.*)?")  # within a container, what `unmasked` looks at, if it is of these types
-PSEUDO_TYPES = ("proc", "sysfs", "cgroup", "cgroup2", "tmpfs")
 PLAIN_NODES = frozenset(
     f"/dev/{name}" for name in ("console", "full", "null", "ptmx", "random", "tty", "urandom", "zero")
 )
-HARMLESS = PLAIN_NODES | {"/dev/shm", "/dev/mqueue"}  # the last two come with the host's IPC namespace
 # Within a container's own /proc and /sys: what must be read-only, and what must not be there to read (runtime-spec,
 # config-linux.md, masked and read-only paths; moby: oci/defaults.go).
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
@@ -71,6 +46,7 @@ class Host:
     refused: Callable[[Container], tuple[str, ...]]  # the system calls that its engine's own filter refuses to it
     seccomp: object  # the reading, or why there is none
     declared: Any  # what the policy says to the rule at hand
+    sockets: tuple[str, ...] = ()  # of engines, at paths that only their readings tell
 
     @cached_property
     def by_namespace(self) -> dict[tuple[str, int], list[Container]]:
@@ -89,6 +65,16 @@ class Host:
             if isinstance(each.process, Process):
                 found.setdefault(labels.categories(each.process.label), []).append(each)
         return found
+
+    def together(self, one: Container, other: Container) -> bool:
+        """Whether they are of one pod: Podman's share what their infra container holds."""
+        if one.pod:
+            return one.pod == other.pod
+        if one.engine != "podman" or not (isinstance(one.process, Process) and isinstance(other.process, Process)):
+            return False
+        own = one.process.namespaces["net"]
+        members = self.by_namespace["net", own] if own != known(self.reading.namespaces).get("net") else []
+        return other in members and any(each.name.endswith("-infra") for each in members)
 
     def allows(self, own: Mapping[str, Any], calls: tuple[str, ...], caps: frozenset[str]) -> tuple[str, ...]:
         """Which of the calls a filter allows. One serves many containers, and is judged once."""
@@ -114,27 +100,21 @@ def privileged(container: Container, host: Host) -> str:
     return "holds every capability and has no system call filter, as a privileged container" if everything else ""
 
 
-def _would(waiting: Waiting, *options: str) -> str:
+def would(waiting: Waiting, *options: str) -> str:
+    """Of a container that does not run now."""
     return f"is {waiting.status} with {some(options)} and would start so" if options else ""
 
 
 def privileged_later(waiting: Waiting) -> str:
-    return _would(waiting, *["--privileged"] * waiting.privileged)
+    return would(waiting, *["--privileged"] * waiting.privileged)
 
 
 def host_namespaces_later(waiting: Waiting) -> str:
-    return _would(waiting, *(f"--{kind} host" for kind in waiting.shares))
+    return would(waiting, *(f"--{kind} host" for kind in waiting.shares))
 
 
 def devices_later(waiting: Waiting) -> str:
-    return _would(waiting, *(f"--device {node}" for node in waiting.devices if node not in PLAIN_NODES))
-
-
-def mounts_later(waiting: Waiting) -> str:
-    """As far as the paths that it was asked for with are no links."""
-    found = (_exposed(path, Mount("", "", path, writable, "")) for path, writable in waiting.mounts)
-    said = [each for each in found if each]
-    return _would(waiting, f"the host's {some(said)} mounted") if said else ""
+    return would(waiting, *(f"--device {node}" for node in waiting.devices if node not in PLAIN_NODES))
 
 
 def host_namespaces(container: Container, host: Host) -> str:
@@ -146,19 +126,12 @@ def joined_namespaces(container: Container, host: Host) -> str:
     own, hosts = process_of(container).namespaces, known(host.reading.namespaces)
     shared: dict[str, list[str]] = {}
     for kind in SHAREABLE:
-        others = host.by_namespace[kind, own[kind]]
-        if own[kind] != hosts.get(kind) and not _pod(container, host):
-            for other in others:
-                if other.pid != container.pid and not (container.pod and container.pod == other.pod):
-                    shared.setdefault(other.shown, []).append(kind)
+        others = host.by_namespace[kind, own[kind]] if own[kind] != hosts.get(kind) else ()
+        for other in others:
+            if other.pid != container.pid and not host.together(container, other):
+                shared.setdefault(other.shown, []).append(kind)
     found = [f"{', '.join(kinds)} with {name}" for name, kinds in shared.items()]
     return f"shares namespaces: {some(found)}" if found else ""
-
-
-def _pod(container: Container, host: Host) -> bool:
-    """Podman's pods share what their infra container holds."""
-    members = host.by_namespace["net", process_of(container).namespaces["net"]]
-    return container.engine == "podman" and any(each.name.endswith("-infra") for each in members)
 
 
 def host_ids(container: Container, host: Host) -> str:
@@ -232,40 +205,6 @@ def devices(container: Container, host: Host) -> str:
     terminals = {mount.point for mount in process.mounts if mount.type == "devpts"}  # as LXC mounts them
     nodes = {*known(process.nodes), *container.devices} - PLAIN_NODES - terminals
     return f"has {some(sorted(nodes))}" if nodes else ""
-
-
-def mounts(container: Container, host: Host) -> str:
-    found: dict[str, str] = {}
-    process = process_of(container)
-    nodes = process.nodes if isinstance(process.nodes, tuple) else ()
-    for mount in process.mounts:
-        # The kernel's own file systems refuse what is not the host's root; what is a device is told by `devices`.
-        inside = PSEUDO.fullmatch(mount.point) and (mount.type in PSEUDO_TYPES or not process.on_host_ids)
-        if inside or mount.point in nodes or _within(mount.point, found):
-            continue
-        said = (_exposed(path, mount) for path in host.reading.on_host(mount))
-        if first := next(filter(None, said), ""):
-            found[mount.point] = first
-    return f"has the host's {some(found.values())} mounted" if found else ""
-
-
-def _exposed(path: str, mount: Mount) -> str:
-    """What a mount gives away: an engine's socket in any case, the host's own files where they can be written."""
-    if mount.point == "/" and path != "/":  # its own root, where that is no overlay
-        return ""
-    if socket := next((each for each in SOCKETS if each == path or each.startswith(f"{path.rstrip('/')}/")), ""):
-        return path if path == socket else f"{path} (with {socket} in it)"
-    if USER_SOCKETS.fullmatch(path):
-        return f"{path} (where users' engines have their sockets)"
-    if path in HARMLESS or ENGINES_OWN.fullmatch(path):
-        return ""
-    below = any(path == folder or path.startswith(f"{folder}/") for folder in HOST_FOLDERS)
-    return f"{path} (writable)" if mount.writable and (below or path in ANCESTORS) else ""
-
-
-def _within(point: str, reported: Collection[str]) -> bool:
-    """Whether what is mounted around it was reported: everything below comes along."""
-    return any(outer != "/" and point.startswith(f"{outer}/") for outer in reported)
 
 
 def unmasked(container: Container, host: Host) -> str:

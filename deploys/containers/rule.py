@@ -238,4 +238,5 @@ def _host(engines: Engines, survey: Survey, policy: Policy, containers: tuple[Co
         refused=refused,
         seccomp=survey.readings.get(Seccomp),
         declared=declared,
+        sockets=present.sockets(survey),
     )

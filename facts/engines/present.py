@@ -90,6 +90,12 @@ def serving(survey: Survey) -> tuple[str, ...]:
     return ("docker",) if "docker" in installed(survey) and known(survey[Docker].running) else ()
 
 
+def sockets(survey: Survey) -> tuple[str, ...]:
+    """The unix sockets of engines' APIs, as far as they are known, at whatever path."""
+    docker = survey[Docker].sockets if "docker" in installed(survey) else ()
+    return docker if isinstance(docker, tuple) else ()
+
+
 def _told(survey: Survey) -> Mapping[str, Told]:
     return dict(_docker(survey))
 

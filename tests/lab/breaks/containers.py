@@ -49,6 +49,8 @@ CONTAINERS = (
         "-v $(docker volume create --opt type=none --opt o=bind --opt device=/ whole):/h",
         "mounts",
     ),
+    started("writer", "has a volume that another one is to have", "-v meet:/m"),
+    started("reader", "reads the volume that another one writes", "-v meet:/m:ro", "shared"),
     Break(
         how="a container runs beside the slice of containers",
         script=f"{LIMITED} --name beside --cgroup-parent system.slice {IMAGE}",

@@ -123,7 +123,7 @@ def test_containers_of_root_and_of_a_user_are_told_apart_and_judged_alike(vm: Vm
         "podman:hostnet (user 1000)": "shares the host's net namespace",
     }
     assert live["joined-namespaces"] == "pass", "pods are no strangers"
-    assert live["mounts"]["podman:etc (user 1000)"] == "has the host's /etc (writable) mounted"
+    assert live["mounts"]["podman:etc (user 1000)"] == "has the host's /etc (writable) at /host"
     assert "where users' engines have their sockets" in live["mounts"]["podman:sockets (user 1000)"]
     assert not live["mounts"].keys() & (ROOTS | {"podman:auto", "podman:web (user 1000)", story["docker"]})
     assert live["unlisted"] == "pass"

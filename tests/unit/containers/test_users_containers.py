@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploys.containers.judge import Host, mounts
+from deploys.containers.judge import Host
+from deploys.containers.mounts import mounts
 from facts import processes
 from facts.containers import LISTS, Containers, ContainersReading
 from facts.core.reading import Unknown
@@ -116,4 +117,4 @@ def test_what_the_kernel_refuses_a_users_container_in_any_case_is_no_mount_of_th
     beside = Host(reading=host, all=host.containers, privileged=frozenset(), module="apparmor",
                   refused=lambda _: (), seccomp=None, declared=[])  # fmt: skip
     said = {name: mounts(by_name[name], beside) for name in ("web", "priv", "etc", "hostnet")}
-    assert said == {"web": "", "priv": "", "hostnet": "", "etc": "has the host's /etc (writable) mounted"}
+    assert said == {"web": "", "priv": "", "hostnet": "", "etc": "has the host's /etc (writable) at /host"}
