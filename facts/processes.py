@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from facts import profiles
@@ -42,7 +43,8 @@ class Mount(Jsonable):
 
 @dataclass(frozen=True)
 class Limits(Jsonable):
-    """The narrowest of the process's control group and all those above it; None: no limit, or it could not be read."""
+    """The narrowest of the process's control group and those above it, but for what others share; None: no limit, or it
+    could not be read."""
 
     memory: int | None = None  # bytes
     pids: int | None = None
@@ -231,6 +233,12 @@ def _limit_files(section: Section) -> _Values:
     return found
 
 
+# Groups that hold many containers: what limits them all together is no limit of one. A pod's slice is none of them.
+# See systemd.slice(5); without systemd, engines' own groups.
+_SHARED = re.compile(
+    r"(?!.*[-_]pod[-_]?[0-9a-f]).+\.slice|user@[0-9]+\.service"
+    r"|docker|kubepods|burstable|besteffort|guaranteed|machine|libpod_parent|lxc"
+)
 _VERSION_1_NONE = 1 << 62  # memory.limit_in_bytes without a limit is the largest page count
 
 
@@ -240,7 +248,9 @@ def _limits(groups: dict[str, str], files: _Values) -> Limits:
         if controller in groups:  # version 1
             mount, at, name = f"{mount}/{controller}", groups[controller], old
         found = []
-        while at and at != "/":
+        common = takewhile(_SHARED.fullmatch, (at or "").strip("/").split("/"))
+        shared = f"/{'/'.join(common)}"
+        while at and at not in ("/", shared):
             found.append(files.get(f"{mount}{at}/{name}"))
             at = at.rpartition("/")[0]
         return min((value for value in found if value is not None and value < _VERSION_1_NONE), default=None)

@@ -62,7 +62,9 @@ class ContainersRules(Rules):
     shared: list[Name] | None = _names("share a volume or path with another one, where one of the two may write")
     unmasked: list[Name] | None = _names("have a /proc or /sys whose dangerous parts are not masked")
     limits: list[Literal["memory", "pids", "cpu"]] | None = Field(
-        None, description="The resources that must be limited for every container, by its control group or one above."
+        None,
+        description="The resources that must be limited for every container, by a control group that it does not "
+        "share with other containers (a pod's counts).",
     )
     unlimited: list[Name] = Field([], description="Names of the containers that `limits` does not ask for.")
     unlisted: list[str] | None = Field(

@@ -130,8 +130,8 @@ runc run -d stray </dev/null >/dev/null 2>&1""",
         script=f"""
 {BUNDLE}
 ctr -n other run -d --privileged --rootfs /srv/bundle/rootfs aside /bin/sleep 1000000""",
-        says=fails("containers.unlisted"),
+        says=fails("containers.privileged", "containers.seccomp"),
         undo="ctr -n other tasks kill -s KILL aside; sleep 2; ctr -n other containers rm aside",
-        names="aside",
+        names="containerd:other/aside",
     ),
 )

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from facts import processes
 from facts.containers import LISTS, Containers
 from facts.core.reading import Block, Section, Unknown
@@ -118,12 +120,42 @@ def test_limits_are_those_of_every_group_above_whatever_their_names(tmp_path: Pa
     (outer / "memory.max").write_text("4096\n")
     (inner / "cpu.max").write_text("50000 100000\n")
     (outer / "other" / "pids.max").write_text("5\n")
-    (old / "memory.limit_in_bytes").write_text("8192\n")
+    (old / "memory.limit_in_bytes").write_text("1024\n")
+    (old / "x" / "memory.limit_in_bytes").write_text("8192\n")
     at = str(inner).removeprefix(str(tmp_path))
     files = read_limits(tmp_path, f"/proc/7/cgroup:0::{at}", "/proc/8/cgroup:3:memory:/docker/x",
                         "/proc/8/cgroup:1:name=systemd:/y", "/proc/9/cgroup:0::/")  # fmt: skip
     assert processes._limits({"": at}, files) == Limits(memory=4096, pids=None, cpu=50000)
     assert processes._limits({"memory": "/docker/x"}, files).memory == 8192
+
+
+OF_PODMAN = "/machine.slice/machine-libpod_pod_1f.slice"
+POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6d_1c.slice"
+OF_POD = f"{POD}/cri-containerd-1f.scope"
+OF_USER = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-1f.scope/container"
+
+
+@pytest.mark.parametrize(
+    ("group", "limited", "counts"),
+    [
+        ("/machine.slice/docker-1f.scope", "/machine.slice/docker-1f.scope", True),
+        ("/machine.slice/docker-1f.scope", "/machine.slice", False),
+        ("/a.slice/a-b.slice/docker-1f.scope", "/a.slice/a-b.slice", False),
+        (f"{OF_PODMAN}/libpod-2e.scope", OF_PODMAN, True),
+        (OF_POD, POD, True),
+        (OF_POD, "/kubepods.slice", False),
+        (OF_POD, "/kubepods.slice/kubepods-burstable.slice", False),
+        ("/kubepods/burstable/pod6d1c/1f", "/kubepods/burstable/pod6d1c", True),
+        ("/kubepods/burstable/pod6d1c/1f", "/kubepods/burstable", False),
+        (OF_USER, "/user.slice/user-1000.slice/user@1000.service", False),
+        (OF_USER, OF_USER.removesuffix("/container"), True),
+        ("/system.slice/till.service/libpod-payload-1f", "/system.slice/till.service", True),
+        ("/lxc.payload.web/init.scope", "/lxc.payload.web", True),
+    ],
+)
+def test_what_limits_others_too_is_no_limit_of_a_container(group: str, limited: str, *, counts: bool) -> None:
+    found = processes._limits({"": group}, {f"/sys/fs/cgroup{limited}/memory.max": 4096})
+    assert found.memory == (4096 if counts else None)
 
 
 def test_limits_are_read_however_long_the_way_to_them_is(tmp_path: Path) -> None:
