@@ -31,9 +31,8 @@ OURS = UPDATE, RUNNING, OLD = ("kernel.update", "kernel.reboot-needed", "kernel.
 
 
 def library(*names: str) -> str:
-    return (
-        "".join(templates.text(f"kernel/{name}.sh") for name in ("trial", "checks", "words", *names)) + connection.FIND
-    )
+    texts = [templates.text(f"kernel/{name}.sh") for name in ("trial", "checks", "words", *names)]
+    return "".join([*texts, templates.text("engines/kept.sh"), connection.FIND])
 
 
 def plan(context: Context) -> Iterable[Change]:

@@ -279,12 +279,12 @@ def _keep(reading: SELinuxReading, boot: Boot, family: str) -> Iterator[Change]:
 
 
 def _health_check() -> Command:
-    packed = base64.b64encode(_template("gate.sh").encode()).decode()
+    packed = base64.b64encode((templates.text("engines/kept.sh") + _template("gate.sh")).encode()).decode()
     what = "install a boot health check: the first boot in enforcing goes back to permissive unless sshd answers and "
     write = f"mkdir -p {Path(HEALTH_CHECK).parent} && printf %s {packed} | base64 -d >{HEALTH_CHECK}"
     return Command(
         NAME,
-        f"{what}the container engine runs as it does now",
+        f"{what}the container engines run as they do now, and what of theirs a boot starts",
         script=f"{write} && sh {HEALTH_CHECK} arm",
         undo=f"[ ! -e {HEALTH_CHECK} ] || sh {HEALTH_CHECK} disarm",
     )

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034,SC2046,SC2069,SC2174 # variables that trial.sh and words.sh read; words wanted as
 # such; complaints alone; parents that exist
 # What has to work under a new kernel as it did under the old one (hullproof): recorded before the reboot, checked after
-# it. Follows trial.sh in one script.
+# it. Follows trial.sh in one script that has engines/kept.sh too.
 
 CHECKS="disk engine containers lsm network ssh"
 SETTLE=30 # seconds for which all checks have to pass. What failed under the old kernel already is not checked.
@@ -26,8 +26,17 @@ note() { # the arguments of arm, with the new kernel's RELEASE and VERSION; prin
     echo "there is no default route, and none to the SSH client, so the network cannot be checked"; return 1
   fi
   ports | sort -u >"$T/ports"
+  kept >"$T/kept.before"
   note_containers "$1" || return 1
+  note_others
   sync "$T"/*
+}
+
+note_others() { # what other engines run, and still do after a while
+  [ -s "$T/kept.before" ] || return 0
+  [ -s "$T/before" ] || sleep "$SETTLE"
+  kept | grep -Fx -f "$T/kept.before" >"$T/kept"
+  grep '^unit ' "$T/kept" >"$T/kept.units"; grep -v '^unit ' "$T/kept" >"$T/kept.others"
 }
 
 note_containers() { # SECONDS, the deadline: "ID HEALTH NAME" of each that has to run again
@@ -108,7 +117,14 @@ check_disk() { # the root, and where they are file systems of their own, /var an
   done
 }
 
-check_engine() { [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null; }
+check_engine() {
+  [ ! -e "$T/containers" ] || timeout 20 docker ps -q 2>&1 >/dev/null || return 1
+  all_there "$T/kept.units"
+}
+
+all_there() { # ROWS, a file: whether there is none, or all of it runs
+  [ ! -e "$1" ] || { lost=$(gone "$1" | joined); [ -z "$lost" ] || { echo "$lost"; return 1; }; }
+}
 
 state() { # ID NAME: of that container, or of the one that was recreated under its name
   form="$SPAN {{.State.Running}}/{{.State.Restarting}}/{{.State.ExitCode}} $HEALTH"
@@ -130,7 +146,9 @@ amiss() { # ID HEALTH NAME: what is wrong with it; nothing where it has been run
   esac
 }
 
-check_containers() { # Docker starts those with a restart policy, whoever recreates one starts that, and we start the others
+check_containers() { check_dockers && all_there "$T/kept.others"; }
+
+check_dockers() { # Docker starts those with a restart policy, whoever recreates one starts that, and we start the others
   [ -e "$T/containers" ] || return 0
   true >"$T/spans.now"; lost=
   while read -r id health name; do

@@ -87,6 +87,7 @@ note_words() { # SECONDS GO_BACK WORD...
   printf '%s\n' "$*" >"$W.new/words"
   [ -z "$(default_routes 4; default_routes 6)" ] || true >"$W.new/routed"
   [ -z "$(ports)" ] || true >"$W.new/reached"
+  kept | grep -Ex "unit $ENGINE_UNITS" >"$W.new/engines" || :
 }
 
 own_entry() { # ENTRY WORDS: a copy of it that has them too
@@ -125,7 +126,7 @@ forget_words() {
 
 words_gate() {
   [ "$(cat "$W/boot_id")" != "$(cat "$R/proc/sys/kernel/random/boot_id")" ] || return 0 # not rebooted yet
-  T=$W CHECKS="disk docker modules way_in"
+  T=$W CHECKS="disk docker engines modules way_in"
   words=$(cat "$W/words")
   if [ -e "$W/failed" ]; then
     read -r failing why <"$W/failed"
@@ -167,6 +168,13 @@ end_words() { # RESULT CHECK WHY
 check_docker() { # where a boot starts it
   case $(systemctl is-enabled docker.service 2>/dev/null) in enabled*) ;; *) return 0 ;; esac
   timeout 20 docker ps -q 2>&1 >/dev/null
+}
+
+check_engines() { # the services of those that ran, if a boot still starts them
+  [ -e "$W/engines" ] || return 0
+  while read -r _ unit; do
+    [ "$(systemctl is-active "$unit")" != failed ] || ! wanted "$unit" || { echo "$unit is failed"; return 1; }
+  done <"$W/engines"
 }
 
 check_modules() { # the kernel logs which it rejected, and why

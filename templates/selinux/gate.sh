@@ -1,5 +1,6 @@
 # shellcheck shell=sh
-# The boot health check of the first boot in enforcing, which needs no controller (hullproof). POSIX sh, as root.
+# The boot health check of the first boot in enforcing, which needs no controller (hullproof). POSIX sh, as root. Follows
+# engines/kept.sh in one script.
 #
 #   arm      records what works now, and has the next boot run the check
 #   gate     at boot: if all of that works again, removes the check; else makes SELinux permissive, live and on disk
@@ -24,7 +25,7 @@ arm() {
   places=$(ports)
   [ -n "$places" ] || { echo "it is not known where sshd listens, so the first boot in enforcing would have no way back"; exit 1; }
   { printf '%s\n' "$places" | sed 's/^/ssh /'
-    for unit in docker.service containerd.service; do [ "$(systemctl is-active $unit)" != active ] || echo "unit $unit"; done
+    kept
   } >"$KEPT" || exit 1
   cat >"$UNIT" <<END
 # Written by hullproof, which removes it after a boot in enforcing has passed.
@@ -51,12 +52,10 @@ answers() { timeout 10 bash -c 'exec 3<>"/dev/tcp/$1/$2" && head -c 4 <&3' - "$1
 
 unwell() { # what does not work yet, in $why; false where all works
   while read -r kind what port; do
-    case $kind in
-      ssh) answers "$what" "$port" || { why="sshd does not answer on port $port of $what"; return 0; } ;;
-      unit) [ "$(systemctl is-active "$what")" = active ] || { why="$what is not running"; return 0; } ;;
-    esac
+    [ "$kind" != ssh ] || answers "$what" "$port" || { why="sshd does not answer on port $port of $what"; return 0; }
   done <"$KEPT"
-  return 1
+  why=$(gone "$KEPT" | joined)
+  [ -n "$why" ]
 }
 
 uptime() { cut -d. -f1 "$R/proc/uptime"; }

@@ -39,7 +39,21 @@ sed -i "s/set default=.*/set default=\\"$d\\"/; s/ [$]hullproof$//; s/ panic=30$
   sed -i '/linux.* single/!{/linux/s/$/ $hullproof/}' "$menu\"""",
     "dmesg": 'cat "$ROOT/dmesg"',
     "lsinitramfs": 'cat "$1"',
-    "systemctl": 'echo "$*" >>"$ROOT/systemctl"; case $* in *docker*) cat "$ROOT/active" ;; *MainPID*) echo 1 ;; esac',
+    # A unit that runs is a row of `units`; a boot starts it if `wanted` has it too.
+    "systemctl": """\
+echo "$*" >>"$ROOT/systemctl"
+for unit; do :; done
+case $* in
+list-units*) sed 's/$/ loaded active running Something/' "$ROOT/units" ;;
+*docker*) cat "$ROOT/active" ;;
+*MainPID*) echo 1 ;;
+*WantedBy*) grep -qx "$unit" "$ROOT/wanted" && echo multi-user.target; : ;;
+*TriggeredBy*) grep -qx "$unit" "$ROOT/triggered" 2>/dev/null && echo a.socket; : ;;
+*"is-active multi-user.target") echo active ;;
+is-active*)
+  shift
+  for unit; do grep -qx "${unit%.service}.service" "$ROOT/units" && echo active || cat "$ROOT/otherwise"; done ;;
+esac""",
     "systemd-run": 'echo "run $*" >>"$ROOT/systemctl"',
     "ss": """\
 case $* in
@@ -117,7 +131,8 @@ class Host:
             (bin_ / name).write_text(f"#!/bin/sh\n{body}\n")
             (bin_ / name).chmod(0o755)
         files = {
-            "uname": OLD, "abstraction": "", "active": "active", "docker-up": "", "dmesg": "",
+            "uname": OLD, "abstraction": "", "units": "", "wanted": "", "otherwise": "inactive",
+            "active": "active", "docker-up": "", "dmesg": "",
             "listens": "LISTEN", "route": "default via 10.0.2.2 dev ens3 proto static", "systemctl": "", "started": "",
             "packages": f"installed linux-image-{OLD} {OLD_VERSION}\ninstalled linux-image-{NEW} {NEW_VERSION}\n"
             f"installed linux-image-cloud-amd64 {NEW_VERSION}\ninstalled linux-image-7.0.0-1-amd64 7.0.1-1\n"
