@@ -13,7 +13,7 @@ from deploys.seccomp.profile import weaknesses
 from deploys.selinux import labels
 from facts.capabilities import CAPABILITIES
 from facts.containers import Container, ContainersReading
-from facts.core.reading import Unknown, UnknownReading, known
+from facts.core.reading import Remembering, Unknown, UnknownReading, known
 from facts.engines.shapes import Waiting
 from facts.processes import CONFINING, Process
 from facts.seccomp import SeccompReading
@@ -36,7 +36,7 @@ FREE_DOMAINS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Host:
+class Host(Remembering):
     """What a container is judged beside."""
 
     reading: ContainersReading

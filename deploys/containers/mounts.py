@@ -99,7 +99,7 @@ Holder = tuple[Container, Mount]
 def shared(container: Container, host: Host) -> str:
     """Volumes and paths of the host's that it and another one have, where one of the two may write: by them, and by
     the sockets in them, one reaches the other. What `mounts` tells of is not told again."""
-    places = host.reading.remember("places", lambda: _places(host))
+    places = host.remember("places", lambda: _places(host))
     found: dict[str, dict[str, None]] = {}
     for mount, path in _sharable(container, host):
         for other, theirs in _meeting(places, mount):

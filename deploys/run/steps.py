@@ -7,11 +7,12 @@ per service.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from deploys.core.change import Activate, Blocked, Change, Install, MergeJson, Reboot, Service, WriteFile, controls_of
 from deploys.core.json_merge import merged
+from deploys.run.three_way import Conflict, merged_lines
 
 PACKAGES = "packages"  # the step that comes first
 
@@ -58,7 +59,30 @@ def arrange(changes: Iterable[Change], order: Sequence[str]) -> list[Step]:
     for name, service in services.items():
         mine = [change for change in others if (found := _service(change)) and found.name == name]
         steps.append(Step(name, _files(mine), service=service, planned=tuple(mine)))
-    return steps + reboots
+    return [*_composed(steps), *reboots]
+
+
+def _composed(steps: Iterable[Step]) -> Iterator[Step]:
+    """Where several changes write lines of their own into one file, each as what the one before it leaves behind."""
+    left: dict[str, WriteFile] = {}
+    for step in steps:
+        changes = list(step.changes)
+        for number, change in enumerate(changes):
+            if isinstance(change, WriteFile) and change.shared == "lines":
+                changes[number] = left[change.path] = _upon(left.get(change.path), change)
+        yield replace(step, changes=tuple(changes))
+
+
+def _upon(earlier: WriteFile | None, change: WriteFile) -> WriteFile:
+    """The change, to a file which the earlier one has changed since it was read."""
+    if earlier is None:
+        return change
+    try:
+        # An undo the other way round: what the change adds comes back, what it takes away goes.
+        text = merged_lines(change.text, change.before or "", earlier.text)
+    except Conflict:
+        return change  # the host refuses it, and the next run plans it anew
+    return replace(change, before=earlier.text, text=text or "")
 
 
 def _service(change: Change) -> Service | None:

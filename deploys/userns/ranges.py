@@ -1,39 +1,41 @@
-"""The planner of subordinate id ranges: where on a host 65,536 ids are free."""
+"""The planner of subordinate id ranges: where on a host ids are free, and the rows that give them to somebody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
+from deploys.core.change import WriteFile
 from facts.core.reading import Unknown, known
-from facts.userns import DOCKER_USER, Range, UsernsReading
+from facts.userns import DOCKER_USER, SUBGID, SUBUID, Range, UsernsReading
 
 SIZE = 65536
 
-# Where a range is looked for, in this order; [first, end).
-WINDOWS = (
-    (0x7800_0000, 0x7FFE_0000),
-    (0x7000_0000, 0x7800_0000),
-    (0x0002_0000, 0x0008_0000),
-)
+# Where ranges are looked for, in this order; [first, end). No two of these meet: what one run plans for all of them is
+# planned from one reading of the host.
+Windows = Sequence[tuple[int, int]]
+DOCKER: Windows = ((0x7800_0000, 0x7A00_0000), (0x0002_0000, 0x0008_0000))
+PODMAN: Windows = ((0x7A00_0000, 0x7FFE_0000),)
+LXC: Windows = ((0x7000_0000, 0x7400_0000),)
+PEOPLE: Windows = ((0x7400_0000, 0x7800_0000),)  # users who run containers without root
 
 
 class NoRange(Exception):
     """No range is free; the text names what is in use."""
 
 
-def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USER) -> int:
+def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USER, windows: Windows = DOCKER) -> int:
     """The first id of a free range of `size` ids for `owner`, for users and groups alike. NoRange where none is free;
     UnknownReading where it is not known what others use.
 
     The base is a multiple of 65,536, as systemd's UIDS-GIDS.md advises: the upper half of an id then identifies its
     owner, and blocks never overlap in part.
 
-    The first choice is 2013265920 (0x78000000), which the usual allocators of a host all leave alone:
+    From 1879048192 (0x70000000) on is what the usual allocators of a host all leave alone:
     systemd-nspawn picks within 524288–1879048191 and systemd keeps 2147352576–2147418111 for foreign ids; useradd
     grows from 100000 up to SUB_UID_MAX, 600100000; LXD uses 1000000–1001000000, kubelet 65536 and up, `podman
     --userns=auto` from 2147483647 where its documentation is followed; SSSD and FreeIPA map directory users to
     200000–2000200000. Ids stay below 2^31, which is the most that Docker and several file formats take. Below
-    524288 (the last window) only useradd grows, and it reads our row before it picks.
+    524288 (Docker's last window) only useradd grows, and it reads our row before it picks.
 
     Not free are: every other owner's row in /etc/subuid and /etc/subgid (podman's `containers` among them),
     ids in passwd and group, nspawn's machines, LXC's idmaps, and what running processes have mapped.
@@ -43,11 +45,11 @@ def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USE
     taken += [mapped for mapped in known(reading.mapped) if not _within(mapped, rows)]
     taken += people(reading)
     ordered = sorted(taken, key=lambda row: row.start)
-    for first, end in WINDOWS:
+    for first, end in windows:
         start = _first_free(ordered, first, size)
         if start + size <= end:
             return start
-    raise NoRange(f"no {size} ids are free in {_windows()}; in use are {'; '.join(map(str, taken[:5]))} …")
+    raise NoRange(f"no {size} ids are free in {_shown(windows)}; in use are {'; '.join(map(str, taken[:5]))} …")
 
 
 def _first_free(taken: Iterable[Range], first: int, size: int) -> int:
@@ -91,10 +93,22 @@ def with_row(text: str | Unknown | None, start: int, owner: str = DOCKER_USER, s
     return "\n".join([*lines, f"{owner}:{start}:{size}", ""])
 
 
+def giving(subject: str, reading: UsernsReading, start: int, owner: str, size: int = SIZE) -> Iterator[WriteFile]:
+    """Both files with one row for `owner`, where they have another one or none. Subjects of one run may each give
+    somebody a range: see deploys.run.steps."""
+    for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
+        old = known(before)
+        if (text := with_row(old, start, owner, size)) == old:
+            continue
+        mode, own = ("0644", "root:root") if old is None else ("", "")  # "": as it was
+        what = f"give {owner} the ids {start}–{start + size - 1} in {path}"
+        yield WriteFile(subject, what, path=path, text=text, before=old, mode=mode, owner=own, shared="lines")
+
+
 def _within(mapped: Range, rows: Iterable[Range]) -> bool:
     """Whether processes use a range because one of these rows gives it to them."""
     return any(row.kind == mapped.kind and row.start <= mapped.start and mapped.end <= row.end for row in rows)
 
 
-def _windows() -> str:
-    return ", ".join(f"{first}–{end - 1}" for first, end in WINDOWS)
+def _shown(windows: Windows) -> str:
+    return ", ".join(f"{first}–{end - 1}" for first, end in windows)

@@ -35,19 +35,22 @@ def jsonable(value: Any) -> Any:
     return value
 
 
-class Jsonable:
-    """A dataclass that pyinfra's `fact` command can print."""
-
-    def to_json(self) -> Any:
-        return jsonable(self)
+class Remembering:
+    """What never changes, and may be asked the same for each of ten thousand rows."""
 
     def remember(self, what: Hashable, make: Callable[[], T]) -> T:
-        """`make()`, and from then on what it gave: a reading never changes, and may be asked the same for each of ten
-        thousand rows."""
+        """`make()`, and from then on what it gave."""
         kept: dict[Hashable, T] = self.__dict__.setdefault("_remembered", {})
         if what not in kept:
             kept[what] = make()
         return kept[what]
+
+
+class Jsonable(Remembering):
+    """A dataclass that pyinfra's `fact` command can print."""
+
+    def to_json(self) -> Any:
+        return jsonable(self)
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from typing import Any, TypeVar
 from facts.core.budget import Budget
 from facts.core.fact import SectionFact
 from facts.core.frame import read_frame
-from facts.core.reading import Section, Unknown, UnknownReading, known
+from facts.core.reading import Remembering, Section, Unknown, UnknownReading, known
 
 T = TypeVar("T")
 
 
-class Survey:
+class Survey(Remembering):
     """Everything read from one host in one execution. `survey[Kernel]` is the fact, or UnknownReading is raised.
     Whatever is made of it is paid from the `budget`."""
 

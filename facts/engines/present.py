@@ -37,6 +37,10 @@ def engines(survey: Survey) -> tuple[EngineReading, ...]:
 def running(survey: Survey) -> tuple[Container, ...]:
     """The containers that some engine runs, by the names that it gives them. UnknownReading where an engine could not
     be asked for them."""
+    return survey.remember("running", lambda: _running(survey))
+
+
+def _running(survey: Survey) -> tuple[Container, ...]:
     told, found = _told(survey), known(survey[Containers].containers)
     named = [_named(each, told.get(each.id)) for each in found]
     missing = sorted(told.keys() - {each.id for each in found})
@@ -97,7 +101,7 @@ def sockets(survey: Survey) -> tuple[str, ...]:
 
 
 def _told(survey: Survey) -> Mapping[str, Told]:
-    return dict(_docker(survey))
+    return survey.remember("told", lambda: dict(_docker(survey)))
 
 
 def _docker(survey: Survey) -> Iterator[tuple[str, Told]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from deploys.core.change import Blocked, Change, Context, Obstacle, Remark, Undoing, WriteFile
+from deploys.core.change import Blocked, Change, Context, Obstacle, Remark, Undoing
 from deploys.core.control import Severity, some
 from deploys.engines.podman.settings import Row, said, setting
-from deploys.userns.ranges import NoRange, plan_range, with_row
+from deploys.userns.ranges import PODMAN, NoRange, giving, plan_range
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
@@ -49,23 +49,11 @@ def _rows(context: Context) -> Iterator[Change]:
         return
     owner = _owner(reading)
     try:
-        start = plan_range(reading, SIZE, owner)
+        start = plan_range(reading, SIZE, owner, PODMAN)
     except (NoRange, UnknownReading) as error:
         yield Blocked("podman", what, why=str(error))
         return
-    for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
-        old = known(before)
-        mode, own = ("0644", "root:root") if old is None else ("", "")  # "": as it was
-        yield WriteFile(
-            "podman",
-            f"give {owner} the ids {start}–{start + SIZE - 1} in {path}",
-            path=path,
-            text=with_row(old, start, owner, SIZE),
-            before=old,
-            mode=mode,
-            owner=own,
-            shared="lines",
-        )
+    yield from giving("podman", reading, start, owner, SIZE)
 
 
 def _there(survey: Survey) -> list[str]:

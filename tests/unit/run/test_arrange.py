@@ -57,6 +57,29 @@ def test_two_subjects_that_want_different_values_are_told() -> None:
         arrange([merge("a", icc=True), merge("b", icc=False)], [])
 
 
+def row(subject: str, before: str | None, text: str, service: Service | None = None) -> WriteFile:
+    return WriteFile(subject, "a row", path="/etc/subuid", text=text, before=before, service=service, shared="lines")
+
+
+@pytest.mark.parametrize("before", [None, "", "x:1:2\n"])
+def test_what_several_subjects_write_into_one_file_is_all_there_afterwards(before: str | None) -> None:
+    old = before or ""
+    late = row("userns", before, f"{old}dockremap:5:6\n", DOCKER)
+    steps = arrange([late, row("podman", before, f"{old}pods:3:4\n"), row("lxc", before, f"{old}root:1:2\n")],
+                    ["lxc", "podman", "userns"])  # fmt: skip
+    writes = [change for step in steps for change in step.changes if isinstance(change, WriteFile)]
+    assert [each.subject for each in writes] == ["lxc", "podman", "userns"]
+    assert [each.before for each in writes] == [before, *(each.text for each in writes[:-1])]
+    assert sorted(writes[-1].text.split()) == sorted(f"{old}dockremap:5:6 pods:3:4 root:1:2".split())
+    assert writes[-1].text.startswith(old)
+
+
+def test_a_file_that_cannot_be_composed_is_left_to_the_next_run() -> None:
+    long = "".join(f"u{number}:1:2\n" for number in range(6000))
+    (step,) = arrange([row("a", long, f"{long}a:1:2\n"), row("a", long, f"{long}b:1:2\n")], ["a"])
+    assert [change.before for change in step.changes if isinstance(change, WriteFile)] == [long, long]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from deploys.core.control import State
 from deploys.engines.docker import userns as docker_userns
 from deploys.run.steps import arrange
 from deploys.userns.controls import UsernsRules
-from deploys.userns.ranges import NoRange, own_start, plan_range, with_row
+from deploys.userns.ranges import DOCKER, LXC, PEOPLE, PODMAN, NoRange, own_start, plan_range, with_row
 from facts.core.reading import Unknown, UnknownReading
 from facts.engines.docker.docker import DaemonJson, DockerReading, Network, Stored
 from facts.kernel.sysctls import SysctlFile
@@ -343,3 +344,12 @@ def test_a_limit_of_zero_is_raised_and_kept() -> None:
     (blocked,) = list(SUBJECT.plan(context(again, rules=LIMITED, files=late)))
     assert isinstance(blocked, Blocked)
     assert "/etc/sysctl.d/zz.conf" in blocked.why
+
+
+def test_what_one_run_plans_for_several_owners_does_not_meet() -> None:
+    host = reading("", "")
+    sizes = {DOCKER: 65536, PODMAN: 64 * 65536, LXC: 65536, PEOPLE: 65536}
+    planned = [Range("u", plan_range(host, size, "", windows), size, "", "") for windows, size in sizes.items()]
+    assert [(one, other) for one in planned for other in planned if one is not other and one.overlaps(other)] == []
+    ends = sorted(window for windows in sizes for window in windows)
+    assert all(end <= start for (_, end), (start, _) in pairwise(ends)), "nor where the first choices are taken"

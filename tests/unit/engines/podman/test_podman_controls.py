@@ -160,7 +160,7 @@ def test_without_a_range_no_container_would_start_so_it_is_given_first() -> None
     changes = list(SUBJECT.plan(context(podman(), ranges=(), user_namespace="auto")))
     assert [c.path for c in changes if isinstance(c, WriteFile)] == ["/etc/subuid", "/etc/subgid", DROP_IN]
     subuid = next(c for c in changes if isinstance(c, WriteFile))
-    assert subuid.text == f"x:1:2\ncontainers:{0x78000000}:{1 << 22}\n"
+    assert subuid.text == f"x:1:2\ncontainers:{0x7A000000}:{1 << 22}\n"
 
 
 def test_containers_and_volumes_that_are_there_have_to_be_accepted() -> None:
