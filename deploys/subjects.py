@@ -17,6 +17,7 @@ from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
 from deploys.engines.kubelet import controls as kubelet
 from deploys.engines.podman import controls as podman
+from deploys.engines.rootless import controls as rootless
 from deploys.files import controls as files
 from deploys.kernel import controls as kernel
 from deploys.lsm import controls as lsm
@@ -39,6 +40,7 @@ OWN: tuple[Subject, ...] = (
     cgroups.SUBJECT,
     docker.SUBJECT,
     podman.SUBJECT,
+    rootless.SUBJECT,
     kubelet.SUBJECT,
     containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),

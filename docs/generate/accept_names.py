@@ -21,6 +21,8 @@ ALLOWS = {
     "podman-userns": "Containers of Podman's that are made again have other ids, and read their volumes and the host's "
     "folders only where those are mounted with `:U` or `:idmap`. Those that are there go on as they are.",
     "podman-api": "podman.socket is stopped: clients of its API (docker-compose, CI runners, cockpit) lose it.",
+    "rootless-ranges": "A rollback takes the ids away that its run gave users who run containers without root: files "
+    "in their homes may belong to nobody afterwards, or to whoever gets these ids next.",
     "kubelet-api": "Whoever speaks to the kubelet without credentials, or without a role for it (monitoring on ports "
     "10250 and 10255), no longer can.",
     "kubelet-seccomp": "Pods that name no seccomp profile get the container runtime's: what it forbids fails in their "

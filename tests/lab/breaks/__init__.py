@@ -31,6 +31,7 @@ PODMAN = [f"podman.{name}" for name in (
     "settings", "user-namespace", "capabilities", "seccomp", "confined", "no-new-privileges", "private", "pids",
     "memory", "log-driver", "keyring", "read-only", "api",
 )]  # fmt: skip
+ROOTLESS = [f"rootless.{name}" for name in ("users", "ranges", "helpers", "linger", "api")]
 KUBELET = [f"kubelet.{name}" for name in (
     "settings", "anonymous", "authorization", "client-ca", "read-only-port", "streaming-timeout", "iptables-chains",
     "hostname-override", "event-qps", "server-certificate", "rotate-certificates", "rotate-server-certificate",
@@ -56,6 +57,7 @@ ELSEWHERE: Mapping[str, str] = {
         [f"bridges.{name}" for name in ("declared", "filter", "forwarding", "meeting", "undeclared")], BRIDGES
     ),
     **dict.fromkeys(PODMAN, f"{DRILLS}/test_podman.py"),
+    **dict.fromkeys(ROOTLESS, f"{DRILLS}/test_rootless_users.py"),
     **dict.fromkeys(KUBELET, NO_KUBELET),
     "bridges.switch": f"{DRILLS}/test_bridges_switch.py",
     "bridges.reverted": f"{DRILLS}/test_bridges_undo.py",

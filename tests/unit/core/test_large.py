@@ -63,6 +63,7 @@ HOST = {
     "networks.Networks": "debian13-guarded",
     "containers.Containers": "debian13-docker-podman",
     "cgroups.Cgroups": "debian13",
+    "engines.rootless.Rootless": "debian13-users",
     "core.record.Record": "debian13-hardened",
     "seccomp.Seccomp": "debian-13-hardened",
     "selinux.SELinux": "debian-13-stock",

@@ -1,0 +1,230 @@
+"""Users who run containers without root: who may, with which ids, and whom their engines listen to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from deploys.core.change import Change, Command, Context, Install, Obstacle, Remark, Subject, Undoing, by_hand, mending
+from deploys.core.control import (
+    Check,
+    Control,
+    Severity,
+    Verdict,
+    failed,
+    naming_key,
+    only_where,
+    passed,
+    some,
+    undeclared,
+)
+from deploys.core.policy import Policy
+from deploys.engines.rootless import ranges
+from deploys.engines.rootless.rules import RootlessRules
+from facts.containers import Containers
+from facts.core.reading import UnknownReading, known
+from facts.core.survey import Survey
+from facts.core.system import System
+from facts.engines import present
+from facts.engines.rootless.rootless import HELPERS, Rootless
+from facts.userns import SUBGID, SUBUID, Userns
+
+PACKAGES = {"debian": ("uidmap",), "rhel": ("shadow-utils",)}
+
+
+def users_of(policy: Policy) -> list[str]:
+    return policy[RootlessRules].users or []
+
+
+def absent(survey: Survey, policy: Policy) -> str | None:
+    """A host on which nobody can run containers without root pays nothing, unless somebody is to."""
+    return None if survey[Rootless].installed or users_of(policy) else "no user can run containers without root here"
+
+
+def nobody(survey: Survey, policy: Policy) -> str | None:
+    return None if users_of(policy) else "the policy names nobody in rootless.users"
+
+
+def on_rootless(key: str, wanted: str = "", *, of_users: bool = False) -> Callable[[Check], Check]:
+    name = f"rootless.{key}"
+    where = only_where(absent, undeclared(RootlessRules, name), *([nobody] if of_users else []))
+    return lambda check: where(naming_key(name, wanted)(check))
+
+
+def _name(uid: int, survey: Survey) -> str:
+    names = {number: name for name, number in known(survey[Userns].passwd).items()}
+    return names.get(uid, str(uid))
+
+
+@on_rootless("users")
+def _users(survey: Survey, policy: Policy) -> Verdict:
+    declared = users_of(policy)
+    found: dict[str, list[str]] = {}
+    for each in present.running(survey):
+        if each.user:
+            found.setdefault(_name(each.user, survey), []).append(each.name)
+    if others := {user: sorted(names) for user, names in found.items() if user not in declared}:
+        rows = [f"{user} runs {some(names)}" for user, names in others.items()]
+        return failed(some(rows), declared=declared, disk=None, live=others)
+    if unseen := survey[Containers].unseen:
+        raise UnknownReading("; ".join(unseen))
+    return passed("nobody else runs containers without root", declared=declared, disk=None, live={})
+
+
+@on_rootless("ranges", "a range of ids for each of rootless.users", of_users=True)
+def _ranges(survey: Survey, policy: Policy) -> Verdict:
+    wrong = {user: why for user in users_of(policy) if (why := ranges.wrong(survey[Userns], user))}
+    if wrong:
+        reason = some(f"{user} {why}" for user, why in wrong.items())
+        return failed(reason, declared=users_of(policy), disk=wrong, live=wrong)
+    return passed("each of them has ids that nobody else has", declared=users_of(policy), disk={}, live={})
+
+
+@on_rootless("helpers", "newuidmap and newgidmap to be root's, and to work", of_users=True)
+def _helpers(survey: Survey, policy: Policy) -> Verdict:
+    there = {each.path.rpartition("/")[2]: each for each in known(survey[Rootless].helpers)}
+    wrong = [f"{name} is not installed" for name in HELPERS if name not in there]
+    for each in there.values():
+        if not each.works:
+            wrong.append(f"{each.path} has neither the setuid bit nor file capabilities ({each.mode})")
+        if each.owner or int(each.mode, 8) & 0o022:
+            wrong.append(f"{each.path} can be changed by others than root ({each.mode}, owner {each.owner})")
+    if wrong:
+        return failed(some(wrong), declared=True, disk=wrong, live=wrong)
+    return passed("newuidmap and newgidmap work, and are root's", declared=True, disk=[], live=[])
+
+
+@on_rootless("linger", "services of rootless.users alone to stay", of_users=True)
+def _linger(survey: Survey, policy: Policy) -> Verdict:
+    declared, there = users_of(policy), known(survey[Rootless].lingering)
+    wrong = [f"containers of {user} stop at the end of the last login" for user in declared if user not in there]
+    wrong += [f"services of {user} start at boot and stay" for user in there if user not in declared]
+    if wrong:
+        return failed(some(wrong), declared=declared, disk=list(there), live=list(there))
+    return passed("services of these users alone start at boot and stay", declared=declared, disk=list(there), live=[])
+
+
+@on_rootless("api")
+def _api(survey: Survey, policy: Policy) -> Verdict:
+    declared, reading = policy[RootlessRules].api or [], survey[Rootless]
+    everybody = known(reading.everybody) if not declared else ()
+    wrong = [f"{unit} is enabled for each user who logs in" for unit in everybody]
+    live = {each.at: _name(each.uid, survey) for each in known(reading.listening)}
+    open_ = {at: user for at, user in live.items() if user not in declared or not at.startswith("/")}
+    wrong += [f"an engine's API listens for {user} on {at}" for at, user in open_.items()]
+    if wrong:
+        return failed(some(wrong), declared=declared, disk=list(everybody), live=open_)
+    return passed("no other user's engine listens", declared=declared, disk=[], live={})
+
+
+CONTROLS = (
+    Control(
+        id="rootless.users",
+        title="Only the users whom the policy names run containers without root",
+        severity=Severity.MEDIUM,
+        why="Their containers come past the engine that the host's own settings hold, and past its log.",
+        check=_users,
+        by_hand="have them stopped (podman stop as that user), or name the user in rootless.users",
+        references=("NIST-800-190-4.4.5",),
+    ),
+    Control(
+        id="rootless.ranges",
+        title="Users who run containers without root have ids for that, which nobody else has",
+        severity=Severity.HIGH,
+        why="Without a range no container of theirs starts; with another's, each reads the other one's files.",
+        check=_ranges,
+        by_hand=f"give the user 65536 ids in {SUBUID} and {SUBGID} that nobody else has; where images are "
+        "stored already, run `podman system migrate` as that user, and change the files' ids (podman unshare chown)",
+        references=("NIST-800-190-4.4.3",),
+        files=(SUBUID, SUBGID),
+    ),
+    Control(
+        id="rootless.helpers",
+        title="The programs that map users' ids are root's",
+        severity=Severity.HIGH,
+        why="As root it runs for everybody: who can change newuidmap is root.",
+        check=_helpers,
+        by_hand="install the package again that has it (uidmap, shadow-utils)",
+    ),
+    Control(
+        id="rootless.linger",
+        title="Users' services stay where the policy says so, and nowhere else",
+        severity=Severity.LOW,
+        why="Without it their containers stop when they log out; for anybody else it lets programs stay unseen.",
+        check=_linger,
+        by_hand="loginctl disable-linger for whom the policy does not name in rootless.users: it stops their services",
+    ),
+    Control(
+        id="rootless.api",
+        title="No engine's API listens for users whom the policy does not name",
+        severity=Severity.MEDIUM,
+        why="A program that gets to the socket, by a mount for one, starts containers with all of the user's rights.",
+        check=_api,
+        by_hand="have the user run systemctl --user disable --now podman.socket (or docker), or name the "
+        "user in rootless.api; a TCP port has no passwords at all",
+        references=("NIST-800-190-4.5.1",),
+    ),
+)
+
+
+def plan(context: Context) -> Iterator[Change]:
+    if context.failing("rootless.users"):
+        yield by_hand(context.findings["rootless.users"])
+    steps: Mapping[str, Callable[[Context], Iterator[Change]]] = {
+        "rootless.helpers": _install,
+        "rootless.ranges": ranges.plan,
+        "rootless.linger": _let_linger,
+        "rootless.api": _close,
+    }
+    for control, changes in steps.items():
+        if context.failing(control):
+            yield from mending([control], changes(context))
+
+
+def _install(context: Context) -> Iterator[Change]:
+    packages = PACKAGES.get(context.survey[System].family)
+    if known(context.survey[Rootless].helpers) or packages is None:
+        yield by_hand(context.findings["rootless.helpers"])
+        return
+    yield Install("rootless", "install newuidmap and newgidmap", packages=packages)
+
+
+def _let_linger(context: Context) -> Iterator[Change]:
+    there = known(context.survey[Rootless].lingering)
+    for user in users_of(context.policy):
+        if user not in there and user in known(context.survey[Userns].passwd):
+            what = f"start {user}'s services at boot, and let them stay"
+            undo = f"loginctl disable-linger {user}"
+            yield Command("rootless", what, script=f"loginctl enable-linger {user}", undo=undo)
+    if set(there) - set(users_of(context.policy)):
+        yield by_hand(context.findings["rootless.linger"])
+
+
+def _close(context: Context) -> Iterator[Change]:
+    reading = context.survey[Rootless]
+    if not context.policy[RootlessRules].api:
+        for unit in known(reading.everybody):
+            what = f"no longer have {unit} listen for each user who logs in"
+            undo = f"systemctl -q --global enable {unit}"
+            yield Command("rootless", what, script=f"systemctl -q --global disable {unit}", undo=undo)
+    if known(reading.listening):
+        yield by_hand(context.findings["rootless.api"])
+
+
+def remarks(undoing: Undoing) -> Iterator[Remark]:
+    """A user's range stays: what is stored in the home owns its ids, and nobody looks there."""
+    for entry in undoing.entries:
+        if entry.subject == "rootless" and entry.path in (SUBUID, SUBGID):
+            why = "what is stored in the user's home may own ids of that range"
+            yield Remark(entry.id, stays=Obstacle(why=why, accepts=(ranges.ACCEPT,)))
+
+
+SUBJECT = Subject(
+    name="rootless",
+    rules=RootlessRules,
+    controls=CONTROLS,
+    plan=plan,
+    facts=(Rootless, Userns, System, *present.FACTS),
+    accepts=(ranges.ACCEPT,),
+    undoing=remarks,
+    unproved="an attempt would have to be some user; what users' containers are held to is attacked as containers.*",
+)

@@ -1,0 +1,100 @@
+"""What a host gives users who run containers without root, and where their engines' APIs listen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from facts.core.fact import SectionFact
+from facts.core.reading import Block, Jsonable, Section, Unknown
+
+GLOBAL = "/etc/systemd/user/sockets.target.wants"
+HELPERS = ("newuidmap", "newgidmap")
+
+
+@dataclass(frozen=True)
+class Helper(Jsonable):
+    """newuidmap or newgidmap."""
+
+    path: str
+    mode: str  # octal, "4755"
+    owner: int
+    capabilities: str  # as getcap(8) says them: "cap_setuid=ep"; "" without
+
+    @property
+    def works(self) -> bool:
+        return bool(int(self.mode, 8) & 0o4000 and not self.owner) or "cap_set" in self.capabilities
+
+
+@dataclass(frozen=True)
+class Listening(Jsonable):
+    """Where an engine's API listens for a user."""
+
+    uid: int
+    at: str  # a socket's path, or address:port
+
+
+@dataclass(frozen=True)
+class RootlessReading(Jsonable):
+    """See subuid(5), newuidmap(1), loginctl(1), podman-system-service(1)."""
+
+    installed: bool  # a program is there by which users run containers
+    helpers: tuple[Helper, ...] | Unknown  # those that are there
+    lingering: tuple[str, ...] | Unknown  # users whose services start at boot, and stay when they log out
+    everybody: tuple[str, ...] | Unknown  # sockets of engines that listen for each user who logs in
+    listening: tuple[Listening, ...] | Unknown
+
+
+class Rootless(SectionFact[RootlessReading]):
+    """Users' engines. What their containers are held to is read with all containers: facts.containers."""
+
+    key: ClassVar[str] = "rootless"
+    script: ClassVar[str] = f"GLOBAL={GLOBAL}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+
+    @staticmethod
+    def parse(section: Section) -> RootlessReading:
+        if "programs" not in section.blocks:
+            return RootlessReading(False, (), (), (), ())
+        names = _names(section, "everybody")
+        return RootlessReading(
+            installed=True,
+            helpers=_helpers(section),
+            lingering=_names(section, "lingering"),
+            everybody=names if isinstance(names, Unknown) else tuple(x for x in names if x in ("podman.socket",)),
+            listening=_listening(section),
+        )
+
+
+def _names(section: Section, block: str) -> tuple[str, ...] | Unknown:
+    found = section.block(block)
+    if isinstance(found, Block) and found.absent:
+        return ()
+    text = section.text(block)
+    return text if isinstance(text, Unknown) else tuple(sorted(text.split()))
+
+
+def _helpers(section: Section) -> tuple[Helper, ...] | Unknown:
+    text = section.text("helpers")
+    if isinstance(text, Unknown):
+        return text
+    rows = re.finditer(r"^([0-7]{3,4}) ([0-9]{1,10}) (/\S+) (\S*)$", text, re.MULTILINE)
+    return tuple(Helper(row[3], row[1], int(row[2]), row[4] if "=" in row[4] else "") for row in rows)
+
+
+def _listening(section: Section) -> tuple[Listening, ...] | Unknown:
+    said = section.text("sockets")
+    if isinstance(said, Unknown):
+        return said
+    found = [Listening(int(row[1]), row[2]) for row in re.finditer(r"^s ([0-9]{1,10}) (/\S+)$", said, re.MULTILINE)]
+    return tuple([*found, *_ports(section.blocks.get("listeners", Block(0, "")))])
+
+
+def _ports(block: Block) -> Iterator[Listening]:
+    for line in block.text.splitlines():
+        words = line.split()
+        uid = re.search(r" uid:([0-9]{1,10}) ", f"{line} ")
+        if '(("podman",' in line and uid and len(words) > 3:
+            yield Listening(int(uid[1]), words[3])

@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# The section rootless of the survey: what users without root need to run containers, and where their engines listen.
+# Given: GLOBAL, where units are enabled for everybody. No home is looked into: it may be far away.
+have newuidmap || have podman || have rootlesskit || exit 0
+run programs true
+helpers() {
+  for name in newuidmap newgidmap; do
+    at=$(command -v $name) || continue
+    caps=; have getcap && caps=$(getcap "$at" 2>/dev/null)
+    stat -L -c "%a %u %n ${caps##* }" "$at"
+  done
+  :
+}
+run helpers helpers
+run lingering ls /var/lib/systemd/linger
+run everybody ls $GLOBAL
+used=$(find /run/user/*/libpod /run/user/*/podman/podman.sock /run/user/*/docker.sock -maxdepth 0 -printf '%y %U %p\n' 2>/dev/null)
+run sockets printf '%s\n' "$used"
+# rootlesskit listens for containers' ports too; podman only for its API.
+case $used in *libpod* | *podman*) run listeners ss -Hltnpe ;; esac
+:

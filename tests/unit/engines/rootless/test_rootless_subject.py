@@ -1,0 +1,202 @@
+"""Users who run containers without root: what a host gives them, judged by what the policy says of whom."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from deploys.core.change import Blocked, Command, Context, Install, Undoing, WriteFile
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy
+from deploys.engines.rootless.controls import SUBJECT
+from deploys.engines.rootless.rules import RootlessRules
+from facts.containers import NO_BUNDLE, Container, Containers
+from facts.core.reading import Block, Section, Unknown
+from facts.core.record import JournalEntry
+from facts.core.survey import Survey
+from facts.core.system import System
+from facts.engines.docker.docker import Docker
+from facts.engines.rootless.rootless import Helper, Listening, Rootless, RootlessReading
+from facts.userns import SUBGID, SUBUID, Userns
+from tests.support import userns
+from tests.support.hosts import SYSTEM, beside, docker
+
+HELPERS = (Helper("/usr/bin/newuidmap", "4755", 0, ""), Helper("/usr/bin/newgidmap", "755", 0, "cap_setgid=ep"))
+ROWS = "alice:100000:65536\n"
+PEOPLE = {"root": 0, "alice": 1000, "bob": 1001, "till": 1002}
+SESSION = "/run/user/1001/podman/podman.sock"
+
+
+def reading(**more: Any) -> RootlessReading:
+    given: dict[str, Any] = {"installed": True, "helpers": HELPERS, "lingering": (), "everybody": (), "listening": ()}
+    return RootlessReading(**given | more)
+
+
+def ids(rows: Any = ROWS, gids: Any = None, **more: Any) -> Any:
+    return userns.reading(rows, rows if gids is None else gids, passwd=PEOPLE, group={"root": 0}, **more)
+
+
+def of(user: int, name: str) -> Container:
+    return Container("podman", user, "", name, 77, NO_BUNDLE, Unknown("not read"))
+
+
+def context(
+    host: RootlessReading | None = None, *running: Container, of_ids: Any = None, accept: str = "", **rules: Any
+) -> Context:
+    engine = docker({})
+    survey = Survey({Rootless: host or reading(), Containers: beside(engine, *running), Docker: engine, System: SYSTEM,
+                     Userns: of_ids or ids()})  # fmt: skip
+    policy = Policy("p", {RootlessRules: RootlessRules(**rules)}, accept=frozenset(accept.split()))
+    return Context(survey, policy, {f.control.id: f for f in judge(SUBJECT.controls, survey, policy)})
+
+
+def found(name: str, *running: Container, **more: Any) -> tuple[State, str]:
+    finding = context(more.pop("host", None), *running, **more).findings[f"rootless.{name}"]
+    return finding.state, finding.verdict.reason
+
+
+def test_a_host_where_nobody_can_pays_nothing_unless_somebody_is_to() -> None:
+    none = reading(installed=False, helpers=())
+    assert {f.state for f in context(none, users=[], api=[]).findings.values()} == {State.NOT_APPLICABLE}
+    assert found("helpers", host=none, users=["alice"], helpers=True)[0] is State.FAIL
+    assert {f.state for f in context().findings.values()} == {State.NOT_APPLICABLE}, "nothing is declared"
+
+
+def test_who_runs_containers_unasked_is_named_with_them() -> None:
+    state, reason = found("users", of(1000, "web"), of(1001, "b"), of(1001, "a"), of(4711, "x"), users=["alice"])
+    assert (state, reason.partition(";")[0]) == (State.FAIL, "bob runs a, b, 4711 runs x")
+    assert found("users", of(1000, "web"), users=["alice"])[0] is State.PASS
+    engine = docker({})
+    late = dataclasses.replace(beside(engine), unseen=("what users keep below /run/user could not be read in full",))
+    survey = Survey({Rootless: reading(), Containers: late, Docker: engine, Userns: ids()})
+    policy = Policy("p", {RootlessRules: RootlessRules(users=[])})
+    assert next(f for f in judge(SUBJECT.controls, survey, policy) if f.control.id == "rootless.users").state is (
+        State.UNKNOWN
+    )
+
+
+@pytest.mark.parametrize(
+    ("of_ids", "user", "why"),
+    [
+        (ids("1000:100000:65536\n"), "alice", ""),  # by the user's number
+        (ids("alice:100000:30000\nalice:200000:40000\n"), "alice", ""),
+        (ids("alice:100000:65535\n"), "alice", "has fewer than 65536 ids in /etc/subuid and in /etc/subgid"),
+        (ids(ROWS, ""), "alice", "has fewer than 65536 ids in /etc/subgid"),
+        (ids(), "zoe", "is no user of this host"),
+        (ids(f"{ROWS}bob:110000:65536\n"), "alice", "shares ids with another owner"),
+    ],
+)
+def test_the_ids_of_a_user(of_ids: Any, user: str, why: str) -> None:
+    state, reason = found("ranges", of_ids=of_ids, users=[user], ranges=True)
+    assert (state, reason.startswith(f"{user} {why}")) == ((State.FAIL, True) if why else (State.PASS, False))
+
+
+def test_ids_that_could_not_be_read_are_unknown() -> None:
+    assert found("ranges", of_ids=ids(Unknown("denied"), "", overlaps=()), users=["alice"], ranges=True)[0] is (
+        State.UNKNOWN
+    )
+
+
+def test_who_has_none_gets_ids_of_his_own_and_whoever_has_some_is_left_alone() -> None:
+    plan = list(SUBJECT.plan(context(users=["alice", "bob", "till", "zoe"], ranges=True)))
+    writes = [change for change in plan if isinstance(change, WriteFile)]
+    assert [(w.path, w.text.removeprefix(ROWS)) for w in writes] == [
+        (path, f"{user}:{start}:65536\n")
+        for user, start in (("bob", 0x7400_0000), ("till", 0x7401_0000)) for path in (SUBUID, SUBGID)
+    ]  # fmt: skip
+    assert [change.why for change in plan if isinstance(change, Blocked)] == ["zoe is no user of this host"]
+    short = ids("alice:100000:9\n")
+    (blocked,) = SUBJECT.plan(context(of_ids=short, users=["alice"], ranges=True))
+    assert isinstance(blocked, Blocked)
+    assert "podman system migrate" in blocked.by_hand
+
+
+@pytest.mark.parametrize(
+    ("helpers", "says"),
+    [
+        (HELPERS, ""),
+        ((), "newuidmap is not installed, newgidmap is not installed"),
+        ((HELPERS[0], Helper("/usr/bin/newgidmap", "755", 0, "")), "/usr/bin/newgidmap has neither the setuid bit"),
+        ((Helper("/usr/bin/newuidmap", "4777", 0, ""), HELPERS[1]), "/usr/bin/newuidmap can be changed by others"),
+        ((Helper("/usr/bin/newuidmap", "4755", 7, "cap_setuid=ep"), HELPERS[1]), "can be changed by others than root"),
+    ],
+)
+def test_the_programs_that_map_ids(helpers: Any, says: str) -> None:
+    state, reason = found("helpers", host=reading(helpers=helpers), users=["alice"], helpers=True)
+    assert (state, says in reason) == (State.FAIL if says else State.PASS, True)
+
+
+def test_what_is_missing_is_installed_and_what_is_odd_is_told() -> None:
+    wanted: dict[str, Any] = {"users": ["alice"], "helpers": True}
+    (install,) = SUBJECT.plan(context(reading(helpers=()), **wanted))
+    assert isinstance(install, Install)
+    assert install.packages == ("uidmap",)
+    (odd,) = SUBJECT.plan(context(reading(helpers=HELPERS[:1]), **wanted))
+    assert isinstance(odd, Blocked)
+
+
+def test_whose_services_stay() -> None:
+    wanted: dict[str, Any] = {"users": ["alice"], "linger": True}
+    assert found("linger", host=reading(lingering=("alice",)), **wanted)[0] is State.PASS
+    state, reason = found("linger", host=reading(lingering=("bob",)), **wanted)
+    assert state is State.FAIL
+    assert reason.startswith("containers of alice stop at the end of the last login, services of bob start at boot and")
+    enable, other = SUBJECT.plan(context(reading(lingering=("bob",)), **wanted))
+    assert isinstance(enable, Command)
+    assert (enable.script, enable.undo) == ("loginctl enable-linger alice", "loginctl disable-linger alice")
+    assert isinstance(other, Blocked)
+    assert found("linger", host=reading(lingering=Unknown("denied")), **wanted)[0] is State.UNKNOWN
+
+
+def test_for_whom_an_engines_api_listens() -> None:
+    listening = (Listening(1001, SESSION), Listening(1001, "0.0.0.0:2375"))
+    state, reason = found("api", host=reading(listening=listening), api=[])
+    assert (state, f"for bob on {SESSION}" in reason) == (State.FAIL, True)
+    assert found("api", host=reading(listening=listening[:1]), api=["bob"])[0] is State.PASS
+    assert "on 0.0.0.0:2375" in found("api", host=reading(listening=listening), api=["bob"])[1], "it has no passwords"
+    everybody = reading(everybody=("podman.socket",))
+    assert found("api", host=everybody, api=["alice"])[0] is State.PASS
+    (close,) = SUBJECT.plan(context(everybody, api=[]))
+    assert isinstance(close, Command)
+    assert close.undo == "systemctl -q --global enable podman.socket"
+
+
+def test_a_rollback_takes_no_ids_from_files_that_may_be_there() -> None:
+    where = context(users=["bob"], ranges=True)
+    entries = tuple(
+        JournalEntry(id=str(n), subject="rootless", what="x", path=path, done=True, undone=False)
+        for n, path in enumerate((SUBUID, SUBGID, "/etc/other"))
+    )
+    remarks = list(SUBJECT.undoing(Undoing(where, entries, {})))
+    assert [(each.entry, each.stays.accepts if each.stays else ()) for each in remarks] == [
+        ("0", ("rootless-ranges",)), ("1", ("rootless-ranges",))
+    ]  # fmt: skip
+
+
+def read(**blocks: str) -> RootlessReading:
+    said = {"programs": "", "helpers": "", "lingering": "", "everybody": "", "sockets": "", **blocks}
+    return Rootless.parse(Section({name: Block(0, text) for name, text in said.items()}))
+
+
+def test_what_a_host_says() -> None:
+    assert Rootless.parse(Section({})).installed is False
+    host = read(
+        helpers="4755 0 /usr/bin/newuidmap \n755 0 /usr/bin/newgidmap cap_setgid=ep\nnonsense",
+        lingering="bob\nalice\n",
+        everybody="podman.socket\npipewire.socket\n",
+        sockets=f"d 1001 /run/user/1001/libpod\ns 1001 {SESSION}\ns 1000 /run/user/1000/docker.sock\ns 1000 relative\n",
+        listeners='LISTEN 0 4096 *:2375 *:* users:(("podman",pid=9,fd=3)) uid:1001 ino:1 sk:1\n'
+        'LISTEN 0 4096 0.0.0.0:8080 0.0.0.0:* users:(("rootlesskit",pid=8,fd=3)) uid:1001 ino:1 sk:1\nodd "podman"',
+    )
+    assert host == RootlessReading(
+        True, HELPERS, ("alice", "bob"), ("podman.socket",),
+        (Listening(1001, SESSION), Listening(1000, "/run/user/1000/docker.sock"), Listening(1001, "*:2375")),
+    )  # fmt: skip
+    absent = Section({"programs": Block(0, ""), "lingering": Block(2, "ls: cannot access: No such file or directory"),
+                      "everybody": Block(2, "ls: Permission denied")})  # fmt: skip
+    found = Rootless.parse(absent)
+    assert found.lingering == ()
+    assert isinstance(found.everybody, Unknown)
+    assert isinstance(found.helpers, Unknown)
