@@ -16,6 +16,7 @@ from deploys.engines.docker import parts as docker_parts
 from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
 from deploys.engines.kubelet import controls as kubelet
+from deploys.engines.lxc import controls as lxc
 from deploys.engines.podman import controls as podman
 from deploys.engines.rootless import controls as rootless
 from deploys.files import controls as files
@@ -42,6 +43,7 @@ OWN: tuple[Subject, ...] = (
     podman.SUBJECT,
     rootless.SUBJECT,
     kubelet.SUBJECT,
+    lxc.SUBJECT,
     containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,

@@ -24,7 +24,8 @@ Put = Mapping[str, Any]  # what is written, by the names that the engine's own f
 class Default(Generic[Reading, P]):
     """Something that an engine gives containers. `wanted` is what the policy says, None for nothing; `wrong` says what
     is against it, "" if nothing, and `beside` what is missing elsewhere on the host; `put` is what would be right, {}
-    where hullproof sets nothing: then `by_hand`. `first`: what has to be done before, or is in the way."""
+    where hullproof sets nothing: then `by_hand`. `first`: what has to be done before, or is in the way. `against`: why
+    it does not apply on this host, "" where it does."""
 
     name: str
     title: str
@@ -37,6 +38,7 @@ class Default(Generic[Reading, P]):
     by_hand: str
     beside: Callable[[Survey], str] = lambda survey: ""
     first: Callable[[Context], Iterable[Change]] = lambda context: ()
+    against: Callable[[Survey], str] = lambda survey: ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,8 @@ class Defaults(Generic[Reading, P]):
             return not_applicable(f"{self.shown} is not installed")
         if wanted is None:
             return not_applicable(f"the policy does not declare {key}")
+        if why := row.against(survey):
+            return not_applicable(why)
         if wrong := row.wrong(reading, wanted) or row.beside(survey):
             return failed(f"{wrong}; the policy wants {_say(wanted)} ({key})", declared=wanted, disk=wrong, live=wrong)
         return passed("new containers get what the policy wants", declared=wanted, disk=wanted, live=wanted)
@@ -108,7 +112,7 @@ class Defaults(Generic[Reading, P]):
         return row.first(context)
 
     def _what(self, put: Put) -> str:
-        said = (f"{key.rpartition('.')[2]}={_say(value)}" for key, value in put.items())
+        said = (f"{key.partition('.')[2]}={_say(value)}" for key, value in put.items())
         return f"have {self.shown} give new containers {some(said, 20)}"
 
 

@@ -87,18 +87,25 @@ def own_start(reading: UsernsReading, owner: str = DOCKER_USER) -> int | None:
     return None if any(row.overlaps(own) and row not in twin for own in rows for row in theirs) else start
 
 
-def with_row(text: str | Unknown | None, start: int, owner: str = DOCKER_USER, size: int = SIZE) -> str:
-    """The text of /etc/subuid or /etc/subgid with one row for `owner`, other people's lines as they were."""
-    lines = [line for line in (known(text) or "").splitlines() if line.partition(":")[0].strip() != owner]
-    return "\n".join([*lines, f"{owner}:{start}:{size}", ""])
+def with_row(
+    text: str | Unknown | None, start: int, owner: str = DOCKER_USER, size: int = SIZE, *, beside: bool = False
+) -> str:
+    """The text of /etc/subuid or /etc/subgid with one row for `owner`, other people's lines as they were; `beside`: and
+    so the owner's other rows."""
+    lines, row = (known(text) or "").splitlines(), f"{owner}:{start}:{size}"
+    if not beside:
+        lines = [line for line in lines if line.partition(":")[0].strip() != owner]
+    return "\n".join([*lines, *([] if row in lines else [row]), ""])
 
 
-def giving(subject: str, reading: UsernsReading, start: int, owner: str, size: int = SIZE) -> Iterator[WriteFile]:
-    """Both files with one row for `owner`, where they have another one or none. Subjects of one run may each give
-    somebody a range: see deploys.run.steps."""
+def giving(
+    subject: str, reading: UsernsReading, start: int, owner: str, size: int = SIZE, *, beside: bool = False
+) -> Iterator[WriteFile]:
+    """Both files with one row for `owner`, where they have another one or none; `beside`: whichever others they have.
+    Subjects of one run may each give somebody a range: see deploys.run.steps."""
     for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
         old = known(before)
-        if (text := with_row(old, start, owner, size)) == old:
+        if (text := with_row(old, start, owner, size, beside=beside)) == old:
             continue
         mode, own = ("0644", "root:root") if old is None else ("", "")  # "": as it was
         what = f"give {owner} the ids {start}–{start + size - 1} in {path}"

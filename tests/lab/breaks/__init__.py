@@ -38,6 +38,10 @@ KUBELET = [f"kubelet.{name}" for name in (
     "ciphers", "pod-pids", "seccomp-default", "protect-kernel-defaults", "user-namespaces", "files", "credentials",
 )]  # fmt: skip
 NO_KUBELET = "no kubelet runs in the lab, as Debian has no package: tests/unit/engines/kubelet breaks its readings"
+LXC = [f"lxc.{name}" for name in (
+    "settings", "user-namespace", "seccomp", "capabilities", "confined", "nesting", "no-new-privileges", "private",
+    "pids", "memory", "slice", "usernet",
+)]  # fmt: skip
 ELSEWHERE: Mapping[str, str] = {
     "cgroups.version": "another boot parameter, which costs an emulated host too much: tests/facts has the forms",
     **dict.fromkeys(map(control, UBUNTU), "Debian's kernel does not have it: tests/facts has Ubuntu's recorded form"),
@@ -59,6 +63,7 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(PODMAN, f"{DRILLS}/test_podman.py"),
     **dict.fromkeys(ROOTLESS, f"{DRILLS}/test_rootless_users.py"),
     **dict.fromkeys(KUBELET, NO_KUBELET),
+    **dict.fromkeys(LXC, f"{DRILLS}/test_lxc.py"),
     "bridges.switch": f"{DRILLS}/test_bridges_switch.py",
     "bridges.reverted": f"{DRILLS}/test_bridges_undo.py",
 }

@@ -57,6 +57,7 @@ HOST = {
     "engines.docker.Docker": "debian13-containers",
     "engines.kubelet.Kubelet": "drop-ins-form",
     "engines.podman.Podman": "no-podman",
+    "engines.lxc.Lxc": "debian13-stock",
     "files.Files": "debian13-stock",
     "kernel.Kernel": "debian13",
     "lsm.Lsm": "debian-13-hardened",

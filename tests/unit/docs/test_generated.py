@@ -101,6 +101,7 @@ def test_the_key_that_asks_for_a_control_is_found() -> None:
         "docker.other-daemons",
         "podman.settings",
         "kubelet.settings",
+        "lxc.settings",
         "bridges.reverted",
     }
 

@@ -1,0 +1,1 @@
+"""LXC: what it gives the containers that root makes from now on."""

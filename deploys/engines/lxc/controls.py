@@ -1,0 +1,79 @@
+"""LXC: what it gives the containers that root makes from now on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from deploys.core.change import Change, Context, Subject
+from deploys.core.control import Control, Severity, Verdict, failed, only_where, passed, some
+from deploys.core.policy import Policy
+from deploys.engines.defaults import Defaults, Put
+from deploys.engines.lxc import filters, settings, undo, user_namespace
+from deploys.engines.lxc.defaults import ROWS
+from deploys.engines.lxc.rules import LxcRules
+from facts.cgroups import Cgroups
+from facts.core.survey import Survey
+from facts.engines.lxc.lxc import DEFAULT, Lxc
+from facts.userns import Userns
+
+
+def _write(context: Context, put: Put, what: str) -> Iterable[Change]:
+    if user_namespace.KEY in put:
+        put = {**put, user_namespace.KEY: user_namespace.lines(context)}
+    return settings.write(context, put, what)
+
+
+DEFAULTS = Defaults(
+    subject="lxc",
+    shown="LXC",
+    fact=Lxc,
+    rules=LxcRules,
+    installed=lambda lxc: lxc.installed,
+    rows=(user_namespace.DEFAULT, filters.DEFAULT, *ROWS),
+    files=(DEFAULT,),
+    packages=("lxc", "liblxc-common"),
+    write=_write,
+)
+
+
+def absent(survey: Survey, policy: Policy) -> str | None:
+    return None if survey[Lxc].installed else "LXC is not installed"
+
+
+@only_where(absent)
+def _settings(survey: Survey, policy: Policy) -> Verdict:
+    """Whatever the policy says: LXC makes no container with a line that it cannot read."""
+    lxc = survey[Lxc]
+    if lxc.broken:
+        return failed(f"lxc-create makes no container with this: {some(lxc.broken)}", disk=list(lxc.broken))
+    if lxc.ignored:
+        return failed(f"LXC passes over a line that begins with no key: {some(lxc.ignored)}", disk=list(lxc.ignored))
+    return passed("LXC reads every line", disk=[])
+
+
+def plan(context: Context) -> Iterator[Change]:
+    yield from DEFAULTS.plan(context)
+
+
+CONTROLS = (
+    Control(
+        id="lxc.settings",
+        title="LXC's file for new containers is valid",
+        severity=Severity.HIGH,
+        why="With a line that LXC cannot read no container is made, and what it passes over protects nothing.",
+        check=_settings,
+        by_hand="correct the line that the finding names",
+        files=(DEFAULT,),
+    ),
+    *DEFAULTS.controls(),
+)
+
+SUBJECT = Subject(
+    name="lxc",
+    rules=LxcRules,
+    controls=CONTROLS,
+    plan=plan,
+    facts=(Lxc, Userns, Cgroups),
+    undoing=undo.remarks,
+    unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",
+)

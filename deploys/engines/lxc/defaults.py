@@ -1,0 +1,276 @@
+"""The rows of the file that lxc-create copies (lxc.container.conf(5)): what new containers of root's get."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from deploys.core import templates
+from deploys.core.change import Change, Context, WriteFile
+from deploys.core.control import Severity, some
+from deploys.engines.defaults import Put
+from deploys.engines.lxc.settings import Row, said
+from facts.capabilities import CAPABILITIES
+from facts.cgroups import Cgroups
+from facts.core.reading import known
+from facts.core.survey import Survey
+from facts.engines.lxc.lxc import DROP_IN, Line, Lxc, LxcReading
+
+DROP_IN_TEXT = templates.text("engines/lxc/slice.conf")
+UNCONFINED = ("unconfined", "unchanged")
+# What of the host's LXC's own files mount in containers, and that tells nothing.
+HARMLESS = ("/sys/fs/fuse/connections", "/sys/kernel/debug", "/sys/kernel/security", "/sys/fs/pstore", "/dev/fuse")
+
+
+def _nothing(lxc: LxcReading, wanted: Any) -> Put:
+    return {}
+
+
+# ------------------------------------------------------------------------------------------------ capabilities
+
+
+def _kept(lxc: LxcReading) -> set[str]:
+    """The capabilities that new containers have."""
+    if rows := lxc.all("lxc.cap.keep"):
+        return _names(rows)
+    return set(CAPABILITIES) - _names(lxc.all("lxc.cap.drop"))
+
+
+def _names(lines: list[Line]) -> set[str]:
+    words = {word.upper() for line in lines for word in line.value.split()}
+    return {CAPABILITIES[int(word)] if word.isdigit() and int(word) < len(CAPABILITIES) else word for word in words}
+
+
+def _held(lxc: LxcReading, wanted: list[str]) -> str:
+    held = [name for name in wanted if name in _kept(lxc)]
+    return f"containers keep {some(held, 12)}" if held else ""
+
+
+def _drop(lxc: LxcReading, wanted: list[str]) -> Put:
+    """A container that is to keep some cannot be told to drop others."""
+    return {} if lxc.all("lxc.cap.keep") else {"lxc.cap.drop": " ".join(sorted(wanted)).lower()}
+
+
+# ------------------------------------------------------------------------------------------------ AppArmor
+
+
+def _free(lxc: LxcReading, wanted: Any) -> str:
+    line = lxc.last("lxc.apparmor.profile")
+    return said(line, "lxc.apparmor.profile") if line and line.value in UNCONFINED else ""
+
+
+def _no_parser(survey: Survey) -> str:
+    lxc = survey[Lxc]
+    line = lxc.last("lxc.apparmor.profile")
+    if line and line.value == "generated" and not lxc.parser:
+        return "no profile can be generated: apparmor_parser is not installed"
+    return ""
+
+
+def _generated(lxc: LxcReading, wanted: Any) -> Put:
+    return {"lxc.apparmor.profile": "generated"} if lxc.parser else {}
+
+
+def without_apparmor(survey: Survey) -> str:
+    return "" if known(survey[Lxc].apparmor) else "the kernel does not run AppArmor, with which LXC confines containers"
+
+
+def _nests(lxc: LxcReading, wanted: Any) -> str:
+    line = lxc.last("lxc.apparmor.allow_nesting")
+    return said(line, "lxc.apparmor.allow_nesting") if line and line.value != "0" else ""
+
+
+# ------------------------------------------------------------------------------------------------ what is the host's
+
+
+def _shared(lxc: LxcReading, wanted: Any) -> str:
+    return some(f"{line.key} is {line.value} ({line.at})" for line in _sharing(lxc))
+
+
+def _sharing(lxc: LxcReading) -> Iterator[Line]:
+    for line in known(lxc.lines):
+        key, value = line.key, line.value
+        of_net = key.startswith("lxc.net.") and key.endswith(".type") and value in ("none", "phys")
+        of_spaces = key == "lxc.namespace.keep" or key.startswith("lxc.namespace.share.")
+        writable = key == "lxc.mount.auto" and {"proc", "proc:rw", "sys", "sys:rw", "cgroup-full", "cgroup-full:rw"}
+        given = writable and writable & set(value.split())
+        source = value.split(" ")[0] if key == "lxc.mount.entry" and "bind" in value else ""
+        of_folders = source.startswith("/") and not source.startswith(HARMLESS)
+        of_devices = key.startswith(("lxc.cgroup.devices.allow", "lxc.cgroup2.devices.allow")) and value[:1] == "a"
+        if value and (of_net or of_spaces or given or of_folders or of_devices):
+            yield line
+
+
+# ------------------------------------------------------------------------------------------------ limits
+
+
+def _limit(name: str) -> Any:
+    key = f"lxc.cgroup2.{name}"
+
+    def wrong(lxc: LxcReading, wanted: int) -> str:
+        line = lxc.last(key)
+        if line and line.value.isdigit() and int(line.value[:19]) <= wanted:
+            swap = lxc.last("lxc.cgroup2.memory.swap.max")
+            return "" if name != "memory.max" or (swap and swap.value == "0") else "containers swap without a limit"
+        return said(line, key)
+
+    return wrong
+
+
+def _unified(survey: Survey) -> str:
+    version = survey[Cgroups].version
+    return "" if version == "v2" else f"the host runs version {version} of control groups, where these keys do nothing"
+
+
+# ------------------------------------------------------------------------------------------------ the slice
+
+
+def _outside(lxc: LxcReading, wanted: str) -> str:
+    line = lxc.last("lxc.cgroup.dir")
+    within = line and (line.value == wanted or line.value.startswith(f"{wanted}/"))
+    return "" if within else said(line, "lxc.cgroup.dir")
+
+
+def _unstarted(survey: Survey) -> str:
+    """LXC makes the folder itself where systemd has not, and then it has no limits."""
+    lxc = survey[Lxc]
+    there = not lxc.service or known(lxc.drop_in) == DROP_IN_TEXT
+    return "" if there else "nothing starts machine.slice before lxc.service: it would have no limits"
+
+
+def _drop_in(context: Context) -> Iterator[Change]:
+    lxc = context.survey[Lxc]
+    before = known(lxc.drop_in)
+    if lxc.service and before != DROP_IN_TEXT:
+        activate = f"systemctl daemon-reload && {{ [ ! -e {DROP_IN} ] || systemctl start machine.slice; }}"
+        what = "have machine.slice started before lxc.service, and now"
+        yield WriteFile("lxc", what, path=DROP_IN, text=DROP_IN_TEXT, before=before, activate=activate)
+
+
+# ------------------------------------------------------------------------------------------------ who may connect
+
+
+def _connected(lxc: LxcReading, wanted: list[str]) -> str:
+    allowed = {" ".join(row.split()) for row in wanted}
+    others = [row for row in known(lxc.usernet) if row not in allowed]
+    return f"/etc/lxc/lxc-usernet has {some(others)}" if others else ""
+
+
+def _told(key: str, value: str) -> Any:
+    """What is wrong where a key simply has to be what is wanted."""
+
+    def wrong(lxc: LxcReading, wanted: Any) -> str:
+        line = lxc.last(key)
+        return "" if line and line.value == value else said(line, key)
+
+    return wrong
+
+
+ROWS = (
+    Row(
+        name="capabilities",
+        title="LXC's containers do not get the capabilities that the policy names",
+        severity=Severity.MEDIUM,
+        why="Without a template a container has every capability there is, and each widens what it can do to the host.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.capabilities,
+        wrong=_held,
+        put=_drop,
+        by_hand="take them out of lxc.cap.keep in the file that lxc-create copies",
+    ),
+    Row(
+        name="confined",
+        title="LXC's containers are confined by AppArmor",
+        severity=Severity.HIGH,
+        why="What gets past a container's namespaces is stopped by nothing else.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.confined,
+        wrong=_free,
+        beside=_no_parser,
+        put=_generated,
+        against=without_apparmor,
+        by_hand="install apparmor, whose apparmor_parser LXC generates profiles with",
+    ),
+    Row(
+        name="nesting",
+        title="LXC's containers mount no other proc and sysfs",
+        severity=Severity.MEDIUM,
+        why="In a proc of its own a container writes what its profile keeps it from in the one that it was given.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.nesting,
+        wrong=_nests,
+        put=lambda lxc, wanted: {"lxc.apparmor.allow_nesting": "0"},
+        against=without_apparmor,
+        by_hand="set lxc.apparmor.allow_nesting to 0 in the file that lxc-create copies",
+    ),
+    Row(
+        name="no-new-privileges",
+        title="Processes in LXC's containers gain no privileges by setuid programs",
+        severity=Severity.MEDIUM,
+        why="A setuid program in an image makes an ordinary user of the container its root.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.no_new_privileges,
+        wrong=_told("lxc.no_new_privs", "1"),
+        put=lambda lxc, wanted: {"lxc.no_new_privs": "1"},
+        by_hand="set lxc.no_new_privs to 1 in the file that lxc-create copies",
+    ),
+    Row(
+        name="private",
+        title="No default of LXC's gives containers what is the host's",
+        severity=Severity.HIGH,
+        why="What the file gives every container nobody sees who makes one.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.private,
+        wrong=_shared,
+        put=_nothing,
+        by_hand="remove these lines from the file that the finding names",
+    ),
+    Row(
+        name="pids",
+        title="LXC's containers have a limit of processes",
+        severity=Severity.MEDIUM,
+        why="A fork bomb in one container would take the processes of all others, and of the host.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.pids,
+        wrong=_limit("pids.max"),
+        put=lambda lxc, wanted: {"lxc.cgroup2.pids.max": wanted},
+        against=_unified,
+        by_hand="set lxc.cgroup2.pids.max in the file that lxc-create copies",
+    ),
+    Row(
+        name="memory",
+        title="LXC's containers have a limit of memory",
+        severity=Severity.MEDIUM,
+        why="One container without a limit can take the memory of all others, and of the host.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.memory,
+        wrong=_limit("memory.max"),
+        put=lambda lxc, wanted: {"lxc.cgroup2.memory.max": wanted, "lxc.cgroup2.memory.swap.max": "0"},
+        against=_unified,
+        by_hand="set lxc.cgroup2.memory.max and memory.swap.max in the file that lxc-create copies",
+    ),
+    Row(
+        name="slice",
+        title="LXC's containers run below the slice that the policy names",
+        severity=Severity.MEDIUM,
+        why="LXC puts its containers beside all slices, where no limit of all containers together holds for them.",
+        references=("NIST-800-190-4.4.3",),
+        wanted=lambda rules: rules.slice,
+        wrong=_outside,
+        beside=_unstarted,
+        put=lambda lxc, wanted: {"lxc.cgroup.dir": wanted},
+        first=_drop_in,
+        by_hand="set lxc.cgroup.dir in the file that lxc-create copies",
+    ),
+    Row(
+        name="usernet",
+        title="Only those whom the policy names connect containers to the host's bridges",
+        severity=Severity.MEDIUM,
+        why="Whoever has a row there puts network devices on a bridge of the host's, without being root.",
+        references=("NIST-800-190-4.4.2",),
+        wanted=lambda rules: rules.usernet,
+        wrong=_connected,
+        put=_nothing,
+        by_hand="remove the rows from /etc/lxc/lxc-usernet, or name them in the policy",
+    ),
+)

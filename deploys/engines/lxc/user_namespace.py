@@ -1,0 +1,98 @@
+"""The root of LXC's containers is not the host's: they get a range of ids, which root has to have in the files of
+subordinate ids where newuidmap(1) is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from deploys.core.change import Blocked, Change, Context
+from deploys.core.control import Severity
+from deploys.engines.defaults import Put
+from deploys.engines.lxc.settings import Row, outside
+from deploys.userns.ranges import LXC, SIZE, NoRange, giving, people, plan_range
+from facts.core.numbers import whole_number
+from facts.core.reading import UnknownReading, known
+from facts.core.survey import Survey
+from facts.engines.lxc.lxc import Line, Lxc, LxcReading
+from facts.userns import SUBGID, SUBUID, Range, Userns, UsernsReading
+
+KEY = "lxc.idmap"
+OWNER = "root"  # who starts them
+FIRST = 65536  # below it are ids of people and services
+
+
+def _maps(lines: Iterable[Line]) -> Iterator[Range]:
+    for line in lines:
+        words = line.value.split()
+        numbers = [whole_number(word) for word in words[1:]]
+        if len(numbers) == 3 and None not in numbers:
+            start, count = numbers[1] or 0, numbers[2] or 0
+            for kind in ("u", "g") if words[0] == "b" else words[0]:
+                yield Range(kind, start, count, OWNER, line.at)
+
+
+def _unmapped(lxc: LxcReading, wanted: str) -> str:
+    maps = list(_maps(lxc.all(KEY)))
+    if {each.kind for each in maps} != {"u", "g"}:
+        return f"no {KEY} gives new containers ids of their own: their root is the host's"
+    low = [each for each in maps if each.start < FIRST]
+    return f"{KEY} gives new containers the host's own ids from {low[0].start} on ({low[0].source})" if low else ""
+
+
+def _rows_missing(survey: Survey) -> str:
+    """newuidmap refuses what no row gives, to root too."""
+    rows = known(survey[Userns].ranges)
+    for each in _maps(survey[Lxc].all(KEY)):
+        own = (row for row in rows if row.owner == OWNER and row.kind == each.kind)
+        if not any(row.start <= each.start and each.end <= row.end for row in own):
+            return f"{SUBUID if each.kind == 'u' else SUBGID} does not give root the ids {each.start}–{each.end - 1}"
+    return ""
+
+
+def start_of(reading: UsernsReading) -> int:
+    """The first id of root's range: the one of an earlier run, where nobody else has taken it since."""
+    rows = [row for row in known(reading.ranges) if row.owner == OWNER and row.count == SIZE]
+    others = [*(row for row in known(reading.ranges) if row.owner != OWNER), *people(reading)]
+    for row in rows:
+        twin = Range("g" if row.kind == "u" else "u", row.start, row.count, OWNER, row.source)
+        both = any((twin.kind, twin.start) == (other.kind, other.start) for other in rows)
+        free = not any(each.overlaps(other) for each in (row, twin) for other in others)
+        if both and free and row.start % SIZE == 0 and any(first <= row.start < end for first, end in LXC):
+            return row.start
+    return plan_range(reading, SIZE, "", LXC)
+
+
+def _put(lxc: LxcReading, wanted: str) -> Put:
+    return {KEY: "a range of its own"}
+
+
+def lines(context: Context) -> list[str]:
+    """What is written: what others have written before it counts no longer."""
+    start = start_of(context.survey[Userns])
+    before = [""] if outside(context.survey[Lxc], context.survey[Lxc].all(KEY)) else []
+    return [*before, *(f"{kind} 0 {start} {SIZE}" for kind in ("u", "g"))]
+
+
+def _rows(context: Context) -> Iterator[Change]:
+    reading = context.survey[Userns]
+    try:
+        start = start_of(reading)
+    except (NoRange, UnknownReading) as error:
+        yield Blocked("lxc", "have LXC give new containers ids of their own", why=str(error))
+        return
+    yield from giving("lxc", reading, start, OWNER, beside=True)
+
+
+DEFAULT = Row(
+    name="user-namespace",
+    title="The root of LXC's containers is not the host's",
+    severity=Severity.HIGH,
+    why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
+    references=("NIST-800-190-4.4.3",),
+    wanted=lambda rules: rules.user_namespace,
+    wrong=_unmapped,
+    beside=_rows_missing,
+    put=_put,
+    first=_rows,
+    by_hand=f"set {KEY} in the file that lxc-create copies, and give root these ids in {SUBUID} and {SUBGID}",
+)

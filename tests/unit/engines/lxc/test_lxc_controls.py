@@ -1,0 +1,290 @@
+"""What LXC gives new containers: judged against the policy, what harden writes for it, and what a rollback leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploys.core.change import Blocked, Change, Context, Undoing, WriteFile
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy
+from deploys.engines.lxc import filters, settings, undo
+from deploys.engines.lxc.controls import SUBJECT
+from deploys.engines.lxc.defaults import DROP_IN_TEXT
+from deploys.engines.lxc.rules import LxcRules
+from facts.cgroups import Cgroups, CgroupsReading
+from facts.core.reading import Unknown, UnknownReading
+from facts.core.record import JournalEntry
+from facts.core.survey import Survey
+from facts.engines.lxc import Lxc
+from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT, Line, LxcReading
+from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns, UsernsReading
+
+START = 0x7000_0000
+MAP = f"0 {START} 65536"
+ROWS = tuple(Range(kind, START, 65536, "root", path) for kind, path in (("u", SUBUID), ("g", SUBGID)))
+DEBIAN = "lxc.net.0.type = veth\nlxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1\n"
+
+
+def lxc(text: str | None = DEBIAN, **more: Any) -> LxcReading:
+    rows = [line.partition("=") for line in (text or "").splitlines() if "=" in line and line[0] != "#"]
+    lines = tuple(Line(key.strip(), value.strip(), f"{DEFAULT}:{n}") for n, (key, _, value) in enumerate(rows, 1))
+    values: dict[str, Any] = {
+        "installed": True, "path": DEFAULT, "text": text, "lines": lines, "broken": (), "ignored": (),
+        "filters": {GUARDED: None, STRICT: None}, "usernet": (), "drop_in": None, "service": True, "users": {},
+        "apparmor": True, "parser": True,
+    }  # fmt: skip
+    return LxcReading(**(values | more))
+
+
+def userns(ranges: tuple[Range, ...] = ROWS, used: tuple[Range, ...] = ()) -> UsernsReading:
+    values: dict[str, Any] = dict.fromkeys(UsernsReading.__dataclass_fields__, ())
+    names = {"passwd": {"root": 0}, "group": {"root": 0}}
+    files = {"subuid": "root:100000:65536\nops:1:2\n", "subgid": None}
+    return UsernsReading(**(values | names | files | {"ranges": ranges, "lxc": used}))
+
+
+def cgroups(version: str = "v2") -> CgroupsReading:
+    values: dict[str, Any] = dict.fromkeys(CgroupsReading.__dataclass_fields__, ())
+    return CgroupsReading(**(values | {"version": version}))
+
+
+def context(reading: LxcReading, ids: UsernsReading | None = None, version: str = "v2", **rules: Any) -> Context:
+    host = Survey({Lxc: reading, Userns: ids or userns(), Cgroups: cgroups(version)})
+    policy = Policy("p", {LxcRules: LxcRules(**rules)})
+    return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
+
+
+def found(reading: LxcReading, name: str, **more: Any) -> tuple[State, str]:
+    finding = context(reading, **more).findings[f"lxc.{name}"]
+    return finding.state, finding.verdict.reason
+
+
+def written(changes: Iterable[Change]) -> dict[str, str]:
+    return {change.path: change.text for change in changes if isinstance(change, WriteFile)}
+
+
+def after(reading: LxcReading, changes: Iterable[Change]) -> LxcReading:
+    """The host with these files."""
+    files = written(changes)
+    own: dict[str, str | Unknown | None] = {p: t for p, t in files.items() if p in (GUARDED, STRICT)}
+    left = replace(reading, filters={**reading.filters, **own}, drop_in=files.get(DROP_IN, reading.drop_in))
+    text = files.get(DEFAULT, reading.text)
+    assert not isinstance(text, Unknown)
+    return replace(left, text=text, lines=lxc(text).lines)
+
+
+BIND = "lxc.mount.entry = /etc mnt none bind 0 0"
+# The policy's key, what it says, lines that are right, lines that are wrong, and a word of the reason for those.
+CASES: dict[str, tuple[Any, str, str, str]] = {
+    "user_namespace": ("mapped", f"lxc.idmap = u {MAP}\nlxc.idmap = g {MAP}", f"lxc.idmap = u {MAP}", "the host's"),
+    "capabilities": (["MKNOD", "BPF"], "lxc.cap.drop = mknod\nlxc.cap.drop = 39 syslog", "lxc.cap.drop = mknod", "BPF"),
+    "confined": (True, "lxc.apparmor.profile = generated", "lxc.apparmor.profile = unconfined", "is unconfined (/etc"),
+    "nesting": (False, "lxc.apparmor.allow_nesting = 0", "lxc.apparmor.allow_nesting = 1", "allow_nesting is 1"),
+    "no_new_privileges": (True, "lxc.no_new_privs = 1", "lxc.no_new_privs = 0", "no_new_privs is 0"),
+    "private": (True, "lxc.net.0.type = veth", BIND, "lxc.mount.entry is /etc mnt"),
+    "pids": (100, "lxc.cgroup2.pids.max = 99", "lxc.cgroup2.pids.max = max", "pids.max is max"),
+    "memory": (1 << 27, f"lxc.cgroup2.memory.max = {1 << 26}\nlxc.cgroup2.memory.swap.max = 0",
+               f"lxc.cgroup2.memory.max = {1 << 26}", "swap without a limit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_each_default_is_judged_and_put_right(key: str) -> None:
+    wanted, right, wrong, word = CASES[key]
+    control = key.replace("_", "-")
+    assert found(lxc(right), control, **{key: wanted})[0] is State.PASS
+    state, reason = found(lxc(wrong), control, **{key: wanted})
+    assert (state, word in reason, f"(lxc.{key})" in reason) == (State.FAIL, True, True), reason
+    assert found(lxc(wrong), control)[0] is State.NOT_APPLICABLE
+    assert found(lxc(wrong, lines=Unknown("no")), control, **{key: wanted})[0] is State.UNKNOWN
+    changes = list(SUBJECT.plan(context(lxc(wrong), **{key: wanted})))
+    if control == "private":
+        assert [type(each) for each in changes] == [Blocked]
+        return
+    assert found(after(lxc(wrong), changes), control, **{key: wanted})[0] is State.PASS
+    assert list(SUBJECT.plan(context(after(lxc(wrong), changes), **{key: wanted}))) == []
+
+
+def test_without_lxc_nothing_applies_and_nothing_is_planned() -> None:
+    made = context(lxc(installed=False), **{key: case[0] for key, case in CASES.items()}, usernet=[], seccomp="strict")
+    assert {f.state for f in made.findings.values()} == {State.NOT_APPLICABLE}
+    assert list(SUBJECT.plan(made)) == []
+
+
+def test_broken_lines_and_those_that_are_passed_over_are_named() -> None:
+    broken = lxc(lines=Unknown("no"), broken=(f"{DEFAULT}:3: lxc.x is no key of LXC's",))
+    assert found(broken, "settings") == (
+        State.FAIL, f"lxc-create makes no container with this: {DEFAULT}:3: lxc.x is no key of LXC's",
+    )  # fmt: skip
+    assert found(lxc(ignored=(f"{DEFAULT}:1: lcx",)), "settings")[0] is State.FAIL
+    assert found(lxc(), "settings")[0] is State.PASS
+
+
+def test_lines_of_others_stay_and_the_block_comes_last() -> None:
+    text = f"{DEBIAN}{settings.BEGIN}\nlxc.no_new_privs = 1\n{settings.END}\nlxc.start.auto = 1\n"
+    block = f"{settings.BEGIN}\nlxc.cgroup2.pids.max = 9\nlxc.no_new_privs = 1\n{settings.END}\n"
+    assert written(SUBJECT.plan(context(lxc(text), pids=9)))[DEFAULT] == f"{DEBIAN}lxc.start.auto = 1\n{block}"
+
+
+def test_the_plan_says_what_goes_on() -> None:
+    (change,) = SUBJECT.plan(context(lxc(), pids=9))
+    assert isinstance(change, WriteFile)
+    assert change.what == "have LXC give new containers cgroup2.pids.max=9; those that are there keep what they have"
+    assert change.shared == "lines"
+
+
+def test_a_file_that_is_not_there_is_made() -> None:
+    (change,) = SUBJECT.plan(context(lxc(None), pids=9))
+    assert isinstance(change, WriteFile)
+    assert (change.before, change.mode) == (None, "0644")
+
+
+# ------------------------------------------------------------------------------------------------ user namespaces
+
+
+def test_ids_come_out_of_a_range_that_root_is_given_first() -> None:
+    changes = list(SUBJECT.plan(context(lxc(), userns(()), user_namespace="mapped")))
+    assert list(written(changes)) == [SUBUID, SUBGID, DEFAULT]
+    assert written(changes)[SUBUID] == f"root:100000:65536\nops:1:2\nroot:{START}:65536\n", "root's others stay"
+    assert written(changes)[SUBGID] == f"root:{START}:65536\n"
+    assert f"lxc.idmap = u {MAP}\nlxc.idmap = g {MAP}\n" in written(changes)[DEFAULT]
+
+
+def test_a_row_that_root_has_is_not_written_again() -> None:
+    text = f"root:{START}:65536\nops:1:2\n"
+    rows = replace(userns(), subuid=text, subgid=text)
+    assert list(written(SUBJECT.plan(context(lxc(), rows, user_namespace="mapped")))) == [DEFAULT]
+
+
+def test_a_range_of_roots_that_another_one_has_taken_is_not_used() -> None:
+    theirs = Range("u", START, 65536, "ops", "/etc/subuid")
+    changes = list(SUBJECT.plan(context(lxc(), userns((*ROWS, theirs)), user_namespace="mapped")))
+    assert f"lxc.idmap = u 0 {START + 65536} 65536" in written(changes)[DEFAULT]
+
+
+def test_where_no_range_is_free_nothing_is_written() -> None:
+    taken = tuple(Range(kind, 0x7000_0000, 0x1000_0000, "x", "/etc/subuid") for kind in ("u", "g"))
+    (blocked,) = SUBJECT.plan(context(lxc(), userns(taken), user_namespace="mapped"))
+    assert isinstance(blocked, Blocked)
+
+
+def test_ids_that_no_row_gives_fail_and_those_of_the_host_too() -> None:
+    mapped = f"lxc.idmap = u {MAP}\nlxc.idmap = g {MAP}"
+    state, reason = found(lxc(mapped), "user-namespace", ids=userns(ROWS[:1]), user_namespace="mapped")
+    assert (state, "/etc/subgid does not give root the ids" in reason) == (State.FAIL, True)
+    own = "lxc.idmap = b 0 0 65536"
+    assert "own ids from 0 on" in found(lxc(own), "user-namespace", user_namespace="mapped")[1]
+    assert "lxc.idmap =\nlxc.idmap = u" in written(SUBJECT.plan(context(lxc(own), user_namespace="mapped")))[DEFAULT]
+
+
+# ------------------------------------------------------------------------------------------------ seccomp
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "state", "word"),
+    [
+        (STRICT, filters.TEXTS["strict"], State.PASS, ""),
+        (GUARDED, filters.TEXTS["guarded"], State.FAIL, "allows add_key, clone, clone3"),
+        ("/x", None, State.FAIL, "/x (/etc/lxc/default.conf:1) is not there"),
+        ("/x", "2\nallowlist\nread\n", State.PASS, ""),
+        ("/x", "2\nblacklist\n[all]\nkexec_load errno 1\nkeyctl allow\n", State.FAIL, "allows acct, add_key"),
+        ("/x", filters.TEXTS["strict"] + "bpf errno 1 [0,1,SCMP_CMP_EQ]\n", State.FAIL, "allows bpf"),
+        ("/x", "1\nallowlist\n5\n", State.UNKNOWN, "version 1"),
+        ("/x", Unknown("no"), State.UNKNOWN, "no"),
+    ],
+)
+def test_a_filter_counts_by_what_it_refuses(path: str, text: Any, state: State, word: str) -> None:
+    reading = lxc(f"lxc.seccomp.profile = {path}", filters={path: text})
+    says = found(reading, "seccomp", seccomp="strict")
+    assert (says[0], word in says[1]) == (state, True), says
+
+
+@pytest.mark.parametrize(("level", "path"), [("guarded", GUARDED), ("strict", STRICT)])
+def test_the_filter_is_written_before_it_is_named(level: str, path: str) -> None:
+    made = context(lxc(users={path: ("web",)}), seccomp=level)
+    changes = list(SUBJECT.plan(made))
+    assert list(written(changes)) == [path, DEFAULT]
+    assert "which counts for web too when they start" in changes[0].what
+    assert found(after(lxc(), changes), "seccomp", seccomp=level)[0] is State.PASS
+    assert len(filters.REFUSED[level]) > 20
+
+
+def test_without_a_filter_or_with_an_old_list_it_is_said() -> None:
+    assert "every system call" in found(lxc(), "seccomp", seccomp="guarded")[1]
+    with pytest.raises(UnknownReading):
+        filters.refused("")
+
+
+# ------------------------------------------------------------------------------------------------ the others
+
+
+def test_where_some_capabilities_are_kept_others_cannot_be_dropped() -> None:
+    (blocked,) = SUBJECT.plan(context(lxc("lxc.cap.keep = mknod"), capabilities=["MKNOD"]))
+    assert isinstance(blocked, Blocked)
+    assert found(lxc("lxc.cap.keep = none"), "capabilities", capabilities=["MKNOD"])[0] is State.PASS
+
+
+@pytest.mark.parametrize("line", [
+    "lxc.net.0.type = none", "lxc.namespace.keep = net", "lxc.namespace.share.pid = web", "lxc.mount.auto = proc:rw",
+    "lxc.cgroup2.devices.allow = a",
+])  # fmt: skip
+def test_what_is_the_hosts_is_named(line: str) -> None:
+    state, reason = found(lxc(line), "private", private=True)
+    assert (state, line.partition(" ")[0] in reason) == (State.FAIL, True)
+
+
+def test_what_lxcs_own_files_mount_is_no_finding() -> None:
+    own = "lxc.mount.entry = /sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0"
+    assert found(lxc(own), "private", private=True)[0] is State.PASS
+
+
+def test_without_apparmor_its_rows_do_not_apply_and_without_its_parser_none_is_generated() -> None:
+    for key, wanted in (("confined", True), ("nesting", False)):
+        assert found(lxc(apparmor=False), key, **{key: wanted})[0] is State.NOT_APPLICABLE
+        assert found(lxc(apparmor=Unknown("no")), key, **{key: wanted})[0] is State.UNKNOWN
+    state, reason = found(lxc(parser=False), "confined", confined=True)
+    assert (state, "apparmor_parser is not installed" in reason) == (State.FAIL, True)
+    (blocked,) = SUBJECT.plan(context(lxc(parser=False), confined=True))
+    assert isinstance(blocked, Blocked)
+
+
+def test_limits_do_not_apply_where_control_groups_are_of_version_1() -> None:
+    assert found(lxc(), "pids", version="v1", pids=9)[0] is State.NOT_APPLICABLE
+
+
+def test_the_slice_is_started_before_any_container() -> None:
+    within = "lxc.cgroup.dir = machine.slice"
+    state, reason = found(lxc(within), "slice", slice="machine.slice")
+    assert (state, "nothing starts machine.slice" in reason) == (State.FAIL, True)
+    assert found(lxc(within, service=False), "slice", slice="machine.slice")[0] is State.PASS
+    assert found(lxc(within, drop_in=DROP_IN_TEXT), "slice", slice="machine.slice")[0] is State.PASS
+    assert found(lxc(within, drop_in=Unknown("no")), "slice", slice="machine.slice")[0] is State.UNKNOWN
+    assert list(written(SUBJECT.plan(context(lxc(), slice="machine.slice")))) == [DROP_IN, DEFAULT]
+
+
+def test_who_may_connect_to_bridges() -> None:
+    rows = lxc(usernet=("ops veth lxcbr0 10", "@dev veth br0 2"))
+    state, reason = found(rows, "usernet", usernet=["ops  veth lxcbr0 10"])
+    assert (state, "has @dev veth br0 2;" in reason) == (State.FAIL, True)
+    assert found(lxc(), "usernet", usernet=[])[0] is State.PASS
+    assert found(lxc(usernet=Unknown("no")), "usernet", usernet=[])[0] is State.UNKNOWN
+    assert [type(each) for each in SUBJECT.plan(context(rows, usernet=[]))] == [Blocked]
+
+
+# ------------------------------------------------------------------------------------------------ a rollback
+
+
+def test_what_containers_need_to_start_stays() -> None:
+    used = (Range("u", START, 65536, "web", "/var/lib/lxc/web/config"), Range("u", START, 65536, LXC_DEFAULT, DEFAULT))
+    made = context(lxc(users={STRICT: ("db",)}), userns(used=used))
+    rows = f"give root the ids {START}–{START + 65535} in {SUBUID}"
+    entries = tuple(
+        JournalEntry(f"{n}", "lxc", what, path, True, False)
+        for n, (what, path) in enumerate([(rows, SUBUID), ("write", STRICT), ("write", GUARDED), ("have", DEFAULT)])
+    )
+    stays = {each.entry: each.stays for each in undo.remarks(Undoing(made, entries, {}))}
+    assert {entry: why.why.rpartition(": ")[2] for entry, why in stays.items() if why} == {"0": "web", "1": "db"}

@@ -1,0 +1,107 @@
+"""LXC's files as they are read: which line counts, which is broken, and which containers name hullproof's filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from facts.core.reading import Block, Section, Unknown
+from facts.engines.lxc import Lxc
+from facts.engines.lxc.lxc import DEFAULT, STRICT, USERNET
+
+OTHER = "/usr/share/lxc/config/own.conf"
+
+
+def settings(**files: str) -> str:
+    """What grep(1) prints of files."""
+    paths = {"default": DEFAULT, "other": OTHER, "third": "/usr/share/lxc/config/third.conf"}
+    rows = ((paths[name], n, line) for name, text in files.items() for n, line in enumerate(text.split("\n"), 1))
+    return "\n".join(f"{path}:{n}:{line}" for path, n, line in rows if line.strip() and line.lstrip()[0] != "#")
+
+
+def read(**blocks: Any) -> Any:
+    said = {"lxc": "/usr/bin/lxc-create", "path": DEFAULT, DEFAULT: "", "missing": "", "apparmor": "Y", **blocks}
+    return Lxc.parse(
+        Section({name: text if isinstance(text, Block) else Block(0, text) for name, text in said.items()})
+    )
+
+
+def test_without_lxc_nothing_is_there() -> None:
+    reading = Lxc.parse(Section({}))
+    assert (reading.installed, reading.lines, reading.broken) == (False, (), ())
+
+
+def test_what_is_included_counts_where_it_is_included() -> None:
+    reading = read(settings=settings(
+        default=f"lxc.apparmor.profile = a\nlxc.include = {OTHER}\n# no\nlxc.no_new_privs = 1",
+        other="lxc.apparmor.profile = \"b\"\nlxc.no_new_privs=0",
+    ))  # fmt: skip
+    assert reading.last("lxc.apparmor.profile").value == "b"
+    assert (reading.last("lxc.no_new_privs").value, reading.last("lxc.no_new_privs").at) == ("1", f"{DEFAULT}:4")
+
+
+def test_a_folder_is_included_with_all_of_it_and_a_circle_has_an_end() -> None:
+    reading = read(settings=settings(
+        default="lxc.include = /usr/share/lxc/config/", other=f"lxc.include = {DEFAULT}\nlxc.cap.drop = mknod",
+        third="lxc.cap.drop = bpf",
+    ))  # fmt: skip
+    assert {line.value for line in reading.all("lxc.cap.drop")} == {"mknod", "bpf"}
+
+
+def test_lists_add_up_until_a_line_without_a_value() -> None:
+    reading = read(settings=settings(default="lxc.cap.drop = a\nlxc.cap.drop =\nlxc.cap.drop = mknod sys_boot"))
+    assert reading.broken == (f"{DEFAULT}:1: a is no capability",)
+    assert isinstance(reading.lines, Unknown)
+    whole = read(settings=settings(default="lxc.cap.drop = bpf\nlxc.cap.drop =\nlxc.cap.drop = mknod sys_boot"))
+    assert [line.value for line in whole.all("lxc.cap.drop")] == ["mknod sys_boot"]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("lxc.nonsense = 1", "lxc.nonsense is no key of LXC's"),
+        ("lxc.cap.drop sys_admin", "no = in lxc.cap.drop sys_admin"),
+        ("lxc.idmap = u 0 x", "lxc.idmap takes u or g and three numbers"),
+        ("lxc.include = /not/there", "/not/there is not there"),
+        ("lxc.seccomp.profile = /not/there", "/not/there is not there"),
+    ],
+)
+def test_a_line_with_which_no_container_is_made_is_named(line: str, why: str) -> None:
+    reading = read(settings=settings(default=f"lxc.net.0.type = veth\n{line}"), missing=" /not/there")
+    assert reading.broken == (f"{DEFAULT}:2: {why}",)
+
+
+def test_a_line_that_begins_with_no_key_is_passed_over() -> None:
+    reading = read(settings=settings(default="lcx.cap.drop = mknod"))
+    assert (reading.broken, reading.ignored, reading.lines) == ((), (f"{DEFAULT}:1: lcx.cap.drop = mknod",), ())
+
+
+def test_filters_and_who_names_them() -> None:
+    reading = read(**{
+        "settings": settings(default=f"lxc.seccomp.profile = {STRICT}"), STRICT: "2\ndenylist\n",
+        "users": f"/var/lib/lxc/web/config:{STRICT}\n/var/lib/lxc/web/config:{STRICT}\n/var/lib/lxc/db/config:{STRICT}",
+    })  # fmt: skip
+    assert reading.filters == {STRICT: "2\ndenylist\n"}
+    assert reading.users == {STRICT: ("web", "db")}
+
+
+@pytest.mark.parametrize(
+    ("block", "rows"),
+    [
+        ("# all\nops  veth lxcbr0 10\n\n@dev veth br0 2 # x", ("ops veth lxcbr0 10", "@dev veth br0 2")),
+        (Block(1, "cat: No such file or directory"), ()),
+        (Block(1, "cat: Permission denied"), Unknown(f"{USERNET}: cat: Permission denied")),
+    ],
+)
+def test_who_may_connect(block: Any, rows: Any) -> None:
+    assert read(**{USERNET: block}).usernet == rows
+
+
+@pytest.mark.parametrize(
+    ("block", "found"),
+    [("Y", True), ("N", False), (Block(1, "cat: No such file or directory"), False),
+     (Block(1, "cat: Permission denied"), Unknown("whether the kernel runs with AppArmor was not read"))],
+)  # fmt: skip
+def test_apparmor(block: Any, found: Any) -> None:
+    assert read(apparmor=block).apparmor == found
