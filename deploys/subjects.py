@@ -17,6 +17,7 @@ from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
 from deploys.engines.kubelet import controls as kubelet
 from deploys.engines.lxc import controls as lxc
+from deploys.engines.nspawn import controls as nspawn
 from deploys.engines.podman import controls as podman
 from deploys.engines.rootless import controls as rootless
 from deploys.files import controls as files
@@ -44,6 +45,7 @@ OWN: tuple[Subject, ...] = (
     rootless.SUBJECT,
     kubelet.SUBJECT,
     lxc.SUBJECT,
+    nspawn.SUBJECT,
     containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,

@@ -27,6 +27,10 @@ ALLOWS = {
     "10250 and 10255), no longer can.",
     "kubelet-seccomp": "Pods that name no seccomp profile get the container runtime's: what it forbids fails in their "
     "containers that are made from then on.",
+    "nspawn-settings": "From their next start on, machines of systemd-nspawn lose what their .nspawn files say against "
+    "the policy. Those that run go on as they are.",
+    "nspawn-limits": "Machines of systemd-nspawn that run get the limits of tasks and memory too: what takes more is "
+    "stopped.",
     "container-restart": "Running containers are stopped and started again. Without it they go on running under "
     "live-restore.",
     "remove-engine": "A rollback removes the container engine that its run installed, although it holds images, "

@@ -42,6 +42,10 @@ LXC = [f"lxc.{name}" for name in (
     "settings", "user-namespace", "seccomp", "capabilities", "confined", "nesting", "no-new-privileges", "private",
     "pids", "memory", "slice", "usernet",
 )]  # fmt: skip
+NSPAWN = [f"nspawn.{name}" for name in (
+    "loaded", "user-namespace", "settings", "capabilities", "refused-calls", "no-new-privileges", "private-network",
+    "pids", "memory", "machines",
+)]  # fmt: skip
 ELSEWHERE: Mapping[str, str] = {
     "cgroups.version": "another boot parameter, which costs an emulated host too much: tests/facts has the forms",
     **dict.fromkeys(map(control, UBUNTU), "Debian's kernel does not have it: tests/facts has Ubuntu's recorded form"),
@@ -64,6 +68,7 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(ROOTLESS, f"{DRILLS}/test_rootless_users.py"),
     **dict.fromkeys(KUBELET, NO_KUBELET),
     **dict.fromkeys(LXC, f"{DRILLS}/test_lxc.py"),
+    **dict.fromkeys(NSPAWN, f"{DRILLS}/test_nspawn.py"),
     "bridges.switch": f"{DRILLS}/test_bridges_switch.py",
     "bridges.reverted": f"{DRILLS}/test_bridges_undo.py",
 }

@@ -58,6 +58,7 @@ HOST = {
     "engines.kubelet.Kubelet": "drop-ins-form",
     "engines.podman.Podman": "no-podman",
     "engines.lxc.Lxc": "debian13-stock",
+    "engines.nspawn.Nspawn": "debian13-stock",
     "files.Files": "debian13-stock",
     "kernel.Kernel": "debian13",
     "lsm.Lsm": "debian-13-hardened",

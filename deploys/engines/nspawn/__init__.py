@@ -1,0 +1,1 @@
+"""systemd-nspawn: how systemd starts machines from now on."""

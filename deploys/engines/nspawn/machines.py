@@ -1,0 +1,47 @@
+"""What single machines have in place of what systemd starts all of them with: lines of their own files that weaken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deploys.core.control import Verdict, failed, passed, some
+from deploys.core.policy import Policy
+from deploys.engines.nspawn.rules import NspawnRules
+from deploys.engines.nspawn.start import decided
+from facts.core.reading import known
+from facts.core.survey import Survey
+from facts.engines.nspawn.nspawn import Nspawn, NspawnReading, Word
+
+NO = ("no", "false", "0", "off")
+OF_UNITS = ("ExecStart", "TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "DeviceAllow", "Slice")
+
+
+def weakens(word: Word) -> bool:
+    """Whether a line gives a machine more than it would have without it (systemd.nspawn(5))."""
+    value = word.value.lower()
+    if word.at.partition(":")[0].endswith(".nspawn"):
+        if word.key == "PrivateUsers":
+            return value in (*NO, "identity", "managed")
+        if word.key in ("NoNewPrivileges", "Private", "VirtualEthernet"):
+            return value in NO
+        if word.key == "SystemCallFilter":
+            return bool(value) and not value.startswith("~")
+        return word.key in ("Capability", "AmbientCapability", "Bind", "Overlay") and bool(value)
+    return word.key in OF_UNITS and bool(value)
+
+
+def _counting(reading: NspawnReading) -> Iterator[Word]:
+    start = known(reading.start)
+    for word in reading.words:
+        of_unit = not word.at.partition(":")[0].endswith(".nspawn")
+        if weakens(word) and (of_unit or not decided(start, word)):
+            yield word
+
+
+def check(survey: Survey, policy: Policy) -> Verdict:
+    declared = policy[NspawnRules].machines or []
+    found = [word for word in _counting(survey[Nspawn]) if word.machine not in declared]
+    if found:
+        said = [f"{word.key}={word.value} of {word.machine} ({word.at})" for word in found]
+        return failed(f"machines have what weakens them: {some(said)}", declared=declared, disk=said, live=said)
+    return passed("no machine has a file of its own that weakens it", declared=declared, disk=[], live=[])

@@ -1,0 +1,122 @@
+"""The drop-in of systemd-nspawn@.service: the start as it is, with the options that the policy wants."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from deploys.core import templates
+from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.control import some
+from deploys.engines.defaults import Default, Put
+from deploys.engines.nspawn.rules import NspawnRules
+from facts.core.reading import known
+from facts.engines.nspawn.nspawn import DROP_IN, LIMITS, TEMPLATE, TRUSTED, UNIT, Nspawn, NspawnReading, Start, Word
+
+SETTINGS = "nspawn-settings"  # accepting it: machines lose what their .nspawn files say otherwise
+LIMITED = "nspawn-limits"  # accepting it: machines that run get the limits too
+Row = Default[NspawnReading, NspawnRules]
+# Options that say the same, of which the last would count: what is put takes the place of all of them.
+SAME: dict[str, tuple[str, ...]] = {"--private-users": ("-U",), "--network-veth": ("-n",)}
+# By option: what of a .nspawn file it decides in the place of that (systemd.nspawn(5)).
+DECIDES = {
+    "--private-users": ("PrivateUsers", "PrivateUsersOwnership", "PrivateUsersChown"),
+    "--drop-capability": ("Capability", "DropCapability"),
+    "--system-call-filter": ("SystemCallFilter",),
+    "--no-new-privileges": ("NoNewPrivileges",),
+    "--network-veth": ("Private", "VirtualEthernet", "Bridge", "Zone", "Interface", "MACVLAN", "IPVLAN"),
+}
+RELOAD = "systemctl daemon-reload"
+INSTANCE = UNIT.partition("@")[2].removesuffix(".service")
+
+
+def decided(start: Start, word: Word) -> bool:
+    """Whether the start leaves a line of a .nspawn file no say."""
+    mode = start.last("--settings") or "yes"
+    if mode in ("no", "false", "0") or (mode == "trusted" and not word.at.startswith(TRUSTED)):
+        return True
+    if mode == "override":
+        return False
+    given = {option for option, _ in start.options()}
+    return any(word.key in keys and given & {option, *SAME.get(option, ())} for option, keys in DECIDES.items())
+
+
+def losing(reading: NspawnReading, put: Put) -> Iterator[Word]:
+    """The lines of .nspawn files that count now, and would not."""
+    now = known(reading.start)
+    then = Start(tuple(with_options(now.arguments, put)), now.limits, now.stale)
+    for word in reading.words:
+        if word.at.partition(":")[0].endswith(".nspawn") and not decided(now, word) and decided(then, word):
+            yield word
+
+
+def with_options(arguments: Sequence[str], put: Put) -> list[str]:
+    """The arguments, with these options in place of those that say the same."""
+    gone = {name for option in put for name in (option, *SAME.get(option, ()))}
+    kept = [argument for argument in arguments if argument.partition("=")[0] not in gone]
+    machine = [argument for argument in kept if argument.startswith("--machine")]
+    others = [argument for argument in kept if argument not in machine]
+    return [*others, *(word for option, value in put.items() for word in _words(option, value)), *machine]
+
+
+def _words(option: str, value: object) -> list[str]:
+    if option in LIMITS:
+        return []
+    if option == "--system-call-filter":
+        return [f"{option}={word}" for word in str(value).split()]
+    return [option if value is True else f"{option}={value}"]
+
+
+def wait(context: Context, put: Put) -> Iterator[Change]:
+    lost = list(losing(context.survey[Nspawn], put))
+    if lost and not context.accepts(SETTINGS):
+        said = some(f"{word.key}={word.value} of {word.machine} ({word.at})" for word in lost)
+        why = f"from their next start on, machines lose what their files say otherwise: {said}"
+        yield Blocked("nspawn", "have systemd start machines as the policy wants", why=why, accepts=(SETTINGS,))
+
+
+def limit(context: Context) -> Iterator[Change]:
+    """systemd writes a changed limit into the control groups of machines that run, sooner or later."""
+    running = context.survey[Nspawn].running
+    if running and not context.accepts(LIMITED):
+        why = f"systemd gives a limit to machines that run too, and what takes more of them is stopped: {some(running)}"
+        yield Blocked("nspawn", "have systemd limit what machines take", why=why, accepts=(LIMITED,))
+
+
+def write(context: Context, put: Put, what: str) -> Iterable[Change]:
+    """The drop-in, with these options and those that are in force already."""
+    if waits := list(wait(context, put)):
+        return waits
+    before, text = known(context.survey[Nspawn].drop_in), text_with(context, put)
+    if text == before:
+        return [reload()]
+    said = f"{what}, from a machine's next start on; those that run keep what they have, but for limits"
+    return [WriteFile("nspawn", said, path=DROP_IN, text=text, before=before, activate=RELOAD)]
+
+
+def write_again(context: Context, holding: bool) -> Change:
+    """What systemd has not read yet: the drop-in as it was where that is what is in force, else whatever has changed.
+    `holding`: something that the policy wants is in force."""
+    before, text = known(context.survey[Nspawn].drop_in), text_with(context, {})
+    if text == before or (before is None and not holding):
+        return reload()
+    what = "have the drop-in again as systemd has read it"
+    return WriteFile("nspawn", what, path=DROP_IN, text=text, before=before, activate=RELOAD)
+
+
+def reload() -> Change:
+    return Command("nspawn", f"have systemd read the files of {TEMPLATE}", script=RELOAD, undo="")
+
+
+def text_with(context: Context, put: Put) -> str:
+    reading = context.survey[Nspawn]
+    start = known(reading.start)
+    own = re.findall(rf"^({'|'.join(LIMITS)})=", known(reading.drop_in) or "", flags=re.MULTILINE)
+    limits = {name: value for name in own if (value := start.limits[name]) is not None}
+    limits |= {name: value for name, value in put.items() if name in LIMITS}
+    arguments = [_escaped(word) for word in with_options(start.arguments, put)]
+    return templates.render("engines/nspawn/template.conf.j2", arguments=arguments, limits=limits)
+
+
+def _escaped(word: str) -> str:
+    return word.replace(INSTANCE, "\0").replace("%", "%%").replace("\0", "%i")

@@ -1,0 +1,134 @@
+"""systemd-nspawn: how systemd starts machines from now on, and what single machines have in place of that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+from facts.core.fact import SectionFact
+from facts.core.numbers import whole_number
+from facts.core.reading import Block, Jsonable, Section, Unknown, known
+
+TEMPLATE = "systemd-nspawn@.service"
+DROP_IN = f"/etc/systemd/system/{TEMPLATE}.d/zz-hullproof.conf"
+UNIT = "systemd-nspawn@hullproof-asks.service"
+TRUSTED = ("/etc/systemd/nspawn/", "/run/systemd/nspawn/")
+LIMITS = ("TasksMax", "MemoryMax", "MemorySwapMax")
+
+
+@dataclass(frozen=True)
+class Word(Jsonable):
+    """What a line of a machine's own file sets."""
+
+    machine: str
+    section: str  # Exec, Files, Network, Service …
+    key: str
+    value: str
+    at: str  # FILE:LINE
+
+
+@dataclass(frozen=True)
+class Start(Jsonable):
+    """How systemd starts a machine that has no files of its own, as it has read its files."""
+
+    arguments: tuple[str, ...]  # after the program
+    limits: dict[str, int | None]  # TasksMax, and bytes; None: none
+    stale: bool  # a file has changed since systemd has read them
+
+    def last(self, *names: str) -> str | None:
+        """The value of an option that counts; "" of one without a value; None where it is not there."""
+        found = [rest for name, rest in self.options() if name in names]
+        return found[-1] if found else None
+
+    def all(self, name: str) -> list[str]:
+        """The values of an option that may be there more than once, each of which may be a list."""
+        return [word for option, value in self.options() if option == name for word in re.split("[ ,]+", value) if word]
+
+    def options(self) -> Iterator[tuple[str, str]]:
+        for argument in self.arguments:
+            name, _, value = argument.partition("=")
+            yield name, value.strip("\"'")
+
+
+@dataclass(frozen=True)
+class NspawnReading(Jsonable):
+    """See systemd-nspawn(1), systemd.nspawn(5), systemd.resource-control(5)."""
+
+    installed: bool
+    start: Start | Unknown
+    drop_in: str | Unknown | None  # hullproof's own file for the template
+    words: tuple[Word, ...]  # of the machines' own files, in their order
+    running: tuple[str, ...] = ()  # the machines that systemd has started
+
+
+class Nspawn(SectionFact[NspawnReading]):
+    """Machines that somebody starts by hand obey none of it: they are judged by what they have."""
+
+    key: ClassVar[str] = "nspawn"
+    script: ClassVar[str] = f"DROP_IN={DROP_IN} UNIT={UNIT}\n" + Path(__file__).with_suffix(".sh").read_text(
+        encoding="utf-8"
+    )
+
+    @staticmethod
+    def parse(section: Section) -> NspawnReading:
+        return NspawnReading(
+            installed=isinstance(section.program("nspawn", "systemd-nspawn"), str) and "nspawn" in section.blocks,
+            start=_start(section),
+            drop_in=section.file(DROP_IN) if DROP_IN in section.blocks else None,
+            words=tuple(_words(section.blocks.get("files", Block(0, "")))),
+            running=tuple(re.findall(r"systemd-nspawn@(\S{1,255})\.service$", _running(section), flags=re.MULTILINE)),
+        )
+
+
+def _running(section: Section) -> str:
+    return section.blocks.get("running", Block(0, "")).text
+
+
+def _start(section: Section) -> Start | Unknown:
+    text = section.text("unit")
+    if isinstance(text, Unknown):
+        return text
+    said = dict(line.partition("=")[::2] for line in text.split("\n"))
+    if said.get("LoadState") != "loaded":
+        return Unknown(f"systemd does not load {TEMPLATE} ({said.get('LoadState') or 'no answer'})")
+    words = re.findall(r"argv\[\]=([^;{}]*)", said.get("ExecStart", ""))
+    if not words or not words[-1].split()[0:1]:
+        return Unknown(f"{TEMPLATE} has no ExecStart")
+    return Start(
+        arguments=tuple(words[-1].split()[1:]),
+        limits={name: _limit(said.get(name, "")) for name in LIMITS},
+        stale=said.get("NeedDaemonReload") == "yes",
+    )
+
+
+def _limit(value: str) -> int | None:
+    return None if value == "infinity" else known(_number(value))
+
+
+def _number(value: str) -> int | Unknown:
+    number = whole_number(value)
+    return Unknown(f"a limit of {TEMPLATE} is no number ({value[:40]})") if number is None else number
+
+
+def _words(block: Block) -> Iterator[Word]:
+    path = section = ""
+    for line in block.text.split("\n"):
+        row = re.match(r"(/[^:]{1,4096}):([0-9]{1,6}):", line)
+        if not row:
+            continue
+        if row[1] != path:
+            path, section = row[1], ""
+        text = line[row.end() :].strip()
+        if text.startswith("["):
+            section = text.strip("[]")
+        elif section:
+            key, _, value = text.partition("=")
+            yield Word(_machine(path), section, key.strip(), value.strip(), f"{path}:{row[2]}")
+
+
+def _machine(path: str) -> str:
+    unit = re.search(r"/systemd-nspawn@([^/]{1,255})\.service(\.d/[^/]{1,255})?$", path)
+    return unit[1] if unit else path.rpartition("/")[2].removesuffix(".nspawn")

@@ -1,0 +1,15 @@
+# shellcheck shell=sh
+# The section nspawn of the survey: how systemd starts machines, and the files with which single machines differ. Given:
+# DROP_IN, hullproof's own file, and UNIT, a machine that nobody has.
+have systemd-nspawn || exit 0
+run nspawn command -v systemd-nspawn
+[ ! -d /run/systemd/system ] || run unit systemctl show -p LoadState,NeedDaemonReload,ExecStart,TasksMax,MemoryMax,MemorySwapMax "$UNIT"
+show "$DROP_IN"
+set -- /sys/fs/cgroup/machine.slice/systemd-nspawn@*.service
+[ ! -e "$1" ] || run running printf '%s\n' "$@"
+set -- /etc/systemd/nspawn/*.nspawn /run/systemd/nspawn/*.nspawn /var/lib/machines/*.nspawn \
+  /etc/systemd/system/systemd-nspawn@?*.service /run/systemd/system/systemd-nspawn@?*.service \
+  /etc/systemd/system/systemd-nspawn@?*.service.d/*.conf /run/systemd/system/systemd-nspawn@?*.service.d/*.conf
+files=$(grep -asHnE '^[[:space:]]*(\[|[A-Za-z-]+[[:space:]]*=)' "$@" /dev/null)
+run files kept "$files" 0
+:

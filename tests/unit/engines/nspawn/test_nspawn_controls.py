@@ -1,0 +1,207 @@
+"""How systemd starts machines: judged against the policy, what harden writes for it, and which machines differ."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.control import State, judge
+from deploys.core.policy import Policy
+from deploys.engines.nspawn.controls import SUBJECT
+from deploys.engines.nspawn.rules import NspawnRules
+from facts.core.reading import Unknown
+from facts.core.survey import Survey
+from facts.engines.nspawn import Nspawn
+from facts.engines.nspawn.nspawn import DROP_IN, NspawnReading, Start, Word
+
+DEBIAN = "--quiet --keep-unit --boot --network-veth -U --settings=override --machine=hullproof-asks"
+BESIDE, ETC = "/var/lib/machines/web.nspawn", "/etc/systemd/nspawn/web.nspawn"
+OF_UNIT = "/etc/systemd/system/systemd-nspawn@web.service.d/own.conf"
+
+
+def start(arguments: str = DEBIAN, stale: Any = False, **limits: int | None) -> Start:
+    given: dict[str, int | None] = {"TasksMax": 16384, "MemoryMax": None, "MemorySwapMax": None}
+    return Start(tuple(arguments.split()), given | limits, stale)
+
+
+def nspawn(begin: Start | Unknown | None = None, *words: Word, drop_in: str | None = None) -> NspawnReading:
+    return NspawnReading(True, begin or start(), drop_in, words)
+
+
+def word(key: str, value: str, path: str = ETC, section: str = "Exec") -> Word:
+    return Word("web", section, key, value, f"{path}:2")
+
+
+def context(reading: NspawnReading, accept: str = "", **rules: Any) -> Context:
+    host = Survey({Nspawn: reading})
+    policy = Policy("p", {NspawnRules: NspawnRules(**rules)}, accept=frozenset(accept.split()))
+    return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
+
+
+def found(reading: NspawnReading, name: str, **rules: Any) -> tuple[State, str]:
+    finding = context(reading, **rules).findings[f"nspawn.{name}"]
+    return finding.state, finding.verdict.reason
+
+
+def written(changes: Iterable[Change]) -> str:
+    (text,) = (change.text for change in changes if isinstance(change, WriteFile) and change.path == DROP_IN)
+    return text
+
+
+def after(changes: Iterable[Change]) -> NspawnReading:
+    """As systemd reads the drop-in."""
+    text = written(changes)
+    (arguments,) = re.findall("^ExecStart=systemd-nspawn (.*)$", text, flags=re.MULTILINE)
+    arguments = arguments.replace("%i", "hullproof-asks")
+    limits = {name: int(value) for name, value in re.findall(r"^([A-Za-z]+Max)=(\d+)$", text, flags=re.MULTILINE)}
+    return nspawn(start(arguments, **limits), drop_in=text)
+
+
+OWN = DEBIAN.replace("override", "trusted")
+# The policy's key, what it says, a start that is right, one that is wrong, and a word of the reason for that.
+CASES: dict[str, tuple[Any, Start, Start, str]] = {
+    "user_namespace": ("pick", start(), start("--boot"), "the host's own ids"),
+    "settings": ("trusted", start(OWN), start(), "--settings is override"),
+    "capabilities": (["MKNOD", "BPF"], start("--drop-capability=CAP_MKNOD,CAP_NET_RAW"), start("--capability=all"),
+                     "keep BPF, MKNOD"),
+    "refused_calls": (["@keyring", "bpf"], start("--system-call-filter=~@keyring --system-call-filter=~bpf"),
+                      start("--system-call-filter=~bpf"), "may make @keyring"),
+    "no_new_privileges": (True, start("--no-new-privileges=yes"), start(), "is not given"),
+    "private_network": (True, start(), start("--boot"), "share the host's network"),
+    "pids": (100, start(TasksMax=99), start(), "TasksMax of machines is 16384"),
+    "memory": (1 << 27, start(MemoryMax=1 << 26, MemorySwapMax=0), start(MemoryMax=1 << 26), "swap without a limit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", CASES)
+def test_each_default_is_judged_and_put_right(key: str) -> None:
+    wanted, right, wrong, said = CASES[key]
+    control = key.replace("_", "-")
+    assert found(nspawn(right), control, **{key: wanted})[0] is State.PASS
+    state, reason = found(nspawn(wrong), control, **{key: wanted})
+    assert (state, said in reason, f"(nspawn.{key})" in reason) == (State.FAIL, True, True), reason
+    assert found(nspawn(wrong), control)[0] is State.NOT_APPLICABLE
+    assert found(nspawn(Unknown("no")), control, **{key: wanted})[0] is State.UNKNOWN
+    new = after(SUBJECT.plan(context(nspawn(wrong), **{key: wanted})))
+    assert found(new, control, **{key: wanted})[0] is State.PASS
+    assert list(SUBJECT.plan(context(new, **{key: wanted}))) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state"),
+    [
+        ("--private-users=no", State.FAIL), ("--private-users=identity", State.FAIL), ("--private-users=0", State.FAIL),
+        ("--private-users=1048576:65536", State.PASS), ("--private-users=pick", State.PASS),
+    ],
+)  # fmt: skip
+def test_which_ids_are_a_machines_own(arguments: str, state: State) -> None:
+    assert found(nspawn(start(arguments)), "user-namespace", user_namespace="pick")[0] is state
+
+
+def test_without_it_nothing_applies_and_nothing_is_planned() -> None:
+    none = NspawnReading(False, Unknown("no"), None, ())
+    made = context(none, **{key: case[0] for key, case in CASES.items()}, machines=[])
+    assert {f.state for f in made.findings.values()} == {State.NOT_APPLICABLE}
+    assert list(SUBJECT.plan(made)) == []
+
+
+def test_all_is_written_at_once_and_what_others_set_stays() -> None:
+    given = start(f"--bind=/srv --system-call-filter=@clock {DEBIAN}")
+    changes = list(SUBJECT.plan(context(nspawn(given), settings="no", refused_calls=["bpf"], pids=9)))
+    assert written(changes).splitlines()[-2:] == [
+        "ExecStart=systemd-nspawn --bind=/srv --quiet --keep-unit --boot --network-veth -U --settings=no "
+        "--system-call-filter=@clock --system-call-filter=~bpf --machine=%i",
+        "TasksMax=9",
+    ]
+    assert "from a machine's next start on; those that run keep what they have, but for limits" in changes[0].what
+
+
+def test_a_call_that_is_allowed_by_name_is_no_longer() -> None:
+    given = nspawn(start("--system-call-filter=bpf --system-call-filter=~bpf"))
+    assert found(given, "refused-calls", refused_calls=["bpf"])[0] is State.FAIL
+    assert "filter=bpf" not in written(SUBJECT.plan(context(given, refused_calls=["bpf"])))
+
+
+# ------------------------------------------------------------------------------------------------ files of machines
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "path", "mode", "state"),
+    [
+        ("PrivateUsers", "no", ETC, "override", State.FAIL),
+        ("PrivateUsers", "no", ETC, "trusted", State.PASS),  # the start has -U, which counts before it
+        ("Bind", "/srv", ETC, "trusted", State.FAIL),
+        ("Bind", "/srv", BESIDE, "trusted", State.PASS),
+        ("Bind", "/srv", ETC, "no", State.PASS),
+        ("NoNewPrivileges", "no", ETC, "trusted", State.FAIL),
+        ("NoNewPrivileges", "yes", ETC, "override", State.PASS),
+        ("SystemCallFilter", "~bpf", ETC, "override", State.PASS),
+        ("SystemCallFilter", "bpf", ETC, "override", State.FAIL),
+        ("Capability", "all", BESIDE, "override", State.FAIL),
+        ("VirtualEthernet", "no", ETC, "trusted", State.PASS),
+        ("Boot", "yes", ETC, "override", State.PASS),
+        ("TasksMax", "infinity", OF_UNIT, "no", State.FAIL),
+        ("Description", "x", OF_UNIT, "no", State.PASS),
+    ],
+)
+def test_a_machines_own_line_counts_where_the_start_leaves_it_a_say(
+    key: str, value: str, path: str, mode: str, state: State
+) -> None:
+    reading = nspawn(start(DEBIAN.replace("override", mode)), word(key, value, path))
+    says = found(reading, "machines", machines=[])
+    assert (says[0], f"{key}={value} of web ({path}:2)" in says[1]) == (state, state is State.FAIL), says
+    assert found(reading, "machines", machines=["web"])[0] is State.PASS
+    assert [type(each) for each in SUBJECT.plan(context(reading, machines=[]))] == [Blocked] * (state is State.FAIL)
+
+
+def test_machines_are_unknown_where_the_start_is() -> None:
+    reading = nspawn(Unknown("no"), word("Bind", "/srv"))
+    assert found(reading, "machines", machines=[])[0] is State.UNKNOWN
+
+
+def test_what_machines_would_lose_has_to_be_accepted() -> None:
+    reading = nspawn(start(), word("PrivateUsers", "no"), word("Bind", "/srv", BESIDE), word("Port", "80"))
+    (blocked,) = SUBJECT.plan(context(reading, settings="trusted"))
+    assert isinstance(blocked, Blocked)
+    assert blocked.accepts == ("nspawn-settings",)
+    assert f"PrivateUsers=no of web ({ETC}:2), Bind=/srv of web ({BESIDE}:2)" in blocked.why
+    assert "Port" not in blocked.why
+    assert "--settings=trusted" in written(SUBJECT.plan(context(reading, "nspawn-settings", settings="trusted")))
+
+
+def test_limits_hold_for_machines_that_run_too_and_wait_for_a_word() -> None:
+    up = replace(nspawn(), running=("web",))
+    for made in (context(up, pids=9), context(up, memory=1 << 27)):
+        (blocked,) = SUBJECT.plan(made)
+        assert isinstance(blocked, Blocked)
+        assert (blocked.accepts, "web" in blocked.why) == (("nspawn-limits",), True)
+    assert "TasksMax=9" in written(SUBJECT.plan(context(up, "nspawn-limits", pids=9)))
+
+
+# ------------------------------------------------------------------------------------------------ what systemd has read
+
+
+def test_what_systemd_has_not_read_is_written_again_as_it_was() -> None:
+    good = after(SUBJECT.plan(context(nspawn(), settings="no", pids=9)))
+    assert isinstance(good.start, Start)
+    given = start(" ".join(good.start.arguments), stale=True, TasksMax=9)
+    edited = nspawn(given, drop_in=str(good.drop_in).replace("TasksMax=9", "TasksMax=99"))
+    assert found(edited, "loaded")[0] is State.FAIL
+    changes = list(SUBJECT.plan(context(edited, settings="no", pids=9)))
+    assert written(changes) == good.drop_in
+    assert changes[0].controls == ("nspawn.loaded",)
+    gone = nspawn(given)
+    assert "--settings=no" in written(SUBJECT.plan(context(gone, settings="no", pids=9)))
+
+
+def test_changes_of_others_are_read() -> None:
+    (command,) = SUBJECT.plan(context(nspawn(start(stale=True))))
+    assert isinstance(command, Command)
+    assert command.script == "systemctl daemon-reload"
+    mended = list(SUBJECT.plan(context(nspawn(start(stale=True)), pids=9)))
+    assert [(type(each), each.controls) for each in mended] == [(WriteFile, ("nspawn.pids", "nspawn.loaded"))]

@@ -1,0 +1,79 @@
+"""How systemd starts machines, as it is read, and the files of single machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from facts.core.reading import Block, Section, Unknown
+from facts.engines.nspawn import Nspawn
+from facts.engines.nspawn.nspawn import DROP_IN, Start, Word
+
+ARGV = "systemd-nspawn --quiet --keep-unit --boot -U --settings=override --machine=hullproof-asks"
+UNIT = f"""LoadState=loaded
+NeedDaemonReload=no
+ExecStart={{ path=/usr/bin/systemd-nspawn ; argv[]={ARGV} ; ignore_errors=no ; pid=0 ; code=(null) ; status=0/0 }}
+TasksMax=16384
+MemoryMax=infinity
+MemorySwapMax=0"""
+
+
+def read(**blocks: Any) -> Any:
+    said = {"nspawn": "/usr/bin/systemd-nspawn", "unit": UNIT, **blocks}
+    made = {name: text if isinstance(text, Block) else Block(0, text) for name, text in said.items()}
+    return Nspawn.parse(Section(made))
+
+
+def test_without_it_nothing_is_there() -> None:
+    reading = Nspawn.parse(Section({}))
+    assert (reading.installed, reading.words) == (False, ())
+
+
+def test_the_start_is_what_systemd_has_read() -> None:
+    start = read().start
+    assert start == Start(
+        ("--quiet", "--keep-unit", "--boot", "-U", "--settings=override", "--machine=hullproof-asks"),
+        {"TasksMax": 16384, "MemoryMax": None, "MemorySwapMax": 0}, stale=False,
+    )  # fmt: skip
+    assert (start.last("--settings"), start.last("-U"), start.last("--bind")) == ("override", "", None)
+    assert read(unit=UNIT.replace("Reload=no", "Reload=yes")).start.stale
+
+
+@pytest.mark.parametrize(
+    ("unit", "why"),
+    [
+        (UNIT.replace("loaded", "masked"), "does not load systemd-nspawn@.service (masked)"),
+        ("LoadState=loaded\nExecStart=", "has no ExecStart"),
+        (Block(1, "Failed to connect to bus"), "unit: Failed to connect to bus"),
+    ],
+)
+def test_a_start_that_is_none_is_unknown(unit: Any, why: str) -> None:
+    start = read(unit=unit).start
+    assert isinstance(start, Unknown)
+    assert why in start.unknown
+
+
+def test_a_limit_that_is_none_makes_the_section_unknown() -> None:
+    assert isinstance(Nspawn.read(Section({"unit": Block(0, UNIT.replace("16384", "many"))})), Unknown)
+
+
+def test_lines_of_machines_own_files() -> None:
+    web, unit = "/var/lib/machines/web.nspawn", "/etc/systemd/system/systemd-nspawn@db.service.d/own.conf"
+    rows = (f"{web}:1:[Exec]", f"{web}:2:PrivateUsers = no", f"{web}:3:[Files]", f"{web}:4:Bind=/srv",
+            f"{unit}:1:TasksMax=9", f"{unit}:2:[Service]", f"{unit}:3:TasksMax=infinity")  # fmt: skip
+    assert read(files="\n".join(rows)).words == (
+        Word("web", "Exec", "PrivateUsers", "no", f"{web}:2"),
+        Word("web", "Files", "Bind", "/srv", f"{web}:4"),
+        Word("db", "Service", "TasksMax", "infinity", f"{unit}:3"),
+    )
+
+
+def test_the_drop_in() -> None:
+    assert read(**{DROP_IN: Block(1, "cat: No such file or directory")}).drop_in is None
+    assert read(**{DROP_IN: "[Service]"}).drop_in == "[Service]"
+
+
+def test_machines_that_run() -> None:
+    at = "/sys/fs/cgroup/machine.slice/systemd-nspawn@"
+    assert read(running=f"{at}web.service\n{at}a-b.service").running == ("web", "a-b")
