@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from deploys.core.change import Blocked, Change, Context, Subject, by_hand, mending
-from deploys.core.control import (
-    Control,
-    Severity,
-    State,
-    Verdict,
-    failed,
-    naming_key,
-    only_where,
-    passed,
-    undeclared,
-)
+from deploys.core.change import Change, Context, Subject, by_hand, mending
+from deploys.core.control import Control, Severity, naming_key, only_where, undeclared
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults
 from deploys.engines.nspawn import machines
 from deploys.engines.nspawn.defaults import ROWS
 from deploys.engines.nspawn.rules import NspawnRules
-from deploys.engines.nspawn.start import LIMITED, SETTINGS, write, write_again
-from facts.core.reading import known
+from deploys.engines.nspawn.start import LIMITED, SETTINGS, write
 from facts.core.survey import Survey
 from facts.engines.nspawn.nspawn import DROP_IN, TEMPLATE, Nspawn
 
@@ -44,37 +32,13 @@ def absent(survey: Survey, policy: Policy) -> str | None:
     return None if survey[Nspawn].installed else "systemd-nspawn is not installed"
 
 
-@only_where(absent)
-def _loaded(survey: Survey, policy: Policy) -> Verdict:
-    """Whatever the policy says: what is judged is what systemd has read."""
-    if known(survey[Nspawn].start).stale:
-        return failed(f"files of {TEMPLATE} have changed since systemd has read them", disk="changed", live="as before")
-    return passed(f"systemd has read the files of {TEMPLATE}")
-
-
 def plan(context: Context) -> Iterator[Change]:
-    changes = list(DEFAULTS.plan(context))
-    loaded = context.which("nspawn.loaded")
-    for change in changes:
-        done = not isinstance(change, Blocked)
-        yield replace(change, controls=(*change.controls, *loaded)) if done else change
-    if loaded and all(isinstance(change, Blocked) for change in changes):
-        holding = any(context.findings[control.id].state is State.PASS for control in DEFAULTS.controls())
-        yield from mending(loaded, [write_again(context, holding)])
+    yield from DEFAULTS.plan(context)
     if context.failing("nspawn.machines"):
         yield from mending(["nspawn.machines"], [by_hand(context.findings["nspawn.machines"])])
 
 
 CONTROLS = (
-    Control(
-        id="nspawn.loaded",
-        title="Systemd has read how it is to start machines",
-        severity=Severity.MEDIUM,
-        why="A machine that is started now gets what an older file says.",
-        check=_loaded,
-        by_hand="systemctl daemon-reload",
-        files=(DROP_IN,),
-    ),
     *DEFAULTS.controls(),
     Control(
         id="nspawn.machines",

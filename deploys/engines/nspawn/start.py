@@ -6,12 +6,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import some
 from deploys.engines.defaults import Default, Put
 from deploys.engines.nspawn.rules import NspawnRules
 from facts.core.reading import known
-from facts.engines.nspawn.nspawn import DROP_IN, LIMITS, TEMPLATE, TRUSTED, UNIT, Nspawn, NspawnReading, Start, Word
+from facts.engines.nspawn.nspawn import DROP_IN, LIMITS, TRUSTED, UNIT, Nspawn, NspawnReading, Start, Word
 
 SETTINGS = "nspawn-settings"  # accepting it: machines lose what their .nspawn files say otherwise
 LIMITED = "nspawn-limits"  # accepting it: machines that run get the limits too
@@ -44,7 +44,7 @@ def decided(start: Start, word: Word) -> bool:
 def losing(reading: NspawnReading, put: Put) -> Iterator[Word]:
     """The lines of .nspawn files that count now, and would not."""
     now = known(reading.start)
-    then = Start(tuple(with_options(now.arguments, put)), now.limits, now.stale)
+    then = Start(tuple(with_options(now.arguments, put)), now.limits)
     for word in reading.words:
         if word.at.partition(":")[0].endswith(".nspawn") and not decided(now, word) and decided(then, word):
             yield word
@@ -89,23 +89,10 @@ def write(context: Context, put: Put, what: str) -> Iterable[Change]:
         return waits
     before, text = known(context.survey[Nspawn].drop_in), text_with(context, put)
     if text == before:
-        return [reload()]
+        why = f"a file that is read after {DROP_IN} sets it (systemctl cat {UNIT} shows them): remove it there"
+        return [Blocked("nspawn", what, why=why)]
     said = f"{what}, from a machine's next start on; those that run keep what they have, but for limits"
     return [WriteFile("nspawn", said, path=DROP_IN, text=text, before=before, activate=RELOAD)]
-
-
-def write_again(context: Context, holding: bool) -> Change:
-    """What systemd has not read yet: the drop-in as it was where that is what is in force, else whatever has changed.
-    `holding`: something that the policy wants is in force."""
-    before, text = known(context.survey[Nspawn].drop_in), text_with(context, {})
-    if text == before or (before is None and not holding):
-        return reload()
-    what = "have the drop-in again as systemd has read it"
-    return WriteFile("nspawn", what, path=DROP_IN, text=text, before=before, activate=RELOAD)
-
-
-def reload() -> Change:
-    return Command("nspawn", f"have systemd read the files of {TEMPLATE}", script=RELOAD, undo="")
 
 
 def text_with(context: Context, put: Put) -> str:

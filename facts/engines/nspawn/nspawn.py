@@ -32,11 +32,10 @@ class Word(Jsonable):
 
 @dataclass(frozen=True)
 class Start(Jsonable):
-    """How systemd starts a machine that has no files of its own, as it has read its files."""
+    """How systemd starts a machine that has no files of its own: it reads them when it starts one, and not before."""
 
     arguments: tuple[str, ...]  # after the program
     limits: dict[str, int | None]  # TasksMax, and bytes; None: none
-    stale: bool  # a file has changed since systemd has read them
 
     def last(self, *names: str) -> str | None:
         """The value of an option that counts; "" of one without a value; None where it is not there."""
@@ -100,7 +99,6 @@ def _start(section: Section) -> Start | Unknown:
     return Start(
         arguments=tuple(words[-1].split()[1:]),
         limits={name: _limit(said.get(name, "")) for name in LIMITS},
-        stale=said.get("NeedDaemonReload") == "yes",
     )
 
 

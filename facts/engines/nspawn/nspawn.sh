@@ -3,7 +3,7 @@
 # DROP_IN, hullproof's own file, and UNIT, a machine that nobody has.
 have systemd-nspawn || exit 0
 run nspawn command -v systemd-nspawn
-[ ! -d /run/systemd/system ] || run unit systemctl show -p LoadState,NeedDaemonReload,ExecStart,TasksMax,MemoryMax,MemorySwapMax "$UNIT"
+[ ! -d /run/systemd/system ] || run unit systemctl show -p LoadState,ExecStart,TasksMax,MemoryMax,MemorySwapMax "$UNIT"
 show "$DROP_IN"
 set -- /sys/fs/cgroup/machine.slice/systemd-nspawn@*.service
 [ ! -e "$1" ] || run running printf '%s\n' "$@"

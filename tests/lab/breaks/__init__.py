@@ -43,7 +43,7 @@ LXC = [f"lxc.{name}" for name in (
     "pids", "memory", "slice", "usernet",
 )]  # fmt: skip
 NSPAWN = [f"nspawn.{name}" for name in (
-    "loaded", "user-namespace", "settings", "capabilities", "refused-calls", "no-new-privileges", "private-network",
+    "user-namespace", "settings", "capabilities", "refused-calls", "no-new-privileges", "private-network",
     "pids", "memory", "machines",
 )]  # fmt: skip
 ELSEWHERE: Mapping[str, str] = {

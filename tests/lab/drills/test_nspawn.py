@@ -26,7 +26,7 @@ RELOAD = "systemctl daemon-reload"
 INSTANCE = "/etc/systemd/system/systemd-nspawn@old.service.d"
 # What is done to the host, the control that names it, and a word of the reason.
 BREAKS = {
-    "user-namespace": (f"sed -i 's/--private-users=pick/--private-users=no/; s/ -U / /' {DROP_IN}; {RELOAD}", "is no"),
+    "user-namespace": (f"sed -i 's/ -U / /' {DROP_IN}; {RELOAD}", "the host's own ids"),
     "settings": (f"sed -i 's/--settings=no/--settings=override/' {DROP_IN}; {RELOAD}", "--settings is override"),
     "capabilities": (f"sed -i 's/CAP_MKNOD,//' {DROP_IN}; {RELOAD}", "machines keep MKNOD"),
     "refused-calls": (f"sed -i 's/--system-call-filter=~unshare//' {DROP_IN}; {RELOAD}", "may make unshare"),
@@ -36,7 +36,6 @@ BREAKS = {
     "memory": (f"sed -i '/MemorySwapMax/d' {DROP_IN}; {RELOAD}", "swap without a limit"),
     "machines": (f"mkdir -p {INSTANCE}; printf '[Service]\\nTasksMax=infinity\\n' >{INSTANCE}/own.conf; {RELOAD}",
                  "TasksMax=infinity of old"),
-    "loaded": (f"sed -i 's/TasksMax=.*/TasksMax=infinity/' {DROP_IN}", "have changed since systemd has read them"),
 }  # fmt: skip
 MEND = f"rm -rf {INSTANCE}; cp -p /root/kept.conf {DROP_IN}; {RELOAD}"
 

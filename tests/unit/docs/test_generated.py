@@ -102,7 +102,6 @@ def test_the_key_that_asks_for_a_control_is_found() -> None:
         "podman.settings",
         "kubelet.settings",
         "lxc.settings",
-        "nspawn.loaded",
         "bridges.reverted",
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import Blocked, Change, Command, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.nspawn.controls import SUBJECT
@@ -24,9 +24,9 @@ BESIDE, ETC = "/var/lib/machines/web.nspawn", "/etc/systemd/nspawn/web.nspawn"
 OF_UNIT = "/etc/systemd/system/systemd-nspawn@web.service.d/own.conf"
 
 
-def start(arguments: str = DEBIAN, stale: Any = False, **limits: int | None) -> Start:
+def start(arguments: str = DEBIAN, **limits: int | None) -> Start:
     given: dict[str, int | None] = {"TasksMax": 16384, "MemoryMax": None, "MemorySwapMax": None}
-    return Start(tuple(arguments.split()), given | limits, stale)
+    return Start(tuple(arguments.split()), given | limits)
 
 
 def nspawn(begin: Start | Unknown | None = None, *words: Word, drop_in: str | None = None) -> NspawnReading:
@@ -183,25 +183,9 @@ def test_limits_hold_for_machines_that_run_too_and_wait_for_a_word() -> None:
     assert "TasksMax=9" in written(SUBJECT.plan(context(up, "nspawn-limits", pids=9)))
 
 
-# ------------------------------------------------------------------------------------------------ what systemd has read
-
-
-def test_what_systemd_has_not_read_is_written_again_as_it_was() -> None:
-    good = after(SUBJECT.plan(context(nspawn(), settings="no", pids=9)))
-    assert isinstance(good.start, Start)
-    given = start(" ".join(good.start.arguments), stale=True, TasksMax=9)
-    edited = nspawn(given, drop_in=str(good.drop_in).replace("TasksMax=9", "TasksMax=99"))
-    assert found(edited, "loaded")[0] is State.FAIL
-    changes = list(SUBJECT.plan(context(edited, settings="no", pids=9)))
-    assert written(changes) == good.drop_in
-    assert changes[0].controls == ("nspawn.loaded",)
-    gone = nspawn(given)
-    assert "--settings=no" in written(SUBJECT.plan(context(gone, settings="no", pids=9)))
-
-
-def test_changes_of_others_are_read() -> None:
-    (command,) = SUBJECT.plan(context(nspawn(start(stale=True))))
-    assert isinstance(command, Command)
-    assert command.script == "systemctl daemon-reload"
-    mended = list(SUBJECT.plan(context(nspawn(start(stale=True)), pids=9)))
-    assert [(type(each), each.controls) for each in mended] == [(WriteFile, ("nspawn.pids", "nspawn.loaded"))]
+def test_a_file_that_is_read_after_ours_is_said_to_be_there() -> None:
+    good = after(SUBJECT.plan(context(nspawn(), pids=9)))
+    later = replace(good, start=start(TasksMax=99))
+    (blocked,) = SUBJECT.plan(context(later, pids=9))
+    assert isinstance(blocked, Blocked)
+    assert f"read after {DROP_IN}" in blocked.why
