@@ -20,6 +20,11 @@ P = TypeVar("P", bound=Rules)
 Put = Mapping[str, Any]  # what is written, by the names that the engine's own file has
 
 
+def nothing(reading: Any, wanted: Any) -> Put:
+    """For what hullproof does not set."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Default(Generic[Reading, P]):
     """Something that an engine gives containers. `wanted` is what the policy says, None for nothing; `wrong` says what
@@ -38,7 +43,7 @@ class Default(Generic[Reading, P]):
     by_hand: str
     beside: Callable[[Survey], str] = lambda survey: ""
     first: Callable[[Context], Iterable[Change]] = lambda context: ()
-    against: Callable[[Survey], str] = lambda survey: ""
+    against: Callable[[Survey, Policy], str] = lambda survey, policy: ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +80,16 @@ class Defaults(Generic[Reading, P]):
     def _id(self, row: Default[Reading, P]) -> str:
         return f"{self.subject}.{row.name}"
 
+    def absent(self, survey: Survey, policy: Policy) -> str | None:
+        return None if self.installed(survey[self.fact]) else f"{self.shown} is not installed"
+
     def _check(self, row: Default[Reading, P], survey: Survey, policy: Policy) -> Verdict:
         reading, wanted, key = survey[self.fact], row.wanted(policy[self.rules]), self._id(row).replace("-", "_")
-        if not self.installed(reading):
-            return not_applicable(f"{self.shown} is not installed")
+        if why := self.absent(survey, policy):
+            return not_applicable(why)
         if wanted is None:
             return not_applicable(f"the policy does not declare {key}")
-        if why := row.against(survey):
+        if why := row.against(survey, policy):
             return not_applicable(why)
         if wrong := row.wrong(reading, wanted) or row.beside(survey):
             return failed(f"{wrong}; the policy wants {_say(wanted)} ({key})", declared=wanted, disk=wrong, live=wrong)
@@ -112,7 +120,7 @@ class Defaults(Generic[Reading, P]):
         return row.first(context)
 
     def _what(self, put: Put) -> str:
-        said = (f"{key.partition('.')[2]}={_say(value)}" for key, value in put.items())
+        said = (f"{key.partition('.')[2] or key}={_say(value)}" for key, value in put.items())
         return f"have {self.shown} give new containers {some(said, 20)}"
 
 

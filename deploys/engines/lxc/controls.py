@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from deploys.core.change import Change, Context, Subject
 from deploys.core.control import Control, Severity, Verdict, failed, only_where, passed, some
@@ -36,11 +36,7 @@ DEFAULTS = Defaults(
 )
 
 
-def absent(survey: Survey, policy: Policy) -> str | None:
-    return None if survey[Lxc].installed else "LXC is not installed"
-
-
-@only_where(absent)
+@only_where(DEFAULTS.absent)
 def _settings(survey: Survey, policy: Policy) -> Verdict:
     """Whatever the policy says: LXC makes no container with a line that it cannot read."""
     lxc = survey[Lxc]
@@ -49,10 +45,6 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
     if lxc.ignored:
         return failed(f"LXC passes over a line that begins with no key: {some(lxc.ignored)}", disk=list(lxc.ignored))
     return passed("LXC reads every line", disk=[])
-
-
-def plan(context: Context) -> Iterator[Change]:
-    yield from DEFAULTS.plan(context)
 
 
 CONTROLS = (
@@ -72,7 +64,7 @@ SUBJECT = Subject(
     name="lxc",
     rules=LxcRules,
     controls=CONTROLS,
-    plan=plan,
+    plan=DEFAULTS.plan,
     facts=(Lxc, Userns, Cgroups),
     undoing=undo.remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",

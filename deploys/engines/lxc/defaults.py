@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from deploys.cgroups.controls import CgroupsRules
 from deploys.core import templates
 from deploys.core.change import Change, Context, WriteFile
 from deploys.core.control import Severity, some
-from deploys.engines.defaults import Put
+from deploys.core.policy import Policy
+from deploys.engines.defaults import Put, nothing
 from deploys.engines.lxc.settings import Row, said
 from facts.capabilities import CAPABILITIES
-from facts.cgroups import Cgroups
+from facts.cgroups import SLICE, Cgroups
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.lxc.lxc import DROP_IN, Line, Lxc, LxcReading
@@ -20,10 +22,6 @@ DROP_IN_TEXT = templates.text("engines/lxc/slice.conf")
 UNCONFINED = ("unconfined", "unchanged")
 # What of the host's LXC's own files mount in containers, and that tells nothing.
 HARMLESS = ("/sys/fs/fuse/connections", "/sys/kernel/debug", "/sys/kernel/security", "/sys/fs/pstore", "/dev/fuse")
-
-
-def _nothing(lxc: LxcReading, wanted: Any) -> Put:
-    return {}
 
 
 # ------------------------------------------------------------------------------------------------ capabilities
@@ -71,7 +69,7 @@ def _generated(lxc: LxcReading, wanted: Any) -> Put:
     return {"lxc.apparmor.profile": "generated"} if lxc.parser else {}
 
 
-def without_apparmor(survey: Survey) -> str:
+def without_apparmor(survey: Survey, policy: Policy) -> str:
     return "" if known(survey[Lxc].apparmor) else "the kernel does not run AppArmor, with which LXC confines containers"
 
 
@@ -117,7 +115,7 @@ def _limit(name: str) -> Any:
     return wrong
 
 
-def _unified(survey: Survey) -> str:
+def _unified(survey: Survey, policy: Policy) -> str:
     version = survey[Cgroups].version
     return "" if version == "v2" else f"the host runs version {version} of control groups, where these keys do nothing"
 
@@ -131,19 +129,24 @@ def _outside(lxc: LxcReading, wanted: str) -> str:
     return "" if within else said(line, "lxc.cgroup.dir")
 
 
+def _elsewhere(survey: Survey, policy: Policy) -> str:
+    below = policy[CgroupsRules].below
+    return "" if below is None or SLICE in below else f"the policy does not name {SLICE} (cgroups.below)"
+
+
 def _unstarted(survey: Survey) -> str:
     """LXC makes the folder itself where systemd has not, and then it has no limits."""
     lxc = survey[Lxc]
     there = not lxc.service or known(lxc.drop_in) == DROP_IN_TEXT
-    return "" if there else "nothing starts machine.slice before lxc.service: it would have no limits"
+    return "" if there else f"nothing starts {SLICE} before lxc.service: it would have no limits"
 
 
 def _drop_in(context: Context) -> Iterator[Change]:
     lxc = context.survey[Lxc]
     before = known(lxc.drop_in)
     if lxc.service and before != DROP_IN_TEXT:
-        activate = f"systemctl daemon-reload && {{ [ ! -e {DROP_IN} ] || systemctl start machine.slice; }}"
-        what = "have machine.slice started before lxc.service, and now"
+        activate = f"systemctl daemon-reload && {{ [ ! -e {DROP_IN} ] || systemctl start {SLICE}; }}"
+        what = f"have {SLICE} started before lxc.service, and now"
         yield WriteFile("lxc", what, path=DROP_IN, text=DROP_IN_TEXT, before=before, activate=activate)
 
 
@@ -222,7 +225,7 @@ ROWS = (
         references=("NIST-800-190-4.4.3",),
         wanted=lambda rules: rules.private,
         wrong=_shared,
-        put=_nothing,
+        put=nothing,
         by_hand="remove these lines from the file that the finding names",
     ),
     Row(
@@ -260,6 +263,7 @@ ROWS = (
         beside=_unstarted,
         put=lambda lxc, wanted: {"lxc.cgroup.dir": wanted},
         first=_drop_in,
+        against=_elsewhere,
         by_hand="set lxc.cgroup.dir in the file that lxc-create copies",
     ),
     Row(
@@ -270,7 +274,7 @@ ROWS = (
         references=("NIST-800-190-4.4.2",),
         wanted=lambda rules: rules.usernet,
         wrong=_connected,
-        put=_nothing,
+        put=nothing,
         by_hand="remove the rows from /etc/lxc/lxc-usernet, or name them in the policy",
     ),
 )

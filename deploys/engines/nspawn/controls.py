@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 from deploys.core.change import Change, Context, Subject, by_hand, mending
 from deploys.core.control import Control, Severity, naming_key, only_where, undeclared
-from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults
 from deploys.engines.nspawn import machines
 from deploys.engines.nspawn.defaults import ROWS
 from deploys.engines.nspawn.rules import NspawnRules
 from deploys.engines.nspawn.start import LIMITED, SETTINGS, write
-from facts.core.survey import Survey
 from facts.engines.nspawn.nspawn import DROP_IN, TEMPLATE, Nspawn
 
 DEFAULTS = Defaults(
@@ -28,10 +26,6 @@ DEFAULTS = Defaults(
 )
 
 
-def absent(survey: Survey, policy: Policy) -> str | None:
-    return None if survey[Nspawn].installed else "systemd-nspawn is not installed"
-
-
 def plan(context: Context) -> Iterator[Change]:
     yield from DEFAULTS.plan(context)
     if context.failing("nspawn.machines"):
@@ -45,7 +39,7 @@ CONTROLS = (
         title="Only machines that the policy names have files of their own which weaken them",
         severity=Severity.HIGH,
         why="A line in a machine's own file takes back what all machines are started with.",
-        check=only_where(absent, undeclared(NspawnRules, "nspawn.machines"))(
+        check=only_where(DEFAULTS.absent, undeclared(NspawnRules, "nspawn.machines"))(
             naming_key("nspawn.machines", "that no other machine differs")(machines.check)
         ),
         references=("NIST-800-190-4.4.3",),

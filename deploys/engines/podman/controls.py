@@ -43,11 +43,7 @@ DEFAULTS = Defaults(
 )
 
 
-def absent(survey: Survey, policy: Policy) -> str | None:
-    return None if survey[Podman].installed else "Podman is not installed"
-
-
-@only_where(absent)
+@only_where(DEFAULTS.absent)
 def _settings(survey: Survey, policy: Policy) -> Verdict:
     """Whatever the policy says: Podman does not start with a file that it cannot read."""
     if broken := survey[Podman].broken:
@@ -55,7 +51,7 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
     return passed("Podman's files can be read", declared="TOML", disk=[])
 
 
-@only_where(absent, undeclared(PodmanRules, "podman.api"))
+@only_where(DEFAULTS.absent, undeclared(PodmanRules, "podman.api"))
 def _api(survey: Survey, policy: Policy) -> Verdict:
     declared, podman = policy[PodmanRules].api, survey[Podman]
     socket = known(podman.socket)

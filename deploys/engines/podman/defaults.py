@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploys.core.control import Severity, some
-from deploys.engines.defaults import Put
+from deploys.engines.defaults import Put, nothing
 from deploys.engines.podman.settings import Row, said, setting
 from deploys.seccomp.profile import GUARDED_BY_ALL, weaknesses
 from facts.core.reading import UnknownReading, known
@@ -24,10 +24,6 @@ PIDS = 2048
 NAMESPACES = {"netns": "bridge", "pidns": "private", "ipcns": "private", "utsns": "private", "cgroupns": "private"}
 GIVEN = ("devices", "volumes", "mounts")
 MEMORY, SWAP = "memory.max", "memory.swap.max"
-
-
-def _nothing(podman: PodmanReading, wanted: Any) -> Put:
-    return {}
 
 
 # ------------------------------------------------------------------------------------------------ readings
@@ -134,7 +130,7 @@ ROWS = (
         wanted=lambda rules: rules.seccomp,
         wrong=_unfiltered,
         beside=_allowed,
-        put=_nothing,
+        put=nothing,
         by_hand="remove seccomp_profile from the file that the finding names, so that Podman's own counts again",
     ),
     Row(
@@ -145,7 +141,7 @@ ROWS = (
         references=("NIST-800-190-4.4.3",),
         wanted=lambda rules: rules.confined,
         wrong=_free,
-        put=_nothing,
+        put=nothing,
         by_hand="remove apparmor_profile, or label, from the file that the finding names",
     ),
     Row(

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploys.cgroups.controls import CgroupsRules
 from deploys.core.change import Blocked, Change, Context, Undoing, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
@@ -52,9 +53,15 @@ def cgroups(version: str = "v2") -> CgroupsReading:
     return CgroupsReading(**(values | {"version": version}))
 
 
-def context(reading: LxcReading, ids: UsernsReading | None = None, version: str = "v2", **rules: Any) -> Context:
+def context(
+    reading: LxcReading,
+    ids: UsernsReading | None = None,
+    version: str = "v2",
+    below: list[str] | None = None,
+    **rules: Any,
+) -> Context:
     host = Survey({Lxc: reading, Userns: ids or userns(), Cgroups: cgroups(version)})
-    policy = Policy("p", {LxcRules: LxcRules(**rules)})
+    policy = Policy("p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules(below=below)})
     return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
 
 
@@ -264,6 +271,13 @@ def test_the_slice_is_started_before_any_container() -> None:
     assert found(lxc(within, drop_in=DROP_IN_TEXT), "slice", slice="machine.slice")[0] is State.PASS
     assert found(lxc(within, drop_in=Unknown("no")), "slice", slice="machine.slice")[0] is State.UNKNOWN
     assert list(written(SUBJECT.plan(context(lxc(), slice="machine.slice")))) == [DROP_IN, DEFAULT]
+
+
+def test_the_slice_does_not_apply_where_the_policy_wants_containers_below_others() -> None:
+    wanted: dict[str, Any] = {"slice": "machine.slice"}
+    state, reason = found(lxc(), "slice", below=["kubepods.slice"], **wanted)
+    assert (state, reason) == (State.NOT_APPLICABLE, "the policy does not name machine.slice (cgroups.below)")
+    assert found(lxc(), "slice", below=["machine.slice"], **wanted)[0] is State.FAIL
 
 
 def test_who_may_connect_to_bridges() -> None:

@@ -118,6 +118,7 @@ def test_all_is_written_at_once_and_what_others_set_stays() -> None:
         "--system-call-filter=@clock --system-call-filter=~bpf --machine=%i",
         "TasksMax=9",
     ]
+    assert "new containers --settings=no, --system-call-filter=@clock ~bpf, TasksMax=9" in changes[0].what
     assert "from a machine's next start on; those that run keep what they have, but for limits" in changes[0].what
 
 
