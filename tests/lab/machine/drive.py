@@ -37,19 +37,25 @@ class Result:
         hosts: dict[str, dict[str, Any]] = self.report["hosts"]
         return hosts[name] if name else next(iter(hosts.values()))
 
+    def findings(self) -> list[dict[str, Any]]:
+        """The only host's. One that was not judged fails the test with what became of it."""
+        host = self.host()
+        found: list[dict[str, Any]] = host["findings"]
+        if not found and host["status"] != "ok":
+            raise AssertionError(f"the host was not judged ({host['status']}: {host['error']})\n{self.out}{self.err}")
+        return found
+
     def states(self) -> dict[str, str]:
         """The state of each control on the only host."""
-        return {finding["control"]: finding["state"] for finding in self.host()["findings"]}
+        return {finding["control"]: finding["state"] for finding in self.findings()}
 
     def not_holding(self) -> dict[str, str]:
         """What does not hold on the only host: control and reason."""
         holding = ("pass", "not-applicable", "waived")
-        return {
-            f["control"]: f"{f['state']}: {f['reason']}" for f in self.host()["findings"] if f["state"] not in holding
-        }
+        return {f["control"]: f"{f['state']}: {f['reason']}" for f in self.findings() if f["state"] not in holding}
 
     def reason(self, control: str) -> str:
-        return str(next(f["reason"] for f in self.host()["findings"] if f["control"] == control))
+        return str(next(f["reason"] for f in self.findings() if f["control"] == control))
 
 
 def start(inventory: Path, deploy: str, *options: str, yes: bool = True) -> tuple[subprocess.Popen[str], Path]:

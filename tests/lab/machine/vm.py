@@ -156,6 +156,8 @@ class Vm:
             "ssh_port": self.port,
             "ssh_user": user,
             "ssh_key": str(self.key),
+            # pyinfra gives up after 10 s: an emulated host under load takes as long right after `daemon-reload`.
+            "ssh_connect_retries": 2,
             "ssh_strict_host_key_checking": "no",
             "ssh_known_hosts_file": str(self.folder / "known_hosts"),
         }
