@@ -18,8 +18,8 @@ it*.
 ALLOWS = {
     "userns-remap": "Images, containers and volumes that were made before are no longer visible to Docker (the plan "
     "says which, and how large they are). Undoing the change brings them back.",
-    "podman-userns": "Containers of Podman's that are made again have other ids, and read their volumes and the host's "
-    "folders only where those are mounted with `:U` or `:idmap`. Those that are there go on as they are.",
+    "podman-userns": "Containers of Podman's that are made again, users' too, have other ids, and read volumes and the "
+    "host's folders only where those are mounted with `:U` or `:idmap`. Those that are there go on as they are.",
     "podman-api": "podman.socket is stopped: clients of its API (docker-compose, CI runners, cockpit) lose it.",
     "rootless-ranges": "A rollback takes the ids away that its run gave users who run containers without root: files "
     "in their homes may belong to nobody afterwards, or to whoever gets these ids next.",

@@ -45,6 +45,8 @@ digest() { # PATH
   if [ -f "$1" ]; then digest=$(sha256sum <"$1") && digest=${digest%% *}; elif [ -e "$1" ]; then digest='no file'; fi
 }
 beside() { folder=${1%/*}; new=$folder/.${1##*/}.hullproof-new; } # PATH, absolute
+# mkdir -m is for the last folder alone.
+readable() { (umask 022 && mkdir -p -- "$1"); } # FOLDER, and those above it
 gone() { [ ! -e "$1" ] && [ ! -L "$1" ] || rm -rf -- "$1"; }
 
 own_place() { # another user who may write there could keep us from working, or have us write elsewhere; $why not
@@ -152,7 +154,7 @@ write_file() { # ID JSON PATH MODE OWNER BEFORE VALIDATE ACTIVATE SHARED <base64
   beside "$path"; mode=$4; there=1; made=
   [ -e "$path" ] || { there=; mode=${mode:-0644}; }
   [ -d "$folder/" ] || made=1
-  if ! why=$( { { [ -z "$made" ] || mkdir -p -m 0755 -- "$folder"; } && gone "$new" &&
+  if ! why=$( { { [ -z "$made" ] || readable "$folder"; } && gone "$new" &&
       { [ -z "$there" ] || cp -a -- "$path" "$new"; } && base64 -d >"$new"; } 2>&1); then
     rm -f -- "$new"; fail "$id" "$path: $why"; return 1
   fi

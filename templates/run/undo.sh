@@ -86,7 +86,7 @@ redo() { # ENTRY: what its undo took away; the same once more where power was lo
     IFS= read -r path <"$1/path"; beside "$path"
     keep_since "$1" || return 1
     if [ -e "$1/replaced" ]; then
-      mkdir -p -m 0755 -- "$folder" && gone "$new" && cp -a -- "$1/replaced" "$new" && sync "$new" && replace "$path"
+      readable "$folder" && gone "$new" && cp -a -- "$1/replaced" "$new" && sync "$new" && replace "$path"
     elif [ -e "$1/vacant" ]; then rm -f -- "$path"
     fi || return 1
   fi

@@ -25,6 +25,7 @@ from facts.containers import Containers
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.podman.podman import DROP_IN, SOCKET, Podman
+from facts.engines.rootless.rootless import Rootless
 from facts.seccomp import Seccomp
 from facts.userns import Userns
 
@@ -119,7 +120,7 @@ SUBJECT = Subject(
     rules=PodmanRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Podman, Userns, Containers, Seccomp),
+    facts=(Podman, Userns, Containers, Seccomp, Rootless),
     accepts=(API, user_namespace.REMAP),
     undoing=user_namespace.remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",

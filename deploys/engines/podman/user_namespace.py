@@ -13,6 +13,7 @@ from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.podman.podman import Podman, PodmanReading
+from facts.engines.rootless.rootless import Rootless
 from facts.userns import SUBGID, SUBUID, Userns, UsernsReading
 
 REMAP = "podman-userns"  # accepting it: containers that are made again do not own their volumes
@@ -64,14 +65,27 @@ def _there(survey: Survey) -> list[str]:
     return [f"{len(names)} {kind} ({some(names, 8)})" for names, kind in there if names]
 
 
+def _users(survey: Survey) -> list[str]:
+    """Who uses Podman without root just now, with their containers: containers.conf is theirs too."""
+    names = {number: name for name, number in known(survey[Userns].passwd).items()}
+    found: dict[str, list[str]] = {}
+    for each in known(survey[Containers].containers):
+        if each.engine == "podman" and each.user:
+            found.setdefault(names.get(each.user, str(each.user)), []).append(each.name)
+    for socket in known(survey[Rootless].listening):
+        found.setdefault(names.get(socket.uid, str(socket.uid)), [])
+    return [f"{user} ({some(sorted(have), 8)})" if have else user for user, have in sorted(found.items())]
+
+
 def _consequences(survey: Survey) -> str:
-    """What containers that are made again would own no longer; "" where root's Podman has nothing."""
-    parts = _there(survey)
-    if not parts:
+    """What containers that are made again would own no longer; "" where Podman has nothing."""
+    theirs = [f"Podman has {' and '.join(parts)}"] if (parts := _there(survey)) else []
+    theirs += [f"users' Podman reads the same file: {some(users)}"] if (users := _users(survey)) else []
+    if not theirs:
         return ""
     return (
-        f"Podman has {' and '.join(parts)}: they go on as they are, but a container that is made again has other ids, "
-        "and reads its volumes and the host's folders only where they are mounted with :U or :idmap"
+        f"{'; '.join(theirs)}. Containers go on as they are, but one that is made again has other ids, and reads its "
+        "volumes and the host's folders only where they are mounted with :U or :idmap"
     )
 
 

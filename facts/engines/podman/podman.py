@@ -14,9 +14,10 @@ from facts.core.reading import Block, Jsonable, Section, Unknown, attempt
 
 SETTINGS = "/etc/containers/containers.conf.d"
 DROP_IN = f"{SETTINGS}/zz-hullproof.conf"
-HOOKS = "/etc/hullproof/podman/hooks.d"
-HOOK = f"{HOOKS}/no-new-privileges.json"
-PROGRAM = "/etc/hullproof/podman/no-new-privileges"
+# Users' Podman reads containers.conf too, and starts nothing where it may not read a folder of hooks.
+HOOKS = "/etc/containers/oci/hooks.d"
+HOOK = f"{HOOKS}/hullproof-no-new-privileges.json"
+PROGRAM = "/etc/containers/oci/hullproof-no-new-privileges"
 SOCKET = "/run/podman/podman.sock"
 # In the order in which they count (containers.conf(5)): each takes the place of what stands in those before it.
 ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",

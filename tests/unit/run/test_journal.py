@@ -32,6 +32,12 @@ def test_writes_and_undoes_a_new_file_and_an_old_one(host: Host) -> None:
     assert host.undo() == {}, "an undone run is undone once"
 
 
+def test_all_may_go_through_the_folders_that_are_made_for_a_file(host: Host) -> None:
+    """Users' programs read such files too, and some end where they may not go through a folder."""
+    assert host.apply(write(host, "outer/inner/new", "x", None)) == [""]
+    assert [(host.root / path).stat().st_mode & 0o777 for path in ("outer", "outer/inner")] == [0o755, 0o755]
+
+
 def test_refuses_a_file_that_changed_since_the_survey(host: Host) -> None:
     (host.root / "f").write_text("somebody's\n")
     (error,) = host.apply(write(host, "f", "ours\n", "what we read\n"))

@@ -21,6 +21,7 @@ from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.podman import Podman
 from facts.engines.podman.podman import DROP_IN, HOOK, HOOKS, PROGRAM, PodmanReading, Setting, Socket
+from facts.engines.rootless.rootless import Listening, Rootless, RootlessReading
 from facts.seccomp import Seccomp, SeccompReading
 from facts.userns import Range, Userns, UsernsReading
 from tests.support.hosts import beside, docker, listed
@@ -43,14 +44,17 @@ def podman(settings: dict[str, Any] | Unknown | None = None, file: str = DROP_IN
 
 def userns(ranges: tuple[Range, ...] = ROWS) -> UsernsReading:
     values: dict[str, Any] = dict.fromkeys(UsernsReading.__dataclass_fields__, ())
-    names = {"passwd": {"root": 0}, "group": {"root": 0}}
+    names = {"passwd": {"root": 0, "ops": 1000}, "group": {"root": 0}}
     return UsernsReading(
         **(values | names | {"ranges": ranges, "podman_auto": None, "subuid": "x:1:2\n", "subgid": None})
     )
 
 
-def context(reading: PodmanReading, *running: Container, ranges: Any = ROWS, accept: str = "", **rules: Any) -> Context:
-    host = Survey({Podman: reading, Seccomp: KERNEL, Userns: userns(ranges),
+def context(
+    reading: PodmanReading, *running: Container, ranges: Any = ROWS, accept: str = "", listening: Any = (), **rules: Any
+) -> Context:
+    rootless = RootlessReading(True, (), (), (), listening)
+    host = Survey({Podman: reading, Seccomp: KERNEL, Userns: userns(ranges), Rootless: rootless,
                    Containers: beside(docker(installed=False, running=False), *running, also=("podman",))})  # fmt: skip
     policy = Policy("p", {PodmanRules: PodmanRules(**rules)}, accept=frozenset(accept.split()))
     return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
@@ -161,6 +165,17 @@ def test_without_a_range_no_container_would_start_so_it_is_given_first() -> None
     assert [c.path for c in changes if isinstance(c, WriteFile)] == ["/etc/subuid", "/etc/subgid", DROP_IN]
     subuid = next(c for c in changes if isinstance(c, WriteFile))
     assert subuid.text == f"x:1:2\ncontainers:{0x7A000000}:{1 << 22}\n"
+
+
+def test_users_whose_podman_reads_the_same_file_are_named_first() -> None:
+    """On Debian 13 each container of theirs has 1,024 ids from then on, and others than before."""
+    theirs = [listed("web", user=1000), listed("db", user=1000)]
+    listening = (Listening(1000, "/run/user/1000/podman/podman.sock"), Listening(4711, "*:2375"))
+    (blocked,) = SUBJECT.plan(context(podman(), *theirs, listening=listening, user_namespace="auto"))
+    assert isinstance(blocked, Blocked)
+    assert "users' Podman reads the same file: 4711, ops (db, web)." in blocked.why
+    changes = SUBJECT.plan(context(podman(), *theirs, accept="podman-userns", user_namespace="auto"))
+    assert [c.path for c in changes if isinstance(c, WriteFile)] == [DROP_IN]
 
 
 def test_containers_and_volumes_that_are_there_have_to_be_accepted() -> None:
