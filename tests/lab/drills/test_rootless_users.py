@@ -29,10 +29,10 @@ rootless: {{users: [{NEW}], ranges: true, helpers: true, linger: true, api: []}}
 pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
 
 
-def deploy(vm: Vm, name: str, *options: str) -> Result:
+def deploy(vm: Vm, name: str, *options: str, accept: str = "podman-userns") -> Result:
     path = vm.folder / "users.yml"
     path.write_text(POLICY)
-    return run(vm, name, "--data", f"policy={path}", *options)
+    return run(vm, name, "--data", f"policy={path}", "--data", f"accept={accept}", *options)
 
 
 def as_user(vm: Vm, user: str, script: str) -> str:
@@ -74,6 +74,11 @@ def test_before_a_user_has_no_ids_for_containers_and_another_one_runs_them_unask
     assert f"{NEW} has fewer than 65536 ids" in drift.reason("rootless.ranges")
     assert f"services of {OTHER} start at boot" in drift.reason("rootless.linger")
     assert drift.states()["rootless.helpers"] == "pass"
+
+
+def test_whose_containers_would_change_is_said_before(vm: Vm) -> None:
+    dry = deploy(vm, "harden.py", "--dry", accept="")
+    assert f"users' Podman reads the same file: {OTHER} (web)" in " ".join(dry.out.split())
 
 
 def test_the_user_whom_the_policy_names_gets_ids_and_stays(vm: Vm, story: dict[str, Any]) -> None:
@@ -121,7 +126,7 @@ def test_a_rollback_leaves_the_ids_of_files_until_that_is_accepted(vm: Vm, story
     assert "may own ids of that range" in back.out, back.out + back.err
     assert len(vm.ssh(f"grep ^{NEW}: {SUBUID} {SUBGID}").stdout.split()) == 2
     assert NEW not in vm.ssh("ls /var/lib/systemd/linger").stdout.split()
-    back = deploy(vm, "rollback.py", "--data", f"run={story['run']}", "--data", "accept=rootless-ranges")
+    back = deploy(vm, "rollback.py", "--data", f"run={story['run']}", accept="rootless-ranges")
     assert back.host()["status"] == "ok", back.out + back.err
     assert not vm.ssh(f"grep ^{NEW}: {SUBUID} {SUBGID}", check=False).stdout
     assert runs(vm, OTHER)
