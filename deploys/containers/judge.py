@@ -66,6 +66,11 @@ class Host(Remembering):
                 found.setdefault(labels.categories(each.process.label), []).append(each)
         return found
 
+    @cached_property
+    def one_tree(self) -> bool:
+        """Whether control groups are of version 2. On version 1 engines give no container a namespace of them."""
+        return any(each.type == "cgroup2" and each.point == "/sys/fs/cgroup" for each in known(self.reading.mounts))
+
     def together(self, one: Container, other: Container) -> bool:
         """Whether they are of one pod: Podman's share what their infra container holds."""
         if one.pod:
@@ -118,7 +123,8 @@ def devices_later(waiting: Waiting) -> str:
 
 
 def host_namespaces(container: Container, host: Host) -> str:
-    shared = [kind for kind in host.reading.shared(process_of(container)) if kind in SHAREABLE]
+    found = host.reading.shared(process_of(container))
+    shared = [kind for kind in found if kind in SHAREABLE or (kind == "cgroup" and host.one_tree)]
     return f"shares the host's {', '.join(shared)} namespace{'s' * (len(shared) > 1)}" if shared else ""
 
 

@@ -36,6 +36,7 @@ CONTAINERS = (
     ),
     started("priv", "is privileged", "--privileged --userns host", *PRIVILEGED),
     started("host", "shares the host's network", "--network host --userns host", "host-namespaces"),
+    started("tree", "sees the host's control groups", "--cgroupns host --userns host", "host-namespaces"),
     started("one", "is what the next one joins", ""),
     started("two", "shares another one's processes", "--pid container:one", "joined-namespaces"),
     started("loose", "may gain privileges", "--security-opt no-new-privileges=false", "no-new-privileges"),

@@ -25,7 +25,8 @@ containers: {privileged: [], host_namespaces: [], joined_namespaces: [], host_id
   new_privileges: [], unconfined: [], devices: [], mounts: [], unmasked: [], limits: [memory, pids], unlisted: []}
 """
 NAMED = """\
-containers: {privileged: [plain, lxc:shared], host_namespaces: [libvirt:web, hand, lxc:shared], unlisted: []}
+containers: {privileged: [plain, lxc:shared], host_namespaces: [libvirt:web, hand, lxc:shared, other/aside, shop/POD,
+  shop/till], unlisted: []}
 """
 DOCKER, PODMAN, USERS, LIBVIRT = "web", "podman:web", "lxc:web (user 1000)", "libvirt:web"
 LXC = {"lxc:plain", "lxc:common", "lxc:shared"}
@@ -35,7 +36,7 @@ CONTAINERD = {"containerd:other/aside", *PODS}
 EVERYONE = {DOCKER, PODMAN, USERS, LIBVIRT, *LXC, *NSPAWN, *CONTAINERD}
 WRONG: dict[str, set[str]] = {
     "privileged": {"lxc:plain", "lxc:shared"},
-    "host-namespaces": {"lxc:shared", "nspawn:hand", LIBVIRT},
+    "host-namespaces": {"lxc:shared", "nspawn:hand", LIBVIRT, *CONTAINERD},
     "user-namespace": EVERYONE - {USERS, "nspawn:web"},
     "capabilities": {*LXC, *NSPAWN, USERS, LIBVIRT},
     "seccomp": {"lxc:plain", "lxc:shared", LIBVIRT, *CONTAINERD},

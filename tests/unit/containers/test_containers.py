@@ -15,7 +15,7 @@ from facts.core.frame import read_frame
 from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
 from facts.lsm import Lsm, LsmReading
-from facts.processes import Limits, Mount
+from facts.processes import Limits, Mount, Process
 from tests.support.cases import folder
 from tests.support.two_engines import (
     BY_NAME,
@@ -282,3 +282,14 @@ def test_what_could_not_be_listed_is_unknown_and_does_not_hold(name: str, rule: 
     reading = Containers.read(section)
     assert isinstance(reading, ContainersReading)
     assert wrong(rule, reading).keys() == {"unknown"}
+
+
+def test_the_hosts_namespace_of_control_groups_counts_where_they_are_one_tree() -> None:
+    own, process = HOST.namespaces, BY_NAME["web"].process
+    assert isinstance(own, dict)
+    assert isinstance(process, Process)
+    host = only(namespaces=process.namespaces | {"cgroup": own["cgroup"]})
+    assert wrong("host-namespaces", host) == {"web": "shares the host's cgroup namespace"}
+    assert isinstance(host.mounts, tuple)
+    older = tuple(dataclasses.replace(each, type="tmpfs") if each.type == "cgroup2" else each for each in host.mounts)
+    assert wrong("host-namespaces", dataclasses.replace(host, mounts=older))["pass"]
