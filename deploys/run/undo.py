@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from deploys.core.change import Undoing
 from deploys.core.text import clean
@@ -54,11 +55,13 @@ def _choose(session: Session, run: str | None, skip: Sequence[str]) -> None:
 def _look_closer(session: Session, plan: UndoPlan) -> None:
     """Compare the files with what the run wrote, and ask the subjects."""
     try:
-        files = compare(plan, _files(session, plan))
+        said = _files(session, plan)
     except transport.Unreachable as error:
         plan.refused.append(f"the files of run {plan.past.run} cannot be compared: {error}")
-    else:
-        _ask_subjects(session, plan, files)
+        return
+    whole = replace(plan, amended={}, notes={}, refused=[])
+    _ask_subjects(session, plan, compare(whole, said))
+    compare(plan, said)  # without what they want to stay: what others have in a file is merged with that
 
 
 def _files(session: Session, plan: UndoPlan) -> dict[str, FileTexts]:

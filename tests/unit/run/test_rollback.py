@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,6 +137,23 @@ def test_what_stays_for_now_is_an_error_and_all_else_is_undone(host: Host, monke
     undo(run)
     assert run.errors == [f"not undone: write f: {said}"]
     assert set(host.files()) == {"f"}
+
+
+def test_what_stays_of_a_file_costs_nobody_elses_lines_in_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where several subjects of one run give somebody a range of ids."""
+    (host.root / "subuid").write_text("ops:1:2\n")
+    texts = ["ops:1:2\n", "ops:1:2\npods:3:4\n", "ops:1:2\npods:3:4\ntill:5:6\n"]
+    apply(host, *(write(host, "subuid", text, before, mode="", shared="lines") for before, text in pairwise(texts)))
+    run = begin(host, monkeypatch, Remark("0002", stays=Obstacle(why="till may own them", accepts=("ids",))))
+    choose(run, None)
+    assert (run.undoing.refused if run.undoing else None) == []
+    undo(run)
+    assert [error.partition(": ")[0] for error in run.errors] == ["not undone"], run.errors
+    assert host.files() == {"subuid": "ops:1:2\ntill:5:6\n"}
+    run = begin(host, monkeypatch)
+    choose(run, None)
+    undo(run)
+    assert (run.errors, host.files()) == ([], {"subuid": "ops:1:2\n"})
 
 
 def test_a_script_of_today_takes_the_place_of_the_journals(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
