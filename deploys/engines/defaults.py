@@ -92,6 +92,8 @@ class Defaults(Generic[Reading, P]):
         if why := row.against(survey, policy):
             return not_applicable(why)
         if wrong := row.wrong(reading, wanted) or row.beside(survey):
+            later = [each for each in dict.fromkeys(self.later(reading, row.put(reading, wanted))) if each not in wrong]
+            wrong += f", as {some(later)} counts after hullproof's file" if later else ""
             return failed(f"{wrong}; the policy wants {_say(wanted)} ({key})", declared=wanted, disk=wrong, live=wrong)
         return passed("new containers get what the policy wants", declared=wanted, disk=wanted, live=wanted)
 

@@ -10,7 +10,7 @@ from deploys.engines.defaults import Defaults
 from deploys.engines.nspawn import machines
 from deploys.engines.nspawn.defaults import ROWS
 from deploys.engines.nspawn.rules import NspawnRules
-from deploys.engines.nspawn.start import LIMITED, SETTINGS, write
+from deploys.engines.nspawn.start import LIMITED, SETTINGS, later, write
 from facts.engines.nspawn.nspawn import DROP_IN, TEMPLATE, Nspawn
 
 DEFAULTS = Defaults(
@@ -23,6 +23,7 @@ DEFAULTS = Defaults(
     files=(DROP_IN, f"/usr/lib/systemd/system/{TEMPLATE}"),
     packages=("systemd-container",),
     write=write,
+    later=later,
 )
 
 

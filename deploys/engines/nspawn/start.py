@@ -83,6 +83,13 @@ def limit(context: Context) -> Iterator[Change]:
         yield Blocked("nspawn", "have systemd limit what machines take", why=why, accepts=(LIMITED,))
 
 
+def later(reading: NspawnReading, put: Put) -> Iterator[str]:
+    """Files that count after hullproof's, and set one of these."""
+    for option in put:
+        if file := reading.later.get(option if option in LIMITS else "ExecStart"):
+            yield file
+
+
 def write(context: Context, put: Put, what: str) -> Iterable[Change]:
     """The drop-in, with these options and those that are in force already."""
     if waits := list(wait(context, put)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -61,6 +61,7 @@ class NspawnReading(Jsonable):
     drop_in: str | Unknown | None  # hullproof's own file for the template
     words: tuple[Word, ...]  # of the machines' own files, in their order
     running: tuple[str, ...] = ()  # the machines that systemd has started
+    later: dict[str, str] = field(default_factory=dict)  # ExecStart, TasksMax … -> file that counts after ours
 
 
 class Nspawn(SectionFact[NspawnReading]):
@@ -79,7 +80,16 @@ class Nspawn(SectionFact[NspawnReading]):
             drop_in=section.file(DROP_IN) if DROP_IN in section.blocks else None,
             words=tuple(_words(section.blocks.get("files", Block(0, "")))),
             running=tuple(re.findall(r"systemd-nspawn@(\S{1,255})\.service$", _running(section), flags=re.MULTILINE)),
+            later=dict(_later(section.blocks.get("places", Block(0, "")))),
         )
+
+
+def _later(block: Block) -> Iterator[tuple[str, str]]:
+    """Drop-ins count in the order of their names, whichever folder has them (systemd.unit(5)): the last one last."""
+    rows = [(row[1], row[2]) for row in re.finditer(r"^(/\S+\.conf):([A-Za-z]+)=$", block.text, re.MULTILINE)]
+    for path, key in sorted(rows, key=lambda row: row[0].rpartition("/")[2]):
+        if path.rpartition("/")[2] > DROP_IN.rpartition("/")[2]:
+            yield key, path
 
 
 def _running(section: Section) -> str:

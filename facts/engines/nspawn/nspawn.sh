@@ -5,6 +5,9 @@ have systemd-nspawn || exit 0
 run nspawn command -v systemd-nspawn
 [ ! -d /run/systemd/system ] || run unit systemctl show -p LoadState,ExecStart,TasksMax,MemoryMax,MemorySwapMax "$UNIT"
 show "$DROP_IN"
+places=$(grep -sHoE '^(ExecStart|TasksMax|MemoryMax|MemorySwapMax)=' /etc/systemd/system/systemd-nspawn@.service.d/*.conf \
+  /run/systemd/system/systemd-nspawn@.service.d/*.conf /usr/lib/systemd/system/systemd-nspawn@.service.d/*.conf)
+run places kept "$places" 0
 set -- /sys/fs/cgroup/machine.slice/systemd-nspawn@*.service
 [ ! -e "$1" ] || run running printf '%s\n' "$@"
 set -- /etc/systemd/nspawn/*.nspawn /run/systemd/nspawn/*.nspawn /var/lib/machines/*.nspawn \

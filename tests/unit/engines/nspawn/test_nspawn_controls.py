@@ -190,3 +190,14 @@ def test_a_file_that_is_read_after_ours_is_said_to_be_there() -> None:
     (blocked,) = SUBJECT.plan(context(later, pids=9))
     assert isinstance(blocked, Blocked)
     assert f"read after {DROP_IN}" in blocked.why
+
+
+def test_a_file_that_counts_after_hullproofs_is_named_and_has_to_go() -> None:
+    zzz = "/etc/systemd/system/systemd-nspawn@.service.d/zzz.conf"
+    reading = replace(nspawn(start("--quiet --boot", TasksMax=None)), later={"ExecStart": zzz})
+    state, reason = found(reading, "private-network", private_network=True)
+    assert (state, f", as {zzz} counts after hullproof's file; the policy" in reason) == (State.FAIL, True)
+    assert zzz not in found(reading, "pids", pids=50)[1], "that file sets no TasksMax"
+    (blocked,) = SUBJECT.plan(context(reading, private_network=True))
+    assert isinstance(blocked, Blocked)
+    assert f"{zzz} is read after hullproof's file: remove it there" in blocked.why

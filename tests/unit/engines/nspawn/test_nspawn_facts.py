@@ -75,3 +75,12 @@ def test_the_drop_in() -> None:
 def test_machines_that_run() -> None:
     at = "/sys/fs/cgroup/machine.slice/systemd-nspawn@"
     assert read(running=f"{at}web.service\n{at}a-b.service").running == ("web", "a-b")
+
+
+def test_files_that_count_after_hullproofs() -> None:
+    """systemd.unit(5): by their names, whichever folder they are in."""
+    etc, run = "/etc/systemd/system/systemd-nspawn@.service.d", "/run/systemd/system/systemd-nspawn@.service.d"
+    rows = (f"{etc}/10-own.conf:ExecStart=", f"{DROP_IN}:ExecStart=", f"{etc}/zzy.conf:TasksMax=",
+            f"{run}/zzz.conf:ExecStart=", f"{etc}/zzy.conf:ExecStart=", "odd")  # fmt: skip
+    assert read(places="\n".join(rows)).later == {"TasksMax": f"{etc}/zzy.conf", "ExecStart": f"{run}/zzz.conf"}
+    assert read().later == {}
