@@ -112,7 +112,7 @@ def undo(session: Session) -> None:
     plan = session.undoing
     assert plan is not None
     session.reached = Reached.CHANGE
-    said = _undone(session, plan)
+    said = _undone(session, plan) if plan.entries or plan.skip else {}
     left: list[JournalEntry] = []
     back: list[JournalEntry] = []
     for entry in plan.past.left:

@@ -212,7 +212,7 @@ def _close(context: Context) -> Iterator[Change]:
 
 def remarks(undoing: Undoing) -> Iterator[Remark]:
     """A user's range stays: what is stored in the home owns its ids, and nobody looks there."""
-    for entry in undoing.entries:
+    for entry in () if undoing.context.accepts(ranges.ACCEPT) else undoing.entries:
         if entry.subject == "rootless" and entry.path in (SUBUID, SUBGID):
             why = "what is stored in the user's home may own ids of that range"
             yield Remark(entry.id, stays=Obstacle(why=why, accepts=(ranges.ACCEPT,)))

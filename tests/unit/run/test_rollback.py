@@ -139,6 +139,14 @@ def test_what_stays_for_now_is_an_error_and_all_else_is_undone(host: Host, monke
     assert set(host.files()) == {"f"}
 
 
+def test_where_all_that_is_left_stays_for_now_that_alone_is_said(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(host, write(host, "f", "x", None))
+    run = begin(host, monkeypatch, Remark("0001", stays=Obstacle(why="it holds data", accepts=("remove",))))
+    choose(run, None)
+    undo(run)
+    assert run.errors == ["not undone: write f: it holds data. Allow it with --data accept=remove"]
+
+
 def test_what_stays_of_a_file_costs_nobody_elses_lines_in_it(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     """As where several subjects of one run give somebody a range of ids."""
     (host.root / "subuid").write_text("ops:1:2\n")

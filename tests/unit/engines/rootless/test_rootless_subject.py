@@ -173,6 +173,8 @@ def test_a_rollback_takes_no_ids_from_files_that_may_be_there() -> None:
     assert [(each.entry, each.stays.accepts if each.stays else ()) for each in remarks] == [
         ("0", ("rootless-ranges",)), ("1", ("rootless-ranges",))
     ]  # fmt: skip
+    accepted = context(users=["bob"], ranges=True, accept="rootless-ranges")
+    assert list(SUBJECT.undoing(Undoing(accepted, entries, {}))) == []
 
 
 def read(**blocks: str) -> RootlessReading:
