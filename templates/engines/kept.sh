@@ -5,13 +5,16 @@
 #   unit NAME           a service: an engine's own, or a single container's
 #   podman NAME         lxc NAME           libvirt URI NAME
 
+LC_ALL=C; export LC_ALL # virsh says `running` in the host's language
 ENGINE_UNITS='(docker|containerd|crio|podman-restart|lxc|lxc-net|lxd|incus|libvirtd|virtqemud|virtlxcd|kubelet|k3s|k3s-agent|rke2-server|rke2-agent|snap\.docker\.dockerd|snap\.lxd\.daemon)\.service'
 CONTAINER_UNITS='(systemd-nspawn|lxc)@.*\.service'
 RESTARTED='{{.Name}} {{.HostConfig.RestartPolicy.Name}} {{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}'
 
+is_active() { [ "$(systemctl is-active "$1" 2>/dev/null)" = active ]; }
+
 wanted() { # UNIT: whether something that is up wants it, so that a boot starts it
   for by in $(systemctl show -p WantedBy -p RequiredBy --value "$1" 2>/dev/null); do
-    [ "$(systemctl is-active "$by")" != active ] || return 0
+    ! is_active "$by" || return 0
   done
   return 1
 }
@@ -21,33 +24,35 @@ of_podman() { # "NAME POLICY UNIT" of root's containers
   timeout 60 podman ps -q 2>/dev/null | while read -r id; do timeout 20 podman inspect -f "$RESTARTED" "$id" 2>/dev/null; done
 }
 
+of_lxc() { # the names of root's containers that run, and that lxc.service starts: lxc-containers reads these files
+  command -v lxc-autostart >/dev/null 2>&1 && wanted lxc.service || return 0
+  BOOTGROUPS=onboot, LXC_AUTO=true
+  # shellcheck disable=SC1090 # either of them
+  for file in "${R:-}/etc/default/lxc" "${R:-}/etc/sysconfig/lxc"; do [ ! -r "$file" ] || . "$file"; done
+  [ "$LXC_AUTO" = true ] || return 0
+  starts=$(timeout 60 lxc-autostart -L -g "$BOOTGROUPS" 2>/dev/null | sed 's/[[:space:]].*//')
+  timeout 60 lxc-ls -1 --running 2>/dev/null | while read -r name; do ! printf '%s\n' "$starts" | grep -Fqx -- "$name" || echo "$name"; done
+}
+
 kept() { # what runs now
   theirs=$(of_podman)
   { systemctl list-units --plain --no-legend --state=active --type=service 2>/dev/null | sed 's/ .*//' |
       grep -Ex "$ENGINE_UNITS|$CONTAINER_UNITS"
     printf '%s\n' "$theirs" | sed -n 's/.* \([^ ]*\.service\)$/\1/p'; } | sort -u |
-    while read -r unit; do ! wanted "$unit" || echo "unit $unit"; done
+    while read -r unit; do ! is_active "$unit" || ! wanted "$unit" || echo "unit $unit"; done
   ! wanted podman-restart.service || printf '%s\n' "$theirs" | sed -n 's/^\([^ ]*\) always .*/podman \1/p'
-  ! command -v lxc-ls >/dev/null 2>&1 || ! wanted lxc.service || timeout 60 lxc-ls -1 --running 2>/dev/null | while read -r name; do
-    [ "$(timeout 20 lxc-info -n "$name" -c lxc.start.auto 2>/dev/null | sed 's/.*= *//')" != 1 ] || echo "lxc $name"
-  done
+  (of_lxc) | sed 's/^/lxc /'
   # Whoever asks would start its daemon, which then has no guests.
-  [ -z "$(systemctl is-active libvirtd virtqemud virtlxcd 2>/dev/null | grep -x active)" ] || for uri in lxc:/// qemu:///system; do
-    timeout 20 virsh -q -c $uri list --name --state-running --autostart 2>/dev/null | sed -n "s#^..*#libvirt $uri &#p"
-  done
+  ! is_active libvirtd && ! is_active virtlxcd || autostarting lxc:///
+  ! is_active libvirtd && ! is_active virtqemud || autostarting qemu:///system
 }
+
+autostarting() { timeout 20 virsh -q -c "$1" list --name --state-running --autostart 2>/dev/null | sed -n "s#^..*#libvirt $1 &#p"; } # URI
 
 gone() { # ROWS, a file: those that do not run now, and how they are, one a line
   while read -r kind name more; do
     case $kind in
-      unit)
-        is=$(systemctl is-active "$name")
-        # What a socket starts may end when nobody asks for it.
-        case $is in
-          active) continue ;;
-          inactive) [ -z "$(systemctl show -p TriggeredBy --value "$name")" ] || continue ;;
-        esac
-        echo "$name is ${is:-gone}" ;;
+      unit) unit_gone "$name" ;;
       podman)
         is=$(timeout 20 podman inspect -f '{{.State.Status}}' "$name" 2>/dev/null </dev/null)
         [ "$is" = running ] || echo "podman:$name is ${is:-gone}" ;;
@@ -58,6 +63,27 @@ gone() { # ROWS, a file: those that do not run now, and how they are, one a line
         is=$(timeout 20 virsh -q -c "$name" domstate "$more" 2>/dev/null </dev/null)
         [ "$is" = running ] || echo "libvirt:$more is ${is:-gone}" ;;
     esac
+  done <"$1"
+}
+
+unit_gone() { # UNIT: how it is, unless it runs, or waits on its socket
+  is=$(systemctl is-active "$1" 2>/dev/null)
+  case $is/$1 in
+    active/*) return ;;
+    # libvirt's daemons end when nobody has asked them anything for two minutes.
+    inactive/libvirtd.service | inactive/virt*d.service) ! is_active "${1%.service}.socket" || return ;;
+  esac
+  echo "$1 is ${is:-gone}"
+}
+
+start_gone() { # ROWS, a file: what of them does not run is started, without waiting
+  while read -r kind name more; do
+    case $kind in
+      unit) is_active "$name" || systemctl --no-block restart "$name" ;;
+      podman) timeout 60 podman start "$name" ;;
+      lxc) timeout 60 lxc-start -n "$name" ;;
+      libvirt) timeout 60 virsh -q -c "$name" start "$more" ;;
+    esac >/dev/null 2>&1 </dev/null
   done <"$1"
 }
 

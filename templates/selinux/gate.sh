@@ -75,9 +75,7 @@ go_back() {
   sed -i 's/^[[:space:]]*SELINUX=.*/SELINUX=permissive/' "$R/etc/selinux/config"
   restorecon "$R/etc/selinux/config" 2>/dev/null
   printf 'boot %s %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "the first boot in enforcing failed its health check: $why" >"$S/reverted-selinux"
-  for unit in $(sed -n 's/^unit //p' "$KEPT"); do
-    [ "$(systemctl is-active "$unit")" = active ] || systemctl --no-block restart "$unit"
-  done
+  start_gone "$KEPT"
   disarm
 }
 

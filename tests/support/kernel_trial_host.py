@@ -48,7 +48,7 @@ list-units*) sed 's/$/ loaded active running Something/' "$ROOT/units" ;;
 *docker*) cat "$ROOT/active" ;;
 *MainPID*) echo 1 ;;
 *WantedBy*) grep -qx "$unit" "$ROOT/wanted" && echo multi-user.target; : ;;
-*TriggeredBy*) grep -qx "$unit" "$ROOT/triggered" 2>/dev/null && echo a.socket; : ;;
+*is-active*.socket) grep -qx "$unit" "$ROOT/sockets" 2>/dev/null && echo active; : ;;
 *"is-active multi-user.target") echo active ;;
 is-active*)
   shift

@@ -16,11 +16,8 @@ ps*) cut -d' ' -f1 "$ROOT/podman" ;;
 *) for name; do :; done; grep "^$name " "$ROOT/podman" ;;
 esac""",
     "lxc-ls": 'cat "$ROOT/lxc"',
-    "lxc-info": """\
-case $* in
-*start.auto*) echo "lxc.start.auto = $(cat "$ROOT/auto")" ;;
-*) grep -qx "$2" "$ROOT/lxc" && echo RUNNING || echo STOPPED ;;
-esac""",
+    "lxc-autostart": 'case $* in *onboot*) sed "s/$/ 0/" "$ROOT/auto" ;; esac',
+    "lxc-info": 'grep -qx "$2" "$ROOT/lxc" && echo RUNNING || echo STOPPED',
     "virsh": """\
 case $* in
 *lxc:///*list*) cat "$ROOT/domains" ;;
@@ -47,7 +44,7 @@ def host(tmp_path: Path) -> Host:
     made.put("units", ALL)
     made.put("wanted", ALL)
     made.put("podman", "web always \ntill no till.service\nonce no ")
-    for file, text in {"lxc": "box", "auto": "1", "domains": "dom"}.items():
+    for file, text in {"lxc": "box", "auto": "box", "domains": "dom"}.items():
         made.put(file, text)
     return made
 
@@ -68,7 +65,7 @@ def test_what_a_boot_starts_again_by_itself_is_noted_and_nothing_else(host: Host
         "unit libvirtd.service", "unit till.service", "podman web", "lxc box", "libvirt lxc:/// dom",
     }  # fmt: skip
     assert kept(host) == everything
-    host.put("auto", "0")
+    host.put("auto", "other")
     host.put("wanted", UNITS.replace("podman-restart.service\n", ""))
     host.put("units", UNITS.replace("libvirtd.service\n", ""))
     assert kept(host) == {"unit containerd.service", "unit lxc.service", "unit systemd-nspawn@m.service"}
@@ -99,11 +96,23 @@ def test_a_kernel_under_which_one_of_it_is_missing_is_left(host: Host, file: str
     assert left_for(host).startswith(why)
 
 
-def test_what_a_socket_starts_when_somebody_asks_may_have_ended(host: Host) -> None:
+@pytest.mark.parametrize(("socket", "left"), [("libvirtd.socket", False), ("other.socket", True)])
+def test_what_a_socket_starts_when_somebody_asks_may_have_ended(host: Host, socket: str, left: bool) -> None:
     host.armed().boots(NEW)
     host.put("units", ALL.replace("libvirtd.service\n", ""))
-    host.put("triggered", "libvirtd.service")
-    assert left_for(host) == ""
+    host.put("sockets", socket)
+    assert ("libvirtd.service is inactive" in left_for(host)) is left
+
+
+def test_a_unit_whose_container_runs_just_now_is_not_demanded(host: Host) -> None:
+    host.put("units", UNITS)
+    assert "unit till.service" not in kept(host), "a backup, as it may be"
+
+
+@pytest.mark.parametrize("settings", ["LXC_AUTO=false", "BOOTGROUPS=other"])
+def test_containers_of_lxc_that_no_boot_starts_are_not_demanded(host: Host, settings: str) -> None:
+    host.put("etc/default/lxc", settings)
+    assert "lxc box" not in kept(host)
 
 
 def test_what_did_not_run_for_half_a_minute_is_not_demanded(host: Host) -> None:
@@ -115,12 +124,13 @@ def test_what_did_not_run_for_half_a_minute_is_not_demanded(host: Host) -> None:
     assert "podman web" in host.get(f"{host.trial}/kept")
 
 
-def test_boot_parameters_under_which_an_engine_fails_do_not_stay(host: Host) -> None:
+@pytest.mark.parametrize("state", ["failed", "activating", "inactive"])
+def test_boot_parameters_under_which_an_engine_does_not_run_do_not_stay(host: Host, state: str) -> None:
     host.sh("keep")
     assert host.sh("try_words 60 0 slab_nomerge").returncode == 0
     host.boots("6.1.0-50-cloud-amd64").put("proc/cmdline", f"{host.get('proc/cmdline').strip()} slab_nomerge")
     host.put("units", UNITS.replace("lxc.service\n", ""))
-    host.put("otherwise", "failed")
+    host.put("otherwise", state)
     host.sh("words_gate")
     assert "gate=engines" in host.get("var/lib/hullproof/boot/words-last")
-    assert "lxc.service is failed" in host.get("var/lib/hullproof/boot/words-last")
+    assert f"lxc.service is {state}" in host.get("var/lib/hullproof/boot/words-last")

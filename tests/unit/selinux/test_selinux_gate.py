@@ -22,7 +22,6 @@ case $* in
 *MainPID*) echo 7 ;;
 list-units*) echo "docker.service loaded active running Docker" ;;
 *WantedBy*) echo multi-user.target ;;
-*TriggeredBy*) ;;
 *"is-active docker.service") cat "$ROOT/docker" ;;
 *"is-active multi-user.target") echo active ;;
 is-active*) echo inactive ;;
@@ -170,6 +169,22 @@ def test_docker_that_does_not_come_up_gets_another_chance_in_permissive(host: Ho
     found = host.reverted()
     assert found is not None
     assert "docker.service is failed" in found.why
+
+
+def test_docker_that_its_socket_would_start_is_no_docker_that_runs(host: Host) -> None:
+    host.put("docker", "inactive\n")
+    host.boot()
+    assert host.mode == ("0", "SELINUX=permissive")
+
+
+def test_what_did_not_come_up_is_started_in_permissive(host: Host) -> None:
+    for name in ("podman", "lxc-info", "lxc-start", "virsh"):
+        host.put(f"bin/{name}", f'#!/bin/sh\necho "{name} $*" >>"$ROOT/asked"\n').chmod(0o755)
+    kept = host.root / "etc/hullproof/selinux-gate"
+    kept.write_text(f"{kept.read_text()}podman web\nlxc box\nlibvirt lxc:/// a guest\n")
+    host.boot()
+    asked = (host.root / "asked").read_text()
+    assert all(line in asked for line in ("podman start web", "lxc-start -n box", "virsh -q -c lxc:/// start a guest"))
 
 
 def test_a_boot_in_permissive_is_not_the_one_it_waits_for(host: Host) -> None:
