@@ -236,8 +236,8 @@ def _limit_files(section: Section) -> _Values:
 # Groups that hold many containers: what limits them all together is no limit of one. A pod's slice is none of them.
 # See systemd.slice(5); without systemd, engines' own groups.
 _SHARED = re.compile(
-    r"(?!.*[-_]pod[-_]?[0-9a-f]).+\.slice|user@[0-9]+\.service"
-    r"|docker|kubepods|burstable|besteffort|guaranteed|machine|libpod_parent|lxc"
+    r"(?!.*[-_]pod[-_]?[0-9a-f]{8}).+\.slice|user@[0-9]+\.service"
+    r"|docker|kubelet|kubepods|burstable|besteffort|guaranteed|machine|libpod_parent|lxc"
 )
 _VERSION_1_NONE = 1 << 62  # memory.limit_in_bytes without a limit is the largest page count
 

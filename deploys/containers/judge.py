@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -25,6 +26,7 @@ PLAIN_NODES = frozenset(
 # config-linux.md, masked and read-only paths; moby: oci/defaults.go).
 READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
+POD = re.compile(r"libpod_pod_([0-9a-f]{12,64})\b")  # of Podman's, in the control groups of its containers
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
 # Domains that confine nothing: those for it, and those of whatever starts containers, which have them without a label.
@@ -77,6 +79,9 @@ class Host(Remembering):
             return one.pod == other.pod
         if one.engine != "podman" or not (isinstance(one.process, Process) and isinstance(other.process, Process)):
             return False
+        pods = [POD.search(each.cgroup) for each in (one.process, other.process)]
+        if pods[0] and pods[1]:
+            return pods[0][1] == pods[1][1]
         own = one.process.namespaces["net"]
         members = self.by_namespace["net", own] if own != known(self.reading.namespaces).get("net") else []
         return other in members and any(each.name.endswith("-infra") for each in members)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import PurePosixPath
 
 from deploys.containers.judge import PLAIN_NODES, Host, process_of, would
@@ -35,6 +37,7 @@ VOLUMES = re.compile(
 FILES = re.compile(
     r"/.*/containers/[0-9a-f]{64}/(hosts|hostname|resolv\.conf|mounts/shm)"
     r"|/.*/[a-z0-9]+-containers/[0-9a-f]{64}/userdata/.+"
+    r"|/var/(lib/(incus|lxd)|snap/lxd/common/lxd)/(guestapi|devlxd)"
     r"|/.*/sandboxes/[0-9a-f]{64}/(hostname|hosts|resolv\.conf|shm)"
 )
 PSEUDO = re.compile(r"/(proc|sys)(/.*)?")  # within a container, what `unmasked` looks at, if it is of these types
@@ -94,19 +97,51 @@ def _within(point: str, reported: Collection[str]) -> bool:
 
 Place = tuple[str, str]  # a device, and a path of its own tree
 Holder = tuple[Container, Mount]
+MOST = 50  # of those with whom one place is shared: who would read more of them
+
+
+@dataclass(frozen=True)
+class Places:
+    """Who has which place, and who has one below it."""
+
+    at: dict[Place, list[Holder]] = field(default_factory=dict)
+    below: dict[Place, list[Holder]] = field(default_factory=dict)
+
+    def add(self, container: Container, mount: Mount) -> None:
+        self.at.setdefault((mount.device, mount.root), []).append((container, mount))
+        for parent in PurePosixPath(mount.root).parents:
+            self.below.setdefault((mount.device, str(parent)), []).append((container, mount))
+
+    def meeting(self, mount: Mount) -> Iterator[Holder]:
+        """Who has the same place, one around it or one below it."""
+        for path in (mount.root, *map(str, PurePosixPath(mount.root).parents)):
+            yield from self.at.get((mount.device, path), ())
+        yield from self.below.get((mount.device, mount.root), ())
 
 
 def shared(container: Container, host: Host) -> str:
     """Volumes and paths of the host's that it and another one have, where one of the two may write: by them, and by
     the sockets in them, one reaches the other. What `mounts` tells of is not told again."""
-    places = host.remember("places", lambda: _places(host))
+    everybody, writers = host.remember("places", lambda: _places(host))
     found: dict[str, dict[str, None]] = {}
     for mount, path in _sharable(container, host):
-        for other, theirs in _meeting(places, mount):
-            if _strangers(container, other, host) and (mount.writable or theirs.writable):
-                said = f"{path}{' (writable)' * mount.writable}"
-                found.setdefault(said, {})[f"{other.shown}{' (writable)' * theirs.writable}"] = None
+        meeting = (everybody if mount.writable else writers).meeting(mount)
+        strangers = (each for each in meeting if each[0].pid != container.pid and not host.together(container, each[0]))
+        for other, theirs in islice(strangers, MOST):
+            said = f"{path}{' (writable)' * mount.writable}"
+            found.setdefault(said, {})[f"{other.shown}{' (writable)' * theirs.writable}"] = None
     return "shares the host's " + some(f"{what} with {some(names)}" for what, names in found.items()) if found else ""
+
+
+def _places(host: Host) -> tuple[Places, Places]:
+    """Everybody's, and of those those that may be written."""
+    everybody, writers = Places(), Places()
+    for container in host.all:
+        for mount, _ in _sharable(container, host) if isinstance(container.process, Process) else ():
+            everybody.add(container, mount)
+            if mount.writable:
+                writers.add(container, mount)
+    return everybody, writers
 
 
 def _sharable(container: Container, host: Host) -> Iterator[tuple[Mount, str]]:
@@ -117,27 +152,3 @@ def _sharable(container: Container, host: Host) -> Iterator[tuple[Mount, str]]:
             continue
         if not any(_exposed(path, mount, (*SOCKETS, *host.sockets)) for path in paths):
             yield mount, paths[0]
-
-
-def _places(host: Host) -> tuple[dict[Place, list[Holder]], dict[Place, list[Holder]]]:
-    """Who has which place, and who has one below it."""
-    at: dict[Place, list[Holder]] = {}
-    below: dict[Place, list[Holder]] = {}
-    for container in host.all:
-        for mount, _ in _sharable(container, host) if isinstance(container.process, Process) else ():
-            at.setdefault((mount.device, mount.root), []).append((container, mount))
-            for parent in PurePosixPath(mount.root).parents:
-                below.setdefault((mount.device, str(parent)), []).append((container, mount))
-    return at, below
-
-
-def _meeting(places: tuple[dict[Place, list[Holder]], dict[Place, list[Holder]]], mount: Mount) -> Iterator[Holder]:
-    """Who has the same place, one around it or one below it."""
-    at, below = places
-    for path in (mount.root, *map(str, PurePosixPath(mount.root).parents)):
-        yield from at.get((mount.device, path), ())
-    yield from below.get((mount.device, mount.root), ())
-
-
-def _strangers(one: Container, other: Container, host: Host) -> bool:
-    return one.pid != other.pid and not host.together(one, other)

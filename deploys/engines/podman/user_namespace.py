@@ -73,7 +73,8 @@ def _users(survey: Survey) -> list[str]:
         if each.engine == "podman" and each.user:
             found.setdefault(names.get(each.user, str(each.user)), []).append(each.name)
     for socket in known(survey[Rootless].listening):
-        found.setdefault(names.get(socket.uid, str(socket.uid)), [])
+        if not socket.at.endswith("/docker.sock"):
+            found.setdefault(names.get(socket.uid, str(socket.uid)), [])
     return [f"{user} ({some(sorted(have), 8)})" if have else user for user, have in sorted(found.items())]
 
 

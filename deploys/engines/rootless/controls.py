@@ -28,6 +28,7 @@ from facts.engines import present
 from facts.engines.rootless.rootless import HELPERS, Rootless
 from facts.userns import SUBGID, SUBUID, Userns
 
+LINGERING = "let stay, and start "  # begins what a change says
 PACKAGES = {"debian": ("uidmap",), "rhel": ("shadow-utils",)}
 
 
@@ -55,14 +56,19 @@ def _name(uid: int, survey: Survey) -> str:
     return names.get(uid, str(uid))
 
 
-@on_rootless("users")
-def _users(survey: Survey, policy: Policy) -> Verdict:
-    declared = users_of(policy)
+def _by_user(survey: Survey) -> dict[str, list[str]]:
+    """Whose containers run, by name."""
     found: dict[str, list[str]] = {}
     for each in present.running(survey):
         if each.user:
             found.setdefault(_name(each.user, survey), []).append(each.name)
-    if others := {user: sorted(names) for user, names in found.items() if user not in declared}:
+    return {user: sorted(names) for user, names in found.items()}
+
+
+@on_rootless("users")
+def _users(survey: Survey, policy: Policy) -> Verdict:
+    declared = users_of(policy)
+    if others := {user: names for user, names in _by_user(survey).items() if user not in declared}:
         rows = [f"{user} runs {some(names)}" for user, names in others.items()]
         return failed(some(rows), declared=declared, disk=None, live=others)
     if unseen := survey[Containers].unseen:
@@ -192,7 +198,7 @@ def _let_linger(context: Context) -> Iterator[Change]:
     there = known(context.survey[Rootless].lingering)
     for user in users_of(context.policy):
         if user not in there and user in known(context.survey[Userns].passwd):
-            what = f"start {user}'s services at boot, and let them stay"
+            what = f"{LINGERING}{user}'s services at boot"
             undo = f"loginctl disable-linger {user}"
             yield Command("rootless", what, script=f"loginctl enable-linger {user}", undo=undo)
     if set(there) - set(users_of(context.policy)):
@@ -211,7 +217,13 @@ def _close(context: Context) -> Iterator[Change]:
 
 
 def remarks(undoing: Undoing) -> Iterator[Remark]:
-    """A user's range stays: what is stored in the home owns its ids, and nobody looks there."""
+    """A user's range stays: what is stored in the home owns its ids, and nobody looks there. Without lingering, the
+    user's containers end with the last login."""
+    running = _by_user(undoing.context.survey)
+    for entry in undoing.entries:
+        user = entry.what.removeprefix(LINGERING).partition("'")[0] if entry.what.startswith(LINGERING) else ""
+        if user in running:
+            yield Remark(entry.id, interrupts=f"containers of {user}, unless logged in: {some(running[user])}")
     for entry in () if undoing.context.accepts(ranges.ACCEPT) else undoing.entries:
         if entry.subject == "rootless" and entry.path in (SUBUID, SUBGID):
             why = "what is stored in the user's home may own ids of that range"

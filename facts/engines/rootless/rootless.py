@@ -88,8 +88,11 @@ def _listening(section: Section) -> tuple[Listening, ...] | Unknown:
     said = section.text("sockets")
     if isinstance(said, Unknown):
         return said
+    ports = section.blocks.get("listeners", Block(0, ""))
+    if ports.status != 0:
+        return Unknown(f"on which ports users' engines listen is not known: {ports.complaint}")
     found = [Listening(int(row[1]), row[2]) for row in re.finditer(r"^s ([0-9]{1,10}) (/\S+)$", said, re.MULTILINE)]
-    return tuple([*found, *_ports(section.blocks.get("listeners", Block(0, "")))])
+    return tuple([*found, *_ports(ports)])
 
 
 def _ports(block: Block) -> Iterator[Listening]:

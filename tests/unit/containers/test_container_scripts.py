@@ -129,8 +129,8 @@ def test_limits_are_those_of_every_group_above_whatever_their_names(tmp_path: Pa
     assert processes._limits({"memory": "/docker/x"}, files).memory == 8192
 
 
-OF_PODMAN = "/machine.slice/machine-libpod_pod_1f.slice"
-POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6d_1c.slice"
+OF_PODMAN = "/machine.slice/machine-libpod_pod_1f2e3d4c.slice"
+POD = "/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod6d1c02f4_1c.slice"
 OF_POD = f"{POD}/cri-containerd-1f.scope"
 OF_USER = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-1f.scope/container"
 
@@ -145,8 +145,10 @@ OF_USER = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-1f.sc
         (OF_POD, POD, True),
         (OF_POD, "/kubepods.slice", False),
         (OF_POD, "/kubepods.slice/kubepods-burstable.slice", False),
-        ("/kubepods/burstable/pod6d1c/1f", "/kubepods/burstable/pod6d1c", True),
-        ("/kubepods/burstable/pod6d1c/1f", "/kubepods/burstable", False),
+        ("/kubepods/burstable/pod6d1c02f4/1f", "/kubepods/burstable/pod6d1c02f4", True),
+        ("/kubepods/burstable/pod6d1c02f4/1f", "/kubepods/burstable", False),
+        ("/shop-pod-frontend.slice/docker-1f.scope", "/shop-pod-frontend.slice", False),
+        ("/kubelet/kubepods/burstable/pod6d1c02f4/1f", "/kubelet/kubepods", False),
         (OF_USER, "/user.slice/user-1000.slice/user@1000.service", False),
         (OF_USER, OF_USER.removesuffix("/container"), True),
         ("/system.slice/till.service/libpod-payload-1f", "/system.slice/till.service", True),

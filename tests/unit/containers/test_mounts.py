@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import pytest
 
+from deploys.containers.mounts import MOST, Holder, Places
 from facts.containers import Container, ContainersReading
 from facts.processes import Mount, Process
 from tests.support.two_engines import BY_NAME, HOST, finding, survey, wrong
@@ -96,6 +98,42 @@ def test_what_a_kubelet_mounts_into_any_pod_is_none_of_the_hosts_own_folders(pat
 def test_five_hundred_containers_that_share_a_path_are_compared_in_no_time() -> None:
     crowd = [having(f"c{number}", at("/srv/www"), at(f"/srv/{number}", writable=True)) for number in range(500)]
     assert "pass" in shares(*crowd)
+
+
+@pytest.mark.parametrize(("writable", "most"), [(False, 0), (True, MOST + 1)])
+def test_of_many_that_share_one_place_few_are_compared(
+    writable: bool, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = []
+    meeting = Places.meeting
+
+    def counted(places: Places, mount: Mount) -> Iterator[Holder]:
+        for each in meeting(places, mount):
+            compared.append(each)
+            yield each
+
+    monkeypatch.setattr(Places, "meeting", counted)
+    crowd = [having(f"c{number}", at("/srv/init", writable=writable)) for number in range(100)]
+    assert len(shares(*crowd)) == (100 if writable else 1)
+    assert len(compared) <= 100 * most
+
+
+def test_what_incus_and_lxd_give_every_container_is_not_shared() -> None:
+    for path in ("/var/lib/incus/guestapi", "/var/lib/lxd/devlxd", "/var/snap/lxd/common/lxd/devlxd"):
+        assert "pass" in shares(having("a", at(path, writable=True)), having("b", at(path, writable=True)))
+
+
+def test_containers_of_one_pod_of_podmans_may_share_whatever_their_network_is() -> None:
+    volume = at("/srv/v", writable=True)
+
+    def of(pod: str, name: str) -> Container:
+        made = having(name, volume)
+        assert isinstance(made.process, Process)
+        group = f"/machine.slice/machine-libpod_pod_{pod * 64}.slice/libpod-x.scope"
+        return dataclasses.replace(made, engine="podman", process=dataclasses.replace(made.process, cgroup=group))
+
+    assert "pass" in shares(of("a", "one"), of("a", "two"))
+    assert shares(of("a", "one"), of("b", "two")).keys() == {"podman:one", "podman:two"}
 
 
 def test_an_engines_socket_is_named_at_whatever_path_it_listens() -> None:

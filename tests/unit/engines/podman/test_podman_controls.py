@@ -174,6 +174,10 @@ def test_users_whose_podman_reads_the_same_file_are_named_first() -> None:
     (blocked,) = SUBJECT.plan(context(podman(), *theirs, listening=listening, user_namespace="auto"))
     assert isinstance(blocked, Blocked)
     assert "users' Podman reads the same file: 4711, ops (db, web)." in blocked.why
+    of_docker = (Listening(1000, "/run/user/1000/docker.sock"),)
+    assert all(
+        isinstance(c, WriteFile) for c in SUBJECT.plan(context(podman(), listening=of_docker, user_namespace="auto"))
+    )
     changes = SUBJECT.plan(context(podman(), *theirs, accept="podman-userns", user_namespace="auto"))
     assert [c.path for c in changes if isinstance(c, WriteFile)] == [DROP_IN]
 

@@ -177,6 +177,20 @@ def test_a_rollback_takes_no_ids_from_files_that_may_be_there() -> None:
     assert list(SUBJECT.undoing(Undoing(accepted, entries, {}))) == []
 
 
+def test_a_rollback_that_ends_lingering_names_the_containers_that_end_with_it() -> None:
+    wanted: dict[str, Any] = {"users": ["bob"], "linger": True}
+    (change,) = SUBJECT.plan(context(reading(), of(1001, "web"), **wanted))
+    entry = JournalEntry("1", "rootless", change.what, path=None, done=True, undone=False)
+    told = SUBJECT.undoing(Undoing(context(reading(), of(1001, "web"), of(1001, "db"), **wanted), (entry,), {}))
+    assert [each.interrupts for each in told] == ["containers of bob, unless logged in: db, web"]
+    assert list(SUBJECT.undoing(Undoing(context(reading(), of(1000, "web"), **wanted), (entry,), {}))) == []
+
+
+def test_ports_that_could_not_be_listed_are_unknown() -> None:
+    said = {"programs": Block(0, ""), "sockets": Block(0, ""), "listeners": Block(127, "ss: not found")}
+    assert isinstance(Rootless.parse(Section(said)).listening, Unknown)
+
+
 def read(**blocks: str) -> RootlessReading:
     said = {"programs": "", "helpers": "", "lingering": "", "everybody": "", "sockets": "", **blocks}
     return Rootless.parse(Section({name: Block(0, text) for name, text in said.items()}))
