@@ -11,11 +11,13 @@ from deploys.bridges import controls as bridges
 from deploys.cgroups import controls as cgroups
 from deploys.containers import controls as containers
 from deploys.core.change import Subject
+from deploys.engines.containerd import controls as containerd
 from deploys.engines.docker import controls as docker
 from deploys.engines.docker import parts as docker_parts
 from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
 from deploys.engines.kubelet import controls as kubelet
+from deploys.engines.libvirt import controls as libvirt
 from deploys.engines.lxc import controls as lxc
 from deploys.engines.nspawn import controls as nspawn
 from deploys.engines.podman import controls as podman
@@ -43,7 +45,9 @@ OWN: tuple[Subject, ...] = (
     docker.SUBJECT,
     podman.SUBJECT,
     rootless.SUBJECT,
+    containerd.SUBJECT,
     kubelet.SUBJECT,
+    libvirt.SUBJECT,
     lxc.SUBJECT,
     nspawn.SUBJECT,
     containers.subject((DockerContainers(),)),

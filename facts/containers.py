@@ -27,7 +27,7 @@ ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd", "rkt")
 LISTS = (
     HERE / "containers.sh",
     *(HERE / "engines" / name / "list.sh" for name in ENGINES),
-    *(HERE / f"{name}.sh" for name in ("unlisted", "monitors", "listed")),
+    *(HERE / f"{name}.sh" for name in ("unlisted", "monitors", "guests", "listed")),
 )
 BUNDLED = ("docker", "podman", "containerd")  # engines that start containers from OCI images and bundles
 
@@ -87,7 +87,7 @@ class ContainersReading(Jsonable):
     masked: tuple[str, ...] | Unknown  # paths of /proc that this kernel has, and that engines mask or make read-only
     declared: tuple[Waiting, ...] | Unknown = ()  # those of Podman's that systemd starts by files of root's (Quadlet)
     unseen: tuple[str, ...] = ()  # why there may be more containers than these
-    guests: tuple[Guest, ...] | Unknown = ()  # virtual machines, of libvirt's
+    guests: tuple[Guest, ...] | Unknown = ()  # virtual machines, whoever started them
 
     def shared(self, process: Process) -> tuple[str, ...]:
         """The kinds of namespaces that a process shares with the host."""

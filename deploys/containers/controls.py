@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from deploys.containers import judge, mounts
+from deploys.containers import guests, judge, mounts
 from deploys.containers.rule import ContainerRule, Engines
 from deploys.containers.rules import ContainersRules
 from deploys.core.change import Change, Context, Subject
@@ -233,7 +233,7 @@ def subject(engines: Engines) -> Subject:
     return Subject(
         name="containers",
         rules=ContainersRules,
-        controls=(*(rule.control(engines) for rule in RULES), UNLISTED),
+        controls=(*(rule.control(engines) for rule in RULES), UNLISTED, guests.CONTROL),
         plan=partial(plan, engines),
         facts=(*present.FACTS, Lsm, Seccomp),
         unproved="it is about how containers were started, and proofs touch none but those that they made",

@@ -72,3 +72,9 @@ class ContainersRules(Rules):
         description="Control groups, or how they begin, of the only containers that may run though no engine that "
         "hullproof knows has started them; [] is none.",
     )
+    guests: list[str] | None = Field(
+        None,
+        description="Names that libvirt has for the only guests whose emulators may run without a seccomp filter, or "
+        "without an AppArmor profile or SELinux category that no other guest has; `user:1000` names all whose "
+        "emulators run as this user; [] is none.",
+    )

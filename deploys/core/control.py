@@ -158,7 +158,9 @@ def _say(value: Any) -> str:
 
 
 # Names that are written in lower case at the beginning of a sentence too.
-LOWER_CASE = frozenset({"aufs", "auditd", "daemon.json", "debugfs", "dockerd", "hullproof", "io_uring"})
+LOWER_CASE = frozenset(
+    {"aufs", "auditd", "containerd", "daemon.json", "debugfs", "dockerd", "hullproof", "io_uring", "libvirt"}
+)
 
 
 def _begins_a_sentence(text: str) -> bool:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 
 from deploys.core.change import Blocked, Change, Context, by_hand, mending
-from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed, some
+from deploys.core.control import Control, Impact, Severity, State, Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy, Rules
 from facts.core.fact import SectionFact
 from facts.core.survey import Survey
@@ -48,7 +48,9 @@ class Default(Generic[Reading, P]):
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults(Generic[Reading, P]):
-    """The rows of an engine. `later`: files that the engine reads after hullproof's, and that set one of these."""
+    """The rows of an engine. `later`: files that the engine reads after hullproof's, and that set one of these.
+    `pending`: why a daemon does not know yet what its files say, "" where it does, or where there is no daemon.
+    `named`: what the plan calls a key of what is written."""
 
     subject: str
     shown: str
@@ -60,6 +62,9 @@ class Defaults(Generic[Reading, P]):
     packages: tuple[str, ...]
     write: Callable[[Context, Put, str], Iterable[Change]]
     later: Callable[[Reading, Put], Iterable[str]] = lambda reading, put: ()
+    pending: Callable[[Reading], str] = lambda reading: ""
+    named: Callable[[str], str] = lambda key: key.partition(".")[2] or key
+    impact: Impact = Impact.NONE
 
     def controls(self) -> tuple[Control, ...]:
         return tuple(self._control(row) for row in self.rows)
@@ -72,6 +77,7 @@ class Defaults(Generic[Reading, P]):
             why=row.why,
             check=partial(self._check, row),
             references=row.references,
+            impact=self.impact,
             by_hand=row.by_hand,
             files=self.files,
             packages=self.packages,
@@ -95,6 +101,8 @@ class Defaults(Generic[Reading, P]):
             later = [each for each in dict.fromkeys(self.later(reading, row.put(reading, wanted))) if each not in wrong]
             wrong += f", as {some(later)} counts after hullproof's file" if later else ""
             return failed(f"{wrong}; the policy wants {_say(wanted)} ({key})", declared=wanted, disk=wrong, live=wrong)
+        if pending := self.pending(reading):
+            return Verdict(State.PENDING_RESTART, pending, declared=wanted, disk=wanted)
         return passed("new containers get what the policy wants", declared=wanted, disk=wanted, live=wanted)
 
     def plan(self, context: Context) -> Iterator[Change]:
@@ -104,13 +112,16 @@ class Defaults(Generic[Reading, P]):
         for row in self.rows:
             if not context.failing(self._id(row)):
                 continue
+            if context.findings[self._id(row)].state is State.PENDING_RESTART:
+                mended.append(self._id(row))
+                continue
             put = row.put(context.survey[self.fact], row.wanted(context.policy[self.rules]))
             before = list(mending([self._id(row)], self._before(row, put, context)))
             yield from before
             if put and not any(isinstance(change, Blocked) for change in before):
                 together |= put
                 mended.append(self._id(row))
-        if together:
+        if mended:
             yield from mending(mended, self.write(context, together, self._what(together)))
 
     def _before(self, row: Default[Reading, P], put: Put, context: Context) -> Iterable[Change]:
@@ -122,8 +133,8 @@ class Defaults(Generic[Reading, P]):
         return row.first(context)
 
     def _what(self, put: Put) -> str:
-        said = (f"{key.partition('.')[2] or key}={_say(value)}" for key, value in put.items())
-        return f"have {self.shown} give new containers {some(said, 20)}"
+        said = dict.fromkeys(f"{self.named(key)}={_say(value)}" for key, value in put.items())
+        return f"have {self.shown} give new containers {some(said, 20) or 'what its files say'}"
 
 
 def _say(value: Any) -> str:

@@ -21,6 +21,10 @@ ALLOWS = {
     "podman-userns": "Containers of Podman's that are made again, users' too, have other ids, and read volumes and the "
     "host's folders only where those are mounted with `:U` or `:idmap`. Those that are there go on as they are.",
     "podman-api": "podman.socket is stopped: clients of its API (docker-compose, CI runners, cockpit) lose it.",
+    "containerd-cgroups": "systemd makes the control groups of Kubernetes' containers: kubelet starts no pod any more "
+    "unless its cgroupDriver is systemd too.",
+    "libvirt-api": "Users who are not root reach libvirt's API only as polkit allows, and programs on other "
+    "machines, over its TCP port, no longer.",
     "rootless-ranges": "A rollback takes the ids away that its run gave users who run containers without root: files "
     "in their homes may belong to nobody afterwards, or to whoever gets these ids next.",
     "kubelet-api": "Whoever speaks to the kubelet without credentials, or without a role for it (monitoring on ports "

@@ -183,6 +183,9 @@ LARGE: Mapping[str, Sections] = {
         "declared": rows("/etc/apparmor.d/f#:profile p# {"),
         "complain": rows("/etc/apparmor.d/one:profile p# flags=(complain) {"),
         "status": json.dumps({"processes": {f"/bin/p{n}": processes(n) for n in range(ROWS)}})}},
+    "libvirt: domains and keys": {"libvirt": {
+        "domains": rows("/etc/libvirt/lxc/c#.xml:<domain type='lxc'>\n/etc/libvirt/lxc/c#.xml:<name>c#</name>"),
+        "/etc/libvirt/qemu.conf": rows('k# = [ "a", "b" ]'), "/etc/libvirt/lxc.conf": '"""' * ROWS}},
     "audit rules": {"audit": {
         "rules": rows("-w /etc/d# -p wa -k k#"),
         "/etc/audit/rules.d/many.rules": rows("-a always,exit -F path=/etc/d# -F perm=wa -F key=k#")}},

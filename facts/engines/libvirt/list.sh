@@ -3,7 +3,7 @@
 # say what they are called, in a folder that is not root's but the emulators'. An emulator may take files away, or have
 # whoever reads them wait: what systemd-machined notes counts too. A line `FILE:PID` for each file, then one `PID` for each.
 engine libvirt libvirtd virtlxcd virtqemud
-guests='' status='' label='' guest=''
+guests='' guest=''
 set --
 for file in /run/libvirt/qemu/*.xml; do [ ! -f "${file%.xml}.pid" ] || set -- "$@" "${file%.xml}.pid"; done
 if [ $# != 0 ]; then
@@ -20,15 +20,3 @@ ${line##*=}" ;;
   done
   ;;
 esac
-# shellcheck disable=SC2086 # of words that are no such line nothing is taken
-if [ -n "$guests" ]; then
-  for pid in $guests; do
-    pid=${pid##*:}
-    case $pid in '' | *[!0-9]*) continue ;; esac
-    case "$status " in *" /proc/$pid/status "*) continue ;; esac
-    status="$status /proc/$pid/status" label="$label /proc/$pid/attr/apparmor/current /proc/$pid/attr/current"
-  done
-  run guests kept "$guests" 0
-  run guests.status grep -sHE '^(Name|Uid|Seccomp):' $status /dev/null
-  run guests.label grep -saH '' $label /dev/null
-fi

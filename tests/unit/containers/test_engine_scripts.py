@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,9 +93,10 @@ def _children(pid: int) -> list[str]:
         return []
 
 
-def guests(at: Path, machines: str = "", before: str = ":") -> dict[str, Block]:
-    """The blocks that libvirt's list gives where its files lie at `at`."""
+def guests(at: Path, machines: str = "", before: str = ":", emulators: str = "") -> dict[str, Block]:
+    """The blocks of guests where libvirt's files lie at `at`."""
     script = (FACTS / "engines/libvirt/list.sh").read_text().replace("/run/libvirt/qemu", str(at))
+    script += f"emulators='{emulators}'\n{(FACTS / 'guests.sh').read_text()}"
     script = f"N=n\n{PRELUDE}\nengine() {{ :; }}\n{before}\nmachines='{machines}'\n{script}"
     done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
     text = f"@hullproof n\n@n section x\n{done.stdout.replace(str(at), '/run/libvirt/qemu')}\n@n end x 0\n@n done"
@@ -116,7 +119,7 @@ def test_guests_are_found_whatever_they_are_called_and_what_hides_from_the_files
                 f"/run/systemd/machines/q:LEADER={os.getpid()}")  # fmt: skip
     blocks = guests(tmp_path, machines)
     found = found_guests(blocks)
-    assert {guest.name for guest in found} == {"a guest", "gone", f"process {os.getpid()}"}
+    assert {guest.shown for guest in found} == {"a guest", "gone", f"process {os.getpid()}"}
     assert all(isinstance(guest.label, Unknown) for guest in found), "none of these is an emulator"
     assert guests(tmp_path / "none") == {}, "and without guests nothing is read"
 
@@ -136,12 +139,57 @@ def test_a_guests_emulator_says_its_label_its_user_and_its_filter() -> None:
     assert found_guests(blocks) == (Guest("a b", 7, "system_u:system_r:svirt_t:s0:c1,c2", 107, 2),)
 
 
+def emulators(said: str) -> str:
+    """What unlisted.sh makes of what find(1) says."""
+    script = (FACTS / "unlisted.sh").read_text().replace("2>/dev/null", "")
+    script = f"find() {{ case $2 in -maxdepth) printf x ;; *) {said} ;; esac; }}\nrow() {{ :; }}\n{script}"
+    script = f'N=n\n{PRELUDE}\nfirsts=\n{script}\nprintf %s "$emulators"'
+    done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("qemu-system-x86_64", True), ("qemu-kvm", True), ("kvm", True), ("qemu-ga", False), ("qemu-img", False),
+     ("qemu-system-a\n1", True)],
+)  # fmt: skip
+def test_an_emulator_is_known_by_its_program_whatever_it_calls_itself(name: str, is_one: bool, tmp_path: Path) -> None:
+    program = tmp_path / name
+    shutil.copy(shutil.which("sleep") or "", program)
+    with subprocess.Popen(["web", "60"], executable=program) as process:
+        try:
+            found = emulators('command find "$@"').split("\n")
+            assert (str(process.pid) in found) is is_one
+            assert all(re.fullmatch("[0-9]*", pid) for pid in found), "a name gives no line of its own"
+            program.unlink()
+            assert (str(process.pid) in emulators('command find "$@"').split("\n")) is is_one
+        finally:
+            process.kill()
+
+
+def test_more_processes_than_one_command_names_are_not_taken_for_none() -> None:
+    assert "unlisted.unable" in emulators("return 126")
+    assert "unlisted.unable" not in emulators("return 1")
+
+
+def test_an_emulator_without_libvirt_is_a_guest_unless_a_container_has_it(tmp_path: Path) -> None:
+    blocks = guests(tmp_path / "none", emulators=f"{os.getpid()}\n4194304")
+    (guest,) = found_guests(blocks)
+    assert (guest.shown, guest.uid) == (f"process {os.getpid()} (user {os.getuid()})", os.getuid())
+    assert guest.seccomp in (0, 2), "and what has ended is none"
+    within = Block(0, blocks["guests.status"].text.replace("NSpid:", "NSpid:\t7"))
+    assert found_guests(blocks | {"guests.status": within}) == ()
+    assert isinstance(found_guests(blocks | {"unlisted.unable": Block(1, "")}), Unknown)
+
+
 def test_what_is_not_there_is_not_asked_for(tmp_path: Path) -> None:
     """On a host without these engines their lists start no process."""
     for name in ("lxc", "nspawn", "libvirt", "containerd", "rkt"):
         script = (FACTS / "engines" / name / "list.sh").read_text()
         for path in ("/run", "/usr", "/var", "/etc", "/opt", "/snap"):
             script = script.replace(f" {path}/", f" {tmp_path}{path}/")
+        if name == "libvirt":
+            script += f"emulators=\n{(FACTS / 'guests.sh').read_text()}"
         alone = f"have() {{ false; }}\nengine() {{ :; }}\nPATH=/none\nmachines=\n{script}"
         done = subprocess.run(["/bin/sh", "-c", alone], capture_output=True, text=True)
         assert done.stdout + done.stderr == "", name

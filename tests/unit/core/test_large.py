@@ -57,6 +57,8 @@ HOST = {
     "engines.docker.Docker": "debian13-containers",
     "engines.kubelet.Kubelet": "drop-ins-form",
     "engines.podman.Podman": "no-podman",
+    "engines.containerd.Containerd": "debian13-docker",
+    "engines.libvirt.Libvirt": "debian13-engines",
     "engines.lxc.Lxc": "debian13-stock",
     "engines.nspawn.Nspawn": "debian13-stock",
     "files.Files": "debian13-stock",

@@ -100,6 +100,8 @@ def test_the_key_that_asks_for_a_control_is_found() -> None:
         "docker.daemon-json",
         "docker.other-daemons",
         "podman.settings",
+        "libvirt.settings",
+        "containerd.settings",
         "kubelet.settings",
         "lxc.settings",
         "bridges.reverted",

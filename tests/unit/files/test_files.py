@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from deploys.core.change import Blocked, Change, Command, Context
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.files.controls import ENGINES, OWN, SUBJECT, FilesRules
-from facts.core.frame import read_frame
+from facts.core.frame import PRELUDE, read_frame
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.files import Files, FilesReading
@@ -118,3 +121,25 @@ def test_a_real_host() -> None:
     assert verdict.state is State.FAIL
     for path in ("/usr/sbin/runc", "/etc/containerd/config.toml", "docker.service.d/x.conf", "/var/lib/docker"):
         assert path in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/etc/libvirt/qemu.conf", "/etc/libvirt/lxc/web.xml", "/etc/libvirt/qemu/networks/default.xml",
+        "/etc/libvirt/hooks/qemu", "/etc/libvirt/hooks/qemu.d/10-net", "/usr/sbin/virtqemud",
+        "/etc/systemd/system/libvirtd.service.d/x.conf", "/etc/containerd/conf.d/a.toml",
+        "/etc/containerd/certs.d/registry.example/hosts.toml", "/opt/containerd/image-verifier/bin/ask",
+        "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/bridge",
+    ],
+)  # fmt: skip
+def test_what_engines_believe_is_looked_at_with_the_folder_that_it_is_in(path: str, tmp_path: Path) -> None:
+    (tmp_path / path[1:]).parent.mkdir(parents=True)
+    (tmp_path / path[1:]).touch()
+    script = Files.script
+    for top in ("etc", "opt", "run", "usr", "var"):
+        script = script.replace(f" /{top}/", f" {tmp_path}/{top}/")
+    script = f"N=n\n{PRELUDE}\n{script}"
+    said = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
+    listed = said.partition("@n block listed\n")[2].partition("\n@n status")[0]
+    assert {f"{tmp_path}{path}", f"{tmp_path}{path.rpartition('/')[0]}"} <= set(re.findall(r"/[^ \n]*", listed)), said

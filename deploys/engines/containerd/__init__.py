@@ -1,0 +1,1 @@
+"""containerd: what its plugin for Kubernetes (CRI) gives new containers, and who may speak to it."""

@@ -1,0 +1,154 @@
+"""containerd: what its plugin for Kubernetes (CRI) gives new containers, as its files say, and who may speak to it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from facts.core.fact import SectionFact
+from facts.core.reading import Block, Jsonable, Section, Unknown
+
+CONFIG = "/etc/containerd/config.toml"
+SOCKET = "/run/containerd/containerd.sock"
+
+
+@dataclass(frozen=True)
+class Socket(Jsonable):
+    mode: str  # octal, "0660"
+    owner: str
+    group: str
+
+
+@dataclass(frozen=True)
+class ContainerdReading(Jsonable):
+    """See containerd-config.toml(5), docs/cri/config.md and docs/hosts.md of containerd."""
+
+    installed: bool
+    version: str | Unknown | None  # of its package; None: it came without one
+    text: str | Unknown | None  # of config.toml; None: it is not there, and containerd's own defaults hold
+    config: dict[str, Any] | Unknown  # the file and what it imports, as one
+    imported: dict[str, dict[str, Any]]  # by file
+    broken: tuple[str, ...]  # "FILE: why" of the files with which containerd does not start
+    other_file: str  # the file that its command line names in place of config.toml; "" for none
+    running: bool | Unknown
+    stale: tuple[str, ...]  # files that were changed since it started
+    used: str  # what shows that Kubernetes uses it; "" where nothing does
+    restarted_with: tuple[str, ...] | Unknown  # units that systemd stops or restarts with it
+    socket: Socket | None
+    selinux: bool  # the kernel runs it
+    insecure: tuple[str, ...]  # "FILE:LINE:TEXT" where a registry is spoken to without TLS, or without looking
+    verifiers: tuple[str, ...]  # programs that are asked before an image is pulled (2.x)
+
+
+class Containerd(SectionFact[ContainerdReading]):
+    """The host's own containerd. Docker's settings are Docker's, though it uses the same daemon."""
+
+    key: ClassVar[str] = "containerd"
+    script: ClassVar[str] = f"CONFIG={CONFIG}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+
+    @staticmethod
+    def parse(section: Section) -> ContainerdReading:
+        installed = isinstance(section.program("containerd", "containerd"), str) and "containerd" in section.blocks
+        text = section.file(CONFIG) if installed else None
+        imports = {path: block.text for path, block in section.matching("import ").items() if block.status == 0}
+        read = {path: _toml(each) for path, each in {CONFIG: text, **imports}.items() if isinstance(each, str)}
+        broken = tuple(f"{path}: {found.unknown}" for path, found in read.items() if isinstance(found, Unknown))
+        tables = {path: found for path, found in read.items() if isinstance(found, dict)}
+        unit = _unit(section)
+        return ContainerdReading(
+            installed=installed,
+            version=_version(section),
+            text=text,
+            config=_why_not(text, broken) or merged(tables),
+            imported={path: table for path, table in tables.items() if path != CONFIG},
+            broken=broken,
+            other_file=_other_file(unit),
+            running=unit if isinstance(unit, Unknown) else unit.get("ActiveState") in ("active", "reloading"),
+            stale=_stale(section),
+            used=section.blocks.get("used", Block(0, "")).text.strip(),
+            restarted_with=unit if isinstance(unit, Unknown) else tuple(_bound(unit)),
+            socket=next((Socket(*row[:3]) for row in _times(section) if row[5] == SOCKET), None),
+            selinux="selinux" in section.blocks,
+            insecure=tuple(_insecure(section)),
+            verifiers=tuple(_paths(section.blocks.get("verifiers", Block(1, "")))),
+        )
+
+
+def _why_not(text: str | Unknown | None, broken: tuple[str, ...]) -> Unknown | None:
+    if broken:
+        return Unknown(f"containerd does not start: {broken[0]}")
+    return text if isinstance(text, Unknown) else None
+
+
+def _version(section: Section) -> str | None:
+    row = re.search(r"^ii +(?:[0-9]+:)?([0-9][^ \n]*)", section.blocks.get("package", Block(1, "")).text, re.MULTILINE)
+    return row[1] if row else None
+
+
+def _toml(text: str) -> dict[str, Any] | Unknown:
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        return Unknown(f"not TOML ({error})"[:200])
+
+
+def merged(tables: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What is imported counts over the file, in the order in which it is imported. Lists are put together; of a plugin
+    the last file's section counts as a whole (cmd/containerd/server/config: mergeConfig)."""
+    found: dict[str, Any] = {}
+    for table in tables.values():
+        for key, value in table.items():
+            before = found.get(key)
+            if isinstance(value, dict) and isinstance(before, dict):
+                found[key] = before | value
+            elif isinstance(value, list) and isinstance(before, list):
+                found[key] = [*before, *(each for each in value if each not in before)]
+            else:
+                found[key] = value
+    return found
+
+
+def _unit(section: Section) -> dict[str, str] | Unknown:
+    block = section.blocks.get("unit", Block(1, ""))
+    if block.status != 0:
+        return Unknown("without systemd it is not known what depends on containerd")
+    return dict(line.partition("=")[::2] for line in block.text.splitlines())
+
+
+def _bound(unit: dict[str, str]) -> Iterator[str]:
+    for key in ("RequiredBy", "BoundBy", "ConsistsOf"):
+        yield from unit.get(key, "").split()
+
+
+def _other_file(unit: dict[str, str] | Unknown) -> str:
+    line = unit.get("ExecStart", "") if isinstance(unit, dict) else ""
+    named = re.search(r" (?:-c|--config)[ =]([^ ;]+)", line)
+    return named[1] if named and named[1] != CONFIG else ""
+
+
+def _times(section: Section) -> Iterator[tuple[str, str, str, int, int, str]]:
+    """Mode, owner, group, when it was written, when it was changed, path."""
+    for line in section.blocks.get("sockets", Block(0, "")).text.split("\n"):
+        if row := re.fullmatch(r"([0-7]{1,4}) ([^ ]+) ([^ ]+) ([0-9]{1,12}) ([0-9]{1,12}) (/.*)", line):
+            yield f"{int(row[1], 8):04o}", row[2], row[3], int(row[4]), int(row[5]), row[6]
+
+
+def _stale(section: Section) -> tuple[str, ...]:
+    """containerd makes its socket when it starts."""
+    rows = list(_times(section))
+    started = next((row[3] for row in rows if row[5] == SOCKET), None)
+    return () if started is None else tuple(row[5] for row in rows if row[5] != SOCKET and row[4] > started)
+
+
+def _insecure(section: Section) -> Iterator[str]:
+    for block in section.matching("registries ").values():
+        yield from (line[:200] for line in block.text.split("\n") if line.startswith("/"))
+
+
+def _paths(block: Block) -> Iterator[str]:
+    if block.status == 0:
+        yield from (line for line in block.text.split("\n") if line.startswith("/"))

@@ -1,0 +1,30 @@
+# shellcheck shell=sh
+# The section containerd of the survey. No client is started: its files say what it will do, and its socket since when it
+# runs. Given: CONFIG, its file.
+have containerd || exit 0
+run containerd command -v containerd
+if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' containerd containerd.io
+elif have rpm; then run package rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' containerd.io; fi
+imports=$(sed -nE '/^[[:space:]]*imports[[:space:]]*=/,/\]/s/^[^#]*("[^#]*").*/\1/p' "$CONFIG" 2>/dev/null | tr ',' '\n' | sed -nE "s|.*[\"']([^\"' ]+)[\"'].*|\1|p")
+show "$CONFIG"
+times=$CONFIG
+for f in $imports; do # a path that is not whole begins where the file is
+  case $f in /*) ;; *) f=${CONFIG%/*}/$f ;; esac
+  [ ! -f "$f" ] || { run "import $f" cat -- "$f"; times="$times $f"; }
+done
+# shellcheck disable=SC2086 # paths without blanks
+run sockets stat -L -c '%a %U %G %Y %Z %n' $times /run/containerd/containerd.sock
+# Kubernetes speaks to the plugin CRI: containers of its namespace, sandboxes that were kept, or its kubelet.
+used=
+for f in /run/containerd/io.containerd.runtime.v2.task/k8s.io/* /var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes/*; do
+  [ ! -e "$f" ] || used=$f
+done
+! have kubelet || used=kubelet
+run used kept "$used" 0
+certs=$(sed -nE "s|^[[:space:]]*config_path[[:space:]]*=[[:space:]]*[\"'](/[^\"']+)[\"'].*|\1|p" "$CONFIG" $imports 2>/dev/null | tr ':' '\n')
+for d in $certs; do run "registries $d" grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$d"/*/hosts.toml /dev/null; done
+verifiers=$(sed -nE "s|^[[:space:]]*bin_dir[[:space:]]*=[[:space:]]*[\"'](/[^\"']+verifier[^\"']*)[\"'].*|\1|p" "$CONFIG" 2>/dev/null | tail -n 1)
+run verifiers find "${verifiers:-/opt/containerd/image-verifier/bin}" -maxdepth 1 -type f -perm -u+x
+[ ! -e /sys/fs/selinux/enforce ] || run selinux kept yes 0
+[ ! -d /run/systemd/system ] || run unit systemctl show -p ActiveState,RequiredBy,BoundBy,ConsistsOf,ExecStart containerd.service
+:

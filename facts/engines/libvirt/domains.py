@@ -1,0 +1,70 @@
+"""Domains as libvirt's files declare them, which libvirt writes itself: an element a line."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from facts.core.reading import Block, Jsonable
+
+ROW = re.compile(r"(/(?:etc|run)/libvirt/(lxc|qemu)/([^/:]{1,255})\.xml):[ \t]*<([a-z]+)(.*)")
+# What a guest rarely needs, and what its kernel reaches in the emulator: a device's element, and a word that it has.
+DEVICES = (
+    ("disk", "floppy", "a floppy drive"), ("controller", "fdc", "a floppy controller"), ("sound", "", "sound"),
+    ("controller", "usb", "USB"), ("redirdev", "", "USB redirection"), ("serial", "", "a serial port"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Domain(Jsonable):
+    """A container or a guest, whether it runs or not."""
+
+    driver: str  # "lxc", "qemu"
+    name: str
+    file: str
+    idmap: bool
+    unlabelled: bool  # <seclabel type='none'>
+    devices: tuple[str, ...]  # emulated ones that it may not need
+
+
+def read_domains(block: Block) -> tuple[Domain, ...]:
+    """A domain that was made for once has only a file in /run, and one that has both is as the next start makes it."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    drivers: dict[str, tuple[str, str]] = {}
+    for line in block.text.split("\n"):
+        if row := ROW.fullmatch(line):
+            rows.setdefault(row[1], []).append((row[4], row[5]))
+            drivers[row[1]] = (row[2], row[3])
+    found: dict[tuple[str, str], Domain] = {}
+    for file in sorted(rows):  # /etc before /run
+        driver, stem = drivers[file]
+        if any(element == "domain" for element, _ in rows[file]):
+            domain = _domain(driver, stem, file, rows[file])
+            found.setdefault((driver, domain.name), domain)
+    return tuple(found[key] for key in sorted(found))
+
+
+def _domain(driver: str, stem: str, file: str, rows: list[tuple[str, str]]) -> Domain:
+    name = next((said[1] for element, rest in rows if element == "name" and (said := re.match(r">([^<]+)<", rest))), "")
+    return Domain(
+        driver=driver,
+        name=html.unescape(name) or stem,
+        file=file,
+        idmap=any(element == "idmap" for element, _ in rows),
+        unlabelled=any(element == "seclabel" and _has(rest, "type", "none") for element, rest in rows),
+        devices=tuple(dict.fromkeys(_devices(rows))) if driver == "qemu" else (),
+    )
+
+
+def _devices(rows: list[tuple[str, str]]) -> Iterator[str]:
+    for element, rest in rows:
+        for wanted, word, said in DEVICES:
+            # `<controller type='usb' model='none'/>` takes USB away.
+            if element == wanted and word in rest and not _has(rest, "model", "none"):
+                yield said
+
+
+def _has(attributes: str, name: str, value: str) -> bool:
+    return re.search(rf"\b{name}=['\"]{value}['\"]", attributes) is not None

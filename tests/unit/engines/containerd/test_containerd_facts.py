@@ -1,0 +1,62 @@
+"""containerd's files as they are read: which counts, which is broken, and what shows who uses it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from facts.core.reading import Block, Section, Unknown
+from facts.engines.containerd import Containerd
+from facts.engines.containerd.containerd import CONFIG, Socket, merged
+
+UNIT = "ActiveState=active\nRequiredBy=\nBoundBy=docker.service\nExecStart={ argv[]=/usr/bin/containerd ; }"
+
+
+def read(**blocks: str | Block) -> Any:
+    said: dict[str, str | Block] = {"containerd": "/usr/bin/containerd", "package": "ii  1.7.24~ds1-6", "unit": UNIT,
+                                    CONFIG: "version = 2\n", **blocks}  # fmt: skip
+    return Containerd.read(Section({n: t if isinstance(t, Block) else Block(0, t) for n, t in said.items()}))
+
+
+def test_what_is_imported_counts_over_the_file_and_a_plugin_counts_whole() -> None:
+    main = {"version": 2, "disabled_plugins": ["a"], "plugins": {"x": {"a": 1, "b": 1}, "y": {"c": 1}}}
+    own = {"disabled_plugins": ["b", "a"], "plugins": {"x": {"a": 2}}}
+    assert merged({"main": main, "own": own}) == {
+        "version": 2, "disabled_plugins": ["a", "b"], "plugins": {"x": {"a": 2}, "y": {"c": 1}},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [CONFIG, "import /etc/containerd/own.toml"])
+def test_a_broken_file_is_named_with_its_line_and_makes_all_keys_unknown(name: str) -> None:
+    reading = read(**{name: "version = 2\n[plugins\n"})
+    assert len(reading.broken) == 1
+    assert reading.broken[0].startswith(name.removeprefix("import ") + ": not TOML (")
+    assert "line 2" in reading.broken[0]
+    assert isinstance(reading.config, Unknown)
+
+
+def test_a_file_that_is_not_there_sets_nothing_and_one_that_is_not_readable_is_unknown() -> None:
+    absent = read(**{CONFIG: Block(1, "No such file or directory")})
+    assert (absent.text, absent.config) == (None, {})
+    assert isinstance(read(**{CONFIG: Block(1, "Permission denied")}).config, Unknown)
+
+
+def test_the_socket_says_since_when_containerd_runs() -> None:
+    rows = f"644 root root 90 111 {CONFIG}\n660 root root 100 100 /run/containerd/containerd.sock"
+    reading = read(sockets=rows)
+    assert (reading.stale, reading.socket) == ((CONFIG,), Socket("0660", "root", "root"))
+    assert read(sockets=rows.replace("111", "99")).stale == ()
+
+
+def test_units_that_end_with_it_and_a_file_of_another_name_are_read() -> None:
+    reading = read()
+    assert (reading.running, reading.restarted_with, reading.other_file) == (True, ("docker.service",), "")
+    assert read(unit="ExecStart={ argv[]=/usr/bin/containerd --config /srv/c.toml ; }").other_file == "/srv/c.toml"
+    assert isinstance(read(unit=Block(1, "")).running, Unknown)
+
+
+def test_registries_verifiers_and_users_are_read() -> None:
+    reading = read(used="kubelet", verifiers="/opt/v\n", **{"registries /c": '/c/r/hosts.toml:1:server = "http://r"\n'})
+    assert (reading.used, reading.verifiers) == ("kubelet", ("/opt/v",))
+    assert reading.insecure == ('/c/r/hosts.toml:1:server = "http://r"',)

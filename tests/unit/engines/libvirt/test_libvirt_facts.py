@@ -1,0 +1,74 @@
+"""libvirt's files and daemons as they are read: what is of another form than expected costs no more than that part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from facts.core.reading import Block, Section, Unknown
+from facts.engines.libvirt import Libvirt
+from facts.engines.libvirt.conf import Entry
+from facts.engines.libvirt.libvirt import Socket, Unit
+
+CONF = 'security_driver = [ "selinux", "apparmor" ]\nsecurity_default_confined = 1\n'
+
+
+def read(**blocks: str | Block) -> Any:
+    """What the fact makes of a host with libvirtd, as the survey does: checked for its shape."""
+    said: dict[str, str | Block] = {
+        "daemons": "libvirtd",
+        "drivers": "lxc qemu lxc",
+        "lsm": "lockdown,apparmor",
+        **blocks,
+    }
+    texts = {"/etc/libvirt/lxc.conf": CONF, "/etc/libvirt/qemu.conf": "", "/etc/libvirt/libvirtd.conf": ""}
+    made = {name: text if isinstance(text, Block) else Block(0, text) for name, text in (texts | said).items()}
+    return Libvirt.read(Section(made))
+
+
+def test_a_file_is_read_with_the_lines_of_its_keys() -> None:
+    reading = read()
+    assert reading.files["lxc"].keys["security_driver"] == Entry(("selinux", "apparmor"), 1, 18, 43)
+    assert (reading.drivers, reading.lsm) == (("lxc", "qemu"), ("apparmor",))
+
+
+def test_what_is_no_daemon_and_no_driver_of_libvirts_is_unknown() -> None:
+    """Their names are words of scripts, and of files."""
+    reading = read(drivers="lxc ID=debian")
+    assert isinstance(reading.drivers, Unknown)
+    assert reading.daemons == ("libvirtd",)
+    assert isinstance(read(daemons="libvirtd x';reboot;'"), Unknown)
+
+
+def test_a_broken_file_costs_its_own_keys() -> None:
+    reading = read(**{"/etc/libvirt/qemu.conf": "\nuser = root\n"})
+    assert reading.files["qemu"].broken.startswith("/etc/libvirt/qemu.conf, line 2: 'root'")
+    assert isinstance(reading.files["qemu"].keys, Unknown)
+    assert reading.files["lxc"].broken == ""
+    assert isinstance(read(**{"/etc/libvirt/lxc.conf": Block(1, "Permission denied")}).files["lxc"].text, Unknown)
+
+
+def test_a_daemon_that_started_before_a_file_was_changed_does_not_know_it() -> None:
+    times = "100 90 /etc/libvirt/lxc.conf\n100 111 /etc/libvirt/qemu.conf\n110 110 /run/libvirtd.pid\nnonsense"
+    assert read(times=times).stale == {"libvirtd": ("/etc/libvirt/qemu.conf",)}
+    assert read().stale == {}
+
+
+def test_units_sockets_accounts_and_listeners_are_read() -> None:
+    reading = read(
+        units="Id=libvirtd.socket\nActiveState=active\nUnitFileState=enabled\n\nId=libvirtd-tcp.socket\nActiveState=inactive",
+        sockets="666 root root /run/libvirt/libvirt-sock\nstat: cannot statx 'x'",
+        accounts="/etc/passwd:qemu:x:107:107::/:/sbin/nologin\n/etc/group:qemu:x:107:\n/etc/group:libvirt:x:9:ops,eve",
+        listening="/proc/12/cmdline\n",
+    )
+    assert reading.units == {"libvirtd.socket": Unit(True, True), "libvirtd-tcp.socket": Unit(False, False)}
+    assert reading.sockets == (Socket("/run/libvirt/libvirt-sock", "0666", "root", "root"),)
+    assert (reading.users, reading.members, reading.listening) == ({"qemu": "qemu"}, ("ops", "eve"), True)
+    assert isinstance(read().units, Unknown)
+
+
+def test_a_domain_has_the_name_that_it_gives_itself_and_one_without_usb_has_none() -> None:
+    file = "/etc/libvirt/qemu/x.xml"
+    rows = ["<domain type='kvm'>", "  <name>a &amp; b</name>", "    <controller type='usb' model='none'/>", "<nonsense"]
+    (domain,) = read(domains="\n".join(f"{file}:{row}" for row in rows)).domains
+    assert (domain.name, domain.devices, domain.driver) == ("a & b", (), "qemu")
+    assert read(domains=Block(1, "")).domains == ()
