@@ -11,7 +11,7 @@ from deploys.core.control import some
 from deploys.engines.defaults import Default, Put
 from deploys.engines.nspawn.rules import NspawnRules
 from facts.core.reading import known
-from facts.engines.nspawn.nspawn import DROP_IN, LIMITS, TRUSTED, UNIT, Nspawn, NspawnReading, Start, Word
+from facts.engines.nspawn.nspawn import DROP_IN, LIMITS, TEMPLATE, TRUSTED, UNIT, Nspawn, NspawnReading, Start, Word
 
 SETTINGS = "nspawn-settings"  # accepting it: machines lose what their .nspawn files say otherwise
 LIMITED = "nspawn-limits"  # accepting it: machines that run get the limits too
@@ -26,6 +26,8 @@ DECIDES = {
     "--no-new-privileges": ("NoNewPrivileges",),
     "--network-veth": ("Private", "VirtualEthernet", "Bridge", "Zone", "Interface", "MACVLAN", "IPVLAN"),
 }
+# The arguments that are written again as they are: what else there may be is not shown as it was written.
+PLAIN = re.compile(r"--[a-z0-9-]+(=[^;{}\"'\\]*)?|-[abjnqxU]")
 RELOAD = "systemctl daemon-reload"
 INSTANCE = UNIT.partition("@")[2].removesuffix(".service")
 
@@ -90,8 +92,18 @@ def later(reading: NspawnReading, put: Put) -> Iterator[str]:
             yield file
 
 
+def odd(start: Start) -> str:
+    """The first word of the start that cannot be written again as it was; "" where all can."""
+    template = INSTANCE.rpartition("-")[2]  # what %I, %j and their like leave of a machine's name
+    words = (word for word in start.arguments if not PLAIN.fullmatch(word) or template in word.replace(INSTANCE, ""))
+    return next(words, "")
+
+
 def write(context: Context, put: Put, what: str) -> Iterable[Change]:
     """The drop-in, with these options and those that are in force already."""
+    if word := odd(known(context.survey[Nspawn].start)):
+        why = f"the start of machines cannot be written again as it is: {word[:80]}"
+        return [Blocked("nspawn", what, why=why, by_hand=f"set it in the drop-in of {TEMPLATE} that has this start")]
     if waits := list(wait(context, put)):
         return waits
     before, text = known(context.survey[Nspawn].drop_in), text_with(context, put)

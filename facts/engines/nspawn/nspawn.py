@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,14 @@ DROP_IN = f"/etc/systemd/system/{TEMPLATE}.d/zz-hullproof.conf"
 UNIT = "systemd-nspawn@hullproof-asks.service"
 TRUSTED = ("/etc/systemd/nspawn/", "/run/systemd/nspawn/")
 LIMITS = ("TasksMax", "MemoryMax", "MemorySwapMax")
+# Options without a value: a word after one is what the machine is to start, and nothing behind it is an option.
+ALONE = frozenset(
+    (
+        "-a", "-b", "-j", "-n", "-q", "-x", "-U", "--as-pid2", "--boot", "--ephemeral", "--keep-unit",
+        "--network-veth", "--private-network", "--private-users", "--private-users-chown", "--quiet", "--read-only",
+        "--volatile",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,8 @@ class Start(Jsonable):
         return [word for option, value in self.options() if option == name for word in re.split("[ ,]+", value) if word]
 
     def options(self) -> Iterator[tuple[str, str]]:
-        for argument in self.arguments:
+        """Up to the first word that is none: that one is what the machine starts, and all behind it are its own."""
+        for argument in takewhile(_is_option, self.arguments):
             name, _, value = argument.partition("=")
             yield name, value.strip("\"'")
 
@@ -103,13 +113,28 @@ def _start(section: Section) -> Start | Unknown:
     said = dict(line.partition("=")[::2] for line in text.split("\n"))
     if said.get("LoadState") != "loaded":
         return Unknown(f"systemd does not load {TEMPLATE} ({said.get('LoadState') or 'no answer'})")
-    words = re.findall(r"argv\[\]=([^;{}]*)", said.get("ExecStart", ""))
-    if not words or not words[-1].split()[0:1]:
+    rows = re.findall(r"path=(\S*) ; argv\[\]=(.*?) ; ignore_errors=", said.get("ExecStart", ""))
+    if not rows or not rows[-1][1].strip():
         return Unknown(f"{TEMPLATE} has no ExecStart")
-    return Start(
-        arguments=tuple(words[-1].split()[1:]),
-        limits={name: _limit(said.get(name, "")) for name in LIMITS},
-    )
+    program, words = rows[-1][0], rows[-1][1].split()[1:]
+    if program.rpartition("/")[2] != "systemd-nspawn":
+        return Unknown(f"{TEMPLATE} starts {program[:80]}, not systemd-nspawn")
+    if (apart := _apart(words)) is not None:
+        return Unknown(f"{TEMPLATE} gives {apart[:40]} its value as a word of its own: write both as one")
+    return Start(arguments=tuple(words), limits={name: _limit(said.get(name, "")) for name in LIMITS})
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word not in ("-", "--")
+
+
+def _apart(words: list[str]) -> str | None:
+    """The option in front of the first word that is none, where that word may be its value."""
+    options = list(takewhile(_is_option, words))
+    if not options or len(options) == len(words) or words[len(options)] == "--":
+        return None
+    last = options[-1]
+    return None if last in ALONE or "=" in last else last
 
 
 def _limit(value: str) -> int | None:

@@ -52,6 +52,38 @@ def test_a_start_that_is_none_is_unknown(unit: Any, why: str) -> None:
     assert why in start.unknown
 
 
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        ("--boot --settings override --machine x", Unknown("gives --settings its value as a word of its own")),
+        ("-D /srv/x --capability=all", Unknown("gives -D its value as a word of its own")),
+        ("--setenv=A=b;c --machine=x", ("--setenv=A=b;c", "--machine=x")),
+        ("-U /sbin/init --settings=no", ("-U", "/sbin/init", "--settings=no")),
+        ("--boot -- /sbin/init", ("--boot", "--", "/sbin/init")),
+    ],
+)
+def test_the_words_of_a_start(arguments: str, start: Any) -> None:
+    made = read(unit=UNIT.replace(ARGV, f"systemd-nspawn {arguments}")).start
+    if isinstance(start, Unknown):
+        assert isinstance(made, Unknown)
+        assert start.unknown in made.unknown
+    else:
+        assert made.arguments == start
+
+
+def test_another_program_is_not_taken_for_systemd_nspawn() -> None:
+    nice = UNIT.replace("path=/usr/bin/systemd-nspawn", "path=/usr/bin/nice").replace(ARGV, f"/usr/bin/nice {ARGV}")
+    start = read(unit=nice).start
+    assert isinstance(start, Unknown)
+    assert "starts /usr/bin/nice, not systemd-nspawn" in start.unknown
+
+
+def test_options_behind_what_a_machine_starts_are_not_its_own() -> None:
+    for stop in ("/sbin/init", "--"):
+        start = Start(("-U", stop, "--settings=no", "--private-users=no"), {})
+        assert [option for option, _ in start.options()] == ["-U"]
+
+
 def test_a_limit_that_is_none_makes_the_section_unknown() -> None:
     assert isinstance(Nspawn.read(Section({"unit": Block(0, UNIT.replace("16384", "many"))})), Unknown)
 
