@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from deploys.engines.defaults import Put, nothing
 from deploys.engines.lxc.settings import Row, said
 from facts.capabilities import CAPABILITIES
 from facts.cgroups import SLICE, Cgroups
+from facts.core.numbers import whole_number
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.lxc.lxc import DROP_IN, Line, Lxc, LxcReading
@@ -36,7 +38,12 @@ def _kept(lxc: LxcReading) -> set[str]:
 
 def _names(lines: list[Line]) -> set[str]:
     words = {word.upper() for line in lines for word in line.value.split()}
-    return {CAPABILITIES[int(word)] if word.isdigit() and int(word) < len(CAPABILITIES) else word for word in words}
+    return {_name(word) for word in words}
+
+
+def _name(word: str) -> str:
+    number = whole_number(word)
+    return word if number is None or number >= len(CAPABILITIES) else CAPABILITIES[number]
 
 
 def _held(lxc: LxcReading, wanted: list[str]) -> str:
@@ -102,17 +109,44 @@ def _sharing(lxc: LxcReading) -> Iterator[Line]:
 # ------------------------------------------------------------------------------------------------ limits
 
 
+SWAP = "lxc.cgroup2.memory.swap.max"
+
+
+def _bounded(line: Line | None, wanted: int) -> bool:
+    own = _amount(line.value) if line else None
+    return own is not None and own <= wanted
+
+
+def _amount(value: str) -> int | None:
+    """As the kernel reads it (memparse): 256M."""
+    row = re.fullmatch("([0-9]{1,18})([kmgt]?)", value, flags=re.IGNORECASE)
+    return int(row[1]) << (10 * " kmgt".index(row[2].lower() or " ")) if row else None
+
+
 def _limit(name: str) -> Any:
     key = f"lxc.cgroup2.{name}"
 
     def wrong(lxc: LxcReading, wanted: int) -> str:
         line = lxc.last(key)
-        if line and line.value.isdigit() and int(line.value[:19]) <= wanted:
-            swap = lxc.last("lxc.cgroup2.memory.swap.max")
-            return "" if name != "memory.max" or (swap and swap.value == "0") else "containers swap without a limit"
-        return said(line, key)
+        if not _bounded(line, wanted):
+            return said(line, key)
+        swap = lxc.last(SWAP)
+        return "" if name != "memory.max" or (swap and swap.value == "0") else "containers swap without a limit"
 
     return wrong
+
+
+def _lower(name: str, more: Put) -> Any:
+    """A limit that is lower stays, and one that is not understood too: it may be."""
+    key = f"lxc.cgroup2.{name}"
+
+    def put(lxc: LxcReading, wanted: int) -> Put:
+        line = lxc.last(key)
+        if line and line.value != "max" and _amount(line.value) is None:
+            return {}
+        return more if _bounded(line, wanted) else {key: wanted, **more}
+
+    return put
 
 
 def _unified(survey: Survey, policy: Policy) -> str:
@@ -236,7 +270,7 @@ ROWS = (
         references=("NIST-800-190-4.4.3",),
         wanted=lambda rules: rules.pids,
         wrong=_limit("pids.max"),
-        put=lambda lxc, wanted: {"lxc.cgroup2.pids.max": wanted},
+        put=_lower("pids.max", {}),
         against=_unified,
         by_hand="set lxc.cgroup2.pids.max in the file that lxc-create copies",
     ),
@@ -248,7 +282,7 @@ ROWS = (
         references=("NIST-800-190-4.4.3",),
         wanted=lambda rules: rules.memory,
         wrong=_limit("memory.max"),
-        put=lambda lxc, wanted: {"lxc.cgroup2.memory.max": wanted, "lxc.cgroup2.memory.swap.max": "0"},
+        put=_lower("memory.max", {SWAP: "0"}),
         against=_unified,
         by_hand="set lxc.cgroup2.memory.max and memory.swap.max in the file that lxc-create copies",
     ),

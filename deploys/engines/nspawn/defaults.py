@@ -8,6 +8,7 @@ from deploys.core.control import Severity, some
 from deploys.engines.defaults import Put
 from deploys.engines.nspawn.start import Row, limit
 from facts.capabilities import CAPABILITIES
+from facts.core.numbers import whole_number
 from facts.core.reading import known
 from facts.engines.nspawn.nspawn import TEMPLATE, NspawnReading, Start
 
@@ -37,7 +38,7 @@ def _shares_ids(reading: NspawnReading, wanted: Any) -> str:
     if value is None:
         return "machines have the host's own ids: their root is the host's"
     first = value.partition(":")[0]
-    own = value == "" or first in ("pick", "yes", "true") or (first.isdigit() and int(first[:12]) >= 65536)
+    own = value == "" or first in ("pick", "yes", "true") or (whole_number(first) or 0) >= 65536
     return "" if own else f"--private-users is {value}"
 
 
@@ -101,6 +102,13 @@ def _limit(name: str) -> Any:
         return "machines swap without a limit" if name == "MemoryMax" and limits["MemorySwapMax"] != 0 else ""
 
     return wrong
+
+
+def _memory(reading: NspawnReading, wanted: int) -> Put:
+    """A limit that is lower stays as it is."""
+    own = _started(reading).limits["MemoryMax"]
+    lower = own is not None and own <= wanted
+    return {"MemorySwapMax": 0} if lower else {"MemoryMax": wanted, "MemorySwapMax": 0}
 
 
 ROWS = (
@@ -190,7 +198,7 @@ ROWS = (
         references=("NIST-800-190-4.4.3",),
         wanted=lambda rules: rules.memory,
         wrong=_limit("MemoryMax"),
-        put=lambda reading, wanted: {"MemoryMax": wanted, "MemorySwapMax": 0},
+        put=_memory,
         first=limit,
         by_hand=BY_HAND,
     ),

@@ -259,6 +259,25 @@ def test_without_apparmor_its_rows_do_not_apply_and_without_its_parser_none_is_g
     assert isinstance(blocked, Blocked)
 
 
+@pytest.mark.parametrize(
+    ("own", "state", "put"),
+    [
+        ("64M", State.FAIL, ["memory.swap.max = 0"]), (str(1 << 26), State.FAIL, ["memory.swap.max = 0"]),
+        ("64m\nlxc.cgroup2.memory.swap.max = 0", State.PASS, []), ("0x10", State.FAIL, []), ("²", State.FAIL, []),
+        ("1G", State.FAIL, [f"memory.max = {1 << 27}", "memory.swap.max = 0"]),
+    ],
+)  # fmt: skip
+def test_a_lower_limit_of_memory_stays_and_one_that_is_not_understood_too(
+    own: str, state: State, put: list[str]
+) -> None:
+    made = context(lxc(f"lxc.cgroup2.memory.max = {own}\n"), memory=1 << 27)
+    assert made.findings["lxc.memory"].state is state
+    changes = list(SUBJECT.plan(made))
+    block = written(changes).get(DEFAULT, "").partition(settings.BEGIN)[2]
+    assert [line.removeprefix("lxc.cgroup2.") for line in block.splitlines() if line.startswith("lxc.")] == put
+    assert [type(each) for each in changes] == [Blocked] or put or state is State.PASS
+
+
 def test_limits_do_not_apply_where_control_groups_are_of_version_1() -> None:
     assert found(lxc(), "pids", version="v1", pids=9)[0] is State.NOT_APPLICABLE
 

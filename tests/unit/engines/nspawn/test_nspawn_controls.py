@@ -53,13 +53,13 @@ def written(changes: Iterable[Change]) -> str:
     return text
 
 
-def after(changes: Iterable[Change]) -> NspawnReading:
-    """As systemd reads the drop-in."""
+def after(changes: Iterable[Change], before: Start | None = None) -> NspawnReading:
+    """As systemd reads the drop-in, beside the limits of before."""
     text = written(changes)
     (arguments,) = re.findall("^ExecStart=systemd-nspawn (.*)$", text, flags=re.MULTILINE)
     arguments = arguments.replace("%i", "hullproof-asks")
     limits = {name: int(value) for name, value in re.findall(r"^([A-Za-z]+Max)=(\d+)$", text, flags=re.MULTILINE)}
-    return nspawn(start(arguments, **limits), drop_in=text)
+    return nspawn(start(arguments, **{**(before.limits if before else {}), **limits}), drop_in=text)
 
 
 OWN = DEBIAN.replace("override", "trusted")
@@ -87,7 +87,7 @@ def test_each_default_is_judged_and_put_right(key: str) -> None:
     assert (state, said in reason, f"(nspawn.{key})" in reason) == (State.FAIL, True, True), reason
     assert found(nspawn(wrong), control)[0] is State.NOT_APPLICABLE
     assert found(nspawn(Unknown("no")), control, **{key: wanted})[0] is State.UNKNOWN
-    new = after(SUBJECT.plan(context(nspawn(wrong), **{key: wanted})))
+    new = after(SUBJECT.plan(context(nspawn(wrong), **{key: wanted})), wrong)
     assert found(new, control, **{key: wanted})[0] is State.PASS
     assert list(SUBJECT.plan(context(new, **{key: wanted}))) == []
 
@@ -101,6 +101,15 @@ def test_each_default_is_judged_and_put_right(key: str) -> None:
 )  # fmt: skip
 def test_which_ids_are_a_machines_own(arguments: str, state: State) -> None:
     assert found(nspawn(start(arguments)), "user-namespace", user_namespace="pick")[0] is state
+
+
+def test_ids_that_are_no_ascii_number_are_no_ids() -> None:
+    assert found(nspawn(start("--private-users=²")), "user-namespace", user_namespace="pick")[0] is State.FAIL
+
+
+def test_a_lower_limit_of_memory_stays() -> None:
+    text = written(SUBJECT.plan(context(nspawn(start(MemoryMax=1 << 26)), memory=1 << 27)))
+    assert ("MemoryMax=" in text, "MemorySwapMax=0" in text) == (False, True)
 
 
 def test_without_it_nothing_applies_and_nothing_is_planned() -> None:
@@ -126,6 +135,21 @@ def test_a_call_that_is_allowed_by_name_is_no_longer() -> None:
     given = nspawn(start("--system-call-filter=bpf --system-call-filter=~bpf"))
     assert found(given, "refused-calls", refused_calls=["bpf"])[0] is State.FAIL
     assert "filter=bpf" not in written(SUBJECT.plan(context(given, refused_calls=["bpf"])))
+
+
+@pytest.mark.parametrize(
+    "more",
+    ["/sbin/init", "-- /usr/bin/app", "--directory=/srv/hullproof/asks", "--setenv=A=b;c", "-Mweb", "--bind=a{b}"],
+)
+def test_a_start_that_cannot_be_written_again_stays_as_it_is(more: str) -> None:
+    (blocked,) = SUBJECT.plan(context(nspawn(start(f"--boot --machine=hullproof-asks {more}")), settings="no"))
+    assert isinstance(blocked, Blocked)
+    assert (more.split()[0] in blocked.why, "systemd-nspawn@.service" in blocked.by_hand) == (True, True)
+
+
+def test_what_comes_after_what_a_machine_starts_does_not_count() -> None:
+    reading = nspawn(start("--boot /sbin/init --settings=no"))
+    assert found(reading, "settings", settings="no")[0] is State.FAIL
 
 
 # ------------------------------------------------------------------------------------------------ files of machines
