@@ -13,6 +13,7 @@ from deploys.core.control import Severity, some
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Put, nothing
 from deploys.engines.lxc.settings import Row, said
+from deploys.engines.lxc.sharing import shared
 from facts.capabilities import CAPABILITIES
 from facts.cgroups import SLICE, Cgroups
 from facts.core.numbers import whole_number
@@ -21,9 +22,8 @@ from facts.core.survey import Survey
 from facts.engines.lxc.lxc import DROP_IN, Line, Lxc, LxcReading
 
 DROP_IN_TEXT = templates.text("engines/lxc/slice.conf")
-UNCONFINED = ("unconfined", "unchanged")
-# What of the host's LXC's own files mount in containers, and that tells nothing.
-HARMLESS = ("/sys/fs/fuse/connections", "/sys/kernel/debug", "/sys/kernel/security", "/sys/fs/pstore", "/dev/fuse")
+FREE = ("unconfined", "unchanged", "lxc-container-default-with-mounting")
+CONFINED = {"lxc.apparmor.profile": "generated", "lxc.apparmor.allow_incomplete": "0"}  # what is put for what frees
 
 
 # ------------------------------------------------------------------------------------------------ capabilities
@@ -60,8 +60,17 @@ def _drop(lxc: LxcReading, wanted: list[str]) -> Put:
 
 
 def _free(lxc: LxcReading, wanted: Any) -> str:
-    line = lxc.last("lxc.apparmor.profile")
-    return said(line, "lxc.apparmor.profile") if line and line.value in UNCONFINED else ""
+    lines = (*(lxc.last(key) for key in CONFINED), *_raw(lxc))
+    return some(said(line, line.key) for line in lines if line and (line.key not in CONFINED or _frees(line)))
+
+
+def _frees(line: Line) -> bool:
+    return line.value in FREE if line.key == "lxc.apparmor.profile" else line.value != "0"
+
+
+def _raw(lxc: LxcReading) -> list[Line]:
+    """Rules that are added to a generated profile, but for those that take something away."""
+    return [line for line in lxc.all("lxc.apparmor.raw") if not line.value.startswith("deny ")]
 
 
 def _no_parser(survey: Survey) -> str:
@@ -72,8 +81,10 @@ def _no_parser(survey: Survey) -> str:
     return ""
 
 
-def _generated(lxc: LxcReading, wanted: Any) -> Put:
-    return {"lxc.apparmor.profile": "generated"} if lxc.parser else {}
+def _confine(lxc: LxcReading, wanted: Any) -> Put:
+    """What was added to a profile goes by hand."""
+    wrong = {key: value for key, value in CONFINED.items() if (line := lxc.last(key)) and _frees(line)}
+    return wrong if lxc.parser and not _raw(lxc) else {}
 
 
 def without_apparmor(survey: Survey, policy: Policy) -> str:
@@ -83,27 +94,6 @@ def without_apparmor(survey: Survey, policy: Policy) -> str:
 def _nests(lxc: LxcReading, wanted: Any) -> str:
     line = lxc.last("lxc.apparmor.allow_nesting")
     return said(line, "lxc.apparmor.allow_nesting") if line and line.value != "0" else ""
-
-
-# ------------------------------------------------------------------------------------------------ what is the host's
-
-
-def _shared(lxc: LxcReading, wanted: Any) -> str:
-    return some(f"{line.key} is {line.value} ({line.at})" for line in _sharing(lxc))
-
-
-def _sharing(lxc: LxcReading) -> Iterator[Line]:
-    for line in known(lxc.lines):
-        key, value = line.key, line.value
-        of_net = key.startswith("lxc.net.") and key.endswith(".type") and value in ("none", "phys")
-        of_spaces = key == "lxc.namespace.keep" or key.startswith("lxc.namespace.share.")
-        writable = key == "lxc.mount.auto" and {"proc", "proc:rw", "sys", "sys:rw", "cgroup-full", "cgroup-full:rw"}
-        given = writable and writable & set(value.split())
-        source = value.split(" ")[0] if key == "lxc.mount.entry" and "bind" in value else ""
-        of_folders = source.startswith("/") and not source.startswith(HARMLESS)
-        of_devices = key.startswith(("lxc.cgroup.devices.allow", "lxc.cgroup2.devices.allow")) and value[:1] == "a"
-        if value and (of_net or of_spaces or given or of_folders or of_devices):
-            yield line
 
 
 # ------------------------------------------------------------------------------------------------ limits
@@ -224,9 +214,9 @@ ROWS = (
         wanted=lambda rules: rules.confined,
         wrong=_free,
         beside=_no_parser,
-        put=_generated,
+        put=_confine,
         against=without_apparmor,
-        by_hand="install apparmor, whose apparmor_parser LXC generates profiles with",
+        by_hand="install apparmor, whose apparmor_parser LXC generates profiles with, and remove lxc.apparmor.raw",
     ),
     Row(
         name="nesting",
@@ -258,7 +248,7 @@ ROWS = (
         why="What the file gives every container nobody sees who makes one.",
         references=("NIST-800-190-4.4.3",),
         wanted=lambda rules: rules.private,
-        wrong=_shared,
+        wrong=shared,
         put=nothing,
         by_hand="remove these lines from the file that the finding names",
     ),

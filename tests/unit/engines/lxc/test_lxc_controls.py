@@ -200,6 +200,15 @@ def test_ids_that_no_row_gives_fail_and_those_of_the_host_too() -> None:
         ("/x", "2\nallowlist\nread\n", State.PASS, ""),
         ("/x", "2\nblacklist\n[all]\nkexec_load errno 1\nkeyctl allow\n", State.FAIL, "allows acct, add_key"),
         ("/x", filters.TEXTS["strict"] + "bpf errno 1 [0,1,SCMP_CMP_EQ]\n", State.FAIL, "allows bpf"),
+        ("/x", "2\nallowlist\nbpf\nread\n[x86]\nkexec_load\n", State.FAIL, "allows bpf, kexec_load"),
+        ("/x", "2\nallowlist kill\nbpf errno 1\nread\n", State.PASS, ""),
+        ("/x", "2\nallowlist log\nread\n", State.UNKNOWN, "begins with allowlist log"),
+        *(
+            ("/x", filters.TEXTS["strict"].replace("bpf errno 1", f"bpf {action}"), State.FAIL, "allows bpf")
+            for action in ("allow", "log", "errno 0", "errno 1 errno 0", "notify")
+        ),
+        ("/x", filters.TEXTS["strict"].replace("[all]", "[x86]"), State.FAIL, "allows acct"),
+        ("/x", filters.TEXTS["strict"].replace("bpf errno 1", "bpf"), State.PASS, ""),
         ("/x", "1\nallowlist\n5\n", State.UNKNOWN, "version 1"),
         ("/x", Unknown("no"), State.UNKNOWN, "no"),
     ],
@@ -220,6 +229,17 @@ def test_the_filter_is_written_before_it_is_named(level: str, path: str) -> None
     assert len(filters.REFUSED[level]) > 20
 
 
+@pytest.mark.parametrize(
+    "text", ["2\nallowlist\nbpf\nread\n", "2\ndenylist\n[x86]\nptrace kill\n", "2\ndenylist\nclone errno 1\n"]
+)
+def test_a_filter_that_refuses_more_is_not_replaced(text: str) -> None:
+    reading = lxc("lxc.seccomp.profile = /x", filters={"/x": text})
+    (blocked,) = SUBJECT.plan(context(reading, seccomp="strict"))
+    assert isinstance(blocked, Blocked)
+    less = lxc("lxc.seccomp.profile = /x", filters={"/x": "2\ndenylist\nbpf\n"})
+    assert list(written(SUBJECT.plan(context(less, seccomp="guarded")))) == [GUARDED, DEFAULT]
+
+
 def test_without_a_filter_or_with_an_old_list_it_is_said() -> None:
     assert "every system call" in found(lxc(), "seccomp", seccomp="guarded")[1]
     with pytest.raises(UnknownReading):
@@ -237,7 +257,10 @@ def test_where_some_capabilities_are_kept_others_cannot_be_dropped() -> None:
 
 @pytest.mark.parametrize("line", [
     "lxc.net.0.type = none", "lxc.namespace.keep = net", "lxc.namespace.share.pid = web", "lxc.mount.auto = proc:rw",
-    "lxc.cgroup2.devices.allow = a",
+    "lxc.cgroup2.devices.allow = a", "lxc.cgroup2.devices.allow = b *:* rwm", "lxc.cgroup.devices.allow = b 8:0 rwm",
+    "lxc.cgroup2.devices.allow = c *:* rwm", "lxc.cgroup2.devices.allow = c 1:1 rwm",
+    "lxc.mount.auto = cgroup-full:rw:force", "lxc.mount.fstab = /etc/lxc/fstab", "lxc.namespace.clone = pid mount",
+    "lxc.mount.entry = /dev/sda1 mnt ext4 defaults 0 0", "lxc.mount.entry = etc mnt none rw,rbind 0 0",
 ])  # fmt: skip
 def test_what_is_the_hosts_is_named(line: str) -> None:
     state, reason = found(lxc(line), "private", private=True)
@@ -247,6 +270,38 @@ def test_what_is_the_hosts_is_named(line: str) -> None:
 def test_what_lxcs_own_files_mount_is_no_finding() -> None:
     own = "lxc.mount.entry = /sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0"
     assert found(lxc(own), "private", private=True)[0] is State.PASS
+
+
+@pytest.mark.parametrize("text", [
+    "lxc.mount.auto = proc:rw\nlxc.mount.auto =", "lxc.net.0.type = none\nlxc.net.0.type = veth",
+    "lxc.namespace.clone = cgroup ipc mount\nlxc.namespace.clone = net pid uts",
+    "lxc.cgroup2.devices.allow = b *:* m\nlxc.cgroup2.devices.allow = c 1:3 rwm",
+    "lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0",
+])  # fmt: skip
+def test_what_a_later_line_takes_back_or_gives_nothing_away_is_no_finding(text: str) -> None:
+    assert found(lxc(text), "private", private=True)[0] is State.PASS
+
+
+def test_a_namespace_of_users_that_is_not_cloned_is_missed_where_ids_are_mapped() -> None:
+    text = f"lxc.namespace.clone = cgroup ipc mnt net pid uts\nlxc.idmap = u {MAP}"
+    assert "leaves user the host's" in found(lxc(text), "private", private=True)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "put"),
+    [
+        ("lxc.apparmor.profile = lxc-container-default-with-mounting", "lxc.apparmor.profile = generated"),
+        ("lxc.apparmor.profile = own\nlxc.apparmor.allow_incomplete = 1", "lxc.apparmor.allow_incomplete = 0"),
+        ("lxc.apparmor.profile = unchanged\nlxc.apparmor.raw = mount,", ""),
+    ],
+)
+def test_what_takes_a_profile_its_force_is_no_confinement(text: str, put: str) -> None:
+    made = context(lxc(f"{text}\n"), confined=True)
+    assert made.findings["lxc.confined"].state is State.FAIL
+    block = written(SUBJECT.plan(made)).get(DEFAULT, "").partition(settings.BEGIN)[2]
+    assert [line for line in block.splitlines() if line.startswith("lxc.")] == ([put] if put else [])
+    denying = "lxc.apparmor.profile = generated\nlxc.apparmor.raw = deny mount,"
+    assert found(lxc(denying), "confined", confined=True)[0] is State.PASS
 
 
 def test_without_apparmor_its_rows_do_not_apply_and_without_its_parser_none_is_generated() -> None:
