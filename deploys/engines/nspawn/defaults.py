@@ -21,10 +21,12 @@ SHIPPED = frozenset(
         "SYS_RESOURCE", "SYS_TTY_CONFIG",
     )
 )  # fmt: skip
+NAMESPACE = "--network-namespace-path"
 NETWORKS = (
     "--private-network", "--network-veth", "-n", "--network-veth-extra", "--network-bridge", "--network-zone",
-    "--network-macvlan", "--network-ipvlan", "--network-interface", "--network-namespace-path",
+    "--network-macvlan", "--network-ipvlan", "--network-interface", NAMESPACE,
 )  # fmt: skip
+NAMED = ("/run/netns/", "/var/run/netns/")  # where ip-netns(8) has those that it makes
 BY_HAND = f"set it in a drop-in of {TEMPLATE}"
 
 
@@ -89,8 +91,16 @@ def _gains(reading: NspawnReading, wanted: Any) -> str:
 
 
 def _shares_network(reading: NspawnReading, wanted: Any) -> str:
-    given = {option for option, _ in _started(reading).options()}
+    start = _started(reading)
+    if foreign := [path for path in start.values(NAMESPACE) if not path.startswith(NAMED) or ".." in path]:
+        return f"{NAMESPACE} is {some(foreign)}: it may be the host's network"
+    given = {option for option, _ in start.options()}
     return "" if given & set(NETWORKS) else "machines share the host's network"
+
+
+def _own_network(reading: NspawnReading, wanted: Any) -> Put:
+    """No machine starts with both."""
+    return {} if _started(reading).values(NAMESPACE) else {"--network-veth": True}
 
 
 def _limit(name: str) -> Any:
@@ -175,7 +185,7 @@ ROWS = (
         references=("NIST-800-190-4.4.2",),
         wanted=lambda rules: rules.private_network,
         wrong=_shares_network,
-        put=lambda reading, wanted: {"--network-veth": True},
+        put=_own_network,
         by_hand=BY_HAND,
     ),
     Row(

@@ -13,28 +13,37 @@ from facts.core.survey import Survey
 from facts.engines.nspawn.nspawn import Nspawn, NspawnReading, Word
 
 NO = ("no", "false", "0", "off")
-OF_UNITS = ("ExecStart", "TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "DeviceAllow", "Slice")
+GIVES = (
+    "Capability", "AmbientCapability", "Bind", "BindReadOnly", "BindUser", "Overlay", "OverlayReadOnly", "Interface",
+)  # fmt: skip
+OF_UNITS = ("ExecStart", "TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "DeviceAllow", "Slice",
+            "EnvironmentFile")  # fmt: skip
+RESET = ("TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "Slice")  # without a value they are systemd's own
+
+
+def _of_machine(word: Word) -> bool:
+    return word.at.partition(":")[0].endswith(".nspawn")
 
 
 def weakens(word: Word) -> bool:
-    """Whether a line gives a machine more than it would have without it (systemd.nspawn(5))."""
+    """Whether a line gives a machine more than it would have without it (systemd.nspawn(5), systemd.exec(5))."""
     value = word.value.lower()
-    if word.at.partition(":")[0].endswith(".nspawn"):
-        if word.key == "PrivateUsers":
-            return value in (*NO, "identity", "managed")
-        if word.key in ("NoNewPrivileges", "Private", "VirtualEthernet"):
-            return value in NO
-        if word.key == "SystemCallFilter":
-            return bool(value) and not value.startswith("~")
-        return word.key in ("Capability", "AmbientCapability", "Bind", "Overlay") and bool(value)
-    return word.key in OF_UNITS and bool(value)
+    if not _of_machine(word):
+        loose = word.key == "Environment" and "systemd_" in value  # SYSTEMD_SECCOMP=0 and its like
+        return loose or word.key in RESET or (word.key in OF_UNITS and bool(value))
+    if word.key == "PrivateUsers":
+        return value in (*NO, "identity", "managed")
+    if word.key in ("NoNewPrivileges", "Private", "VirtualEthernet"):
+        return value in NO
+    if word.key == "SystemCallFilter":
+        return bool(value) and not value.startswith("~")
+    return word.key in GIVES and bool(value)
 
 
 def _counting(reading: NspawnReading) -> Iterator[Word]:
     start = known(reading.start)
     for word in reading.words:
-        of_unit = not word.at.partition(":")[0].endswith(".nspawn")
-        if weakens(word) and (of_unit or not decided(start, word)):
+        if weakens(word) and not (_of_machine(word) and decided(start, word)):
             yield word
 
 

@@ -48,8 +48,11 @@ class Start(Jsonable):
 
     def last(self, *names: str) -> str | None:
         """The value of an option that counts; "" of one without a value; None where it is not there."""
-        found = [rest for name, rest in self.options() if name in names]
+        found = self.values(*names)
         return found[-1] if found else None
+
+    def values(self, *names: str) -> list[str]:
+        return [value for name, value in self.options() if name in names]
 
     def all(self, name: str) -> list[str]:
         """The values of an option that may be there more than once, each of which may be a list."""

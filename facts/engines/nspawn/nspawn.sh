@@ -8,11 +8,15 @@ show "$DROP_IN"
 places=$(grep -sHoE '^(ExecStart|TasksMax|MemoryMax|MemorySwapMax)=' /etc/systemd/system/systemd-nspawn@.service.d/*.conf \
   /run/systemd/system/systemd-nspawn@.service.d/*.conf /usr/lib/systemd/system/systemd-nspawn@.service.d/*.conf)
 run places kept "$places" 0
-set -- /sys/fs/cgroup/machine.slice/systemd-nspawn@*.service
-[ ! -e "$1" ] || run running printf '%s\n' "$@"
+# Control groups of version 2, and of version 1.
+running=$(ls -d /sys/fs/cgroup/machine.slice/systemd-nspawn@*.service \
+  /sys/fs/cgroup/systemd/machine.slice/systemd-nspawn@*.service 2>/dev/null)
+[ -z "$running" ] || run running kept "$running" 0
 set -- /etc/systemd/nspawn/*.nspawn /run/systemd/nspawn/*.nspawn /var/lib/machines/*.nspawn \
   /etc/systemd/system/systemd-nspawn@?*.service /run/systemd/system/systemd-nspawn@?*.service \
-  /etc/systemd/system/systemd-nspawn@?*.service.d/*.conf /run/systemd/system/systemd-nspawn@?*.service.d/*.conf
+  /etc/systemd/system/systemd-nspawn@?*.service.d/*.conf /run/systemd/system/systemd-nspawn@?*.service.d/*.conf \
+  /etc/systemd/system.control/systemd-nspawn@?*.service.d/*.conf \
+  /run/systemd/system.control/systemd-nspawn@?*.service.d/*.conf
 files=$(grep -asHnE '^[[:space:]]*(\[|[A-Za-z-]+[[:space:]]*=)' "$@" /dev/null)
 run files kept "$files" 0
 :

@@ -103,6 +103,16 @@ def test_which_ids_are_a_machines_own(arguments: str, state: State) -> None:
     assert found(nspawn(start(arguments)), "user-namespace", user_namespace="pick")[0] is state
 
 
+@pytest.mark.parametrize(
+    ("path", "state"),
+    [("/proc/1/ns/net", State.FAIL), ("/run/netns/../../proc/1/ns/net", State.FAIL), ("/run/netns/web", State.PASS)],
+)
+def test_a_namespace_of_networks_may_be_the_hosts(path: str, state: State) -> None:
+    made = context(nspawn(start(f"--boot --network-namespace-path={path}")), private_network=True)
+    assert made.findings["nspawn.private-network"].state is state
+    assert [type(each) for each in SUBJECT.plan(made)] == [Blocked] * (state is State.FAIL)
+
+
 def test_ids_that_are_no_ascii_number_are_no_ids() -> None:
     assert found(nspawn(start("--private-users=²")), "user-namespace", user_namespace="pick")[0] is State.FAIL
 
@@ -172,6 +182,15 @@ def test_what_comes_after_what_a_machine_starts_does_not_count() -> None:
         ("Boot", "yes", ETC, "override", State.PASS),
         ("TasksMax", "infinity", OF_UNIT, "no", State.FAIL),
         ("Description", "x", OF_UNIT, "no", State.PASS),
+        ("MemoryMax", "", OF_UNIT, "no", State.FAIL),
+        ("TasksMax", "", OF_UNIT, "no", State.FAIL),
+        ("DeviceAllow", "", OF_UNIT, "no", State.PASS),
+        ("Environment", '"A=b" SYSTEMD_SECCOMP=0', OF_UNIT, "no", State.FAIL),
+        ("Environment", "LANG=C", OF_UNIT, "no", State.PASS),
+        ("EnvironmentFile", "-/etc/own", OF_UNIT, "no", State.FAIL),
+        ("Interface", "eth0", ETC, "override", State.FAIL),
+        ("BindUser", "ops", ETC, "trusted", State.FAIL),
+        ("BindReadOnly", "/run/docker.sock", ETC, "trusted", State.FAIL),
     ],
 )
 def test_a_machines_own_line_counts_where_the_start_leaves_it_a_say(
