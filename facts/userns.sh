@@ -8,8 +8,10 @@ names() { getent "$1" | cut -d: -f1,3; }
 run passwd names passwd
 run group names group
 run machines stat -c '%u %g %n' /var/lib/machines/*
+lxc=$(sed -nE 's/^[[:space:]]*lxc\.lxcpath[[:space:]]*=[[:space:]]*"?([^"[:space:]]+).*/\1/p' /etc/lxc/lxc.conf 2>/dev/null | tail -n 1)
+case ${lxc%/} in ''|/var/lib/lxc) set -- ;; *) set -- "${lxc%/}"/*/config ;; esac
 run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user)' \
-  /etc/lxc/default.conf /var/lib/lxc/*/config /etc/containers/storage.conf /usr/share/containers/storage.conf
+  /etc/lxc/default.conf /var/lib/lxc/*/config "$@" /etc/containers/storage.conf /usr/share/containers/storage.conf
 maps() { cat /proc/[0-9]*/"$1" 2>/dev/null | sort -u; }
 run uid_map maps uid_map
 run gid_map maps gid_map

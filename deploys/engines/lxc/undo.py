@@ -31,5 +31,7 @@ def _users(undoing: Undoing, entry: JournalEntry) -> list[str]:
     if not ids:
         return []
     first, last = int(ids[1]), int(ids[2])
-    used = (row for row in known(survey[Userns].lxc) if row.start <= last and row.end > first)
-    return sorted({row.owner for row in used if row.owner != LXC_DEFAULT})
+    reading = survey[Userns]
+    named = {row.owner for row in known(reading.lxc) if row.start <= last and row.end > first} - {LXC_DEFAULT}
+    running = {row.owner for row in known(reading.mapped) if first <= row.start and row.end <= last + 1}
+    return sorted(named or running)

@@ -376,3 +376,13 @@ def test_what_containers_need_to_start_stays() -> None:
     )
     stays = {each.entry: each.stays for each in undo.remarks(Undoing(made, entries, {}))}
     assert {entry: why.why.rpartition(": ")[2] for entry, why in stays.items() if why} == {"0": "web", "1": "db"}
+
+
+def test_ids_that_a_running_process_has_stay() -> None:
+    rows = f"give root the ids {START}–{START + 65535} in {SUBUID}"
+    entries = (JournalEntry("0", "lxc", rows, SUBUID, True, False),)
+    for mapped, stays in ((START, True), (START + 65536, False)):
+        running = (Range("u", mapped, 65536, "running processes", "/proc/*/uid_map"),)
+        made = context(lxc(), replace(userns(), mapped=running))
+        remarks = list(undo.remarks(Undoing(made, entries, {})))
+        assert [each.entry for each in remarks if each.stays] == ["0"] * stays
