@@ -25,13 +25,22 @@ of_podman() { # "NAME POLICY UNIT" of root's containers
 }
 
 of_lxc() { # the names of root's containers that run, and that lxc.service starts: lxc-containers reads these files
-  command -v lxc-autostart >/dev/null 2>&1 && wanted lxc.service || return 0
+  command -v lxc-ls >/dev/null 2>&1 && wanted lxc.service || return 0
   BOOTGROUPS=onboot, LXC_AUTO=true
   # shellcheck disable=SC1090 # either of them
   for file in "${R:-}/etc/default/lxc" "${R:-}/etc/sysconfig/lxc"; do [ ! -r "$file" ] || . "$file"; done
   [ "$LXC_AUTO" = true ] || return 0
-  starts=$(timeout 60 lxc-autostart -L -g "$BOOTGROUPS" 2>/dev/null | sed 's/[[:space:]].*//')
-  timeout 60 lxc-ls -1 --running 2>/dev/null | while read -r name; do ! printf '%s\n' "$starts" | grep -Fqx -- "$name" || echo "$name"; done
+  timeout 60 lxc-ls -1 --running 2>/dev/null | while read -r name; do
+    [ "$(of_config "$name" lxc.start.auto)" != 1 ] || ! in_boot_groups "$(of_config "$name" lxc.group)" || echo "$name"
+  done
+}
+
+of_config() { timeout 20 lxc-info -n "$1" -c "$2" 2>/dev/null </dev/null | sed -n 's/.*= *//p'; } # NAME KEY
+
+in_boot_groups() { # GROUPS: an empty one in BOOTGROUPS is that of containers without any
+  [ -n "$1" ] || case ",$BOOTGROUPS," in *,,*) return 0 ;; *) return 1 ;; esac
+  for group in $(printf '%s' "$1" | tr ',' ' '); do case ",$BOOTGROUPS," in *",$group,"*) return 0 ;; esac; done
+  return 1
 }
 
 kept() { # what runs now

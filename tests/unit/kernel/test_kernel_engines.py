@@ -16,8 +16,12 @@ ps*) cut -d' ' -f1 "$ROOT/podman" ;;
 *) for name; do :; done; grep "^$name " "$ROOT/podman" ;;
 esac""",
     "lxc-ls": 'cat "$ROOT/lxc"',
-    "lxc-autostart": 'case $* in *onboot*) sed "s/$/ 0/" "$ROOT/auto" ;; esac',
-    "lxc-info": 'grep -qx "$2" "$ROOT/lxc" && echo RUNNING || echo STOPPED',
+    "lxc-info": """\
+case $* in
+*start.auto*) echo "lxc.start.auto = $(cat "$ROOT/auto")" ;;
+*group*) echo "lxc.group = $(cat "$ROOT/group")" ;;
+*) grep -qx "$2" "$ROOT/lxc" && echo RUNNING || echo STOPPED ;;
+esac""",
     "virsh": """\
 case $* in
 *lxc:///*list*) cat "$ROOT/domains" ;;
@@ -44,7 +48,7 @@ def host(tmp_path: Path) -> Host:
     made.put("units", ALL)
     made.put("wanted", ALL)
     made.put("podman", "web always \ntill no till.service\nonce no ")
-    for file, text in {"lxc": "box", "auto": "box", "domains": "dom"}.items():
+    for file, text in {"lxc": "box", "auto": "1", "group": "", "domains": "dom"}.items():
         made.put(file, text)
     return made
 
@@ -65,7 +69,7 @@ def test_what_a_boot_starts_again_by_itself_is_noted_and_nothing_else(host: Host
         "unit libvirtd.service", "unit till.service", "podman web", "lxc box", "libvirt lxc:/// dom",
     }  # fmt: skip
     assert kept(host) == everything
-    host.put("auto", "other")
+    host.put("auto", "0")
     host.put("wanted", UNITS.replace("podman-restart.service\n", ""))
     host.put("units", UNITS.replace("libvirtd.service\n", ""))
     assert kept(host) == {"unit containerd.service", "unit lxc.service", "unit systemd-nspawn@m.service"}
@@ -109,10 +113,19 @@ def test_a_unit_whose_container_runs_just_now_is_not_demanded(host: Host) -> Non
     assert "unit till.service" not in kept(host), "a backup, as it may be"
 
 
-@pytest.mark.parametrize("settings", ["LXC_AUTO=false", "BOOTGROUPS=other"])
-def test_containers_of_lxc_that_no_boot_starts_are_not_demanded(host: Host, settings: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "group", "demanded"),
+    [
+        ("", "", True), ("", "onboot", True), ("", "late", False), ("LXC_AUTO=false", "", False),
+        ("BOOTGROUPS=other", "", False), ("BOOTGROUPS=other,late", "late", True),
+    ],
+)  # fmt: skip
+def test_containers_of_lxc_that_no_boot_starts_are_not_demanded(
+    host: Host, settings: str, group: str, demanded: bool
+) -> None:
     host.put("etc/default/lxc", settings)
-    assert "lxc box" not in kept(host)
+    host.put("group", group)
+    assert ("lxc box" in kept(host)) is demanded
 
 
 def test_what_did_not_run_for_half_a_minute_is_not_demanded(host: Host) -> None:
