@@ -1,0 +1,131 @@
+"""A host on which every engine runs containers: one policy, one run and one report cover them all, what they run goes
+on, a second run changes nothing, drift names who moved an engine's default, and all of it is rolled back.
+
+The tests stand in the order of the story that they tell.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploys.kernel.rollout import library
+from tests.lab import Vm
+from tests.lab.machine.drive import Result, executions, run
+
+VARIANT = "engines"
+ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd")
+POLICY = """\
+extends: {baseline}
+kernel: {{sysctls: {{}}, boot_parameters: [], weakening_parameters: [kvm]}}
+audit: {{denials: true}}
+networks: {{icc: true}}
+cgroups: {{version: v2, delegation: true, memory: 80, pids: 50, cpu: 50, io: 50}}
+"""
+ACCEPT = (
+    "userns-remap,container-restart,podman-userns,podman-api,nspawn-settings,nspawn-limits,libvirt-api,"
+    "containerd-cgroups,network-isolation,container-profile"
+)
+UNIT = "/etc/systemd/system/systemd-nspawn@.service.d"
+START = "[Service]\\nExecStart=\\nExecStart=systemd-nspawn -M %%i\\n"
+LATER = "/etc/containers/containers.conf.d/zzz.conf"
+CONFIG = "/etc/containerd/config.toml"
+JSON = "/etc/docker/daemon.json"
+# Whose default is moved, by what, and in which file.
+MOVED = {
+    "podman.pids": (f"printf '[containers]\\npids_limit = 0\\n' >{LATER}", LATER),
+    "lxc.confined": ("echo 'lxc.apparmor.profile = unconfined' >>/etc/lxc/default.conf", "/etc/lxc/default.conf"),
+    "nspawn.private-network": (f"printf '{START}' >{UNIT}/zzz.conf; systemctl daemon-reload", f"{UNIT}/zzz.conf"),
+    "libvirt.seccomp-sandbox": ("echo 'seccomp_sandbox = 0' >>/etc/libvirt/qemu.conf", "/etc/libvirt/qemu.conf"),
+    "containerd.seccomp": (f"sed -i '/unset_seccomp_profile/d' {CONFIG}", CONFIG),
+    "docker.no-new-privileges": (f'sed -i \'s/"no-new-privileges": true/"no-new-privileges": false/\' {JSON}', JSON),
+}
+STILL = {"podman": "podman ps -q | wc -l", "lxc": "lxc-ls -1 --running | wc -l", "nspawn": "pgrep -cx systemd-nspawn",
+         "libvirt": "virsh -q -c lxc:/// list --name | grep -c .; virsh -q -c qemu:///system list --name | grep -c .",
+         "containerd": "{ ctr -n other task ls -q; ctr -n k8s.io task ls -q; } | sort"}  # fmt: skip
+
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
+
+
+@pytest.fixture(scope="module")
+def story() -> dict[str, Any]:
+    return {}
+
+
+def deploy(vm: Vm, name: str, *options: str) -> Result:
+    path = vm.folder / "mixed.yml"
+    path.write_text(POLICY.format(baseline=Path("inventories/policies/baseline.yml").resolve()))
+    return run(vm, name, "--data", f"policy={path}", "--data", f"accept={ACCEPT}", *options)
+
+
+def of_engines(result: Result) -> dict[str, str]:
+    """What of engines' own settings does not hold."""
+    return {name: why for name, why in result.not_holding().items() if name.partition(".")[0] in (*ENGINES, "userns")}
+
+
+def running(vm: Vm) -> dict[str, str]:
+    return {engine: vm.ssh(script, check=False, timeout=300).stdout for engine, script in STILL.items()}
+
+
+def test_before_each_engine_is_as_it_came(vm: Vm, story: dict[str, Any]) -> None:
+    for number in range(4):
+        vm.ssh(f"docker run -d --restart always --name more{number} lab/busybox:1 sleep 1000000", timeout=300)
+        vm.ssh(f"podman run -d --name more{number} lab/busybox:1 sleep 1000000", timeout=300)
+    before = executions(vm)
+    drift = deploy(vm, "drift.py")
+    assert executions(vm) - before == 2, "one execution for drift, one for asking"
+    story["before"] = {name: state for name, state in drift.states().items() if state != "not-applicable"}
+    assert {name.partition(".")[0] for name in of_engines(drift)} >= set(ENGINES), drift.out
+    story["running"] = running(vm)
+
+
+def test_one_run_hardens_all_of_them_and_what_they_run_goes_on(vm: Vm, story: dict[str, Any]) -> None:
+    harden = deploy(vm, "harden.py")
+    story["run"] = harden.report["run"]["id"]
+    assert of_engines(harden) == {}, harden.out
+    assert running(vm) == story["running"]
+    assert vm.ssh("docker info -f '{{.SecurityOptions}}'").stdout.count("userns") == 1
+    rows = vm.ssh("cat /etc/subuid").stdout.split()
+    owners = {row.split(":")[0] for row in rows}
+    assert owners >= {"dockremap", "containers", "root"}, rows
+
+
+def test_a_second_run_changes_nothing(vm: Vm) -> None:
+    again = deploy(vm, "harden.py")
+    assert again.host()["changes"] == [], again.out
+
+
+def test_what_a_boot_starts_of_them_is_known(vm: Vm) -> None:
+    """As the health check of a new kernel asks for it."""
+    vm.ssh("echo 'lxc.start.auto = 1' >>/var/lib/lxc/plain/config; systemctl enable -q podman-restart")
+    vm.ssh("podman update --restart always more0 >/dev/null 2>&1 || podman run -d --restart always --name again "
+           "lab/busybox:1 sleep 1000000", timeout=300)  # fmt: skip
+    kept = set(vm.ssh("sh -s", input=f"{library()}\nkept", timeout=300).stdout.splitlines())
+    assert kept >= {"unit containerd.service", "unit docker.service", "unit lxc.service", "lxc plain"}, kept
+    assert any(row.startswith("podman ") for row in kept), kept
+    assert not {row for row in kept if "web" in row}, "what no boot starts"
+    vm.ssh("sed -i '/start.auto/d' /var/lib/lxc/plain/config; systemctl disable -q podman-restart")
+
+
+@pytest.mark.parametrize("control", MOVED)
+def test_drift_names_who_moved_a_default(vm: Vm, control: str) -> None:
+    script, path = MOVED[control]
+    vm.ssh(f"rm -f /root/kept; [ ! -e {path} ] || cp -p {path} /root/kept")
+    vm.ssh(script)
+    drift = deploy(vm, "drift.py")
+    assert drift.states()[control] in ("fail", "pending-restart"), drift.out
+    told = next(row for row in drift.host()["findings"] if row["control"] == control)
+    assert path in f"{told['reason']} {told.get('cause')}", told
+    vm.ssh(f"rm -f {path}; [ ! -e /root/kept ] || cp -p /root/kept {path}; systemctl daemon-reload")
+
+
+def test_all_of_it_is_rolled_back(vm: Vm, story: dict[str, Any]) -> None:
+    back = deploy(vm, "rollback.py", "--data", f"run={story['run']}")
+    assert back.host()["status"] == "ok", back.out + back.err
+    after = deploy(vm, "drift.py").states()
+    moved = {name: (state, after[name]) for name, state in story["before"].items()
+             if name.partition(".")[0] in ENGINES and after[name] != state}  # fmt: skip
+    assert moved == {}
+    assert {**running(vm), "podman": ""} == {**story["running"], "podman": ""}
