@@ -118,7 +118,8 @@ def undo(session: Session) -> None:
     for entry in plan.past.left:
         outcome = said.get(entry.id)
         if entry.id in plan.stays:
-            session.errors.append(f"not undone: {entry.what}: {plan.stays[entry.id]}")
+            good = f"leave it for good with --data skip={plan.past.run}/{entry.id}, and older runs can be rolled back"
+            session.errors.append(f"not undone: {entry.what}: {plan.stays[entry.id]}; or {good}")
         elif outcome and outcome.fate is Fate.UNCONFIRMED:
             back.append(entry)
         elif outcome:
