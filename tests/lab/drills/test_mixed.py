@@ -123,9 +123,15 @@ def test_drift_names_who_moved_a_default(vm: Vm, control: str) -> None:
 
 def test_all_of_it_is_rolled_back(vm: Vm, story: dict[str, Any]) -> None:
     back = deploy(vm, "rollback.py", "--data", f"run={story['run']}")
+    assert {change["subject"] for change in back.host()["changes"]} >= {*ENGINES, "userns", "cgroups"}, back.out
+    assert "Podman has 5 containers" in back.host()["error"], "their ids stay theirs while they are there"
+    assert running(vm) == story["running"]
+    vm.ssh("podman rm -fa -t 0", timeout=300)
+    back = deploy(vm, "rollback.py", "--data", f"run={story['run']}")
     assert back.host()["status"] == "ok", back.out + back.err
+    assert "containers" not in vm.ssh("cut -d: -f1 /etc/subuid").stdout.split()
     after = deploy(vm, "drift.py").states()
     moved = {name: (state, after[name]) for name, state in story["before"].items()
              if name.partition(".")[0] in ENGINES and after[name] != state}  # fmt: skip
     assert moved == {}
-    assert {**running(vm), "podman": ""} == {**story["running"], "podman": ""}
+    assert vm.ssh("docker ps -q | wc -l", timeout=120).stdout.strip() == "5", "Docker sees its containers again"
