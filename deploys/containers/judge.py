@@ -73,18 +73,25 @@ class Host(Remembering):
         """Whether control groups are of version 2. On version 1 engines give no container a namespace of them."""
         return any(each.type == "cgroup2" and each.point == "/sys/fs/cgroup" for each in known(self.reading.mounts))
 
+    @cached_property
+    def podman_pods(self) -> dict[int, str]:
+        """By process: the pod of Podman's that its control group names."""
+        groups = {each.pid: each.process.cgroup for each in self.all if isinstance(each.process, Process)}
+        return {pid: found[1] for pid, group in groups.items() if (found := POD.search(group))}
+
     def together(self, one: Container, other: Container) -> bool:
         """Whether they are of one pod: Podman's share what their infra container holds."""
         if one.pod:
             return one.pod == other.pod
         if one.engine != "podman" or not (isinstance(one.process, Process) and isinstance(other.process, Process)):
             return False
-        pods = [POD.search(each.cgroup) for each in (one.process, other.process)]
-        if pods[0] and pods[1]:
-            return pods[0][1] == pods[1][1]
+        mine, theirs = (self.podman_pods.get(each.pid) for each in (one, other))
+        if mine and theirs:
+            return mine == theirs
         own = one.process.namespaces["net"]
         members = self.by_namespace["net", own] if own != known(self.reading.namespaces).get("net") else []
-        return other in members and any(each.name.endswith("-infra") for each in members)
+        there = any(each.pid == other.pid for each in members)
+        return there and any(each.name.endswith("-infra") for each in members)
 
     def allows(self, own: Mapping[str, Any], calls: tuple[str, ...], caps: frozenset[str]) -> tuple[str, ...]:
         """Which of the calls a filter allows. One serves many containers, and is judged once."""

@@ -18,7 +18,10 @@ assert isinstance(WEB.process, Process)
 
 
 def having(name: str, *mounts: Mount, pod: str = "") -> Container:
-    process = dataclasses.replace(WEB.process, mounts=mounts) if isinstance(WEB.process, Process) else WEB.process
+    """A container in namespaces of its own."""
+    assert isinstance(WEB.process, Process)
+    own = {kind: hash((name, kind)) for kind in WEB.process.namespaces}
+    process = dataclasses.replace(WEB.process, mounts=mounts, namespaces=own)
     return dataclasses.replace(WEB, name=name, id=name, engine="lxc", pid=hash(name), process=process, pod=pod)
 
 
