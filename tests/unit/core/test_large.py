@@ -126,7 +126,7 @@ def said_of(survey: Survey, policy: Policy) -> list[str]:
 def test_ten_thousand_are_read_judged_and_planned(
     what: str, policies: dict[str, Policy], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "SECONDS", 8)  # and a slow machine; what is quadratic takes minutes
+    monkeypatch.setattr(budget, "SECONDS", 20)  # and a slow machine; what is quadratic takes minutes
     large = LARGE.get(what) or SELINUX[what]
     host, policy = (HOST, "apparmor") if what in LARGE else (HOST | WITH_SELINUX, "selinux")
     survey = Survey.parse(FACTS, list(frame(large, host)))
