@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -15,8 +16,7 @@ from deploys.core.policy import Policy, Rules
 def demanded_by(control: Control, subjects: Sequence[Subject]) -> list[tuple[type[Rules], str]]:
     """The rules and the fields that the control's check reads where a policy declares nothing, and a host answers
     whatever it is asked. Empty: it is judged whatever the policy says."""
-    seen: list[tuple[type[Rules], str]] = []
-    policy = Policy("empty", {subject.rules: _reading(subject.rules, seen) for subject in subjects})
+    policy, seen = _noting(tuple(subject.rules for subject in subjects))
     seen.clear()
     verdict: Any = None
     with contextlib.suppress(Exception):  # no reading is what the check wants; which keys it reads is all that counts
@@ -30,6 +30,14 @@ class _AnyHost:
 
     def __getitem__(self, fact: Any) -> Any:
         return MagicMock(container=None, version=None, remember=lambda what, make: make())
+
+
+@cache
+def _noting(every: tuple[type[Rules], ...]) -> tuple[Policy, list[tuple[type[Rules], str]]]:
+    """A policy that declares nothing, and the list in which it notes what is read of it. Made once: pydantic takes long
+    to make a class."""
+    seen: list[tuple[type[Rules], str]] = []
+    return Policy("empty", {rules: _reading(rules, seen) for rules in every}), seen
 
 
 def _reading(rules: type[Rules], seen: list[tuple[type[Rules], str]]) -> Rules:
