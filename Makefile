@@ -45,8 +45,9 @@ lint-shell:  ## shell scripts: shellcheck
 
 # What starts pyinfra, or shells that wait, for each case, or plans for every host that was recorded: too long for the
 # fast one, and part of the coverage.
-PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends turns incoming planning_hosts) \
-  tests/unit/selinux/test_selinux_gate.py
+PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends turns incoming planning_hosts armed_undo undo_runs) \
+  $(patsubst %,tests/unit/kernel/test_kernel_%.py,engines packages bls) tests/unit/selinux/test_selinux_gate.py \
+  tests/unit/engines/docker/test_docker_service.py tests/unit/verify/test_verify_asked.py
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
   tests/unit/run/test_lockout.py tests/unit/lab
@@ -64,7 +65,7 @@ unit-run:  ## the other unit tests of a run
 	$(BIN)/pytest -q tests/unit/run $(addprefix --ignore=,$(PROCESSES) $(SHELLS))
 
 fuzz-briefly:  ## the same few examples of it each time
-	$(BIN)/pytest -q tests/fuzz
+	$(BIN)/pytest -q tests/fuzz --hypothesis-profile=brief
 
 coverage: $(VENV)/.ready  ## which lines and branches the fast tests reach, and the floor, which only rises
 	$(BIN)/coverage erase

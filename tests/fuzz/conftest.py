@@ -1,4 +1,5 @@
-"""Two ways to fuzz: bounded and always the same (`make check`), or long and by chance (`make fuzz`)."""
+"""Ways to fuzz: bounded and always the same (`make coverage`; the first of them, `make check`), or long and by chance
+(`make fuzz`)."""
 
 from __future__ import annotations
 
@@ -9,5 +10,6 @@ SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base
 settings.register_profile(
     "bounded", max_examples=25, derandomize=True, deadline=None, database=None, suppress_health_check=SLOW
 )
+settings.register_profile("brief", parent=settings.get_profile("bounded"), max_examples=8)
 settings.register_profile("long", max_examples=4_000, deadline=None, suppress_health_check=SLOW)
 settings.load_profile("bounded")
