@@ -26,9 +26,9 @@ def nothing(reading: Any, wanted: Any) -> Put:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Default(Generic[Reading, P]):
-    """Something that an engine gives containers. `wanted` is what the policy says, None for nothing; `wrong` says what
-    is against it, "" if nothing, and `beside` what is missing elsewhere on the host; `put` is what would be right, {}
+class Default(Generic[Reading]):
+    """Something that an engine gives containers; `name` is the policy's key, too. `wrong` says what is against what the
+    policy wants, "" if nothing, and `beside` what is missing elsewhere on the host; `put` is what would be right, {}
     where hullproof sets nothing: then `by_hand`. `first`: what has to be done before, or is in the way. `against`: why
     it does not apply on this host, "" where it does."""
 
@@ -37,13 +37,20 @@ class Default(Generic[Reading, P]):
     severity: Severity
     why: str
     references: tuple[str, ...]
-    wanted: Callable[[P], Any]
     wrong: Callable[[Reading, Any], str]
     put: Callable[[Reading, Any], Put]
     by_hand: str
     beside: Callable[[Survey], str] = lambda survey: ""
     first: Callable[[Context], Iterable[Change]] = lambda context: ()
     against: Callable[[Survey, Policy], str] = lambda survey, policy: ""
+
+    @property
+    def key(self) -> str:
+        return self.name.replace("-", "_")
+
+    def wanted(self, rules: Rules) -> Any:
+        """What the policy says; None for nothing."""
+        return getattr(rules, self.key)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +64,7 @@ class Defaults(Generic[Reading, P]):
     fact: type[SectionFact[Reading]]
     rules: type[P]
     installed: Callable[[Reading], bool]
-    rows: tuple[Default[Reading, P], ...]
+    rows: tuple[Default[Reading], ...]
     files: tuple[str, ...]
     packages: tuple[str, ...]
     write: Callable[[Context, Put, str], Iterable[Change]]
@@ -69,7 +76,7 @@ class Defaults(Generic[Reading, P]):
     def controls(self) -> tuple[Control, ...]:
         return tuple(self._control(row) for row in self.rows)
 
-    def _control(self, row: Default[Reading, P]) -> Control:
+    def _control(self, row: Default[Reading]) -> Control:
         return Control(
             id=self._id(row),
             title=row.title,
@@ -83,14 +90,14 @@ class Defaults(Generic[Reading, P]):
             packages=self.packages,
         )
 
-    def _id(self, row: Default[Reading, P]) -> str:
+    def _id(self, row: Default[Reading]) -> str:
         return f"{self.subject}.{row.name}"
 
     def absent(self, survey: Survey, policy: Policy) -> str | None:
         return None if self.installed(survey[self.fact]) else f"{self.shown} is not installed"
 
-    def _check(self, row: Default[Reading, P], survey: Survey, policy: Policy) -> Verdict:
-        reading, wanted, key = survey[self.fact], row.wanted(policy[self.rules]), self._id(row).replace("-", "_")
+    def _check(self, row: Default[Reading], survey: Survey, policy: Policy) -> Verdict:
+        reading, wanted, key = survey[self.fact], row.wanted(policy[self.rules]), f"{self.subject}.{row.key}"
         if why := self.absent(survey, policy):
             return not_applicable(why)
         if wanted is None:
@@ -124,7 +131,7 @@ class Defaults(Generic[Reading, P]):
         if mended:
             yield from mending(mended, self.write(context, together, self._what(together)))
 
-    def _before(self, row: Default[Reading, P], put: Put, context: Context) -> Iterable[Change]:
+    def _before(self, row: Default[Reading], put: Put, context: Context) -> Iterable[Change]:
         if not put:
             return [by_hand(context.findings[self._id(row)])]
         if later := list(self.later(context.survey[self.fact], put)):

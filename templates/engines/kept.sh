@@ -21,7 +21,7 @@ wanted() { # UNIT: whether something that is up wants it, so that a boot starts 
 
 of_podman() { # "NAME POLICY UNIT" of root's containers
   command -v podman >/dev/null 2>&1 || return 0
-  timeout 60 podman ps -q 2>/dev/null | while read -r id; do timeout 20 podman inspect -f "$RESTARTED" "$id" 2>/dev/null; done
+  timeout 60 podman ps -q 2>/dev/null | xargs -r timeout 60 podman inspect -f "$RESTARTED" 2>/dev/null
 }
 
 of_lxc() { # the names of root's containers that run, and that lxc.service starts: lxc-containers reads these files

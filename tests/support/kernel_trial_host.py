@@ -17,7 +17,7 @@ OLD_ENTRY, NEW_ENTRY = (f"{ADVANCED}>gnulinux-{release}-advanced-{DISK}" for rel
 
 # Of this machine's own tools only these: the host that is made up here has no others.
 TOOLS = ("sh", "cat", "sed", "awk", "grep", "sort", "head", "tail", "tr", "cut", "mkdir", "rm", "mv", "ls", "sync",
-         "date", "timeout", "basename", "dirname", "touch", "df", "du", "chmod")  # fmt: skip
+         "date", "timeout", "basename", "dirname", "touch", "df", "du", "chmod", "xargs")  # fmt: skip
 
 STUBS = {
     "uname": 'cat "$ROOT/uname"',

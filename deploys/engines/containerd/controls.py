@@ -49,10 +49,6 @@ DEFAULTS = Defaults(
 )
 
 
-def absent(survey: Survey, policy: Policy) -> str | None:
-    return None if survey[Containerd].installed else "containerd is not installed"
-
-
 def _not_used(survey: Survey, policy: Policy) -> str | None:
     return unused(survey[Containerd]) or None
 
@@ -64,7 +60,7 @@ def _old(survey: Survey, policy: Policy) -> str | None:
     )
 
 
-@only_where(absent)
+@only_where(DEFAULTS.absent)
 def _settings(survey: Survey, policy: Policy) -> Verdict:
     """Whatever the policy says: containerd does not start with a file that it cannot read."""
     containerd = survey[Containerd]
@@ -75,7 +71,7 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
     return passed("containerd's files can be read", declared="TOML", disk=[])
 
 
-@only_where(absent, undeclared(ContainerdRules, "containerd.registries"), _not_used)
+@only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.registries"), _not_used)
 def _registries(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
     if wrong := [*_without_tls(containerd), *containerd.insecure]:
@@ -106,7 +102,7 @@ def _tables(found: object) -> Iterator[tuple[str, dict[str, object]]]:
         yield from ((name, table) for name, table in found.items() if isinstance(table, dict))
 
 
-@only_where(absent, undeclared(ContainerdRules, "containerd.image_verifier"), _not_used, _old)
+@only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.image_verifier"), _not_used, _old)
 def _verifier(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
     if VERIFIER in known(containerd.config).get("disabled_plugins", []):
@@ -119,7 +115,7 @@ def _verifier(survey: Survey, policy: Policy) -> Verdict:
     return passed(f"{some(containerd.verifiers)} decides which images may be pulled", declared=True)
 
 
-@only_where(absent, undeclared(ContainerdRules, "containerd.socket"))
+@only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.socket"))
 def _socket(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
     disk = [said(containerd, ("grpc", key), 0) for key in ("uid", "gid") if setting(containerd, ("grpc", key), 0) != 0]
@@ -140,7 +136,7 @@ def _socket_wrong(containerd: ContainerdReading) -> list[str]:
     return [f"{SOCKET} is {socket.mode} {socket.owner}:{socket.group}"] if others or socket.owner != "root" else []
 
 
-@only_where(absent, undeclared(ContainerdRules, "containerd.tcp"))
+@only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.tcp"))
 def _tcp(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
     paths: list[tuple[str, ...]] = [("grpc", "tcp_address"), ("metrics", "address"), ("debug", "address")]

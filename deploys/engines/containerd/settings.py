@@ -8,14 +8,13 @@ from typing import Any
 from deploys.core import templates
 from deploys.core.change import Activate, Blocked, Change, Context, Service, WriteFile
 from deploys.core.control import some
-from deploys.engines.containerd.rules import ContainerdRules
 from deploys.engines.containerd.toml import edited, parts
 from deploys.engines.defaults import Default, Put
 from facts.containers import Containers
 from facts.core.reading import Unknown, known
 from facts.engines.containerd.containerd import CONFIG, Containerd, ContainerdReading
 
-Row = Default[ContainerdReading, ContainerdRules]
+Row = Default[ContainerdReading]
 RESTART = "container-restart"  # accepting it: what systemd restarts with containerd may stop its containers
 VALIDATE = "timeout 60 containerd -c {} config dump >/dev/null"
 CRI = "io.containerd.grpc.v1.cri"  # all of it in version 2, its server alone in version 3

@@ -9,13 +9,12 @@ from deploys.core import templates
 from deploys.core.change import Activate, Blocked, Change, Context, Service, WriteFile
 from deploys.core.control import some
 from deploys.engines.defaults import Default, Put
-from deploys.engines.libvirt.rules import LibvirtRules
 from facts.containers import Containers
 from facts.core.reading import Unknown, known
 from facts.engines.libvirt.conf import Entry, Value, read_conf
 from facts.engines.libvirt.libvirt import FOLDER, MODULAR, Conf, Libvirt, LibvirtReading
 
-Row = Default[LibvirtReading, LibvirtRules]
+Row = Default[LibvirtReading]
 NO_FILE = Conf(None, {}, "")
 
 

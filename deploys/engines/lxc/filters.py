@@ -119,7 +119,6 @@ DEFAULT = Row(
     why="LXC's own filter refuses five calls, and without a template a container has none: every other system call is "
     "open to attack.",
     references=("NIST-800-190-4.4.3",),
-    wanted=lambda rules: rules.seccomp,
     wrong=_weak,
     put=_put,
     first=_file,

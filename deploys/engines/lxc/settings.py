@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from deploys.core.change import Change, Context, WriteFile
 from deploys.engines.defaults import Default, Put
-from deploys.engines.lxc.rules import LxcRules
 from facts.core.reading import known
 from facts.engines.lxc.lxc import Line, Lxc, LxcReading
 
@@ -16,7 +15,7 @@ BEGIN = "# From here to the end of this block: written by hullproof."
 END = "# The end of hullproof's block."
 # It reads the file as lxc-create does, and makes nothing.
 VALIDATE = "lxc-info -n hullproof-check --rcfile={} -c lxc.uts.name >/dev/null"
-Row = Default[LxcReading, LxcRules]
+Row = Default[LxcReading]
 
 
 def said(line: Line | None, key: str) -> str:

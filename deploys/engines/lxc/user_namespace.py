@@ -89,7 +89,6 @@ DEFAULT = Row(
     severity=Severity.HIGH,
     why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
     references=("NIST-800-190-4.4.3",),
-    wanted=lambda rules: rules.user_namespace,
     wrong=_unmapped,
     beside=_rows_missing,
     put=_put,

@@ -9,13 +9,12 @@ from deploys.core import templates
 from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import some
 from deploys.engines.defaults import Default, Put
-from deploys.engines.nspawn.rules import NspawnRules
 from facts.core.reading import known
 from facts.engines.nspawn.nspawn import DROP_IN, LIMITS, TEMPLATE, TRUSTED, UNIT, Nspawn, NspawnReading, Start, Word
 
 SETTINGS = "nspawn-settings"  # accepting it: machines lose what their .nspawn files say otherwise
 LIMITED = "nspawn-limits"  # accepting it: machines that run get the limits too
-Row = Default[NspawnReading, NspawnRules]
+Row = Default[NspawnReading]
 # Options that say the same, of which the last would count: what is put takes the place of all of them.
 SAME: dict[str, tuple[str, ...]] = {"--private-users": ("-U",), "--network-veth": ("-n",)}
 # By option: what of a .nspawn file it decides in the place of that (systemd.nspawn(5)).

@@ -49,7 +49,6 @@ DEFAULT = Row(
     severity=Severity.MEDIUM,
     why="A setuid program in an image makes an ordinary user of the container its root.",
     references=("CIS-Docker-2.14", "NIST-800-190-4.4.3"),
-    wanted=lambda rules: rules.no_new_privileges,
     wrong=_missing,
     put=_with_ours,
     first=_hook,

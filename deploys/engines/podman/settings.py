@@ -10,13 +10,12 @@ from typing import Any
 from deploys.core import templates
 from deploys.core.change import Change, Context, WriteFile
 from deploys.engines.defaults import Default, Put
-from deploys.engines.podman.rules import PodmanRules
 from facts.core.reading import known
 from facts.engines.podman.podman import DROP_IN, SETTINGS, Podman, PodmanReading
 
 # Podman reads the new file in place of all others: what is no TOML, or of another type, is refused.
 VALIDATE = "CONTAINERS_CONF={} timeout 60 podman info --format ok >/dev/null"
-Row = Default[PodmanReading, PodmanRules]
+Row = Default[PodmanReading]
 
 
 def setting(podman: PodmanReading, key: str, default: Any = None) -> Any:

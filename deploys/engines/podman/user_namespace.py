@@ -105,7 +105,6 @@ DEFAULT = Row(
     severity=Severity.HIGH,
     why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
     references=("CIS-Docker-2.9", "NIST-800-190-4.4.3"),
-    wanted=lambda rules: rules.user_namespace,
     wrong=_shared,
     beside=_rows_missing,
     put=lambda podman, wanted: {KEY: "auto"},

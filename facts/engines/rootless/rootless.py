@@ -12,6 +12,7 @@ from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown
 
 GLOBAL = "/etc/systemd/user/sockets.target.wants"
+SOCKET = "podman.socket"
 HELPERS = ("newuidmap", "newgidmap")
 
 
@@ -63,7 +64,7 @@ class Rootless(SectionFact[RootlessReading]):
             installed=True,
             helpers=_helpers(section),
             lingering=_names(section, "lingering"),
-            everybody=names if isinstance(names, Unknown) else tuple(x for x in names if x in ("podman.socket",)),
+            everybody=names if isinstance(names, Unknown) else tuple(name for name in names if name == SOCKET),
             listening=_listening(section),
         )
 

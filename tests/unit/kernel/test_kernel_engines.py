@@ -13,7 +13,7 @@ CLIENTS = {
 case $* in
 ps*) cut -d' ' -f1 "$ROOT/podman" ;;
 *Status*) for name; do :; done; grep -q "^$name " "$ROOT/podman" && echo running ;;
-*) for name; do :; done; grep "^$name " "$ROOT/podman" ;;
+*) shift 3; for name; do grep "^$name " "$ROOT/podman"; done ;;
 esac""",
     "lxc-ls": 'cat "$ROOT/lxc"',
     "lxc-info": """\
