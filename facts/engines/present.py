@@ -13,6 +13,7 @@ from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.engines.docker.neutral import neutral
 from facts.engines.shapes import EngineReading, Waiting
+from facts.userns import Userns
 
 ENGINE_FACTS: tuple[type[SectionFact[Any]], ...] = (Docker,)  # what `engines` is read from
 FACTS: tuple[type[SectionFact[Any]], ...] = (Containers, *ENGINE_FACTS)
@@ -92,6 +93,21 @@ def installed(survey: Survey) -> tuple[str, ...]:
 def serving(survey: Survey) -> tuple[str, ...]:
     """Those of them whose daemon runs. UnknownReading where it is not known whether one does."""
     return ("docker",) if "docker" in installed(survey) and known(survey[Docker].running) else ()
+
+
+def user_name(uid: int, survey: Survey) -> str:
+    """The name of a user; the number where the host has none for it."""
+    names = {number: name for name, number in known(survey[Userns].passwd).items()}
+    return names.get(uid, str(uid))
+
+
+def of_users(survey: Survey, *engines: str) -> dict[str, list[str]]:
+    """By user: the containers that run without root; of these engines, or of all."""
+    found: dict[str, list[str]] = {}
+    for each in known(survey[Containers].containers):
+        if each.user and (not engines or each.engine in engines):
+            found.setdefault(user_name(each.user, survey), []).append(each.name)
+    return {user: sorted(names) for user, names in found.items()}
 
 
 def sockets(survey: Survey) -> tuple[str, ...]:

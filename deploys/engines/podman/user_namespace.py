@@ -12,6 +12,7 @@ from deploys.userns.ranges import PODMAN, NoRange, giving, plan_range
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
+from facts.engines import present
 from facts.engines.podman.podman import Podman, PodmanReading
 from facts.engines.rootless.rootless import Rootless
 from facts.userns import SUBGID, SUBUID, Userns, UsernsReading
@@ -67,15 +68,11 @@ def _there(survey: Survey) -> list[str]:
 
 def _users(survey: Survey) -> list[str]:
     """Who uses Podman without root just now, with their containers: containers.conf is theirs too."""
-    names = {number: name for name, number in known(survey[Userns].passwd).items()}
-    found: dict[str, list[str]] = {}
-    for each in known(survey[Containers].containers):
-        if each.engine == "podman" and each.user:
-            found.setdefault(names.get(each.user, str(each.user)), []).append(each.name)
+    found = present.of_users(survey, "podman")
     for socket in known(survey[Rootless].listening):
         if not socket.at.endswith("/docker.sock"):
-            found.setdefault(names.get(socket.uid, str(socket.uid)), [])
-    return [f"{user} ({some(sorted(have), 8)})" if have else user for user, have in sorted(found.items())]
+            found.setdefault(present.user_name(socket.uid, survey), [])
+    return [f"{user} ({some(have, 8)})" if have else user for user, have in sorted(found.items())]
 
 
 def _consequences(survey: Survey) -> str:

@@ -51,24 +51,10 @@ def on_rootless(key: str, wanted: str = "", *, of_users: bool = False) -> Callab
     return lambda check: where(naming_key(name, wanted)(check))
 
 
-def _name(uid: int, survey: Survey) -> str:
-    names = {number: name for name, number in known(survey[Userns].passwd).items()}
-    return names.get(uid, str(uid))
-
-
-def _by_user(survey: Survey) -> dict[str, list[str]]:
-    """Whose containers run, by name."""
-    found: dict[str, list[str]] = {}
-    for each in present.running(survey):
-        if each.user:
-            found.setdefault(_name(each.user, survey), []).append(each.name)
-    return {user: sorted(names) for user, names in found.items()}
-
-
 @on_rootless("users")
 def _users(survey: Survey, policy: Policy) -> Verdict:
     declared = users_of(policy)
-    if others := {user: names for user, names in _by_user(survey).items() if user not in declared}:
+    if others := {user: names for user, names in present.of_users(survey).items() if user not in declared}:
         rows = [f"{user} runs {some(names)}" for user, names in others.items()]
         return failed(some(rows), declared=declared, disk=None, live=others)
     if unseen := survey[Containers].unseen:
@@ -114,7 +100,7 @@ def _api(survey: Survey, policy: Policy) -> Verdict:
     declared, reading = policy[RootlessRules].api or [], survey[Rootless]
     everybody = known(reading.everybody) if not declared else ()
     wrong = [f"{unit} is enabled for each user who logs in" for unit in everybody]
-    live = {each.at: _name(each.uid, survey) for each in known(reading.listening)}
+    live = {each.at: present.user_name(each.uid, survey) for each in known(reading.listening)}
     open_ = {at: user for at, user in live.items() if user not in declared or not at.startswith("/")}
     wrong += [f"an engine's API listens for {user} on {at}" for at, user in open_.items()]
     if wrong:
@@ -219,7 +205,7 @@ def _close(context: Context) -> Iterator[Change]:
 def remarks(undoing: Undoing) -> Iterator[Remark]:
     """A user's range stays: what is stored in the home owns its ids, and nobody looks there. Without lingering, the
     user's containers end with the last login."""
-    running = _by_user(undoing.context.survey)
+    running = present.of_users(undoing.context.survey)
     for entry in undoing.entries:
         user = entry.what.removeprefix(LINGERING).partition("'")[0] if entry.what.startswith(LINGERING) else ""
         if user in running:
