@@ -166,10 +166,13 @@ def _confined_by(context: Context, name: str) -> list[str]:
         running = present.running(context.survey)
     except UnknownReading as error:
         return [f"containers that could not be listed ({error})"]
-    started = f"{name} "
-    return [
-        each.shown for each in running if isinstance(each.process, Process) and each.process.label.startswith(started)
+    held = [
+        each.shown
+        for each in running
+        if isinstance(each.process, Process) and each.process.label.startswith(f"{name} ")
     ]
+    why = present.silent(context.survey)
+    return [*held, f"containers that could not be listed ({why})"] if why else held
 
 
 def load() -> str:

@@ -118,7 +118,7 @@ def _delegation(survey: Survey, policy: Policy) -> Verdict:
 @on_cgroups("below")
 def _below(survey: Survey, policy: Policy) -> Verdict:
     declared = policy[CgroupsRules].below or []
-    outside, unread = {}, []
+    outside, unread = {}, [*present.unseen(survey)]
     for each in present.running(survey):
         if isinstance(each.process, Unknown):
             unread.append(f"{each.shown}: {each.process.unknown}")

@@ -12,7 +12,6 @@ from deploys.containers.rules import ContainersRules
 from deploys.core.change import Change, Context, Subject
 from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy
-from facts.containers import Containers
 from facts.core.reading import Unknown, UnknownReading
 from facts.core.survey import Survey
 from facts.engines import present
@@ -28,14 +27,13 @@ def unlisted(survey: Survey, policy: Policy) -> Verdict:
     if allowed is None:
         return not_applicable("the policy does not declare containers.unlisted")
     found = [each for each in present.unlisted(survey) if not each.name.startswith(tuple(allowed))]
-    seen = [each.name for each in found if not isinstance(each.process, Unknown)]
-    if seen:
+    seen, unseen = [each.name for each in found if not isinstance(each.process, Unknown)], [*present.unseen(survey)]
+    if seen and not present.silent(survey):
         reason = f"no engine that hullproof knows has started {some(seen)}: no other rule here is asked of them"
         return failed(reason, declared=allowed, live=seen)
-    if found:
-        raise UnknownReading("; ".join(judge.unread(found)))
-    if unseen := survey[Containers].unseen:
-        raise UnknownReading("; ".join(unseen))
+    if found or unseen:
+        others = [f"it is not known who started {some(seen)}"] * bool(seen)
+        raise UnknownReading("; ".join([*judge.unread(found), *others, *unseen]))
     return passed("every container was started by an engine that hullproof knows", declared=allowed, live=[])
 
 

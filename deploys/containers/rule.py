@@ -117,7 +117,8 @@ class ContainerRule:
         spared, waivers = _spared(self, rules), self._waivers(policy)
         asked = [each for each in containers if not naming(each, spared)]
         host = _host(engines, survey, policy, containers, getattr(rules, self.key))
-        answers = Answers(host, [], list(survey[Containers].unseen), len(containers) - len(asked), [])
+        unread = [*present.unseen(survey), *(present.unsaid(survey) if self.later else ())]
+        answers = Answers(host, [], unread, len(containers) - len(asked), [])
         for container in asked:
             try:
                 wrong = self.wrong(container, host)
@@ -173,7 +174,7 @@ def _verdict(answers: Answers, wanted: str) -> Verdict:
     waived = tuple(dict.fromkeys(name for _, name, _ in answers.waived))
     if faults:
         state, after = _state([fault.mends for fault in faults])
-        more = f"; {len(answers.unread)} containers could not be judged" if answers.unread else ""
+        more = f"; could not be judged: {some(answers.unread)}" if answers.unread else ""
         reason = some([str(fault) for fault in faults], most=8) + after + more + f"; {wanted}"
         reason += f" ({_waived(answers)})" * bool(waived)
         live = {fault.container.shown: fault.wrong for fault in faults}

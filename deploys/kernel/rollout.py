@@ -222,7 +222,8 @@ def _not_now(context: Context) -> str:
 
 def _containers(context: Context) -> tuple[Container, ...] | Unknown:
     try:
-        return present.running(context.survey)
+        running = present.running(context.survey)
+        return Unknown(why) if (why := present.silent(context.survey)) else running
     except UnknownReading as error:
         return Unknown(str(error))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from facts.containers import NO_BUNDLE, Container, Containers, ContainersReading
@@ -12,22 +12,12 @@ from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.engines.docker.neutral import neutral
+from facts.engines.docker.shapes import Container as Said
 from facts.engines.shapes import EngineReading, Waiting
 from facts.userns import Userns
 
 ENGINE_FACTS: tuple[type[SectionFact[Any]], ...] = (Docker,)  # what `engines` is read from
 FACTS: tuple[type[SectionFact[Any]], ...] = (Containers, *ENGINE_FACTS)
-
-
-@dataclass(frozen=True)
-class Told:
-    """What an engine says of a running container."""
-
-    name: str
-    pid: int
-    privileged: bool
-    devices: tuple[str, ...]
-    image: str
 
 
 def engines(survey: Survey) -> tuple[EngineReading, ...]:
@@ -36,23 +26,36 @@ def engines(survey: Survey) -> tuple[EngineReading, ...]:
 
 
 def running(survey: Survey) -> tuple[Container, ...]:
-    """The containers that some engine runs, by the names that it gives them. UnknownReading where an engine could not
-    be asked for them."""
+    """The containers that some engine runs, by the names that it gives them; those of an engine that did not answer, by
+    its files alone: `unseen` says so."""
     return survey.remember("running", lambda: _running(survey))
 
 
+def unseen(survey: Survey) -> Iterator[str]:
+    """Why more containers may run than are named, or not all that their engine knows of them is known."""
+    yield from survey[Containers].unseen
+    if why := silent(survey):
+        yield why
+
+
+def silent(survey: Survey) -> str:
+    """Why an engine did not say which containers it runs; "" where each did."""
+    told = _told(survey)
+    return f"Docker did not say which containers it runs: {told.unknown}" if isinstance(told, Unknown) else ""
+
+
 def _running(survey: Survey) -> tuple[Container, ...]:
-    told, found = _told(survey), known(survey[Containers].containers)
+    told, found = _docker(survey), known(survey[Containers].containers)
     named = [_named(each, told.get(each.id)) for each in found]
     missing = sorted(told.keys() - {each.id for each in found})
     return (*named, *(_elsewhere(each, told[each], survey[Containers]) for each in missing))
 
 
-def _named(container: Container, told: Told | None) -> Container:
+def _named(container: Container, told: Said | None) -> Container:
     return replace(container, name=told.name, devices=told.devices, image=told.image) if told else container
 
 
-def _elsewhere(identity: str, told: Told, reading: ContainersReading) -> Container:
+def _elsewhere(identity: str, told: Said, reading: ContainersReading) -> Container:
     """A container of Docker's whose files lie at another place (dockerd --exec-root): by its process."""
     others = reading.unlisted if isinstance(reading.unlisted, tuple) else ()
     process = next((other.process for other in others if other.pid == told.pid), Unknown("its process was not found"))
@@ -60,13 +63,25 @@ def _elsewhere(identity: str, told: Told, reading: ContainersReading) -> Contain
     return _named(found, told)
 
 
+def unsaid(survey: Survey) -> Iterator[str]:
+    """Why more containers may be started any time than `waiting` names."""
+    for engine, found in (("Docker", _waiting(survey)), ("systemd", survey[Containers].declared)):
+        if isinstance(found, Unknown):
+            yield f"which containers {engine} may start is not known: {found.unknown}"
+
+
+def _waiting(survey: Survey) -> tuple[Waiting, ...] | Unknown:
+    there = "docker" in installed(survey) and survey[Docker].running is not False
+    return survey[Docker].waiting if there else ()
+
+
 def waiting(survey: Survey) -> Iterator[tuple[Container, Waiting]]:
-    """The containers that do not run now and that an engine may start any time."""
-    if "docker" in installed(survey) and (docker := survey[Docker]).running is not False:
-        for each in known(docker.waiting):
-            process = Unknown("it does not run")
-            yield Container("docker", 0, each.id, each.name, 0, NO_BUNDLE, process, image=each.image), each
-    declared = known(survey[Containers].declared)
+    """The containers that do not run now and that an engine may start any time, as far as it said so."""
+    found, declared = _waiting(survey), survey[Containers].declared
+    for each in () if isinstance(found, Unknown) else found:
+        process = Unknown("it does not run")
+        yield Container("docker", 0, each.id, each.name, 0, NO_BUNDLE, process, image=each.image), each
+    declared = () if isinstance(declared, Unknown) else declared
     up = {each.name for each in running(survey) if each.engine == "podman" and not each.user} if declared else set()
     for each in declared:
         if each.name not in up:
@@ -82,7 +97,7 @@ def unlisted(survey: Survey) -> tuple[Container, ...]:
 
 def said_privileged(survey: Survey) -> frozenset[str]:
     """The ids of the containers of which an engine itself says that they are privileged."""
-    return frozenset(identity for identity, told in _told(survey).items() if told.privileged)
+    return frozenset(identity for identity, told in _docker(survey).items() if told.privileged)
 
 
 def installed(survey: Survey) -> tuple[str, ...]:
@@ -116,16 +131,14 @@ def sockets(survey: Survey) -> tuple[str, ...]:
     return docker if isinstance(docker, tuple) else ()
 
 
-def _told(survey: Survey) -> Mapping[str, Told]:
-    return survey.remember("told", lambda: dict(_docker(survey)))
+def _docker(survey: Survey) -> Mapping[str, Said]:
+    told = _told(survey)
+    return {} if isinstance(told, Unknown) else told
 
 
-def _docker(survey: Survey) -> Iterator[tuple[str, Told]]:
-    if "docker" not in installed(survey):
-        return
-    docker = survey[Docker]
-    if docker.running is not False:
-        yield from (
-            (each.id, Told(each.name, each.pid, each.privileged, each.devices, each.image))
-            for each in known(docker.containers)
-        )
+def _told(survey: Survey) -> Mapping[str, Said] | Unknown:
+    """What Docker says of each container that it runs, by its id."""
+    if "docker" not in installed(survey) or survey[Docker].running is False:
+        return {}
+    found = survey[Docker].containers
+    return found if isinstance(found, Unknown) else survey.remember("told", lambda: {each.id: each for each in found})

@@ -82,7 +82,7 @@ def test_each_container_is_reported_under_its_engine_with_what_is_wrong_with_it(
     assert live["host-namespaces"]["lxc:shared"] == "shares the host's pid namespace"
     assert live["host-namespaces"]["nspawn:hand"] == "shares the host's net namespace"
     assert all(live["confined"][name].endswith("which lets it write /proc/sys/kernel/core_pattern") for name in LXC)
-    assert "4 containers could not be judged" in result.reason("containers.seccomp"), "LXC's and nspawn's filters"
+    assert "could not be judged: " in result.reason("containers.seccomp"), "LXC's and nspawn's filters"
     assert "/proc/sysrq-trigger" in live["masks"][LIBVIRT]
     assert asked == 2, "one execution for drift, one for asking"
 

@@ -183,7 +183,10 @@ def test_where_containers_cannot_be_listed_it_is_not_enforced_unasked() -> None:
     host = docker(Unknown("docker ps hangs"))
     (blocked,) = changes(context(rules=BY_NAME, host=host))
     assert isinstance(blocked, Blocked)
-    assert "deny containers that could not be listed (docker ps hangs)" in blocked.why
+    assert (
+        "deny containers that could not be listed (Docker did not say which containers it runs: docker ps hangs)"
+        in (blocked.why)
+    )
     (write,) = changes(context(rules=BY_NAME, host=host, accept=ACCEPT_PROFILE))
     assert isinstance(write, WriteFile)
 

@@ -107,10 +107,24 @@ def test_a_container_of_which_nothing_is_known_is_no_pass(rule: str) -> None:
 
 @pytest.mark.parametrize("rule", ON_APPARMOR)
 def test_an_engine_that_cannot_be_asked_is_no_pass(rule: str) -> None:
-    host = survey(containers=Unknown("docker inspect: refused"))
-    assert finding(rule, host, **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
+    host = survey(only(), containers=Unknown("docker inspect: refused"))
+    found = finding(rule, host, **(NONE | {"limits": ["memory"]}))
+    assert found.state in (State.UNKNOWN, State.FAIL)
+    assert "Docker did not say which containers it runs: docker inspect: refused" in found.verdict.reason
     not_root = recorded("not-root")
     assert finding(rule, survey(not_root), **(NONE | {"limits": ["memory"]})).state is State.UNKNOWN
+
+
+def test_what_is_known_of_others_is_said_while_an_engine_does_not_answer() -> None:
+    """Podman's privileged container is named, and Docker's own by what their processes are held to."""
+    silent = survey(containers=Unknown("docker inspect: no answer in 5 s"))
+    found = finding("privileged", silent, **NONE)
+    assert found.state is State.FAIL
+    assert "podman:ppriv" in found.verdict.live
+    assert "no answer in 5 s" in found.verdict.reason
+    late = survey(waiting=Unknown("no answer in 6 s"))
+    assert "podman:ppriv" in finding("privileged", late, **NONE).verdict.live
+    assert finding("unlisted", silent, **NONE).state is State.UNKNOWN, "it may be Docker's"
 
 
 @pytest.mark.parametrize("rule", ON_APPARMOR)
