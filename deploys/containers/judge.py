@@ -122,15 +122,15 @@ def would(waiting: Waiting, *options: str) -> str:
     return f"is {waiting.status} with {some(options)} and would start so" if options else ""
 
 
-def privileged_later(waiting: Waiting) -> str:
+def privileged_later(waiting: Waiting, host: Host) -> str:
     return would(waiting, *["--privileged"] * waiting.privileged)
 
 
-def host_namespaces_later(waiting: Waiting) -> str:
+def host_namespaces_later(waiting: Waiting, host: Host) -> str:
     return would(waiting, *(f"--{kind} host" for kind in waiting.shares))
 
 
-def devices_later(waiting: Waiting) -> str:
+def devices_later(waiting: Waiting, host: Host) -> str:
     return would(waiting, *(f"--device {node}" for node in waiting.devices if node not in PLAIN_NODES))
 
 

@@ -17,10 +17,16 @@ from facts.processes import Mount, Process
 # An engine's socket is root on the host, however it is mounted; so is any folder around it.
 SOCKETS = (
     "/run/docker.sock", "/run/containerd/containerd.sock", "/run/docker/containerd/containerd.sock",
-    "/run/podman/podman.sock", "/run/crio/crio.sock", "/run/k3s/containerd/containerd.sock",
-    "/run/libvirt/libvirt-sock", "/var/lib/lxd/unix.socket", "/var/lib/incus/unix.socket",
+    "/run/podman/podman.sock", "/run/crio/crio.sock", "/run/cri-dockerd.sock", "/run/buildkit/buildkitd.sock",
+    "/run/k3s/containerd/containerd.sock", "/run/k0s/containerd.sock", "/var/snap/microk8s/common/run/containerd.sock",
+    "/run/libvirt/libvirt-sock", "/run/libvirt/virtlxcd-sock", "/run/libvirt/virtqemud-sock",
+    "/run/libvirt/virtproxyd-sock", "/var/lib/lxd/unix.socket", "/var/snap/lxd/common/lxd/unix.socket",
+    "/var/lib/incus/unix.socket",
 )  # fmt: skip
-USER_SOCKETS = re.compile(r"/run/user(/[0-9]+(/podman(/podman\.sock)?|/docker\.sock)?)?")
+USER_SOCKETS = re.compile(
+    r"/run/user(/[0-9]+(/(podman|libvirt|buildkit)|/podman/podman\.sock|/libvirt/\w+-sock|/buildkit/buildkitd\.sock"
+    r"|/docker\.sock)?)?"
+)
 # Folders of the host's own, and what is below them, which must not be written.
 HOST_FOLDERS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/sbin", "/sys", "/usr", "/var/lib/containerd",
@@ -46,9 +52,10 @@ HARMLESS = PLAIN_NODES | {"/dev/shm", "/dev/mqueue"}  # the last two come with t
 LXCFS = "fuse.lxcfs"  # what LXC shows each container of itself in /proc
 
 
-def mounts_later(waiting: Waiting) -> str:
+def mounts_later(waiting: Waiting, host: Host) -> str:
     """As far as the paths that it was asked for with are no links."""
-    found = (_exposed(path, Mount("", "", path, writable, ""), SOCKETS) for path, writable in waiting.mounts)
+    sockets = (*SOCKETS, *host.sockets)
+    found = (_exposed(path, Mount("", "", path, writable, ""), sockets) for path, writable in waiting.mounts)
     said = [each for each in found if each]
     return would(waiting, f"the host's {some(said)} mounted") if said else ""
 
@@ -147,7 +154,7 @@ def _places(host: Host) -> tuple[Places, Places]:
 def _sharable(container: Container, host: Host) -> Iterator[tuple[Mount, str]]:
     """Its mounts of what the host has mounted as well, with where that is on the host."""
     for mount in _given(container):
-        paths = host.reading.on_host(mount) if mount.point != "/" and mount.type != LXCFS else ()
+        paths = host.reading.on_host(mount) if mount.type != LXCFS else ()
         if not paths or any(path in HARMLESS or FILES.fullmatch(path) for path in paths):
             continue
         if not any(_exposed(path, mount, (*SOCKETS, *host.sockets)) for path in paths):

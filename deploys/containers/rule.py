@@ -74,7 +74,7 @@ class ContainerRule:
     formerly: tuple[str, ...] = ()
     split_from: tuple[str, ...] = ()
     undone_by_privileged: bool = True
-    later: Callable[[Waiting], str] | None = None
+    later: Callable[[Waiting, Host], str] | None = None
     at_start: bool = False
     module: str = ""
 
@@ -131,7 +131,7 @@ class ContainerRule:
             elif wrong:
                 answers.add(Fault(container, wrong, mends), waivers)
         for container, asked_for in present.waiting(survey):
-            if self.later and not naming(container, spared) and (wrong := self.later(asked_for)):
+            if self.later and not naming(container, spared) and (wrong := self.later(asked_for, host)):
                 answers.add(Fault(container, wrong, None), waivers)
         return answers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,9 +11,12 @@ from facts.containers import NO_BUNDLE, Container, Containers, ContainersReading
 from facts.core.fact import SectionFact
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
+from facts.engines.containerd.containerd import Containerd, ContainerdReading
 from facts.engines.docker.docker import Docker
 from facts.engines.docker.neutral import neutral
 from facts.engines.docker.shapes import Container as Said
+from facts.engines.podman.podman import Podman, PodmanReading
+from facts.engines.rootless.rootless import Rootless, RootlessReading
 from facts.engines.shapes import EngineReading, Waiting
 from facts.userns import Userns
 
@@ -128,7 +132,24 @@ def of_users(survey: Survey, *engines: str) -> dict[str, list[str]]:
 def sockets(survey: Survey) -> tuple[str, ...]:
     """The unix sockets of engines' APIs, as far as they are known, at whatever path."""
     docker = survey[Docker].sockets if "docker" in installed(survey) else ()
-    return docker if isinstance(docker, tuple) else ()
+    podman, containerd, rootless = (survey.readings.get(fact) for fact in (Podman, Containerd, Rootless))
+    addresses = [*docker] if isinstance(docker, tuple) else []
+    if isinstance(podman, PodmanReading):
+        addresses += podman.serving
+    if isinstance(containerd, ContainerdReading):
+        addresses += _addresses(containerd.config)
+    if isinstance(rootless, RootlessReading) and isinstance(rootless.listening, tuple):
+        addresses += [each.at for each in rootless.listening]
+    paths = (re.sub("^(unix://)?(/var(?=/run/))?", "", each) for each in addresses)
+    return tuple(dict.fromkeys(path for path in paths if path.startswith("/")))
+
+
+def _addresses(config: object) -> Iterator[str]:
+    """Of containerd's configuration."""
+    grpc = config.get("grpc") if isinstance(config, dict) else None
+    address = grpc.get("address") if isinstance(grpc, dict) else None
+    if isinstance(address, str):
+        yield address
 
 
 def _docker(survey: Survey) -> Mapping[str, Said]:

@@ -58,7 +58,7 @@ def _sockets(section: Section) -> dict[str, tuple[int, ...]]:
     for address, line in rows:
         if address.startswith("/") and not _ONLY_ROOTS.search(address):
             pids = tuple(map(int, re.findall(r'"dockerd",pid=([0-9]{1,10}),', line)))
-            found.update({address.removeprefix("/var"): pids} if pids else {})
+            found.update({re.sub("^/var/run/", "/run/", address): pids} if pids else {})
     return found
 
 

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from deploys.containers.mounts import MOST, Holder, Places
+from deploys.core.control import State
 from facts.containers import Container, ContainersReading
+from facts.core.reading import Unknown
+from facts.engines.containerd.containerd import Containerd, ContainerdReading
+from facts.engines.podman.podman import Podman, PodmanReading
+from facts.engines.rootless.rootless import Listening, Rootless, RootlessReading
 from facts.processes import Mount, Process
 from tests.support.two_engines import BY_NAME, HOST, finding, survey, wrong
 
 DISK = Mount("254:1", "/", "/", True, "ext4")
 WEB = BY_NAME["web"]
 assert isinstance(WEB.process, Process)
+
+
+def reading(kind: type[Any], **values: Any) -> Any:
+    """One of which nothing else is known."""
+    return kind(**dict.fromkeys(kind.__dataclass_fields__, Unknown("not asked")) | values)
 
 
 def having(name: str, *mounts: Mount, pod: str = "") -> Container:
@@ -55,13 +66,20 @@ def test_a_path_within_anothers_is_shared_too() -> None:
     }
 
 
+def test_one_root_of_two_containers_and_a_root_that_another_one_has_mounted_are_shared() -> None:
+    found = shares(having("a", at("/srv/aside", writable=True, point="/")), having("b", at("/srv/aside", point="/")))
+    assert found["lxc:b"] == "shares the host's /srv/aside with lxc:a (writable)"
+    found = shares(having("a", at("/srv/a/rootfs", writable=True, point="/")), having("b", at("/srv/a")))
+    assert found.keys() == {"lxc:a", "lxc:b"}
+
+
 @pytest.mark.parametrize(
     "mounts",
     [
         (at("/srv"), at("/srv")),
         (at("/srv", writable=True), at("/srv2", writable=True)),
         (at("/srv", writable=True), at("/srv", writable=True, device="254:2")),
-        (at("/var/lib/lxc/a", writable=True, point="/"), at("/var/lib/lxc", point="/")),
+        (at("/var/lib/lxc/a", writable=True, point="/"), at("/var/lib/lxc/b", writable=True, point="/")),
         (at("/", writable=True, kind="fuse.lxcfs"), at("/", writable=True, kind="fuse.lxcfs")),
         (at("/etc", writable=True), at("/etc", writable=True)),
     ],
@@ -144,3 +162,19 @@ def test_an_engines_socket_is_named_at_whatever_path_it_listens() -> None:
     found = finding("mounts", survey(host(having("web", socket)), sockets=("/srv/app.sock",)), mounts=[])
     assert found.verdict.live == {"lxc:web": "has the host's /srv/app.sock at /run/x.sock"}
     assert "pass" in wrong("mounts", host(having("web", socket)))
+
+
+@pytest.mark.parametrize(
+    ("fact", "reading"),
+    [
+        (Podman, reading(PodmanReading, serving=("tcp:[::]:1", "unix:///srv/app.sock"))),
+        (Containerd, reading(ContainerdReading, config={"grpc": {"address": "/srv/app.sock"}})),
+        (Rootless, reading(RootlessReading, listening=(Listening(1000, "/srv/app.sock"),))),
+    ],
+)
+def test_so_is_one_of_another_engine(fact: Any, reading: Any) -> None:
+    there = survey(host(having("web", at("/srv", point="/run"))))
+    assert finding("mounts", there, mounts=[]).state is State.PASS
+    there.readings[fact] = reading
+    found = finding("mounts", there, mounts=[])
+    assert found.verdict.live == {"lxc:web": "has the host's /srv (with /srv/app.sock in it) at /run"}
