@@ -21,6 +21,7 @@ from deploys.engines.libvirt import controls as libvirt
 from deploys.engines.lxc import controls as lxc
 from deploys.engines.nspawn import controls as nspawn
 from deploys.engines.podman import controls as podman
+from deploys.engines.rkt import controls as rkt
 from deploys.engines.rootless import controls as rootless
 from deploys.files import controls as files
 from deploys.kernel import controls as kernel
@@ -50,6 +51,7 @@ OWN: tuple[Subject, ...] = (
     libvirt.SUBJECT,
     lxc.SUBJECT,
     nspawn.SUBJECT,
+    rkt.SUBJECT,
     containers.subject((DockerContainers(),)),
     networks.subject((DockerNetworks(),)),
     bridges.SUBJECT,

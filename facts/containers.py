@@ -88,6 +88,7 @@ class ContainersReading(Jsonable):
     declared: tuple[Waiting, ...] | Unknown = ()  # those of Podman's that systemd starts by files of root's (Quadlet)
     unseen: tuple[str, ...] = ()  # why there may be more containers than these
     guests: tuple[Guest, ...] | Unknown = ()  # virtual machines, whoever started them
+    rkt: tuple[str, ...] = ()  # paths of what is left of rkt
 
     def shared(self, process: Process) -> tuple[str, ...]:
         """The kinds of namespaces that a process shares with the host."""
@@ -123,9 +124,10 @@ class Containers(SectionFact[ContainersReading]):
     @staticmethod
     def parse(section: Section) -> ContainersReading:
         engines = tuple(known(section.text("engines")).split())
+        rkt = tuple(line for line in section.blocks.get("rkt.traces", Block(0, "")).text.split("\n") if line)
         if known(section.text("uid")).strip() != "0":
             why = Unknown("only root sees every container")
-            return ContainersReading(engines, why, why, why, why, why, guests=why)
+            return ContainersReading(engines, why, why, why, why, why, guests=why, rkt=rkt)
         rows = list(_rows(section))
         named = [row for row in rows if row.engine]
         listed = tuple(sorted(named, key=lambda row: (row.engine, row.user, row.name)))
@@ -143,6 +145,7 @@ class Containers(SectionFact[ContainersReading]):
             declared=attempt("Quadlet", lambda: read_quadlets(section.blocks.get("podman.quadlets", Block(0, "")))),
             unseen=tuple(_unseen(section, rows, engines)),
             guests=read_guests(section),
+            rkt=rkt,
         )
 
 

@@ -193,12 +193,3 @@ def test_what_is_not_there_is_not_asked_for(tmp_path: Path) -> None:
         alone = f"have() {{ false; }}\nengine() {{ :; }}\nPATH=/none\nmachines=\n{script}"
         done = subprocess.run(["/bin/sh", "-c", alone], capture_output=True, text=True)
         assert done.stdout + done.stderr == "", name
-
-
-def test_rkt_is_there_where_a_trace_of_it_is(tmp_path: Path) -> None:
-    script = (FACTS / "engines/rkt/list.sh").read_text().replace(" /", f" {tmp_path}/")
-    run = ["sh", "-c", f'engine() {{ echo "$1"; }}\n{script}']
-    assert subprocess.run(run, capture_output=True, text=True).stdout == ""
-    (tmp_path / "usr/lib/systemd/system").mkdir(parents=True)
-    (tmp_path / "usr/lib/systemd/system/rkt-gc.service").touch()
-    assert subprocess.run(run, capture_output=True, text=True).stdout == "rkt\n"

@@ -1,0 +1,1 @@
+"""rkt (Rocket), which has ended."""
