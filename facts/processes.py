@@ -8,7 +8,7 @@ runs in a container gives names to its mounts and control groups: lines end with
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -128,11 +128,8 @@ def read_processes(section: Section) -> dict[int, Process]:
     for pid, _, text in lines_of(section, "processes.label"):
         labels.setdefault(pid, _held(text.strip("\0 "), modes))
     spaces, mounts, groups = read_spaces(section), read_mounts(section), _groups(section)
-    nodes, limits, allowed = (
-        _nodes(section),
-        _limit_files(section),
-        profiles.read_allowed(section.blocks.get("processes.allowed")),
-    )
+    nodes, limits = _nodes(section), _limit_files(section)
+    allowed = profiles.read_allowed(section.blocks.get("processes.allowed"))
     return {
         pid: Process(
             name=values.get("Name", ""),
@@ -147,7 +144,7 @@ def read_processes(section: Section) -> dict[int, Process]:
             cgroup=groups[pid].get("memory") or groups[pid].get("", ""),
             limits=_limits(groups[pid], limits),
             mounts=mounts[pid],
-            nodes=nodes if isinstance(nodes, Unknown) else tuple(sorted(nodes.get(pid, ()))),
+            nodes=nodes(pid),
             may_write=_may_write(labels.get(pid, ""), allowed),
         )
         for pid, values in status.items()
@@ -200,8 +197,19 @@ def _may_write(label: str, allowed: dict[str, tuple[str, ...]]) -> tuple[str, ..
     return allowed[confined[1]]
 
 
-def _nodes(section: Section) -> dict[int, set[str]] | Unknown:
-    block = section.blocks.get("processes.nodes")
+def _nodes(section: Section) -> Callable[[int], tuple[str, ...] | Unknown]:
+    """By process. Those in users' containers are listed apart: what never answers there hides no other's."""
+    found = {name: _node_rows(section.blocks.get(f"processes.nodes{name}")) for name in ("", ".users")}
+    theirs = set(section.blocks.get("processes.users", Block(0, "")).text.split())
+
+    def of(pid: int) -> tuple[str, ...] | Unknown:
+        rows = found[".users" if str(pid) in theirs else ""]
+        return rows if isinstance(rows, Unknown) else tuple(sorted(rows.get(pid, ())))
+
+    return of
+
+
+def _node_rows(block: Block | None) -> dict[int, set[str]] | Unknown:
     if block is None or block.status > 1:  # 1: one of the containers is gone
         late = block is not None and block.status in CUT_OFF
         return Unknown("the device nodes in containers could not be listed" + " in time" * late)

@@ -1,14 +1,23 @@
 # shellcheck shell=sh disable=SC2154
 # Of the processes in $pids (given by what stands before it): what the kernel holds each of them to. Files are read
-# with few processes, whatever their number.
-status='' label='' spaces='' mounts='' nodes='' groups=''
+# with few processes, whatever their number. $ours are those of root's engines, and $users has the
+# /proc/PID/status of those of users'.
+status='' label='' spaces='' mounts='' nodes='' groups='' theirs='' apart=''
 for p in $pids; do
   status="$status /proc/$p/status /proc/$p/uid_map"
   # A kernel that was built with AppArmor has the first one also where it runs with another, and says nothing there.
   label="$label /proc/$p/attr/apparmor/current /proc/$p/attr/current"
   spaces="$spaces /proc/$p/ns" mounts="$mounts /proc/$p/mountinfo" groups="$groups /proc/$p/cgroup"
-  nodes="$nodes /proc/$p/root/dev"
+  case "${ours-} ${users-} " in
+    *" $p "*) nodes="$nodes /proc/$p/root/dev" ;;
+    *" /proc/$p/status "*) theirs="$theirs /proc/$p/root/dev" apart="$apart $p" ;;
+    *) nodes="$nodes /proc/$p/root/dev" ;;
+  esac
 done
+nodes_in() { # BLOCK FOLDER...: a user may mount there what never answers
+  block=$1 && shift
+  run "$block" timeout -k 1 5 find "$@" -xdev -maxdepth 4 ! -type l '(' -xtype b -o -xtype c ')' -printf '%p %Y\n'
+}
 # shellcheck disable=SC2086 # lists of paths without blanks
 if [ -n "$pids" ]; then
   run processes.status grep -sHE '^(Name|PPid|NSpid|Seccomp|NoNewPrivs|Cap(Eff|Bnd|Amb)):|^ *[0-9]+ +[0-9]+ +[0-9]+$' $status
@@ -23,7 +32,8 @@ if [ -n "$pids" ]; then
   run host.mounts grep -sHE ' - ' /proc/1/mountinfo
   run processes.mounts grep -sHvE -m 400 '^[0-9]+ [0-9]+ [0-9]+:[0-9]+ / (/ [^ ]+ .*- overlay|.* - devpts) | - (mqueue|nsfs) ' $mounts /dev/null
   # By -type what rootless engines mount over a plain file would count as that file.
-  run processes.nodes timeout -k 1 5 find $nodes -xdev -maxdepth 4 ! -type l '(' -xtype b -o -xtype c ')' -printf '%p %Y\n'
+  [ -z "$nodes" ] || nodes_in processes.nodes $nodes
+  [ -z "$theirs" ] || { run processes.users kept "$apart" 0; nodes_in processes.nodes.users $theirs; }
   run host.masked ls -d /proc/kcore /proc/keys /proc/timer_list /proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger
   cgroups=$(grep -sH '' $groups)
   run processes.cgroup kept "$cgroups" 0

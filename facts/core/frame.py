@@ -28,7 +28,7 @@ from typing import Protocol
 from facts.core.numbers import whole_number
 from facts.core.reading import Block, Section, Unknown
 
-SECTION_BYTES = 2_000_000
+SECTION_BYTES = 4_000_000  # of one section; five hundred containers with forty mounts each give half of it
 SURVEY_BYTES = 8_000_000  # unpacked; a host with twenty containers gives 300,000
 
 PRELUDE = r"""

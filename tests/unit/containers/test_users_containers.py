@@ -13,7 +13,7 @@ from deploys.containers.judge import Host
 from deploys.containers.mounts import mounts
 from facts import processes
 from facts.containers import LISTS, Containers, ContainersReading
-from facts.core.reading import Unknown
+from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.processes import Process
 from tests.support.cases import folder, read
@@ -84,6 +84,36 @@ def test_a_node_that_is_mounted_over_a_plain_file_is_a_node(tmp_path: Path) -> N
         pytest.skip("a test may make no user namespace here")
     done = subprocess.run([*inside, f"{moved}\n{script}"], capture_output=True, text=True)
     assert [line.partition("/root")[2] for line in done.stdout.splitlines()] == ["/dev/null c"]
+
+
+OF_ROOTS = {"podman:web", "podman:auto"}
+
+
+def nodes(host: ContainersReading) -> dict[str, tuple[str, ...] | Unknown]:
+    return {each.shown: each.process.nodes for each in known(host.containers) if isinstance(each.process, Process)}
+
+
+def test_what_never_answers_in_a_users_container_hides_no_node_of_roots() -> None:
+    case = read(folder(Containers) / "debian13-rootless.json")["output"]
+    at = case.index("@n block processes.nodes")
+    host = readings(Containers)["debian13-rootless"]
+    theirs = [each.pid for each in known(host.containers) if each.user and isinstance(each.process, Process)]
+    late = ["@n block processes.users", " ".join(map(str, theirs)), "", "@n status 0",
+            "@n block processes.nodes.users", "", "@n status 124"]  # fmt: skip
+    slow = Containers().process([*case[:at], *late, *case[at:]])
+    assert isinstance(slow, ContainersReading)
+    before, after = nodes(host), nodes(slow)
+    assert {name for name, found in after.items() if isinstance(found, Unknown)} == before.keys() - OF_ROOTS
+    assert {name: after[name] for name in OF_ROOTS} == {name: before[name] for name in OF_ROOTS}
+
+
+def test_device_nodes_in_users_containers_are_listed_apart() -> None:
+    """A user's own notes may name a container of root's: that one stays with root's."""
+    script = f'pids="1 $$ $PPID"; ours=" 1"; users=" /proc/$$/status /proc/1/status"\n{processes.SCRIPT}'
+    asked = shell(script, run='echo "$@"')
+    rows = {line.split()[0]: line for line in asked.splitlines() if line.startswith("processes.nodes")}
+    assert "/proc/1/root/dev /proc/" in rows["processes.nodes"]
+    assert "/proc/1/root/dev" not in rows["processes.nodes.users"]
 
 
 def test_the_last_container_of_one_user_has_its_name_where_another_user_follows() -> None:
