@@ -29,6 +29,8 @@ ALLOWS = {
     "in their homes may belong to nobody afterwards, or to whoever gets these ids next.",
     "kubelet-api": "Whoever speaks to the kubelet without credentials, or without a role for it (monitoring on ports "
     "10250 and 10255), no longer can.",
+    "kubelet-node": "The kubelet's files are written on a node that kubeadm did not set up: whoever manages it may "
+    "write them again, or replace the node.",
     "kubelet-seccomp": "Pods that name no seccomp profile get the container runtime's: what it forbids fails in their "
     "containers that are made from then on.",
     "nspawn-settings": "From their next start on, machines of systemd-nspawn lose what their .nspawn files say against "

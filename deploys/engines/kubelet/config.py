@@ -11,6 +11,7 @@ from deploys.core import templates
 from deploys.core.change import Activate, Change, Context, Obstacle, Service, WriteFile, by_hand
 from deploys.core.control import State, some
 from deploys.engines.kubelet.config_text import merged, rendered, with_keys
+from deploys.engines.kubelet.managed import FOREIGN
 from deploys.engines.kubelet.managed import obstacle as managed
 from deploys.engines.kubelet.rules import KubeletRules
 from deploys.engines.kubelet.settings import Key, say, setting
@@ -88,7 +89,7 @@ def plan(context: Context, keys: tuple[Key, ...]) -> Iterator[Change]:
 def _wish(key: Key, context: Context) -> _Wish | None:
     pending = context.findings[key.control].state is State.PENDING_RESTART
     if key.put is None and not pending:
-        if managed(context.survey[Kubelet]) is None:
+        if context.survey[Kubelet].manager not in FOREIGN:
             return None
         return _Wish(key, {}, pending=False)
     wanted = key.wanted(context.policy[KubeletRules])
@@ -97,7 +98,7 @@ def _wish(key: Key, context: Context) -> _Wish | None:
 
 def _in_the_way(wish: _Wish, context: Context) -> Obstacle | None:
     kubelet = context.survey[Kubelet]
-    if found := managed(kubelet):
+    if found := managed(kubelet, context):
         return found
     if wish.pending:
         return None

@@ -1,5 +1,5 @@
 """The kubelet of a Kubernetes node: its API, what pods get from it, and its files. Pods' networks are left to their
-overlay (flannel, Calico, Cilium …), which is only named."""
+overlay (flannel, Calico, Cilium …), which is only judged."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from deploys.core.change import Change, Context, Remark, Subject, Undoing, by_hand
 from deploys.core.control import Control, Severity, Verdict, failed, not_applicable, passed, some
 from deploys.core.policy import Policy
-from deploys.engines.kubelet import config, kernel
+from deploys.engines.kubelet import config, kernel, pods
 from deploys.engines.kubelet.file_modes import FILES
 from deploys.engines.kubelet.keys import API, SECCOMP
 from deploys.engines.kubelet.keys import KEYS as OWN
+from deploys.engines.kubelet.managed import NODE
 from deploys.engines.kubelet.rules import KubeletRules
 from deploys.engines.kubelet.settings import out_of_reach
 from facts.core.reading import UnknownReading, known
@@ -43,8 +44,8 @@ def _overlay(devices: tuple[str, ...]) -> str:
 
 
 def plan(context: Context) -> Iterator[Change]:
-    if context.failing("kubelet.settings"):
-        yield by_hand(context.findings["kubelet.settings"])
+    for control in context.which("kubelet.settings", pods.CONTROL.id):
+        yield by_hand(context.findings[control])
     for files in FILES:
         yield from files.plan(context)
     yield from config.plan(context, KEYS)
@@ -67,6 +68,7 @@ CONTROLS = (
     ),
     *(key.row() for key in KEYS),
     *(files.row() for files in FILES),
+    pods.CONTROL,
 )
 
 SUBJECT = Subject(
@@ -75,7 +77,7 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(Kubelet, Kernel),
-    accepts=(API, SECCOMP),
+    accepts=(API, NODE, SECCOMP),
     undoing=undoing,
     unproved="no kubelet runs in the lab (Debian has no package): its settings are read, and nothing is attempted",
 )

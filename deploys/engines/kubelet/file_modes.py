@@ -100,7 +100,7 @@ class Files:
         loose = self.loose(kubelet)
         by_mode = [one for one in loose if one.by_mode]
         what = f"set owner and mode of {some((f'{one.file.path} ({one.target})' for one in by_mode), 20)}"
-        if found := obstacle(kubelet):
+        if found := obstacle(kubelet, context):
             yield found.block("kubelet", f"close {some(one.file.path for one in loose)}", controls=(self.control,))
             return
         for one in loose:

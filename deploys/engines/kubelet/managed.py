@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from deploys.core.change import Obstacle
+from deploys.core.change import Context, Obstacle
 from facts.engines.kubelet.kubelet import KubeletReading
+
+NODE = "kubelet-node"  # accepting it: the kubelet's files are written though it is not known who manages the node
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,23 @@ FOREIGN: Mapping[str, Manager] = {
     "gke": Manager(
         "GKE", "set it in the node pool's system configuration (gcloud container node-pools --system-config-from-file)"
     ),
+    "kops": Manager("kOps", "set it in spec.kubelet of the cluster or of the instance group"),
+    "gardener": Manager("Gardener", "set it in spec.kubernetes.kubelet of the Shoot, or of its worker group"),
+    "oke": Manager("OKE", "set it in the node pool's cloud-init (kubelet-extra-args)"),
 }
 
 
-def obstacle(kubelet: KubeletReading) -> Obstacle | None:
+def obstacle(kubelet: KubeletReading, context: Context) -> Obstacle | None:
     """Why nothing of the kubelet's is changed on this node; None where it may be."""
     manager = FOREIGN.get(kubelet.manager)
-    if manager is None:
+    if manager:
+        return Obstacle(
+            why=f"{manager.shown} manages this node, and would undo what is written here", by_hand=manager.where
+        )
+    if kubelet.manager or context.accepts(NODE):
         return None
-    why = f"{manager.shown} manages this node, and would undo what is written here"
-    return Obstacle(why=why, by_hand=manager.where)
+    return Obstacle(
+        why="kubeadm did not set this node up, and whoever else did may write its files again, or replace the node",
+        by_hand="set it there",
+        accepts=(NODE,),
+    )

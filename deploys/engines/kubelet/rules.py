@@ -61,3 +61,6 @@ class KubeletRules(Rules):
     file_modes: Literal[True] | None = Field(
         None, description="The kubelet's files are root's, with modes no wider than CIS Kubernetes section 4.1."
     )
+    pod_separation: Literal[True] | None = Field(
+        None, description="Something on the node holds pods to the cluster's network policies."
+    )

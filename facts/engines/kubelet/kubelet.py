@@ -13,8 +13,8 @@ from facts.core import yaml_text
 from facts.core.fact import SectionFact
 from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt
+from facts.engines.kubelet.options import KEYS, Word, declared, flags, listed
 from facts.engines.kubelet.options import Setting as Setting
-from facts.engines.kubelet.options import Word, declared, flags, listed
 from facts.modes import Access, read_listed
 
 API_VERSION, KIND = "kubelet.config.k8s.io/v1beta1", "KubeletConfiguration"
@@ -30,6 +30,10 @@ MANAGERS: Mapping[str, str] = {
     "/etc/eks": "eks",
     "/etc/kubernetes/azure.json": "aks",
     "/home/kubernetes/bin": "gke",
+    "/opt/kops": "kops",
+    "/var/cache/nodeup": "kops",
+    "/var/lib/gardener-node-agent": "gardener",
+    "/etc/oke": "oke",
     "/var/lib/kubelet/kubeadm-flags.env": "kubeadm",
 }
 STARTED_BY_THEMSELVES = ("k3s", "rke2", "k0s")  # the manager starts it, no unit of systemd's
@@ -43,7 +47,11 @@ SYSCTLS: Mapping[str, int] = {
     "kernel.keys.root_maxbytes": 25000000,
 }
 OVERLAYS = ("cni0", "flannel*", "cilium_*", "cali*", "vxlan.calico", "weave", "kube-bridge", "antrea-gw0", "ovn-k8s-*")
+# Processes that hold pods to the cluster's network policies, as /proc/PID/comm has them.
+POLICING = ("calico-node", "cilium-agent", "antrea-agent", "kube-router", "weave-npc", "ovnkube", "kube-ovn-daemon",
+            "azure-npm")  # fmt: skip
 _GIVEN = {
+    "POLICING": "|".join(name[:15] for name in POLICING),
     "MARKS": " ".join(MANAGERS),
     "OVERLAYS": " ".join(f"/sys/class/net/{name}" for name in OVERLAYS),
     "DROP_IN": DROP_IN,
@@ -82,6 +90,8 @@ class KubeletReading(Jsonable):
     listening: tuple[str, ...]  # ADDRESS:PORT of its usual ports
     sysctls: Mapping[str, str]
     overlays: tuple[str, ...]  # network devices of the pods' overlay
+    plugins: tuple[str, ...] = ()  # of CNI, which make the pods' network: those of the file that counts
+    policing: tuple[str, ...] = ()  # of POLICING, those that run
 
 
 class Kubelet(SectionFact[KubeletReading]):
@@ -118,6 +128,8 @@ class Kubelet(SectionFact[KubeletReading]):
             listening=tuple(_listening(there.text("listening"))),
             sysctls=dict(_sysctls(there.text("sysctls"))),
             overlays=tuple(there.text("overlays").split()),
+            plugins=tuple(_plugins(there.text("cni"))),
+            policing=tuple(sorted(set(there.text("policing").split()))),
         )
 
 
@@ -233,7 +245,25 @@ def _read_yaml(text: str) -> dict[str, Any] | Unknown:
         return Unknown(f"{NOT_VALID}: not YAML ({error})")
     if not isinstance(found, dict) or (found.get("apiVersion"), found.get("kind")) != (API_VERSION, KIND):
         return Unknown(f"{NOT_VALID}: no {KIND} of {API_VERSION}")
-    return dict(flat(found))
+    values = dict(flat(found))
+    return Unknown(f"{NOT_VALID}: {why}") if (why := _misfit(values)) else values
+
+
+KINDS = {key: kind for key, kind in KEYS.values() if key != "hostnameOverride"}
+_SAID = {bool: "true or false", int: "a whole number", str: "text", list: "a list"}
+
+
+def _misfit(values: Mapping[str, Any]) -> str:
+    """Which key has a value of another kind than the kubelet reads: it does not start with that."""
+    for name, value in values.items():
+        at = next((key for key in KINDS if name == key or name.startswith(f"{key}.")), "")
+        if at and (name != at or type(value) is not KINDS[at]):
+            return f"{at} is not {_SAID[KINDS[at]]}"
+        if any(key.startswith(f"{name}.") for key in KINDS) or name == "featureGates":
+            return f"{name} is not a mapping"
+        if name.startswith("featureGates.") and type(value) is not bool:
+            return f"{name} is not true or false"
+    return ""
 
 
 def flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -279,6 +309,13 @@ def _listening(text: str) -> Iterator[str]:
         else:
             host = "[::]" if not int(address, 16) else "[::1]" if address == f"{'0' * 24}01000000" else "[IPv6]"
         yield f"{host}:{int(port, 16)}"
+
+
+def _plugins(text: str) -> Iterator[str]:
+    """The first file by name is the network that the container runtime gives pods."""
+    rows = [(row[1], row[2]) for row in re.finditer(r'^(/[^:]{1,4000}):.*"([^"]+)"$', text, re.MULTILINE)]
+    first = min((path for path, _ in rows), default="")
+    yield from dict.fromkeys(plugin for path, plugin in rows if path == first)
 
 
 def _sysctls(text: str) -> Iterator[tuple[str, str]]:

@@ -2,23 +2,29 @@
 # The section kubelet of the survey. No client is started, and the kubelet's own API is not asked: that wants credentials.
 # Its configuration is of the files that its command line names. Words are split on purpose: paths without blanks.
 # Given: MARKS, whose kubelet it is by what is there; OVERLAYS, names of devices; DROP_IN, hullproof's own file;
-# SYSCTLS, what kubelet wants of the kernel.
-processes=$(grep -sHxE 'kubelet|kubelite|k3s(-server|-agent)?' /proc/[0-9]*/comm)
+# SYSCTLS, what kubelet wants of the kernel; POLICING, names of processes that hold pods to network policies.
+processes=$(grep -sHxE "kubelet|kubelite|k3s(-server|-agent)?|$POLICING" /proc/[0-9]*/comm)
 set --
 for d in /etc /run /usr/local/lib /usr/lib /lib; do
   [ $d = /lib ] && [ /lib -ef /usr/lib ] && continue
   for f in $d/systemd/system/kubelet.service $d/systemd/system/kubelet.service.d/*.conf; do [ ! -e "$f" ] || set -- "$@" "$f"; done
 done
-[ -n "$processes" ] || [ $# -gt 0 ] || have kubelet || have k3s || have rke2 || [ -e /var/snap/microk8s/current ] || exit 0
+case $processes in
+  *:kubelet* | *:kubelite* | *:k3s*) ;;
+  *) [ $# -gt 0 ] || have kubelet || have k3s || have rke2 || [ -e /var/snap/microk8s/current ] || exit 0 ;;
+esac
 run there true
-pid=; inside=
+pid=; inside=; policing=
 for row in $processes; do
   one=${row%/comm:*}; name=${row##*:}
+  case $name in kubelet | kubelite | k3s*) ;; *) policing="$policing $name"; continue ;; esac
   # One whose root is another runs in a container: kind's, or a whole node's.
   if [ -e "$one/root/" ] && ! [ "$one/root/" -ef / ]; then inside="$inside ${one#/proc/}"; continue; fi
   case $name in kubelet) pid=${one#/proc/} ;; kubelite) run kubelite true; [ -n "$pid" ] || pid=${one#/proc/} ;; *) run k3s true ;; esac
 done
 [ -z "$inside" ] || run inside kept "$inside" 0
+run policing kept "$policing" 0
+run cni grep -sHoE '"type"[[:space:]]*:[[:space:]]*"[^"]{1,64}"' /etc/cni/net.d/*.conf /etc/cni/net.d/*.conflist /etc/cni/net.d/*.json /dev/null
 marks=; for at in $MARKS; do [ ! -e "$at" ] || marks="$marks $at"; done
 run marks kept "$marks" 0
 if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' kubelet

@@ -44,6 +44,7 @@ KUBELET = [f"kubelet.{name}" for name in (
     "settings", "anonymous", "authorization", "client-ca", "read-only-port", "streaming-timeout", "iptables-chains",
     "hostname-override", "event-qps", "server-certificate", "rotate-certificates", "rotate-server-certificate",
     "ciphers", "pod-pids", "seccomp-default", "protect-kernel-defaults", "user-namespaces", "files", "credentials",
+    "pod-separation",
 )]  # fmt: skip
 NO_KUBELET = "no kubelet runs in the lab, as Debian has no package: tests/unit/engines/kubelet breaks its readings"
 LXC = [f"lxc.{name}" for name in (

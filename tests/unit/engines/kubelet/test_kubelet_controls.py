@@ -275,6 +275,35 @@ def test_what_could_hurt_has_to_be_accepted(key: str, name: str) -> None:
     assert blocked.accepts == (name,)
 
 
+def test_a_node_of_which_nobody_knows_who_manages_it_is_changed_once_that_is_accepted() -> None:
+    theirs = kubelet(manager="")
+    (blocked, by_hand) = planned(theirs, pod_pids=9, client_ca=True)
+    assert isinstance(blocked, Blocked)
+    assert isinstance(by_hand, Blocked)
+    assert {*blocked.controls, *by_hand.controls} == {"kubelet.pod-pids", "kubelet.client-ca"}
+    assert {blocked.accepts, by_hand.accepts} == {("kubelet-node",), ()}
+    assert any(isinstance(each, WriteFile) for each in planned(theirs, accept="kubelet-node", pod_pids=9))
+
+
+@pytest.mark.parametrize(
+    ("more", "state", "word"),
+    [
+        ({"plugins": ("flannel", "portmap")}, State.FAIL, "is of flannel, portmap, and nothing here holds pods"),
+        ({"plugins": ("flannel",), "policing": ("kube-router",)}, State.PASS, "kube-router holds pods"),
+        ({"plugins": ("calico", "portmap")}, State.PASS, "calico holds pods"),
+        ({"plugins": ()}, State.UNKNOWN, "no file in /etc/cni/net.d"),
+        ({"plugins": ("multus",)}, State.UNKNOWN, "more than one network"),
+        ({"plugins": ("flannel",), "manager": "k3s"}, State.UNKNOWN, "within its own process"),
+    ],
+)
+def test_whether_anything_holds_pods_to_network_policies(more: dict[str, Any], state: State, word: str) -> None:
+    reading = kubelet(**more)
+    found_, reason = found(reading, "pod-separation", pod_separation=True)
+    assert (found_, word in reason) == (state, True), reason
+    assert found(reading, "pod-separation")[0] is State.NOT_APPLICABLE
+    assert all(isinstance(each, Blocked) for each in planned(reading, pod_separation=True))
+
+
 @pytest.mark.parametrize("manager", FOREIGN)
 def test_where_others_manage_the_node_nothing_is_written_and_their_own_setting_is_named(manager: str) -> None:
     loose = Access("/etc/kubernetes/kubelet.conf", 0o666, "root", "root", "file")

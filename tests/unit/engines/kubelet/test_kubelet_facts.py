@@ -133,6 +133,13 @@ def test_drop_ins_count_by_name_each_over_those_before() -> None:
         ("- a", "no KubeletConfiguration"),
         ("kind: KubeletConfiguration\n", "no KubeletConfiguration"),
         ("", "no KubeletConfiguration"),
+        (f"{HEAD}podPidsLimit: many\n", "podPidsLimit is not a whole number"),
+        (f"{HEAD}podPidsLimit: true\n", "podPidsLimit is not a whole number"),
+        (f"{HEAD}podPidsLimit: {{a: 1}}\n", "podPidsLimit is not a whole number"),
+        (f"{HEAD}seccompDefault: 'yes'\n", "seccompDefault is not true or false"),
+        (f"{HEAD}tlsCipherSuites: TLS_A\n", "tlsCipherSuites is not a list"),
+        (f"{HEAD}authentication: 5\n", "authentication is not a mapping"),
+        (f"{HEAD}featureGates: {{A: 1}}\n", "featureGates.A is not true or false"),
         (Block(1, f"cat: {CONFIG}: No such file or directory"), "it is not there"),
     ],
 )
@@ -229,3 +236,11 @@ def test_what_is_of_hullproofs_own_is_kept_as_it_is() -> None:
     absent = Block(1, "No such file or directory")
     assert read(**{path: absent}).texts[path] is None
     assert read(**{path: "# x\n"}).texts[path] == "# x\n"
+
+
+def test_pods_network_is_of_the_first_file_of_cni_and_what_polices_it_is_a_process() -> None:
+    cni = ('/etc/cni/net.d/10-flannel.conflist:"type": "flannel"\n/etc/cni/net.d/10-flannel.conflist:"type":"portmap"\n'
+           '/etc/cni/net.d/87-podman-bridge.conflist:"type": "bridge"')  # fmt: skip
+    reading = read(cni=cni, policing=" kube-router kube-router")
+    assert (reading.plugins, reading.policing) == (("flannel", "portmap"), ("kube-router",))
+    assert (read().plugins, read().policing) == ((), ())
