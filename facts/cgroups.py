@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from facts.core.fact import SectionFact
@@ -18,6 +18,7 @@ LIMITS = ("memory", "pids", "cpu", "io")
 # By limit: systemd's name of it (systemd.resource-control(5)), and the kernel's file (cgroup-v2.rst).
 PROPERTIES = {"memory": "MemoryMax", "pids": "TasksMax", "cpu": "CPUWeight", "io": "IOWeight"}
 FILES = {"memory": "memory.max", "pids": "pids.max", "cpu": "cpu.weight", "io": "io.weight"}
+HEEDING = "bfq"  # the one scheduler of disks that heeds weights (block/bfq-iosched.rst); else io.cost.qos does
 USED = ("memory.current", "pids.current")
 DEFAULT_WEIGHT = 100
 
@@ -44,6 +45,8 @@ class CgroupsReading(Jsonable):
     drop_in: str | Unknown | None  # hullproof's own file for the slice
     lxcfs: bool  # lxcfs.service is there, which mounts the tree again at each start, without options
     lxcfs_drop_in: str | Unknown | None
+    # By disk, the scheduler of those on which weights count for nothing: of another one, and without io.cost.
+    weightless: dict[str, str] | Unknown = field(default_factory=dict)
 
 
 class Cgroups(SectionFact[CgroupsReading]):
@@ -60,6 +63,9 @@ if [ -d /run/systemd/system ]; then
   run live grep -sH '' {" ".join(f"{ROOT}/{SLICE}/{file}" for file in (*FILES.values(), *USED))}
 fi
 show {DROP_IN} {LXCFS}
+disks=; for d in /sys/block/*; do [ ! -e "$d/device" ] || disks="$disks $d/dev $d/queue/scheduler"; done
+# shellcheck disable=SC2086 # paths without blanks
+run io grep -sH '' $disks {ROOT}/io.cost.qos /dev/null
 run lxcfs ls /usr/lib/systemd/system/lxcfs.service
 :
 """
@@ -83,6 +89,7 @@ run lxcfs ls /usr/lib/systemd/system/lxcfs.service
             drop_in=section.file(DROP_IN),
             lxcfs=section.blocks.get("lxcfs", Block(1, "")).status == 0,
             lxcfs_drop_in=section.file(LXCFS),
+            weightless=_weightless(section),
         )
 
 
@@ -124,6 +131,20 @@ def _slice(section: Section) -> SliceReading | Unknown:
         memory=whole_number(files.get("memory.current", "")),
         tasks=whole_number(files.get("pids.current", "")),
     )
+
+
+def _weightless(section: Section) -> dict[str, str] | Unknown:
+    """cgroup-v2.rst, IO: io.cost.qos has a line `MAJOR:MINOR enable=1 …` for each disk that it holds to weights."""
+    block = section.blocks.get("io")
+    if block is None or block.status > 1:
+        return Unknown("the schedulers of the disks were not read")
+    disks = dict(re.findall(r"^/sys/block/([^/:]+)/dev:([0-9:]+)$", block.text, re.MULTILINE))
+    costed = re.findall(rf"^{ROOT}/io\.cost\.qos:([0-9:]+) .*\benable=1\b", block.text, re.MULTILINE)
+    chosen = re.findall(
+        r"^/sys/block/([^/:]+)/queue/scheduler:(?:.*\[([a-z-]+)\].*|([a-z-]+))$", block.text, re.MULTILINE
+    )
+    schedulers = {disk: within or alone for disk, within, alone in chosen}
+    return {disk: name for disk, name in schedulers.items() if name != HEEDING and disks.get(disk) not in costed}
 
 
 def _number(text: str) -> int | None:

@@ -82,7 +82,19 @@ def _limit(limit: str, survey: Survey, policy: Policy) -> Verdict:
         return (DEFAULT_WEIGHT if value is None and limit in ("cpu", "io") else value or 1 << 64) <= least
 
     what = f"{PROPERTIES[limit]} of {SLICE}"
-    return agree(declared=least, disk=disk, live=live, impact=Impact.NONE, holds=holds, what=what)
+    verdict = agree(declared=least, disk=disk, live=live, impact=Impact.NONE, holds=holds, what=what)
+    return _heeded(reading, verdict) if limit == "io" and verdict.state.holds else verdict
+
+
+def _heeded(reading: CgroupsReading, verdict: Verdict) -> Verdict:
+    """A weight counts on a disk alone whose scheduler heeds it."""
+    if not (disks := known(reading.weightless)):
+        return verdict
+    where = some(f"{disk} ({scheduler})" for disk, scheduler in disks.items())
+    return failed(
+        f"{verdict.reason}, but counts for nothing on {where}: only the scheduler bfq and io.cost heed weights",
+        declared=verdict.declared, disk=verdict.disk, live=disks,
+    )  # fmt: skip
 
 
 def on_cgroups(key: str, wanted: str = "") -> Callable[[Check], Check]:
@@ -144,6 +156,10 @@ _TITLES = {
     "cpu": "The host's own services come before containers on its processors",
     "io": "The host's own services come before containers on its disks",
 }
+_BY_HAND = {
+    "io": "give these disks the scheduler bfq where their load allows it (a udev rule with ATTR{queue/scheduler}), "
+    "or have io.cost hold them (io.cost.qos), or leave cgroups.io out of the policy",
+}
 CONTROLS = (
     Control(
         id="cgroups.version",
@@ -179,7 +195,7 @@ CONTROLS = (
             severity=Severity.MEDIUM,
             why=_WHY[limit],
             check=on_cgroups(limit)(partial(_limit, limit)),
-            by_hand=f"set it in a drop-in of {SLICE}",
+            by_hand=_BY_HAND.get(limit, f"set it in a drop-in of {SLICE}"),
             references=("NIST-800-190-4.4.3",),
             files=(DROP_IN,),
         )
@@ -188,12 +204,21 @@ CONTROLS = (
 )
 
 
+def _limit_holds(context: Context) -> bool:
+    """Whether the weight is as it is wanted, and only the disks do not heed it."""
+    return isinstance(context.findings["cgroups.io"].verdict.live, dict)
+
+
 def plan(context: Context) -> Iterator[Change]:
     for control in context.which("cgroups.version", "cgroups.below"):
         yield by_hand(context.findings[control])
     if context.failing("cgroups.delegation"):
         yield from mending(["cgroups.delegation"], plan_delegation(context))
-    if failing := context.which(*(f"cgroups.{limit}" for limit in LIMITS)):
+    failing = context.which(*(f"cgroups.{limit}" for limit in LIMITS))
+    if "cgroups.io" in failing and _limit_holds(context):
+        yield by_hand(context.findings["cgroups.io"])
+        failing = tuple(control for control in failing if control != "cgroups.io")
+    if failing:
         rules = context.policy[CgroupsRules]
         wanted = {limit: getattr(rules, limit) for limit in LIMITS if getattr(rules, limit) is not None}
         within = {limit: most(context.survey[Cgroups], limit, percent) for limit, percent in wanted.items()}

@@ -56,6 +56,7 @@ NSPAWN = [f"nspawn.{name}" for name in (
     "pids", "memory", "machines",
 )]  # fmt: skip
 ELSEWHERE: Mapping[str, str] = {
+    "cgroups.io": f"{DRILLS}/test_cgroups.py",
     "cgroups.version": "another boot parameter, which costs an emulated host too much: tests/facts has the forms",
     **dict.fromkeys(map(control, UBUNTU), "Debian's kernel does not have it: tests/facts has Ubuntu's recorded form"),
     **dict.fromkeys(

@@ -22,7 +22,7 @@ extends: {baseline}
 kernel: {{sysctls: {{}}, boot_parameters: [], weakening_parameters: [kvm]}}
 audit: {{denials: true}}
 networks: {{icc: true}}
-cgroups: {{version: v2, delegation: true, memory: 80, pids: 50, cpu: 50, io: 50}}
+cgroups: {{version: v2, delegation: true, memory: 80, pids: 50, cpu: 50}}
 """
 ACCEPT = (
     "userns-remap,container-restart,podman-userns,podman-api,nspawn-settings,nspawn-limits,libvirt-api,"

@@ -19,6 +19,7 @@ from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines.docker.docker import Docker, DockerReading
 from facts.networks.networks import Networks
+from tests.support.cases import folder, read, replaced
 from tests.support.hosts import SYSTEM, beside, docker, listed, networks, whole
 
 SUBJECT = whole("cgroups")
@@ -69,6 +70,31 @@ def test_a_limit_holds_where_it_is_declared_and_the_kernel_has_it(limit: str) ->
     assert found(reading(RIGHT, version="hybrid"), limit, **asked)[0] is State.FAIL
     assert found(reading(slice=Unknown("no systemd")), limit, **asked)[0] is State.UNKNOWN
     assert found(reading(), limit)[0] is State.NOT_APPLICABLE
+
+
+def test_a_weight_that_no_disk_heeds_does_not_hold_and_is_set_by_nobody() -> None:
+    plain = reading(RIGHT, weightless={"vda": "mq-deadline"})
+    state, reason = found(plain, "io", io=50)
+    assert (state, "counts for nothing on vda (mq-deadline)" in reason) == (State.FAIL, True)
+    assert found(plain, "cpu", cpu=50)[0] is State.PASS
+    (blocked,) = SUBJECT.plan(context(plain, **WANTED))
+    assert isinstance(blocked, Blocked)
+    assert "bfq" in blocked.by_hand
+    later = dataclasses.replace(plain, slice=reading().slice)
+    assert [type(each) for each in SUBJECT.plan(context(later, **WANTED))] == [WriteFile], "the weight itself first"
+    assert found(reading(RIGHT, weightless=Unknown("no")), "io", io=50)[0] is State.UNKNOWN
+
+
+def test_weights_are_heeded_by_bfq_and_by_what_io_cost_holds() -> None:
+    rows = ["/sys/block/sda/dev:8:0", "/sys/block/sda/queue/scheduler:none [mq-deadline] bfq",
+            "/sys/block/sdb/dev:8:16", "/sys/block/sdb/queue/scheduler:none mq-deadline [bfq]",
+            "/sys/block/nvme0n1/dev:259:0", "/sys/block/nvme0n1/queue/scheduler:[none] mq-deadline",
+            "/sys/block/vda/dev:254:0", "/sys/block/vda/queue/scheduler:none",
+            "/sys/fs/cgroup/io.cost.qos:259:0 enable=1 ctrl=auto rpct=0.00"]  # fmt: skip
+    host = read(folder(Cgroups) / "debian13.json")["output"]
+    asked = Cgroups().process([*replaced(host, {"io": [*rows, "", "@n status 0"]})])
+    assert isinstance(asked, CgroupsReading)
+    assert asked.weightless == {"sda": "mq-deadline", "vda": "none"}
 
 
 def test_without_an_engine_nothing_applies() -> None:
