@@ -26,6 +26,7 @@ arm() {
   [ -n "$places" ] || { echo "it is not known where sshd listens, so the first boot in enforcing would have no way back"; exit 1; }
   { printf '%s\n' "$places" | sed 's/^/ssh /'
     kept
+    kept_by_docker
   } >"$KEPT" || exit 1
   cat >"$UNIT" <<END
 # Written by hullproof, which removes it after a boot in enforcing has passed.

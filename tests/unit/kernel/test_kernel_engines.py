@@ -28,10 +28,15 @@ case $* in
 *list*) ;;
 *) for name; do :; done; grep -qx "$name" "$ROOT/domains" && echo running || echo "shut off" ;;
 esac""",
+    "id": "case $2 in ops) echo 1000 ;; *) exit 1 ;; esac",
+    # What lingering users' own systemd says.
+    "runuser": """case "$2 $5" in "ops XDG_RUNTIME_DIR=/run/user/1000") ;; *) exit 1 ;; esac
+case $* in
+*show*) cat "$ROOT/services" ;;
+*is-active*) for unit; do :; done; grep -qx "Id=$unit" "$ROOT/services" && echo active || echo failed ;;
+esac""",
 }
-UNITS = (
-    "containerd.service\nlxc.service\npodman-restart.service\nsystemd-nspawn@m.service\nlibvirtd.service\nnginx.service"
-)
+QUADLET = "SourcePath=/home/ops/.config/containers/systemd/db.container"
 
 
 SERVICES = ("containerd", "lxc", "podman-restart", "systemd-nspawn@m", "libvirtd", "nginx")
@@ -48,9 +53,20 @@ def host(tmp_path: Path) -> Host:
     made.put("units", ALL)
     made.put("wanted", ALL)
     made.put("podman", "web always \ntill no till.service\nonce no ")
+    (made.root / "var/lib/systemd/linger").mkdir(parents=True)
+    for user in ("ops", "gone"):
+        made.put(f"var/lib/systemd/linger/{user}", "")
+    made.put("services", services("docker.service", "db.service"))
     for file, text in {"lxc": "box", "auto": "1", "group": "", "domains": "dom"}.items():
         made.put(file, text)
     return made
+
+
+def services(*active: str) -> str:
+    """As systemctl shows a user's: those that run, one that no boot starts, and one that is no container's."""
+    rows = [(name, "default.target", QUADLET if name == "db.service" else "SourcePath=") for name in active]
+    rows += [("container-x.service", "", "SourcePath="), ("mail.service", "default.target", "SourcePath=")]
+    return "\n\n".join(f"Id={name}\nWantedBy={by}\nActiveState=active\n{path}" for name, by, path in rows)
 
 
 def kept(host: Host) -> set[str]:
@@ -67,11 +83,13 @@ def test_what_a_boot_starts_again_by_itself_is_noted_and_nothing_else(host: Host
     everything = {
         "unit containerd.service", "unit lxc.service", "unit podman-restart.service", "unit systemd-nspawn@m.service",
         "unit libvirtd.service", "unit till.service", "podman web", "lxc box", "libvirt lxc:/// dom",
+        "user ops docker.service", "user ops db.service",
     }  # fmt: skip
     assert kept(host) == everything
     host.put("auto", "0")
     host.put("wanted", UNITS.replace("podman-restart.service\n", ""))
     host.put("units", UNITS.replace("libvirtd.service\n", ""))
+    host.put("services", services())
     assert kept(host) == {"unit containerd.service", "unit lxc.service", "unit systemd-nspawn@m.service"}
 
 
@@ -92,6 +110,7 @@ def test_a_kernel_under_which_all_of_it_runs_is_kept(host: Host) -> None:
         ("podman", "till no till.service", "containers podman:web is gone"),
         ("lxc", "", "containers lxc:box is STOPPED"),
         ("domains", "", "containers libvirt:dom is shut off"),
+        ("services", services("docker.service"), "containers ops's db.service is failed"),
     ],
 )
 def test_a_kernel_under_which_one_of_it_is_missing_is_left(host: Host, file: str, text: str, why: str) -> None:

@@ -28,6 +28,16 @@ is-active*) echo inactive ;;
 *) echo "$*" >>"$ROOT/asked" ;;
 esac""",
     "ss": 'cat "$ROOT/listens"',
+    "docker": """\
+case $* in
+start*) echo "docker $*" >>"$ROOT/asked" ;;
+*"ps -q"*) echo 1 2 3 4 ;;
+*Labels*)
+  echo '/web always {"a":"b"}' && echo '/job no {}' && echo '/till unless-stopped null'
+  echo '/task always {"com.docker.swarm.task":""}' ;;
+*web) cat "$ROOT/web" ;;
+*till) echo running ;;
+esac""",
     "sync": ":",
     "restorecon": ":",
 }
@@ -57,6 +67,7 @@ class Host:
         self.put("sys/fs/selinux/enforce", "1\n")
         self.put("etc/selinux/config", "# SELINUX= can take\nSELINUX=enforcing\nSELINUXTYPE=default\n")
         self.put("docker", "active\n")
+        self.put("web", "running\n")
         self.put("listens", f'LISTEN 0 128 0.0.0.0:{port} 0.0.0.0:* users:(("sshd",pid=7,fd=3))\n'
                             'LISTEN 0 128 127.0.0.1:6010 0.0.0.0:* users:(("sshd",pid=70,fd=9))\n')  # fmt: skip
         self.script = self.put("etc/hullproof/selinux-gate.sh", SCRIPT)
@@ -113,7 +124,9 @@ def sshd() -> Iterator[socket.socket]:
 def host(tmp_path: Path, sshd: socket.socket) -> Host:
     host = Host(tmp_path, sshd.getsockname()[1])
     assert host.sh("arm") == ""
-    assert host.kept.read_text() == (f"ssh 127.0.0.1 {sshd.getsockname()[1]}\nunit docker.service\n")
+    assert host.kept.read_text() == (
+        f"ssh 127.0.0.1 {sshd.getsockname()[1]}\nunit docker.service\ndocker web\ndocker till\n"
+    )
     assert f"ExecStart=/bin/sh {host.script} gate" in host.unit.read_text()
     return host
 
@@ -135,6 +148,16 @@ def test_it_waits_for_what_comes_up_late(host: Host) -> None:
     host.sh("gate")
     assert host.mode[0] == "1"
     assert is_gone(host)
+
+
+def test_where_a_container_of_dockers_does_not_run_it_is_permissive_again_and_that_one_is_started(host: Host) -> None:
+    host.put("web", "exited\n")
+    host.boot()
+    assert host.mode == ("0", "SELINUX=permissive")
+    found = host.reverted()
+    assert found is not None
+    assert found.why.endswith("web is exited")
+    assert (host.root / "asked").read_text().splitlines().count("docker start web") == 1
 
 
 def test_where_sshd_does_not_answer_it_is_permissive_again_and_says_why(host: Host) -> None:
