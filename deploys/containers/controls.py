@@ -34,7 +34,8 @@ def unlisted(survey: Survey, policy: Policy) -> Verdict:
     if found or unseen:
         others = [f"it is not known who started {some(seen)}"] * bool(seen)
         raise UnknownReading("; ".join([*judge.unread(found), *others, *unseen]))
-    return passed("every container was started by an engine that hullproof knows", declared=allowed, live=[])
+    engines = {each.shown: each.engine for each in present.running(survey)}
+    return passed("every container was started by an engine that hullproof knows", declared=allowed, live=engines)
 
 
 RULES = (

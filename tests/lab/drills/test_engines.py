@@ -79,6 +79,8 @@ def test_each_container_is_reported_under_its_engine_with_what_is_wrong_with_it(
     assert {name: set(live[name]) for name in WRONG} == WRONG
     assert live["joined-namespaces"] == "pass", "the containers of one pod are no strangers"
     assert live["unlisted"] == "pass"
+    listed = next(row for row in result.host()["findings"] if row["control"] == "containers.unlisted")["live"]
+    assert listed == {name: name.partition(":")[0] if ":" in name else "docker" for name in EVERYONE}
     assert live["host-namespaces"]["lxc:shared"] == "shares the host's pid namespace"
     assert live["host-namespaces"]["nspawn:hand"] == "shares the host's net namespace"
     assert all(live["confined"][name].endswith("which lets it write /proc/sys/kernel/core_pattern") for name in LXC)

@@ -78,7 +78,12 @@ def test_who_has_ids_of_its_own_privileges_and_limits() -> None:
 
 def test_what_no_engine_names_is_named_by_its_control_group() -> None:
     assert finding("unlisted", survey(), **NONE).verdict.live == ["default/c1"]
-    assert finding("unlisted", survey(), **(NONE | {"unlisted": ["default/c1"]})).state is State.PASS
+    named = finding("unlisted", survey(), **(NONE | {"unlisted": ["default/c1"]}))
+    assert named.state is State.PASS
+    assert {name: named.verdict.live[name] for name in ("web", "podman:auto")} == {
+        "web": "docker",
+        "podman:auto": "podman",
+    }
     gone = dataclasses.replace(HOST, unlisted=(Container("", 0, "", "process 9", 9, None, Unknown("gone")),))
     assert finding("unlisted", survey(gone), **NONE).state is State.UNKNOWN
 
