@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -25,7 +26,7 @@ DEFAULT_WEIGHT = 100
 
 @dataclass(frozen=True)
 class SliceReading(Jsonable):
-    """machine.slice. A limit that is not set is None: of memory in bytes, of tasks, weights from 1 to 10,000."""
+    """A slice. A limit that is not set is None: of memory in bytes, of tasks, weights from 1 to 10,000."""
 
     declared: dict[str, int | None]  # by LIMITS: what systemd has from its files
     live: dict[str, int | None]  # what the kernel has; {} while nothing is in the slice
@@ -124,7 +125,13 @@ def _slice(section: Section) -> SliceReading | Unknown:
         return Unknown(f"systemctl: {block.complaint}")
     said = dict(line.partition("=")[::2] for line in block.text.splitlines())
     text = section.blocks.get("live", Block(0, "")).text
-    files = dict(re.findall(rf"^{ROOT}/{SLICE}/([a-z.]+):(?:default )?([a-z0-9]+)$", text, re.MULTILINE))
+    return read_slice(said, dict(re.findall(rf"^{ROOT}/{SLICE}/([a-z.]+):(.+)$", text, re.MULTILINE)))
+
+
+def read_slice(said: Mapping[str, str], text: Mapping[str, str]) -> SliceReading:
+    """Of what systemctl says of a slice, and of the text of its control group's files."""
+    rows = ((name, re.fullmatch("(?:default )?([a-z0-9]+)", line)) for name, line in text.items())
+    files = {name: row[1] for name, row in rows if row}
     return SliceReading(
         declared={limit: _number(said.get(name, "")) for limit, name in PROPERTIES.items()},
         live={limit: whole_number(files[name]) for limit, name in FILES.items() if name in files},

@@ -9,10 +9,16 @@ from deploys.core.change import Blocked, Change, Command, Context, WriteFile
 from facts.cgroups import DROP_IN, LXCFS, PROPERTIES, SLICE, Cgroups
 from facts.core.reading import known
 
-# systemd writes limits into a slice that is there only when a unit starts in it.
-APPLY = f"systemctl daemon-reload && systemd-run -q --wait --collect --slice={SLICE} true"
 DELEGATING = ("nsdelegate", "memory_recursiveprot")  # mount options of cgroup2 (cgroup-v2.rst, Mounting)
 LXCFS_TEXT = templates.text("cgroups/lxcfs.conf")
+
+
+def applied(slice_: str) -> str:
+    """systemd writes limits into a slice that is there only when a unit starts in it."""
+    return f"systemctl daemon-reload && systemd-run -q --wait --collect --slice={slice_} true"
+
+
+APPLY = applied(SLICE)
 
 
 def plan_limits(context: Context, wanted: Mapping[str, int], within: Mapping[str, int]) -> Iterator[Change]:

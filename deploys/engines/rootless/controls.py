@@ -18,8 +18,9 @@ from deploys.core.control import (
     undeclared,
 )
 from deploys.core.policy import Policy
-from deploys.engines.rootless import ranges
-from deploys.engines.rootless.rules import RootlessRules
+from deploys.engines.rootless import limits, ranges
+from deploys.engines.rootless.rules import RootlessRules, users_of
+from facts.cgroups import Cgroups
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
@@ -30,10 +31,6 @@ from facts.userns import SUBGID, SUBUID, Userns
 
 LINGERING = "let stay, and start "  # begins what a change says
 PACKAGES = {"debian": ("uidmap",), "rhel": ("shadow-utils",)}
-
-
-def users_of(policy: Policy) -> list[str]:
-    return policy[RootlessRules].users or []
 
 
 def absent(survey: Survey, policy: Policy) -> str | None:
@@ -155,6 +152,7 @@ CONTROLS = (
         "user in rootless.api; a TCP port has no passwords at all",
         references=("NIST-800-190-4.5.1",),
     ),
+    *limits.controls(on_rootless),
 )
 
 
@@ -170,6 +168,7 @@ def plan(context: Context) -> Iterator[Change]:
     for control, changes in steps.items():
         if context.failing(control):
             yield from mending([control], changes(context))
+    yield from limits.plan(context)
 
 
 def _install(context: Context) -> Iterator[Change]:
@@ -221,7 +220,7 @@ SUBJECT = Subject(
     rules=RootlessRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Rootless, Userns, System, *present.FACTS),
+    facts=(Rootless, Userns, Cgroups, System, *present.FACTS),
     accepts=(ranges.ACCEPT,),
     undoing=remarks,
     unproved="an attempt would have to be some user; what users' containers are held to is attacked as containers.*",

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from deploys.core.policy import Rules
+from deploys.core.policy import Policy, Rules
 
 User = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.-]*$")]
 
@@ -29,3 +29,17 @@ class RootlessRules(Rules):
     api: list[User] | None = Field(
         None, description="The only users for whom an engine's API listens; [] is none. By TCP it listens for nobody."
     )
+    memory: int | None = Field(
+        None, ge=1, le=95, description="Each of `users`, with all that they run, takes at most this percentage of the "
+        "host's memory (MemoryMax of their slice).",
+    )  # fmt: skip
+    pids: int | None = Field(
+        None, ge=1, le=95, description="Each of `users` has at most this percentage of the host's tasks (TasksMax)."
+    )
+    cpu: int | None = Field(
+        None, ge=1, le=100, description="The CPU weight of each of `users`; others have 100 (CPUWeight)."
+    )
+
+
+def users_of(policy: Policy) -> list[str]:
+    return policy[RootlessRules].users or []

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown
+from facts.engines.rootless.slices import SCRIPT, UserSlice, read_slices
 
 GLOBAL = "/etc/systemd/user/sockets.target.wants"
 SOCKET = "podman.socket"
@@ -47,13 +48,14 @@ class RootlessReading(Jsonable):
     lingering: tuple[str, ...] | Unknown  # users whose services start at boot, and stay when they log out
     everybody: tuple[str, ...] | Unknown  # sockets of engines that listen for each user who logs in
     listening: tuple[Listening, ...] | Unknown
+    slices: tuple[UserSlice, ...] | Unknown = ()  # of people's accounts, at most 50
 
 
 class Rootless(SectionFact[RootlessReading]):
     """Users' engines. What their containers are held to is read with all containers: facts.containers."""
 
     key: ClassVar[str] = "rootless"
-    script: ClassVar[str] = f"GLOBAL={GLOBAL}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    script: ClassVar[str] = f"GLOBAL={GLOBAL}\n{SCRIPT}" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> RootlessReading:
@@ -66,6 +68,7 @@ class Rootless(SectionFact[RootlessReading]):
             lingering=_names(section, "lingering"),
             everybody=names if isinstance(names, Unknown) else tuple(name for name in names if name == SOCKET),
             listening=_listening(section),
+            slices=read_slices(section),
         )
 
 

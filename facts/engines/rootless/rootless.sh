@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # The section rootless of the survey: what users without root need to run containers, and where their engines listen.
-# Given: GLOBAL, where units are enabled for everybody. No home is looked into: it may be far away.
+# Given: GLOBAL, where units are enabled for everybody; PROPERTIES and FILES of slices. No home is looked into: it may be far away.
 have newuidmap || have podman || have rootlesskit || exit 0
 run programs true
 helpers() {
@@ -18,4 +18,17 @@ used=$(find /run/user/*/libpod /run/user/*/podman/podman.sock /run/user/*/docker
 run sockets printf '%s\n' "$used"
 # rootlesskit listens for containers' ports too; podman only for its API.
 case $used in *libpod* | *podman*) run listeners ss -Hltnpe ;; esac
+# The slices of people's accounts.
+uids=$(awk -F : '$3 ~ /^[0-9]+$/ && $3 >= 1000 && $3 < 60000 && !seen[$3]++ { print $3 }' /etc/passwd | head -n 50)
+slices=; files=
+for u in $uids; do
+  slices="$slices user-$u.slice"
+  for f in $FILES; do files="$files /sys/fs/cgroup/user.slice/user-$u.slice/$f"; done
+done
+# shellcheck disable=SC2086 # names without blanks
+if [ -n "$slices" ] && [ -d /run/systemd/system ]; then
+  run slices systemctl show -p "Id,$PROPERTIES" $slices
+  run slices.live grep -sH '' $files /dev/null
+  for u in $uids; do [ ! -e "/etc/systemd/system/user-$u.slice.d/$DROP_IN" ] || show "/etc/systemd/system/user-$u.slice.d/$DROP_IN"; done
+fi
 :

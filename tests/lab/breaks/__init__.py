@@ -39,7 +39,7 @@ CONTAINERD = [f"containerd.{name}" for name in (
     "settings", "seccomp", "confined", "restrict-oom-score-adj", "systemd-cgroup", "devices", "registries", "socket",
     "tcp",
 )]  # fmt: skip
-ROOTLESS = [f"rootless.{name}" for name in ("users", "ranges", "helpers", "linger", "api")]
+ROOTLESS = [f"rootless.{name}" for name in ("users", "ranges", "helpers", "linger", "api", "memory", "pids", "cpu")]
 KUBELET = [f"kubelet.{name}" for name in (
     "settings", "anonymous", "authorization", "client-ca", "read-only-port", "streaming-timeout", "iptables-chains",
     "hostname-override", "event-qps", "server-certificate", "rotate-certificates", "rotate-server-certificate",

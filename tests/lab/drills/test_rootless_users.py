@@ -23,8 +23,10 @@ LOAD = f"podman import -q /var/lib/lab/busybox.tar {IMAGE}"
 OF_OTHER = f"systemctl -q --user -M {OTHER}@"
 POLICY = f"""\
 podman: {{user_namespace: auto, seccomp: true, no_new_privileges: true, private: true, pids: 2048}}
-rootless: {{users: [{NEW}], ranges: true, helpers: true, linger: true, api: []}}
+rootless: {{users: [{NEW}], ranges: true, helpers: true, linger: true, api: [], memory: 25, pids: 2,
+  cpu: 50}}
 """
+BOMB = "n=0; while [ $n -lt 500 ]; do sleep 20 & n=$((n + 1)); done; echo forked $n"  # the host has 15,000 tasks
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
 
@@ -89,6 +91,9 @@ def test_the_user_whom_the_policy_names_gets_ids_and_stays(vm: Vm, story: dict[s
     assert f": services of {OTHER} start at boot and stay; " in harden.reason("rootless.linger")
     at_home(vm, NEW)
     as_user(vm, NEW, "podman system migrate")
+    slice_ = f"/sys/fs/cgroup/user.slice/user-$(id -u {NEW}).slice"
+    assert vm.ssh(f"cat {slice_}/cpu.weight").stdout.strip() == "50"
+    assert "forked" not in as_user(vm, NEW, f'{LOAD}; podman run --rm --pids-limit 0 {IMAGE} sh -c "{BOMB}"')
     assert ids(vm, NEW) >= 1024
     assert runs(vm, OTHER)
     assert ids(vm, OTHER) >= 1024, "and may start new ones with root's defaults"
@@ -110,6 +115,12 @@ def test_a_second_run_changes_nothing(vm: Vm) -> None:
             f"65536 ids in {SUBGID}",
         ),
         ("linger", f"loginctl disable-linger {NEW}", f"loginctl enable-linger {NEW}", "stop at the end of the last"),
+        (
+            "pids",
+            f"echo max >/sys/fs/cgroup/user.slice/user-$(id -u {NEW}).slice/pids.max",
+            f"systemctl set-property --runtime user-$(id -u {NEW}).slice TasksMax=2%",
+            "is right on disk, but live",
+        ),
         ("api", f"{OF_OTHER} start podman.socket", f"{OF_OTHER} stop podman.socket", f"listens for {OTHER} on /run"),
     ],
 )

@@ -1,0 +1,110 @@
+"""What each user who may run containers without root takes of the host at most: the limits of the user's slice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from deploys.cgroups.controls import most
+from deploys.cgroups.plan import applied
+from deploys.core import templates
+from deploys.core.change import Blocked, Change, Command, Context, WriteFile, mending
+from deploys.core.control import Check, Control, Impact, Severity, Verdict, agree, failed, passed, some
+from deploys.core.policy import Policy
+from deploys.engines.rootless.rules import RootlessRules, users_of
+from facts.cgroups import DEFAULT_WEIGHT, PROPERTIES, Cgroups
+from facts.core.reading import UnknownReading, known
+from facts.core.survey import Survey
+from facts.engines.rootless.rootless import Rootless
+from facts.engines.rootless.slices import LIMITS, UserSlice, drop_in, slice_of
+from facts.userns import Userns
+
+_TITLES = {
+    "memory": "Users who run containers without root leave the host memory",
+    "pids": "Users who run containers without root leave the host processes",
+    "cpu": "Others come before users who run containers without root on the host's processors",
+}
+_WHY = {
+    "memory": "Users' containers lie outside machine.slice: one that grows takes the memory of the host's services.",
+    "pids": "Users' containers lie outside machine.slice: a fork bomb in one takes the host's last process number.",
+    "cpu": "Users' containers lie outside machine.slice: under load the host's services get no more than one user.",
+}
+
+
+def slices(survey: Survey, policy: Policy) -> dict[str, UserSlice | None]:
+    """By user whom the policy names: their slice; None where it was not read."""
+    passwd, found = known(survey[Userns].passwd), {each.uid: each for each in known(survey[Rootless].slices)}
+    return {user: found.get(passwd[user]) for user in users_of(policy) if user in passwd}
+
+
+def _check(limit: str, survey: Survey, policy: Policy) -> Verdict:
+    declared, cgroups = getattr(policy[RootlessRules], limit), survey[Cgroups]
+    if cgroups.version != "v2":
+        return failed("the host runs version 1 of control groups, in which no slice holds all of it", declared=declared)
+    least, wrong, unread = most(cgroups, limit, declared), {}, []
+    for user, found in slices(survey, policy).items():
+        if found is None:
+            unread.append(
+                f"the slice of {user} was not read: the host has more than 50 people's accounts, or the number "
+                "is none of theirs"
+            )
+        elif not (verdict := _of(found, limit, least)).state.holds:
+            wrong[user] = verdict.reason
+    if wrong:
+        return failed(some(f"of {user}, {why}" for user, why in wrong.items()), declared=least, disk=None, live=wrong)
+    if unread:
+        raise UnknownReading(some(unread))
+    return passed(f"the slices of {some(users_of(policy))} have this limit", declared=least, disk=None, live={})
+
+
+def _of(found: UserSlice, limit: str, least: int) -> Verdict:
+    disk = found.limits.declared.get(limit)
+    live = found.limits.live.get(limit) if found.limits.live else disk
+
+    def holds(value: int | None) -> bool:
+        return (DEFAULT_WEIGHT if value is None and limit == "cpu" else value or 1 << 64) <= least
+
+    return agree(declared=least, disk=disk, live=live, impact=Impact.NONE, holds=holds, what=PROPERTIES[limit])
+
+
+def controls(on_rootless: Callable[..., Callable[[Check], Check]]) -> tuple[Control, ...]:
+    return tuple(
+        Control(
+            id=f"rootless.{limit}",
+            title=_TITLES[limit],
+            severity=Severity.MEDIUM,
+            why=_WHY[limit],
+            check=on_rootless(limit, of_users=True)(partial(_check, limit)),
+            by_hand=f"systemctl set-property user-UID.slice {PROPERTIES[limit]}=…",
+            references=("NIST-800-190-4.4.3",),
+        )
+        for limit in LIMITS
+    )
+
+
+def plan(context: Context) -> Iterator[Change]:
+    failing = context.which(*(f"rootless.{limit}" for limit in LIMITS))
+    if not failing:
+        return
+    rules = context.policy[RootlessRules]
+    wanted = {limit: value for limit in LIMITS if (value := getattr(rules, limit)) is not None}
+    within = {limit: most(context.survey[Cgroups], limit, value) for limit, value in wanted.items()}
+    for user, found in slices(context.survey, context.policy).items():
+        if found and any(not _of(found, limit, within[limit]).state.holds for limit in wanted):
+            yield from mending(failing, [_change(user, found, wanted, within)])
+
+
+def _change(user: str, found: UserSlice, wanted: dict[str, int], within: dict[str, int]) -> Change:
+    says = [f"{PROPERTIES[limit]}={value}{'%' * (limit != 'cpu')}" for limit, value in wanted.items()]
+    what = f"give {slice_of(found.uid)} ({user}) {', '.join(says)}"
+    for limit, used, unit in (("memory", found.limits.memory, "bytes"), ("pids", found.limits.tasks, "tasks")):
+        if used is not None and used > within.get(limit, used):
+            why = f"{user}'s processes take {used} {unit} now, and would be stopped by a limit of {within[limit]}"
+            return Blocked("rootless", what, why=why, by_hand=f"have them take less, or raise rootless.{limit}")
+    apply, before = applied(slice_of(found.uid)), known(found.drop_in)
+    text = templates.render("engines/rootless/slice.conf.j2", limits=says, user=user)
+    if text == before:
+        return Command(
+            "rootless", f"have the kernel take up the limits of {slice_of(found.uid)}", script=apply, undo=""
+        )
+    return WriteFile("rootless", what, path=drop_in(found.uid), text=text, before=before, activate=apply)
