@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from deploys.core.change import Blocked, Change, Command, Context, Subject, by_hand, mending
+from deploys.core.change import Blocked, Change, Command, Context, Remark, Subject, Undoing, by_hand, mending
 from deploys.core.control import (
     Control,
     Severity,
@@ -17,7 +17,7 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults
-from deploys.engines.podman import privileges, user_namespace
+from deploys.engines.podman import filters, privileges, user_namespace
 from deploys.engines.podman.defaults import ROWS
 from deploys.engines.podman.rules import PodmanRules
 from deploys.engines.podman.settings import set_later, write
@@ -26,6 +26,7 @@ from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.podman.podman import DROP_IN, SOCKET, Podman
 from facts.engines.rootless.rootless import Rootless
+from facts.lsm import Lsm
 from facts.seccomp import Seccomp
 from facts.userns import Userns
 
@@ -36,7 +37,7 @@ DEFAULTS = Defaults(
     fact=Podman,
     rules=PodmanRules,
     installed=lambda podman: podman.installed,
-    rows=(user_namespace.DEFAULT, privileges.DEFAULT, *ROWS),
+    rows=(user_namespace.DEFAULT, filters.DEFAULT, privileges.DEFAULT, *ROWS),
     files=(DROP_IN, "/etc/containers/containers.conf"),
     packages=("podman", "containers-common", "golang-github-containers-common"),
     write=write,
@@ -93,6 +94,11 @@ def _close(context: Context) -> Iterator[Change]:
     yield Command("podman", what, script=script, undo=undo, interrupts="clients of Podman's API")
 
 
+def _remarks(undoing: Undoing) -> Iterator[Remark]:
+    yield from user_namespace.remarks(undoing)
+    yield from filters.remarks(undoing)
+
+
 CONTROLS = (
     Control(
         id="podman.settings",
@@ -120,8 +126,8 @@ SUBJECT = Subject(
     rules=PodmanRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Podman, Userns, Containers, Seccomp, Rootless),
+    facts=(Podman, Userns, Containers, Seccomp, Lsm, Rootless),
     accepts=(API, user_namespace.REMAP),
-    undoing=user_namespace.remarks,
+    undoing=_remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",
 )

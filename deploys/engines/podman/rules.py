@@ -19,8 +19,10 @@ class PodmanRules(Rules):
     capabilities: list[Annotated[str, AfterValidator(capability)]] | None = Field(
         None, description="The only capabilities that a container gets without a word (default_capabilities)."
     )
-    seccomp: Literal[True] | None = Field(
-        None, description="Containers get a seccomp filter that is Podman's own, or allows no more (seccomp_profile)."
+    seccomp: Literal[True, "hullproof"] | None = Field(
+        None,
+        description="Containers get a seccomp filter. true: Podman's own, or one that allows no more; hullproof: "
+        "hullproof's, which allows less, and which privileged containers get too (seccomp_profile).",
     )
     confined: Literal[True] | None = Field(
         None, description="Containers get an AppArmor profile and an SELinux label (apparmor_profile, label)."

@@ -18,6 +18,8 @@ DROP_IN = f"{SETTINGS}/zz-hullproof.conf"
 HOOKS = "/etc/containers/oci/hooks.d"
 HOOK = f"{HOOKS}/hullproof-no-new-privileges.json"
 PROGRAM = "/etc/containers/oci/hullproof-no-new-privileges"
+PROFILE = "/etc/containers/hullproof-seccomp.json"  # where users' Podman, which is told of it too, may read it
+SHIPPED_PROFILE = "/usr/share/containers/seccomp.json"
 SOCKET = "/run/podman/podman.sock"
 # In the order in which they count (containers.conf(5)): each takes the place of what stands in those before it.
 ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",
@@ -55,6 +57,9 @@ class PodmanReading(Jsonable):
     hook: str | Unknown | None
     program: str | Unknown | None
     socket: Socket | Unknown
+    profile: str | Unknown | None  # hullproof's seccomp profile
+    shipped: bool  # the seccomp profile that Podman ships is there
+    parser: bool  # without apparmor_parser Podman loads no profile
     filter: dict[str, Any] | Unknown  # the seccomp profile that seccomp_profile names, else the one that Podman ships
     volumes: tuple[str, ...] | Unknown  # names of root's
     serving: tuple[str, ...]  # addresses on which running `podman system service`s listen, as they were told
@@ -64,9 +69,10 @@ class Podman(SectionFact[PodmanReading]):
     """Root's Podman. The settings of users, who may change their own, are judged by what their containers have."""
 
     key: ClassVar[str] = "podman"
-    script: ClassVar[str] = f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM}\n" + Path(__file__).with_suffix(
-        ".sh"
-    ).read_text(encoding="utf-8")
+    script: ClassVar[str] = (
+        f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM} PROFILE={PROFILE} SHIPPED={SHIPPED_PROFILE}\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> PodmanReading:
@@ -84,6 +90,9 @@ class Podman(SectionFact[PodmanReading]):
             drop_in=section.file(DROP_IN) if installed else None,
             hook=section.file(HOOK) if installed else None,
             program=section.file(PROGRAM) if installed else None,
+            profile=section.file(PROFILE) if installed else None,
+            shipped="shipped" in section.blocks,
+            parser="parser" in section.blocks,
             socket=attempt("podman.socket", lambda: _socket(section)),
             filter=attempt("seccomp_profile", lambda: _filter(section)),
             volumes=attempt("volumes", lambda: _volumes(section)),

@@ -99,6 +99,16 @@ def test_a_filter_that_is_none_is_unknown(block: Any, unknown: bool) -> None:
     assert isinstance(read(filter=block).filter, Unknown) is unknown
 
 
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_the_filter_that_a_file_names_is_read_in_either_quotes(quote: str) -> None:
+    script = Path(podman.__file__).with_suffix(".sh").read_text()
+    line = next(line for line in script.splitlines() if line.startswith("filter="))
+    made = f"/etc/containers/containers.conf:2:seccomp_profile = {quote}/etc/own.json{quote}"
+    said = subprocess.run(["sh", "-c", f'{line}\necho "$filter"'], env={"settings": made, "PATH": os.environ["PATH"]},
+                          capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert said == "/etc/own.json\n"
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has processes of two users")
 @pytest.mark.parametrize(("uid", "seen"), [(0, True), (65534, False)])
 def test_a_users_own_service_is_not_roots(uid: int, seen: bool) -> None:
