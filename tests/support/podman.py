@@ -16,7 +16,7 @@ from facts.containers import Container, Containers
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.engines.podman import Podman
-from facts.engines.podman.podman import DROP_IN, PodmanReading, Setting, Socket
+from facts.engines.podman.podman import DROP_IN, AutoIds, PodmanReading, Setting, Socket
 from facts.engines.rootless.rootless import Rootless, RootlessReading
 from facts.lsm import Lsm, LsmReading
 from facts.seccomp import Seccomp, SeccompReading
@@ -34,8 +34,8 @@ def podman(settings: dict[str, Any] | Unknown | None = None, file: str = DROP_IN
     read = settings if isinstance(settings, Unknown) else {k: Setting(v, file) for k, v in (settings or {}).items()}
     values: dict[str, Any] = {
         "installed": True, "version": "5.4.2", "settings": read, "broken": (), "drop_in": None, "hook": None,
-        "program": None, "profile": None, "shipped": True, "parser": True, "socket": CLOSED, "filter": OURS,
-        "volumes": (), "serving": (),
+        "program": None, "profile": None, "auto_ids": AutoIds(), "shipped": True, "parser": True,
+        "socket": CLOSED, "filter": OURS, "volumes": (), "serving": (),
     }  # fmt: skip
     return PodmanReading(**(values | more))
 
@@ -43,9 +43,12 @@ def podman(settings: dict[str, Any] | Unknown | None = None, file: str = DROP_IN
 def userns(ranges: tuple[Range, ...] = ROWS) -> UsernsReading:
     values: dict[str, Any] = dict.fromkeys(UsernsReading.__dataclass_fields__, ())
     names = {"passwd": {"root": 0, "ops": 1000}, "group": {"root": 0}}
-    return UsernsReading(
-        **(values | names | {"ranges": ranges, "podman_auto": None, "subuid": "x:1:2\n", "subgid": None})
-    )
+    texts = {"subuid": f"x:1:2\n{_rows('u', ranges)}", "subgid": _rows("g", ranges) or None}
+    return UsernsReading(**(values | names | texts | {"ranges": ranges, "podman_auto": None}))
+
+
+def _rows(kind: str, ranges: tuple[Range, ...]) -> str:
+    return "".join(f"{row.owner}:{row.start}:{row.count}\n" for row in ranges if row.kind == kind)
 
 
 def context(

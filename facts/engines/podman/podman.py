@@ -25,6 +25,9 @@ SOCKET = "/run/podman/podman.sock"
 ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",
          "/etc/containers/containers.conf", f"{SETTINGS}/")  # fmt: skip
 
+STORAGE = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
+SIZES = {"least": "auto-userns-min-size", "most": "auto-userns-max-size"}
+
 
 @dataclass(frozen=True)
 class Setting(Jsonable):
@@ -46,6 +49,19 @@ class Socket(Jsonable):
 
 
 @dataclass(frozen=True)
+class AutoIds(Jsonable):
+    """How many ids a container with userns=auto gets (containers-storage.conf(5))."""
+
+    least: int = 1024  # auto-userns-min-size
+    most: int = 65536  # auto-userns-max-size
+
+    @property
+    def needed(self) -> int:
+        """As many as one container may need."""
+        return max(self.least, self.most)
+
+
+@dataclass(frozen=True)
 class PodmanReading(Jsonable):
     """See containers.conf(5), podman-system-service(1), oci-hooks(5)."""
 
@@ -58,6 +74,7 @@ class PodmanReading(Jsonable):
     program: str | Unknown | None
     socket: Socket | Unknown
     profile: str | Unknown | None  # hullproof's seccomp profile
+    auto_ids: AutoIds | Unknown
     shipped: bool  # the seccomp profile that Podman ships is there
     parser: bool  # without apparmor_parser Podman loads no profile
     filter: dict[str, Any] | Unknown  # the seccomp profile that seccomp_profile names, else the one that Podman ships
@@ -91,6 +108,7 @@ class Podman(SectionFact[PodmanReading]):
             hook=section.file(HOOK) if installed else None,
             program=section.file(PROGRAM) if installed else None,
             profile=section.file(PROFILE) if installed else None,
+            auto_ids=why or _auto_ids(tables),
             shipped="shipped" in section.blocks,
             parser="parser" in section.blocks,
             socket=attempt("podman.socket", lambda: _socket(section)),
@@ -132,6 +150,15 @@ def _merged(tables: dict[str, dict[str, Any]]) -> dict[str, Setting]:
                 for key, value in keys.items() if isinstance(keys, dict) else ():
                     found[f"{table}.{key}"] = Setting(_appended(value, found.get(f"{table}.{key}")), path)
     return found
+
+
+def _auto_ids(tables: dict[str, dict[str, Any]]) -> AutoIds | Unknown:
+    """The administrator's storage.conf takes the place of the distribution's."""
+    table: Any = next((tables[path] for path in STORAGE if path in tables), {})
+    for key in ("storage", "options"):
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    found = {name: table[key] for name, key in SIZES.items() if key in table}
+    return AutoIds(**found) if all(type(size) is int for size in found.values()) else Unknown(f"{found}: not numbers")
 
 
 def _rank(path: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ import pytest
 
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.podman import Podman, podman
-from facts.engines.podman.podman import DROP_IN, Setting, Socket
+from facts.engines.podman.podman import DROP_IN, AutoIds, Setting, Socket
 
 USR, ETC = "/usr/share/containers/containers.conf", "/etc/containers/containers.conf"
 FIRST, LAST = "/etc/containers/containers.conf.d/10-first.conf", "/etc/containers/containers.conf.d/zzz.conf"
@@ -22,7 +22,8 @@ FILTER = '{"defaultAction": "SCMP_ACT_ERRNO"}'
 
 def settings(**files: str) -> str:
     """What grep(1) prints of files, in the order in which it was asked for them."""
-    paths = {"usr": USR, "etc": ETC, "first": FIRST, "last": LAST, "storage": "/etc/containers/storage.conf"}
+    paths = {"usr": USR, "etc": ETC, "first": FIRST, "last": LAST, "storage": "/etc/containers/storage.conf",
+             "shipped": "/usr/share/containers/storage.conf"}  # fmt: skip
     rows = ((paths[name], n, line) for name, text in files.items() for n, line in enumerate(text.split("\n"), 1))
     return "\n".join(f"{path}:{n}:{line}" for path, n, line in rows if line.strip() and line.lstrip()[0] != "#")
 
@@ -97,6 +98,24 @@ def test_services_that_run_are_read_from_their_command_lines() -> None:
                                                 (FILTER, False)])  # fmt: skip
 def test_a_filter_that_is_none_is_unknown(block: Any, unknown: bool) -> None:
     assert isinstance(read(filter=block).filter, Unknown) is unknown
+
+
+OPTIONS = "[storage.options]\nauto-userns-{} = {}"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, AutoIds(1024, 65536)),
+        ({"shipped": OPTIONS.format("max-size", 9)}, AutoIds(1024, 9)),
+        ({"shipped": OPTIONS.format("max-size", 9), "storage": OPTIONS.format("min-size", 7)}, AutoIds(7, 65536)),
+        ({"storage": OPTIONS.format("min-size", "true")}, Unknown("{'least': True}: not numbers")),
+        ({"storage": "storage = 1"}, AutoIds(1024, 65536)),
+    ],
+)
+def test_how_many_ids_a_container_gets_is_what_storage_conf_says(files: dict[str, str], expected: Any) -> None:
+    """The administrator's takes the place of all that the distribution's says."""
+    assert read(settings=settings(**files)).auto_ids == expected
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])

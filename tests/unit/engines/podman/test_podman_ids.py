@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from deploys.core.change import Blocked, Context, Undoing, WriteFile
 from deploys.core.control import State
 from deploys.engines.podman.controls import SUBJECT
+from facts.core.reading import Unknown
 from facts.core.record import JournalEntry
-from facts.engines.podman.podman import DROP_IN
+from facts.engines.podman.podman import DROP_IN, AutoIds
 from facts.engines.rootless.rootless import Listening
+from facts.userns import Range
 from tests.support.hosts import listed
 from tests.support.podman import context, found, podman, written
 
@@ -20,6 +26,51 @@ def test_without_a_range_no_container_would_start_so_it_is_given_first() -> None
     assert [c.path for c in changes if isinstance(c, WriteFile)] == ["/etc/subuid", "/etc/subgid", DROP_IN]
     subuid = next(c for c in changes if isinstance(c, WriteFile))
     assert subuid.text == f"x:1:2\ncontainers:{0x7A000000}:{1 << 22}\n"
+
+
+def row(kind: str, start: int, count: int, owner: str = "containers") -> Range:
+    return Range(kind, start, count, owner, {"u": "/etc/subuid", "g": "/etc/subgid"}[kind])
+
+
+AUTO = podman({"containers.userns": "auto"})
+FRESH = f"containers:{0x7A000000}:{1 << 22}"
+
+
+@pytest.mark.parametrize(
+    ("ranges", "sizes", "word", "given"),
+    [
+        ([row("u", 200_000, 65536), row("g", 200_000, 65536)], AutoIds(), "", {}),
+        ([row("u", 200_000, 65536)], AutoIds(), "/etc/subgid have no ids", {"/etc/subgid": "containers:200000:65536"}),
+        ([row("g", 200_000, 65536)], AutoIds(), "/etc/subuid have no ids", {"/etc/subuid": "containers:200000:65536"}),
+        # Another owner has the same ids of groups, or the one row is too small: the one that is there stays.
+        ([row("u", 200_000, 65536), row("g", 200_010, 9, "ops")], AutoIds(), "no ids", {"/etc/subuid": FRESH,
+                                                                                      "/etc/subgid": FRESH}),
+        ([row("u", 200_000, 65536), row("g", 200_000, 4096)], AutoIds(), "/etc/subgid has 4096 ids for containers",
+         {"/etc/subuid": FRESH, "/etc/subgid": FRESH}),
+        ([row("u", 200_000, 4096), row("g", 200_000, 4096)], AutoIds(1024, 4096), "", {}),
+        ([row("u", 200_000, 65536), row("g", 200_000, 65536)], AutoIds(1 << 23, 65536), "may need 8388608",
+         {"/etc/subuid": f"containers:{0x7A000000}:{1 << 23}", "/etc/subgid": f"containers:{0x7A000000}:{1 << 23}"}),
+        ([row("u", 200_000, 4096), row("u", 300_000, 61440), row("g", 200_000, 65536)], AutoIds(), "", {}),
+    ],
+)  # fmt: skip
+def test_each_file_has_as_many_ids_as_a_container_may_need_and_rows_that_are_there_stay(
+    ranges: list[Range], sizes: AutoIds, word: str, given: dict[str, str]
+) -> None:
+    made = context(dataclasses.replace(AUTO, auto_ids=sizes), ranges=tuple(ranges), user_namespace="auto")
+    finding = made.findings["podman.user-namespace"]
+    assert (finding.state, word in finding.verdict.reason) == (State.FAIL if given else State.PASS, True)
+    texts = {"/etc/subuid": "x:1:2\n", "/etc/subgid": ""}
+    for each in ranges:
+        texts[each.source] += f"{each.owner}:{each.start}:{each.count}\n"
+    plan = {c.path: c.text for c in SUBJECT.plan(made) if isinstance(c, WriteFile)}
+    assert {path: text for path, text in plan.items() if path != DROP_IN} == {
+        path: f"{texts[path]}{text}\n" for path, text in given.items()
+    }
+
+
+def test_sizes_that_are_not_known_judge_nothing() -> None:
+    reading = dataclasses.replace(AUTO, auto_ids=Unknown("storage.conf"))
+    assert found(reading, "user-namespace", user_namespace="auto")[0] is State.UNKNOWN
 
 
 def test_users_whose_podman_reads_the_same_file_are_named_first() -> None:
