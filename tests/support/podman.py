@@ -12,6 +12,7 @@ from deploys.core.policy import Policy
 from deploys.engines.podman.controls import SUBJECT
 from deploys.engines.podman.rules import PodmanRules
 from deploys.seccomp.profile import OURS
+from facts.cgroups import Cgroups, CgroupsReading
 from facts.containers import Container, Containers
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
@@ -53,12 +54,14 @@ def _rows(kind: str, ranges: tuple[Range, ...]) -> str:
 
 def context(
     reading: PodmanReading, *running: Container, ranges: Any = ROWS, accept: str = "", listening: Any = (),
-    stack: Any = ("lockdown", "apparmor"), **rules: Any,
+    stack: Any = ("lockdown", "apparmor"), cgroups: str = "v2", **rules: Any,
 ) -> Context:  # fmt: skip
     rootless = RootlessReading(True, (), (), (), listening)
+    groups: dict[str, Any] = {**dict.fromkeys(CgroupsReading.__dataclass_fields__, ()), "version": cgroups}
     lsm = LsmReading(stack, None, None, False, False)
     host = Survey({Podman: reading, Seccomp: KERNEL, Userns: userns(ranges), Rootless: rootless, Lsm: lsm,
-                   Containers: beside(docker(installed=False, running=False), *running, also=("podman",))})  # fmt: skip
+                   Cgroups: CgroupsReading(**groups), Containers:
+                   beside(docker(installed=False, running=False), *running, also=("podman",))})  # fmt: skip
     policy = Policy("p", {PodmanRules: PodmanRules(**rules)}, accept=frozenset(accept.split()))
     return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
 

@@ -21,6 +21,7 @@ from deploys.engines.podman import filters, privileges, user_namespace
 from deploys.engines.podman.defaults import ROWS
 from deploys.engines.podman.rules import PodmanRules
 from deploys.engines.podman.settings import set_later, write
+from facts.cgroups import Cgroups
 from facts.containers import Containers
 from facts.core.reading import known
 from facts.core.survey import Survey
@@ -126,7 +127,7 @@ SUBJECT = Subject(
     rules=PodmanRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Podman, Userns, Containers, Seccomp, Lsm, Rootless),
+    facts=(Podman, Userns, Containers, Cgroups, Seccomp, Lsm, Rootless),
     accepts=(API, user_namespace.REMAP),
     undoing=_remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploys.core.control import Severity, some
+from deploys.core.policy import Policy
 from deploys.engines.defaults import Put
 from deploys.engines.podman.settings import Row, said, setting
+from facts.cgroups import Cgroups
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.podman.podman import Podman, PodmanReading
@@ -103,6 +105,12 @@ def _with_memory(podman: PodmanReading, wanted: int) -> Put:
     return {"containers.cgroup_conf": [f"{name}={value}" for name, value in rows.items()]}
 
 
+def _unified(survey: Survey, policy: Policy) -> str:
+    """Runtimes start no container that has files of version 2 to write where there are none."""
+    version = survey[Cgroups].version
+    return "" if version == "v2" else f"the host runs version {version} of control groups, which cgroup_conf is not for"
+
+
 # ------------------------------------------------------------------------------------------------ rows
 
 
@@ -165,6 +173,7 @@ ROWS = (
         references=("NIST-800-190-4.4.3",),
         wrong=_memory,
         put=_with_memory,
+        against=_unified,
         by_hand="set memory.max and memory.swap.max in cgroup_conf of /etc/containers/containers.conf",
     ),
     Row(

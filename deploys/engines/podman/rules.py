@@ -36,7 +36,10 @@ class PodmanRules(Rules):
     )
     pids: int | None = Field(None, ge=1, description="A container has at most this many processes (pids_limit).")
     memory: int | None = Field(
-        None, ge=6 << 20, description="A container has at most this many bytes of memory, and no swap (cgroup_conf)."
+        None,
+        ge=6 << 20,
+        description="A container has at most this many bytes of memory, and no swap, whatever its own --memory says "
+        "(cgroup_conf).",
     )
     log_driver: Literal["journald", "k8s-file"] | None = Field(None, description="Where containers' output goes.")
     keyring: Literal[True] | None = Field(None, description="Each container gets a kernel keyring of its own.")

@@ -76,6 +76,12 @@ def test_a_file_that_counts_after_ours_is_named_and_nothing_is_written() -> None
     assert LATER in blocked.why
 
 
+def test_a_limit_of_memory_is_not_set_where_no_container_would_start_with_it() -> None:
+    old = context(podman(), cgroups="hybrid", memory=64 << 20, pids=9)
+    assert old.findings["podman.memory"].state is State.NOT_APPLICABLE
+    assert written(SUBJECT.plan(old)) == {"containers.pids_limit": 9}
+
+
 def test_keys_that_are_in_the_drop_in_stay_there() -> None:
     ours = podman({"containers.keyring": True}, drop_in="[containers]\nkeyring = true\n")
     assert written(SUBJECT.plan(context(ours, pids=9))) == {"containers.keyring": True, "containers.pids_limit": 9}
