@@ -17,18 +17,25 @@ from facts.containers import Container, Containers
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.engines.podman import Podman
-from facts.engines.podman.podman import DROP_IN, AutoIds, PodmanReading, Setting, Socket
+from facts.engines.podman.podman import DROP_IN, SOCKET, AutoIds, PodmanReading, Setting, Socket
 from facts.engines.rootless.rootless import Rootless, RootlessReading
 from facts.lsm import Lsm, LsmReading
 from facts.seccomp import Seccomp, SeccompReading
 from facts.userns import Range, Userns, UsernsReading
 from tests.support.hosts import beside, docker
 
-CLOSED = Socket(False, False, "", "", "")
 KERNEL = SeccompReading((), (), (), "x86_64", "6.12.1", profiles={}, daemon_started=None)
 ROWS = tuple(Range(kind, 200_000, 1 << 22, "containers", path) for kind, path in
              (("u", "/etc/subuid"), ("g", "/etc/subgid")))  # fmt: skip
 LATER = "/etc/containers/containers.conf.d/zzz.conf"
+
+
+def socket(enabled: bool = False, active: bool = False, now: str = "", then: str = "0660 root root",
+           *listens: str) -> Socket:  # fmt: skip
+    """`now` and `then`: what is there, and what systemd makes next, as mode, owner and group."""
+    mode, owner, group = now.split() or ("", "", "")
+    next_mode, next_owner, next_group = then.split()
+    return Socket(enabled, active, mode, owner, group, next_mode, next_owner, next_group, listens or (SOCKET,))
 
 
 def podman(settings: dict[str, Any] | Unknown | None = None, file: str = DROP_IN, **more: Any) -> PodmanReading:
@@ -36,7 +43,7 @@ def podman(settings: dict[str, Any] | Unknown | None = None, file: str = DROP_IN
     values: dict[str, Any] = {
         "installed": True, "version": "5.4.2", "settings": read, "broken": (), "drop_in": None, "hook": None,
         "program": None, "profile": None, "auto_ids": AutoIds(), "shipped": True, "parser": True,
-        "socket": CLOSED, "filter": OURS, "volumes": (), "serving": (),
+        "socket": socket(), "socket_drop_in": None, "filter": OURS, "volumes": (), "serving": (),
     }  # fmt: skip
     return PodmanReading(**(values | more))
 

@@ -21,6 +21,7 @@ PROGRAM = "/etc/containers/oci/hullproof-no-new-privileges"
 PROFILE = "/etc/containers/hullproof-seccomp.json"  # where users' Podman, which is told of it too, may read it
 SHIPPED_PROFILE = "/usr/share/containers/seccomp.json"
 SOCKET = "/run/podman/podman.sock"
+SOCKET_DROP_IN = "/etc/systemd/system/podman.socket.d/zz-hullproof.conf"
 # In the order in which they count (containers.conf(5)): each takes the place of what stands in those before it.
 ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",
          "/etc/containers/containers.conf", f"{SETTINGS}/")  # fmt: skip
@@ -46,6 +47,10 @@ class Socket(Jsonable):
     mode: str  # octal, "0660"; "" where nothing is there
     owner: str
     group: str
+    next_mode: str  # what systemd makes it when it starts it; "" where there is no such unit
+    next_owner: str
+    next_group: str
+    listens: tuple[str, ...]  # where systemd is told to listen: paths, and ADDRESS:PORT
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,7 @@ class PodmanReading(Jsonable):
     hook: str | Unknown | None
     program: str | Unknown | None
     socket: Socket | Unknown
+    socket_drop_in: str | Unknown | None  # hullproof's, for podman.socket
     profile: str | Unknown | None  # hullproof's seccomp profile
     auto_ids: AutoIds | Unknown
     shipped: bool  # the seccomp profile that Podman ships is there
@@ -88,7 +94,7 @@ class Podman(SectionFact[PodmanReading]):
     key: ClassVar[str] = "podman"
     script: ClassVar[str] = (
         f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM} PROFILE={PROFILE} SHIPPED={SHIPPED_PROFILE}\n"
-        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+        f"SOCKET_DROP_IN={SOCKET_DROP_IN}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
     )
 
     @staticmethod
@@ -112,6 +118,7 @@ class Podman(SectionFact[PodmanReading]):
             shipped="shipped" in section.blocks,
             parser="parser" in section.blocks,
             socket=attempt("podman.socket", lambda: _socket(section)),
+            socket_drop_in=section.file(SOCKET_DROP_IN) if installed else None,
             filter=attempt("seccomp_profile", lambda: _filter(section)),
             volumes=attempt("volumes", lambda: _volumes(section)),
             serving=tuple(_serving(section.blocks.get("serving", Block(0, "")))),
@@ -195,15 +202,24 @@ def _socket(section: Section) -> Socket | Unknown:
     block = section.blocks.get("socket", Block(0, ""))
     if block.status != 0:
         return Unknown(f"systemctl: {block.complaint}")
-    said = dict(line.partition("=")[::2] for line in block.text.splitlines())
+    rows = [line.partition("=")[::2] for line in block.text.splitlines()]
+    said = dict(rows)
     at = re.match(r"([0-7]{1,4}) ([^ ]+) ([^ ]+) /", section.blocks.get("sockets", Block(0, "")).text)
     return Socket(
         enabled=said.get("UnitFileState") in ("enabled", "enabled-runtime", "linked"),
         active=said.get("ActiveState") == "active",
-        mode=f"{int(at[1], 8):04o}" if at else "",
+        mode=_mode(at[1]) if at else "",
         owner=at[2] if at else "",
         group=at[3] if at else "",
+        next_mode=_mode(said["SocketMode"]) if said else "",
+        next_owner=said.get("SocketUser") or "root",
+        next_group=said.get("SocketGroup") or "root",
+        listens=tuple(value.partition(" (")[0] for key, value in rows if key == "Listen"),
     )
+
+
+def _mode(text: str) -> str:
+    return f"{int(text, 8):04o}"
 
 
 def _serving(block: Block) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from facts.engines.podman.podman import DROP_IN, HOOK, PROFILE, PROGRAM
+from facts.engines.podman.podman import DROP_IN, HOOK, PROFILE, PROGRAM, SOCKET
 from tests.lab import Vm
 from tests.lab.machine.drive import Result, run
 
@@ -54,9 +54,9 @@ def story() -> dict[str, Any]:
     return {}
 
 
-def deploy(vm: Vm, name: str, *options: str, accept: str = "") -> Result:
+def deploy(vm: Vm, name: str, *options: str, accept: str = "", policy: str = POLICY) -> Result:
     path: Path = vm.folder / "podman.yml"
-    path.write_text(POLICY)
+    path.write_text(policy)
     return run(vm, name, "--data", f"policy={path}", "--data", f"accept={accept}", *options)
 
 
@@ -110,6 +110,34 @@ def test_after_it_can_do_none_and_what_ran_goes_on(vm: Vm, story: dict[str, Any]
 def test_a_second_run_changes_nothing(vm: Vm) -> None:
     again = deploy(vm, "harden.py", accept="podman-userns,podman-api")
     assert again.host()["changes"] == [], again.out
+
+
+def nobody_reaches_the_api(vm: Vm) -> bool:
+    script = f'print IO::Socket::UNIX->new("{SOCKET}") ? "in" : "out: $!"'
+    said = vm.ssh(f"setpriv --reuid=65534 --regid=65534 --clear-groups perl -MIO::Socket::UNIX -e '{script}'").stdout
+    assert said in ("in", "out: Permission denied")
+    return said != "in"
+
+
+def test_an_open_socket_is_given_to_root_alone_and_a_rollback_opens_it_again(vm: Vm) -> None:
+    opened = "/etc/systemd/system/podman.socket.d/10-open.conf"
+    again = "systemctl daemon-reload; systemctl stop podman.service podman.socket"
+    vm.ssh(f"mkdir -p {Path(opened).parent}; printf '[Socket]\\nSocketMode=0666\\n' >{opened}; {again}")
+    vm.ssh("systemctl start podman.socket; podman --remote ps")
+    assert not nobody_reaches_the_api(vm)
+    roots = POLICY.replace("api: none", "api: root")
+    waits = deploy(vm, "harden.py", accept="podman-userns", policy=roots)
+    assert "0666 root:root" in waits.reason("podman.api")
+    assert "podman-api" in waits.out
+    assert not nobody_reaches_the_api(vm)
+    harden = deploy(vm, "harden.py", accept="podman-userns,podman-api", policy=roots)
+    assert harden.states()["podman.api"] == "pass", harden.out
+    assert nobody_reaches_the_api(vm)
+    vm.ssh("podman --remote ps")
+    back = run(vm, "rollback.py", "--data", f"run={harden.report['run']['id']}")
+    assert back.host()["status"] == "ok", back.out + back.err
+    assert not nobody_reaches_the_api(vm)
+    vm.ssh(f"rm {opened}; {again}")
 
 
 def confinement(vm: Vm) -> str:

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import Blocked, Command, WriteFile
+from deploys.core.change import Blocked, WriteFile
 from deploys.core.control import State
 from deploys.engines.podman import privileges
 from deploys.engines.podman.controls import SUBJECT
 from facts.core.reading import Unknown
-from facts.engines.podman.podman import DROP_IN, HOOK, HOOKS, PROGRAM, PodmanReading, Socket
+from facts.engines.podman.podman import DROP_IN, HOOK, HOOKS, PROGRAM, PodmanReading
 from tests.support.podman import LATER, context, found, podman, written
 
 CAPS = ["CHOWN", "KILL"]
@@ -118,34 +118,3 @@ def test_hooks_of_others_go_on() -> None:
     changes = list(SUBJECT.plan(context(reading, no_new_privileges=True)))
     assert [c.path for c in changes if isinstance(c, WriteFile)] == [PROGRAM, HOOK, DROP_IN]
     assert written(changes) == {"engine.hooks_dir": ["/opt/nvidia", HOOKS]}
-
-
-# ------------------------------------------------------------------------------------------------ the API
-
-
-@pytest.mark.parametrize(
-    ("declared", "reading", "state", "word"),
-    [
-        ("none", podman(), State.PASS, ""),
-        ("none", podman(socket=Socket(True, False, "", "", "")), State.FAIL, "podman.socket is enabled"),
-        ("none", podman(socket=Socket(False, True, "0660", "root", "root")), State.FAIL, "podman.socket listens"),
-        ("none", podman(serving=("unix:///srv/x.sock",)), State.FAIL, "listens on unix:///srv/x.sock"),
-        ("root", podman(socket=Socket(True, True, "0660", "root", "root")), State.PASS, ""),
-        ("root", podman(socket=Socket(True, True, "0666", "root", "root")), State.FAIL, "0666 root:root"),
-        ("root", podman(socket=Socket(True, True, "0660", "root", "dev")), State.FAIL, "0660 root:dev"),
-        ("root", podman(serving=("tcp:0.0.0.0:8080",)), State.FAIL, "tcp:0.0.0.0:8080"),
-        ("root", podman(socket=Unknown("no systemd")), State.UNKNOWN, "no systemd"),
-    ],
-)
-def test_the_api(declared: str, reading: PodmanReading, state: State, word: str) -> None:
-    assert (found(reading, "api", api=declared)[0], word in found(reading, "api", api=declared)[1]) == (state, True)
-
-
-def test_the_socket_is_stopped_where_that_is_accepted_and_an_undo_starts_it() -> None:
-    open_ = podman(socket=Socket(True, True, "0660", "root", "root"))
-    (blocked,) = SUBJECT.plan(context(open_, api="none"))
-    assert isinstance(blocked, Blocked)
-    assert blocked.accepts == ("podman-api",)
-    (command,) = SUBJECT.plan(context(open_, api="none", accept="podman-api"))
-    assert isinstance(command, Command)
-    assert command.undo == "systemctl -q enable podman.socket && systemctl -q start podman.socket"

@@ -71,18 +71,27 @@ def test_what_is_nested_beyond_all_bounds_is_broken() -> None:
     assert read(settings=settings(etc="a = " + "[" * 100_000)).broken
 
 
+UNIT = "SocketMode=0660\nSocketUser=\nSocketGroup=dev\nListen=/run/podman/podman.sock (Stream)\nListen=[::]:80 (Stream)"
+LISTENS = ("/run/podman/podman.sock", "[::]:80")
+
+
 @pytest.mark.parametrize(
     ("socket", "sockets", "expected"),
     [
-        ("ActiveState=active\nUnitFileState=enabled", "660 root root /run/podman/podman.sock",
-         Socket(True, True, "0660", "root", "root")),
-        ("ActiveState=inactive\nUnitFileState=disabled", Block(1, "stat: cannot stat"),
-         Socket(False, False, "", "", "")),
+        (f"ActiveState=active\nUnitFileState=enabled\n{UNIT}", "660 root root /run/podman/podman.sock",
+         Socket(True, True, "0660", "root", "root", "0660", "root", "dev", LISTENS)),
+        (f"ActiveState=inactive\nUnitFileState=disabled\n{UNIT}", Block(1, "stat: cannot stat"),
+         Socket(False, False, "", "", "", "0660", "root", "dev", LISTENS)),
+        ("", "", Socket(False, False, "", "", "", "", "root", "root", ())),
         (Block(1, "Failed to connect to bus"), "", Unknown("systemctl: Failed to connect to bus")),
     ],
 )  # fmt: skip
 def test_the_socket(socket: Any, sockets: Any, expected: Any) -> None:
     assert read(socket=socket, sockets=sockets).socket == expected
+
+
+def test_a_socket_whose_mode_is_not_known_is_unknown() -> None:
+    assert isinstance(read(socket="ActiveState=active").socket, Unknown)
 
 
 def test_services_that_run_are_read_from_their_command_lines() -> None:
