@@ -43,7 +43,7 @@ def podman(settings: dict[str, Any] | Unknown | None = None, file: str = DROP_IN
     values: dict[str, Any] = {
         "installed": True, "version": "5.4.2", "settings": read, "broken": (), "drop_in": None, "hook": None,
         "program": None, "profile": None, "auto_ids": AutoIds(), "shipped": True, "parser": True,
-        "socket": socket(), "socket_drop_in": None, "filter": OURS, "volumes": (), "serving": (),
+        "socket": socket(), "socket_drop_in": None, "filter": OURS, "volumes": (), "networks": {}, "serving": (),
     }  # fmt: skip
     return PodmanReading(**(values | more))
 

@@ -17,7 +17,7 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults
-from deploys.engines.podman import api, filters, privileges, user_namespace
+from deploys.engines.podman import api, filters, networks, privileges, user_namespace
 from deploys.engines.podman.defaults import ROWS
 from deploys.engines.podman.rules import PodmanRules
 from deploys.engines.podman.settings import set_later, write
@@ -54,6 +54,7 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
 
 def plan(context: Context) -> Iterator[Change]:
     yield from DEFAULTS.plan(context)
+    yield from networks.plan(context)
     yield from api.plan(context)
 
 
@@ -72,6 +73,16 @@ CONTROLS = (
         by_hand="correct the file that the finding names",
     ),
     *DEFAULTS.controls(),
+    Control(
+        id=networks.ID,
+        title="Podman's networks keep apart from each other",
+        severity=Severity.MEDIUM,
+        why="A network of its own keeps nobody out: without isolate every container on another one reaches its ports.",
+        check=only_where(DEFAULTS.absent, undeclared(PodmanRules, "podman.isolate"))(networks.check),
+        references=("NIST-800-190-4.3.3",),
+        by_hand="make these networks again with -o isolate=true, or name them in podman.isolate; Podman's own gets a "
+        "file by `podman network inspect podman | jq .[0] >/etc/containers/networks/podman.json`",
+    ),
     Control(
         id=api.ID,
         title="Podman's API is root's alone",

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from deploys.core.policy import Rules
 from facts.capabilities import capability
+
+
+def network(name: str) -> str:
+    if not re.fullmatch("[a-zA-Z0-9][a-zA-Z0-9_.-]*", name):
+        raise ValueError("this is no name of a Podman network")
+    return name
 
 
 class PodmanRules(Rules):
@@ -44,6 +51,11 @@ class PodmanRules(Rules):
     log_driver: Literal["journald", "k8s-file"] | None = Field(None, description="Where containers' output goes.")
     keyring: Literal[True] | None = Field(None, description="Each container gets a kernel keyring of its own.")
     read_only: Literal[True] | None = Field(None, description="Containers' root file systems are read-only.")
+    isolate: Literal["all"] | list[Annotated[str, AfterValidator(network)]] | None = Field(
+        None,
+        description="Networks of Podman's that keep apart from each other (isolate). all: every one, where there are "
+        "several; or their names, of which harden sets it.",
+    )
     api: Literal["none", "root"] | None = Field(
         None, description="none: Podman's API does not listen; root: on its socket, which root alone may use."
     )

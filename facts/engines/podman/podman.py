@@ -26,6 +26,7 @@ SOCKET_DROP_IN = "/etc/systemd/system/podman.socket.d/zz-hullproof.conf"
 ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",
          "/etc/containers/containers.conf", f"{SETTINGS}/")  # fmt: skip
 
+NETWORKS, BACKEND = "/etc/containers/networks", "/var/lib/containers/storage/defaultNetworkBackend"
 STORAGE = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
 SIZES = {"least": "auto-userns-min-size", "most": "auto-userns-max-size"}
 
@@ -51,6 +52,16 @@ class Socket(Jsonable):
     next_owner: str
     next_group: str
     listens: tuple[str, ...]  # where systemd is told to listen: paths, and ADDRESS:PORT
+
+
+@dataclass(frozen=True)
+class Network(Jsonable):
+    """A network that has a file."""
+
+    path: str
+    text: str
+    driver: str  # bridge, macvlan, ipvlan, or a plugin's
+    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ class PodmanReading(Jsonable):
     parser: bool  # without apparmor_parser Podman loads no profile
     filter: dict[str, Any] | Unknown  # the seccomp profile that seccomp_profile names, else the one that Podman ships
     volumes: tuple[str, ...] | Unknown  # names of root's
+    networks: dict[str, Network | Unknown] | Unknown  # by name
     serving: tuple[str, ...]  # addresses on which running `podman system service`s listen, as they were told
 
 
@@ -121,6 +133,7 @@ class Podman(SectionFact[PodmanReading]):
             socket_drop_in=section.file(SOCKET_DROP_IN) if installed else None,
             filter=attempt("seccomp_profile", lambda: _filter(section)),
             volumes=attempt("volumes", lambda: _volumes(section)),
+            networks=why or _networks(section, tables),
             serving=tuple(_serving(section.blocks.get("serving", Block(0, "")))),
         )
 
@@ -220,6 +233,24 @@ def _socket(section: Section) -> Socket | Unknown:
 
 def _mode(text: str) -> str:
     return f"{int(text, 8):04o}"
+
+
+def _networks(section: Section, tables: dict[str, dict[str, Any]]) -> dict[str, Network | Unknown] | Unknown:
+    """Netavark's; CNI keeps its own elsewhere, in another form."""
+    said = _merged(tables)
+    if (folder := said.get("network.network_config_dir")) and folder.value not in ("", NETWORKS):
+        return Unknown(f"Podman's networks are in {folder.value} ({folder.file})")
+    backend = said.get("network.network_backend")
+    if "cni" in (backend.value if backend else "", str(section.file(BACKEND)).strip()):
+        return Unknown("Podman's networks are CNI's")
+    return {Path(path).stem: _network(section, path) for path in section.matching("network ")}
+
+
+def _network(section: Section, path: str) -> Network | Unknown:
+    text, found = section.file(f"network {path}"), section.json(f"network {path}")
+    if isinstance(text, str) and isinstance(found, dict):
+        return attempt(path, lambda: Network(path, text, str(found["driver"]), dict(found.get("options") or {})))
+    return Unknown(f"{path} is no JSON object")
 
 
 def _serving(block: Block) -> Iterator[str]:

@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # The section podman of the survey. No client is started: Podman has no daemon, and its files say what it will do. Given:
-# DROP_IN, HOOK, PROGRAM, PROFILE and SOCKET_DROP_IN, hullproof's own files; SHIPPED, the seccomp profile that comes with Podman.
+# DROP_IN, HOOK, PROGRAM, PROFILE and SOCKET_DROP_IN, hullproof's own files; SHIPPED, the seccomp profile
+# that comes with Podman; NETWORKS and BACKEND, where it keeps its networks, and what makes them.
 have podman || exit 0
 run podman command -v podman
 if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' podman
@@ -15,6 +16,8 @@ filter=$(printf '%s\n' "$settings" | sed -nE "s/.*:[[:space:]]*seccomp_profile *
 run filter cat -- "${filter:-$SHIPPED}"
 [ ! -e "$SHIPPED" ] || run shipped echo "$SHIPPED"
 ! have apparmor_parser || run parser command -v apparmor_parser
+show "$BACKEND"
+for f in "$NETWORKS"/*.json; do [ ! -f "$f" ] || run "network $f" cat -- "$f"; done
 run volumes ls -A /var/lib/containers/storage/volumes
 [ ! -d /run/systemd/system ] || run socket systemctl show \
   -p LoadState,ActiveState,UnitFileState,SocketMode,SocketUser,SocketGroup,Listen podman.socket

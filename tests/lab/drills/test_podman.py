@@ -140,6 +140,36 @@ def test_an_open_socket_is_given_to_root_alone_and_a_rollback_opens_it_again(vm:
     vm.ssh(f"rm {opened}; {again}")
 
 
+def reaches(vm: Vm) -> bool:
+    """Whether a container on one network gets an answer of a server on another, which is started for it."""
+    vm.ssh(f"podman rm -f -t 0 server; podman run -d --name server --network db {IMAGE} httpd -f -p 8080", timeout=300)
+    address = '{{(index .NetworkSettings.Networks "db").IPAddress}}'
+    to = vm.ssh(f"podman inspect -f '{address}' server").stdout.strip()
+    said = container(vm, f"wget -T 5 -q -O - http://{to}:8080/", "--network web")
+    assert "404" in said or "timed out" in said, said
+    return "404" in said
+
+
+def test_networks_that_the_policy_names_keep_apart_once_their_containers_start(vm: Vm) -> None:
+    """The host's FORWARD policy, which is Docker's, would keep them apart anyway."""
+    forward = vm.ssh("iptables -S FORWARD | head -n 1").stdout.strip()
+    vm.ssh("iptables -P FORWARD ACCEPT; podman network create web; podman network create db")
+    assert reaches(vm)
+    apart = POLICY.replace("api: none", "api: none, isolate: [web, db]")
+    drift = deploy(vm, "drift.py", policy=apart)
+    assert "db (isolate is not set), web (isolate is not set)" in drift.reason("podman.networks")
+    harden = deploy(vm, "harden.py", accept="podman-userns,podman-api", policy=apart)
+    assert harden.states()["podman.networks"] == "pass", harden.out
+    assert "once a container on it starts" in str(harden.host()["changes"])
+    assert not reaches(vm)
+    vm.ssh("podman rm -f -t 0 server")  # with the last container of a network its rules go
+    back = run(vm, "rollback.py", "--data", f"run={harden.report['run']['id']}")
+    assert back.host()["status"] == "ok", back.out + back.err
+    assert "isolate" not in vm.ssh("cat /etc/containers/networks/web.json /etc/containers/networks/db.json").stdout
+    assert reaches(vm)
+    vm.ssh(f"podman rm -f -t 0 server; podman network rm web db; iptables {forward}", timeout=300)
+
+
 def confinement(vm: Vm) -> str:
     return container(vm, "cat /proc/self/attr/current; grep Seccomp: /proc/self/status")
 
