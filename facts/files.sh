@@ -12,7 +12,9 @@ for f in /etc/hullproof /etc/hullproof/* /etc/hullproof/*/* /var/lib/hullproof /
   /etc/docker /etc/docker/daemon.json /etc/containerd /etc/containerd/* /etc/containerd/*/* /etc/containerd/certs.d/*/* \
   /opt/containerd/image-verifier/bin /opt/containerd/image-verifier/bin/* /etc/cni/net.d /etc/cni/net.d/* /opt/cni/bin /opt/cni/bin/* \
   /etc/libvirt /etc/libvirt/* /etc/libvirt/*/*.xml /etc/libvirt/*/*/*.xml /etc/libvirt/hooks/* /etc/libvirt/hooks/*.d/* /etc/default/libvirt* \
-  /etc/containers /etc/containers/* /etc/containers/*.d/* /var/lib/docker \
+  /etc/containers /etc/containers/* /etc/containers/*.d/* /etc/containers/oci/* /etc/containers/oci/hooks.d/* \
+  /usr/share/containers/oci/hooks.d/* /etc/containers/systemd/* /etc/containers/systemd/*/* \
+  /usr/share/containers/systemd/* /usr/share/containers/systemd/*/* /var/lib/docker \
   /var/lib/containerd /var/lib/containers /etc/systemd/system/docker.* /etc/systemd/system/docker.*/* \
   /etc/systemd/system/containerd.* /etc/systemd/system/containerd.*/* /run/systemd/system/docker.*/* \
   /run/systemd/system/containerd.*/* /usr/local/lib/systemd/system/docker.* /usr/local/lib/systemd/system/containerd.* \

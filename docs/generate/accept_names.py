@@ -20,7 +20,8 @@ ALLOWS = {
     "says which, and how large they are). Undoing the change brings them back.",
     "podman-userns": "Containers of Podman's that are made again, users' too, have other ids, and read volumes and the "
     "host's folders only where those are mounted with `:U` or `:idmap`. Those that are there go on as they are.",
-    "podman-api": "podman.socket is stopped: clients of its API (docker-compose, CI runners, cockpit) lose it.",
+    "podman-api": "podman.socket is stopped, or started again as root's alone: clients of its API (docker-compose, CI "
+    "runners, cockpit) lose it.",
     "containerd-cgroups": "systemd makes the control groups of Kubernetes' containers: kubelet starts no pod any more "
     "unless its cgroupDriver is systemd too.",
     "libvirt-api": "Users who are not root reach libvirt's API only as polkit allows, and programs on other "

@@ -106,10 +106,10 @@ def containers(prober: Prober, engine: str) -> Outcomes:
     )
 
 
-def daemon(prober: Prober) -> Outcomes:
-    """Every socket on which the Docker daemon and containerd listen, tried by nobody."""
-    prober.version("docker")
-    return prober.run("daemon.sh", as_nobody=AS_NOBODY)
+def api(prober: Prober, engine: str) -> Outcomes:
+    """Every socket on which an engine listens, tried by nobody."""
+    prober.version(engine)
+    return prober.run("api.sh", f"api/{engine}.sh", as_nobody=AS_NOBODY)
 
 
 def frames(prober: Prober, bridges: Iterable[str]) -> Outcomes:

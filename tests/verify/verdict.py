@@ -134,13 +134,23 @@ def sockets_held(found: Mapping[str, Outcome]) -> Verdict:
     return all_denied(found, *names) if names else Verdict(None, "no socket of the Docker daemon was found")
 
 
-def listeners_held(found: Mapping[str, Outcome]) -> Verdict:
-    """Every TCP listener of the daemon: none is best; one that asks for a client's certificate will do."""
+def unanswered(found: Mapping[str, Outcome]) -> Verdict:
+    """Every unix socket of an API that may be closed: that nothing listens there is as good as a refusal."""
+    tries = {name: outcome for name, outcome in found.items() if name.startswith("unix:")}
+    evidence = "; ".join(f"{name}: {outcome}" for name, outcome in tries.items())
+    if any(outcome.worked for outcome in tries.values()):
+        return Verdict(False, evidence)
+    silent = (outcome.denied or outcome.errno in (errno.ENOENT, errno.ECONNREFUSED) for outcome in tries.values())
+    return Verdict(True if tries and all(silent) else None, evidence)
+
+
+def listeners_held(found: Mapping[str, Outcome], who: str) -> Verdict:
+    """Every TCP listener of an engine: none is best; one that asks for a client's certificate will do."""
     if found["listing"].value != 0:
-        return Verdict(None, "cannot tell: without ss (iproute2) the daemon's listeners are not known")
+        return Verdict(None, f"cannot tell: without ss (iproute2) it is not known where {who} listens")
     ends = [_listener(name[4:], found[name], found.get("tls:" + name[4:])) for name in found if name.startswith("tcp:")]
     if not ends:
-        return Verdict(True, "dockerd listens on no TCP port")
+        return Verdict(True, f"{who} listens on no TCP port")
     states = {end.holds for end in ends}
     worst = next((state for state in (False, None) if state in states), True)
     return Verdict(worst, "; ".join(end.evidence for end in ends))

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from deploys.core.control import Severity, some
-from deploys.engines.defaults import Put, nothing
+from deploys.core.policy import Policy
+from deploys.engines.defaults import Put
 from deploys.engines.podman.settings import Row, said, setting
-from deploys.seccomp.profile import GUARDED_BY_ALL, weaknesses
-from facts.core.reading import UnknownReading, known
+from facts.cgroups import Cgroups
+from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.podman.podman import Podman, PodmanReading
-from facts.seccomp import Seccomp
+from facts.lsm import Lsm
 
 # What Podman gives where no file says anything (common/pkg/config: default.go).
 SHIPPED = (
@@ -23,6 +24,8 @@ SHIPPED = (
 PIDS = 2048
 NAMESPACES = {"netns": "bridge", "pidns": "private", "ipcns": "private", "utsns": "private", "cgroupns": "private"}
 GIVEN = ("devices", "volumes", "mounts")
+# What is put for what frees. A profile whose name begins so is Podman's own, which it loads itself.
+CONFINED = {"containers.apparmor_profile": "containers-default-hullproof", "containers.label": True}
 MEMORY, SWAP = "memory.max", "memory.swap.max"
 
 
@@ -36,25 +39,30 @@ def _beyond(podman: PodmanReading, wanted: list[str]) -> str:
     return f"containers get {some(beyond, 12)} without a word" if beyond else ""
 
 
-def _unfiltered(podman: PodmanReading, wanted: Any) -> str:
-    name = setting(podman, "containers.seccomp_profile")
-    return said(podman, "containers.seccomp_profile") if name == "unconfined" else ""
-
-
-def _allowed(survey: Survey) -> str:
-    podman, kernel = survey[Podman], survey[Seccomp]
-    name = setting(podman, "containers.seccomp_profile", "that comes with Podman")
-    try:
-        allowed = weaknesses(known(podman.filter), kernel.machine, kernel.release, GUARDED_BY_ALL)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UnknownReading(f"the seccomp profile {name} has an unexpected form ({error})") from error
-    return f"the seccomp profile {name} allows {some(allowed)}" if allowed else ""
-
-
 def _free(podman: PodmanReading, wanted: Any) -> str:
-    if setting(podman, "containers.apparmor_profile") == "unconfined":
-        return said(podman, "containers.apparmor_profile")
-    return said(podman, "containers.label") if setting(podman, "containers.label", True) is False else ""
+    return some(said(podman, key) for key in _freeing(podman))
+
+
+def _freeing(podman: PodmanReading) -> Iterator[str]:
+    """An empty name is no profile."""
+    if setting(podman, "containers.apparmor_profile") in ("unconfined", ""):
+        yield "containers.apparmor_profile"
+    if setting(podman, "containers.label", True) is False:
+        yield "containers.label"
+
+
+def _confine(podman: PodmanReading, wanted: Any) -> Put:
+    return {key: CONFINED[key] for key in _freeing(podman)}
+
+
+def _unenforced(survey: Survey) -> str:
+    """What Podman asks for without a word where it could not be had (common/pkg/apparmor: IsEnabled)."""
+    module = known(survey[Lsm].major)
+    if module == "selinux" or (module == "apparmor" and survey[Podman].parser):
+        return ""
+    if module == "apparmor":
+        return "apparmor_parser is not installed, with which Podman loads its profile"
+    return "the kernel runs neither AppArmor nor SELinux: nothing confines containers"
 
 
 def _shared(podman: PodmanReading, wanted: Any) -> str:
@@ -97,6 +105,12 @@ def _with_memory(podman: PodmanReading, wanted: int) -> Put:
     return {"containers.cgroup_conf": [f"{name}={value}" for name, value in rows.items()]}
 
 
+def _unified(survey: Survey, policy: Policy) -> str:
+    """Runtimes start no container that has files of version 2 to write where there are none."""
+    version = survey[Cgroups].version
+    return "" if version == "v2" else f"the host runs version {version} of control groups, which cgroup_conf is not for"
+
+
 # ------------------------------------------------------------------------------------------------ rows
 
 
@@ -121,25 +135,15 @@ ROWS = (
         by_hand="set default_capabilities in /etc/containers/containers.conf",
     ),
     Row(
-        name="seccomp",
-        title="Podman's containers get a seccomp filter that refuses something",
-        severity=Severity.HIGH,
-        why="Without a filter every system call of the kernel is open to attack from within a container.",
-        references=("NIST-800-190-4.4.3",),
-        wrong=_unfiltered,
-        beside=_allowed,
-        put=nothing,
-        by_hand="remove seccomp_profile from the file that the finding names, so that Podman's own counts again",
-    ),
-    Row(
         name="confined",
         title="Podman's containers are confined by AppArmor or SELinux",
         severity=Severity.HIGH,
         why="What gets past a container's namespaces is stopped by nothing else.",
         references=("NIST-800-190-4.4.3",),
         wrong=_free,
-        put=nothing,
-        by_hand="remove apparmor_profile, or label, from the file that the finding names",
+        beside=_unenforced,
+        put=_confine,
+        by_hand="boot with AppArmor or SELinux, and where that is AppArmor, install its apparmor_parser (apparmor)",
     ),
     Row(
         name="private",
@@ -169,6 +173,7 @@ ROWS = (
         references=("NIST-800-190-4.4.3",),
         wrong=_memory,
         put=_with_memory,
+        against=_unified,
         by_hand="set memory.max and memory.swap.max in cgroup_conf of /etc/containers/containers.conf",
     ),
     Row(

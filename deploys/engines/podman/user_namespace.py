@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from deploys.core.change import Blocked, Change, Context, Obstacle, Remark, Undoing
 from deploys.core.control import Severity, some
 from deploys.engines.podman.settings import Row, said, setting
-from deploys.userns.ranges import PODMAN, NoRange, giving, plan_range
+from deploys.userns.ranges import PODMAN, NoRange, giving, others, people, plan_range
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines import present
 from facts.engines.podman.podman import Podman, PodmanReading
 from facts.engines.rootless.rootless import Rootless
-from facts.userns import SUBGID, SUBUID, Userns, UsernsReading
+from facts.userns import SUBGID, SUBUID, Range, Userns, UsernsReading
 
 REMAP = "podman-userns"  # accepting it: containers that are made again do not own their volumes
 KEY = "containers.userns"
@@ -32,14 +33,40 @@ def _owner(reading: UsernsReading) -> str:
     return known(reading.podman_auto) or OWNER
 
 
-def _rows_missing(survey: Survey) -> str:
-    """Without a range no container starts any more."""
+def _counts(survey: Survey) -> dict[str, int]:
+    """How many ids each file gives the owner."""
     reading = survey[Userns]
-    kinds = {row.kind for row in known(reading.ranges) if row.owner == _owner(reading)}
-    files = [path for kind, path in (("u", SUBUID), ("g", SUBGID)) if kind not in kinds]
-    return (
-        f"{' and '.join(files)} have no ids for {_owner(reading)}, out of which containers get theirs" if files else ""
-    )
+    rows = [row for row in known(reading.ranges) if row.owner == _owner(reading)]
+    return {path: sum(row.count for row in rows if row.kind == kind) for kind, path in (("u", SUBUID), ("g", SUBGID))}
+
+
+def _rows_missing(survey: Survey) -> str:
+    """Without a range no container starts any more, and with a small one none whose image has more ids."""
+    owner, needed, counts = _owner(survey[Userns]), known(survey[Podman].auto_ids).needed, _counts(survey)
+    if none := [path for path, count in counts.items() if not count]:
+        return f"{' and '.join(none)} have no ids for {owner}, out of which containers get theirs"
+    few = [f"{path} has {count} ids for {owner}" for path, count in counts.items() if count < needed]
+    return f"{some(few)}, and one container may need {needed}" if few else ""
+
+
+def _half(reading: UsernsReading, needed: int) -> Range | None:
+    """The owner's row that one file alone has, and whose ids are free in the other: containers may have them."""
+    owner = _owner(reading)
+    rows = [row for row in known(reading.ranges) if row.owner == owner]
+    if len(rows) != 1 or rows[0].count < needed:
+        return None
+    twin = replace(rows[0], kind="g" if rows[0].kind == "u" else "u")
+    taken = [*others(known(reading.ranges), owner), *people(reading), *known(reading.machines), *known(reading.lxc)]
+    return None if any(twin.overlaps(row) for row in taken) else twin
+
+
+def _range(survey: Survey) -> tuple[int, int]:
+    """The first id of what the owner is to get, and how many. NoRange where none is free."""
+    reading, needed = survey[Userns], known(survey[Podman].auto_ids).needed
+    if half := _half(reading, needed):
+        return half.start, half.count
+    size = max(SIZE, needed)
+    return plan_range(reading, size, _owner(reading), PODMAN), size
 
 
 def _rows(context: Context) -> Iterator[Change]:
@@ -49,13 +76,13 @@ def _rows(context: Context) -> Iterator[Change]:
         return
     if not _rows_missing(context.survey):
         return
-    owner = _owner(reading)
     try:
-        start = plan_range(reading, SIZE, owner, PODMAN)
+        start, size = _range(context.survey)
     except (NoRange, UnknownReading) as error:
         yield Blocked("podman", what, why=str(error))
         return
-    yield from giving("podman", reading, start, owner, SIZE)
+    # Ids of rows that are there may be those of containers.
+    yield from giving("podman", reading, start, _owner(reading), size, beside=True)
 
 
 def _there(survey: Survey) -> list[str]:

@@ -18,10 +18,17 @@ DROP_IN = f"{SETTINGS}/zz-hullproof.conf"
 HOOKS = "/etc/containers/oci/hooks.d"
 HOOK = f"{HOOKS}/hullproof-no-new-privileges.json"
 PROGRAM = "/etc/containers/oci/hullproof-no-new-privileges"
+PROFILE = "/etc/containers/hullproof-seccomp.json"  # where users' Podman, which is told of it too, may read it
+SHIPPED_PROFILE = "/usr/share/containers/seccomp.json"
 SOCKET = "/run/podman/podman.sock"
+SOCKET_DROP_IN = "/etc/systemd/system/podman.socket.d/zz-hullproof.conf"
 # In the order in which they count (containers.conf(5)): each takes the place of what stands in those before it.
 ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",
          "/etc/containers/containers.conf", f"{SETTINGS}/")  # fmt: skip
+
+NETWORKS, BACKEND = "/etc/containers/networks", "/var/lib/containers/storage/defaultNetworkBackend"
+STORAGE = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
+SIZES = {"least": "auto-userns-min-size", "most": "auto-userns-max-size"}
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,33 @@ class Socket(Jsonable):
     mode: str  # octal, "0660"; "" where nothing is there
     owner: str
     group: str
+    next_mode: str  # what systemd makes it when it starts it; "" where there is no such unit
+    next_owner: str
+    next_group: str
+    listens: tuple[str, ...]  # where systemd is told to listen: paths, and ADDRESS:PORT
+
+
+@dataclass(frozen=True)
+class Network(Jsonable):
+    """A network that has a file."""
+
+    path: str
+    text: str
+    driver: str  # bridge, macvlan, ipvlan, or a plugin's
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class AutoIds(Jsonable):
+    """How many ids a container with userns=auto gets (containers-storage.conf(5))."""
+
+    least: int = 1024  # auto-userns-min-size
+    most: int = 65536  # auto-userns-max-size
+
+    @property
+    def needed(self) -> int:
+        """As many as one container may need."""
+        return max(self.least, self.most)
 
 
 @dataclass(frozen=True)
@@ -55,8 +89,14 @@ class PodmanReading(Jsonable):
     hook: str | Unknown | None
     program: str | Unknown | None
     socket: Socket | Unknown
+    socket_drop_in: str | Unknown | None  # hullproof's, for podman.socket
+    profile: str | Unknown | None  # hullproof's seccomp profile
+    auto_ids: AutoIds | Unknown
+    shipped: bool  # the seccomp profile that Podman ships is there
+    parser: bool  # without apparmor_parser Podman loads no profile
     filter: dict[str, Any] | Unknown  # the seccomp profile that seccomp_profile names, else the one that Podman ships
     volumes: tuple[str, ...] | Unknown  # names of root's
+    networks: dict[str, Network | Unknown] | Unknown  # by name
     serving: tuple[str, ...]  # addresses on which running `podman system service`s listen, as they were told
 
 
@@ -64,9 +104,10 @@ class Podman(SectionFact[PodmanReading]):
     """Root's Podman. The settings of users, who may change their own, are judged by what their containers have."""
 
     key: ClassVar[str] = "podman"
-    script: ClassVar[str] = f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM}\n" + Path(__file__).with_suffix(
-        ".sh"
-    ).read_text(encoding="utf-8")
+    script: ClassVar[str] = (
+        f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM} PROFILE={PROFILE} SHIPPED={SHIPPED_PROFILE}\n"
+        f"SOCKET_DROP_IN={SOCKET_DROP_IN}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    )
 
     @staticmethod
     def parse(section: Section) -> PodmanReading:
@@ -84,9 +125,15 @@ class Podman(SectionFact[PodmanReading]):
             drop_in=section.file(DROP_IN) if installed else None,
             hook=section.file(HOOK) if installed else None,
             program=section.file(PROGRAM) if installed else None,
+            profile=section.file(PROFILE) if installed else None,
+            auto_ids=why or _auto_ids(tables),
+            shipped="shipped" in section.blocks,
+            parser="parser" in section.blocks,
             socket=attempt("podman.socket", lambda: _socket(section)),
+            socket_drop_in=section.file(SOCKET_DROP_IN) if installed else None,
             filter=attempt("seccomp_profile", lambda: _filter(section)),
             volumes=attempt("volumes", lambda: _volumes(section)),
+            networks=why or _networks(section, tables),
             serving=tuple(_serving(section.blocks.get("serving", Block(0, "")))),
         )
 
@@ -125,6 +172,15 @@ def _merged(tables: dict[str, dict[str, Any]]) -> dict[str, Setting]:
     return found
 
 
+def _auto_ids(tables: dict[str, dict[str, Any]]) -> AutoIds | Unknown:
+    """The administrator's storage.conf takes the place of the distribution's."""
+    table: Any = next((tables[path] for path in STORAGE if path in tables), {})
+    for key in ("storage", "options"):
+        table = table.get(key, {}) if isinstance(table, dict) else {}
+    found = {name: table[key] for name, key in SIZES.items() if key in table}
+    return AutoIds(**found) if all(type(size) is int for size in found.values()) else Unknown(f"{found}: not numbers")
+
+
 def _rank(path: str) -> tuple[int, str]:
     """Files of a folder count in the order of their names."""
     order = [number for number, start in enumerate(ORDER) if path == start or path.startswith(f"{start.rstrip('/')}/")]
@@ -159,15 +215,42 @@ def _socket(section: Section) -> Socket | Unknown:
     block = section.blocks.get("socket", Block(0, ""))
     if block.status != 0:
         return Unknown(f"systemctl: {block.complaint}")
-    said = dict(line.partition("=")[::2] for line in block.text.splitlines())
+    rows = [line.partition("=")[::2] for line in block.text.splitlines()]
+    said = dict(rows)
     at = re.match(r"([0-7]{1,4}) ([^ ]+) ([^ ]+) /", section.blocks.get("sockets", Block(0, "")).text)
     return Socket(
         enabled=said.get("UnitFileState") in ("enabled", "enabled-runtime", "linked"),
         active=said.get("ActiveState") == "active",
-        mode=f"{int(at[1], 8):04o}" if at else "",
+        mode=_mode(at[1]) if at else "",
         owner=at[2] if at else "",
         group=at[3] if at else "",
+        next_mode=_mode(said["SocketMode"]) if said else "",
+        next_owner=said.get("SocketUser") or "root",
+        next_group=said.get("SocketGroup") or "root",
+        listens=tuple(value.partition(" (")[0] for key, value in rows if key == "Listen"),
     )
+
+
+def _mode(text: str) -> str:
+    return f"{int(text, 8):04o}"
+
+
+def _networks(section: Section, tables: dict[str, dict[str, Any]]) -> dict[str, Network | Unknown] | Unknown:
+    """Netavark's; CNI keeps its own elsewhere, in another form."""
+    said = _merged(tables)
+    if (folder := said.get("network.network_config_dir")) and folder.value not in ("", NETWORKS):
+        return Unknown(f"Podman's networks are in {folder.value} ({folder.file})")
+    backend = said.get("network.network_backend")
+    if "cni" in (backend.value if backend else "", str(section.file(BACKEND)).strip()):
+        return Unknown("Podman's networks are CNI's")
+    return {Path(path).stem: _network(section, path) for path in section.matching("network ")}
+
+
+def _network(section: Section, path: str) -> Network | Unknown:
+    text, found = section.file(f"network {path}"), section.json(f"network {path}")
+    if isinstance(text, str) and isinstance(found, dict):
+        return attempt(path, lambda: Network(path, text, str(found["driver"]), dict(found.get("options") or {})))
+    return Unknown(f"{path} is no JSON object")
 
 
 def _serving(block: Block) -> Iterator[str]:

@@ -29,7 +29,7 @@ SELINUX = f"{DRILLS}/test_selinux.py"
 A_WORD = "another word of the same row of kernel.boot, which costs an emulated host too much"
 PODMAN = [f"podman.{name}" for name in (
     "settings", "user-namespace", "capabilities", "seccomp", "confined", "no-new-privileges", "private", "pids",
-    "memory", "log-driver", "keyring", "read-only", "api",
+    "memory", "log-driver", "keyring", "read-only", "networks", "api",
 )]  # fmt: skip
 LIBVIRT = [f"libvirt.{name}" for name in (
     "settings", "confined", "require-confined", "unprivileged-emulators", "seccomp-sandbox", "authenticated", "tcp",

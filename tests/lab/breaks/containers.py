@@ -34,6 +34,12 @@ CONTAINERS = (
         says=fails("docker.ip6tables"),
         undo="docker network rm six",
     ),
+    Break(
+        how="everybody may write the program of a hook, which Podman runs as root with each container",
+        script="mkdir -p /etc/containers/oci; cd /etc/containers/oci; cp /bin/true break; chmod 0777 break",
+        says=fails("files.engines"),
+        names="/etc/containers/oci/break",
+    ),
     started("priv", "is privileged", "--privileged --userns host", *PRIVILEGED),
     started("host", "shares the host's network", "--network host --userns host", "host-namespaces"),
     started("tree", "sees the host's control groups", "--cgroupns host --userns host", "host-namespaces"),

@@ -130,7 +130,10 @@ def test_a_real_host() -> None:
         "/etc/libvirt/hooks/qemu", "/etc/libvirt/hooks/qemu.d/10-net", "/usr/sbin/virtqemud",
         "/etc/systemd/system/libvirtd.service.d/x.conf", "/etc/containerd/conf.d/a.toml",
         "/etc/containerd/certs.d/registry.example/hosts.toml", "/opt/containerd/image-verifier/bin/ask",
-        "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/bridge",
+        "/etc/cni/net.d/10-flannel.conflist", "/opt/cni/bin/bridge", "/etc/containers/oci/hullproof-no-new-privileges",
+        "/etc/containers/oci/hooks.d/nvidia.json", "/usr/share/containers/oci/hooks.d/nvidia.json",
+        "/etc/containers/systemd/web.container", "/etc/containers/systemd/web.container.d/10-more.conf",
+        "/usr/share/containers/systemd/web.container",
     ],
 )  # fmt: skip
 def test_what_engines_believe_is_looked_at_with_the_folder_that_it_is_in(path: str, tmp_path: Path) -> None:

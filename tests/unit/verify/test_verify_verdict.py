@@ -184,7 +184,7 @@ TLS_ANSWER = printed("HTTP/1.0 400 Bad Request  Client sent an HTTP request to a
     ],
 )
 def test_listeners_held(found: dict[str, Outcome], holds: bool | None) -> None:
-    assert verdict.listeners_held(found).holds is holds
+    assert verdict.listeners_held(found, "dockerd").holds is holds
 
 
 @pytest.mark.parametrize(
@@ -199,6 +199,20 @@ def test_listeners_held(found: dict[str, Outcome], holds: bool | None) -> None:
 )
 def test_sockets_held(found: dict[str, Outcome], holds: bool | None) -> None:
     assert verdict.sockets_held(found).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("found", "holds"),
+    [
+        ({"unix:/a": failed(errno.ENOENT), "unix:/b": failed(errno.EACCES), "tcp:a:1": WORKED}, True),
+        ({"unix:/a": failed(errno.ECONNREFUSED)}, True),
+        ({"unix:/a": failed(errno.ENOENT), "unix:/b": WORKED}, False),
+        ({"unix:/a": failed(errno.EINVAL)}, None),
+        ({}, None),
+    ],
+)
+def test_unanswered(found: dict[str, Outcome], holds: bool | None) -> None:
+    assert verdict.unanswered(found).holds is holds
 
 
 def test_outcomes_pass_over_what_is_not_theirs() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.podman import Podman, podman
-from facts.engines.podman.podman import DROP_IN, Setting, Socket
+from facts.engines.podman.podman import DROP_IN, AutoIds, Setting, Socket
 
 USR, ETC = "/usr/share/containers/containers.conf", "/etc/containers/containers.conf"
 FIRST, LAST = "/etc/containers/containers.conf.d/10-first.conf", "/etc/containers/containers.conf.d/zzz.conf"
@@ -22,7 +22,8 @@ FILTER = '{"defaultAction": "SCMP_ACT_ERRNO"}'
 
 def settings(**files: str) -> str:
     """What grep(1) prints of files, in the order in which it was asked for them."""
-    paths = {"usr": USR, "etc": ETC, "first": FIRST, "last": LAST, "storage": "/etc/containers/storage.conf"}
+    paths = {"usr": USR, "etc": ETC, "first": FIRST, "last": LAST, "storage": "/etc/containers/storage.conf",
+             "shipped": "/usr/share/containers/storage.conf"}  # fmt: skip
     rows = ((paths[name], n, line) for name, text in files.items() for n, line in enumerate(text.split("\n"), 1))
     return "\n".join(f"{path}:{n}:{line}" for path, n, line in rows if line.strip() and line.lstrip()[0] != "#")
 
@@ -70,18 +71,27 @@ def test_what_is_nested_beyond_all_bounds_is_broken() -> None:
     assert read(settings=settings(etc="a = " + "[" * 100_000)).broken
 
 
+UNIT = "SocketMode=0660\nSocketUser=\nSocketGroup=dev\nListen=/run/podman/podman.sock (Stream)\nListen=[::]:80 (Stream)"
+LISTENS = ("/run/podman/podman.sock", "[::]:80")
+
+
 @pytest.mark.parametrize(
     ("socket", "sockets", "expected"),
     [
-        ("ActiveState=active\nUnitFileState=enabled", "660 root root /run/podman/podman.sock",
-         Socket(True, True, "0660", "root", "root")),
-        ("ActiveState=inactive\nUnitFileState=disabled", Block(1, "stat: cannot stat"),
-         Socket(False, False, "", "", "")),
+        (f"ActiveState=active\nUnitFileState=enabled\n{UNIT}", "660 root root /run/podman/podman.sock",
+         Socket(True, True, "0660", "root", "root", "0660", "root", "dev", LISTENS)),
+        (f"ActiveState=inactive\nUnitFileState=disabled\n{UNIT}", Block(1, "stat: cannot stat"),
+         Socket(False, False, "", "", "", "0660", "root", "dev", LISTENS)),
+        ("", "", Socket(False, False, "", "", "", "", "root", "root", ())),
         (Block(1, "Failed to connect to bus"), "", Unknown("systemctl: Failed to connect to bus")),
     ],
 )  # fmt: skip
 def test_the_socket(socket: Any, sockets: Any, expected: Any) -> None:
     assert read(socket=socket, sockets=sockets).socket == expected
+
+
+def test_a_socket_whose_mode_is_not_known_is_unknown() -> None:
+    assert isinstance(read(socket="ActiveState=active").socket, Unknown)
 
 
 def test_services_that_run_are_read_from_their_command_lines() -> None:
@@ -97,6 +107,34 @@ def test_services_that_run_are_read_from_their_command_lines() -> None:
                                                 (FILTER, False)])  # fmt: skip
 def test_a_filter_that_is_none_is_unknown(block: Any, unknown: bool) -> None:
     assert isinstance(read(filter=block).filter, Unknown) is unknown
+
+
+OPTIONS = "[storage.options]\nauto-userns-{} = {}"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, AutoIds(1024, 65536)),
+        ({"shipped": OPTIONS.format("max-size", 9)}, AutoIds(1024, 9)),
+        ({"shipped": OPTIONS.format("max-size", 9), "storage": OPTIONS.format("min-size", 7)}, AutoIds(7, 65536)),
+        ({"storage": OPTIONS.format("min-size", "true")}, Unknown("{'least': True}: not numbers")),
+        ({"storage": "storage = 1"}, AutoIds(1024, 65536)),
+    ],
+)
+def test_how_many_ids_a_container_gets_is_what_storage_conf_says(files: dict[str, str], expected: Any) -> None:
+    """The administrator's takes the place of all that the distribution's says."""
+    assert read(settings=settings(**files)).auto_ids == expected
+
+
+@pytest.mark.parametrize("quote", ['"', "'"])
+def test_the_filter_that_a_file_names_is_read_in_either_quotes(quote: str) -> None:
+    script = Path(podman.__file__).with_suffix(".sh").read_text()
+    line = next(line for line in script.splitlines() if line.startswith("filter="))
+    made = f"/etc/containers/containers.conf:2:seccomp_profile = {quote}/etc/own.json{quote}"
+    said = subprocess.run(["sh", "-c", f'{line}\necho "$filter"'], env={"settings": made, "PATH": os.environ["PATH"]},
+                          capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert said == "/etc/own.json\n"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root has processes of two users")

@@ -1,14 +1,10 @@
-# The Docker daemon without root: nobody tries every socket on which it or containerd listens. `unix:PATH` and
-# `tcp:ADDRESS:PORT` get an HTTP request, `tls:ADDRESS:PORT` an HTTPS one without a client certificate.
-# Given: the agent (agent, option, source), and as_nobody, the command that gives up root.
+# An engine's API without root: nobody tries every socket on which it listens. `unix:PATH` and `tcp:ADDRESS:PORT` get an
+# HTTP request, `tls:ADDRESS:PORT` an HTTPS one without a client certificate.
+# Given: the agent (agent, option, source), and as_nobody, the command that gives up root. Which sockets these are says
+# api/NAME.sh, which stands before this.
 # shellcheck disable=SC2154 # given: see above
-sockets() {
-    ss -Hlxp 2> /dev/null | sed -nE '/"(dockerd|containerd)"/s/^[^/]* (\/[^ ]+) .*/\1/p'
-    ls /run/docker.sock /run/containerd/containerd.sock 2> /dev/null
-}
-listeners() { # as ADDRESS:PORT to connect to
-    ss -Hlntp 2> /dev/null | awk '/"dockerd"/ { print $4 }' | sed -E 's/%[^]:]*//; s/^\[::ffff:([0-9.]+)\]/\1/
-        s/^(\*|0\.0\.0\.0):/127.0.0.1:/; s/^\[::\]:/[::1]:/'
+reached() { # as ADDRESS:PORT to connect to
+    sed -E 's/%[^]:]*//; s/^\[::ffff:([0-9.]+)\]/\1/; s/^(\*|0\.0\.0\.0):/127.0.0.1:/; s/^\[::\]:/[::1]:/'
 }
 # shellcheck disable=SC2016
 tls='if command -v curl > /dev/null; then exec curl -iksS --max-time 4 "https://$0/_ping"; fi; '
@@ -25,7 +21,7 @@ agenda=$(
     sockets | sed 's|^/var/run/|/run/|' | sort -u | while read -r path; do
         try "unix:$path" connect "$path" - 'GET /_ping HTTP/1.0'
     done
-    listeners | sort -u | while read -r place; do
+    listeners | reached | sort -u | while read -r place; do
         address=${place%:*}
         address=${address#[}
         try "tcp:$place" connect "${address%]}" "${place##*:}" 'GET /_ping HTTP/1.0'
