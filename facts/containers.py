@@ -41,7 +41,7 @@ SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope
 Filter = dict[str, Any] | Unknown | None  # OCI linux.seccomp, as its bundle has it; None: the bundle has none
 NO_BUNDLE = Unknown("its bundle was not found, and so not the seccomp filter in it")
 NO_BUNDLES = Unknown("its seccomp filter was not read: its engine keeps no OCI bundle that has it")
-USERS_BUNDLE = Unknown("a user's bundle is not read: its owner may write there whatever he likes")
+USERS_BUNDLE = Unknown("its bundle, which is its user's own, could not be read in time, and so not the filter in it")
 UNABLE = "find(1) on this host tells nothing of links, so containers that no engine's files name are not seen"
 LATE = "users.late"  # the block that is there where users' containers were left off
 
@@ -182,7 +182,8 @@ def _named(row: Container, process: Process, hosts: dict[str, int], monitor: Mon
 
 def _listed(section: Section) -> Iterator[Container]:
     """The rows of the list, before anything is known of their processes."""
-    names, filters, images, pods = _names(section), _filters(section), _images(section), _pods(section)
+    names, images, pods = _names(section), _images(section), _pods(section)
+    filters, of_users = _filters(section, "filters"), _filters(section, "users.filters")
     block = section.blocks.get("containers", Block(0, ""))
     form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}|{SPACE}/{SPACE}) (-|/[^ ]*)")
     for row in filter(None, map(form.fullmatch, block.text.split("\n"))):
@@ -197,7 +198,7 @@ def _listed(section: Section) -> Iterator[Container]:
             id="" if identity == "-" else identity.rpartition("/")[2],
             name=name or identity[:12],
             pid=pid,
-            filter=USERS_BUNDLE if user else filters.get(own or bundle, NO_BUNDLE),
+            filter=of_users.get(own or bundle, USERS_BUNDLE) if user else filters.get(own or bundle, NO_BUNDLE),
             process=_gone(pid),
             image=image,
             pod=pod,
@@ -283,10 +284,10 @@ def _pods(section: Section) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def _filters(section: Section) -> dict[str, Filter]:
+def _filters(section: Section, block: str) -> dict[str, Filter]:
     """By bundle. One filter serves many containers, and is one object for all of them."""
     found: dict[str, Filter] = {}
-    for line in section.blocks.get("filters", Block(0, "")).text.split("\n"):
+    for line in section.blocks.get(block, Block(0, "")).text.split("\n"):
         if row := re.fullmatch(r"(/.*?)/config\.json (?:(/.*)/config\.json|(.+))", line):
             found[row[1]] = found.get(row[2], NO_BUNDLE) if row[2] else _filter(row[3])
     return found

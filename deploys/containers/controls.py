@@ -113,6 +113,7 @@ RULES = (
         "names it in containers.unfiltered",
         formerly=("seccomp.containers-filtered",),
         at_start=True,
+        word="what a user's own filters refuse is read from that user's files",
     ),
     ContainerRule(
         name="no-new-privileges",
