@@ -11,12 +11,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from facts import monitors, processes
 from facts.core.fact import SectionFact
 from facts.core.json_text import load_first
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
+from facts.filters import Filter as Filter
+from facts.filters import Filters
 from facts.guests import Guest, read_guests
 from facts.monitors import Monitor
 from facts.processes import INIT, Mount, Process
@@ -27,7 +29,7 @@ ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd", "rkt")
 LISTS = (
     HERE / "containers.sh",
     *(HERE / "engines" / name / "list.sh" for name in ENGINES),
-    *(HERE / f"{name}.sh" for name in ("unlisted", "monitors", "guests", "listed")),
+    *(HERE / f"{name}.sh" for name in ("unlisted", "monitors", "lxc_files", "filters", "guests", "listed")),
 )
 BUNDLED = ("docker", "podman", "containerd")  # engines that start containers from OCI images and bundles
 
@@ -38,9 +40,7 @@ CONTAINER_GROUP = re.compile(
     rf"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods|nerdctl)\b|[-/]{ID}\b"
 )
 SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope")
-Filter = dict[str, Any] | Unknown | None  # OCI linux.seccomp, as its bundle has it; None: the bundle has none
 NO_BUNDLE = Unknown("its bundle was not found, and so not the seccomp filter in it")
-NO_BUNDLES = Unknown("its seccomp filter was not read: its engine keeps no OCI bundle that has it")
 USERS_BUNDLE = Unknown("its bundle, which is its user's own, could not be read in time, and so not the filter in it")
 UNABLE = "find(1) on this host tells nothing of links, so containers that no engine's files name are not seen"
 LATE = "users.late"  # the block that is there where users' containers were left off
@@ -162,22 +162,22 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 
 def _rows(section: Section) -> Iterator[Container]:
     found, hosts = processes.read_processes(section), processes.read_spaces(section).get(INIT, {})
-    starters, started = _starters(section), _started(section)
+    starters, started, parents, kept = _starters(section), _started(section), _parents(section), Filters(section)
     for row in _listed(section):
         process = found.get(row.pid) or _gone(row.pid)
-        if isinstance(process, Process) and row.engine:
-            process = _process(process, hosts, row.pid, row.user, starters.get(row.pid))
-        elif isinstance(process, Process) and (monitor := started.get(row.pid)):
-            row = _named(row, process, hosts, monitor)
+        if isinstance(process, Process):
+            monitor = started.get(row.pid)
+            if row.engine:
+                process = _process(process, hosts, row.pid, row.user, starters.get(row.pid))
+            elif monitor and _can_be(process, hosts, monitor.user):
+                row = _named(row, process, monitor, kept.of(parents[row.pid], monitor))
         yield replace(row, process=process)
 
 
-def _named(row: Container, process: Process, hosts: dict[str, int], monitor: Monitor) -> Container:
-    """What no file names, as of the engine whose process has started it; unless that is no container's."""
-    if isinstance(_process(process, hosts, row.pid, monitor.user, monitor.user), Unknown):
-        return row
+def _named(row: Container, process: Process, monitor: Monitor, own: Filter) -> Container:
+    """What no file names, as of the engine whose process has started it."""
     name = monitor.names(process.cgroup) or f"process {row.pid}"
-    return replace(row, engine=monitor.engine, user=monitor.user, name=name, filter=NO_BUNDLES)
+    return replace(row, engine=monitor.engine, user=monitor.user, name=name, filter=own)
 
 
 def _listed(section: Section) -> Iterator[Container]:
@@ -209,9 +209,14 @@ def _gone(pid: int) -> Unknown:
     return Unknown(f"process {pid} could not be read, or is gone")
 
 
+def _can_be(process: Process, hosts: dict[str, int], user: int) -> bool:
+    """Whether a process can be a container's of a user's; 0: of root's."""
+    return process.namespaces["mnt"] != hosts.get("mnt") and not (user and process.on_host_ids)
+
+
 def _process(process: Process, hosts: dict[str, int], pid: int, user: int, starter: int | None) -> Process | Unknown:
     """What an engine's file names as a container's process, if it can be one: a file may be stale, or a user's lie."""
-    if process.namespaces["mnt"] == hosts.get("mnt") or (user and process.on_host_ids):
+    if not _can_be(process, hosts, user):
         return Unknown(f"process {pid}, which is noted as its first one, is no container's")
     if user and starter != user:
         return Unknown(f"process {pid}, which is noted as its first one, was started by none of this user's")

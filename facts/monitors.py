@@ -23,6 +23,7 @@ LXC_PATHS = {  # where those keep their containers that are made of LXC
 LXC_GROUP = re.compile(r"/lxc\.payload\.(?P<name>[^/]+)")
 NSPAWN_GROUP = re.compile(r"/machine\.slice/(?:machine-)?(?P<name>[^/]+)\.scope(?:/|$)")
 LONGEST = 300  # of a word: what a user calls a process may be a hundred thousand characters
+MOST = 100  # words of one command line; see the script
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")  # in the names of units
 
 
@@ -43,12 +44,18 @@ class Monitor:
         return ""
 
 
-def read_monitors(section: Section) -> dict[int, Monitor]:
-    """By process: those of which the command line is an engine's."""
+def read_words(section: Section) -> dict[int, list[str]]:
+    """By process: its command line, as far as it is read."""
     words: dict[int, list[str]] = {}
     for record in _text(section, "monitors.words").split("\0"):
         if row := re.fullmatch(r"/proc/([0-9]{1,10})/cmdline:(.*)", record, re.DOTALL):
             words.setdefault(int(row[1]), []).append(row[2][:LONGEST])
+    return words
+
+
+def read_monitors(section: Section) -> dict[int, Monitor]:
+    """By process: those of which the command line is an engine's."""
+    words = read_words(section)
     return {pid: found for user, pid in _owners(section) if (found := _monitor(words.get(pid, [""]), user))}
 
 
