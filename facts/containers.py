@@ -177,7 +177,7 @@ def _rows(section: Section) -> Iterator[Container]:
 def _named(row: Container, process: Process, monitor: Monitor, own: Filter) -> Container:
     """What no file names, as of the engine whose process has started it."""
     name = monitor.names(process.cgroup) or f"process {row.pid}"
-    return replace(row, engine=monitor.engine, user=monitor.user, name=name, filter=own)
+    return replace(row, engine=monitor.engine, user=monitor.user, id=monitor.id, name=name, filter=own)
 
 
 def _listed(section: Section) -> Iterator[Container]:

@@ -18,6 +18,7 @@ from facts.monitors import Monitor
 
 Filter = dict[str, Any] | Unknown | None  # OCI linux.seccomp, as its bundle has it; None: the bundle has none
 NO_BUNDLES = Unknown("its seccomp filter was not read: its engine keeps no OCI bundle that has it")
+NO_FILES = Unknown("its seccomp filter was not read: its engine keeps its files in another place than others")
 LXC_HOME = "/var/lib/lxc"
 ELSEWHERE = re.compile(r"-[Pfs]|--(lxcp|rcf|def)")  # options of lxc-start(1): other files, or lines of their own
 NSPAWN_FOLDERS = ("/etc/systemd/nspawn", "/run/systemd/nspawn")
@@ -41,7 +42,7 @@ class Filters:
                 return self._nspawn(pid, monitor.name, words)
         except UnknownReading as error:
             return Unknown(f"its seccomp filter was not read: {error}")
-        return NO_BUNDLES
+        return NO_FILES if monitor.id else NO_BUNDLES
 
     @cached_property
     def _words(self) -> dict[int, list[str]]:

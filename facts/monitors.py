@@ -1,4 +1,5 @@
-"""What has started a container, of engines that keep no files of those that run: the process whose child it is.
+"""What has started a container, of engines that keep no files of those that run or not where they are looked for: the
+process whose child it is.
 
 Its command line says which engine that is, and what it calls the container. See monitors.sh for whose counts.
 """
@@ -34,6 +35,7 @@ class Monitor:
     engine: str
     user: int
     name: str  # the container's; "" where the command line does not say
+    id: str = ""  # the container's, of engines that give ids
 
     def names(self, cgroup: str) -> str:
         """What the engine calls the container whose first process is in this control group; "" where nothing says."""
@@ -92,7 +94,18 @@ def _monitor(words: list[str], user: int) -> Monitor | None:
             return Monitor("nspawn", user, _option(words, "-M", "--machine") or folder)
         case "libvirt_lxc":
             return Monitor("libvirt", user, _option(words, "-n", "--name"))
+        case "conmon":
+            identity = _id(_option(words, "-c", "--cid"))
+            return Monitor("podman", user, _option(words, "-n", "--name") or identity[:12], identity)
+        case "containerd-shim-runc-v2" if user:  # of root's without a file Docker itself says what they are called
+            identity = _id(_option(words, "-id", "--id"))
+            engine = "docker" if _option(words, "-namespace", "--namespace") == "moby" else "containerd"
+            return Monitor(engine, user, identity[:12], identity)
     return None
+
+
+def _id(word: str) -> str:
+    return word if re.fullmatch("[0-9a-f]{64}", word) else ""
 
 
 def _option(words: list[str], short: str, long: str) -> str:
