@@ -29,7 +29,7 @@ ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd", "rkt")
 LISTS = (
     HERE / "containers.sh",
     *(HERE / "engines" / name / "list.sh" for name in ENGINES),
-    *(HERE / f"{name}.sh" for name in ("unlisted", "monitors", "lxc_files", "filters", "guests", "listed")),
+    *(HERE / f"{name}.sh" for name in ("unlisted", "words", "monitors", "lxc_files", "filters", "guests", "listed")),
 )
 BUNDLED = ("docker", "podman", "containerd")  # engines that start containers from OCI images and bundles
 
