@@ -22,7 +22,8 @@ from facts.filters import Filters
 from facts.guests import Guest, read_guests
 from facts.monitors import Monitor
 from facts.processes import INIT, Mount, Process
-from facts.waiting import Waiting, read_quadlets
+from facts.quadlets import read_quadlets
+from facts.waiting import Waiting
 
 HERE = Path(__file__).parent
 ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd", "rkt")

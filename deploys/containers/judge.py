@@ -122,15 +122,54 @@ def would(waiting: Waiting, *options: str) -> str:
     return f"is {waiting.status} with {some(options)} and would start so" if options else ""
 
 
-def privileged_later(waiting: Waiting) -> str:
-    return would(waiting, *["--privileged"] * waiting.privileged)
+def privileged_later(waiting: Waiting, host: Host) -> str:
+    return would(waiting, *["--privileged"] * (waiting.privileged and waiting.user == 0))
 
 
-def host_namespaces_later(waiting: Waiting) -> str:
+def host_namespaces_later(waiting: Waiting, host: Host) -> str:
     return would(waiting, *(f"--{kind} host" for kind in waiting.shares))
 
 
-def devices_later(waiting: Waiting) -> str:
+def host_ids_later(waiting: Waiting, host: Host) -> str:
+    """What the engine's default is, the engine's own rules say."""
+    return would(waiting, *["--userns host"] * (waiting.user_namespace == "host" and waiting.user == 0))
+
+
+def capabilities_later(waiting: Waiting, host: Host) -> str:
+    allowed = DEFAULT_CAPABILITIES | set(host.declared)
+    return would(waiting, *(f"--cap-add {name}" for name in waiting.capabilities if name not in allowed))
+
+
+def unfiltered_later(waiting: Waiting, host: Host) -> str:
+    """Which calls a profile of its own allows is seen once it runs."""
+    return _secured(waiting, lambda option: option == "seccomp=unconfined")
+
+
+def unconfined_later(waiting: Waiting, host: Host) -> str:
+    if known(host.module) == "selinux":
+        free = {f"label=type:{domain}" for domain in FREE_DOMAINS} | {"label=disable"}
+        return _secured(waiting, free.__contains__)
+    return _secured(waiting, lambda option: option == "apparmor=unconfined")
+
+
+def unmasked_later(waiting: Waiting, host: Host) -> str:
+    """Only where its root would be the host's root."""
+    if waiting.user != 0 or waiting.user_namespace not in ("", "host"):
+        return ""
+    return _secured(waiting, lambda option: option == "systempaths=unconfined" or _unmasks(option))
+
+
+def _unmasks(option: str) -> bool:
+    """`unmask=ALL`, or some of what engines mask."""
+    paths = option.removeprefix("unmask=").split(":") if option.startswith("unmask=") else []
+    return any(path.upper() == "ALL" or "*" in path or path.startswith((*READ_ONLY, *MASKED)) for path in paths)
+
+
+def _secured(waiting: Waiting, against: Callable[[str], bool]) -> str:
+    return would(waiting, *(f"--security-opt {option}" for option in waiting.security if against(option)))
+
+
+def devices_later(waiting: Waiting, host: Host) -> str:
     return would(waiting, *(f"--device {node}" for node in waiting.devices if node not in PLAIN_NODES))
 
 

@@ -46,9 +46,10 @@ HARMLESS = PLAIN_NODES | {"/dev/shm", "/dev/mqueue"}  # the last two come with t
 LXCFS = "fuse.lxcfs"  # what LXC shows each container of itself in /proc
 
 
-def mounts_later(waiting: Waiting) -> str:
+def mounts_later(waiting: Waiting, host: Host) -> str:
     """As far as the paths that it was asked for with are no links."""
-    found = (_exposed(path, Mount("", "", path, writable, ""), SOCKETS) for path, writable in waiting.mounts)
+    sockets = (*SOCKETS, *host.sockets)
+    found = (_exposed(path, Mount("", "", path, writable, ""), sockets) for path, writable in waiting.mounts)
     said = [each for each in found if each]
     return would(waiting, f"the host's {some(said)} mounted") if said else ""
 

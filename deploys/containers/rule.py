@@ -75,7 +75,7 @@ class ContainerRule:
     formerly: tuple[str, ...] = ()
     split_from: tuple[str, ...] = ()
     undone_by_privileged: bool = True
-    later: Callable[[Waiting], str] | None = None
+    later: Callable[[Waiting, Host], str] | None = None
     at_start: bool = False
     module: str = ""
     word: str = ""
@@ -132,8 +132,13 @@ class ContainerRule:
             elif wrong:
                 answers.add(Fault(container, wrong, mends), waivers)
         for container, asked_for in present.waiting(survey):
-            if self.later and not naming(container, spared) and (wrong := self.later(asked_for)):
-                answers.add(Fault(container, wrong, None), waivers)
+            if not self.later or naming(container, spared):
+                continue
+            try:
+                if wrong := self.later(asked_for, host):
+                    answers.add(Fault(container, wrong, None), waivers)
+            except UnknownReading as error:
+                answers.unread.append(f"{container.shown}: {error}")
         return answers
 
     def _waivers(self, policy: Policy) -> Mapping[str, Waiver]:
