@@ -93,7 +93,8 @@ class ContainersReading(Jsonable):
     def shared(self, process: Process) -> tuple[str, ...]:
         """The kinds of namespaces that a process shares with the host."""
         own = known(self.namespaces)
-        return tuple(kind for kind in processes.NAMESPACES if process.namespaces[kind] == own.get(kind))
+        kinds = (*processes.NAMESPACES, processes.TIME)
+        return tuple(kind for kind in kinds if kind in own and process.namespaces.get(kind) == own[kind])
 
     def on_host(self, mount: Mount) -> tuple[str, ...]:
         """Where on the host the mounted thing is: by every path that leads there. () where the host itself has mounted

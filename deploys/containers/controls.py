@@ -74,8 +74,8 @@ RULES = (
         why="Whoever takes over one of the two reaches the other's local ports, shared memory or processes.",
         references=("NIST-800-190-4.4.3",),
         wrong=judge.joined_namespaces,
-        remedy=f"{RECREATE} without --network, --pid or --ipc container:NAME, or the policy names both in "
-        "containers.joined_namespaces",
+        remedy=f"{RECREATE} without container:NAME for --network, --pid, --ipc, --userns or --cgroupns, or the policy "
+        "names both in containers.joined_namespaces",
         undone_by_privileged=False,
     ),
     ContainerRule(

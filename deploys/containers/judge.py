@@ -29,6 +29,8 @@ MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 POD = re.compile(r"libpod_pod_([0-9a-f]{12,64})\b")  # of Podman's, in the control groups of its containers
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
+# And what one container may have of another. The host's own time namespace is what every engine gives.
+JOINABLE = (*SHAREABLE, "user", "cgroup", "time")
 # Domains that confine nothing: those for it, and those of whatever starts containers, which have them without a label.
 FREE_DOMAINS = (
     "", "spc_t", "spc_user_t", "unconfined_t", "unconfined_service_t", "sysadm_t", "kernel_t", "init_t", "initrc_t",
@@ -55,8 +57,10 @@ class Host(Remembering):
         """Those that share a namespace, by its kind and inode."""
         found: dict[tuple[str, int], list[Container]] = {}
         for each in self.all:
-            for kind in SHAREABLE if isinstance(each.process, Process) else ():
-                found.setdefault((kind, process_of(each).namespaces[kind]), []).append(each)
+            own = each.process.namespaces if isinstance(each.process, Process) else {}
+            for kind in JOINABLE:
+                if kind in own:
+                    found.setdefault((kind, own[kind]), []).append(each)
         return found
 
     @cached_property
@@ -182,13 +186,18 @@ def host_namespaces(container: Container, host: Host) -> str:
 def joined_namespaces(container: Container, host: Host) -> str:
     own, hosts = process_of(container).namespaces, known(host.reading.namespaces)
     shared: dict[str, list[str]] = {}
-    for kind in SHAREABLE:
-        others = host.by_namespace[kind, own[kind]] if own[kind] != hosts.get(kind) else ()
-        for other in others:
+    for kind in JOINABLE:
+        apart = kind in own and own[kind] != hosts.get(kind) and not (kind == "user" and _of_the_user(container))
+        for other in host.by_namespace[kind, own[kind]] if apart else ():
             if other.pid != container.pid and not host.together(container, other):
                 shared.setdefault(other.shown, []).append(kind)
     found = [f"{', '.join(kinds)} with {name}" for name, kinds in shared.items()]
     return f"shares namespaces: {some(found)}" if found else ""
+
+
+def _of_the_user(container: Container) -> bool:
+    """Whether it has the user namespace that a user's engine itself runs in, as all of that user's have by default."""
+    return bool(container.user) and any(row[:2] == (0, container.user) for row in process_of(container).uid_map)
 
 
 def host_ids(container: Container, host: Host) -> str:
