@@ -11,23 +11,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from facts import monitors, processes
 from facts.core.fact import SectionFact
 from facts.core.json_text import load_first
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
+from facts.filters import Filter as Filter
+from facts.filters import Filters
 from facts.guests import Guest, read_guests
 from facts.monitors import Monitor
 from facts.processes import INIT, Mount, Process
-from facts.waiting import Waiting, read_quadlets
+from facts.quadlets import read_quadlets
+from facts.waiting import Waiting
 
 HERE = Path(__file__).parent
 ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd", "rkt")
 LISTS = (
     HERE / "containers.sh",
     *(HERE / "engines" / name / "list.sh" for name in ENGINES),
-    *(HERE / f"{name}.sh" for name in ("unlisted", "monitors", "guests", "listed")),
+    *(HERE / f"{name}.sh" for name in ("unlisted", "words", "monitors", "lxc_files", "filters", "guests", "listed")),
 )
 BUNDLED = ("docker", "podman", "containerd")  # engines that start containers from OCI images and bundles
 
@@ -38,10 +41,8 @@ CONTAINER_GROUP = re.compile(
     rf"/(lxc\.payload|machine\.slice|machine|libpod|crio|docker|cri-containerd|kubepods|nerdctl)\b|[-/]{ID}\b"
 )
 SERVICE_GROUP = re.compile(r"\.service(/|$)|/user\.slice/.*\.scope$|/init\.scope")
-Filter = dict[str, Any] | Unknown | None  # OCI linux.seccomp, as its bundle has it; None: the bundle has none
 NO_BUNDLE = Unknown("its bundle was not found, and so not the seccomp filter in it")
-NO_BUNDLES = Unknown("its seccomp filter was not read: its engine keeps no OCI bundle that has it")
-USERS_BUNDLE = Unknown("a user's bundle is not read: its owner may write there whatever he likes")
+USERS_BUNDLE = Unknown("its bundle, which is its user's own, could not be read in time, and so not the filter in it")
 UNABLE = "find(1) on this host tells nothing of links, so containers that no engine's files name are not seen"
 LATE = "users.late"  # the block that is there where users' containers were left off
 
@@ -93,7 +94,8 @@ class ContainersReading(Jsonable):
     def shared(self, process: Process) -> tuple[str, ...]:
         """The kinds of namespaces that a process shares with the host."""
         own = known(self.namespaces)
-        return tuple(kind for kind in processes.NAMESPACES if process.namespaces[kind] == own.get(kind))
+        kinds = (*processes.NAMESPACES, processes.TIME)
+        return tuple(kind for kind in kinds if kind in own and process.namespaces.get(kind) == own[kind])
 
     def on_host(self, mount: Mount) -> tuple[str, ...]:
         """Where on the host the mounted thing is: by every path that leads there. () where the host itself has mounted
@@ -165,27 +167,28 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 
 def _rows(section: Section) -> Iterator[Container]:
     found, hosts = processes.read_processes(section), processes.read_spaces(section).get(INIT, {})
-    starters, started = _starters(section), _started(section)
+    starters, started, parents, kept = _starters(section), _started(section), _parents(section), Filters(section)
     for row in _listed(section):
         process = found.get(row.pid) or _gone(row.pid)
-        if isinstance(process, Process) and row.engine:
-            process = _process(process, hosts, row.pid, row.user, starters.get(row.pid))
-        elif isinstance(process, Process) and (monitor := started.get(row.pid)):
-            row = _named(row, process, hosts, monitor)
+        if isinstance(process, Process):
+            monitor = started.get(row.pid)
+            if row.engine:
+                process = _process(process, hosts, row.pid, row.user, starters.get(row.pid))
+            elif monitor and _can_be(process, hosts, monitor.user):
+                row = _named(row, process, monitor, kept.of(parents[row.pid], monitor))
         yield replace(row, process=process)
 
 
-def _named(row: Container, process: Process, hosts: dict[str, int], monitor: Monitor) -> Container:
-    """What no file names, as of the engine whose process has started it; unless that is no container's."""
-    if isinstance(_process(process, hosts, row.pid, monitor.user, monitor.user), Unknown):
-        return row
+def _named(row: Container, process: Process, monitor: Monitor, own: Filter) -> Container:
+    """What no file names, as of the engine whose process has started it."""
     name = monitor.names(process.cgroup) or f"process {row.pid}"
-    return replace(row, engine=monitor.engine, user=monitor.user, name=name, filter=NO_BUNDLES)
+    return replace(row, engine=monitor.engine, user=monitor.user, id=monitor.id, name=name, filter=own)
 
 
 def _listed(section: Section) -> Iterator[Container]:
     """The rows of the list, before anything is known of their processes."""
-    names, filters, images, pods = _names(section), _filters(section), _images(section), _pods(section)
+    names, images, pods = _names(section), _images(section), _pods(section)
+    filters, of_users = _filters(section, "filters"), _filters(section, "users.filters")
     block = section.blocks.get("containers", Block(0, ""))
     form = re.compile(rf"(-|[a-z]+) ([0-9]{{1,10}}) ([0-9]{{1,10}}) (-|{ID}|{SPACE}/{SPACE}) (-|/[^ ]*)")
     for row in filter(None, map(form.fullmatch, block.text.split("\n"))):
@@ -200,7 +203,7 @@ def _listed(section: Section) -> Iterator[Container]:
             id="" if identity == "-" else identity.rpartition("/")[2],
             name=name or identity[:12],
             pid=pid,
-            filter=USERS_BUNDLE if user else filters.get(own or bundle, NO_BUNDLE),
+            filter=of_users.get(own or bundle, USERS_BUNDLE) if user else filters.get(own or bundle, NO_BUNDLE),
             process=_gone(pid),
             image=image,
             pod=pod,
@@ -211,9 +214,14 @@ def _gone(pid: int) -> Unknown:
     return Unknown(f"process {pid} could not be read, or is gone")
 
 
+def _can_be(process: Process, hosts: dict[str, int], user: int) -> bool:
+    """Whether a process can be a container's of a user's; 0: of root's."""
+    return process.namespaces["mnt"] != hosts.get("mnt") and not (user and process.on_host_ids)
+
+
 def _process(process: Process, hosts: dict[str, int], pid: int, user: int, starter: int | None) -> Process | Unknown:
     """What an engine's file names as a container's process, if it can be one: a file may be stale, or a user's lie."""
-    if process.namespaces["mnt"] == hosts.get("mnt") or (user and process.on_host_ids):
+    if not _can_be(process, hosts, user):
         return Unknown(f"process {pid}, which is noted as its first one, is no container's")
     if user and starter != user:
         return Unknown(f"process {pid}, which is noted as its first one, was started by none of this user's")
@@ -286,10 +294,10 @@ def _pods(section: Section) -> dict[str, tuple[str, str, str]]:
     return found
 
 
-def _filters(section: Section) -> dict[str, Filter]:
+def _filters(section: Section, block: str) -> dict[str, Filter]:
     """By bundle. One filter serves many containers, and is one object for all of them."""
     found: dict[str, Filter] = {}
-    for line in section.blocks.get("filters", Block(0, "")).text.split("\n"):
+    for line in section.blocks.get(block, Block(0, "")).text.split("\n"):
         if row := re.fullmatch(r"(/.*?)/config\.json (?:(/.*)/config\.json|(.+))", line):
             found[row[1]] = found.get(row[2], NO_BUNDLE) if row[2] else _filter(row[3])
     return found

@@ -1,7 +1,7 @@
 # shellcheck shell=sh disable=SC2034
 # The running containers of every engine, without starting any engine's client: a line `ENGINE USER PID ID BUNDLE` for
 # each, USER 0 for root's own. What lies below /run/user belongs to users, who may put there whatever they like: only
-# small plain files under names of the engines' own form are opened, for a bounded time, and no bundle is read.
+# small plain files under names of the engines' own form are opened, for a bounded time.
 pids='' ours='' rows='' names='' engines='' users='' firsts=''
 row() { # ENGINE USER PID ID BUNDLE
   [ -d "/proc/$3" ] || return 0

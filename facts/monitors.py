@@ -1,6 +1,7 @@
-"""What has started a container, of engines that keep no files of those that run: the process whose child it is.
+"""What has started a container, of engines that keep no files of those that run or not where they are looked for: the
+process whose child it is.
 
-Its command line says which engine that is, and what it calls the container. See monitors.sh for whose counts.
+Its command line says which engine that is, and what it calls the container. See words.sh for whose counts.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from facts.core.reading import Block, Section
 
-SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+WORDS = Path(__file__).with_name("words.sh").read_text(encoding="utf-8")
+SCRIPT = WORDS + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 # "[lxc monitor] PATH NAME", where there is no telling which blank is between the two: PATH is taken to have none.
 LXC_TITLE = re.compile(r"\[lxc monitor\] (?P<path>[^ ]+) (?P<name>.+)", re.DOTALL)
 LXC_PATHS = {  # where those keep their containers that are made of LXC
@@ -23,6 +25,7 @@ LXC_PATHS = {  # where those keep their containers that are made of LXC
 LXC_GROUP = re.compile(r"/lxc\.payload\.(?P<name>[^/]+)")
 NSPAWN_GROUP = re.compile(r"/machine\.slice/(?:machine-)?(?P<name>[^/]+)\.scope(?:/|$)")
 LONGEST = 300  # of a word: what a user calls a process may be a hundred thousand characters
+MOST = 100  # words of one command line; see the script
 ESCAPE = re.compile(r"\\x([0-9a-f]{2})")  # in the names of units
 
 
@@ -33,6 +36,7 @@ class Monitor:
     engine: str
     user: int
     name: str  # the container's; "" where the command line does not say
+    id: str = ""  # the container's, of engines that give ids
 
     def names(self, cgroup: str) -> str:
         """What the engine calls the container whose first process is in this control group; "" where nothing says."""
@@ -43,17 +47,24 @@ class Monitor:
         return ""
 
 
-def read_monitors(section: Section) -> dict[int, Monitor]:
-    """By process: those of which the command line is an engine's."""
+def read_words(section: Section, block: str = "monitors.words") -> dict[int, list[str]]:
+    """By process: its command line, as far as it is read."""
     words: dict[int, list[str]] = {}
-    for record in _text(section, "monitors.words").split("\0"):
+    for record in _text(section, block).split("\0"):
         if row := re.fullmatch(r"/proc/([0-9]{1,10})/cmdline:(.*)", record, re.DOTALL):
             words.setdefault(int(row[1]), []).append(row[2][:LONGEST])
-    return {pid: found for user, pid in _owners(section) if (found := _monitor(words.get(pid, [""]), user))}
+    return words
 
 
-def _owners(section: Section) -> Iterator[tuple[int, int]]:
-    rows = map(re.compile(r"([0-9]{1,10}):([0-9]{1,10})").fullmatch, _text(section, "monitors").split("\n"))
+def read_monitors(section: Section) -> dict[int, Monitor]:
+    """By process: those of which the command line is an engine's."""
+    words = read_words(section)
+    return {pid: found for user, pid in read_owners(section) if (found := _monitor(words.get(pid, [""]), user))}
+
+
+def read_owners(section: Section, block: str = "monitors") -> Iterator[tuple[int, int]]:
+    """The user and the process of each row."""
+    rows = map(re.compile(r"([0-9]{1,10}):([0-9]{1,10})").fullmatch, _text(section, block).split("\n"))
     yield from ((int(row[1]), int(row[2])) for row in rows if row)
 
 
@@ -79,16 +90,27 @@ def _monitor(words: list[str], user: int) -> Monitor | None:
         return Monitor("lxc" if user else LXC_PATHS.get(title["path"], "lxc"), user, title["name"])
     match PurePosixPath(words[0]).name:
         case "lxc-start" | "lxc-execute":
-            return Monitor("lxc", user, _option(words, "-n", "--name"))
+            return Monitor("lxc", user, option(words, "-n", "--name"))
         case "systemd-nspawn":
-            folder = PurePosixPath(_option(words, "-D", "--directory")).name
-            return Monitor("nspawn", user, _option(words, "-M", "--machine") or folder)
+            folder = PurePosixPath(option(words, "-D", "--directory")).name
+            return Monitor("nspawn", user, option(words, "-M", "--machine") or folder)
         case "libvirt_lxc":
-            return Monitor("libvirt", user, _option(words, "-n", "--name"))
+            return Monitor("libvirt", user, option(words, "-n", "--name"))
+        case "conmon":
+            identity = _id(option(words, "-c", "--cid"))
+            return Monitor("podman", user, option(words, "-n", "--name") or identity[:12], identity)
+        case "containerd-shim-runc-v2" if user:  # of root's without a file Docker itself says what they are called
+            identity = _id(option(words, "-id", "--id"))
+            engine = "docker" if option(words, "-namespace", "--namespace") == "moby" else "containerd"
+            return Monitor(engine, user, identity[:12], identity)
     return None
 
 
-def _option(words: list[str], short: str, long: str) -> str:
+def _id(word: str) -> str:
+    return word if re.fullmatch("[0-9a-f]{64}", word) else ""
+
+
+def option(words: list[str], short: str, long: str) -> str:
     """The value of an option, in any of the forms that getopt_long(3) takes but for several letters in one word."""
     for number, word in enumerate(words[1:], 2):
         if word == "--":

@@ -18,7 +18,8 @@ from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown
 
 SCRIPT = profiles.SCRIPT + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
-NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")
+NAMESPACES = ("mnt", "pid", "net", "ipc", "uts", "user", "cgroup")  # of every kernel that there is; see namespaces(7)
+TIME = "time"  # and of those since Linux 5.6
 INIT = 1  # whose namespaces and mounts are the host's
 _STATUS = {"Seccomp": "[0-9]", "NoNewPrivs": "[01]", "CapEff": "[0-9a-f]{1,16}", "CapBnd": "[0-9a-f]{1,16}"}
 _IDS = re.compile(r" *([0-9]{1,10}) +([0-9]{1,10}) +([0-9]{1,10})")

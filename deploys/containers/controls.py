@@ -73,8 +73,8 @@ RULES = (
         why="Whoever takes over one of the two reaches the other's local ports, shared memory or processes.",
         references=("NIST-800-190-4.4.3",),
         wrong=judge.joined_namespaces,
-        remedy=f"{RECREATE} without --network, --pid or --ipc container:NAME, or the policy names both in "
-        "containers.joined_namespaces",
+        remedy=f"{RECREATE} without container:NAME for --network, --pid, --ipc, --userns or --cgroupns, or the policy "
+        "names both in containers.joined_namespaces",
         undone_by_privileged=False,
     ),
     ContainerRule(
@@ -85,6 +85,7 @@ RULES = (
         why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
         references=("CIS-Docker-2.9", "CIS-Docker-5.31", "NIST-800-190-4.4.3"),
         wrong=judge.host_ids,
+        later=judge.host_ids_later,
         split_from=("userns.docker-remap",),
         remedy=f"{RECREATE} with ids of its own (Docker: userns-remap and no --userns=host; Podman: --userns=auto, or "
         "as a user), or the policy names it in containers.host_ids",
@@ -97,6 +98,7 @@ RULES = (
         why="Each one beyond Docker's default widens what a taken-over process can do to the host.",
         references=("CIS-Docker-5.4", "NIST-800-190-4.4.3"),
         wrong=judge.capabilities,
+        later=judge.capabilities_later,
         remedy=f"{RECREATE} without them (--cap-add), or the policy names them in containers.capabilities",
         formerly=("docker.capabilities",),
     ),
@@ -108,10 +110,12 @@ RULES = (
         why="Without a filter every system call of the kernel is open to attack from within the container.",
         references=("CIS-Docker-5.22", "NIST-800-190-4.4.3"),
         wrong=judge.unfiltered,
+        later=judge.unfiltered_later,
         remedy=f"{RECREATE} without --security-opt seccomp=unconfined or a weak profile of its own, or the policy "
         "names it in containers.unfiltered",
         formerly=("seccomp.containers-filtered",),
         at_start=True,
+        word="what a user's own filters refuse is read from that user's files",
     ),
     ContainerRule(
         name="no-new-privileges",
@@ -132,6 +136,7 @@ RULES = (
         why="What gets past a container's namespaces is stopped by nothing else.",
         references=("CIS-Docker-5.2", "CIS-Docker-5.3", "NIST-800-190-4.4.3"),
         wrong=judge.unconfined,
+        later=judge.unconfined_later,
         remedy=f"{RECREATE} without --security-opt apparmor=unconfined or label=disable, or the policy names it in "
         "containers.unconfined (a user's Podman runs unconfined under AppArmor in any case)",
         formerly=("apparmor.containers-confined", "selinux.containers-confined"),
@@ -195,6 +200,7 @@ RULES = (
         why="By /proc/sys/kernel/core_pattern, for one, the host's kernel runs a program of the container's as root.",
         references=("NIST-800-190-4.4.3",),
         wrong=judge.unmasked,
+        later=judge.unmasked_later,
         remedy=f"{RECREATE} without --security-opt systempaths=unconfined (Podman: unmask=…), or the policy names it "
         "in containers.unmasked",
     ),

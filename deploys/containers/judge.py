@@ -29,6 +29,8 @@ MASKED = ("/proc/kcore", "/proc/keys", "/proc/timer_list")
 POD = re.compile(r"libpod_pod_([0-9a-f]{12,64})\b")  # of Podman's, in the control groups of its containers
 ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
+# And what one container may have of another. The host's own time namespace is what every engine gives.
+JOINABLE = (*SHAREABLE, "user", "cgroup", "time")
 # Domains that confine nothing: those for it, and those of whatever starts containers, which have them without a label.
 FREE_DOMAINS = (
     "", "spc_t", "spc_user_t", "unconfined_t", "unconfined_service_t", "sysadm_t", "kernel_t", "init_t", "initrc_t",
@@ -55,8 +57,10 @@ class Host(Remembering):
         """Those that share a namespace, by its kind and inode."""
         found: dict[tuple[str, int], list[Container]] = {}
         for each in self.all:
-            for kind in SHAREABLE if isinstance(each.process, Process) else ():
-                found.setdefault((kind, process_of(each).namespaces[kind]), []).append(each)
+            own = each.process.namespaces if isinstance(each.process, Process) else {}
+            for kind in JOINABLE:
+                if kind in own:
+                    found.setdefault((kind, own[kind]), []).append(each)
         return found
 
     @cached_property
@@ -123,11 +127,50 @@ def would(waiting: Waiting, *options: str) -> str:
 
 
 def privileged_later(waiting: Waiting, host: Host) -> str:
-    return would(waiting, *["--privileged"] * waiting.privileged)
+    return would(waiting, *["--privileged"] * (waiting.privileged and waiting.user == 0))
 
 
 def host_namespaces_later(waiting: Waiting, host: Host) -> str:
     return would(waiting, *(f"--{kind} host" for kind in waiting.shares))
+
+
+def host_ids_later(waiting: Waiting, host: Host) -> str:
+    """What the engine's default is, the engine's own rules say."""
+    return would(waiting, *["--userns host"] * (waiting.user_namespace == "host" and waiting.user == 0))
+
+
+def capabilities_later(waiting: Waiting, host: Host) -> str:
+    allowed = DEFAULT_CAPABILITIES | set(host.declared)
+    return would(waiting, *(f"--cap-add {name}" for name in waiting.capabilities if name not in allowed))
+
+
+def unfiltered_later(waiting: Waiting, host: Host) -> str:
+    """Which calls a profile of its own allows is seen once it runs."""
+    return _secured(waiting, lambda option: option == "seccomp=unconfined")
+
+
+def unconfined_later(waiting: Waiting, host: Host) -> str:
+    if known(host.module) == "selinux":
+        free = {f"label=type:{domain}" for domain in FREE_DOMAINS} | {"label=disable"}
+        return _secured(waiting, free.__contains__)
+    return _secured(waiting, lambda option: option == "apparmor=unconfined")
+
+
+def unmasked_later(waiting: Waiting, host: Host) -> str:
+    """Only where its root would be the host's root."""
+    if waiting.user != 0 or waiting.user_namespace not in ("", "host"):
+        return ""
+    return _secured(waiting, lambda option: option == "systempaths=unconfined" or _unmasks(option))
+
+
+def _unmasks(option: str) -> bool:
+    """`unmask=ALL`, or some of what engines mask."""
+    paths = option.removeprefix("unmask=").split(":") if option.startswith("unmask=") else []
+    return any(path.upper() == "ALL" or "*" in path or path.startswith((*READ_ONLY, *MASKED)) for path in paths)
+
+
+def _secured(waiting: Waiting, against: Callable[[str], bool]) -> str:
+    return would(waiting, *(f"--security-opt {option}" for option in waiting.security if against(option)))
 
 
 def devices_later(waiting: Waiting, host: Host) -> str:
@@ -143,13 +186,18 @@ def host_namespaces(container: Container, host: Host) -> str:
 def joined_namespaces(container: Container, host: Host) -> str:
     own, hosts = process_of(container).namespaces, known(host.reading.namespaces)
     shared: dict[str, list[str]] = {}
-    for kind in SHAREABLE:
-        others = host.by_namespace[kind, own[kind]] if own[kind] != hosts.get(kind) else ()
-        for other in others:
+    for kind in JOINABLE:
+        apart = kind in own and own[kind] != hosts.get(kind) and not (kind == "user" and _of_the_user(container))
+        for other in host.by_namespace[kind, own[kind]] if apart else ():
             if other.pid != container.pid and not host.together(container, other):
                 shared.setdefault(other.shown, []).append(kind)
     found = [f"{', '.join(kinds)} with {name}" for name, kinds in shared.items()]
     return f"shares namespaces: {some(found)}" if found else ""
+
+
+def _of_the_user(container: Container) -> bool:
+    """Whether it has the user namespace that a user's engine itself runs in, as all of that user's have by default."""
+    return bool(container.user) and any(row[:2] == (0, container.user) for row in process_of(container).uid_map)
 
 
 def host_ids(container: Container, host: Host) -> str:
@@ -175,8 +223,6 @@ def unfiltered(container: Container, host: Host) -> str:
     process = process_of(container)
     if process.seccomp != 2:
         return "has no seccomp filter"
-    if container.user and container.bundled:
-        return ""  # which one a user's container has is not read
     own = known(container.filter)
     if own is None:
         return "was started without a seccomp filter of its own"

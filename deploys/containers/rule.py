@@ -61,7 +61,8 @@ class ContainerRule:
     it raises UnknownReading where the container's process could not be read. `key` is the policy's: None there means
     that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked. `later`: the same
     of a container that does not run and may be started any time. `at_start`: the engine gives a container this when it
-    starts, so that a restart may mend it. `module`: the security module that alone knows of it; "": any, or none."""
+    starts, so that a restart may mend it. `module`: the security module that alone knows of it; "": any, or none.
+    `word`: what of users' containers is their owners' word alone, which a pass says."""
 
     name: str
     key: str
@@ -77,6 +78,7 @@ class ContainerRule:
     later: Callable[[Waiting, Host], str] | None = None
     at_start: bool = False
     module: str = ""
+    word: str = ""
 
     @property
     def id(self) -> str:
@@ -105,7 +107,7 @@ class ContainerRule:
         answers = self.ask(engines, survey, policy)
         if self.module and known(answers.host.module) != self.module:
             return not_applicable(f"the kernel does not run {self.module}")
-        return _verdict(answers, f"{self._wanted(answers.host.declared)} (containers.{self.key})")
+        return _verdict(answers, f"{self._wanted(answers.host.declared)} (containers.{self.key})", self.word)
 
     def _wanted(self, declared: Any) -> str:
         if self.key == "limits":
@@ -131,8 +133,13 @@ class ContainerRule:
             elif wrong:
                 answers.add(Fault(container, wrong, mends), waivers)
         for container, asked_for in present.waiting(survey):
-            if self.later and not naming(container, spared) and (wrong := self.later(asked_for, host)):
-                answers.add(Fault(container, wrong, None), waivers)
+            if not self.later or naming(container, spared):
+                continue
+            try:
+                if wrong := self.later(asked_for, host):
+                    answers.add(Fault(container, wrong, None), waivers)
+            except UnknownReading as error:
+                answers.unread.append(f"{container.shown}: {error}")
         return answers
 
     def _waivers(self, policy: Policy) -> Mapping[str, Waiver]:
@@ -169,7 +176,7 @@ def _engine_of(container: Container, engines: Engines) -> StartingEngine | None:
     return next((each for each in engines if each.name == container.engine and not container.user), None)
 
 
-def _verdict(answers: Answers, wanted: str) -> Verdict:
+def _verdict(answers: Answers, wanted: str, word: str = "") -> Verdict:
     host, faults = answers.host, answers.faults
     waived = tuple(dict.fromkeys(name for _, name, _ in answers.waived))
     if faults:
@@ -186,6 +193,8 @@ def _verdict(answers: Answers, wanted: str) -> Verdict:
         return Verdict(State.WAIVED, _waived(answers), declared=host.declared, live=live, waived=waived)
     asked = len(host.all) - answers.spared
     reason = f"{_count(asked)} checked" + (f", and {answers.spared} more named by the policy" * bool(answers.spared))
+    if word and any(each.user for each in host.all):
+        reason += f"; {word}"
     return passed(reason if host.all else "no container is running", declared=host.declared, live={})
 
 

@@ -14,6 +14,16 @@ def whole_number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"\s*[0-9]{1,20}\s*", text) else None
 
 
+def starts(text: str) -> dict[int, int]:
+    """When processes started, by pid, in seconds since the epoch: out of lines of /proc/stat (btime) and /proc/PID/stat
+    (proc(5)); a second has 100 ticks everywhere. Both are rounded down, so a second more: what was written just before
+    the start does not count as changed since."""
+    boot = re.search(r"^btime ([0-9]{1,12})$", text, re.MULTILINE)
+    rows = re.finditer(r"^([0-9]{1,10}) \(.{0,64}\) (.*)$", text, re.MULTILINE) if boot else ()
+    ticks = {int(row[1]): whole_number((row[2].split() + [""] * 20)[19]) for row in rows}
+    return {pid: int(boot[1]) + when // 100 + 1 for pid, when in ticks.items() if boot and when is not None}
+
+
 LAST_SECOND = int(datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC).timestamp())
 
 

@@ -86,11 +86,11 @@ def waiting(survey: Survey) -> Iterator[tuple[Container, Waiting]]:
         process = Unknown("it does not run")
         yield Container("docker", 0, each.id, each.name, 0, NO_BUNDLE, process, image=each.image), each
     declared = () if isinstance(declared, Unknown) else declared
-    up = {each.name for each in running(survey) if each.engine == "podman" and not each.user} if declared else set()
+    up = {(each.user, each.name) for each in running(survey) if each.engine == "podman"} if declared else set()
     for each in declared:
-        if each.name not in up:
+        if (each.user, each.name) not in up:
             process = Unknown("it does not run")
-            yield Container("podman", 0, "", each.name, 0, NO_BUNDLE, process, image=each.image), each
+            yield Container("podman", each.user or 0, "", each.name, 0, NO_BUNDLE, process, image=each.image), each
 
 
 def unlisted(survey: Survey) -> tuple[Container, ...]:

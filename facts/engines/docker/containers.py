@@ -11,6 +11,7 @@ from facts.core.numbers import whole_number
 from facts.core.reading import Section, Unknown, attempt, known
 from facts.engines.docker.shapes import Container, Network, Stored
 from facts.engines.shapes import Waiting
+from facts.waiting import capabilities_of, real, security_of
 
 
 def read_inspected(section: Section) -> list[dict[str, Any]] | Unknown:
@@ -82,8 +83,11 @@ def _waiting(rows: list[dict[str, Any]]) -> Iterator[Waiting]:
             privileged=host["privileged"],
             shares=tuple(kind for kind in ("network", "pid", "ipc", "uts") if host.get(f"{kind}_mode") == "host"),
             devices=tuple(device["PathOnHost"] for device in host["devices"] or ()),
-            mounts=tuple((_real(mount["Source"]), bool(mount.get("RW", True))) for mount in mounts),
+            mounts=tuple((real(mount["Source"]), bool(mount.get("RW", True))) for mount in mounts),
             image=row.get("image") or "",
+            capabilities=capabilities_of(host.get("cap_add") or ()),
+            user_namespace=host.get("userns_mode") or "",
+            security=security_of(host.get("security_opt") or ()),
         )
 
 
@@ -92,11 +96,6 @@ def _status(row: dict[str, Any]) -> str:
     if row["status"] == "exited" and row["host"].get("restart_policy") not in ("", "no", None):
         return "stopped"
     return row["status"] if row["status"] in ("created", "restarting") else ""
-
-
-def _real(path: str) -> str:
-    """/var/run is a link to /run."""
-    return f"/run{path.removeprefix('/var/run')}" if re.match(r"/var/run(/|$)", path) else path
 
 
 def _published(ports: Any) -> Iterator[str]:

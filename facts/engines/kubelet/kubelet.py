@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from facts import modes
 from facts.core import yaml_text
 from facts.core.fact import SectionFact
-from facts.core.numbers import whole_number
+from facts.core.numbers import starts, whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt
 from facts.engines.kubelet.options import KEYS, Word, declared, flags, listed
 from facts.engines.kubelet.options import Setting as Setting
@@ -203,7 +203,7 @@ class _Host:
 
     def stale(self, live: Setup) -> Iterator[str]:
         """Of a file that is not there now it is not known when it went."""
-        start = _start(self.text("since"))
+        start = next(iter(starts(self.text("since")).values()), None)
         flags_too = [MICROK8S_FLAGS] if "kubelite" in self.section.blocks else []
         for path, time in self.times.items():
             within = live.folder and (path == live.folder or path.startswith(f"{live.folder}/"))
@@ -291,15 +291,6 @@ def _times(text: str) -> Iterator[tuple[str, int]]:
         if row := re.fullmatch(r"([0-9]{1,12}) ([0-9]{1,12}|-) ([0-9]{1,12}) (/.*)", line):
             born = whole_number(row[2]) or int(row[3])  # without a time of birth, any change counts
             yield row[4], max(int(row[1]), born)
-
-
-def _start(text: str) -> int | None:
-    """When the process started, in seconds since the epoch: proc(5), stat; a second has 100 ticks everywhere. Both are
-    rounded down, so a second more: what was written just before the start does not count as changed since."""
-    boot = re.search(r"^btime ([0-9]{1,12})$", text, re.MULTILINE)
-    row = re.search(r"^[0-9]{1,10} \(.{0,64}\) (.*)$", text, re.MULTILINE)
-    ticks = whole_number((row[1].split() + [""] * 20)[19]) if row else None
-    return int(boot[1]) + ticks // 100 + 1 if boot and ticks is not None else None
 
 
 def _listening(text: str) -> Iterator[str]:

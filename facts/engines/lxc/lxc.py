@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from facts import lxc_files
 from facts.capabilities import CAPABILITIES
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown, known
 from facts.engines.lxc.keys import KEYS, LISTS, PREFIXES
+from facts.lxc_files import PROFILE, expanded, read_texts
+from facts.lxc_files import Line as Line
 
 DEFAULT = "/etc/lxc/default.conf"
 USERNET = "/etc/lxc/lxc-usernet"
 GUARDED, STRICT = "/etc/hullproof/lxc/guarded.seccomp", "/etc/hullproof/lxc/strict.seccomp"
 DROP_IN = "/etc/systemd/system/lxc.service.d/zz-hullproof.conf"
-DEEP, MOST = 6, 20_000  # how deep files include others, and how many lines all of them may have
-
-
-@dataclass(frozen=True)
-class Line(Jsonable):
-    """What a line sets, and where it is written."""
-
-    key: str
-    value: str
-    at: str  # FILE:LINE
 
 
 @dataclass(frozen=True)
@@ -67,15 +59,15 @@ class Lxc(SectionFact[LxcReading]):
     """Root's LXC. Users have files of their own, and their containers are judged by what these have."""
 
     key: ClassVar[str] = "lxc"
-    script: ClassVar[str] = f"PROFILES='{GUARDED} {STRICT}' DROP_IN={DROP_IN}\n" + Path(__file__).with_suffix(
-        ".sh"
-    ).read_text(encoding="utf-8")
+    script: ClassVar[str] = f"PROFILES='{GUARDED} {STRICT}' DROP_IN={DROP_IN}\n{lxc_files.SCRIPT}\n" + Path(
+        __file__
+    ).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> LxcReading:
         path = section.blocks.get("path", Block(0, DEFAULT)).text.strip() or DEFAULT
         missing = section.blocks.get("missing", Block(0, "")).text.split()
-        lines = list(_expanded(_texts(section), path))
+        lines = list(expanded(read_texts(section.blocks.get("settings", Block(0, ""))), path))
         broken = tuple(f"{line.at}: {why}" for line in lines if (why := _wrong(line, missing)))
         return LxcReading(
             installed=isinstance(section.program("lxc", "lxc-create"), str) and "lxc" in section.blocks,
@@ -94,50 +86,6 @@ class Lxc(SectionFact[LxcReading]):
         )
 
 
-def _texts(section: Section) -> dict[str, list[tuple[str, str]]]:
-    """By file: the number and the text of each line that is no comment."""
-    found: dict[str, list[tuple[str, str]]] = {}
-    for line in section.blocks.get("settings", Block(0, "")).text.split("\n"):
-        if row := re.match(r"(/[^:]{1,4096}):([0-9]{1,6}):", line):
-            found.setdefault(row[1], []).append((row[2], line[row.end() :].strip()))
-    return found
-
-
-def _expanded(texts: dict[str, list[tuple[str, str]]], path: str) -> Iterator[Line]:
-    """Each line, and in the place of what includes others, theirs."""
-    left = MOST
-    todo = [iter(texts.get(path, ()))]
-    where = [path]
-    while todo and left > 0:
-        row = next(todo[-1], None)
-        if row is None:
-            todo.pop()
-            where.pop()
-            continue
-        left -= 1
-        line = _line(row[1], f"{where[-1]}:{row[0]}")
-        yield line
-        if line.key == "lxc.include" and len(todo) < DEEP:
-            for each in reversed(_included(texts, line.value)):
-                todo.append(iter(texts[each]))
-                where.append(each)
-
-
-def _line(text: str, at: str) -> Line:
-    """A line as LXC reads it (confile.c, parse_line): "" is the key of one that it passes over."""
-    if not text.startswith("lxc."):
-        return Line("", text, at)
-    key, equals, value = text.partition("=")
-    return Line(key.strip() if equals else text, value.strip().strip("\"'").strip() if equals else "=", at)
-
-
-def _included(texts: dict[str, list[tuple[str, str]]], path: str) -> list[str]:
-    if path in texts:
-        return [path]
-    folder = f"{path.rstrip('/')}/"
-    return sorted(each for each in texts if each.startswith(folder) and "/" not in each[len(folder) :])
-
-
 def _counts(line: Line) -> bool:
     return bool(line.key) and line.key != "lxc.include"
 
@@ -148,7 +96,7 @@ def _wrong(line: Line, missing: list[str]) -> str:
         return ""
     if line.key not in KEYS and not line.key.startswith(PREFIXES):
         return f"{line.key[:60]} is no key of LXC's" if line.value != "=" else f"no = in {line.key[:60]}"
-    if line.key in ("lxc.include", "lxc.seccomp.profile") and line.value in missing:
+    if line.key in ("lxc.include", PROFILE) and line.value in missing:
         return f"{line.value} is not there"
     if line.key in LISTS and (bad := [name for name in line.value.split() if not _is_capability(name)]):
         return f"{bad[0][:60]} is no capability"
@@ -164,7 +112,7 @@ def _is_capability(name: str) -> bool:
 def _is_filter(name: str, lines: list[Line]) -> bool:
     if name in (GUARDED, STRICT):
         return True
-    return name.startswith("/") and any(line.key == "lxc.seccomp.profile" and line.value == name for line in lines)
+    return name.startswith("/") and any(line.key == PROFILE and line.value == name for line in lines)
 
 
 def _usernet(section: Section) -> tuple[str, ...] | Unknown:

@@ -28,7 +28,8 @@ named() {
 stores=$(printf '%s\n' "$names" | sed -nE 's|^0 .* (/[^ ]*)/[0-9a-f]{64}/userdata$|\1/containers.json|p' | sort -u)
 # shellcheck disable=SC2086 # paths without blanks
 [ -z "$stores" ] || run podman.images grep -ohsE '"id": ?"[0-9a-f]{64}"|image-name\\": ?\\"[^"\]*' $stores
-# What systemd starts by files of Podman's (Quadlet), and their drop-ins.
+# What systemd starts by files of Podman's (Quadlet), and their drop-ins: each line but comments, since one may go on in the
+# next. A file may be a link.
 set --
-for one in /usr/share/containers/systemd /etc/containers/systemd; do [ ! -d "$one" ] || set -- "$@" "$one"; done
-[ $# = 0 ] || run podman.quadlets grep -rasHE --include='*.container' --include='*.conf' '^[A-Za-z]+ *=' "$@"
+for one in /run/containers/systemd /etc/containers/systemd /usr/share/containers/systemd; do [ ! -d "$one" ] || set -- "$@" "$one"; done
+[ $# = 0 ] || run podman.quadlets grep -RasHvE -D skip --include='*.container' --include='*.pod' --include='*.kube' --include='*.conf' '^[[:space:]]*([#;]|$)' "$@"

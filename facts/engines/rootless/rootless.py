@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import ClassVar
 
+from facts import monitors
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown
 from facts.engines.rootless.slices import SCRIPT, UserSlice, read_slices
@@ -55,7 +57,9 @@ class Rootless(SectionFact[RootlessReading]):
     """Users' engines. What their containers are held to is read with all containers: facts.containers."""
 
     key: ClassVar[str] = "rootless"
-    script: ClassVar[str] = f"GLOBAL={GLOBAL}\n{SCRIPT}" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    script: ClassVar[str] = "\n".join(
+        [f"GLOBAL={GLOBAL}", SCRIPT, monitors.WORDS, Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")]
+    )
 
     @staticmethod
     def parse(section: Section) -> RootlessReading:
@@ -95,13 +99,37 @@ def _listening(section: Section) -> tuple[Listening, ...] | Unknown:
     ports = section.blocks.get("listeners", Block(0, ""))
     if ports.status != 0:
         return Unknown(f"on which ports users' engines listen is not known: {ports.complaint}")
+    asked = list(_asked(section))
+    if unread := [each for each in asked if each is None]:
+        return Unknown(f"what {len(unread)} processes of users' engines listen on could not be read")
     found = [Listening(int(row[1]), row[2]) for row in re.finditer(r"^s ([0-9]{1,10}) (/\S+)$", said, re.MULTILINE)]
-    return tuple([*found, *_ports(ports)])
+    every = (*found, *chain(*filter(None, asked)), *_ports(ports))
+    return tuple({(each.uid, each.at.rpartition(":")[2]): each for each in every}.values())
+
+
+def _asked(section: Section) -> Iterator[list[Listening] | None]:
+    """Of each process of an engine's: where its command line has it listen; None: that was not read."""
+    words = monitors.read_words(section, "engines.words")
+    for user, pid in monitors.read_owners(section, "engines"):
+        yield [Listening(user, at) for at in _addresses(words[pid])] if pid in words else None
+
+
+def _addresses(words: list[str]) -> Iterator[str]:
+    """`podman system service tcp:localhost:8888`, `dockerd -H unix:///srv/x.sock`."""
+    if "system" in words:
+        said = words[words.index("system") :]
+        given = said[said.index("service") :] if "service" in said else []
+    else:
+        given = [word for before, word in pairwise(words) if before in ("-H", "--host")]
+        given += [re.sub("^(-H=?|--host=)", "", word) for word in words if word.startswith(("-H", "--host="))]
+    for word in given:
+        if found := re.fullmatch(r"(?:tcp:(?://)?([^/]+)|unix:(?://)?(/.+)).*", word, re.DOTALL):
+            yield found[1] or found[2]
 
 
 def _ports(block: Block) -> Iterator[Listening]:
     for line in block.text.splitlines():
         words = line.split()
         uid = re.search(r" uid:([0-9]{1,10}) ", f"{line} ")
-        if '(("podman",' in line and uid and len(words) > 3:
+        if '("podman",' in line and uid and len(words) > 3:
             yield Listening(int(uid[1]), words[3])

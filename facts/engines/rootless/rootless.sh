@@ -14,10 +14,22 @@ helpers() {
 run helpers helpers
 run lingering ls /var/lib/systemd/linger
 run everybody ls $GLOBAL
-used=$(find /run/user/*/libpod /run/user/*/podman/podman.sock /run/user/*/docker.sock -maxdepth 0 -printf '%y %U %p\n' 2>/dev/null)
+used=$(find /run/user/*/podman/podman.sock /run/user/*/docker.sock -maxdepth 0 -printf '%y %U %p\n' 2>/dev/null)
 run sockets printf '%s\n' "$used"
-# rootlesskit listens for containers' ports too; podman only for its API.
-case $used in *libpod* | *podman*) run listeners ss -Hltnpe ;; esac
+# What listens on TCP, by what was asked of it: wherever it has its other files.
+engines=$(grep -slxE 'podman|dockerd' /proc/[0-9]*/comm | sed 's|comm$|status|')
+# shellcheck disable=SC2086 # paths without blanks
+[ -z "$engines" ] || engines=$(believed $engines | grep -v '^0:')
+if [ -n "$engines" ]; then
+  # shellcheck disable=SC2086 # USER:PID each
+  run engines.words words $engines
+  there=
+  for each in $engines; do [ ! -e "/proc/${each#*:}/exe" ] || there="$there$each
+"; done
+  run engines kept "$there" 0
+  # rootlesskit listens for containers' ports too; podman only for its API, which systemd may have opened for it.
+  run listeners ss -Hltnpe
+fi
 # The slices of people's accounts.
 uids=$(awk -F : '$3 ~ /^[0-9]+$/ && $3 >= 1000 && $3 < 60000 && !seen[$3]++ { print $3 }' /etc/passwd | head -n 50)
 slices=; files=

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
+
 from tests.lab.breaks.row import ALLOW_ALL, WIDE, Break, fails
 from tests.lab.breaks.sysctls import control
 
-PRIVILEGED = ("privileged", "user-namespace", "capabilities", "seccomp", "confined", "devices", "masks")
 IMAGE = "lab/busybox:1 sleep 1000000"
 BUNDLE = "mkdir -p /srv/bundle/rootfs && cd /srv/bundle && tar -xf /var/lib/lab/busybox.tar -C rootfs"
+QUADLETS = "/etc/containers/systemd"
+OPENED = ("user-namespace", "capabilities", "seccomp", "confined", "devices", "masks")
+OPEN_UNIT = ("[Container]", "Image=x", "Network=host", "UserNS=host", "AddDevice=/dev/vda", "SeccompProfile=unconfined",
+             "AppArmor=unconfined", "Unmask=ALL", "PodmanArgs=--cap-add ALL \\", "  --volume /etc:/h")  # fmt: skip
 LIMITED = "docker run -d --memory 32m --pids-limit 50"
 
 
@@ -40,7 +45,7 @@ CONTAINERS = (
         says=fails("files.engines"),
         names="/etc/containers/oci/break",
     ),
-    started("priv", "is privileged", "--privileged --userns host", *PRIVILEGED),
+    started("priv", "is privileged", "--privileged --userns host", "privileged", *OPENED),
     started("host", "shares the host's network", "--network host --userns host", "host-namespaces"),
     started("tree", "sees the host's control groups", "--cgroupns host --userns host", "host-namespaces"),
     started("one", "is what the next one joins", ""),
@@ -78,6 +83,13 @@ CONTAINERS = (
         "has an AppArmor profile of its own, in enforce mode, that allows all",
         f"--security-opt apparmor=$({WIDE} | apparmor_parser -r && echo break-wide)",
         "confined",
+    ),
+    Break(
+        how="systemd is to start a container by a file of Podman's that keeps nothing from it",
+        script=f"mkdir -p {QUADLETS} && printf '%s\\n' {shlex.join(OPEN_UNIT)} >{QUADLETS}/wide.container",
+        says=fails(*(f"containers.{name}" for name in (*OPENED, "host-namespaces", "mounts"))),
+        undo=f"rm {QUADLETS}/wide.container",
+        names="podman:systemd-wide",
     ),
     Break(
         how="a container has no limit of memory",

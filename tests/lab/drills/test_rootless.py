@@ -129,6 +129,28 @@ def test_containers_of_root_and_of_a_user_are_told_apart_and_judged_alike(vm: Vm
     assert live["unlisted"] == "pass"
 
 
+ELSEWHERE = f"""\
+set -e
+mkdir -p /tmp/x && export XDG_RUNTIME_DIR=/tmp/x HOME=/home/{LIAR}
+podman import -q {IMAGE}
+podman --cgroup-manager cgroupfs run --name elsewhere {KEEP}
+"""
+
+
+def test_one_whose_files_lie_elsewhere_is_named_by_every_rule(vm: Vm) -> None:
+    """As where cron has started it, or after su: Podman keeps its files below /tmp then."""
+    mine = "podman:elsewhere (user 1001)"
+    vm.ssh("cat >/tmp/elsewhere.sh", input=ELSEWHERE)
+    service = f"-p KillMode=process -p Delegate=yes -p User={LIAR}"
+    vm.ssh(f"systemd-run -q --wait --pipe {service} sh /tmp/elsewhere.sh", timeout=600)
+    result = drift(vm)
+    live = found(result)
+    assert all(mine in live[name] for name in ("limits", "no-new-privileges", "confined")), live
+    assert mine in result.reason("containers.seccomp"), "and where its filter is, is not known"
+    assert live["unlisted"] == "pass"
+    vm.ssh(f"runuser -u {LIAR} -- env XDG_RUNTIME_DIR=/tmp/x HOME=/home/{LIAR} podman rm -f -t 0 elsewhere")
+
+
 def test_what_has_stopped_is_gone(vm: Vm, story: dict[str, Any]) -> None:
     as_user(vm, "podman stop -t 0 hostnet etc && podman rm -f -t 0 sockets")
     gone = {f"podman:{name} (user 1000)" for name in ("hostnet", "etc", "sockets")}

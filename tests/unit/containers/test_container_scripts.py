@@ -39,7 +39,7 @@ def read_bundles(folder: Path, **configs: str) -> list[Any]:
     rows = "".join(f"docker 0 {n} {n:064x} {folder / name}\n" for n, name in enumerate(configs))
     script = LISTS[-1].read_text()
     run = 'run() { shift; "$@"; }'
-    said = subprocess.run(["sh", "-c", f"{run}\n{script[script.index('bundles=') :]}"], capture_output=True, text=True,
+    said = subprocess.run(["sh", "-c", f"{run}\n{script[script.index('seccomp=') :]}"], capture_output=True, text=True,
                           env={**os.environ, "rows": rows, "names": "", "LC_ALL": "C"}, check=True).stdout  # fmt: skip
     blocks = {"uid": Block(0, "0"), "engines": Block(0, "docker"), "containers": Block(0, rows),
               "filters": Block(0, said)}  # fmt: skip
@@ -166,3 +166,41 @@ def test_limits_are_read_however_long_the_way_to_them_is(tmp_path: Path) -> None
     (tmp_path / "x" / "pids.max").write_text("4096\n")
     deep = [f"/proc/{n}/cgroup:0::/{n}{'/a' * 2000}" for n in range(2)]
     assert processes._limits({"": "/x"}, read_limits(tmp_path, *deep, "/proc/9/cgroup:0::/x")).pids == 4096
+
+
+def read_users_bundles(folder: Path, **configs: str) -> dict[str, Any]:
+    """What the script makes of users' bundles, by name: one is a user's of its own, `b` of what is in it."""
+    rows, at = [], {}
+    for number, (name, text) in enumerate(configs.items(), 1000):
+        at[name] = folder / name / f"{number:064x}" / "userdata"
+        at[name].mkdir(parents=True)
+        if text == "a pipe":
+            os.mkfifo(at[name] / "config.json")
+        else:
+            (at[name] / "config.json").write_text(text)
+        rows.append(f"{number} {number:064x} {name} {at[name]}\n")
+    listed = "".join(f"podman {row.split()[0]} {n} {row.split()[1]} -\n" for n, row in enumerate(rows))
+    script = LISTS[-1].read_text()
+    run = 'run() { [ "$1" != users.filters ] || "$2"; }'
+    given = {"rows": listed, "names": "".join(rows), "users": " x", "LC_ALL": "C"}
+    said = subprocess.run(["sh", "-c", f"{run}\n{script[script.index('seccomp=') :]}"], capture_output=True, text=True,
+                          env={**os.environ, **given}, check=True).stdout  # fmt: skip
+    blocks = {"uid": Block(0, "0"), "engines": Block(0, "podman"), "containers": Block(0, listed),
+              "podman.named": Block(0, given["names"]), "users.filters": Block(0, said)}  # fmt: skip
+    found = Containers.parse(Section(blocks)).containers
+    assert isinstance(found, tuple)
+    return {each.name: each.filter for each in found}
+
+
+def test_a_users_bundle_is_read_and_what_he_keeps_from_being_read_costs_his_own_alone(tmp_path: Path) -> None:
+    found = read_users_bundles(
+        tmp_path, one=bundle(SOME, **COMPACT), pipe="a pipe", none=bundle(None), last=bundle(SOME),
+        flood=bundle(SOME | {"x": "x" * 10**6}),
+    )  # fmt: skip
+    assert (found["one"], found["none"], found["last"]) == (SOME, None, SOME)
+    assert all(isinstance(found[name], Unknown) for name in ("pipe", "flood"))
+
+
+def test_of_a_users_words_only_a_path_of_the_engines_own_form_is_opened(tmp_path: Path) -> None:
+    for name in ("*", "a b", "x=y"):
+        assert isinstance(read_users_bundles(tmp_path, **{name: bundle(SOME)}).popitem()[1], Unknown)

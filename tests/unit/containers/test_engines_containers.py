@@ -149,10 +149,26 @@ def monitor(*words: str, user: int = 0) -> Monitor | None:
         (["systemd-nspawn", "--", "-M", "other"], "nspawn", ""),
         (["systemd-nspawn", "-M"], "nspawn", ""),
         (["/usr/lib/libvirt/libvirt_lxc", "--name", "web", "--console", "27"], "libvirt", "web"),
+        (["conmon", "--api-version", "1", "-n", "web", "--exit-dir", "/x"], "podman", "web"),
     ],
 )
 def test_a_command_line_says_the_engine_and_the_name(words: list[str], engine: str, name: str) -> None:
     assert monitor(*words) == Monitor(engine, 0, name)
+
+
+ID = "0123456789ab" * 5 + "cdef"
+SHIM = ["/usr/bin/containerd-shim-runc-v2", "-namespace", "moby", "-id", ID, "-address", "/tmp/x/containerd.sock"]
+
+
+def test_engines_that_give_ids_have_started_what_they_say() -> None:
+    """Root's containerd is Docker's or Kubernetes', and both are asked in other ways."""
+    conmon = ["/usr/bin/conmon", "-c", ID, "-u", ID, "-b", "/x", "-n", "web"]
+    assert monitor(*conmon, user=1000) == Monitor("podman", 1000, "web", ID)
+    assert monitor(*conmon[:-2]) == Monitor("podman", 0, ID[:12], ID)
+    assert monitor("conmon", "-c", "../..", "-n", "web") == Monitor("podman", 0, "web", "")
+    assert monitor(*SHIM, user=1000) == Monitor("docker", 1000, ID[:12], ID)
+    assert monitor(*[word.replace("moby", "default") for word in SHIM], user=7) == Monitor("containerd", 7, ID[:12], ID)
+    assert monitor(*SHIM) is None
 
 
 def test_other_command_lines_say_nothing() -> None:

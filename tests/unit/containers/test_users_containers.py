@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import subprocess
 from fnmatch import fnmatchcase
@@ -11,13 +12,15 @@ import pytest
 
 from deploys.containers.judge import Host
 from deploys.containers.mounts import mounts
+from deploys.core.control import State
 from facts import processes
-from facts.containers import LISTS, Containers, ContainersReading
+from facts.containers import LISTS, Containers, ContainersReading, Filter
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.processes import Process
 from tests.support.cases import folder, read
 from tests.support.recorded import readings
+from tests.support.two_engines import finding, survey
 
 FACTS = Path(processes.__file__).parent
 A, B = "a" * 64, "b" * 64
@@ -49,6 +52,23 @@ def test_what_a_host_with_two_users_ran() -> None:
     assert lies.keys() == {"podman:cccccccccccc (user 1001)", "podman:dddddddddddd (user 1001)"}
     assert all("was started by none of this user's" in str(why) for why in lies.values())
     assert (host.unlisted, host.unseen) == ((), ())
+
+
+def test_a_users_container_whose_files_lie_elsewhere_is_known_by_what_has_started_it() -> None:
+    """As with XDG_RUNTIME_DIR=/tmp/x, or where cron has started it: Podman keeps its files below /tmp then."""
+    output = read(folder(Containers) / "debian13-rootless.json")["output"]
+    (row,) = [line for line in output if line.startswith("podman 1000 ") and "15e7a0afabbb" in line]
+    pid, identity = row.split()[2:4]
+    (parent,) = [line.partition("\t")[2] for line in output if line.startswith(f"/proc/{pid}/status:PPid:")]
+    words = "".join(f"/proc/{parent}/cmdline:{word}\0" for word in ("conmon", "-c", identity, "-n", "web"))
+    more = ["@n block monitors", f"1000:{parent}", "@n status 0", "@n block monitors.words", words, "@n status 0"]
+    lines = [line for line in output if line != row]
+    host = Survey.parse([Containers], [*lines[:2], *more, *lines[2:]]).readings[Containers]
+    (web,) = [each for each in host.containers if each.name == "web" and each.user]
+    assert (web.shown, web.id, isinstance(web.process, Process)) == ("podman:web (user 1000)", identity, True)
+    assert isinstance(web.filter, Unknown)
+    assert "in another place" in web.filter.unknown
+    assert host.unlisted == ()
 
 
 def test_users_containers_that_were_left_off_are_not_said_to_have_no_engine() -> None:
@@ -148,3 +168,20 @@ def test_what_the_kernel_refuses_a_users_container_in_any_case_is_no_mount_of_th
                   refused=lambda _: (), seccomp=None, declared=[])  # fmt: skip
     said = {name: mounts(by_name[name], beside) for name in ("web", "priv", "etc", "hostnet")}
     assert said == {"web": "", "priv": "", "hostnet": "", "etc": "has the host's /etc (writable) at /host"}
+
+
+@pytest.mark.parametrize(
+    ("filter_", "state", "says"),
+    [
+        ({"defaultAction": "SCMP_ACT_ALLOW"}, State.FAIL, "web (user 1000) has a seccomp filter that allows acct"),
+        (None, State.FAIL, "was started without a seccomp filter of its own"),
+        ({"defaultAction": "SCMP_ACT_ERRNO"}, State.PASS, "what a user's own filters refuse is read from that user's"),
+        (Unknown("not read in time"), State.UNKNOWN, "not read in time"),
+    ],
+)
+def test_a_users_filter_is_judged_by_what_is_known_of_it(filter_: Filter, state: State, says: str) -> None:
+    host = readings(Containers)["debian13-rootless"]
+    (web,) = [each for each in host.containers if each.name == "web" and each.user]
+    alone = dataclasses.replace(host, containers=(dataclasses.replace(web, filter=filter_),))
+    found = finding("seccomp", survey(alone), unfiltered=[])
+    assert (found.state, says in found.verdict.reason) == (state, True), found.verdict.reason

@@ -16,6 +16,7 @@ from deploys.engines.lxc import filters, settings, undo
 from deploys.engines.lxc.controls import SUBJECT
 from deploys.engines.lxc.defaults import DROP_IN_TEXT
 from deploys.engines.lxc.rules import LxcRules
+from facts import lxc_files
 from facts.cgroups import Cgroups, CgroupsReading
 from facts.core.reading import Unknown, UnknownReading
 from facts.core.record import JournalEntry
@@ -243,7 +244,7 @@ def test_a_filter_that_refuses_more_is_not_replaced(text: str) -> None:
 def test_without_a_filter_or_with_an_old_list_it_is_said() -> None:
     assert "every system call" in found(lxc(), "seccomp", seccomp="guarded")[1]
     with pytest.raises(UnknownReading):
-        filters.refused("")
+        lxc_files.refused("")
 
 
 # ------------------------------------------------------------------------------------------------ the others

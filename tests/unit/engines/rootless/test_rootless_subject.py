@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +15,9 @@ from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.rootless.controls import SUBJECT
 from deploys.engines.rootless.rules import RootlessRules
+from facts import monitors
 from facts.containers import NO_BUNDLE, Container, Containers
+from facts.core.frame import PRELUDE
 from facts.core.reading import Block, Section, Unknown
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
@@ -194,6 +199,52 @@ def test_ports_that_could_not_be_listed_are_unknown() -> None:
 def read(**blocks: str) -> RootlessReading:
     said = {"programs": "", "helpers": "", "lingering": "", "everybody": "", "sockets": "", **blocks}
     return Rootless.parse(Section({name: Block(0, text) for name, text in said.items()}))
+
+
+@pytest.mark.parametrize(
+    ("words", "at"),
+    [
+        (["podman", "--log-level=info", "system", "service", "-t0", "tcp:localhost:8888"], ["localhost:8888"]),
+        (["podman", "system", "service", "unix:///srv/x.sock"], ["/srv/x.sock"]),
+        (["podman", "system", "service", "tcp://[::1]:2375"], ["[::1]:2375"]),
+        (["dockerd", "-H", "unix:///srv/d.sock", "--host=tcp://0.0.0.0:2375"], ["/srv/d.sock", "0.0.0.0:2375"]),
+        (["dockerd", "-Htcp://127.0.0.1:2375/x", "-H", "fd://"], ["127.0.0.1:2375"]),
+        (["podman", "--url", "tcp://elsewhere:2375", "ps"], []),
+        (["podman", "run", "x", "system", "tcp://elsewhere:2375"], []),
+        (["dockerd"], []),
+    ],
+)
+def test_where_an_engine_was_told_to_listen(words: list[str], at: list[str]) -> None:
+    """Wherever it has its other files: nothing of it need be below /run/user."""
+    said = "".join(f"/proc/9/cmdline:{word}\0" for word in words)
+    host = read(engines="1001:9\n", listeners="", **{"engines.words": said})
+    assert isinstance(host.listening, tuple)
+    assert sorted(each.at for each in host.listening if each.uid == 1001) == sorted(at)
+
+
+def test_what_listens_is_said_once_and_a_command_line_that_was_not_read_is_unknown() -> None:
+    line = 'LISTEN 0 4096 *:8888 *:* users:(("systemd",pid=5,fd=3),("podman",pid=9,fd=3)) uid:1001 ino:1 sk:1\n'
+    words = "".join(f"/proc/9/cmdline:{word}\0" for word in ("podman", "system", "service", "tcp:localhost:8888"))
+    given: dict[str, Any] = {"engines.words": words, "listeners": line, "sockets": f"s 1001 {SESSION}\n"}
+    assert read(engines="1001:9\n", **given).listening == (Listening(1001, SESSION), Listening(1001, "*:8888"))
+    unread = read(engines="1001:9\n1001:10\n", **given).listening
+    assert isinstance(unread, Unknown)
+
+
+def test_the_script_reads_the_command_lines_of_users_engines_and_no_others(tmp_path: Path) -> None:
+    script = Rootless.script[Rootless.script.index("# What listens on TCP") :]
+    shutil.copy(shutil.which("sleep") or "", tmp_path / "podman")
+    with subprocess.Popen(["podman", "60"], executable=tmp_path / "podman") as process:
+        status = f"/proc/{process.pid}/status"
+        given = f'ss() {{ :; }}\nbelieved() {{ case "$*" in *{status}*) echo 1001:{process.pid}; echo 0:1; esac; }}'
+        try:
+            said = subprocess.run(["sh", "-c", f"N=n\n{PRELUDE}\n{monitors.WORDS}\n{given}\n{script}"],
+                                  capture_output=True, text=True, check=True).stdout  # fmt: skip
+        finally:
+            process.kill()
+    assert f"/proc/{process.pid}/cmdline:podman\0" in said
+    assert f"\n1001:{process.pid}\n" in said
+    assert "0:1\n" not in said.replace(f"1001:{process.pid}", "")
 
 
 def test_what_a_host_says() -> None:
