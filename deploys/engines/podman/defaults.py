@@ -11,7 +11,7 @@ from deploys.core.policy import Policy
 from deploys.engines.defaults import Put
 from deploys.engines.podman.settings import Row, said, setting
 from facts.cgroups import Cgroups
-from facts.core.reading import known
+from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.podman.podman import Podman, PodmanReading
 from facts.lsm import Lsm
@@ -93,7 +93,20 @@ def _groups(podman: PodmanReading) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in rows}
 
 
+def _deaf(podman: PodmanReading) -> str:
+    """Podman reads cgroup_conf since 4.5 (podman#17878), and passes over it before without a word."""
+    found = re.match(r"(?:[0-9]+:)?([0-9]{1,4})\.([0-9]{1,4})", known(podman.version) or "")
+    if not found:
+        raise UnknownReading("Podman's version is not known, and before 4.5 it does not read cgroup_conf")
+    here = f"Podman {found[1]}.{found[2]} does not read cgroup_conf, as 4.5 does"
+    return (
+        f"{here}: containers get no limit of memory without a word" if (int(found[1]), int(found[2])) < (4, 5) else ""
+    )
+
+
 def _memory(podman: PodmanReading, wanted: int) -> str:
+    if deaf := _deaf(podman):
+        return deaf
     limit = _groups(podman).get(MEMORY, "")
     if re.fullmatch("[0-9]{1,18}", limit) and int(limit) <= wanted and _groups(podman).get(SWAP) == "0":
         return ""
@@ -101,6 +114,8 @@ def _memory(podman: PodmanReading, wanted: int) -> str:
 
 
 def _with_memory(podman: PodmanReading, wanted: int) -> Put:
+    if _deaf(podman):
+        return {}
     rows = _groups(podman) | {MEMORY: str(wanted), SWAP: "0"}
     return {"containers.cgroup_conf": [f"{name}={value}" for name, value in rows.items()]}
 
@@ -174,7 +189,8 @@ ROWS = (
         wrong=_memory,
         put=_with_memory,
         against=_unified,
-        by_hand="set memory.max and memory.swap.max in cgroup_conf of /etc/containers/containers.conf",
+        by_hand="set memory.max and memory.swap.max in cgroup_conf of /etc/containers/containers.conf; for a Podman "
+        "before 4.5 give each container --memory",
     ),
     Row(
         name="log-driver",

@@ -82,6 +82,10 @@ def attacks(vm: Vm) -> dict[str, bool]:
     }
 
 
+def reads_cgroup_conf(vm: Vm) -> bool:
+    return "version 4.3" not in vm.ssh("podman --version").stdout
+
+
 def test_before_a_container_can_do_all_of_it(vm: Vm) -> None:
     vm.ssh("apt-get -qq install --no-install-recommends podman crun apparmor 2>&1", timeout=900)
     vm.ssh(f"podman import -q /var/lib/lab/busybox.tar {IMAGE}; echo secret >/root/secret; chmod 600 /root/secret")
@@ -99,9 +103,14 @@ def test_what_waits_for_a_consequence_says_so(vm: Vm, story: dict[str, Any]) -> 
 
 def test_after_it_can_do_none_and_what_ran_goes_on(vm: Vm, story: dict[str, Any]) -> None:
     harden = deploy(vm, "harden.py", accept="podman-userns,podman-api")
-    assert {k: v for k, v in harden.not_holding().items() if k.startswith("podman.")} == {}, harden.out
+    left = {k: v for k, v in harden.not_holding().items() if k.startswith("podman.")}
     story["runs"].append(harden.report["run"]["id"])
-    assert not any(attacks(vm).values()), attacks(vm)
+    after = attacks(vm)
+    if not reads_cgroup_conf(vm):
+        assert after.pop("takes 200 MB"), "Podman 4.3 passes over the limit, and says nothing"
+        assert "does not read cgroup_conf" in left.pop("podman.memory")
+    assert left == {}, harden.out
+    assert not any(after.values()), after
     assert "kept" in vm.ssh("podman exec old cat /data/file").stdout
     assert "status 0" in container(vm, "true", "--memory 128m --pids-limit 200 --userns host")
     vm.ssh(f"cp -p {DROP_IN} /root/kept.conf; cp -p {PROGRAM} /root/kept.sh")
@@ -193,6 +202,7 @@ def test_harden_confines_again_what_a_file_before_its_own_frees(vm: Vm, story: d
 @pytest.mark.parametrize("control", BREAKS)
 def test_what_is_broken_is_named(vm: Vm, control: str) -> None:
     script, word = BREAKS[control]
+    word = word if control != "memory" or reads_cgroup_conf(vm) else "does not read cgroup_conf"
     vm.ssh(script.format(drop_in=DROP_IN, later=LATER, program=PROGRAM))
     drift = deploy(vm, "drift.py")
     assert drift.states()[f"podman.{control}"] == "fail", drift.out

@@ -82,6 +82,24 @@ def test_a_limit_of_memory_is_not_set_where_no_container_would_start_with_it() -
     assert written(SUBJECT.plan(old)) == {"containers.pids_limit": 9}
 
 
+@pytest.mark.parametrize(
+    ("version", "state"), [("4.3.1+ds1-8", State.FAIL), ("2:4.5.0-1", State.FAIL), (None, State.UNKNOWN)]
+)
+def test_a_podman_that_does_not_read_cgroup_conf_gives_no_limit_of_memory(version: str | None, state: State) -> None:
+    """4.3 passes over the key without a word: what a file says there is not in force."""
+    right = {"containers.cgroup_conf": ["memory.max=67108864", "memory.swap.max=0"]}
+    assert found(podman(right), "memory", memory=64 << 20)[0] is State.PASS
+    made = context(podman(right if version and "4.3" in version else {}, version=version), memory=64 << 20)
+    finding = made.findings["podman.memory"]
+    assert finding.state is state
+    changes = list(SUBJECT.plan(made))
+    if version and "4.3" in version:
+        assert "Podman 4.3 does not read cgroup_conf" in finding.verdict.reason
+        assert [type(each) for each in changes] == [Blocked]
+    elif version:
+        assert "containers.cgroup_conf" in written(changes)
+
+
 def test_keys_that_are_in_the_drop_in_stay_there() -> None:
     ours = podman({"containers.keyring": True}, drop_in="[containers]\nkeyring = true\n")
     assert written(SUBJECT.plan(context(ours, pids=9))) == {"containers.keyring": True, "containers.pids_limit": 9}
