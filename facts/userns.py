@@ -27,7 +27,7 @@ class Range(Jsonable):
     kind: str
     start: int
     count: int
-    owner: str  # the row's owner, the machine's or container's name
+    owner: str  # the row's owner, by name where the host has one; the machine's or container's name
     source: str  # the file that assigns it, or where it is in use
 
     @property
@@ -86,8 +86,8 @@ class Userns(SectionFact[UsernsReading]):
         limits, settings = Lines(section.block("limits")), Lines(section.block("settings"))
         denied = settings.complaint("Permission denied")
         subuid, subgid = section.file(SUBUID), section.file(SUBGID)
-        ranges = _rows(subuid, subgid)
         passwd, group = _names(section.text("passwd"), "root"), _names(section.text("group"), "root")
+        ranges = _rows(subuid, subgid, passwd)
         machines, lxc = _machines(section.block("machines")), denied or _lxc(settings)
         return UsernsReading(
             supported=_supported(section),
@@ -114,11 +114,14 @@ def _supported(section: Section) -> bool | Unknown:
     return names if isinstance(names, Unknown) else "user" in names.split()
 
 
-def _rows(subuid: str | Unknown | None, subgid: str | Unknown | None) -> tuple[Range, ...] | Unknown:
-    """The rows of both files; an absent file has none."""
+def _rows(
+    subuid: str | Unknown | None, subgid: str | Unknown | None, passwd: dict[str, int] | Unknown
+) -> tuple[Range, ...] | Unknown:
+    """The rows of both files; an absent file has none. subuid(5): a row names its owner, or has the number."""
     for text in (subuid, subgid):
         if isinstance(text, Unknown):
             return text
+    names = {str(uid): name for name, uid in reversed(passwd.items())} if isinstance(passwd, dict) else {}
     rows: list[Range] = []
     for kind, path, text in (("u", SUBUID, subuid), ("g", SUBGID, subgid)):
         for line in str(text or "").splitlines():
@@ -126,7 +129,7 @@ def _rows(subuid: str | Unknown | None, subgid: str | Unknown | None) -> tuple[R
             start, _, count = numbers.partition(":")
             first, length = whole_number(start), whole_number(count)
             if first is not None and length is not None:
-                rows.append(Range(kind, first, length, owner.strip(), path))
+                rows.append(Range(kind, first, length, names.get(owner.strip(), owner.strip()), path))
     return tuple(rows)
 
 

@@ -88,14 +88,19 @@ def own_start(reading: UsernsReading, owner: str = DOCKER_USER) -> int | None:
 
 
 def with_row(
-    text: str | Unknown | None, start: int, owner: str = DOCKER_USER, size: int = SIZE, *, beside: bool = False
+    text: str | Unknown | None, start: int, owner: str = DOCKER_USER, size: int = SIZE, *, instead: Sequence[str] = ()
 ) -> str:
-    """The text of /etc/subuid or /etc/subgid with one row for `owner`, other people's lines as they were; `beside`: and
-    so the owner's other rows."""
+    """The text of /etc/subuid or /etc/subgid with one row for `owner`, other lines as they were, but for the rows of
+    `instead`: names or numbers."""
     lines, row = (known(text) or "").splitlines(), f"{owner}:{start}:{size}"
-    if not beside:
-        lines = [line for line in lines if line.partition(":")[0].strip() != owner]
+    lines = [line for line in lines if line.partition(":")[0].strip() not in instead]
     return "\n".join([*lines, *([] if row in lines else [row]), ""])
+
+
+def called(reading: UsernsReading, owner: str = DOCKER_USER) -> list[str]:
+    """What a row may call its owner: the name, or the number."""
+    number = known(reading.passwd).get(owner)
+    return [owner] if number is None else [owner, str(number)]
 
 
 def giving(
@@ -103,9 +108,10 @@ def giving(
 ) -> Iterator[WriteFile]:
     """Both files with one row for `owner`, where they have another one or none; `beside`: whichever others they have.
     Subjects of one run may each give somebody a range: see deploys.run.steps."""
+    instead = [] if beside else called(reading, owner)
     for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
         old = known(before)
-        if (text := with_row(old, start, owner, size, beside=beside)) == old:
+        if (text := with_row(old, start, owner, size, instead=instead)) == old:
             continue
         mode, own = ("0644", "root:root") if old is None else ("", "")  # "": as it was
         what = f"give {owner} the ids {start}–{start + size - 1} in {path}"

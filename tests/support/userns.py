@@ -18,7 +18,7 @@ from tests.support.hosts import judged, whole
 def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65536\n", **more: Any) -> UsernsReading:
     passwd = more.pop("passwd", {"root": 0, "alice": 1000})
     group = more.pop("group", {"root": 0, "alice": 1000})
-    ranges = _rows(subuid, subgid)
+    ranges = _rows(subuid, subgid, passwd)
     values: dict[str, Any] = {
         "supported": True,
         "max_user_namespaces": 15000,

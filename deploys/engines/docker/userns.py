@@ -30,7 +30,7 @@ from deploys.core.control import (
 from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import REMAP, configured, daemon_json
 from deploys.userns.controls import on_userns
-from deploys.userns.ranges import NoRange, own_start, plan_range, with_row
+from deploys.userns.ranges import NoRange, called, own_start, plan_range, with_row
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import DAEMON_JSON, Container, Docker, DockerReading, Network
@@ -183,7 +183,7 @@ def _rows(reading: UsernsReading, start: int | None, service: Service) -> Iterat
     is written even if it does not change, since its check has to run before anything stops."""
     for path, before in ((SUBUID, reading.subuid), (SUBGID, reading.subgid)):
         old = known(before)
-        text = with_row(old, start) if start is not None else old or ""
+        text = with_row(old, start, instead=called(reading)) if start is not None else old or ""
         mode, owner = ("0644", "root:root") if old is None else ("", "")  # "": as it was
         what = f"give {DOCKER_USER} the ids {start}–{start + 65535} in {path}" if start is not None else f"keep {path}"
         if text != old or path == SUBGID:

@@ -17,9 +17,7 @@ FILES = {"u": SUBUID, "g": SUBGID}
 
 
 def _owned(reading: UsernsReading, user: str) -> list[Range]:
-    """subuid(5): a row names its owner, or has the number."""
-    number = str(known(reading.passwd).get(user, user))
-    return [row for row in known(reading.ranges) if row.owner in (user, number)]
+    return [row for row in known(reading.ranges) if row.owner == user]
 
 
 def wrong(reading: UsernsReading, user: str) -> str:

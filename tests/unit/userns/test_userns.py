@@ -12,8 +12,8 @@ from deploys.core.control import State
 from deploys.engines.docker import userns as docker_userns
 from deploys.run.steps import arrange
 from deploys.userns.controls import UsernsRules
-from deploys.userns.ranges import DOCKER, LXC, PEOPLE, PODMAN, NoRange, own_start, plan_range, with_row
-from facts.core.reading import Unknown, UnknownReading
+from deploys.userns.ranges import DOCKER, LXC, PEOPLE, PODMAN, NoRange, giving, own_start, plan_range, with_row
+from facts.core.reading import Unknown, UnknownReading, known
 from facts.engines.docker.docker import DaemonJson, DockerReading, Network, Stored
 from facts.kernel.sysctls import SysctlFile
 from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Overlap, Range, UsernsReading
@@ -21,7 +21,7 @@ from tests.support.hosts import container
 from tests.support.userns import LIMITED, SUBJECT, both, context, docker, reading
 
 BASE = 2013265920
-
+WITH_REMAP = {"root": 0, "alice": 1000, "dockremap": 99}
 
 SERVICE = Service("docker", "systemctl restart docker", "docker info", "journalctl -u docker")
 STIG = SysctlFile("/etc/sysctl.d/stig.conf", "user.max_user_namespaces = 0\n")
@@ -96,7 +96,7 @@ def test_own_start(row: str, good: int | None) -> None:
 
 
 def test_a_planned_row_is_found_good() -> None:
-    text = with_row("# old\nalice:100000:65536\ndockremap:5:6", BASE)
+    text = with_row("# old\nalice:100000:65536\ndockremap:5:6\n99:7:8", BASE, instead=("dockremap", "99"))
     assert text == f"# old\nalice:100000:65536\ndockremap:{BASE}:65536\n"
     assert own_start(reading(text, text)) == BASE
 
@@ -107,6 +107,20 @@ def test_overlaps() -> None:
         Overlap(Range("u", 100000, 65536, "alice", SUBUID), Range("u", 165535, 2, "bob", SUBUID)),
         Overlap(Range("u", 1000, 1, "carol", SUBUID), Range("u", 1000, 1, "alice", "passwd")),
     )
+
+
+def test_a_user_has_rows_by_name_and_by_number() -> None:
+    rows = "alice:100000:65536\n1000:100000:65536\n0:200000:9\nbob:200000:9\n"
+    assert reading(rows).overlaps == ()
+    other = reading("1000:100000:65536\n1001:100000:65536\n", passwd={"root": 0, "alice": 1000, "bob": 1001})
+    assert [(pair.first.owner, pair.second.owner) for pair in known(other.overlaps)] == [("alice", "bob")]
+    assert reading("1000:100000:65536\n", lxc=taken("LXC default", "/etc/lxc/default.conf", 100000)).overlaps == ()
+
+
+def test_a_new_row_replaces_those_of_the_owner_by_number_too() -> None:
+    rows = "99:165536:65536\nalice:100000:65536\n"
+    (only,) = {change.text for change in giving("userns", reading(rows, rows, passwd=WITH_REMAP), BASE, "dockremap")}
+    assert only == f"alice:100000:65536\ndockremap:{BASE}:65536\n"
 
 
 REMAP = "dockremap:2013265920:65536\n"
