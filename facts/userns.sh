@@ -10,8 +10,9 @@ run group names group
 run machines stat -c '%u %g %n' /var/lib/machines/*
 lxc=$(sed -nE 's/^[[:space:]]*lxc\.lxcpath[[:space:]]*=[[:space:]]*"?([^"[:space:]]+).*/\1/p' /etc/lxc/lxc.conf 2>/dev/null | tail -n 1)
 case ${lxc%/} in ''|/var/lib/lxc) set -- ;; *) set -- "${lxc%/}"/*/config ;; esac
-run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user)' \
-  /etc/lxc/default.conf /var/lib/lxc/*/config "$@" /etc/containers/storage.conf /usr/share/containers/storage.conf
+run settings grep -HE '^[[:space:]]*(lxc[.]id_?map|root-auto-userns-user|<[ug]id start=)' \
+  /etc/lxc/default.conf /var/lib/lxc/*/config "$@" /etc/containers/storage.conf /usr/share/containers/storage.conf \
+  /etc/libvirt/lxc/*.xml /run/libvirt/lxc/*.xml
 maps() { cat /proc/[0-9]*/"$1" 2>/dev/null | sort -u; }
 run uid_map maps uid_map
 run gid_map maps gid_map

@@ -107,8 +107,8 @@ CONTROLS = (
         why="Two owners of the same id can read each other's files and kill each other's processes.",
         check=_check_ranges,
         references=("NIST-800-190-4.4.3",),
-        by_hand=f"give one of the two owners another range in {SUBUID} and {SUBGID}, or in its lxc.idmap, and change "
-        "the ids of its files, which hullproof cannot tell from others'",
+        by_hand=f"give one of the two owners another range in {SUBUID} and {SUBGID}, or where its idmap says it "
+        "(lxc.idmap, virsh edit), and change the ids of its files, which hullproof cannot tell from others'",
     ),
 )
 

@@ -38,10 +38,11 @@ def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USE
     524288 (Docker's last window) only useradd grows, and it reads our row before it picks.
 
     Not free are: every other owner's row in /etc/subuid and /etc/subgid (podman's `containers` among them),
-    ids in passwd and group, nspawn's machines, LXC's idmaps, and what running processes have mapped.
+    ids in passwd and group, nspawn's machines, LXC's and libvirt's idmaps, and what running processes have mapped.
     """
     rows = [row for row in known(reading.ranges) if row.owner == owner]
     taken = [*others(known(reading.ranges), owner), *known(reading.machines), *known(reading.lxc)]
+    taken += known(reading.libvirt)
     taken += [mapped for mapped in known(reading.mapped) if not _within(mapped, rows)]
     taken += people(reading)
     ordered = sorted(taken, key=lambda row: row.start)

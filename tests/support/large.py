@@ -129,8 +129,9 @@ LARGE: Mapping[str, Sections] = {
     "subordinate ids of one owner": {"userns": {"/etc/subuid": rows("a:#00000:65536"), "/etc/subgid": "root:1:9\n"}},
     "users": {"userns": {"passwd": "root:0\n" + rows("u#:1#"), "group": "root:0\n" + rows("g#:1#")}},
     "mapped ids": {"userns": {"uid_map": rows("0 1#00000 65536"), "gid_map": rows("0 1#00000 65536")}},
-    "machines and LXC": {"userns": {"machines": rows("1#000000 1#000000 /var/lib/machines/m#"),
-                                    "settings": rows("/var/lib/lxc/c#/config:lxc.idmap = u 0 #00000 65536")}},
+    "machines, LXC and libvirt": {"userns": {"machines": rows("1#000000 1#000000 /var/lib/machines/m#"),
+                                    "settings": rows("/var/lib/lxc/c#/config:lxc.idmap = u 0 #00000 65536")
+                                    + rows("/etc/libvirt/lxc/d#.xml:<gid start='0' target='#00000' count='65536'/>")}},
     "bridges with a port each": {"networks": {"addr": listing(bridge_and_port)},
                                  "bridges": {"links": listing(bridge_and_port)}},
     "ports on one bridge": {

@@ -7,6 +7,7 @@ from typing import Any
 
 from deploys.core.change import Context
 from deploys.userns.controls import UsernsRules
+from facts.core.reading import attempt
 from facts.engines.docker.docker import Docker, DockerReading
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import SysctlFile, Sysctls
@@ -30,6 +31,7 @@ def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65
         "ranges": ranges,
         "machines": (),
         "lxc": (),
+        "libvirt": (),
         "mapped": (),
         "passwd": passwd,
         "group": group,
@@ -37,7 +39,8 @@ def reading(subuid: Any = "alice:100000:65536\n", subgid: Any = "alice:100000:65
         "data_parents": {"/var": "755", "/var/lib": "755"},
         **more,
     }
-    values["overlaps"] = _overlaps(ranges, passwd, group, values["machines"], values["lxc"])
+    used = (passwd, group, *(values[name] for name in ("machines", "lxc", "libvirt", "mapped")))
+    values["overlaps"] = attempt("overlaps", lambda: _overlaps(ranges, *used))
     return UsernsReading(**{**values, **more})
 
 

@@ -55,6 +55,7 @@ def merge(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"subuid": f"bob:{BASE + 65536}:65536\n"}, BASE),  # beside it is not on it
         ({"machines": both(BASE, 65536)}, BASE + 65536),
         ({"lxc": both(BASE - 10, 20)}, BASE + 65536),
+        ({"libvirt": both(BASE, 65536)}, BASE + 65536),
         ({"mapped": both(BASE + 5, 7)}, BASE + 65536),
         ({"passwd": {"root": 0, "carol": BASE + 3}}, BASE + 65536),
         ({"group": {"root": 0, "staff": BASE + 3}}, BASE + 65536),
@@ -74,7 +75,7 @@ def test_plan_range_says_what_is_in_the_way() -> None:
         plan_range(reading("big:1:2147483647\n"))
 
 
-@pytest.mark.parametrize("what", ["ranges", "machines", "lxc", "mapped", "passwd", "group"])
+@pytest.mark.parametrize("what", ["ranges", "machines", "lxc", "libvirt", "mapped", "passwd", "group"])
 def test_plan_range_does_not_guess(what: str) -> None:
     with pytest.raises(UnknownReading):
         plan_range(reading(**{what: Unknown("denied"), "overlaps": ()}))
@@ -135,6 +136,8 @@ def taken(owner: str, source: str, start: int = BASE) -> tuple[Range, ...]:
     [
         ({"lxc": taken("web", "/var/lib/lxc/web/config")}, "web:2013265920:65536 (/var/lib/lxc/web/config)"),
         ({"lxc": taken("LXC default", "/etc/lxc/default.conf")}, "LXC default:2013265920:65536"),
+        ({"libvirt": taken("shop", "/etc/libvirt/lxc/shop.xml")}, "shop:2013265920:65536 (/etc/libvirt/lxc/shop.xml)"),
+        ({"mapped": taken("running processes", "/proc", BASE + 9)}, "running processes:2013265929:65536 (/proc)"),
         ({"machines": taken("m1", "/var/lib/machines")}, "m1:2013265920:65536 (/var/lib/machines)"),
         ({"machines": taken("dockremap", "/var/lib/machines")}, "dockremap:2013265920:65536 (/var/lib/machines)"),
     ],
@@ -152,14 +155,29 @@ def test_who_uses_the_ids_of_a_row_without_one(more: dict[str, Any], says: str) 
         (REMAP, {"lxc": (*taken("a", "/var/lib/lxc/a/config", 65536), *taken("b", "/var/lib/lxc/b/config", 65536))}),
         ("alice:100000:65536\n", {"lxc": taken("LXC default", "/etc/lxc/default.conf", 100000)}),
         (REMAP, {"machines": taken("m1", "/var/lib/machines", 524288)}),
+        (REMAP, {"lxc": (*taken("a", "/srv/a/config", 65536), *taken("b", "/srv/b/config", 65536))}),
+        ("root:1048576:65536\n", {"libvirt": taken("shop", "/etc/libvirt/lxc/shop.xml", 1048576)}),
+        (REMAP, {"mapped": taken("running processes", "/proc")}),
+        (
+            f"bob:{BASE + 65536}:9\nbob:{BASE}:65536\nbob:{BASE + 65545}:65536\n",
+            {"mapped": (Range("u", BASE + 9, 131072, "running processes", "/proc"),)},
+        ),
+        (
+            "alice:558752:65536\n",
+            {
+                "machines": taken("m1", "/var/lib/machines", 720896),
+                "mapped": taken("running processes", "/proc", 720896),
+            },
+        ),
     ],
 )
 def test_who_uses_ids_of_his_own(rows: str, more: dict[str, Any]) -> None:
-    """root's containers of LXC root's row; several of them the same; users the default that is made for them."""
+    """root's containers of LXC and libvirt root's row; several of them the same, in whichever folder; users the default
+    that is made for them; what runs, the rows that give it that, or what its machine has."""
     assert reading(rows, rows, **more).overlaps == ()
 
 
-@pytest.mark.parametrize("what", ["lxc", "machines"])
+@pytest.mark.parametrize("what", ["lxc", "libvirt", "machines", "mapped"])
 def test_ids_whose_users_are_not_known(what: str) -> None:
     assert isinstance(reading(REMAP, REMAP, **{what: Unknown("denied")}).overlaps, Unknown)
 
