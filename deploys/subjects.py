@@ -21,6 +21,7 @@ from deploys.engines.libvirt import controls as libvirt
 from deploys.engines.lxc import controls as lxc
 from deploys.engines.nspawn import controls as nspawn
 from deploys.engines.podman import controls as podman
+from deploys.engines.podman import parts as podman_parts
 from deploys.engines.rkt import controls as rkt
 from deploys.engines.rootless import controls as rootless
 from deploys.files import controls as files
@@ -32,7 +33,7 @@ from deploys.seccomp import controls as seccomp
 from deploys.selinux import controls as selinux
 from deploys.userns import controls as userns
 
-ENGINES = (docker_parts.PARTS,)  # what each container engine adds to the subjects of other names
+ENGINES = (docker_parts.PARTS, podman_parts.PARTS)  # what each container engine adds to the subjects of other names
 
 OWN: tuple[Subject, ...] = (
     kernel.SUBJECT,

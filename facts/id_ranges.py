@@ -40,6 +40,9 @@ class Overlap(Jsonable):
     first: Range
     second: Range
 
+    def __str__(self) -> str:
+        return f"{self.first} overlaps {self.second}"
+
 
 def find_overlaps(
     ranges: Iterable[Range], passwd: Mapping[str, int], group: Mapping[str, int], used: Mapping[str, Iterable[Range]]

@@ -272,7 +272,8 @@ def _none_along(context: Context) -> Mapping[str, Iterable[str]]:
 @dataclass(frozen=True)
 class Part:
     """What a container engine adds to a subject, whose name and rules of the policy it shares. `plan` comes after the
-    subject's own. `along`: by a control of the subject, the part's controls that a change for that one mends too."""
+    subject's own. `along`: by a control of the subject, the part's controls that a change for that one mends too.
+    `mends`: controls of the subject for which the part has changes too."""
 
     controls: tuple[Control, ...]
     plan: Callable[[Context], Iterable[Change]]
@@ -280,6 +281,7 @@ class Part:
     accepts: tuple[str, ...] = ()
     undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
     along: Callable[[Context], Mapping[str, Iterable[str]]] = _none_along
+    mends: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -307,7 +309,7 @@ class Subject:
         own = [control.id for control in part.controls]
 
         def plan(context: Context) -> Iterator[Change]:
-            asked = context.failing(*own)  # else an engine that cannot be read is in nobody's way
+            asked = context.failing(*own, *part.mends)  # else an engine that cannot be read is in nobody's way
             along = part.along(context) if asked else {}
             for change in self.plan(context):
                 more = (mended for control in change.controls for mended in along.get(control, ()))

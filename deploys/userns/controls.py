@@ -30,13 +30,15 @@ from deploys.core.control import (
     undeclared,
 )
 from deploys.core.policy import Policy, Rules
-from facts.core.reading import known
+from deploys.userns.ranges import NoRange, shared
+from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import as_number
 from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Userns
 
 LIMIT = "user.max_user_namespaces"
+RANGES = "userns.ranges"
 
 
 class UsernsRules(Rules):
@@ -86,11 +88,15 @@ def _check_ranges(survey: Survey, policy: Policy) -> Verdict:
         return passed(
             "no range of subordinate ids overlaps another, or a user's or group's own id", declared=[], disk=[], live=[]
         )
-    rows = [f"{overlap.first} overlaps {overlap.second}" for overlap in overlaps]
+    rows = [str(overlap) for overlap in overlaps]
     more = f" and {len(rows) - 4} more" if len(rows) > 4 else ""
     return failed("; ".join(rows[:4]) + more, declared=[], disk=rows, live=rows)
 
 
+ANOTHER = (
+    f"give one of the two owners another range in {SUBUID} and {SUBGID}, or where its idmap says it (lxc.idmap, virsh "
+    "edit), and change the ids of its files, which hullproof cannot tell from others'"
+)
 CONTROLS = (
     Control(
         id="userns.limits",
@@ -101,19 +107,43 @@ CONTROLS = (
         by_hand=f"set {LIMIT} with sysctl -w, and in the file of /etc/sysctl.d that is read last",
     ),
     Control(
-        id="userns.ranges",
+        id=RANGES,
         title="Ranges of subordinate ids do not overlap",
         severity=Severity.HIGH,
         why="Two owners of the same id can read each other's files and kill each other's processes.",
         check=_check_ranges,
         references=("NIST-800-190-4.4.3",),
-        by_hand=f"give one of the two owners another range in {SUBUID} and {SUBGID}, or where its idmap says it "
-        "(lxc.idmap, virsh edit), and change the ids of its files, which hullproof cannot tell from others'",
+        by_hand=ANOTHER,
     ),
 )
 
 
 # ------------------------------------------------------------------------------------------------ remediation
+
+
+def another_range(
+    context: Context,
+    owner: str,
+    uses: Callable[[], bool],
+    held: Callable[[], str],
+    move: Callable[[], Iterable[Change]],
+) -> Iterator[Change]:
+    """An engine's containers get ids that nobody else has, in place of those rows of `owner` that overlap: `move` makes
+    the changes. `uses`: whether the policy has the engine use that owner's rows. `held` names what may own the old ids:
+    then nothing is changed, for it would be another owner's alone."""
+    if not context.failing(RANGES) or not (overlap := shared(context.survey[Userns], owner)):
+        return
+    what = f"give {owner} ids that nobody else has"
+    try:
+        if not uses():
+            return
+        why = f"what is there may own ids of that range: {there}" if (there := held()) else ""
+        changes = [] if why else list(move())
+    except (NoRange, UnknownReading) as error:
+        why, changes = str(error), []
+    if why:
+        changes = [Blocked("userns", what, why=f"{overlap}, and {why}", by_hand=ANOTHER)]
+    yield from mending([RANGES], changes)
 
 
 def plan(context: Context) -> Iterable[Change]:

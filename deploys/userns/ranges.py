@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from deploys.core.change import WriteFile
 from facts.core.reading import Unknown, known
-from facts.userns import DOCKER_USER, SUBGID, SUBUID, Range, UsernsReading
+from facts.userns import DOCKER_USER, SUBGID, SUBUID, Overlap, Range, UsernsReading
 
 SIZE = 65536
 
@@ -72,6 +72,13 @@ def people(reading: UsernsReading) -> list[Range]:
 
 def others(ranges: Iterable[Range], owner: str) -> list[Range]:
     return [row for row in ranges if row.owner != owner]
+
+
+def shared(reading: UsernsReading, owner: str) -> Overlap | None:
+    """What of the owner's rows somebody else has too, as far as that is known."""
+    overlaps = () if isinstance(reading.overlaps, Unknown) else reading.overlaps
+    rows = {row for row in known(reading.ranges) if row.owner == owner}
+    return next((each for each in overlaps if rows & {each.first, each.second}), None)
 
 
 def own_start(reading: UsernsReading, owner: str = DOCKER_USER) -> int | None:

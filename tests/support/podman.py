@@ -44,6 +44,7 @@ def podman(settings: dict[str, Any] | Unknown | None = None, file: str = DROP_IN
         "installed": True, "version": "5.4.2", "settings": read, "broken": (), "drop_in": None, "hook": None,
         "program": None, "profile": None, "auto_ids": AutoIds(), "shipped": True, "parser": True,
         "socket": socket(), "socket_drop_in": None, "filter": OURS, "volumes": (), "networks": {}, "serving": (),
+        "held": (),
     }  # fmt: skip
     return PodmanReading(**(values | more))
 

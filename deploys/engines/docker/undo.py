@@ -21,6 +21,7 @@ from deploys.engines.docker.daemon import (
 from facts.core.reading import Unknown, known
 from facts.core.record import JournalEntry
 from facts.engines.docker.docker import Docker, DockerReading
+from facts.userns import DOCKER_USER, SUBGID, SUBUID
 
 REMOVE = "remove-engine"  # accepting it: an engine that holds containers, volumes or images is removed; its data stays
 STARTED = "start Docker"  # begins the text of every change that starts it, in journals too
@@ -76,7 +77,7 @@ def _stops_for(undoing: Undoing, docker: DockerReading) -> tuple[bool, str]:
     before, after = _settings(undoing, docker)
     info = {} if isinstance(docker.info, Unknown) else docker.info
     mapped = any("name=userns" in str(option) for option in info.get("SecurityOptions") or ())
-    remaps = mapped != (after.get(REMAP) not in (None, "", "root"))
+    remaps = mapped != (after.get(REMAP) not in (None, "", "root")) or (mapped and _moves(undoing))
     if remaps:
         return True, "the restart changes the user namespace, so no container may keep running"
     keys = sorted(key for key in BRIDGE_KEYS if before.get(key) != after.get(key))
@@ -85,6 +86,16 @@ def _stops_for(undoing: Undoing, docker: DockerReading) -> tuple[bool, str]:
     if info.get("LiveRestoreEnabled") is not True:
         return False, "a restart of Docker would stop containers, because live-restore is off"
     return False, ""
+
+
+def _moves(undoing: Undoing) -> bool:
+    """Whether Docker's own user gets other ids."""
+    texts = (undoing.files.get(path, (None, None)) for path in (SUBUID, SUBGID))
+    return any(_rows(now) != _rows(after) for now, after in texts)
+
+
+def _rows(text: str | None) -> list[str]:
+    return [line for line in (text or "").splitlines() if line.startswith(f"{DOCKER_USER}:")]
 
 
 def _settings(undoing: Undoing, docker: DockerReading) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -29,8 +29,9 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy
 from deploys.engines.docker.daemon import REMAP, configured, daemon_json
-from deploys.userns.controls import on_userns
-from deploys.userns.ranges import NoRange, called, own_start, plan_range, with_row
+from deploys.engines.docker.undo import held
+from deploys.userns.controls import RANGES, UsernsRules, another_range, on_userns
+from deploys.userns.ranges import NoRange, called, own_start, plan_range, shared, with_row
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.docker.docker import DAEMON_JSON, Container, Docker, DockerReading, Network
@@ -80,7 +81,30 @@ CONTROL = Control(
 
 def plan(context: Context) -> Iterator[Change]:
     if context.failing(MAPPED):
-        yield from mending([MAPPED], _remap(context))
+        also = [RANGES] if context.failing(RANGES) and shared(context.survey[Userns], DOCKER_USER) else []
+        yield from mending([MAPPED, *also], _remap(context))
+    else:
+        yield from another_range(
+            context,
+            DOCKER_USER,
+            uses=lambda: context.policy[UsernsRules].docker_remap is True and _is_own(context.survey[Docker]),
+            held=lambda: held(context.survey[Docker]),
+            move=lambda: _move(context),
+        )
+
+
+def _is_own(docker: DockerReading) -> bool:
+    return remap_on_disk(docker) in (DOCKER_USER, "default")
+
+
+def _move(context: Context) -> Iterator[Change]:
+    """Docker keeps what it has by the first of its ids, so that with others it begins with nothing."""
+    reading = context.survey[Userns]
+    start = plan_range(reading)
+    restart = daemon_json(context, "userns", "the ids that nobody else has", put={})
+    yield restart
+    if isinstance(restart, Activate):
+        yield from _rows(reading, start, restart.service)
 
 
 def _remap(context: Context) -> Iterator[Change]:
@@ -101,7 +125,7 @@ def _remap(context: Context) -> Iterator[Change]:
         yield merge
         return
     try:
-        start = own_start(reading) or plan_range(reading)
+        start = (None if shared(reading, DOCKER_USER) else own_start(reading)) or plan_range(reading)
     except (NoRange, UnknownReading) as error:
         yield Blocked("userns", what, why=str(error))
         return
@@ -223,4 +247,4 @@ def _start_again(containers: Iterable[Container], lost: str) -> Iterator[Change]
         yield Command("userns", what, script=":", undo=undo, interrupts=lost)
 
 
-PART = Part(controls=(CONTROL,), plan=plan, facts=(Userns, Docker), accepts=(REMAP,))
+PART = Part(controls=(CONTROL,), plan=plan, facts=(Userns, Docker), accepts=(REMAP,), mends=(RANGES,))

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from deploys.core.change import Blocked, Change, Context, Obstacle, Remark, Undoing
+from deploys.core.change import Blocked, Change, Context, Obstacle, Part, Remark, Undoing
 from deploys.core.control import Severity, some
+from deploys.engines.podman.rules import PodmanRules
 from deploys.engines.podman.settings import Row, said, setting
+from deploys.userns.controls import RANGES, another_range
 from deploys.userns.ranges import PODMAN, NoRange, giving, others, people, plan_range
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
+from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines import present
 from facts.engines.podman.podman import Podman, PodmanReading
@@ -57,6 +60,7 @@ def _half(reading: UsernsReading, needed: int) -> Range | None:
         return None
     twin = replace(rows[0], kind="g" if rows[0].kind == "u" else "u")
     taken = [*others(known(reading.ranges), owner), *people(reading), *known(reading.machines), *known(reading.lxc)]
+    taken += known(reading.libvirt)
     return None if any(twin.overlaps(row) for row in taken) else twin
 
 
@@ -114,15 +118,53 @@ def _consequences(survey: Survey) -> str:
     )
 
 
+def held(survey: Survey) -> str:
+    """What may own ids of the range; "" for nothing."""
+    stored = known(survey[Podman].held)
+    stopped = [f"{len(stored)} containers on disk ({some((each[:12] for each in stored), 8)})"] if stored else []
+    return " and ".join([*_there(survey), *stopped])
+
+
 def remarks(undoing: Undoing) -> Iterator[Remark]:
     """The range stays while something may use its ids: nobody else may get them."""
-    rows = [entry for entry in undoing.entries if entry.subject == "podman" and entry.path in (SUBUID, SUBGID)]
+    survey = undoing.context.survey
+    rows = [entry for entry in undoing.entries if entry.path in (SUBUID, SUBGID) and _is_ours(entry, survey)]
     for entry in rows:
-        if parts := _there(undoing.context.survey):
-            why = f"Podman has {' and '.join(parts)}, which may own ids of that range"
+        if why := _owning(survey):
             yield Remark(entry.id, stays=Obstacle(why=why, by_hand="remove those that do, and roll back once more"))
 
 
+def _owning(survey: Survey) -> str:
+    try:
+        parts = held(survey)
+    except UnknownReading as error:
+        return f"what may own ids of that range is not known: {error}"
+    return f"Podman has {parts}, which may own ids of that range" if parts else ""
+
+
+def _is_ours(entry: JournalEntry, survey: Survey) -> bool:
+    given = entry.subject == "userns" and entry.what.startswith(f"give {_owner(survey[Userns])} ")
+    return entry.subject == "podman" or given
+
+
+def _move(context: Context) -> Iterator[Change]:
+    reading, needed = context.survey[Userns], known(context.survey[Podman].auto_ids).needed
+    owner, size = _owner(reading), max(SIZE, needed)
+    yield from giving("userns", reading, plan_range(reading, size, owner, PODMAN), owner, size)
+
+
+def _another(context: Context) -> Iterator[Change]:
+    survey = context.survey
+    yield from another_range(
+        context,
+        _owner(survey[Userns]),
+        uses=lambda: survey[Podman].installed and context.policy[PodmanRules].user_namespace is not None,
+        held=lambda: held(survey),
+        move=lambda: _move(context),
+    )
+
+
+PART = Part(controls=(), plan=_another, facts=(Userns, Podman, Containers), mends=(RANGES,))
 DEFAULT = Row(
     name="user-namespace",
     title="Each of Podman's containers gets ids of its own (userns=auto)",

@@ -29,7 +29,7 @@ def wrong(reading: UsernsReading, user: str) -> str:
     if short:
         return f"has fewer than {SIZE} ids in {' and in '.join(short)}"
     shared = next((each for each in known(reading.overlaps) if each.first in rows or each.second in rows), None)
-    return f"shares ids with another owner: {shared.first} overlaps {shared.second}" if shared else ""
+    return f"shares ids with another owner: {shared}" if shared else ""
 
 
 def plan(context: Context) -> Iterator[Change]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from facts.core.fact import SectionFact
-from facts.core.reading import Block, Jsonable, Section, Unknown, attempt
+from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
 
 SETTINGS = "/etc/containers/containers.conf.d"
 DROP_IN = f"{SETTINGS}/zz-hullproof.conf"
@@ -22,6 +22,7 @@ PROFILE = "/etc/containers/hullproof-seccomp.json"  # where users' Podman, which
 SHIPPED_PROFILE = "/usr/share/containers/seccomp.json"
 SOCKET = "/run/podman/podman.sock"
 SOCKET_DROP_IN = "/etc/systemd/system/podman.socket.d/zz-hullproof.conf"
+GRAPHROOT = "/var/lib/containers/storage"
 # In the order in which they count (containers.conf(5)): each takes the place of what stands in those before it.
 ORDER = ("/usr/share/containers/containers.conf", "/usr/share/containers/containers.conf.d/",
          "/etc/containers/containers.conf", f"{SETTINGS}/")  # fmt: skip
@@ -97,6 +98,7 @@ class PodmanReading(Jsonable):
     filter: dict[str, Any] | Unknown  # the seccomp profile that seccomp_profile names, else the one that Podman ships
     volumes: tuple[str, ...] | Unknown  # names of root's
     networks: dict[str, Network | Unknown] | Unknown  # by name
+    held: tuple[str, ...] | Unknown  # the ids of root's containers, whether they run or not
     serving: tuple[str, ...]  # addresses on which running `podman system service`s listen, as they were told
 
 
@@ -134,6 +136,7 @@ class Podman(SectionFact[PodmanReading]):
             filter=attempt("seccomp_profile", lambda: _filter(section)),
             volumes=attempt("volumes", lambda: _volumes(section)),
             networks=why or _networks(section, tables),
+            held=attempt("containers", lambda: _held(section, tables)) if installed else (),
             serving=tuple(_serving(section.blocks.get("serving", Block(0, "")))),
         )
 
@@ -208,6 +211,16 @@ def _volumes(section: Section) -> tuple[str, ...] | Unknown:
     if block.status != 0:
         return () if block.absent else Unknown(f"volumes: {block.complaint}")
     return tuple(line for line in block.text.splitlines() if line)
+
+
+def _held(section: Section, tables: dict[str, dict[str, Any]]) -> tuple[str, ...] | Unknown:
+    """A driver of the storage (overlay, vfs) has a folder for each container."""
+    for path, table in tables.items():
+        root = table.get("storage", {}).get("graphroot", GRAPHROOT) if path in STORAGE else GRAPHROOT
+        if root != GRAPHROOT:
+            return Unknown(f"{path} has Podman keep its containers in {root}, where hullproof does not look")
+    folders = known(section.text("held")).split()
+    return tuple(folder.rstrip("/").rpartition("/")[2] for folder in folders)
 
 
 def _socket(section: Section) -> Socket | Unknown:

@@ -19,6 +19,8 @@ run filter cat -- "${filter:-$SHIPPED}"
 show "$BACKEND"
 for f in "$NETWORKS"/*.json; do [ ! -f "$f" ] || run "network $f" cat -- "$f"; done
 run volumes ls -A /var/lib/containers/storage/volumes
+held=; for c in /var/lib/containers/storage/*-containers/*/; do [ ! -d "$c" ] || held="$held ${c#/var/lib/containers/storage/}"; done
+run held kept "$held" 0
 [ ! -d /run/systemd/system ] || run socket systemctl show \
   -p LoadState,ActiveState,UnitFileState,SocketMode,SocketUser,SocketGroup,Listen podman.socket
 run sockets stat -L -c '%a %U %G %n' /run/podman/podman.sock

@@ -84,3 +84,11 @@ def test_an_engine_that_cannot_be_read_is_in_nobodys_way_where_nothing_of_it_fai
     assert [each.what for each in whole.plan(nothing)] == ["own", "other"]
     with pytest.raises(UnknownReading):
         list(whole.plan(CONTEXT))
+
+
+def test_a_part_may_mend_what_the_subject_itself_asks_for() -> None:
+    failing = {"net.own": Finding(control(id="net.own"), failed("it is open"))}
+    host = Context(Survey({}), Policy("test", {}), failing)
+    assert [each.what for each in WHOLE.plan(host)] == ["own", "other"]
+    whole = OWN_SUBJECT.with_part(replace(PART, mends=("net.own",)))
+    assert [each.what for each in whole.plan(host)] == ["own", "other", "engine"]

@@ -15,6 +15,7 @@ from deploys.engines.docker.undo import remarks
 from facts.core.reading import Unknown
 from facts.core.record import JournalEntry
 from facts.engines.docker.docker import DAEMON_JSON, Docker, Stored
+from facts.userns import SUBUID
 from tests.support.hosts import container, docker, judged
 
 SERVICE = JournalEntry("0003", "docker", "have docker take up its settings", None, True, False, kind="service")
@@ -31,12 +32,13 @@ def say(
     now: Mapping[str, Any] = LR,
     after: Mapping[str, Any] | None = None,
     accept: str = "",
+    rows: tuple[str, str] = ("", ""),
     **reading: Any,
 ) -> list[Remark]:
     values = {"info": LIVE, "containers": (container("web"), container("db"))} | reading
     values.setdefault("stored", Stored((), 0, (), ()))
     context = judged(subject.SUBJECT, DockerRules(), {Docker: docker(dict(now), **values)}, accept)
-    files = {DAEMON_JSON: (json.dumps(now), None if after is None else json.dumps(after))}
+    files = {DAEMON_JSON: (json.dumps(now), None if after is None else json.dumps(after)), SUBUID: rows}
     return list(remarks(Undoing(context, entries, files)))
 
 
@@ -106,6 +108,14 @@ def test_what_goes_out_of_sight_with_the_mapping_is_named_and_asked_for() -> Non
     assert "accept=userns-remap" in said(
         say(now=now, after={}, info=info, stored=Unknown("?"), containers=())[0].refused
     )
+
+
+def test_other_ids_for_docker_hide_what_it_has_as_well() -> None:
+    keys, info = LR | {"userns-remap": "dockremap"}, LIVE | {"SecurityOptions": ["name=userns"]}
+    same: dict[str, Any] = {"now": keys, "after": keys, "info": info, "stored": HELD, "containers": ()}
+    (remark,) = say(**same, rows=("alice:1:2\ndockremap:3:4\n", "alice:1:2\ndockremap:1:4\n"))
+    assert "no longer sees what it has (1 image: busybox; 1 volume: ledger)" in said(remark.refused)
+    assert say(**same, rows=("alice:1:2\ndockremap:3:4\n", "dockremap:3:4\n"))[0].refused is None
 
 
 @pytest.mark.parametrize(

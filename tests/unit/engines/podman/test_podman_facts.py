@@ -14,6 +14,7 @@ import pytest
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.podman import Podman, podman
 from facts.engines.podman.podman import DROP_IN, AutoIds, Setting, Socket
+from tests.support.script import put, run_script
 
 USR, ETC = "/usr/share/containers/containers.conf", "/etc/containers/containers.conf"
 FIRST, LAST = "/etc/containers/containers.conf.d/10-first.conf", "/etc/containers/containers.conf.d/zzz.conf"
@@ -30,7 +31,8 @@ def settings(**files: str) -> str:
 
 def read(**blocks: Any) -> Any:
     said = {"podman": "/usr/bin/podman", "package": "ii  5.4.2+ds1-2", "settings": "", "filter": FILTER, "volumes": "",
-            "socket": "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled", **blocks}  # fmt: skip
+            "socket": "LoadState=loaded\nActiveState=inactive\nUnitFileState=disabled", "held": "",
+            **blocks}  # fmt: skip
     made = {name: text if isinstance(text, Block) else Block(0, text) for name, text in said.items()}
     absent = {path: Block(1, "No such file or directory") for path in (DROP_IN,)}
     return Podman.parse(Section(absent | made))
@@ -65,6 +67,22 @@ def test_a_broken_file_is_named_with_its_line_and_makes_all_keys_unknown(name: s
     assert isinstance(reading.settings, Unknown)
     assert len(reading.broken) == 1
     assert "not TOML (Invalid value (at line 4, column 10))" in reading.broken[0]
+
+
+def test_a_host_says_which_containers_podman_has_made_whatever_their_driver(tmp_path: Path) -> None:
+    for folder in ("overlay-containers/abc/userdata", "vfs-containers/def", "overlay-layers/ghi"):
+        (tmp_path / "var/lib/containers/storage" / folder).mkdir(parents=True)
+    put(tmp_path, "/var/lib/containers/storage/overlay-containers/containers.json", "[]")
+    assert Podman.parse(run_script(Podman.script, tmp_path, "podman")).held == ("abc", "def")
+
+
+def test_containers_that_podman_has_made_are_found_where_it_keeps_them() -> None:
+    assert read(held=" overlay-containers/abc/ vfs-containers/def/").held == ("abc", "def")
+    elsewhere = read(settings=settings(storage='[storage]\ngraphroot = "/srv/podman"')).held
+    assert isinstance(elsewhere, Unknown)
+    assert "/srv/podman" in elsewhere.unknown
+    usual = settings(storage='[storage]\ngraphroot = "/var/lib/containers/storage"')
+    assert read(settings=usual).held == ()
 
 
 def test_what_is_nested_beyond_all_bounds_is_broken() -> None:

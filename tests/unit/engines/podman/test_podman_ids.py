@@ -107,4 +107,13 @@ def test_a_rollback_leaves_the_range_while_something_may_own_its_ids() -> None:
 
     assert stay(context(podman(), listed("new"))) == ["r/1"]
     assert stay(context(podman(volumes=("data",)))) == ["r/1"]
+    assert stay(context(podman(held=("0123456789abcdef",)))) == ["r/1"]
+    assert stay(context(podman(held=Unknown("kept elsewhere")))) == ["r/1"]
     assert stay(context(podman())) == []
+
+
+def test_a_rollback_leaves_a_range_that_took_the_place_of_another_too() -> None:
+    given = JournalEntry("r/1", "userns", "give containers the ids 1–2 in /etc/subuid", "/etc/subuid", True, False)
+    of_docker = dataclasses.replace(given, id="r/2", what="give dockremap the ids 3–4 in /etc/subuid")
+    undoing = Undoing(context(podman(volumes=("data",))), (given, of_docker), {})
+    assert [each.entry for each in SUBJECT.undoing(undoing)] == ["r/1"]
