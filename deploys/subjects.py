@@ -24,6 +24,7 @@ from deploys.engines.podman import controls as podman
 from deploys.engines.podman import parts as podman_parts
 from deploys.engines.rkt import controls as rkt
 from deploys.engines.rootless import controls as rootless
+from deploys.engines.rootless.rules import users_of
 from deploys.files import controls as files
 from deploys.kernel import controls as kernel
 from deploys.lsm import controls as lsm
@@ -36,7 +37,7 @@ from deploys.userns import controls as userns
 ENGINES = (docker_parts.PARTS, podman_parts.PARTS)  # what each container engine adds to the subjects of other names
 
 OWN: tuple[Subject, ...] = (
-    kernel.SUBJECT,
+    kernel.subject(users_of),
     audit.SUBJECT,
     lsm.SUBJECT,
     selinux.SUBJECT,

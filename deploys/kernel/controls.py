@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from deploys.core.boot_units import standing_on
 from deploys.core.change import Change, Context, Subject, WriteFile, mending
@@ -342,9 +342,9 @@ CONTROLS: tuple[Control, ...] = (
 )
 
 
-def plan(context: Context) -> Iterable[Change]:
+def plan(context: Context, allowed: Sequence[str]) -> Iterable[Change]:
     """Sysctls at boot and live, then boot parameters, then kernels."""
-    yield from plan_sysctls(context)
+    yield from plan_sysctls(context, allowed)
     rules = context.policy[KernelRules]
     words = rules.boot_parameters or ()
     wanted = [word for word in words if context.failing(boot_id(kernel_boot.name_of(word)))]
@@ -385,13 +385,15 @@ def _state(context: Context, id_: str) -> State | None:
     return context.findings[id_].state if id_ in context.findings else None
 
 
-SUBJECT = Subject(
-    name="kernel",
-    rules=KernelRules,
-    controls=CONTROLS,
-    plan=plan,
-    facts=(System, Kernel, *present.FACTS),
-    accepts=(kernel_update.ACCEPT_RETRY, ACCEPT_ROOTLESS),
-    unproved="the kernel enforces its own settings, and the finding reads them back from it; what they "
-    "prevent could bring a production host down when it is attempted",
-)
+def subject(allowed: Callable[[Policy], Sequence[str]]) -> Subject:
+    """`allowed`: the users whom a policy lets run containers without root."""
+    return Subject(
+        name="kernel",
+        rules=KernelRules,
+        controls=CONTROLS,
+        plan=lambda context: plan(context, allowed(context.policy)),
+        facts=(System, Kernel, *present.FACTS),
+        accepts=(kernel_update.ACCEPT_RETRY, ACCEPT_ROOTLESS),
+        unproved="the kernel enforces its own settings, and the finding reads them back from it; what they "
+        "prevent could bring a production host down when it is attempted",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from shlex import quote
@@ -25,9 +25,10 @@ PATHS = tuple(f"/etc/sysctl.d/{name}-hullproof.conf" for name in ("99-zzz", "zzz
 FORWARD = "net.ipv4.ip_forward"
 NAMESPACES = "user.max_user_namespaces"
 CLONE = "kernel.unprivileged_userns_clone"
+RESTRICTED = "kernel.apparmor_restrict_unprivileged_userns"
 ACCEPT_ROOTLESS = "rootless-containers"  # accepts that rootless containers and other users' sandboxes no longer start
 # These values keep users from creating user namespaces; AppArmor's allows it to programs with a profile for it.
-CLOSING = {CLONE: "0", "kernel.apparmor_restrict_unprivileged_userns": "1"}
+CLOSING = {CLONE: "0", RESTRICTED: "1"}
 RP_FILTERS = ("net.ipv4.conf.all.rp_filter", "net.ipv4.conf.default.rp_filter")
 
 UNDECIDED = (State.UNKNOWN, State.WAIVED)  # what an earlier run wrote for such a finding stays
@@ -63,7 +64,8 @@ def accepted_filters(declared: int, vxlan: bool) -> tuple[int, ...]:
     return {0: (0, 1, 2), 1: (1,), 2: (1, 2)}[declared]
 
 
-def plan_sysctls(context: Context) -> Iterable[Change]:
+def plan_sysctls(context: Context, allowed: Sequence[str] = ()) -> Iterable[Change]:
+    """`allowed`: the users whom the policy lets run containers without root."""
     ids = [id_ for id_ in context.findings if id_.startswith("kernel.sysctl.")]
     if not context.failing(*ids, "kernel.forwarding", "kernel.user-namespaces", "kernel.rp-filter"):
         return
@@ -71,7 +73,7 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
     sysctls = context.survey[Kernel].sysctls
     own = {path: text for path in PATHS if isinstance(text := sysctls.text(path), str)}
     others = sysctls.without(*PATHS)
-    held = {key: obstacle for key in CLOSING if (obstacle := _in_use(context, key))}
+    held = {key: obstacle for key in CLOSING if (obstacle := _in_use(context, key, allowed))}
     for key, obstacle in held.items():
         yield obstacle.block("kernel", f"set {key}={CLOSING[key]}", controls=(f"kernel.sysctl.{key}",))
     declared = (_held(want, own) if want.key in held else want for want in _declared(context, others, _written(own)))
@@ -88,7 +90,7 @@ def plan_sysctls(context: Context) -> Iterable[Change]:
         now = [want for want in wants if want.keys]
         if settings:
             yield from mending(_failing(context, wants), _files(path, own, settings))
-        yield from mending(_failing(context, now), _live(sysctls, now))
+        yield from mending(_failing(context, now), _live(sysctls, now, _cut_off(context, now, allowed)))
     else:
         rival = others.files[-1].path
         why = (
@@ -105,22 +107,40 @@ def _failing(context: Context, wants: Iterable[Want]) -> Iterable[str]:
     return [id_ for id_ in ids if context.findings[id_].state is State.FAIL]
 
 
-def _in_use(context: Context, key: str) -> Obstacle | None:
+def _in_use(context: Context, key: str, allowed: Sequence[str]) -> Obstacle | None:
     """Why user namespaces are not closed to users now; None where they may be closed, or are already."""
     finding, rootless = context.findings.get(f"kernel.sysctl.{key}"), context.survey[Kernel].rootless
     closes = context.policy[KernelRules].value(key) == CLOSING[key]
     failing = finding is not None and finding.state is State.FAIL
-    if not closes or not failing or context.accepts(ACCEPT_ROOTLESS) or not rootless:
+    if not closes or not failing or context.accepts(ACCEPT_ROOTLESS) or not (rootless or allowed):
         return None
+    why = []
     if isinstance(rootless, Unknown):
-        why = f"{rootless.unknown}, and programs that need them would no longer start"
-        return Obstacle(why=why, accepts=(ACCEPT_ROOTLESS,))
-    users = some(f"{user} ({some(names)})" for user, names in rootless.items())
+        why.append(f"{rootless.unknown}, and programs that need them would no longer start")
+    elif rootless:
+        users = _running(rootless)
+        why.append(f"these users run programs in user namespaces, and would no longer be able to start them: {users}")
+    if allowed:
+        why.append(f"the policy lets these users run containers without root, and none would start: {some(allowed)}")
     return Obstacle(
-        why=f"these users run programs in user namespaces, and would no longer be able to start them: {users}",
+        why="; ".join(why),
         by_hand=f"remove {key} from the policy for this host (and set kernel.rootless for container engines)",
         accepts=(ACCEPT_ROOTLESS,),
     )
+
+
+def _running(rootless: Mapping[str, tuple[str, ...]]) -> str:
+    return some(f"{user} ({some(names)})" for user, names in rootless.items())
+
+
+def _cut_off(context: Context, wants: Iterable[Want], allowed: Sequence[str]) -> str:
+    """For whom user namespaces are closed by this, which is accepted then; "" where it closes none, or for nobody."""
+    if not any(CLOSING.get(key) == want.value for want in wants for key in want.keys):
+        return ""
+    rootless = context.survey[Kernel].rootless
+    users = rootless.unknown if isinstance(rootless, Unknown) else _running(rootless)
+    who = "; ".join(filter(None, [users, some(allowed)]))
+    return f"containers and sandboxes in user namespaces no longer start: {who}" if who else ""
 
 
 def _written(own: Mapping[str, str]) -> dict[str, str]:
@@ -270,7 +290,7 @@ failed=0
 """
 
 
-def _live(sysctls: Sysctls, wants: list[Want]) -> Iterable[Change]:
+def _live(sysctls: Sysctls, wants: list[Want], interrupts: str) -> Iterable[Change]:
     """One command for all live values; its undo sets the old ones, in the same order."""
     if not wants:
         return
@@ -284,7 +304,7 @@ def _live(sysctls: Sysctls, wants: list[Want]) -> Iterable[Change]:
     shown = some((f"{key}={want.value}" for want in wants for key in want.keys), most=100)
     end = "exit $failed\n"
     do, back = (PUT + "\n".join([*lines, end]) for lines in (script, undo))
-    yield Command("kernel", f"set {shown} (live)", script=do, undo=back)
+    yield Command("kernel", f"set {shown} (live)", script=do, undo=back, interrupts=interrupts)
 
 
 def _put(want: Want, key: str, value: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from deploys.core.change import Change, Command, Context, RemoveFile, WriteFile
 from deploys.core.control import Verdict, judge
 from deploys.core.policy import Policy
-from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.controls import CONTROLS, subject
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import PATHS
 from facts.containers import Containers
@@ -23,6 +23,7 @@ from facts.kernel.packages import Package, Reboot
 from facts.kernel.sysctls import SysctlFile, Sysctls
 from tests.support.hosts import beside
 
+SUBJECT = subject(lambda policy: ())
 OURS = PATHS[0]
 FORWARD = "net.ipv4.ip_forward"
 

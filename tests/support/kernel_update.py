@@ -8,7 +8,7 @@ from typing import Any
 from deploys.core.change import Change, Command, Context
 from deploys.core.control import Verdict, judge
 from deploys.core.policy import Policy
-from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.controls import CONTROLS
 from deploys.kernel.rules import KernelRules
 from facts.containers import Containers
 from facts.core.survey import Survey
@@ -19,7 +19,7 @@ from facts.kernel.kernel import Kernel, KernelReading
 from facts.kernel.packages import Package, Reboot
 from facts.kernel.updates import GATE_FILES, NeedRestart, Offer, Updates
 from tests.support.hosts import beside
-from tests.support.kernel_host import DOCKER, KERNEL, SYSTEM
+from tests.support.kernel_host import DOCKER, KERNEL, SUBJECT, SYSTEM
 
 NOW = 1_795_000_000  # 2026-11-18 11:06:40 UTC, a Wednesday
 OLD, NEW = "6.1.0-50-cloud-amd64", "6.1.0-56-cloud-amd64"

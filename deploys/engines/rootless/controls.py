@@ -20,6 +20,8 @@ from deploys.core.control import (
 from deploys.core.policy import Policy
 from deploys.engines.rootless import limits, ranges
 from deploys.engines.rootless.rules import RootlessRules, users_of
+from deploys.kernel.sysctl_files import CLONE, CLOSING, RESTRICTED
+from facts.apparmor import AppArmor
 from facts.cgroups import Cgroups
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
@@ -27,9 +29,12 @@ from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines import present
 from facts.engines.rootless.rootless import HELPERS, Rootless
+from facts.kernel.kernel import Kernel
+from facts.kernel.sysctls import as_number
 from facts.userns import SUBGID, SUBUID, Userns
 
 LINGERING = "let stay, and start "  # begins what a change says
+PROGRAMS = ("podman", "buildah", "rootlesskit")  # that make user namespaces for users
 PACKAGES = {"debian": ("uidmap",), "rhel": ("shadow-utils",)}
 
 
@@ -57,6 +62,35 @@ def _users(survey: Survey, policy: Policy) -> Verdict:
     if unseen := survey[Containers].unseen:
         raise UnknownReading("; ".join(unseen))
     return passed("nobody else runs containers without root", declared=declared, disk=None, live={})
+
+
+def _closed(survey: Survey) -> Iterator[tuple[str, str]]:
+    """What keeps users from making user namespaces, live or from the next boot on."""
+    reading, sysctls = survey[Userns], survey[Kernel].sysctls
+    live = {CLONE: known(reading.unprivileged_userns_clone), RESTRICTED: known(reading.apparmor_restrict)}
+    for key, now in live.items():
+        stored = known(sysctls.stored(key))
+        if now == int(CLOSING[key]):
+            yield key, f"{key} is {now}"
+        elif now is not None and stored and as_number(stored.value) == int(CLOSING[key]):
+            yield key, f"{stored.file} sets {key}={stored.value} for the next boot"
+
+
+def _excepted(survey: Survey) -> bool:
+    """AppArmor lets programs make them that have a profile which says so, as distributions ship it for engines."""
+    return any(name.rpartition("/")[2] in PROGRAMS for name in known(survey[AppArmor].profiles))
+
+
+@on_rootless("users", "user namespaces open to these users", of_users=True)
+def _allowed(survey: Survey, policy: Policy) -> Verdict:
+    declared = users_of(policy)
+    closed = {key: said for key, said in _closed(survey) if key != RESTRICTED or not _excepted(survey)}
+    if RESTRICTED in closed:
+        closed[RESTRICTED] += f", and no AppArmor profile of {' or '.join(PROGRAMS)} is loaded"
+    if closed:
+        said = list(closed.values())
+        return failed(f"{some(said)}: no container of {some(declared)} starts", declared=declared, disk=said, live=said)
+    return passed("they may make user namespaces", declared=declared, disk=[], live=[])
 
 
 @on_rootless("ranges", "a range of ids for each of rootless.users", of_users=True)
@@ -114,6 +148,15 @@ CONTROLS = (
         check=_users,
         by_hand="have them stopped (podman stop as that user), or name the user in rootless.users",
         references=("NIST-800-190-4.4.5",),
+    ),
+    Control(
+        id="rootless.allowed",
+        title="Users who may run containers without root can make user namespaces",
+        severity=Severity.MEDIUM,
+        why="Where the kernel or AppArmor refuses them, no container of theirs starts, whatever else is in order.",
+        check=_allowed,
+        by_hand="take what closes user namespaces out of kernel.sysctls and set kernel.rootless in the policy, so that "
+        "harden opens them; or load AppArmor's profile of the engine; or name nobody in rootless.users",
     ),
     Control(
         id="rootless.ranges",
@@ -220,7 +263,7 @@ SUBJECT = Subject(
     rules=RootlessRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Rootless, Userns, Cgroups, System, *present.FACTS),
+    facts=(Rootless, Userns, Cgroups, AppArmor, Kernel, System, *present.FACTS),
     accepts=(ranges.ACCEPT,),
     undoing=remarks,
     unproved="an attempt would have to be some user; what users' containers are held to is attacked as containers.*",

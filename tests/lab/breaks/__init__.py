@@ -39,7 +39,9 @@ CONTAINERD = [f"containerd.{name}" for name in (
     "settings", "seccomp", "confined", "restrict-oom-score-adj", "systemd-cgroup", "devices", "registries", "socket",
     "tcp",
 )]  # fmt: skip
-ROOTLESS = [f"rootless.{name}" for name in ("users", "ranges", "helpers", "linger", "api", "memory", "pids", "cpu")]
+ROOTLESS = [f"rootless.{name}" for name in (
+    "users", "allowed", "ranges", "helpers", "linger", "api", "memory", "pids", "cpu",
+)]  # fmt: skip
 KUBELET = [f"kubelet.{name}" for name in (
     "settings", "anonymous", "authorization", "client-ca", "read-only-port", "streaming-timeout", "iptables-chains",
     "hostname-override", "event-qps", "server-certificate", "rotate-certificates", "rotate-server-certificate",

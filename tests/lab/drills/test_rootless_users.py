@@ -114,6 +114,12 @@ def test_a_second_run_changes_nothing(vm: Vm) -> None:
             f"mv {SUBGID}.kept {SUBGID}",
             f"65536 ids in {SUBGID}",
         ),
+        (
+            "allowed",
+            "sysctl -qw kernel.unprivileged_userns_clone=0",
+            "sysctl -qw kernel.unprivileged_userns_clone=1",
+            f"kernel.unprivileged_userns_clone is 0: no container of {NEW} starts",
+        ),
         ("linger", f"loginctl disable-linger {NEW}", f"loginctl enable-linger {NEW}", "stop at the end of the last"),
         (
             "pids",

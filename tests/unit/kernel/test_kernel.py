@@ -16,7 +16,7 @@ from deploys.core.policy import Policy, Waiver
 from deploys.core.policy_file import load_policy
 from deploys.kernel import sysctls as kernel_sysctls
 from deploys.kernel.boot_parameters import BootRow
-from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.controls import CONTROLS
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import PATHS
 from deploys.kernel.sysctls import SysctlRow
@@ -36,6 +36,7 @@ from tests.support.kernel_host import (
     FORWARD,
     KERNEL,
     OURS,
+    SUBJECT,
     SYSTEM,
     applied,
     planned,

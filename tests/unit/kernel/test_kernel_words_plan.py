@@ -13,7 +13,7 @@ from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.kernel import grub
 from deploys.kernel.boot_parameters import ROWS
-from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.controls import CONTROLS
 from deploys.kernel.rules import KernelRules
 from facts.core.reading import Unknown
 from facts.kernel.boot import DROP_IN
@@ -21,7 +21,7 @@ from facts.kernel.boot_words import BootWords, TriedWords
 from facts.kernel.kernel import KernelReading
 from facts.kernel.modules import Modules, Root
 from facts.kernel.updates import GATE_FILES, GATE_SCRIPT, GATE_UNIT, NeedRestart, Updates
-from tests.support.kernel_host import KERNEL, survey_of, verdict_of
+from tests.support.kernel_host import KERNEL, SUBJECT, survey_of, verdict_of
 
 WORD = "lockdown=integrity"
 RULES: dict[str, Any] = {"boot_parameters": ["slab_nomerge", WORD]}

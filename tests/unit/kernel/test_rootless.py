@@ -10,7 +10,7 @@ import pytest
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
-from deploys.kernel.controls import CONTROLS, SUBJECT
+from deploys.kernel.controls import CONTROLS, subject
 from deploys.kernel.rules import KernelRules
 from deploys.kernel.sysctl_files import ACCEPT_ROOTLESS, CLONE, NAMESPACES, plan_sysctls
 from facts import rootless
@@ -23,10 +23,11 @@ DMESG = "kernel.dmesg_restrict"
 ALICE = {"alice": ("conmon", "podman")}
 
 
-def plan(kernel: KernelReading, sysctls: dict[str, Any], *accept: str) -> list[Change]:
+def plan(kernel: KernelReading, sysctls: dict[str, Any], *accept: str, allowed: tuple[str, ...] = ()) -> list[Change]:
     policy = Policy("test", {KernelRules: KernelRules(sysctls=sysctls)}, accept=frozenset(accept))
     survey = survey_of(kernel)
-    return list(SUBJECT.plan(Context(survey, policy, {f.control.id: f for f in judge(CONTROLS, survey, policy)})))
+    made = subject(lambda policy: allowed)
+    return list(made.plan(Context(survey, policy, {f.control.id: f for f in judge(CONTROLS, survey, policy)})))
 
 
 def text(changes: list[Change]) -> str:
@@ -50,8 +51,30 @@ def test_they_are_not_closed_under_those_who_use_them(key: str, value: int, live
 
 
 def test_nobody_uses_them() -> None:
-    changes = plan(replace(KERNEL, sysctls=sysctls_of({CLONE: "1"}), rootless={}), {CLONE: 0})
+    changes = plan(replace(KERNEL, sysctls=sysctls_of({CLONE: "1"}), rootless={}), {CLONE: 0}, ACCEPT_ROOTLESS)
     assert [type(change) for change in changes] == [WriteFile, Command]
+    assert [change.interrupts for change in changes] == ["", ""]
+
+
+@pytest.mark.parametrize(("key", "value", "live"), [(CLONE, 0, "1"), (RESTRICT, 1, "0")])
+@pytest.mark.parametrize(
+    ("running", "named"),
+    [({}, "none would start: ops"), (ALICE, "alice (conmon, podman); the policy lets"), (Unknown("denied"), "denied")],
+)
+def test_they_are_not_closed_to_those_whom_the_policy_allows_them(
+    key: str, value: int, live: str, running: Any, named: str
+) -> None:
+    kernel = replace(KERNEL, sysctls=sysctls_of({key: live, DMESG: "0"}), rootless=running)
+    (blocked,) = (
+        change for change in plan(kernel, {key: value, DMESG: 1}, allowed=("ops",)) if isinstance(change, Blocked)
+    )
+    assert named in blocked.why
+    assert "run containers without root, and none would start: ops" in blocked.why
+    accepted = plan(kernel, {key: value, DMESG: 1}, ACCEPT_ROOTLESS, allowed=("ops",))
+    (command,) = (change for change in accepted if isinstance(change, Command))
+    assert command.interrupts.startswith("containers and sandboxes in user namespaces no longer start: ")
+    assert command.interrupts.endswith("ops")
+    assert plan(kernel, {DMESG: 1}, allowed=("ops",))[-1].interrupts == "", "where nothing is closed"
 
 
 def test_who_uses_them_is_not_known() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.rootless.controls import SUBJECT
 from deploys.engines.rootless.rules import RootlessRules
+from deploys.kernel.sysctl_files import CLONE
 from facts import monitors
+from facts.apparmor import AppArmor
 from facts.containers import NO_BUNDLE, Container, Containers
 from facts.core.frame import PRELUDE
 from facts.core.reading import Block, Section, Unknown
@@ -24,6 +27,8 @@ from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines.docker.docker import Docker
 from facts.engines.rootless.rootless import Helper, Listening, Rootless, RootlessReading
+from facts.kernel.kernel import Kernel
+from facts.kernel.sysctls import SysctlFile, Sysctls
 from facts.userns import SUBGID, SUBUID, Userns
 from tests.support import userns
 from tests.support.hosts import SYSTEM, beside, docker
@@ -48,11 +53,14 @@ def of(user: int, name: str) -> Container:
 
 
 def context(
-    host: RootlessReading | None = None, *running: Container, of_ids: Any = None, accept: str = "", **rules: Any
-) -> Context:
+    host: RootlessReading | None = None, *running: Container, of_ids: Any = None, accept: str = "", profiles: Any = (),
+    boot: str = "", **rules: Any,
+) -> Context:  # fmt: skip
     engine = docker({})
+    files = (SysctlFile("/etc/sysctl.d/60.conf", boot),)
     survey = Survey({Rootless: host or reading(), Containers: beside(engine, *running), Docker: engine, System: SYSTEM,
-                     Userns: of_ids or ids()})  # fmt: skip
+                     Userns: of_ids or ids(), Kernel: SimpleNamespace(sysctls=Sysctls({}, {}, files)),
+                     AppArmor: SimpleNamespace(profiles=profiles)})  # fmt: skip
     policy = Policy("p", {RootlessRules: RootlessRules(**rules)}, accept=frozenset(accept.split()))
     return Context(survey, policy, {f.control.id: f for f in judge(SUBJECT.controls, survey, policy)})
 
@@ -80,6 +88,38 @@ def test_who_runs_containers_unasked_is_named_with_them() -> None:
     assert next(f for f in judge(SUBJECT.controls, survey, policy) if f.control.id == "rootless.users").state is (
         State.UNKNOWN
     )
+
+
+RESTRICTED = "kernel.apparmor_restrict_unprivileged_userns"
+
+
+@pytest.mark.parametrize(
+    ("more", "state", "says"),
+    [
+        ({}, State.PASS, "may make"),
+        ({"of_ids": ids(unprivileged_userns_clone=None)}, State.PASS, "may make"),
+        ({"of_ids": ids(unprivileged_userns_clone=None), "boot": f"{CLONE} = 0"}, State.PASS, "may make"),
+        ({"of_ids": ids(unprivileged_userns_clone=0)}, State.FAIL, f"{CLONE} is 0: no container of alice starts"),
+        ({"boot": f"{CLONE} = 0"}, State.FAIL, f"/etc/sysctl.d/60.conf sets {CLONE}=0 for the next boot"),
+        ({"of_ids": ids(apparmor_restrict=0)}, State.PASS, "may make"),
+        ({"of_ids": ids(apparmor_restrict=1)}, State.FAIL, f"{RESTRICTED} is 1, and no AppArmor profile of podman or"),
+        ({"of_ids": ids(apparmor_restrict=0), "boot": f"{RESTRICTED}=1"}, State.FAIL, "no AppArmor profile"),
+        ({"of_ids": ids(apparmor_restrict=1), "profiles": {"rootlesskit": "unconfined"}}, State.PASS, "may make"),
+        ({"of_ids": ids(apparmor_restrict=1), "profiles": {"/usr/bin/podman": "enforce"}}, State.PASS, "may make"),
+        ({"of_ids": ids(apparmor_restrict=1), "profiles": Unknown("denied")}, State.UNKNOWN, "denied"),
+        ({"of_ids": ids(unprivileged_userns_clone=Unknown("denied"))}, State.UNKNOWN, "denied"),
+        ({"users": []}, State.NOT_APPLICABLE, "nobody"),
+    ],
+)
+def test_users_who_may_run_containers_may_make_user_namespaces(more: dict[str, Any], state: State, says: str) -> None:
+    found_state, reason = found("allowed", **{"users": ["alice"], **more})
+    assert (found_state, says in reason) == (state, True), reason
+
+
+def test_what_keeps_them_from_it_is_for_the_operator() -> None:
+    closed = context(of_ids=ids(unprivileged_userns_clone=0), users=["alice"])
+    assert list(SUBJECT.plan(closed)) == []
+    assert "kernel.rootless" in closed.findings["rootless.allowed"].control.by_hand
 
 
 @pytest.mark.parametrize(
