@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from deploys.core.change import Change, Context, Subject
 from deploys.core.control import Control, Severity, Verdict, failed, only_where, passed, some
@@ -11,6 +12,7 @@ from deploys.engines.defaults import Defaults, Put
 from deploys.engines.lxc import filters, settings, undo, user_namespace
 from deploys.engines.lxc.defaults import ROWS
 from deploys.engines.lxc.rules import LxcRules
+from deploys.userns.controls import RANGES
 from facts.cgroups import Cgroups
 from facts.core.survey import Survey
 from facts.engines.lxc.lxc import DEFAULT, Lxc
@@ -47,6 +49,15 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
     return passed("LXC reads every line", disk=[])
 
 
+def plan(context: Context) -> Iterable[Change]:
+    """Other ids for new containers mend what they have in common with another owner, too."""
+    own = f"lxc.{user_namespace.DEFAULT.name}"
+    asked = context.failing(own) and context.failing(RANGES)  # else LXC's files may be unread
+    also = (RANGES,) if asked and user_namespace.shared(context.survey) else ()
+    for change in DEFAULTS.plan(context):
+        yield replace(change, controls=(*change.controls, *(also if own in change.controls else ())))
+
+
 CONTROLS = (
     Control(
         id="lxc.settings",
@@ -64,7 +75,7 @@ SUBJECT = Subject(
     name="lxc",
     rules=LxcRules,
     controls=CONTROLS,
-    plan=DEFAULTS.plan,
+    plan=plan,
     facts=(Lxc, Userns, Cgroups),
     undoing=undo.remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",

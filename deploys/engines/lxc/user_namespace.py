@@ -11,10 +11,10 @@ from deploys.engines.defaults import Put
 from deploys.engines.lxc.settings import Row, outside
 from deploys.userns.ranges import LXC, SIZE, NoRange, giving, people, plan_range
 from facts.core.numbers import whole_number
-from facts.core.reading import UnknownReading, known
+from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.lxc.lxc import Line, Lxc, LxcReading
-from facts.userns import SUBGID, SUBUID, Range, Userns, UsernsReading
+from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns, UsernsReading
 
 KEY = "lxc.idmap"
 OWNER = "root"  # who starts them
@@ -37,6 +37,20 @@ def _unmapped(lxc: LxcReading, wanted: str) -> str:
         return f"no {KEY} gives new containers ids of their own: their root is the host's"
     low = [each for each in maps if each.start < FIRST]
     return f"{KEY} gives new containers the host's own ids from {low[0].start} on ({low[0].source})" if low else ""
+
+
+def shared(survey: Survey) -> str:
+    """Which other owner has ids of new containers' too, as far as that is known; "" for none."""
+    overlaps, maps = survey[Userns].overlaps, list(_maps(survey[Lxc].all(KEY)))
+    for each in () if isinstance(overlaps, Unknown) else overlaps:
+        for own, other in ((each.first, each.second), (each.second, each.first)):
+            if own.owner in (OWNER, LXC_DEFAULT) and any(other.overlaps(ids) for ids in maps):
+                return f"new containers get ids that are another owner's: {each}"
+    return ""
+
+
+def _beside(survey: Survey) -> str:
+    return _rows_missing(survey) or shared(survey)
 
 
 def _rows_missing(survey: Survey) -> str:
@@ -90,7 +104,7 @@ DEFAULT = Row(
     why="Whoever gets out of a container as root is root on the host, unless its ids are mapped to others.",
     references=("NIST-800-190-4.4.3",),
     wrong=_unmapped,
-    beside=_rows_missing,
+    beside=_beside,
     put=_put,
     first=_rows,
     by_hand=f"set {KEY} in the file that lxc-create copies, and give root these ids in {SUBUID} and {SUBGID}",
