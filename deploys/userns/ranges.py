@@ -39,6 +39,7 @@ def plan_range(reading: UsernsReading, size: int = SIZE, owner: str = DOCKER_USE
 
     Not free are: every other owner's row in /etc/subuid and /etc/subgid (podman's `containers` among them),
     ids in passwd and group, nspawn's machines, LXC's and libvirt's idmaps, and what running processes have mapped.
+    Users' own containers of LXC have ids out of their rows: newuidmap(1) gives them no others.
     """
     rows = [row for row in known(reading.ranges) if row.owner == owner]
     taken = [*others(known(reading.ranges), owner), *known(reading.machines), *known(reading.lxc)]
