@@ -168,13 +168,16 @@ def _unread(rows: list[Container], what: str) -> Unknown:
 def _rows(section: Section) -> Iterator[Container]:
     found, hosts = processes.read_processes(section), processes.read_spaces(section).get(INIT, {})
     starters, started, parents, kept = _starters(section), _started(section), _parents(section), Filters(section)
+    noted: set[int] = set()  # what a file names truly: first processes have rows of their own too, which come later
     for row in _listed(section):
         process = found.get(row.pid) or _gone(row.pid)
         if isinstance(process, Process):
             monitor = started.get(row.pid)
             if row.engine:
                 process = _process(process, hosts, row.pid, row.user, starters.get(row.pid))
-            elif monitor and _can_be(process, hosts, monitor.user):
+                if isinstance(process, Process):
+                    noted.add(row.pid)
+            elif row.pid not in noted and monitor and _can_be(process, hosts, monitor.user):
                 row = _named(row, process, monitor, kept.of(parents[row.pid], monitor))
         yield replace(row, process=process)
 

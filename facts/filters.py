@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from facts import lxc_files, monitors
@@ -24,6 +25,7 @@ ELSEWHERE = re.compile(r"-[Pfs]|--(lxcp|rcf|def)")  # options of lxc-start(1): o
 NSPAWN_FOLDERS = ("/etc/systemd/nspawn", "/run/systemd/nspawn")
 ADDING = re.compile(r"--sy[a-z-]*(?:=(?P<value>.*))?", re.DOTALL)  # --system-call-filter, however it is abbreviated
 LONGEST = 100_000  # bytes that are read of a profile
+LINES = 100_000  # that are read of all of LXC's containers, with what each includes
 
 
 class Filters:
@@ -31,6 +33,7 @@ class Filters:
 
     def __init__(self, section: Section) -> None:
         self._section = section
+        self._left = LINES
 
     def of(self, pid: int, monitor: Monitor) -> Filter:
         """The filter of what this process has started."""
@@ -56,7 +59,19 @@ class Filters:
     def _times(self) -> dict[str, int]:
         """When files and folders were changed last, in seconds since the epoch."""
         rows = re.finditer(r"^([0-9]{1,12}) (/.*)$", self._text("filters.times"), re.MULTILINE)
-        return {row[2]: int(row[1]) for row in rows}
+        return {row[2].rstrip("/"): int(row[1]) for row in rows}
+
+    @cached_property
+    def _folders(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for path in self._times:
+            found.setdefault(path.rpartition("/")[0], []).append(path)
+        return found
+
+    @cached_property
+    def _adding(self) -> frozenset[str]:
+        """The files of systemd-nspawn's that add to a filter."""
+        return frozenset(line.partition(":")[0] for line in self._text("nspawn.adding").split("\n"))
 
     @cached_property
     def _texts(self) -> lxc_files.Texts:
@@ -87,9 +102,12 @@ class Filters:
         if other or not name or "/" in name:
             raise UnknownReading(f"its files are not below {LXC_HOME}")
         config = f"{LXC_HOME}/{name}/config"
-        lines = list(lxc_files.expanded(self._texts, config))
-        included = [line.value for line in lines if line.key == "lxc.include"]
-        inside = [path for path in self._times if path.rpartition("/")[0] in included]
+        lines = list(islice(lxc_files.expanded(self._texts, config), self._left + 1))
+        self._left = max(self._left - len(lines), -1)
+        if self._left < 0:
+            raise UnknownReading("LXC's files have more lines than are read")
+        included = {line.value.rstrip("/"): None for line in lines if line.key == "lxc.include"}
+        inside = [path for folder in included for path in self._folders.get(folder, ())]
         profile = next((line.value for line in reversed(lines) if line.key == PROFILE), "")
         self._unchanged(pid, config, *included, *inside, *[profile] * bool(profile))
         return self._profiles.get(profile, NO_BUNDLES) if profile else None
@@ -101,7 +119,7 @@ class Filters:
             raise UnknownReading("it is not known which of its files count")
         files = [path for folder in NSPAWN_FOLDERS for path in (folder, f"{folder}/{name}.nspawn")]
         self._unchanged(pid, *(path for path in files if path in self._times))
-        if any(f"{path}:" in self._text("nspawn.adding") for path in files[1::2]):
+        if self._adding.intersection(files):
             raise UnknownReading(f"{name}.nspawn adds system calls to it")
         added = list(_added(words))
         if groups := [call for call in added if call.startswith("@")]:

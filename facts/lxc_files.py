@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from facts.core.reading import Block, Jsonable, UnknownReading
@@ -16,7 +17,24 @@ DEEP, MOST = 6, 20_000  # how deep files include others, and how many lines all 
 PARTLY = ("clone", "unshare")  # of which only the flag for user namespaces is refused
 USERS = "[0,0x10000000,SCMP_CMP_MASKED_EQ,0x10000000]"
 REFUSING = "(errno +[1-9][0-9]*|kill|trap)"
-Texts = dict[str, list[tuple[str, str]]]  # by file: the number and the text of each line
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Files as they are: of each the number and the text of each line that is no comment."""
+
+    files: dict[str, list[tuple[str, str]]]
+
+    @cached_property
+    def folders(self) -> dict[str, list[str]]:
+        """The files right in each folder, in the order of their names."""
+        found: dict[str, list[str]] = {}
+        for path in sorted(self.files):
+            found.setdefault(path.rpartition("/")[0], []).append(path)
+        return found
+
+    def included(self, path: str) -> list[str]:
+        return [path] if path in self.files else self.folders.get(path.rstrip("/"), [])
 
 
 @dataclass(frozen=True)
@@ -29,18 +47,17 @@ class Line(Jsonable):
 
 
 def read_texts(block: Block) -> Texts:
-    """By file: the number and the text of each line that is no comment."""
-    found: Texts = {}
+    found: dict[str, list[tuple[str, str]]] = {}
     for line in block.text.split("\n"):
         if row := re.match(r"(/[^:]{1,4096}):([0-9]{1,6}):", line):
             found.setdefault(row[1], []).append((row[2], line[row.end() :].strip()))
-    return found
+    return Texts(found)
 
 
 def expanded(texts: Texts, path: str) -> Iterator[Line]:
     """Each line, and in the place of what includes others, theirs."""
     left = MOST
-    todo = [iter(texts.get(path, ()))]
+    todo = [iter(texts.files.get(path, ()))]
     where = [path]
     while todo and left > 0:
         row = next(todo[-1], None)
@@ -52,8 +69,8 @@ def expanded(texts: Texts, path: str) -> Iterator[Line]:
         line = _line(row[1], f"{where[-1]}:{row[0]}")
         yield line
         if line.key == "lxc.include" and len(todo) < DEEP:
-            for each in reversed(_included(texts, line.value)):
-                todo.append(iter(texts[each]))
+            for each in reversed(texts.included(line.value)):
+                todo.append(iter(texts.files[each]))
                 where.append(each)
 
 
@@ -63,13 +80,6 @@ def _line(text: str, at: str) -> Line:
         return Line("", text, at)
     key, equals, value = text.partition("=")
     return Line(key.strip() if equals else text, value.strip().strip("\"'").strip() if equals else "=", at)
-
-
-def _included(texts: Texts, path: str) -> list[str]:
-    if path in texts:
-        return [path]
-    folder = f"{path.rstrip('/')}/"
-    return sorted(each for each in texts if each.startswith(folder) and "/" not in each[len(folder) :])
 
 
 def rows_of(text: str) -> tuple[bool, list[tuple[str, str]]]:

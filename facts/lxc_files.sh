@@ -11,7 +11,7 @@ included() { # FILE...: sets $files to those and what they include, and $missing
     for at in $(said 'lxc\.include' $todo); do
       case $at in *[*?[]*) continue ;; esac
       [ -e "$at" ] || missing="$missing $at"
-      [ ! -d "$at" ] || at="$at/*.conf"
+      [ ! -d "$at" ] || at="${at%/}/*.conf"
       for f in $at; do
         case " $files " in *" $f "*) ;; *) [ ! -f "$f" ] || next="$next $f" files="$files $f" ;; esac
       done

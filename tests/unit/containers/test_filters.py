@@ -48,6 +48,7 @@ REFUSING = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["acct", "
 
 def test_a_container_of_lxcs_has_the_filter_that_its_file_or_an_included_one_names() -> None:
     assert of_lxc(DIRECT, THERE) == of_lxc(INCLUDED, ALL) == REFUSING
+    assert of_lxc(INCLUDED.replace(COMMON, f"{COMMON}/", 1), ALL) == REFUSING
     assert of_lxc(f"{DIRECT}\n{CONFIG}:4:lxc.seccomp.profile =", THERE) is None
     assert of_lxc("", THERE) is None
     assert of_lxc(DIRECT, THERE, "/usr/bin/lxc-start|-F|-n|web") == REFUSING
@@ -80,6 +81,17 @@ def test_what_is_not_known_for_certain_is_unknown(given: dict[str, Any], why: st
     found = of_lxc(DIRECT, given.pop("times", THERE), **given)
     assert isinstance(found, Unknown)
     assert why in found.unknown
+
+
+def test_files_that_include_one_another_without_end_cost_all_of_them_no_more_than_is_read() -> None:
+    lines = "\n".join(f"{CONFIG}:{n}:lxc.include = {CONFIG}" for n in range(1, 20))
+    rows = f"{BEFORE} {CONFIG}\n"
+    words = f"/proc/{PID}/cmdline:[lxc monitor] /var/lib/lxc web\0"
+    texts = {"monitors.words": words, "filters.since": SINCE, "filters.times": rows, "lxc.lines": lines}
+    found = Filters(Section({name: Block(0, text) for name, text in texts.items()}))
+    last = [found.of(PID, Monitor("lxc", 0, "web")) for _ in range(20)][-1]
+    assert isinstance(last, Unknown)
+    assert "more lines than are read" in last.unknown
 
 
 def of_nspawn(*words: str, **blocks: str) -> Filter:
@@ -145,7 +157,7 @@ def test_the_script_finds_the_files_and_since_when_they_are_so(tmp_path: Path) -
         folder.mkdir(parents=True)
     (share / "x.seccomp").write_text(DENY)
     (share / "conf.d" / "a.conf").write_text(f"# x\nlxc.seccomp.profile = {share}/x.seccomp\n")
-    (lxc / "web" / "config").write_text(f"lxc.include = {share}/conf.d\nlxc.uts.name = web\n")
+    (lxc / "web" / "config").write_text(f"lxc.include = {share}/conf.d/\nlxc.uts.name = web\n")
     (lxc / "a b" / "config").write_text("lxc.seccomp.profile = /etc/shadow\n")
     (nspawn / "web.nspawn").write_text("[Exec]\nSystemCallFilter = bpf\n")
     script = lxc_files.SCRIPT + (FACTS / "filters.sh").read_text()
