@@ -86,11 +86,11 @@ def _without_tls(containerd: ContainerdReading) -> Iterator[str]:
     registry = registry if isinstance(registry, dict) else {}
     for name, mirror in _tables(registry.get("mirrors")):
         plain = [url for url in _texts(mirror.get("endpoint")) if url.startswith("http:")]
-        yield from (f"{name} by {url} ({CONFIG})" for url in plain)
+        yield from (f"{name} by {url} ({containerd.file})" for url in plain)
     for name, host in _tables(registry.get("configs")):
         tls = host.get("tls")
         if isinstance(tls, dict) and tls.get("insecure_skip_verify") is True:
-            yield f"{name} with insecure_skip_verify ({CONFIG})"
+            yield f"{name} with insecure_skip_verify ({containerd.file})"
 
 
 def _texts(found: object) -> list[str]:

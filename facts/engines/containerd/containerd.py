@@ -29,11 +29,11 @@ class ContainerdReading(Jsonable):
 
     installed: bool
     version: str | Unknown | None  # of its package; None: it came without one
-    text: str | Unknown | None  # of config.toml; None: it is not there, and containerd's own defaults hold
+    file: str  # that it reads: config.toml, or what its command line names in place of that
+    text: str | Unknown | None  # of this file; None: it is not there, and containerd's own defaults hold
     config: dict[str, Any] | Unknown  # the file and what it imports, as one
     imported: dict[str, dict[str, Any]]  # by file
     broken: tuple[str, ...]  # "FILE: why" of the files with which containerd does not start
-    other_file: str  # the file that its command line names in place of config.toml; "" for none
     running: bool | Unknown
     stale: tuple[str, ...]  # files that were changed since it started
     used: str  # what shows that Kubernetes uses it; "" where nothing does
@@ -53,20 +53,21 @@ class Containerd(SectionFact[ContainerdReading]):
     @staticmethod
     def parse(section: Section) -> ContainerdReading:
         installed = isinstance(section.program("containerd", "containerd"), str) and "containerd" in section.blocks
-        text = section.file(CONFIG) if installed else None
+        unit, file = _unit(section), section.blocks.get("config", Block(0, CONFIG)).text.strip()
+        text = _text(section, unit, file) if installed else None
         imports = {path: block.text for path, block in section.matching("import ").items() if block.status == 0}
-        read = {path: _toml(each) for path, each in {CONFIG: text, **imports}.items() if isinstance(each, str)}
+        read = {path: _toml(each) for path, each in {file: text, **imports}.items() if isinstance(each, str)}
         broken = tuple(f"{path}: {found.unknown}" for path, found in read.items() if isinstance(found, Unknown))
+        broken += (f"{file}: there is no such file",) * (text is None and file != CONFIG)
         tables = {path: found for path, found in read.items() if isinstance(found, dict)}
-        unit = _unit(section)
         return ContainerdReading(
             installed=installed,
             version=_version(section),
+            file=file,
             text=text,
             config=_why_not(text, broken) or merged(tables),
-            imported={path: table for path, table in tables.items() if path != CONFIG},
+            imported={path: table for path, table in tables.items() if path != file},
             broken=broken,
-            other_file=_other_file(unit),
             running=unit if isinstance(unit, Unknown) else unit.get("ActiveState") in ("active", "reloading"),
             stale=_stale(section),
             used=section.blocks.get("used", Block(0, "")).text.strip(),
@@ -124,10 +125,12 @@ def _bound(unit: dict[str, str]) -> Iterator[str]:
         yield from unit.get(key, "").split()
 
 
-def _other_file(unit: dict[str, str] | Unknown) -> str:
-    line = unit.get("ExecStart", "") if isinstance(unit, dict) else ""
-    named = re.search(r" (?:-c|--config)[ =]([^ ;]+)", line)
-    return named[1] if named and named[1] != CONFIG else ""
+def _text(section: Section, unit: dict[str, str] | Unknown, file: str) -> str | Unknown | None:
+    """Where containerd runs, its own command line says what stands for a variable of its unit."""
+    start = unit.get("ExecStart", "") if isinstance(unit, dict) else ""
+    if "$" in start and not section.blocks.get("line", Block(0, "")).text.strip():
+        return Unknown("containerd is started with a variable ($) that may name another file, and does not run")
+    return section.file(file)
 
 
 def _times(section: Section) -> Iterator[tuple[str, str, str, int, int, str]]:

@@ -3,6 +3,29 @@
 # runs. Given: CONFIG, its file.
 have containerd || exit 0
 run containerd command -v containerd
+# A file that its command line names is read in place of config.toml. What that says by a variable is only known of the
+# process that runs.
+if [ -d /run/systemd/system ]; then
+  unit=$(systemctl show -p ActiveState,RequiredBy,BoundBy,ConsistsOf,MainPID,ExecStart containerd.service 2>&1)
+  run unit kept "$unit" $?
+  line=${unit#*argv\[\]=} pid=${unit#*MainPID=} last=
+  line=${line%% ;*} pid=${pid%%[!0-9]*}
+  case $line in *\$*)
+    line=
+    [ ! -r "/proc/$pid/cmdline" ] || line=$(tr '\0' ' ' <"/proc/$pid/cmdline")
+    run line kept "$line" 0
+    ;;
+  esac
+  set -f
+  for word in $line; do
+    case $last in --config | -config | -c) CONFIG=$word ;; esac
+    case $word in --config=* | -config=* | -c=*) CONFIG=${word#*=} ;; esac
+    last=$word
+  done
+  set +f
+fi
+case $CONFIG in /*) ;; *) CONFIG=/$CONFIG ;; esac
+run config kept "$CONFIG" 0
 if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' containerd containerd.io
 elif have rpm; then run package rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' containerd.io; fi
 imports=$(sed -nE '/^[[:space:]]*imports[[:space:]]*=/,/\]/s/^[^#]*("[^#]*").*/\1/p' "$CONFIG" 2>/dev/null | tr ',' '\n' | sed -nE "s|.*[\"']([^\"' ]+)[\"'].*|\1|p")
@@ -26,5 +49,4 @@ for d in $certs; do run "registries $d" grep -sHnE '^[^#]*(http://|skip_verify *
 verifiers=$(sed -nE "s|^[[:space:]]*bin_dir[[:space:]]*=[[:space:]]*[\"'](/[^\"']+verifier[^\"']*)[\"'].*|\1|p" "$CONFIG" 2>/dev/null | tail -n 1)
 run verifiers find "${verifiers:-/opt/containerd/image-verifier/bin}" -maxdepth 1 -type f -perm -u+x
 [ ! -e /sys/fs/selinux/enforce ] || run selinux kept yes 0
-[ ! -d /run/systemd/system ] || run unit systemctl show -p ActiveState,RequiredBy,BoundBy,ConsistsOf,ExecStart containerd.service
 :

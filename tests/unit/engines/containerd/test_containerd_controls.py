@@ -28,7 +28,7 @@ CLOSED = Socket("0660", "root", "root")
 def containerd(text: str | None = "version = 2\n", imports: str = "", **more: Any) -> ContainerdReading:
     tables = {CONFIG: tomllib.loads(text or ""), **({IMPORT: tomllib.loads(imports)} if imports else {})}
     values: dict[str, Any] = {
-        "installed": True, "version": "1.7.24", "text": text, "config": merged(tables), "broken": (), "other_file": "",
+        "installed": True, "version": "1.7.24", "text": text, "config": merged(tables), "broken": (), "file": CONFIG,
         "imported": {path: table for path, table in tables.items() if path != CONFIG}, "running": True, "stale": (),
         "used": "kubelet", "restarted_with": (), "socket": CLOSED, "selinux": False, "insecure": (), "verifiers": (),
     }  # fmt: skip
@@ -128,7 +128,7 @@ def test_without_a_file_one_is_written_in_the_version_that_containerd_has() -> N
     ("more", "why"),
     [
         ({"imports": plugin()}, "/etc/containerd/own.toml is read after"),
-        ({"other_file": "/srv/c.toml"}, "containerd reads /srv/c.toml"),
+        ({"file": "/srv/c.toml"}, "containerd reads /srv/c.toml"),
         ({"text": "oom_score = 0\n"}, "has version 1"),
         ({"restarted_with": ("docker.service",)}, "systemd restarts docker.service"),
         ({"text": "version = 2\nplugins = {}\n"}, CONFIG),
@@ -138,6 +138,13 @@ def test_what_is_in_the_way_is_said_and_nothing_is_written(more: dict[str, Any],
     (blocked,) = SUBJECT.plan(context(containerd(**more), seccomp=True))
     assert isinstance(blocked, Blocked)
     assert why in blocked.why
+
+
+def test_a_file_of_another_name_is_judged_by_its_name() -> None:
+    state, reason = found(containerd(plugin(), file="/srv/c.toml"), "seccomp", True)
+    assert (state, "unset_seccomp_profile is ''" in reason) == (State.FAIL, True)
+    own = containerd(plugin('registry.mirrors."r".endpoint = ["http://r"]'), file="/srv/c.toml")
+    assert "r by http://r (/srv/c.toml)" in found(own, "registries", "tls")[1]
 
 
 def test_what_waits_for_a_restart_is_restarted_and_no_file_is_written() -> None:

@@ -49,11 +49,23 @@ def test_the_socket_says_since_when_containerd_runs() -> None:
     assert read(sockets=rows.replace("111", "99")).stale == ()
 
 
-def test_units_that_end_with_it_and_a_file_of_another_name_are_read() -> None:
+def test_units_that_end_with_it_are_read() -> None:
     reading = read()
-    assert (reading.running, reading.restarted_with, reading.other_file) == (True, ("docker.service",), "")
-    assert read(unit="ExecStart={ argv[]=/usr/bin/containerd --config /srv/c.toml ; }").other_file == "/srv/c.toml"
+    assert (reading.running, reading.restarted_with, reading.file) == (True, ("docker.service",), CONFIG)
     assert isinstance(read(unit=Block(1, "")).running, Unknown)
+
+
+def test_a_file_that_its_command_line_names_is_read_in_place_of_config_toml() -> None:
+    own = {"config": "/srv/c.toml", CONFIG: "version = 2\n[grpc]\ngid = 7\n"}
+    assert read(**own, **{"/srv/c.toml": "version = 3\n"}).config == {"version": 3}
+    missing = read(**own, **{"/srv/c.toml": Block(1, "No such file or directory")})
+    assert (missing.file, missing.broken) == ("/srv/c.toml", ("/srv/c.toml: there is no such file",))
+
+
+def test_a_variable_of_its_unit_is_known_of_what_runs() -> None:
+    unit = "ExecStart={ argv[]=/usr/bin/containerd $OPTIONS ; }"
+    assert isinstance(read(unit=unit, line="").config, Unknown)
+    assert read(unit=unit, line="/usr/bin/containerd ").config == {"version": 2}
 
 
 def test_registries_verifiers_and_users_are_read() -> None:

@@ -1,0 +1,36 @@
+"""Which files of containerd's are looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from facts.engines.containerd import Containerd
+from tests.support.script import put, run_script
+
+
+def read(root: Path, start: str) -> tuple[str, object]:
+    put(root, "/run/systemd/system/x")
+    put(root, "/bin/systemctl", f"#!/bin/sh\necho 'MainPID=0'; echo 'ExecStart={{ argv[]={start} ; pid=0 }}'\n")
+    (root / "bin/systemctl").chmod(0o755)
+    reading = Containerd.parse(run_script(Containerd.script, root, "containerd"))
+    return reading.file, reading.config
+
+
+@pytest.mark.parametrize("option", ["--config {}", "--config={}", "--log-level info -c {}"])
+@pytest.mark.parametrize("whole", [True, False])  # systemd starts it in the folder /
+def test_the_file_that_its_command_line_names_is_read(option: str, whole: bool, tmp_path: Path) -> None:
+    put(tmp_path, "/etc/containerd/config.toml", "version = 2\n")
+    put(tmp_path, "/etc/k/c.toml", "version = 3\n")
+    path = str(tmp_path / "etc/k/c.toml").removeprefix("" if whole else "/")
+    assert read(tmp_path, f"/usr/bin/containerd {option.format(path)}") == ("/etc/k/c.toml", {"version": 3})
+
+
+def test_without_such_an_option_it_is_config_toml(tmp_path: Path) -> None:
+    put(tmp_path, "/etc/containerd/config.toml", "version = 2\n")
+    assert read(tmp_path, "/usr/bin/containerd --log-level=info") == ("/etc/containerd/config.toml", {"version": 2})
+
+
+def test_a_variable_of_a_unit_that_does_not_run_leaves_it_unknown(tmp_path: Path) -> None:
+    assert "variable" in str(read(tmp_path, "/usr/bin/containerd $OPTIONS")[1])
