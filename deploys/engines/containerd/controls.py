@@ -14,8 +14,6 @@ from deploys.engines.containerd.settings import (
     IMAGES,
     RESTART,
     SERVER,
-    VERIFIER,
-    major,
     path_of,
     pending,
     said,
@@ -24,6 +22,7 @@ from deploys.engines.containerd.settings import (
     unused,
     write,
 )  # fmt: skip
+from deploys.engines.containerd.verifier import too_old, unasked
 from deploys.engines.defaults import Defaults
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
@@ -54,10 +53,7 @@ def _not_used(survey: Survey, policy: Policy) -> str | None:
 
 
 def _old(survey: Survey, policy: Policy) -> str | None:
-    containerd = survey[Containerd]
-    return (
-        None if major(containerd) > 1 else f"containerd {known(containerd.version)} has no image verifier: 2.0 has one"
-    )
+    return too_old(survey[Containerd]) or None
 
 
 @only_where(DEFAULTS.absent)
@@ -105,14 +101,10 @@ def _tables(found: object) -> Iterator[tuple[str, dict[str, object]]]:
 @only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.image_verifier"), _not_used, _old)
 def _verifier(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
-    if VERIFIER in known(containerd.config).get("disabled_plugins", []):
-        wrong = f"its plugin {VERIFIER} is disabled"
-    else:
-        wrong = "" if containerd.verifiers else "there is no program in its folder"
-    if wrong:
+    if wrong := unasked(containerd):
         reason = f"containerd runs any image, since no verifier is asked: {wrong}"
         return failed(f"{reason}; the policy wants one (containerd.image_verifier)", declared=True, disk=wrong)
-    return passed(f"{some(containerd.verifiers)} decides which images may be pulled", declared=True)
+    return passed(f"{some(known(containerd.verifiers))} decides which images may be pulled", declared=True)
 
 
 @only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.socket"))
@@ -201,7 +193,7 @@ CONTROLS = (
         references=("NIST-800-190-4.1.5",),
         files=(CONFIG,),
         packages=PACKAGES,
-        by_hand="put a verifier into /opt/containerd/image-verifier/bin",
+        by_hand="put a verifier into /opt/containerd/image-verifier/bin, and leave pulls to the transfer service",
     ),
     Control(
         id="containerd.socket",

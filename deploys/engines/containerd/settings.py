@@ -20,7 +20,6 @@ VALIDATE = "timeout 60 containerd -c {} config dump >/dev/null"
 CRI = "io.containerd.grpc.v1.cri"  # all of it in version 2, its server alone in version 3
 SERVER, RUNTIME, IMAGES = ("server", "runtime", "images")
 PLUGINS = {SERVER: CRI, RUNTIME: "io.containerd.cri.v1.runtime", IMAGES: "io.containerd.cri.v1.images"}
-VERIFIER = "io.containerd.image-verifier.v1.bindir"
 
 
 def major(containerd: ContainerdReading) -> int:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from facts.core.fact import SectionFact
-from facts.core.reading import Block, Jsonable, Section, Unknown
+from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading, attempt, known
 
 CONFIG = "/etc/containerd/config.toml"
 SOCKET = "/run/containerd/containerd.sock"
+VERIFIER = "io.containerd.image-verifier.v1.bindir"  # a plugin: programs that are asked before an image is pulled
+VERIFIERS = "/opt/containerd/image-verifier/bin"  # its folder, where no file says another
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class ContainerdReading(Jsonable):
     """See containerd-config.toml(5), docs/cri/config.md and docs/hosts.md of containerd."""
 
     installed: bool
-    version: str | Unknown | None  # of its package; None: it came without one
+    version: str | Unknown | None  # of its package, or what it says itself where it came without one
     file: str  # that it reads: config.toml, or what its command line names in place of that
     text: str | Unknown | None  # of this file; None: it is not there, and containerd's own defaults hold
     config: dict[str, Any] | Unknown  # the file and what it imports, as one
@@ -41,14 +43,24 @@ class ContainerdReading(Jsonable):
     socket: Socket | None
     selinux: bool  # the kernel runs it
     insecure: tuple[str, ...]  # "FILE:LINE:TEXT" where a registry is spoken to without TLS, or without looking
-    verifiers: tuple[str, ...]  # programs that are asked before an image is pulled (2.x)
+    verifiers: tuple[str, ...] | Unknown  # the programs in the folder of the plugin VERIFIER (2.x)
+
+    @property
+    def release(self) -> tuple[int, int]:
+        """2, 1 of 2.1.4."""
+        row = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", known(self.version) or "")
+        if not row:
+            raise UnknownReading("which release containerd is of is not known")
+        return int(row[1]), int(row[2])
 
 
 class Containerd(SectionFact[ContainerdReading]):
     """The host's own containerd. Docker's settings are Docker's, though it uses the same daemon."""
 
     key: ClassVar[str] = "containerd"
-    script: ClassVar[str] = f"CONFIG={CONFIG}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+    script: ClassVar[str] = f"CONFIG={CONFIG} VERIFIERS={VERIFIERS}\n" + Path(__file__).with_suffix(".sh").read_text(
+        encoding="utf-8"
+    )
 
     @staticmethod
     def parse(section: Section) -> ContainerdReading:
@@ -60,12 +72,13 @@ class Containerd(SectionFact[ContainerdReading]):
         broken = tuple(f"{path}: {found.unknown}" for path, found in read.items() if isinstance(found, Unknown))
         broken += (f"{file}: there is no such file",) * (text is None and file != CONFIG)
         tables = {path: found for path, found in read.items() if isinstance(found, dict)}
+        config = _why_not(text, broken) or merged(tables)
         return ContainerdReading(
             installed=installed,
             version=_version(section),
             file=file,
             text=text,
-            config=_why_not(text, broken) or merged(tables),
+            config=config,
             imported={path: table for path, table in tables.items() if path != file},
             broken=broken,
             running=unit if isinstance(unit, Unknown) else unit.get("ActiveState") in ("active", "reloading"),
@@ -75,7 +88,7 @@ class Containerd(SectionFact[ContainerdReading]):
             socket=next((Socket(*row[:3]) for row in _times(section) if row[5] == SOCKET), None),
             selinux="selinux" in section.blocks,
             insecure=tuple(_insecure(section)),
-            verifiers=tuple(_paths(section.blocks.get("verifiers", Block(1, "")))),
+            verifiers=attempt("verifiers", lambda: tuple(_verifiers(section, known(config)))),
         )
 
 
@@ -86,7 +99,11 @@ def _why_not(text: str | Unknown | None, broken: tuple[str, ...]) -> Unknown | N
 
 
 def _version(section: Section) -> str | None:
-    row = re.search(r"^ii +(?:[0-9]+:)?([0-9][^ \n]*)", section.blocks.get("package", Block(1, "")).text, re.MULTILINE)
+    package = section.blocks.get("package", Block(1, "")).text
+    said = section.blocks.get("version", Block(1, "")).text
+    row = re.search(r"^[a-z]i +(?:[0-9]+:)?([0-9][^ \n]*)", package, re.MULTILINE) or re.match(
+        r"containerd [^ ]+ v?([0-9][^ \n]*)", said
+    )
     return row[1] if row else None
 
 
@@ -152,6 +169,11 @@ def _insecure(section: Section) -> Iterator[str]:
         yield from (line[:200] for line in block.text.split("\n") if line.startswith("/"))
 
 
-def _paths(block: Block) -> Iterator[str]:
-    if block.status == 0:
-        yield from (line for line in block.text.split("\n") if line.startswith("/"))
+def _verifiers(section: Section, config: dict[str, Any]) -> Iterator[str]:
+    plugins = config.get("plugins", {})
+    folder = str(plugins.get(VERIFIER, {}).get("bin_dir", VERIFIERS)).rstrip("/")
+    if folder not in [each.rstrip("/") for each in section.blocks.get("folders", Block(0, VERIFIERS)).text.split()]:
+        raise UnknownReading(f"{folder[:80]} was not looked into for image verifiers")
+    for line in section.blocks.get("verifiers", Block(1, "")).text.split("\n"):
+        if line.rpartition("/")[0] == folder:
+            yield line

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# The section containerd of the survey. No client is started: its files say what it will do, and its socket since when it
-# runs. Given: CONFIG, its file.
+# The section containerd of the survey. No client is started where a package says its version: its files say what it will
+# do, and its socket since when it runs. Given: CONFIG, its file, and VERIFIERS, the folder that it has without a word.
 have containerd || exit 0
 run containerd command -v containerd
 # A file that its command line names is read in place of config.toml. What that says by a variable is only known of the
@@ -26,8 +26,10 @@ if [ -d /run/systemd/system ]; then
 fi
 case $CONFIG in /*) ;; *) CONFIG=/$CONFIG ;; esac
 run config kept "$CONFIG" 0
-if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' containerd containerd.io
-elif have rpm; then run package rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' containerd.io; fi
+package=
+if have dpkg-query; then package=$(dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' containerd containerd.io 2>/dev/null)
+elif have rpm; then package=$(rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' containerd.io containerd); fi
+case $package in *'i  '*) run package kept "$package" 0 ;; *) run version containerd --version ;; esac
 imports=$(sed -nE '/^[[:space:]]*imports[[:space:]]*=/,/\]/s/^[^#]*("[^#]*").*/\1/p' "$CONFIG" 2>/dev/null | tr ',' '\n' | sed -nE "s|.*[\"']([^\"' ]+)[\"'].*|\1|p")
 show "$CONFIG"
 times=$CONFIG
@@ -46,7 +48,10 @@ done
 run used kept "$used" 0
 certs=$(sed -nE "s|^[[:space:]]*config_path[[:space:]]*=[[:space:]]*[\"'](/[^\"']+)[\"'].*|\1|p" "$CONFIG" $imports 2>/dev/null | tr ':' '\n')
 for d in $certs; do run "registries $d" grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$d"/*/hosts.toml /dev/null; done
-verifiers=$(sed -nE "s|^[[:space:]]*bin_dir[[:space:]]*=[[:space:]]*[\"'](/[^\"']+verifier[^\"']*)[\"'].*|\1|p" "$CONFIG" 2>/dev/null | tail -n 1)
-run verifiers find "${verifiers:-/opt/containerd/image-verifier/bin}" -maxdepth 1 -type f -perm -u+x
+# The folders of image verifiers, and what else is a bin_dir, such as CNI's.
+bins=$(sed -nE "s|^[[:space:]]*bin_dir[[:space:]]*=[[:space:]]*[\"'](/[^\"' ]+)[\"'].*|\1|p" $times 2>/dev/null)
+run folders kept "$VERIFIERS $bins" 0
+# shellcheck disable=SC2086
+run verifiers find -L $VERIFIERS $bins -maxdepth 1 -type f -perm -u+x
 [ ! -e /sys/fs/selinux/enforce ] || run selinux kept yes 0
 :

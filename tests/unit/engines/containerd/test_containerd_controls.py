@@ -20,7 +20,7 @@ from facts.engines.containerd import Containerd
 from facts.engines.containerd.containerd import CONFIG, SOCKET, ContainerdReading, Socket, merged
 from tests.support.hosts import beside, docker, listed
 
-CRI, RUNTIME = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"
+CRI, RUNTIME, IMAGES = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
 IMPORT = "/etc/containerd/own.toml"
 CLOSED = Socket("0660", "root", "root")
 
@@ -175,13 +175,38 @@ def test_registries_without_tls_are_named(reading: ContainerdReading, words: str
     assert found(containerd(plugin("registry.mirrors = 1")), "registries", "tls")[0] is State.PASS
 
 
-def test_a_verifier_is_asked_for_where_containerd_has_one() -> None:
-    assert found(containerd(), "image_verifier", True)[0] is State.NOT_APPLICABLE
-    new = {"version": "2.1.0"}
-    assert found(containerd(**new), "image_verifier", True)[0] is State.FAIL
-    assert found(containerd(**new, verifiers=("/opt/v",)), "image_verifier", True)[0] is State.PASS
-    off = 'version = 3\ndisabled_plugins = ["io.containerd.image-verifier.v1.bindir"]\n'
-    assert found(containerd(off, **new, verifiers=("/opt/v",)), "image_verifier", True)[0] is State.FAIL
+def verified(text: str = "version = 3\n", version: str | None = "2.1.0", **more: Any) -> tuple[State, str]:
+    reading = containerd(text, version=version, **({"verifiers": ("/opt/v",)} | more))
+    return found(reading, "image_verifier", True)
+
+
+def test_a_verifier_is_asked_from_containerd_2_1_on() -> None:
+    assert verified()[0] is State.PASS
+    for version in ("1.7.24", "2.0.0"):
+        state, reason = verified(version=version)
+        assert (state, f"containerd {version} asks no verifier" in reason) == (State.NOT_APPLICABLE, True)
+    assert verified(version=None)[0] is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('version = 3\ndisabled_plugins = ["io.containerd.image-verifier.v1.bindir"]\n', "is disabled"),
+        (plugin("use_local_image_pull = true", name=IMAGES, version=3), f"use_local_image_pull is True ({CONFIG})"),
+        (plugin("max_concurrent_downloads = 9", name=IMAGES, version=3), "max_concurrent_downloads is 9"),
+        (plugin('registry.configs."r".auth = {}', name=IMAGES, version=3), f"registry.configs is set ({CONFIG})"),
+        (plugin("containerd.discard_unpacked_layers = true"), "discard_unpacked_layers is True"),
+        (plugin("max_verifiers = 0", name="io.containerd.image-verifier.v1.bindir", version=3), "max_verifiers is 0"),
+    ],
+)
+def test_a_verifier_past_which_images_are_pulled_is_none(text: str, why: str) -> None:
+    state, reason = verified(text)
+    assert (state, why in reason) == (State.FAIL, True), reason
+
+
+def test_a_folder_without_a_verifier_is_none_and_one_that_was_not_read_is_unknown() -> None:
+    assert verified(verifiers=())[0] is State.FAIL
+    assert verified(verifiers=Unknown("no"))[0] is State.UNKNOWN
 
 
 @pytest.mark.parametrize(

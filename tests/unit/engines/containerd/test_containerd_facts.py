@@ -68,7 +68,22 @@ def test_a_variable_of_its_unit_is_known_of_what_runs() -> None:
     assert read(unit=unit, line="/usr/bin/containerd ").config == {"version": 2}
 
 
-def test_registries_verifiers_and_users_are_read() -> None:
-    reading = read(used="kubelet", verifiers="/opt/v\n", **{"registries /c": '/c/r/hosts.toml:1:server = "http://r"\n'})
-    assert (reading.used, reading.verifiers) == ("kubelet", ("/opt/v",))
+def test_registries_and_users_are_read() -> None:
+    reading = read(used="kubelet", **{"registries /c": '/c/r/hosts.toml:1:server = "http://r"\n'})
+    assert reading.used == "kubelet"
     assert reading.insecure == ('/c/r/hosts.toml:1:server = "http://r"',)
+
+
+def test_verifiers_are_the_programs_in_the_folder_that_the_plugin_names() -> None:
+    listed = "/opt/cni/bin/bridge\n/srv/own/ask\nfind: '/x': No such file or directory\n"
+    said: Any = {"folders": "/opt/containerd/image-verifier/bin /opt/cni/bin /srv/own/", "verifiers": Block(1, listed)}
+    config = 'version = 3\n[plugins."io.containerd.image-verifier.v1.bindir"]\nbin_dir = "{}"\n'
+    assert read(**said).verifiers == ()
+    assert read(**said, **{CONFIG: config.format("/srv/own")}).verifiers == ("/srv/own/ask",)
+    assert isinstance(read(**said, **{CONFIG: config.format("/srv/other")}).verifiers, Unknown)
+
+
+def test_its_version_is_its_packages_or_what_it_says_itself() -> None:
+    assert read(package="hi  2.1.4-1").version == "2.1.4-1"
+    bare = {"package": "un  ", "version": "containerd github.com/containerd/containerd/v2 v2.2.0 75cb2b7"}
+    assert (read(**bare).version, read(**bare).release) == ("2.2.0", (2, 2))

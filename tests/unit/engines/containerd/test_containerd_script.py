@@ -34,3 +34,13 @@ def test_without_such_an_option_it_is_config_toml(tmp_path: Path) -> None:
 
 def test_a_variable_of_a_unit_that_does_not_run_leaves_it_unknown(tmp_path: Path) -> None:
     assert "variable" in str(read(tmp_path, "/usr/bin/containerd $OPTIONS")[1])
+
+
+def test_verifiers_are_looked_for_where_the_files_say(tmp_path: Path) -> None:
+    plugin = f'[plugins."io.containerd.image-verifier.v1.bindir"]\nbin_dir = "{tmp_path}/srv/own"\n'
+    put(tmp_path, "/etc/containerd/config.toml", f"version = 3\n{plugin}")
+    put(tmp_path, "/srv/own/ask")
+    (tmp_path / "srv/own/ask").chmod(0o755)
+    put(tmp_path, "/srv/own/notes")
+    section = run_script(Containerd.script, tmp_path, "containerd")
+    assert Containerd.parse(section).verifiers == ("/srv/own/ask",)
