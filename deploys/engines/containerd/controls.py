@@ -70,7 +70,7 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
 @only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.registries"), _not_used)
 def _registries(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
-    if wrong := [*_without_tls(containerd), *containerd.insecure]:
+    if wrong := [*_without_tls(containerd), *known(containerd.insecure)]:
         reason = f"images are taken from whoever answers on the way: {some(wrong)}"
         return failed(f"{reason}; the policy wants tls (containerd.registries)", declared="tls", disk=wrong)
     return passed("images come over TLS alone", declared="tls", disk=[])

@@ -14,8 +14,11 @@ from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading
 
 CONFIG = "/etc/containerd/config.toml"
 SOCKET = "/run/containerd/containerd.sock"
+PULLING = ("io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri")  # plugins that pull images for Kubernetes
 VERIFIER = "io.containerd.image-verifier.v1.bindir"  # a plugin: programs that are asked before an image is pulled
 VERIFIERS = "/opt/containerd/image-verifier/bin"  # its folder, where no file says another
+CERTS = ("/etc/containerd/certs.d", "/etc/docker/certs.d")  # folders of registries, where no file says others
+BY_DEFAULT = (2, 2)  # the release from which on these are read
 
 
 @dataclass(frozen=True)
@@ -42,25 +45,29 @@ class ContainerdReading(Jsonable):
     restarted_with: tuple[str, ...] | Unknown  # units that systemd stops or restarts with it
     socket: Socket | None
     selinux: bool  # the kernel runs it
-    insecure: tuple[str, ...]  # "FILE:LINE:TEXT" where a registry is spoken to without TLS, or without looking
+    insecure: tuple[str, ...] | Unknown  # "FILE:LINE:TEXT" where a registry is spoken to without TLS, or blindly
     verifiers: tuple[str, ...] | Unknown  # the programs in the folder of the plugin VERIFIER (2.x)
 
     @property
     def release(self) -> tuple[int, int]:
-        """2, 1 of 2.1.4."""
-        row = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", known(self.version) or "")
-        if not row:
-            raise UnknownReading("which release containerd is of is not known")
-        return int(row[1]), int(row[2])
+        return release(known(self.version))
+
+
+def release(version: str | None) -> tuple[int, int]:
+    """2, 1 of 2.1.4."""
+    row = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", version or "")
+    if not row:
+        raise UnknownReading("which release containerd is of is not known")
+    return int(row[1]), int(row[2])
 
 
 class Containerd(SectionFact[ContainerdReading]):
     """The host's own containerd. Docker's settings are Docker's, though it uses the same daemon."""
 
     key: ClassVar[str] = "containerd"
-    script: ClassVar[str] = f"CONFIG={CONFIG} VERIFIERS={VERIFIERS}\n" + Path(__file__).with_suffix(".sh").read_text(
-        encoding="utf-8"
-    )
+    script: ClassVar[str] = f"CONFIG={CONFIG} VERIFIERS={VERIFIERS} CERTS='{' '.join(CERTS)}'\n" + Path(
+        __file__
+    ).with_suffix(".sh").read_text(encoding="utf-8")
 
     @staticmethod
     def parse(section: Section) -> ContainerdReading:
@@ -72,10 +79,11 @@ class Containerd(SectionFact[ContainerdReading]):
         broken = tuple(f"{path}: {found.unknown}" for path, found in read.items() if isinstance(found, Unknown))
         broken += (f"{file}: there is no such file",) * (text is None and file != CONFIG)
         tables = {path: found for path, found in read.items() if isinstance(found, dict)}
+        version = _version(section)
         config = _why_not(text, broken) or merged(tables)
         return ContainerdReading(
             installed=installed,
-            version=_version(section),
+            version=version,
             file=file,
             text=text,
             config=config,
@@ -87,7 +95,7 @@ class Containerd(SectionFact[ContainerdReading]):
             restarted_with=unit if isinstance(unit, Unknown) else tuple(_bound(unit)),
             socket=next((Socket(*row[:3]) for row in _times(section) if row[5] == SOCKET), None),
             selinux="selinux" in section.blocks,
-            insecure=tuple(_insecure(section)),
+            insecure=attempt("registries", lambda: tuple(_insecure(section, known(config), version))),
             verifiers=attempt("verifiers", lambda: tuple(_verifiers(section, known(config)))),
         )
 
@@ -164,15 +172,33 @@ def _stale(section: Section) -> tuple[str, ...]:
     return () if started is None else tuple(row[5] for row in rows if row[5] != SOCKET and row[4] > started)
 
 
-def _insecure(section: Section) -> Iterator[str]:
-    for block in section.matching("registries ").values():
-        yield from (line[:200] for line in block.text.split("\n") if line.startswith("/"))
+def _insecure(section: Section, config: dict[str, Any], version: str | None) -> Iterator[str]:
+    folders = list(_certs(config, version))
+    if unread := [folder for folder in folders if folder not in _looked_into(section)]:
+        raise UnknownReading(f"{unread[0][:80]} was not looked into for registries")
+    for line in section.blocks.get("registries", Block(1, "")).text.split("\n"):
+        if any(line.startswith(f"{folder}/") for folder in folders):
+            yield line[:200]
+
+
+def _certs(config: dict[str, Any], version: str | None) -> Iterator[str]:
+    """The folders of each plugin that pulls images for Kubernetes, as its section of the file says."""
+    plugins = config.get("plugins", {})
+    registries = [plugins[name].get("registry", {}) for name in PULLING if name in plugins]
+    named = [str(registry["config_path"]) for registry in registries if "config_path" in registry]
+    if named:
+        yield from (folder.rstrip("/") for path in named for folder in path.split(":") if folder)
+    elif release(version) >= BY_DEFAULT:
+        yield from CERTS
+
+
+def _looked_into(section: Section) -> list[str]:
+    return [folder.rstrip("/") for folder in section.blocks.get("folders", Block(0, "")).text.split()]
 
 
 def _verifiers(section: Section, config: dict[str, Any]) -> Iterator[str]:
-    plugins = config.get("plugins", {})
-    folder = str(plugins.get(VERIFIER, {}).get("bin_dir", VERIFIERS)).rstrip("/")
-    if folder not in [each.rstrip("/") for each in section.blocks.get("folders", Block(0, VERIFIERS)).text.split()]:
+    folder = str(config.get("plugins", {}).get(VERIFIER, {}).get("bin_dir", VERIFIERS)).rstrip("/")
+    if folder not in _looked_into(section):
         raise UnknownReading(f"{folder[:80]} was not looked into for image verifiers")
     for line in section.blocks.get("verifiers", Block(1, "")).text.split("\n"):
         if line.rpartition("/")[0] == folder:

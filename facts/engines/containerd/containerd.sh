@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # The section containerd of the survey. No client is started where a package says its version: its files say what it will
-# do, and its socket since when it runs. Given: CONFIG, its file, and VERIFIERS, the folder that it has without a word.
+# do, and its socket since when it runs. Given: CONFIG, its file, and VERIFIERS and CERTS, the folders that it has
+# without a word.
 have containerd || exit 0
 run containerd command -v containerd
 # A file that its command line names is read in place of config.toml. What that says by a variable is only known of the
@@ -46,12 +47,12 @@ for f in /run/containerd/io.containerd.runtime.v2.task/k8s.io/* /var/lib/contain
 done
 ! have kubelet || used=kubelet
 run used kept "$used" 0
-certs=$(sed -nE "s|^[[:space:]]*config_path[[:space:]]*=[[:space:]]*[\"'](/[^\"']+)[\"'].*|\1|p" "$CONFIG" $imports 2>/dev/null | tr ':' '\n')
-for d in $certs; do run "registries $d" grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$d"/*/hosts.toml /dev/null; done
-# The folders of image verifiers, and what else is a bin_dir, such as CNI's.
-bins=$(sed -nE "s|^[[:space:]]*bin_dir[[:space:]]*=[[:space:]]*[\"'](/[^\"' ]+)[\"'].*|\1|p" $times 2>/dev/null)
-run folders kept "$VERIFIERS $bins" 0
-# shellcheck disable=SC2086
-run verifiers find -L $VERIFIERS $bins -maxdepth 1 -type f -perm -u+x
+# The folders of registries and of image verifiers, and what else is a bin_dir, such as CNI's.
+named=$(sed -nE "s/^[[:space:]]*(config_path|bin_dir)[[:space:]]*=[[:space:]]*[\"'](\/[^\"' ]+)[\"'].*/\2/p" $times 2>/dev/null | tr : ' ')
+set -- $CERTS $VERIFIERS $named
+run folders kept "$*" 0
+run verifiers find -L "$@" -maxdepth 1 -type f -perm -u+x
+for d; do set -- "$@" "$d"/*/hosts.toml; shift; done
+run registries grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$@" /dev/null
 [ ! -e /sys/fs/selinux/enforce ] || run selinux kept yes 0
 :

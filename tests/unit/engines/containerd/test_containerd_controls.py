@@ -173,6 +173,7 @@ def test_registries_without_tls_are_named(reading: ContainerdReading, words: str
     state, reason = found(reading, "registries", "tls")
     assert (state, words in reason) == (State.FAIL, True), reason
     assert found(containerd(plugin("registry.mirrors = 1")), "registries", "tls")[0] is State.PASS
+    assert found(containerd(insecure=Unknown("no")), "registries", "tls")[0] is State.UNKNOWN
 
 
 def verified(text: str = "version = 3\n", version: str | None = "2.1.0", **more: Any) -> tuple[State, str]:

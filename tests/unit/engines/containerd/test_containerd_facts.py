@@ -68,10 +68,26 @@ def test_a_variable_of_its_unit_is_known_of_what_runs() -> None:
     assert read(unit=unit, line="/usr/bin/containerd ").config == {"version": 2}
 
 
-def test_registries_and_users_are_read() -> None:
-    reading = read(used="kubelet", **{"registries /c": '/c/r/hosts.toml:1:server = "http://r"\n'})
-    assert reading.used == "kubelet"
-    assert reading.insecure == ('/c/r/hosts.toml:1:server = "http://r"',)
+def test_what_shows_that_kubernetes_uses_it_is_read() -> None:
+    assert read(used="kubelet").used == "kubelet"
+
+
+@pytest.mark.parametrize("name", ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images"])
+def test_files_of_registries_are_those_in_the_folders_that_its_files_name(name: str) -> None:
+    rows = ('/c/r/hosts.toml:1:server = "http://r"', "/other/r/hosts.toml:1:skip_verify = true")
+    said = {"folders": "/c/ /d /other", "registries": "\n".join(rows)}
+    config = f'version = 2\n[plugins."{name}".registry]\nconfig_path = "{{}}"\n'
+    assert read(**said, **{CONFIG: config.format("/c/:/d")}).insecure == rows[:1]
+    assert isinstance(read(**said, **{CONFIG: config.format("/c:/elsewhere")}).insecure, Unknown)
+    assert read(**said, **{CONFIG: config.format("")}).insecure == ()
+
+
+def test_without_a_word_containerd_2_2_has_folders_of_its_own() -> None:
+    row = "/etc/docker/certs.d/r/hosts.toml:1:skip_verify = true"
+    said = {"folders": "/etc/containerd/certs.d /etc/docker/certs.d", "registries": row}
+    for version, insecure in (("2.1.4-1", ()), ("2.2.0-1", (row,))):
+        assert read(package=f"ii  {version}", **said).insecure == insecure
+    assert isinstance(read(package="", **said).insecure, Unknown)
 
 
 def test_verifiers_are_the_programs_in_the_folder_that_the_plugin_names() -> None:

@@ -44,3 +44,11 @@ def test_verifiers_are_looked_for_where_the_files_say(tmp_path: Path) -> None:
     put(tmp_path, "/srv/own/notes")
     section = run_script(Containerd.script, tmp_path, "containerd")
     assert Containerd.parse(section).verifiers == ("/srv/own/ask",)
+
+
+def test_registries_are_looked_for_where_the_files_say(tmp_path: Path) -> None:
+    plugin = f'[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "{tmp_path}/srv/a:{tmp_path}/srv/b"\n'
+    put(tmp_path, "/etc/containerd/config.toml", f"version = 2\n{plugin}")
+    put(tmp_path, "/srv/b/r/hosts.toml", "skip_verify = true\n")
+    section = run_script(Containerd.script, tmp_path, "containerd")
+    assert Containerd.parse(section).insecure == ("/srv/b/r/hosts.toml:1:skip_verify = true",)
