@@ -22,6 +22,7 @@ from deploys.engines.containerd.settings import (
     unused,
     write,
 )  # fmt: skip
+from deploys.engines.containerd.user_namespaces import unsupported
 from deploys.engines.containerd.verifier import too_old, unasked
 from deploys.engines.defaults import Defaults
 from facts.containers import Containers
@@ -105,6 +106,14 @@ def _verifier(survey: Survey, policy: Policy) -> Verdict:
         reason = f"containerd runs any image, since no verifier is asked: {wrong}"
         return failed(f"{reason}; the policy wants one (containerd.image_verifier)", declared=True, disk=wrong)
     return passed(f"{some(known(containerd.verifiers))} decides which images may be pulled", declared=True)
+
+
+@only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.user_namespaces"), _not_used)
+def _user_namespaces(survey: Survey, policy: Policy) -> Verdict:
+    if wrong := unsupported(survey[Containerd]):
+        reason = f"pods cannot have user namespaces: {wrong}; the policy wants them (containerd.user_namespaces)"
+        return failed(reason, declared=True, disk=wrong)
+    return passed("containerd and its runtime give pods user namespaces", declared=True)
 
 
 @only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.socket"))
@@ -194,6 +203,17 @@ CONTROLS = (
         files=(CONFIG,),
         packages=PACKAGES,
         by_hand="put a verifier into /opt/containerd/image-verifier/bin, and leave pulls to the transfer service",
+    ),
+    Control(
+        id="containerd.user-namespaces",
+        title="containerd can give pods user namespaces",
+        severity=Severity.MEDIUM,
+        why="Whoever gets out of a container as root is root on the node, unless its ids are mapped to others.",
+        check=_user_namespaces,
+        references=("NIST-800-190-4.4.3",),
+        files=(CONFIG,),
+        packages=(*PACKAGES, "runc", "crun"),
+        by_hand="update containerd to 2.0, and runc to 1.2 or crun to 1.9",
     ),
     Control(
         id="containerd.socket",

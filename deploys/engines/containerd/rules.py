@@ -38,6 +38,9 @@ class ContainerdRules(Rules):
     image_verifier: Literal[True] | None = Field(
         None, description="A program decides which images Kubernetes may pull, where containerd asks one (2.1)."
     )
+    user_namespaces: Literal[True] | None = Field(
+        None, description="containerd and its runtime are of releases that give pods user namespaces (hostUsers)."
+    )
     socket: Literal["root"] | None = Field(None, description="Only root may speak to containerd (containerd.sock).")
     tcp: Literal["none"] | None = Field(
         None, description="containerd serves nothing that other machines reach over TCP (API, metrics, debug, streams)."

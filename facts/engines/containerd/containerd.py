@@ -46,6 +46,7 @@ class ContainerdReading(Jsonable):
     socket: Socket | None
     selinux: bool  # the kernel runs it
     insecure: tuple[str, ...] | Unknown  # "FILE:LINE:TEXT" where a registry is spoken to without TLS, or blindly
+    runtimes: dict[str, str]  # the version of runc, and of crun
     verifiers: tuple[str, ...] | Unknown  # the programs in the folder of the plugin VERIFIER (2.x)
 
     @property
@@ -53,11 +54,11 @@ class ContainerdReading(Jsonable):
         return release(known(self.version))
 
 
-def release(version: str | None) -> tuple[int, int]:
+def release(version: str | None, program: str = "containerd") -> tuple[int, int]:
     """2, 1 of 2.1.4."""
     row = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", version or "")
     if not row:
-        raise UnknownReading("which release containerd is of is not known")
+        raise UnknownReading(f"the release of {program} is not known")
     return int(row[1]), int(row[2])
 
 
@@ -79,7 +80,8 @@ class Containerd(SectionFact[ContainerdReading]):
         broken = tuple(f"{path}: {found.unknown}" for path, found in read.items() if isinstance(found, Unknown))
         broken += (f"{file}: there is no such file",) * (text is None and file != CONFIG)
         tables = {path: found for path, found in read.items() if isinstance(found, dict)}
-        version = _version(section)
+        versions = dict(_versions(section))
+        version = versions.pop("containerd", None)
         config = _why_not(text, broken) or merged(tables)
         return ContainerdReading(
             installed=installed,
@@ -96,6 +98,7 @@ class Containerd(SectionFact[ContainerdReading]):
             socket=next((Socket(*row[:3]) for row in _times(section) if row[5] == SOCKET), None),
             selinux="selinux" in section.blocks,
             insecure=attempt("registries", lambda: tuple(_insecure(section, known(config), version))),
+            runtimes=versions,
             verifiers=attempt("verifiers", lambda: tuple(_verifiers(section, known(config)))),
         )
 
@@ -106,13 +109,14 @@ def _why_not(text: str | Unknown | None, broken: tuple[str, ...]) -> Unknown | N
     return text if isinstance(text, Unknown) else None
 
 
-def _version(section: Section) -> str | None:
+def _versions(section: Section) -> Iterator[tuple[str, str]]:
+    """Of containerd, runc and crun: what they say themselves, and what their packages say."""
+    for block in section.matching("version").values():
+        if row := re.match(r"([a-z]+) [^ ]+ v?([0-9][^ \n]*)", block.text):
+            yield row[1], row[2]
     package = section.blocks.get("package", Block(1, "")).text
-    said = section.blocks.get("version", Block(1, "")).text
-    row = re.search(r"^[a-z]i +(?:[0-9]+:)?([0-9][^ \n]*)", package, re.MULTILINE) or re.match(
-        r"containerd [^ ]+ v?([0-9][^ \n]*)", said
-    )
-    return row[1] if row else None
+    for row in re.finditer(r"^[a-z]i +(?:[0-9]+:)?([0-9][^ \n]*) ([a-z]+)(?:\.io)?$", package, re.MULTILINE):
+        yield row[2], row[1]
 
 
 def _toml(text: str) -> dict[str, Any] | Unknown:

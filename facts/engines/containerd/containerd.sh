@@ -28,9 +28,9 @@ fi
 case $CONFIG in /*) ;; *) CONFIG=/$CONFIG ;; esac
 run config kept "$CONFIG" 0
 package=
-if have dpkg-query; then package=$(dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' containerd containerd.io 2>/dev/null)
-elif have rpm; then package=$(rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' containerd.io containerd); fi
-case $package in *'i  '*) run package kept "$package" 0 ;; *) run version containerd --version ;; esac
+if have dpkg-query; then package=$(dpkg-query -W -f '${db:Status-Abbrev} ${Version} ${Package}\n' containerd containerd.io runc crun 2>/dev/null)
+elif have rpm; then package=$(rpm -q --qf 'ii  %{VERSION}-%{RELEASE} %{NAME}\n' containerd containerd.io runc crun); fi
+case $package in *'i  '*' containerd'*) run package kept "$package" 0 ;; *) run version containerd --version ;; esac
 imports=$(sed -nE '/^[[:space:]]*imports[[:space:]]*=/,/\]/s/^[^#]*("[^#]*").*/\1/p' "$CONFIG" 2>/dev/null | tr ',' '\n' | sed -nE "s|.*[\"']([^\"' ]+)[\"'].*|\1|p")
 show "$CONFIG"
 times=$CONFIG
@@ -47,6 +47,10 @@ for f in /run/containerd/io.containerd.runtime.v2.task/k8s.io/* /var/lib/contain
 done
 ! have kubelet || used=kubelet
 run used kept "$used" 0
+# The runtimes' versions: containerd.io brings runc along, which has no package of its own then.
+[ -z "$used" ] || for program in runc crun; do
+  case "$package " in *"i  "*" $program"[!.a-z]*) ;; *) ! have $program || run "version $program" $program --version ;; esac
+done
 # The folders of registries and of image verifiers, and what else is a bin_dir, such as CNI's.
 named=$(sed -nE "s/^[[:space:]]*(config_path|bin_dir)[[:space:]]*=[[:space:]]*[\"'](\/[^\"' ]+)[\"'].*/\2/p" $times 2>/dev/null | tr : ' ')
 set -- $CERTS $VERIFIERS $named

@@ -30,7 +30,8 @@ def containerd(text: str | None = "version = 2\n", imports: str = "", **more: An
     values: dict[str, Any] = {
         "installed": True, "version": "1.7.24", "text": text, "config": merged(tables), "broken": (), "file": CONFIG,
         "imported": {path: table for path, table in tables.items() if path != CONFIG}, "running": True, "stale": (),
-        "used": "kubelet", "restarted_with": (), "socket": CLOSED, "selinux": False, "insecure": (), "verifiers": (),
+        "used": "kubelet", "restarted_with": (), "socket": CLOSED, "selinux": False, "runtimes": {},
+        "insecure": (), "verifiers": (),
     }  # fmt: skip
     return ContainerdReading(**(values | more))
 
@@ -102,7 +103,7 @@ def test_where_docker_alone_uses_containerd_nothing_of_kubernetes_applies(more: 
 
 def test_without_containerd_nothing_applies_and_nothing_is_planned() -> None:
     none = containerd(None, installed=False, version=None, socket=None)
-    keys = {"registries": "tls", "image_verifier": True, "socket": "root", "tcp": "none"}
+    keys = {"registries": "tls", "image_verifier": True, "user_namespaces": True, "socket": "root", "tcp": "none"}
     made = context(none, **{**dict.fromkeys(CASES, True), **keys})  # type: ignore[arg-type]
     assert {f.state for f in made.findings.values()} == {State.NOT_APPLICABLE}
     assert list(SUBJECT.plan(made)) == []
@@ -208,6 +209,35 @@ def test_a_verifier_past_which_images_are_pulled_is_none(text: str, why: str) ->
 def test_a_folder_without_a_verifier_is_none_and_one_that_was_not_read_is_unknown() -> None:
     assert verified(verifiers=())[0] is State.FAIL
     assert verified(verifiers=Unknown("no"))[0] is State.UNKNOWN
+
+
+def mapped(text: str = "version = 3\n", version: str = "2.0.1", **runtimes: str) -> tuple[State, str]:
+    reading = containerd(text, version=version, runtimes=runtimes or {"runc": "1.2.5+ds1-1"})
+    return found(reading, "user_namespaces", True)
+
+
+CRUN = plugin(f'[plugins."{RUNTIME}".containerd.runtimes.runc.options]', 'BinaryName = "/usr/bin/crun"', name=RUNTIME,
+              version=3)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "state", "why"),
+    [
+        ("version = 3\n", {}, State.PASS, "give pods user namespaces"),
+        (CRUN, {"crun": "1.21"}, State.PASS, "give pods user namespaces"),
+        ("version = 2\n", {"version": "1.7.24"}, State.FAIL, "containerd 1.7.24 gives Kubernetes' pods none"),
+        ("version = 3\n", {"runc": "1.1.15+ds1-2"}, State.FAIL, "runc 1.1.15+ds1-2 cannot map"),
+        (CRUN, {"crun": "1.8"}, State.FAIL, "crun 1.8 cannot map"),
+        (CRUN, {"runc": "1.2"}, State.UNKNOWN, "the release of crun is not known"),
+        (CRUN.replace("crun", "youki"), {}, State.UNKNOWN, "the runtime runc"),
+        (CRUN.replace("/usr/bin", "/srv"), {"crun": "1.21"}, State.UNKNOWN, "the runtime runc"),
+    ],
+)
+def test_pods_have_user_namespaces_where_all_that_makes_them_can(
+    text: str, more: dict[str, str], state: State, why: str
+) -> None:
+    says = mapped(text, **more)
+    assert (says[0], why in says[1]) == (state, True), says
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ UNIT = "ActiveState=active\nRequiredBy=\nBoundBy=docker.service\nExecStart={ arg
 
 
 def read(**blocks: str | Block) -> Any:
-    said: dict[str, str | Block] = {"containerd": "/usr/bin/containerd", "package": "ii  1.7.24~ds1-6", "unit": UNIT,
-                                    CONFIG: "version = 2\n", **blocks}  # fmt: skip
+    said: dict[str, str | Block] = {
+        "containerd": "/usr/bin/containerd", "package": "ii  1.7.24~ds1-6 containerd", "unit": UNIT,
+        CONFIG: "version = 2\n", **blocks,
+    }  # fmt: skip
     return Containerd.read(Section({n: t if isinstance(t, Block) else Block(0, t) for n, t in said.items()}))
 
 
@@ -86,7 +88,7 @@ def test_without_a_word_containerd_2_2_has_folders_of_its_own() -> None:
     row = "/etc/docker/certs.d/r/hosts.toml:1:skip_verify = true"
     said = {"folders": "/etc/containerd/certs.d /etc/docker/certs.d", "registries": row}
     for version, insecure in (("2.1.4-1", ()), ("2.2.0-1", (row,))):
-        assert read(package=f"ii  {version}", **said).insecure == insecure
+        assert read(package=f"ii  {version} containerd", **said).insecure == insecure
     assert isinstance(read(package="", **said).insecure, Unknown)
 
 
@@ -99,7 +101,10 @@ def test_verifiers_are_the_programs_in_the_folder_that_the_plugin_names() -> Non
     assert isinstance(read(**said, **{CONFIG: config.format("/srv/other")}).verifiers, Unknown)
 
 
-def test_its_version_is_its_packages_or_what_it_says_itself() -> None:
-    assert read(package="hi  2.1.4-1").version == "2.1.4-1"
-    bare = {"package": "un  ", "version": "containerd github.com/containerd/containerd/v2 v2.2.0 75cb2b7"}
+def test_versions_are_those_of_packages_or_what_programs_say_themselves() -> None:
+    packages = "hi  2.1.4-1 containerd\nii  1:1.2.5-1 runc\nun   crun"
+    held = read(package=packages, **{"version crun": "crun version 1.21\n"})
+    assert (held.version, held.runtimes) == ("2.1.4-1", {"runc": "1.2.5-1", "crun": "1.21"})
+    bare = {"package": "un   containerd", "version": "containerd github.com/containerd/containerd/v2 v2.2.0 75cb2b7"}
     assert (read(**bare).version, read(**bare).release) == ("2.2.0", (2, 2))
+    assert read(package="ii  1.7.27-1 containerd.io").version == "1.7.27-1"

@@ -52,3 +52,13 @@ def test_registries_are_looked_for_where_the_files_say(tmp_path: Path) -> None:
     put(tmp_path, "/srv/b/r/hosts.toml", "skip_verify = true\n")
     section = run_script(Containerd.script, tmp_path, "containerd")
     assert Containerd.parse(section).insecure == ("/srv/b/r/hosts.toml:1:skip_verify = true",)
+
+
+def test_a_runtime_without_a_package_is_asked_itself_where_kubernetes_uses_it(tmp_path: Path) -> None:
+    put(tmp_path, "/bin/dpkg-query", "#!/bin/sh\nprintf 'ii  1.7.27-1 containerd.io\\nii  1.21-1 crun\\n'\n")
+    put(tmp_path, "/bin/runc", "#!/bin/sh\necho runc version 1.2.5\n")
+    for name in ("dpkg-query", "runc"):
+        (tmp_path / "bin" / name).chmod(0o755)
+    assert Containerd.parse(run_script(Containerd.script, tmp_path, "containerd")).runtimes == {"crun": "1.21-1"}
+    there = Containerd.parse(run_script(Containerd.script, tmp_path, "containerd", "kubelet"))
+    assert (there.version, there.runtimes) == ("1.7.27-1", {"crun": "1.21-1", "runc": "1.2.5"})
