@@ -145,10 +145,11 @@ def _tcp(survey: Survey, policy: Policy) -> Verdict:
         paths.append(path_of(containerd, SERVER, "stream_server_address"))
     wrong = [f"{path[-2] if len(path) == 2 else 'CRI'}: {said(containerd, path, '')}" for path in paths
              if not LOOPBACK.fullmatch(str(setting(containerd, path, "") or "/"))]  # fmt: skip
-    if wrong:
-        reason = f"other machines reach what containerd serves: {some(wrong)}"
-        return failed(f"{reason}; the policy wants none (containerd.tcp)", declared="none", disk=wrong)
-    return passed("containerd serves nothing that other machines reach", declared="none", disk=[])
+    live = [f"it listens on {address}" for address in known(containerd.listening) if not LOOPBACK.fullmatch(address)]
+    if wrong or live:
+        reason = f"other machines reach what containerd serves: {some([*wrong, *live])}"
+        return failed(f"{reason}; the policy wants none (containerd.tcp)", declared="none", disk=wrong, live=live)
+    return passed("containerd serves nothing that other machines reach", declared="none", disk=[], live=[])
 
 
 def plan(context: Context) -> Iterator[Change]:

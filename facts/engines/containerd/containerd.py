@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from facts.core.fact import SectionFact
+from facts.core.listening import listening
 from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading, attempt, known
 
 CONFIG = "/etc/containerd/config.toml"
@@ -17,6 +18,7 @@ SOCKET = "/run/containerd/containerd.sock"
 PULLING = ("io.containerd.cri.v1.images", "io.containerd.grpc.v1.cri")  # plugins that pull images for Kubernetes
 VERIFIER = "io.containerd.image-verifier.v1.bindir"  # a plugin: programs that are asked before an image is pulled
 VERIFIERS = "/opt/containerd/image-verifier/bin"  # its folder, where no file says another
+RUNNING = ("active", "reloading")
 CERTS = ("/etc/containerd/certs.d", "/etc/docker/certs.d")  # folders of registries, where no file says others
 BY_DEFAULT = (2, 2)  # the release from which on these are read
 
@@ -44,6 +46,7 @@ class ContainerdReading(Jsonable):
     used: str  # what shows that Kubernetes uses it; "" where nothing does
     restarted_with: tuple[str, ...] | Unknown  # units that systemd stops or restarts with it
     socket: Socket | None
+    listening: tuple[str, ...] | Unknown  # ADDRESS:PORT
     selinux: bool  # the kernel runs it
     insecure: tuple[str, ...] | Unknown  # "FILE:LINE:TEXT" where a registry is spoken to without TLS, or blindly
     runtimes: dict[str, str]  # the version of runc, and of crun
@@ -91,11 +94,12 @@ class Containerd(SectionFact[ContainerdReading]):
             config=config,
             imported={path: table for path, table in tables.items() if path != file},
             broken=broken,
-            running=unit if isinstance(unit, Unknown) else unit.get("ActiveState") in ("active", "reloading"),
+            running=unit if isinstance(unit, Unknown) else unit.get("ActiveState") in RUNNING,
             stale=_stale(section),
             used=section.blocks.get("used", Block(0, "")).text.strip(),
             restarted_with=unit if isinstance(unit, Unknown) else tuple(_bound(unit)),
             socket=next((Socket(*row[:3]) for row in _times(section) if row[5] == SOCKET), None),
+            listening=attempt("listening", lambda: tuple(_listening(section, known(unit)))),
             selinux="selinux" in section.blocks,
             insecure=attempt("registries", lambda: tuple(_insecure(section, known(config), version))),
             runtimes=versions,
@@ -174,6 +178,13 @@ def _stale(section: Section) -> tuple[str, ...]:
     rows = list(_times(section))
     started = next((row[3] for row in rows if row[5] == SOCKET), None)
     return () if started is None else tuple(row[5] for row in rows if row[5] != SOCKET and row[4] > started)
+
+
+def _listening(section: Section, unit: dict[str, str]) -> Iterator[str]:
+    if unit.get("ActiveState") not in RUNNING:
+        return
+    inodes = set(re.findall(r" socket:\[([0-9]{1,20})\]$", known(section.text("open")), re.MULTILINE))
+    yield from (address for address, inode in listening(known(section.text("listening"))) if inode in inodes)
 
 
 def _insecure(section: Section, config: dict[str, Any], version: str | None) -> Iterator[str]:

@@ -58,5 +58,10 @@ run folders kept "$*" 0
 run verifiers find -L "$@" -maxdepth 1 -type f -perm -u+x
 for d; do set -- "$@" "$d"/*/hosts.toml; shift; done
 run registries grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$@" /dev/null
+# Its own sockets, among all that listen.
+if [ "${pid:-0}" != 0 ]; then
+  run open ls -l "/proc/$pid/fd"
+  run listening grep -shE ' 0A ' /proc/net/tcp /proc/net/tcp6
+fi
 [ ! -e /sys/fs/selinux/enforce ] || run selinux kept yes 0
 :

@@ -31,7 +31,7 @@ def containerd(text: str | None = "version = 2\n", imports: str = "", **more: An
         "installed": True, "version": "1.7.24", "text": text, "config": merged(tables), "broken": (), "file": CONFIG,
         "imported": {path: table for path, table in tables.items() if path != CONFIG}, "running": True, "stale": (),
         "used": "kubelet", "restarted_with": (), "socket": CLOSED, "selinux": False, "runtimes": {},
-        "insecure": (), "verifiers": (),
+        "insecure": (), "verifiers": (), "listening": ("127.0.0.1:36013",),
     }  # fmt: skip
     return ContainerdReading(**(values | more))
 
@@ -272,3 +272,9 @@ def test_a_socket_that_its_file_opens_is_closed_by_hand() -> None:
 )
 def test_what_other_machines_reach_is_named(text: str, state: State) -> None:
     assert found(containerd(text), "tcp", "none")[0] is state
+
+
+def test_what_still_listens_although_no_file_says_so_is_named() -> None:
+    state, reason = found(containerd(listening=("127.0.0.1:36013", "[::]:1338")), "tcp", "none")
+    assert (state, "it listens on [::]:1338" in reason, "36013" in reason) == (State.FAIL, True, False)
+    assert found(containerd(listening=Unknown("no")), "tcp", "none")[0] is State.UNKNOWN

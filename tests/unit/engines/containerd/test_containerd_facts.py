@@ -108,3 +108,12 @@ def test_versions_are_those_of_packages_or_what_programs_say_themselves() -> Non
     bare = {"package": "un   containerd", "version": "containerd github.com/containerd/containerd/v2 v2.2.0 75cb2b7"}
     assert (read(**bare).version, read(**bare).release) == ("2.2.0", (2, 2))
     assert read(package="ii  1.7.27-1 containerd.io").version == "1.7.27-1"
+
+
+def test_sockets_that_listen_are_its_own() -> None:
+    rest = "00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0"
+    rows = f"   0: 00000000:0539 {rest} 71 1 0 100 0 0 10 0\n   1: 00000000:0016 {rest} 72 1 0 100 0 0 10 0\n"
+    said = {"open": "lrwx------ 1 root root 64 Dec  1 09:00 9 -> socket:[71]\n", "listening": rows}
+    assert read(**said).listening == ("0.0.0.0:1337",)
+    assert isinstance(read(listening=rows).listening, Unknown)
+    assert read(unit=UNIT.replace("active", "inactive")).listening == ()
