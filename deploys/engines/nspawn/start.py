@@ -110,7 +110,8 @@ def write(context: Context, put: Put, what: str) -> Iterable[Change]:
         why = f"a file that is read after {DROP_IN} sets it (systemctl cat {UNIT} shows them): remove it there"
         return [Blocked("nspawn", what, why=why)]
     said = f"{what}, from a machine's next start on; those that run keep what they have, but for limits"
-    return [WriteFile("nspawn", said, path=DROP_IN, text=text, before=before, activate=RELOAD)]
+    validate = templates.text("engines/nspawn/validate.sh")
+    return [WriteFile("nspawn", said, path=DROP_IN, text=text, before=before, validate=validate, activate=RELOAD)]
 
 
 def text_with(context: Context, put: Put) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from deploys.core import templates
 from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
@@ -137,8 +138,16 @@ def test_all_is_written_at_once_and_what_others_set_stays() -> None:
         "--system-call-filter=@clock --system-call-filter=~bpf --machine=%i",
         "TasksMax=9",
     ]
+    assert isinstance(changes[0], WriteFile)
+    assert changes[0].validate == templates.text("engines/nspawn/validate.sh")
     assert "new containers --settings=no, --system-call-filter=@clock ~bpf, TasksMax=9" in changes[0].what
     assert "from a machine's next start on; those that run keep what they have, but for limits" in changes[0].what
+
+
+def test_calls_in_one_word_are_none() -> None:
+    """systemd-nspawn takes that for one call, which it does not know."""
+    given = nspawn(start("--system-call-filter=~bpf,keyctl"))
+    assert found(given, "refused-calls", refused_calls=["bpf"])[0] is State.FAIL
 
 
 def test_a_call_that_is_allowed_by_name_is_no_longer() -> None:
