@@ -199,6 +199,13 @@ def test_what_comes_after_what_a_machine_starts_does_not_count() -> None:
         ("EnvironmentFile", "-/etc/own", OF_UNIT, "no", State.FAIL),
         ("Interface", "eth0", ETC, "override", State.FAIL),
         ("BindUser", "ops", ETC, "trusted", State.FAIL),
+        ("OOMScoreAdjust", "-1000", ETC, "trusted", State.FAIL),
+        ("OOMScoreAdjust", "-1000", OF_UNIT, "no", State.FAIL),
+        ("OOMScoreAdjust", "500", ETC, "trusted", State.PASS),
+        ("LimitNPROC", "infinity", ETC, "trusted", State.FAIL),
+        ("LimitNOFILE", "1024:infinity", OF_UNIT, "no", State.FAIL),
+        ("LimitNPROC", "64", ETC, "trusted", State.PASS),
+        ("LimitCPU", "infinity", ETC, "trusted", State.PASS),
         ("BindReadOnly", "/run/docker.sock", ETC, "trusted", State.FAIL),
     ],
 )
