@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from deploys.core.control import Verdict, failed, passed, some
 from deploys.core.policy import Policy
 from deploys.engines.nspawn.rules import NspawnRules
-from deploys.engines.nspawn.start import decided
+from deploys.engines.nspawn.start import NO, decided
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.nspawn.nspawn import Nspawn, NspawnReading, Word
 
-NO = ("no", "false", "0", "off")
 GIVES = (
     "Capability", "AmbientCapability", "Bind", "BindReadOnly", "BindUser", "Overlay", "OverlayReadOnly", "Interface",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import ClassVar
 from facts.core.fact import SectionFact
 from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, known
+from facts.engines.nspawn.trees import Tree, read_trees
 
 TEMPLATE = "systemd-nspawn@.service"
 DROP_IN = f"/etc/systemd/system/{TEMPLATE}.d/zz-hullproof.conf"
@@ -75,6 +76,7 @@ class NspawnReading(Jsonable):
     words: tuple[Word, ...]  # of the machines' own files, in their order
     running: tuple[str, ...] = ()  # the machines that systemd has started
     later: dict[str, str] = field(default_factory=dict)  # ExecStart, TasksMax … -> file that counts after ours
+    trees: tuple[Tree, ...] = ()
 
 
 class Nspawn(SectionFact[NspawnReading]):
@@ -94,6 +96,7 @@ class Nspawn(SectionFact[NspawnReading]):
             words=tuple(_words(section.blocks.get("files", Block(0, "")))),
             running=tuple(re.findall(r"systemd-nspawn@(\S{1,255})\.service$", _running(section), flags=re.MULTILINE)),
             later=dict(_later(section.blocks.get("places", Block(0, "")))),
+            trees=tuple(read_trees(section)),
         )
 
 

@@ -10,15 +10,17 @@ from typing import Any
 import pytest
 
 from deploys.core import templates
-from deploys.core.change import Blocked, Change, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, Undoing, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.nspawn.controls import SUBJECT
 from deploys.engines.nspawn.rules import NspawnRules
 from facts.core.reading import Unknown
+from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.nspawn import Nspawn
 from facts.engines.nspawn.nspawn import DROP_IN, NspawnReading, Start, Word
+from facts.engines.nspawn.trees import Tree
 
 DEBIAN = "--quiet --keep-unit --boot --network-veth -U --settings=override --machine=hullproof-asks"
 BESIDE, ETC = "/var/lib/machines/web.nspawn", "/etc/systemd/nspawn/web.nspawn"
@@ -232,6 +234,44 @@ def test_what_machines_would_lose_has_to_be_accepted() -> None:
     assert f"PrivateUsers=no of web ({ETC}:2), Bind=/srv of web ({BESIDE}:2)" in blocked.why
     assert "Port" not in blocked.why
     assert "--settings=trusted" in written(SUBJECT.plan(context(reading, "nspawn-settings", settings="trusted")))
+
+
+@pytest.mark.parametrize("tree", [Tree("web", "/var/lib/machines/web", 0, True), None])
+def test_where_mounts_can_map_ids_files_keep_their_owners(tree: Tree | None) -> None:
+    reading = replace(nspawn(start("--boot")), trees=(tree,) if tree else ())
+    assert "--private-users=pick" in written(SUBJECT.plan(context(reading, user_namespace="pick")))
+
+
+def test_machines_whose_files_would_get_other_owners_are_named_first() -> None:
+    """The second has them already, and the third keeps what it has."""
+    web, old, db = (Tree(name, f"/srv/{name}", owner, False) for name, owner in (("web", 0), ("old", 65536), ("db", 0)))
+    for reading, accept, paths in (
+        (replace(nspawn(start("--boot")), trees=(web, old)), "", "/srv/web"),
+        (replace(nspawn(start(), word("PrivateUsers", "no")), trees=(web, db)), "nspawn-settings", "/srv/web"),
+    ):
+        wanted: dict[str, Any] = {"user_namespace": "pick", "settings": "trusted"}
+        (blocked,) = SUBJECT.plan(context(reading, accept, **wanted))
+        assert isinstance(blocked, Blocked)
+        assert (blocked.accepts, blocked.why.rpartition(" in ")[2]) == (("nspawn-ids",), paths)
+        assert written(SUBJECT.plan(context(reading, f"{accept} nspawn-ids", **wanted)))
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "accept", "stays"),
+    [
+        ("--private-users=pick", (), "", "/srv/web"), ("--settings=no", (), "", ""),
+        ("--settings=no", (word("PrivateUsers", "no"),), "", "/srv/web"),
+        ("--private-users=pick", (), "nspawn-ids", ""),
+    ],
+)  # fmt: skip
+def test_a_rollback_leaves_a_start_with_the_ids_that_files_have(
+    what: str, words: tuple[Word, ...], accept: str, stays: str
+) -> None:
+    trees = (Tree("web", "/srv/web", 65536, False), Tree("db", "/srv/db", 0, False))
+    made = context(replace(nspawn(None, *words), trees=trees), accept)
+    entries = (JournalEntry("0", "nspawn", f"give new containers {what}", DROP_IN, True, False),)
+    said = [each.stays.why for each in SUBJECT.undoing(Undoing(made, entries, {})) if each.stays]
+    assert [why.rpartition(": ")[2] for why in said] == [stays] * bool(stays)
 
 
 def test_limits_hold_for_machines_that_run_too_and_wait_for_a_word() -> None:

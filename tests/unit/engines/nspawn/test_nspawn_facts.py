@@ -9,6 +9,7 @@ import pytest
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.nspawn import Nspawn
 from facts.engines.nspawn.nspawn import DROP_IN, Start, Word
+from facts.engines.nspawn.trees import Tree
 
 ARGV = "systemd-nspawn --quiet --keep-unit --boot -U --settings=override --machine=hullproof-asks"
 UNIT = f"""LoadState=loaded
@@ -116,3 +117,18 @@ def test_files_that_count_after_hullproofs() -> None:
             f"{run}/zzz.conf:ExecStart=", f"{etc}/zzy.conf:ExecStart=", "odd")  # fmt: skip
     assert read(places="\n".join(rows)).later == {"TasksMax": f"{etc}/zzy.conf", "ExecStart": f"{run}/zzz.conf"}
     assert read().later == {}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "system", "path", "mapped"),
+    [
+        ("6.12.57+deb13-amd64", "ext2/ext3", "/var/lib/machines/web/", True),
+        ("5.10.0-30-amd64", "ext2/ext3", "/var/lib/machines/web/", False),
+        ("6.12.57", "zfs", "/var/lib/machines/web/", False), ("6.12.57", "xfs", "/var/lib/machines/web.raw", False),
+    ],
+)  # fmt: skip
+def test_what_belongs_to_machines_and_whether_mounts_can_map_it(
+    kernel: str, system: str, path: str, mapped: bool
+) -> None:
+    said = {"kernel": kernel, "owners": f"65536 {path}\nodd /x\n", "file systems": f"{system} {path}\n"}
+    assert read(**said).trees == (Tree("web", path.rstrip("/"), 65536, mapped),)
