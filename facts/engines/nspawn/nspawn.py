@@ -46,6 +46,7 @@ class Start(Jsonable):
 
     arguments: tuple[str, ...]  # after the program
     limits: dict[str, int | None]  # TasksMax, and bytes; None: none
+    filtered: bool | Unknown = True  # whether its environment leaves machines a filter of system calls
 
     def last(self, *names: str) -> str | None:
         """The value of an option that counts; "" of one without a value; None where it is not there."""
@@ -127,7 +128,16 @@ def _start(section: Section) -> Start | Unknown:
         return Unknown(f"{TEMPLATE} starts {program[:80]}, not systemd-nspawn")
     if (apart := _apart(words)) is not None:
         return Unknown(f"{TEMPLATE} gives {apart[:40]} its value as a word of its own: write both as one")
-    return Start(arguments=tuple(words), limits={name: _limit(said.get(name, "")) for name in LIMITS})
+    if variables := [word for word in words if "$" in word.replace("$$", "")]:
+        return Unknown(f"{TEMPLATE} takes options from its environment ({variables[0][:40]}), which is not read")
+    limits = {name: _limit(said.get(name, "")) for name in LIMITS}
+    return Start(arguments=tuple(words), limits=limits, filtered=_filtered(said))
+
+
+def _filtered(said: dict[str, str]) -> bool | Unknown:
+    if files := said.get("EnvironmentFiles"):
+        return Unknown(f"{TEMPLATE} takes its environment from {files[:80]}, which is not read")
+    return not re.search(r'(?i)(^|[ "])SYSTEMD_SECCOMP=(0|no?|f|false|off)($|[ "])', said.get("Environment", ""))
 
 
 def _is_option(word: str) -> bool:

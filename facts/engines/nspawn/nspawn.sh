@@ -3,7 +3,8 @@
 # DROP_IN, hullproof's own file, and UNIT, a machine that nobody has.
 have systemd-nspawn || exit 0
 run nspawn command -v systemd-nspawn
-[ ! -d /run/systemd/system ] || run unit systemctl show -p LoadState,ExecStart,TasksMax,MemoryMax,MemorySwapMax "$UNIT"
+[ ! -d /run/systemd/system ] || run unit systemctl show \
+  -p LoadState,ExecStart,TasksMax,MemoryMax,MemorySwapMax,Environment,EnvironmentFiles "$UNIT"
 show "$DROP_IN"
 places=$(grep -sHoE '^(ExecStart|TasksMax|MemoryMax|MemorySwapMax)=' /etc/systemd/system/systemd-nspawn@.service.d/*.conf \
   /run/systemd/system/systemd-nspawn@.service.d/*.conf /usr/lib/systemd/system/systemd-nspawn@.service.d/*.conf)

@@ -146,6 +146,16 @@ def test_all_is_written_at_once_and_what_others_set_stays() -> None:
     assert "from a machine's next start on; those that run keep what they have, but for limits" in changes[0].what
 
 
+@pytest.mark.parametrize(("filtered", "state"), [(False, State.FAIL), (Unknown("no"), State.UNKNOWN)])
+def test_a_filter_that_the_environment_takes_away_is_none(filtered: bool | Unknown, state: State) -> None:
+    right = replace(start("--system-call-filter=~bpf"), filtered=filtered)
+    made = context(nspawn(right), refused_calls=["bpf"])
+    assert made.findings["nspawn.refused-calls"].state is state
+    assert [type(each) for each in SUBJECT.plan(made)] == [Blocked] * (state is State.FAIL)
+    missing = nspawn(replace(right, arguments=("--boot",)))
+    assert found(missing, "refused-calls", refused_calls=["bpf"])[0] is State.FAIL
+
+
 def test_calls_in_one_word_are_none() -> None:
     """systemd-nspawn takes that for one call, which it does not know."""
     given = nspawn(start("--system-call-filter=~bpf,keyctl"))

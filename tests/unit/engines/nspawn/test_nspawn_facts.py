@@ -72,6 +72,26 @@ def test_the_words_of_a_start(arguments: str, start: Any) -> None:
         assert made.arguments == start
 
 
+def test_options_from_the_environment_make_the_start_unknown() -> None:
+    start = read(unit=UNIT.replace("-U", "-U $MORE")).start
+    assert isinstance(start, Unknown)
+    assert "($MORE)" in start.unknown
+    assert isinstance(read(unit=UNIT.replace("-U", "--setenv=A=$$B")).start, Start)
+
+
+@pytest.mark.parametrize(
+    ("more", "filtered"),
+    [
+        ("Environment=A=b", True), ("Environment=A=b SYSTEMD_SECCOMP=0", False),
+        ("Environment=SYSTEMD_SECCOMP=1", True),
+        ("EnvironmentFiles=/etc/own (ignore_errors=yes)", None),
+    ],
+)  # fmt: skip
+def test_whether_the_environment_leaves_a_filter(more: str, filtered: bool | None) -> None:
+    found = read(unit=f"{UNIT}\n{more}").start.filtered
+    assert found is filtered or (filtered is None and isinstance(found, Unknown))
+
+
 def test_another_program_is_not_taken_for_systemd_nspawn() -> None:
     nice = UNIT.replace("path=/usr/bin/systemd-nspawn", "path=/usr/bin/nice").replace(ARGV, f"/usr/bin/nice {ARGV}")
     start = read(unit=nice).start
