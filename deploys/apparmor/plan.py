@@ -13,7 +13,7 @@ from deploys.kernel.boot_parameters import by_hand_entry
 from deploys.kernel.grub import MENU, drop_in
 from deploys.lsm.controls import BootObstacle
 from facts.apparmor import FOLDER, AppArmorReading, Profile
-from facts.core.reading import known
+from facts.core.reading import Unknown, known
 from facts.kernel.boot import DROP_INS, Boot
 
 NAME = "apparmor"
@@ -87,7 +87,7 @@ def enforce(reading: AppArmorReading, name: str, disk: str) -> Iterator[Change]:
     if unlink or "complain" not in profile.flags:
         yield _replace(what, profile, unlink, live)
     if "complain" in profile.flags:
-        before = known(reading.files[profile.file])
+        before = known(reading.files.get(profile.file, Unknown(f"{profile.file} was not read")))
         yield WriteFile(
             NAME,
             f"{what}: remove the flag complain from {profile.file}",

@@ -36,6 +36,8 @@ ALLOWS = {
     "containers that are made from then on.",
     "nspawn-settings": "From their next start on, machines of systemd-nspawn lose what their .nspawn files say against "
     "the policy. Those that run go on as they are.",
+    "nspawn-ids": "Machines of systemd-nspawn get ids of their own where no mount can map ids: at their next start all "
+    "of their files get these as owners. A rollback has them start with the host's ids, and gives no file back.",
     "nspawn-limits": "Machines of systemd-nspawn that run get the limits of tasks and memory too: what takes more is "
     "stopped.",
     "container-restart": "Running containers are stopped and started again. Without it they go on running under "

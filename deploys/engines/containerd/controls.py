@@ -14,8 +14,6 @@ from deploys.engines.containerd.settings import (
     IMAGES,
     RESTART,
     SERVER,
-    VERIFIER,
-    major,
     path_of,
     pending,
     said,
@@ -24,6 +22,8 @@ from deploys.engines.containerd.settings import (
     unused,
     write,
 )  # fmt: skip
+from deploys.engines.containerd.user_namespaces import unsupported
+from deploys.engines.containerd.verifier import too_old, unasked
 from deploys.engines.defaults import Defaults
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
@@ -54,10 +54,7 @@ def _not_used(survey: Survey, policy: Policy) -> str | None:
 
 
 def _old(survey: Survey, policy: Policy) -> str | None:
-    containerd = survey[Containerd]
-    return (
-        None if major(containerd) > 1 else f"containerd {known(containerd.version)} has no image verifier: 2.0 has one"
-    )
+    return too_old(survey[Containerd]) or None
 
 
 @only_where(DEFAULTS.absent)
@@ -74,7 +71,7 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
 @only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.registries"), _not_used)
 def _registries(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
-    if wrong := [*_without_tls(containerd), *containerd.insecure]:
+    if wrong := [*_without_tls(containerd), *known(containerd.insecure)]:
         reason = f"images are taken from whoever answers on the way: {some(wrong)}"
         return failed(f"{reason}; the policy wants tls (containerd.registries)", declared="tls", disk=wrong)
     return passed("images come over TLS alone", declared="tls", disk=[])
@@ -86,11 +83,11 @@ def _without_tls(containerd: ContainerdReading) -> Iterator[str]:
     registry = registry if isinstance(registry, dict) else {}
     for name, mirror in _tables(registry.get("mirrors")):
         plain = [url for url in _texts(mirror.get("endpoint")) if url.startswith("http:")]
-        yield from (f"{name} by {url} ({CONFIG})" for url in plain)
+        yield from (f"{name} by {url} ({containerd.file})" for url in plain)
     for name, host in _tables(registry.get("configs")):
         tls = host.get("tls")
         if isinstance(tls, dict) and tls.get("insecure_skip_verify") is True:
-            yield f"{name} with insecure_skip_verify ({CONFIG})"
+            yield f"{name} with insecure_skip_verify ({containerd.file})"
 
 
 def _texts(found: object) -> list[str]:
@@ -105,14 +102,18 @@ def _tables(found: object) -> Iterator[tuple[str, dict[str, object]]]:
 @only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.image_verifier"), _not_used, _old)
 def _verifier(survey: Survey, policy: Policy) -> Verdict:
     containerd = survey[Containerd]
-    if VERIFIER in known(containerd.config).get("disabled_plugins", []):
-        wrong = f"its plugin {VERIFIER} is disabled"
-    else:
-        wrong = "" if containerd.verifiers else "there is no program in its folder"
-    if wrong:
+    if wrong := unasked(containerd):
         reason = f"containerd runs any image, since no verifier is asked: {wrong}"
         return failed(f"{reason}; the policy wants one (containerd.image_verifier)", declared=True, disk=wrong)
-    return passed(f"{some(containerd.verifiers)} decides which images may be pulled", declared=True)
+    return passed(f"{some(known(containerd.verifiers))} decides which images may be pulled", declared=True)
+
+
+@only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.user_namespaces"), _not_used)
+def _user_namespaces(survey: Survey, policy: Policy) -> Verdict:
+    if wrong := unsupported(survey[Containerd]):
+        reason = f"pods cannot have user namespaces: {wrong}; the policy wants them (containerd.user_namespaces)"
+        return failed(reason, declared=True, disk=wrong)
+    return passed("containerd and its runtime give pods user namespaces", declared=True)
 
 
 @only_where(DEFAULTS.absent, undeclared(ContainerdRules, "containerd.socket"))
@@ -144,10 +145,11 @@ def _tcp(survey: Survey, policy: Policy) -> Verdict:
         paths.append(path_of(containerd, SERVER, "stream_server_address"))
     wrong = [f"{path[-2] if len(path) == 2 else 'CRI'}: {said(containerd, path, '')}" for path in paths
              if not LOOPBACK.fullmatch(str(setting(containerd, path, "") or "/"))]  # fmt: skip
-    if wrong:
-        reason = f"other machines reach what containerd serves: {some(wrong)}"
-        return failed(f"{reason}; the policy wants none (containerd.tcp)", declared="none", disk=wrong)
-    return passed("containerd serves nothing that other machines reach", declared="none", disk=[])
+    live = [f"it listens on {address}" for address in known(containerd.listening) if not LOOPBACK.fullmatch(address)]
+    if wrong or live:
+        reason = f"other machines reach what containerd serves: {some([*wrong, *live])}"
+        return failed(f"{reason}; the policy wants none (containerd.tcp)", declared="none", disk=wrong, live=live)
+    return passed("containerd serves nothing that other machines reach", declared="none", disk=[], live=[])
 
 
 def plan(context: Context) -> Iterator[Change]:
@@ -201,7 +203,18 @@ CONTROLS = (
         references=("NIST-800-190-4.1.5",),
         files=(CONFIG,),
         packages=PACKAGES,
-        by_hand="put a verifier into /opt/containerd/image-verifier/bin",
+        by_hand="put a verifier into /opt/containerd/image-verifier/bin, and leave pulls to the transfer service",
+    ),
+    Control(
+        id="containerd.user-namespaces",
+        title="containerd can give pods user namespaces",
+        severity=Severity.MEDIUM,
+        why="Whoever gets out of a container as root is root on the node, unless its ids are mapped to others.",
+        check=_user_namespaces,
+        references=("NIST-800-190-4.4.3",),
+        files=(CONFIG,),
+        packages=(*PACKAGES, "runc", "crun"),
+        by_hand="update containerd to 2.0, and runc to 1.2 or crun to 1.9",
     ),
     Control(
         id="containerd.socket",

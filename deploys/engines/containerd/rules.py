@@ -36,7 +36,10 @@ class ContainerdRules(Rules):
         None, description="Images come over TLS alone, from registries whose certificate is looked at (hosts.toml)."
     )
     image_verifier: Literal[True] | None = Field(
-        None, description="A program decides which images may be pulled, where containerd has this (2.x)."
+        None, description="A program decides which images Kubernetes may pull, where containerd asks one (2.1)."
+    )
+    user_namespaces: Literal[True] | None = Field(
+        None, description="containerd and its runtime are of releases that give pods user namespaces (hostUsers)."
     )
     socket: Literal["root"] | None = Field(None, description="Only root may speak to containerd (containerd.sock).")
     tcp: Literal["none"] | None = Field(

@@ -20,7 +20,6 @@ VALIDATE = "timeout 60 containerd -c {} config dump >/dev/null"
 CRI = "io.containerd.grpc.v1.cri"  # all of it in version 2, its server alone in version 3
 SERVER, RUNTIME, IMAGES = ("server", "runtime", "images")
 PLUGINS = {SERVER: CRI, RUNTIME: "io.containerd.cri.v1.runtime", IMAGES: "io.containerd.cri.v1.images"}
-VERIFIER = "io.containerd.image-verifier.v1.bindir"
 
 
 def major(containerd: ContainerdReading) -> int:
@@ -55,11 +54,11 @@ def said(containerd: ContainerdReading, path: tuple[str, ...], default: Any) -> 
     value = setting(containerd, path, None)
     if value is None:
         return f"{path[-1]} is {default!r}, as no file sets it"
-    return f"{path[-1]} is {value!r} ({setter(containerd, path) or CONFIG})"
+    return f"{path[-1]} is {value!r} ({setter(containerd, path) or containerd.file})"
 
 
 def setter(containerd: ContainerdReading, path: tuple[str, ...]) -> str:
-    """The imported file that counts over config.toml for this key. A plugin's section counts whole."""
+    """The imported file that counts over containerd's own for this key. A plugin's section counts whole."""
     depth = 2 if path[0] == "plugins" else len(path)
     for file, table in reversed(containerd.imported.items()):
         found: Any = table
@@ -108,8 +107,8 @@ def write(context: Context, put: Put, what: str) -> Iterator[Change]:
 
 
 def _obstacle(context: Context, containerd: ContainerdReading, what: str) -> Blocked | None:
-    if containerd.other_file:
-        why = f"containerd reads {containerd.other_file} (--config), and hullproof changes only {CONFIG}"
+    if containerd.file != CONFIG:
+        why = f"containerd reads {containerd.file} (--config), and hullproof changes only {CONFIG}"
         return Blocked("containerd", what, why=why)
     if file_version(containerd) < 2:
         why = f"{CONFIG} has version 1: containerd config migrate makes a newer one of it"

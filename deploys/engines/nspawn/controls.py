@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from deploys.core.change import Change, Context, Subject, by_hand, mending
 from deploys.core.control import Control, Severity, naming_key, only_where, undeclared
 from deploys.engines.defaults import Defaults
-from deploys.engines.nspawn import machines
+from deploys.engines.nspawn import machines, undo
 from deploys.engines.nspawn.defaults import ROWS
 from deploys.engines.nspawn.rules import NspawnRules
-from deploys.engines.nspawn.start import LIMITED, SETTINGS, later, write
+from deploys.engines.nspawn.start import IDS, LIMITED, SETTINGS, later, write
 from facts.engines.nspawn.nspawn import DROP_IN, TEMPLATE, Nspawn
 
 DEFAULTS = Defaults(
@@ -54,6 +54,7 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(Nspawn,),
-    accepts=(SETTINGS, LIMITED),
+    accepts=(SETTINGS, LIMITED, IDS),
+    undoing=undo.remarks,
     unproved="a file says how machines are started later; what running ones really have is attacked as containers.*",
 )

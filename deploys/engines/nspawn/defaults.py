@@ -67,21 +67,32 @@ def _drop(reading: NspawnReading, wanted: list[str]) -> Put:
     return {"--drop-capability": ",".join(f"CAP_{name}" for name in names)}
 
 
+def _filters(start: Start) -> list[str]:
+    """Each a call or a group: systemd-nspawn splits them at blanks alone, and the start has none in its words."""
+    return start.values("--system-call-filter")
+
+
 def _refused(start: Start) -> list[str]:
-    return [word.removeprefix("~") for word in start.all("--system-call-filter") if word.startswith("~")]
+    return [word.removeprefix("~") for word in _filters(start) if word.startswith("~")]
 
 
 def _allowed(reading: NspawnReading, wanted: list[str]) -> str:
     start = _started(reading)
-    allowed = [word for word in start.all("--system-call-filter") if not word.startswith("~") and word in wanted]
-    missing = [call for call in wanted if call not in _refused(start)] or allowed
-    return f"machines may make {some(missing, 12)}" if missing else ""
+    if start.filtered is False:
+        return "SYSTEMD_SECCOMP in the unit's environment takes the filter away"
+    allowed = [word for word in _filters(start) if not word.startswith("~") and word in wanted]
+    if missing := [call for call in wanted if call not in _refused(start)] or allowed:
+        return f"machines may make {some(missing, 12)}"
+    known(start.filtered)
+    return ""
 
 
 def _refuse(reading: NspawnReading, wanted: list[str]) -> Put:
     """Each for itself, so that no word of it holds a blank."""
     start = _started(reading)
-    more = [word for word in start.all("--system-call-filter") if word.lstrip("~") not in wanted]
+    if start.filtered is False:
+        return {}
+    more = [word for word in _filters(start) if word.lstrip("~") not in wanted]
     return {"--system-call-filter": " ".join([*more, *(f"~{call}" for call in wanted)])}
 
 

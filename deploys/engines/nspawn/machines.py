@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from deploys.core.control import Verdict, failed, passed, some
 from deploys.core.policy import Policy
 from deploys.engines.nspawn.rules import NspawnRules
-from deploys.engines.nspawn.start import decided
+from deploys.engines.nspawn.start import NO, decided
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.nspawn.nspawn import Nspawn, NspawnReading, Word
 
-NO = ("no", "false", "0", "off")
 GIVES = (
     "Capability", "AmbientCapability", "Bind", "BindReadOnly", "BindUser", "Overlay", "OverlayReadOnly", "Interface",
 )  # fmt: skip
 OF_UNITS = ("ExecStart", "TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "DeviceAllow", "Slice",
             "EnvironmentFile")  # fmt: skip
+# Of these the kernel gives less by itself; other limits are none without a word.
+LIMITS = ("LimitNPROC", "LimitNOFILE", "LimitMEMLOCK", "LimitSIGPENDING", "LimitMSGQUEUE", "LimitNICE", "LimitRTPRIO")
 RESET = ("TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "Slice")  # without a value they are systemd's own
 
 
@@ -28,6 +29,10 @@ def _of_machine(word: Word) -> bool:
 def weakens(word: Word) -> bool:
     """Whether a line gives a machine more than it would have without it (systemd.nspawn(5), systemd.exec(5))."""
     value = word.value.lower()
+    if word.key in LIMITS:
+        return "infinity" in value
+    if word.key == "OOMScoreAdjust":
+        return value.startswith("-")
     if not _of_machine(word):
         loose = word.key == "Environment" and "systemd_" in value  # SYSTEMD_SECCOMP=0 and its like
         return loose or word.key in RESET or (word.key in OF_UNITS and bool(value))

@@ -11,9 +11,13 @@ from deploys.core.control import some
 from deploys.engines.defaults import Default, Put
 from facts.core.reading import known
 from facts.engines.nspawn.nspawn import DROP_IN, LIMITS, TEMPLATE, TRUSTED, UNIT, Nspawn, NspawnReading, Start, Word
+from facts.engines.nspawn.trees import Tree
 
 SETTINGS = "nspawn-settings"  # accepting it: machines lose what their .nspawn files say otherwise
 LIMITED = "nspawn-limits"  # accepting it: machines that run get the limits too
+IDS = "nspawn-ids"  # accepting it: files of machines get other owners
+FIRST = 65536  # of the ids that machines get for their own
+NO = ("no", "false", "0", "off")
 Row = Default[NspawnReading]
 # Options that say the same, of which the last would count: what is put takes the place of all of them.
 SAME: dict[str, tuple[str, ...]] = {"--private-users": ("-U",), "--network-veth": ("-n",)}
@@ -27,6 +31,7 @@ DECIDES = {
 }
 # The arguments that are written again as they are: what else there may be is not shown as it was written.
 PLAIN = re.compile(r"--[a-z0-9-]+(=[^;{}\"'\\]*)?|-[abjnqxU]")
+START = "have systemd start machines as the policy wants"
 RELOAD = "systemctl daemon-reload"
 INSTANCE = UNIT.partition("@")[2].removesuffix(".service")
 
@@ -51,6 +56,15 @@ def losing(reading: NspawnReading, put: Put) -> Iterator[Word]:
             yield word
 
 
+def owned_anew(reading: NspawnReading, put: Put) -> Iterator[Tree]:
+    """What belongs to machines that get ids of their own where no mount can map them: systemd-nspawn gives all of these
+    files to the ids, once (--private-users-ownership=auto)."""
+    lost = {word.machine for word in losing(reading, put) if word.key == "PrivateUsers" and word.value.lower() in NO}
+    for tree in reading.trees:
+        if ("--private-users" in put or tree.machine in lost) and not tree.mapped and tree.owner < FIRST:
+            yield tree
+
+
 def with_options(arguments: Sequence[str], put: Put) -> list[str]:
     """The arguments, with these options in place of those that say the same."""
     gone = {name for option in put for name in (option, *SAME.get(option, ()))}
@@ -73,7 +87,12 @@ def wait(context: Context, put: Put) -> Iterator[Change]:
     if lost and not context.accepts(SETTINGS):
         said = some(f"{word.key}={word.value} of {word.machine} ({word.at})" for word in lost)
         why = f"from their next start on, machines lose what their files say otherwise: {said}"
-        yield Blocked("nspawn", "have systemd start machines as the policy wants", why=why, accepts=(SETTINGS,))
+        yield Blocked("nspawn", START, why=why, accepts=(SETTINGS,))
+    trees = [tree.path for tree in owned_anew(context.survey[Nspawn], put)]
+    if trees and not context.accepts(IDS):
+        why = f"machines get ids of their own, and no mount can map them: all files get other owners in {some(trees)}"
+        by_hand = "move these to ext4, XFS or btrfs"
+        yield Blocked("nspawn", START, why=why, by_hand=by_hand, accepts=(IDS,))
 
 
 def limit(context: Context) -> Iterator[Change]:
@@ -110,7 +129,8 @@ def write(context: Context, put: Put, what: str) -> Iterable[Change]:
         why = f"a file that is read after {DROP_IN} sets it (systemctl cat {UNIT} shows them): remove it there"
         return [Blocked("nspawn", what, why=why)]
     said = f"{what}, from a machine's next start on; those that run keep what they have, but for limits"
-    return [WriteFile("nspawn", said, path=DROP_IN, text=text, before=before, activate=RELOAD)]
+    validate = templates.text("engines/nspawn/validate.sh")
+    return [WriteFile("nspawn", said, path=DROP_IN, text=text, before=before, validate=validate, activate=RELOAD)]
 
 
 def text_with(context: Context, put: Put) -> str:

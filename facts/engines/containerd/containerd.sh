@@ -1,10 +1,36 @@
 # shellcheck shell=sh
-# The section containerd of the survey. No client is started: its files say what it will do, and its socket since when it
-# runs. Given: CONFIG, its file.
+# The section containerd of the survey. No client is started where a package says its version: its files say what it will
+# do, and its socket since when it runs. Given: CONFIG, its file, and VERIFIERS and CERTS, the folders that it has
+# without a word.
 have containerd || exit 0
 run containerd command -v containerd
-if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' containerd containerd.io
-elif have rpm; then run package rpm -q --qf 'ii  %{VERSION}-%{RELEASE}\n' containerd.io; fi
+# A file that its command line names is read in place of config.toml. What that says by a variable is only known of the
+# process that runs.
+if [ -d /run/systemd/system ]; then
+  unit=$(systemctl show -p ActiveState,RequiredBy,BoundBy,ConsistsOf,MainPID,ExecStart containerd.service 2>&1)
+  run unit kept "$unit" $?
+  line=${unit#*argv\[\]=} pid=${unit#*MainPID=} last=
+  line=${line%% ;*} pid=${pid%%[!0-9]*}
+  case $line in *\$*)
+    line=
+    [ ! -r "/proc/$pid/cmdline" ] || line=$(tr '\0' ' ' <"/proc/$pid/cmdline")
+    run line kept "$line" 0
+    ;;
+  esac
+  set -f
+  for word in $line; do
+    case $last in --config | -config | -c) CONFIG=$word ;; esac
+    case $word in --config=* | -config=* | -c=*) CONFIG=${word#*=} ;; esac
+    last=$word
+  done
+  set +f
+fi
+case $CONFIG in /*) ;; *) CONFIG=/$CONFIG ;; esac
+run config kept "$CONFIG" 0
+package=
+if have dpkg-query; then package=$(dpkg-query -W -f '${db:Status-Abbrev} ${Version} ${Package}\n' containerd containerd.io runc crun 2>/dev/null)
+elif have rpm; then package=$(rpm -q --qf 'ii  %{VERSION}-%{RELEASE} %{NAME}\n' containerd containerd.io runc crun); fi
+case $package in *'i  '*' containerd'*) run package kept "$package" 0 ;; *) run version containerd --version ;; esac
 imports=$(sed -nE '/^[[:space:]]*imports[[:space:]]*=/,/\]/s/^[^#]*("[^#]*").*/\1/p' "$CONFIG" 2>/dev/null | tr ',' '\n' | sed -nE "s|.*[\"']([^\"' ]+)[\"'].*|\1|p")
 show "$CONFIG"
 times=$CONFIG
@@ -21,10 +47,21 @@ for f in /run/containerd/io.containerd.runtime.v2.task/k8s.io/* /var/lib/contain
 done
 ! have kubelet || used=kubelet
 run used kept "$used" 0
-certs=$(sed -nE "s|^[[:space:]]*config_path[[:space:]]*=[[:space:]]*[\"'](/[^\"']+)[\"'].*|\1|p" "$CONFIG" $imports 2>/dev/null | tr ':' '\n')
-for d in $certs; do run "registries $d" grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$d"/*/hosts.toml /dev/null; done
-verifiers=$(sed -nE "s|^[[:space:]]*bin_dir[[:space:]]*=[[:space:]]*[\"'](/[^\"']+verifier[^\"']*)[\"'].*|\1|p" "$CONFIG" 2>/dev/null | tail -n 1)
-run verifiers find "${verifiers:-/opt/containerd/image-verifier/bin}" -maxdepth 1 -type f -perm -u+x
+# The runtimes' versions: containerd.io brings runc along, which has no package of its own then.
+[ -z "$used" ] || for program in runc crun; do
+  case "$package " in *"i  "*" $program"[!.a-z]*) ;; *) ! have $program || run "version $program" $program --version ;; esac
+done
+# The folders of registries and of image verifiers, and what else is a bin_dir, such as CNI's.
+named=$(sed -nE "s/^[[:space:]]*(config_path|bin_dir)[[:space:]]*=[[:space:]]*[\"'](\/[^\"' ]+)[\"'].*/\2/p" $times 2>/dev/null | tr : ' ')
+set -- $CERTS $VERIFIERS $named
+run folders kept "$*" 0
+run verifiers find -L "$@" -maxdepth 1 -type f -perm -u+x
+for d; do set -- "$@" "$d"/*/hosts.toml; shift; done
+run registries grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$@" /dev/null
+# Its own sockets, among all that listen.
+if [ "${pid:-0}" != 0 ]; then
+  run open ls -l "/proc/$pid/fd"
+  run listening grep -shE ' 0A ' /proc/net/tcp /proc/net/tcp6
+fi
 [ ! -e /sys/fs/selinux/enforce ] || run selinux kept yes 0
-[ ! -d /run/systemd/system ] || run unit systemctl show -p ActiveState,RequiredBy,BoundBy,ConsistsOf,ExecStart containerd.service
 :

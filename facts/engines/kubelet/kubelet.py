@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from facts import modes
 from facts.core import yaml_text
 from facts.core.fact import SectionFact
+from facts.core.listening import listening
 from facts.core.numbers import starts, whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt
 from facts.engines.kubelet.options import KEYS, Word, declared, flags, listed
@@ -125,7 +126,7 @@ class Kubelet(SectionFact[KubeletReading]):
             settings=there.access(lambda path: path in there.said),
             credentials=there.access(lambda path: path not in there.said and not _authority(path)),
             authorities=there.access(_authority),
-            listening=tuple(_listening(there.text("listening"))),
+            listening=tuple(address for address, _ in listening(there.text("listening"))),
             sysctls=dict(_sysctls(there.text("sysctls"))),
             overlays=tuple(there.text("overlays").split()),
             plugins=tuple(_plugins(there.text("cni"))),
@@ -291,15 +292,6 @@ def _times(text: str) -> Iterator[tuple[str, int]]:
         if row := re.fullmatch(r"([0-9]{1,12}) ([0-9]{1,12}|-) ([0-9]{1,12}) (/.*)", line):
             born = whole_number(row[2]) or int(row[3])  # without a time of birth, any change counts
             yield row[4], max(int(row[1]), born)
-
-
-def _listening(text: str) -> Iterator[str]:
-    for address, port in re.findall(r"^ *[0-9]+: ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) ", text, re.MULTILINE):
-        if len(address) == 8:
-            host = ".".join(str(int(address[at : at + 2], 16)) for at in (6, 4, 2, 0))
-        else:
-            host = "[::]" if not int(address, 16) else "[::1]" if address == f"{'0' * 24}01000000" else "[IPv6]"
-        yield f"{host}:{int(port, 16)}"
 
 
 def _plugins(text: str) -> Iterator[str]:

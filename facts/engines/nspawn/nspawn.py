@@ -12,6 +12,7 @@ from typing import ClassVar
 from facts.core.fact import SectionFact
 from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, known
+from facts.engines.nspawn.trees import Tree, read_trees
 
 TEMPLATE = "systemd-nspawn@.service"
 DROP_IN = f"/etc/systemd/system/{TEMPLATE}.d/zz-hullproof.conf"
@@ -45,6 +46,7 @@ class Start(Jsonable):
 
     arguments: tuple[str, ...]  # after the program
     limits: dict[str, int | None]  # TasksMax, and bytes; None: none
+    filtered: bool | Unknown = True  # whether its environment leaves machines a filter of system calls
 
     def last(self, *names: str) -> str | None:
         """The value of an option that counts; "" of one without a value; None where it is not there."""
@@ -75,6 +77,7 @@ class NspawnReading(Jsonable):
     words: tuple[Word, ...]  # of the machines' own files, in their order
     running: tuple[str, ...] = ()  # the machines that systemd has started
     later: dict[str, str] = field(default_factory=dict)  # ExecStart, TasksMax … -> file that counts after ours
+    trees: tuple[Tree, ...] = ()
 
 
 class Nspawn(SectionFact[NspawnReading]):
@@ -94,6 +97,7 @@ class Nspawn(SectionFact[NspawnReading]):
             words=tuple(_words(section.blocks.get("files", Block(0, "")))),
             running=tuple(re.findall(r"systemd-nspawn@(\S{1,255})\.service$", _running(section), flags=re.MULTILINE)),
             later=dict(_later(section.blocks.get("places", Block(0, "")))),
+            trees=tuple(read_trees(section)),
         )
 
 
@@ -124,7 +128,16 @@ def _start(section: Section) -> Start | Unknown:
         return Unknown(f"{TEMPLATE} starts {program[:80]}, not systemd-nspawn")
     if (apart := _apart(words)) is not None:
         return Unknown(f"{TEMPLATE} gives {apart[:40]} its value as a word of its own: write both as one")
-    return Start(arguments=tuple(words), limits={name: _limit(said.get(name, "")) for name in LIMITS})
+    if variables := [word for word in words if "$" in word.replace("$$", "")]:
+        return Unknown(f"{TEMPLATE} takes options from its environment ({variables[0][:40]}), which is not read")
+    limits = {name: _limit(said.get(name, "")) for name in LIMITS}
+    return Start(arguments=tuple(words), limits=limits, filtered=_filtered(said))
+
+
+def _filtered(said: dict[str, str]) -> bool | Unknown:
+    if files := said.get("EnvironmentFiles"):
+        return Unknown(f"{TEMPLATE} takes its environment from {files[:80]}, which is not read")
+    return not re.search(r'(?i)(^|[ "])SYSTEMD_SECCOMP=(0|no?|f|false|off)($|[ "])', said.get("Environment", ""))
 
 
 def _is_option(word: str) -> bool:

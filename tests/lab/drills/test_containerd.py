@@ -1,5 +1,5 @@
 """containerd: what its plugin for Kubernetes gives new containers is declared, put in force, read back from containerd
-itself, watched key by key, and rolled back, while containers of Docker's and of its own go on.
+itself, proved from within a pod, watched key by key, and rolled back, while containers of Docker's and pods go on.
 
 The tests stand in the order of the story that they tell.
 """
@@ -13,8 +13,10 @@ import pytest
 
 from tests.lab import Vm
 from tests.lab.machine.drive import Result, run
+from tests.support import cri
 
 VARIANT = "stock"
+IMAGE = "lab/pod:1"
 POLICY = """\
 containerd: {seccomp: true, confined: true, restrict_oom_score_adj: true, systemd_cgroup: true, devices: true,
   registries: tls, image_verifier: true, socket: root, tcp: none}
@@ -42,7 +44,7 @@ BREAKS = {
 }  # fmt: skip
 MEND = f"cp -p /root/kept.toml {CONFIG}; chmod 660 /run/containerd/containerd.sock; systemctl restart containerd"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +80,19 @@ def test_where_docker_alone_uses_containerd_nothing_of_kubernetes_is_asked(vm: V
     assert drift.states()["containerd.socket"] == "pass"
 
 
-def test_before_kubernetes_gets_no_filter(vm: Vm) -> None:
-    vm.ssh("mkdir -p /srv/pod/usr /srv/pod/sbin; tar -xf /var/lib/lab/busybox.tar -C /srv/pod")
-    vm.ssh("ctr -n k8s.io run --detach --rootfs /srv/pod pod /bin/sleep 1000000000", timeout=120)
+def attacks(vm: Vm, pod: str) -> dict[str, bool]:
+    """What a pod's container can do that names no seccomp profile."""
+    said = cri.inside(vm, pod, "grep Seccomp: /proc/self/status; unshare -U true; echo status $?")
+    return {"has no filter": "Seccomp:\t0" in said, "makes a user namespace": "status 0" in said}
+
+
+def test_before_kubernetes_gets_no_filter(vm: Vm, story: dict[str, Any]) -> None:
+    vm.ssh(f'docker import --change \'CMD ["/bin/sleep", "1000000000"]\' /var/lib/lab/busybox.tar {IMAGE}', timeout=300)
+    pause = vm.ssh("containerd config dump | sed -nE 's/^ *sandbox_image = \"(.*)\"/\\1/p'").stdout.strip()
+    names = f"ctr -n k8s.io images tag docker.io/{IMAGE} {pause}"
+    vm.ssh(f"docker save {IMAGE} | ctr -n k8s.io images import - && {names}", timeout=300)
+    story["old"] = cri.pod(vm, "old", f"docker.io/{IMAGE}")
+    assert all(attacks(vm, story["old"]).values()), attacks(vm, story["old"])
     assert 'unset_seccomp_profile = ""' in in_force(vm)
     vm.ssh(f"cp -p {CONFIG} /root/first.toml")
 
@@ -94,6 +106,9 @@ def test_after_it_does_and_what_ran_goes_on(vm: Vm, story: dict[str, Any]) -> No
     assert pids(vm) == began
     assert all(line in in_force(vm) for line in WANTED), in_force(vm)
     assert " error" not in vm.ssh("ctr plugins ls | grep ' cri '").stdout
+    new = cri.pod(vm, "new", f"docker.io/{IMAGE}")
+    assert not any(attacks(vm, new).values()), attacks(vm, new)
+    assert all(attacks(vm, story["old"]).values()), "a running one keeps what it has"
     assert "web" in vm.ssh("docker ps --format '{{.Names}}'; docker exec web true", timeout=120).stdout
     vm.ssh(f"cp -p {CONFIG} /root/kept.toml")
 

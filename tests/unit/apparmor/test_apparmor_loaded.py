@@ -9,6 +9,7 @@ from deploys.apparmor.plan import REPLACE, without_complain
 from deploys.core.change import Blocked, Command, WriteFile
 from deploys.core.control import State
 from facts.apparmor import AppArmorReading, Profile
+from facts.core.reading import UnknownReading
 from tests.support.apparmor import DENIED, MAN, MAN_TEXT, OWN, apparmor, changes, context, finding
 
 
@@ -31,6 +32,11 @@ def test_profiles(reading: AppArmorReading, want: State, says: str) -> None:
     found = finding(context(reading), "profiles-enforced")
     assert found.state is want
     assert says in found.verdict.reason
+
+
+def test_a_file_that_was_not_read_is_not_written() -> None:
+    with pytest.raises(UnknownReading, match="was not read"):
+        changes(context(apparmor(("complain",), "complain", files={})))
 
 
 def test_complain_is_taken_out_of_one_profile_alone() -> None:

@@ -20,7 +20,7 @@ from facts.engines.containerd import Containerd
 from facts.engines.containerd.containerd import CONFIG, SOCKET, ContainerdReading, Socket, merged
 from tests.support.hosts import beside, docker, listed
 
-CRI, RUNTIME = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime"
+CRI, RUNTIME, IMAGES = "io.containerd.grpc.v1.cri", "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
 IMPORT = "/etc/containerd/own.toml"
 CLOSED = Socket("0660", "root", "root")
 
@@ -28,9 +28,10 @@ CLOSED = Socket("0660", "root", "root")
 def containerd(text: str | None = "version = 2\n", imports: str = "", **more: Any) -> ContainerdReading:
     tables = {CONFIG: tomllib.loads(text or ""), **({IMPORT: tomllib.loads(imports)} if imports else {})}
     values: dict[str, Any] = {
-        "installed": True, "version": "1.7.24", "text": text, "config": merged(tables), "broken": (), "other_file": "",
+        "installed": True, "version": "1.7.24", "text": text, "config": merged(tables), "broken": (), "file": CONFIG,
         "imported": {path: table for path, table in tables.items() if path != CONFIG}, "running": True, "stale": (),
-        "used": "kubelet", "restarted_with": (), "socket": CLOSED, "selinux": False, "insecure": (), "verifiers": (),
+        "used": "kubelet", "restarted_with": (), "socket": CLOSED, "selinux": False, "runtimes": {},
+        "insecure": (), "verifiers": (), "listening": ("127.0.0.1:36013",),
     }  # fmt: skip
     return ContainerdReading(**(values | more))
 
@@ -102,7 +103,7 @@ def test_where_docker_alone_uses_containerd_nothing_of_kubernetes_applies(more: 
 
 def test_without_containerd_nothing_applies_and_nothing_is_planned() -> None:
     none = containerd(None, installed=False, version=None, socket=None)
-    keys = {"registries": "tls", "image_verifier": True, "socket": "root", "tcp": "none"}
+    keys = {"registries": "tls", "image_verifier": True, "user_namespaces": True, "socket": "root", "tcp": "none"}
     made = context(none, **{**dict.fromkeys(CASES, True), **keys})  # type: ignore[arg-type]
     assert {f.state for f in made.findings.values()} == {State.NOT_APPLICABLE}
     assert list(SUBJECT.plan(made)) == []
@@ -128,7 +129,7 @@ def test_without_a_file_one_is_written_in_the_version_that_containerd_has() -> N
     ("more", "why"),
     [
         ({"imports": plugin()}, "/etc/containerd/own.toml is read after"),
-        ({"other_file": "/srv/c.toml"}, "containerd reads /srv/c.toml"),
+        ({"file": "/srv/c.toml"}, "containerd reads /srv/c.toml"),
         ({"text": "oom_score = 0\n"}, "has version 1"),
         ({"restarted_with": ("docker.service",)}, "systemd restarts docker.service"),
         ({"text": "version = 2\nplugins = {}\n"}, CONFIG),
@@ -138,6 +139,13 @@ def test_what_is_in_the_way_is_said_and_nothing_is_written(more: dict[str, Any],
     (blocked,) = SUBJECT.plan(context(containerd(**more), seccomp=True))
     assert isinstance(blocked, Blocked)
     assert why in blocked.why
+
+
+def test_a_file_of_another_name_is_judged_by_its_name() -> None:
+    state, reason = found(containerd(plugin(), file="/srv/c.toml"), "seccomp", True)
+    assert (state, "unset_seccomp_profile is ''" in reason) == (State.FAIL, True)
+    own = containerd(plugin('registry.mirrors."r".endpoint = ["http://r"]'), file="/srv/c.toml")
+    assert "r by http://r (/srv/c.toml)" in found(own, "registries", "tls")[1]
 
 
 def test_what_waits_for_a_restart_is_restarted_and_no_file_is_written() -> None:
@@ -166,15 +174,70 @@ def test_registries_without_tls_are_named(reading: ContainerdReading, words: str
     state, reason = found(reading, "registries", "tls")
     assert (state, words in reason) == (State.FAIL, True), reason
     assert found(containerd(plugin("registry.mirrors = 1")), "registries", "tls")[0] is State.PASS
+    assert found(containerd(insecure=Unknown("no")), "registries", "tls")[0] is State.UNKNOWN
 
 
-def test_a_verifier_is_asked_for_where_containerd_has_one() -> None:
-    assert found(containerd(), "image_verifier", True)[0] is State.NOT_APPLICABLE
-    new = {"version": "2.1.0"}
-    assert found(containerd(**new), "image_verifier", True)[0] is State.FAIL
-    assert found(containerd(**new, verifiers=("/opt/v",)), "image_verifier", True)[0] is State.PASS
-    off = 'version = 3\ndisabled_plugins = ["io.containerd.image-verifier.v1.bindir"]\n'
-    assert found(containerd(off, **new, verifiers=("/opt/v",)), "image_verifier", True)[0] is State.FAIL
+def verified(text: str = "version = 3\n", version: str | None = "2.1.0", **more: Any) -> tuple[State, str]:
+    reading = containerd(text, version=version, **({"verifiers": ("/opt/v",)} | more))
+    return found(reading, "image_verifier", True)
+
+
+def test_a_verifier_is_asked_from_containerd_2_1_on() -> None:
+    assert verified()[0] is State.PASS
+    for version in ("1.7.24", "2.0.0"):
+        state, reason = verified(version=version)
+        assert (state, f"containerd {version} asks no verifier" in reason) == (State.NOT_APPLICABLE, True)
+    assert verified(version=None)[0] is State.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('version = 3\ndisabled_plugins = ["io.containerd.image-verifier.v1.bindir"]\n', "is disabled"),
+        (plugin("use_local_image_pull = true", name=IMAGES, version=3), f"use_local_image_pull is True ({CONFIG})"),
+        (plugin("max_concurrent_downloads = 9", name=IMAGES, version=3), "max_concurrent_downloads is 9"),
+        (plugin('registry.configs."r".auth = {}', name=IMAGES, version=3), f"registry.configs is set ({CONFIG})"),
+        (plugin("containerd.discard_unpacked_layers = true"), "discard_unpacked_layers is True"),
+        (plugin("max_verifiers = 0", name="io.containerd.image-verifier.v1.bindir", version=3), "max_verifiers is 0"),
+    ],
+)
+def test_a_verifier_past_which_images_are_pulled_is_none(text: str, why: str) -> None:
+    state, reason = verified(text)
+    assert (state, why in reason) == (State.FAIL, True), reason
+
+
+def test_a_folder_without_a_verifier_is_none_and_one_that_was_not_read_is_unknown() -> None:
+    assert verified(verifiers=())[0] is State.FAIL
+    assert verified(verifiers=Unknown("no"))[0] is State.UNKNOWN
+
+
+def mapped(text: str = "version = 3\n", version: str = "2.0.1", **runtimes: str) -> tuple[State, str]:
+    reading = containerd(text, version=version, runtimes=runtimes or {"runc": "1.2.5+ds1-1"})
+    return found(reading, "user_namespaces", True)
+
+
+CRUN = plugin(f'[plugins."{RUNTIME}".containerd.runtimes.runc.options]', 'BinaryName = "/usr/bin/crun"', name=RUNTIME,
+              version=3)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "state", "why"),
+    [
+        ("version = 3\n", {}, State.PASS, "give pods user namespaces"),
+        (CRUN, {"crun": "1.21"}, State.PASS, "give pods user namespaces"),
+        ("version = 2\n", {"version": "1.7.24"}, State.FAIL, "containerd 1.7.24 gives Kubernetes' pods none"),
+        ("version = 3\n", {"runc": "1.1.15+ds1-2"}, State.FAIL, "runc 1.1.15+ds1-2 cannot map"),
+        (CRUN, {"crun": "1.8"}, State.FAIL, "crun 1.8 cannot map"),
+        (CRUN, {"runc": "1.2"}, State.UNKNOWN, "the release of crun is not known"),
+        (CRUN.replace("crun", "youki"), {}, State.UNKNOWN, "the runtime runc"),
+        (CRUN.replace("/usr/bin", "/srv"), {"crun": "1.21"}, State.UNKNOWN, "the runtime runc"),
+    ],
+)
+def test_pods_have_user_namespaces_where_all_that_makes_them_can(
+    text: str, more: dict[str, str], state: State, why: str
+) -> None:
+    says = mapped(text, **more)
+    assert (says[0], why in says[1]) == (state, True), says
 
 
 @pytest.mark.parametrize(
@@ -209,3 +272,9 @@ def test_a_socket_that_its_file_opens_is_closed_by_hand() -> None:
 )
 def test_what_other_machines_reach_is_named(text: str, state: State) -> None:
     assert found(containerd(text), "tcp", "none")[0] is state
+
+
+def test_what_still_listens_although_no_file_says_so_is_named() -> None:
+    state, reason = found(containerd(listening=("127.0.0.1:36013", "[::]:1338")), "tcp", "none")
+    assert (state, "it listens on [::]:1338" in reason, "36013" in reason) == (State.FAIL, True, False)
+    assert found(containerd(listening=Unknown("no")), "tcp", "none")[0] is State.UNKNOWN

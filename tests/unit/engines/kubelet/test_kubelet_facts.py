@@ -222,15 +222,6 @@ def test_files_are_told_apart_by_what_they_are_for() -> None:
     assert found == [[path] for path in rows]
 
 
-def test_ports_are_read_as_the_kernel_shows_them() -> None:
-    none = "0" * 32
-    rows = ("   0: 0100007F:2808 00000000:0000 0A 00000000:00000000", f"   1: {none}:280A {none}:0000 0A ",
-            f"   2: {none[:24]}01000000:280F {none}:0000 0A ", f"   3: {'1' * 32}:280F {none}:0000 0A ")  # fmt: skip
-    assert read(listening="\n".join(rows)).listening == (
-        "127.0.0.1:10248", "[::]:10250", "[::1]:10255", "[IPv6]:10255",
-    )  # fmt: skip
-
-
 def test_what_is_of_hullproofs_own_is_kept_as_it_is() -> None:
     path = f"{FOLDER}/{DROP_IN}"
     absent = Block(1, "No such file or directory")

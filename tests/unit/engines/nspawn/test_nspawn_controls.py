@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from deploys.core.change import Blocked, Change, Context, WriteFile
+from deploys.core import templates
+from deploys.core.change import Blocked, Change, Context, Undoing, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.nspawn.controls import SUBJECT
 from deploys.engines.nspawn.rules import NspawnRules
 from facts.core.reading import Unknown
+from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.nspawn import Nspawn
 from facts.engines.nspawn.nspawn import DROP_IN, NspawnReading, Start, Word
+from facts.engines.nspawn.trees import Tree
 
 DEBIAN = "--quiet --keep-unit --boot --network-veth -U --settings=override --machine=hullproof-asks"
 BESIDE, ETC = "/var/lib/machines/web.nspawn", "/etc/systemd/nspawn/web.nspawn"
@@ -137,8 +140,26 @@ def test_all_is_written_at_once_and_what_others_set_stays() -> None:
         "--system-call-filter=@clock --system-call-filter=~bpf --machine=%i",
         "TasksMax=9",
     ]
+    assert isinstance(changes[0], WriteFile)
+    assert changes[0].validate == templates.text("engines/nspawn/validate.sh")
     assert "new containers --settings=no, --system-call-filter=@clock ~bpf, TasksMax=9" in changes[0].what
     assert "from a machine's next start on; those that run keep what they have, but for limits" in changes[0].what
+
+
+@pytest.mark.parametrize(("filtered", "state"), [(False, State.FAIL), (Unknown("no"), State.UNKNOWN)])
+def test_a_filter_that_the_environment_takes_away_is_none(filtered: bool | Unknown, state: State) -> None:
+    right = replace(start("--system-call-filter=~bpf"), filtered=filtered)
+    made = context(nspawn(right), refused_calls=["bpf"])
+    assert made.findings["nspawn.refused-calls"].state is state
+    assert [type(each) for each in SUBJECT.plan(made)] == [Blocked] * (state is State.FAIL)
+    missing = nspawn(replace(right, arguments=("--boot",)))
+    assert found(missing, "refused-calls", refused_calls=["bpf"])[0] is State.FAIL
+
+
+def test_calls_in_one_word_are_none() -> None:
+    """systemd-nspawn takes that for one call, which it does not know."""
+    given = nspawn(start("--system-call-filter=~bpf,keyctl"))
+    assert found(given, "refused-calls", refused_calls=["bpf"])[0] is State.FAIL
 
 
 def test_a_call_that_is_allowed_by_name_is_no_longer() -> None:
@@ -190,6 +211,13 @@ def test_what_comes_after_what_a_machine_starts_does_not_count() -> None:
         ("EnvironmentFile", "-/etc/own", OF_UNIT, "no", State.FAIL),
         ("Interface", "eth0", ETC, "override", State.FAIL),
         ("BindUser", "ops", ETC, "trusted", State.FAIL),
+        ("OOMScoreAdjust", "-1000", ETC, "trusted", State.FAIL),
+        ("OOMScoreAdjust", "-1000", OF_UNIT, "no", State.FAIL),
+        ("OOMScoreAdjust", "500", ETC, "trusted", State.PASS),
+        ("LimitNPROC", "infinity", ETC, "trusted", State.FAIL),
+        ("LimitNOFILE", "1024:infinity", OF_UNIT, "no", State.FAIL),
+        ("LimitNPROC", "64", ETC, "trusted", State.PASS),
+        ("LimitCPU", "infinity", ETC, "trusted", State.PASS),
         ("BindReadOnly", "/run/docker.sock", ETC, "trusted", State.FAIL),
     ],
 )
@@ -216,6 +244,44 @@ def test_what_machines_would_lose_has_to_be_accepted() -> None:
     assert f"PrivateUsers=no of web ({ETC}:2), Bind=/srv of web ({BESIDE}:2)" in blocked.why
     assert "Port" not in blocked.why
     assert "--settings=trusted" in written(SUBJECT.plan(context(reading, "nspawn-settings", settings="trusted")))
+
+
+@pytest.mark.parametrize("tree", [Tree("web", "/var/lib/machines/web", 0, True), None])
+def test_where_mounts_can_map_ids_files_keep_their_owners(tree: Tree | None) -> None:
+    reading = replace(nspawn(start("--boot")), trees=(tree,) if tree else ())
+    assert "--private-users=pick" in written(SUBJECT.plan(context(reading, user_namespace="pick")))
+
+
+def test_machines_whose_files_would_get_other_owners_are_named_first() -> None:
+    """The second has them already, and the third keeps what it has."""
+    web, old, db = (Tree(name, f"/srv/{name}", owner, False) for name, owner in (("web", 0), ("old", 65536), ("db", 0)))
+    for reading, accept, paths in (
+        (replace(nspawn(start("--boot")), trees=(web, old)), "", "/srv/web"),
+        (replace(nspawn(start(), word("PrivateUsers", "no")), trees=(web, db)), "nspawn-settings", "/srv/web"),
+    ):
+        wanted: dict[str, Any] = {"user_namespace": "pick", "settings": "trusted"}
+        (blocked,) = SUBJECT.plan(context(reading, accept, **wanted))
+        assert isinstance(blocked, Blocked)
+        assert (blocked.accepts, blocked.why.rpartition(" in ")[2]) == (("nspawn-ids",), paths)
+        assert written(SUBJECT.plan(context(reading, f"{accept} nspawn-ids", **wanted)))
+
+
+@pytest.mark.parametrize(
+    ("what", "words", "accept", "stays"),
+    [
+        ("--private-users=pick", (), "", "/srv/web"), ("--settings=no", (), "", ""),
+        ("--settings=no", (word("PrivateUsers", "no"),), "", "/srv/web"),
+        ("--private-users=pick", (), "nspawn-ids", ""),
+    ],
+)  # fmt: skip
+def test_a_rollback_leaves_a_start_with_the_ids_that_files_have(
+    what: str, words: tuple[Word, ...], accept: str, stays: str
+) -> None:
+    trees = (Tree("web", "/srv/web", 65536, False), Tree("db", "/srv/db", 0, False))
+    made = context(replace(nspawn(None, *words), trees=trees), accept)
+    entries = (JournalEntry("0", "nspawn", f"give new containers {what}", DROP_IN, True, False),)
+    said = [each.stays.why for each in SUBJECT.undoing(Undoing(made, entries, {})) if each.stays]
+    assert [why.rpartition(": ")[2] for why in said] == [stays] * bool(stays)
 
 
 def test_limits_hold_for_machines_that_run_too_and_wait_for_a_word() -> None:

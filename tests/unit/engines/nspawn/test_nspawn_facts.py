@@ -9,6 +9,7 @@ import pytest
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.nspawn import Nspawn
 from facts.engines.nspawn.nspawn import DROP_IN, Start, Word
+from facts.engines.nspawn.trees import Tree
 
 ARGV = "systemd-nspawn --quiet --keep-unit --boot -U --settings=override --machine=hullproof-asks"
 UNIT = f"""LoadState=loaded
@@ -71,6 +72,26 @@ def test_the_words_of_a_start(arguments: str, start: Any) -> None:
         assert made.arguments == start
 
 
+def test_options_from_the_environment_make_the_start_unknown() -> None:
+    start = read(unit=UNIT.replace("-U", "-U $MORE")).start
+    assert isinstance(start, Unknown)
+    assert "($MORE)" in start.unknown
+    assert isinstance(read(unit=UNIT.replace("-U", "--setenv=A=$$B")).start, Start)
+
+
+@pytest.mark.parametrize(
+    ("more", "filtered"),
+    [
+        ("Environment=A=b", True), ("Environment=A=b SYSTEMD_SECCOMP=0", False),
+        ("Environment=SYSTEMD_SECCOMP=1", True),
+        ("EnvironmentFiles=/etc/own (ignore_errors=yes)", None),
+    ],
+)  # fmt: skip
+def test_whether_the_environment_leaves_a_filter(more: str, filtered: bool | None) -> None:
+    found = read(unit=f"{UNIT}\n{more}").start.filtered
+    assert found is filtered or (filtered is None and isinstance(found, Unknown))
+
+
 def test_another_program_is_not_taken_for_systemd_nspawn() -> None:
     nice = UNIT.replace("path=/usr/bin/systemd-nspawn", "path=/usr/bin/nice").replace(ARGV, f"/usr/bin/nice {ARGV}")
     start = read(unit=nice).start
@@ -116,3 +137,18 @@ def test_files_that_count_after_hullproofs() -> None:
             f"{run}/zzz.conf:ExecStart=", f"{etc}/zzy.conf:ExecStart=", "odd")  # fmt: skip
     assert read(places="\n".join(rows)).later == {"TasksMax": f"{etc}/zzy.conf", "ExecStart": f"{run}/zzz.conf"}
     assert read().later == {}
+
+
+@pytest.mark.parametrize(
+    ("kernel", "system", "path", "mapped"),
+    [
+        ("6.12.57+deb13-amd64", "ext2/ext3", "/var/lib/machines/web/", True),
+        ("5.10.0-30-amd64", "ext2/ext3", "/var/lib/machines/web/", False),
+        ("6.12.57", "zfs", "/var/lib/machines/web/", False), ("6.12.57", "xfs", "/var/lib/machines/web.raw", False),
+    ],
+)  # fmt: skip
+def test_what_belongs_to_machines_and_whether_mounts_can_map_it(
+    kernel: str, system: str, path: str, mapped: bool
+) -> None:
+    said = {"kernel": kernel, "owners": f"65536 {path}\nodd /x\n", "file systems": f"{system} {path}\n"}
+    assert read(**said).trees == (Tree("web", path.rstrip("/"), 65536, mapped),)

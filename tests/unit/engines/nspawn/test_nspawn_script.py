@@ -21,3 +21,12 @@ def test_what_set_property_writes_is_read(folder: str, tmp_path: Path) -> None:
 def test_machines_that_run_are_found_whatever_the_version_of_control_groups(folder: str, tmp_path: Path) -> None:
     put(tmp_path, f"{folder}/machine.slice/systemd-nspawn@web.service/tasks")
     assert Nspawn.parse(run_script(Nspawn.script, tmp_path, "systemd-nspawn")).running == ("web",)
+
+
+def test_trees_and_images_are_found(tmp_path: Path) -> None:
+    for path in ("web/usr/x", "db.raw", "web.nspawn", ".hidden/x"):
+        put(tmp_path, f"/var/lib/machines/{path}")
+    trees = Nspawn.parse(run_script(Nspawn.script, tmp_path, "systemd-nspawn")).trees
+    assert [(each.machine, each.path) for each in trees] == [
+        ("web", "/var/lib/machines/web"), ("db", "/var/lib/machines/db.raw"),
+    ]  # fmt: skip
