@@ -231,7 +231,7 @@ def subject(engines: Engines) -> Subject:
     return Subject(
         name="containers",
         rules=ContainersRules,
-        controls=(*(rule.control(engines) for rule in RULES), UNLISTED, guests.CONTROL),
+        controls=(*(rule.control(engines) for rule in RULES), UNLISTED, *guests.CONTROLS),
         plan=partial(plan, engines),
         facts=(*present.FACTS, Lsm, Seccomp),
         unproved="it is about how containers were started, and proofs touch none but those that they made",

@@ -78,3 +78,8 @@ class ContainersRules(Rules):
         "without an AppArmor profile or SELinux category that no other guest has; `user:1000` names all whose "
         "emulators run as this user; [] is none.",
     )
+    guest_devices: list[str] | None = Field(
+        None,
+        description="Names that libvirt has for the only running guests whose emulators may have a floppy controller "
+        "or drive, sound, USB, or a serial port; `user:1000` names all whose emulators run as this user; [] is none.",
+    )

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from facts.core.reading import Block, Jsonable
+from facts.emulated import FLOPPY_CONTROLLER, floppy_controller
 
 ROW = re.compile(r"(/(?:etc|run)/libvirt/(lxc|qemu)/([^/:]{1,255})\.xml):[ \t]*<([a-z]+)(.*)")
+MACHINE = re.compile(r"\bmachine=['\"]([^'\"]{1,64})['\"]")
 # What a guest rarely needs, and what its kernel reaches in the emulator: a device's element, and a word that it has.
 DEVICES = (
-    ("disk", "floppy", "a floppy drive"), ("controller", "fdc", "a floppy controller"), ("sound", "", "sound"),
+    ("disk", "floppy", "a floppy drive"), ("controller", "fdc", FLOPPY_CONTROLLER), ("sound", "", "sound"),
     ("controller", "usb", "USB"), ("redirdev", "", "USB redirection"), ("serial", "", "a serial port"),
 )  # fmt: skip
 
@@ -64,6 +66,9 @@ def _devices(rows: list[tuple[str, str]]) -> Iterator[str]:
             # `<controller type='usb' model='none'/>` takes USB away.
             if element == wanted and word in rest and not _has(rest, "model", "none"):
                 yield said
+    machine = next((row[1] for element, rest in rows if element == "type" and (row := MACHINE.search(rest))), "")
+    if not any(element == "controller" and "fdc" in rest for element, rest in rows):
+        yield from filter(None, [floppy_controller(machine)])
 
 
 def _has(attributes: str, name: str, value: str) -> bool:

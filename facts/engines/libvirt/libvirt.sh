@@ -28,5 +28,5 @@ run sockets stat -L -c '%a %U %G %n' /run/libvirt/libvirt-sock /run/libvirt/virt
   virtlxcd.service libvirtd.socket virtqemud.socket virtlxcd.socket libvirtd-tcp.socket libvirtd-tls.socket virtproxyd-tcp.socket virtproxyd-tls.socket
 run accounts grep -sE '^(libvirt-qemu|qemu|libvirt):' /etc/passwd /etc/group
 # Domains: libvirt writes an element a line. Of each at most 400 rows.
-run domains grep -sHE -D skip -m 400 '<(domain|name|idmap|seclabel|sound|serial|redirdev|emulator)[ />]|<disk [^>]*floppy|<controller [^>]*(fdc|usb)' /etc/libvirt/lxc/*.xml /etc/libvirt/qemu/*.xml /run/libvirt/lxc/*.xml
+run domains grep -sHE -D skip -m 400 '<(domain|name|idmap|seclabel|sound|serial|redirdev)[ />]|<type [^>]*machine=|<disk [^>]*floppy|<controller [^>]*(fdc|usb)' /etc/libvirt/lxc/*.xml /etc/libvirt/qemu/*.xml /run/libvirt/lxc/*.xml
 :

@@ -77,7 +77,7 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(PODMAN, f"{DRILLS}/test_podman.py"),
     **dict.fromkeys(CONTAINERD, f"{DRILLS}/test_containerd.py"),
     "containerd.image-verifier": "containerd 2 has it, Debian 13's has not: tests/unit/engines/containerd",
-    **dict.fromkeys((*LIBVIRT, "containers.guests"), f"{DRILLS}/test_libvirt.py"),
+    **dict.fromkeys((*LIBVIRT, "containers.guests", "containers.guest-devices"), f"{DRILLS}/test_libvirt.py"),
     **dict.fromkeys(ROOTLESS, f"{DRILLS}/test_rootless_users.py"),
     **dict.fromkeys(KUBELET, NO_KUBELET),
     **dict.fromkeys(LXC, f"{DRILLS}/test_lxc.py"),

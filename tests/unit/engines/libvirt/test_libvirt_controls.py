@@ -164,10 +164,10 @@ def test_who_loses_the_api_is_asked_first() -> None:
 
 
 def test_an_emulator_that_runs_as_root_is_named() -> None:
-    guest = Guest("shop", 7, "", 0, 2)
+    guest = Guest("shop", 7, "", 0, 2, ())
     state, reason = found(libvirt(), "unprivileged-emulators", (guest,), unprivileged_emulators=True)
     assert (state, "the emulator of shop runs as root" in reason) == (State.FAIL, True)
-    alone = Guest("", 8, "", 0, 2)
+    alone = Guest("", 8, "", 0, 2, ())
     assert found(libvirt(), "unprivileged-emulators", (alone,), unprivileged_emulators=True)[0] is State.PASS, (
         "libvirt has not started it"
     )
