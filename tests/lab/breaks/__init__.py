@@ -46,6 +46,7 @@ KUBELET = [f"kubelet.{name}" for name in (
     "ciphers", "pod-pids", "seccomp-default", "protect-kernel-defaults", "user-namespaces", "files", "credentials",
     "pod-separation",
 )]  # fmt: skip
+NO_KVM = "the lab's hosts have no /dev/kvm: tests/unit/kernel breaks its reading"
 NO_KUBELET = "no kubelet runs in the lab, as Debian has no package: tests/unit/engines/kubelet breaks its readings"
 LXC = [f"lxc.{name}" for name in (
     "settings", "user-namespace", "seccomp", "capabilities", "confined", "nesting", "no-new-privileges", "private",
@@ -63,6 +64,7 @@ ELSEWHERE: Mapping[str, str] = {
         [f"kernel.boot.{name}" for name in ("init_on_free", "pti", "page_poison", "iommu", "mitigations")], A_WORD
     ),
     "kernel.boot.module.sig_enforce": A_WORD,
+    **dict.fromkeys(("kernel.nested-virtualisation", "kernel.kvm-users"), NO_KVM),
     **dict.fromkeys(("kernel.reboot-needed", "kernel.update", "kernel.old-kernels"), UPDATES),
     **dict.fromkeys(("audit.immutable", "audit.denials"), f"{DRILLS}/test_audit.py"),
     **dict.fromkeys(("selinux.enforcing", "selinux.docker-labels", "containers.own-category", "lsm.module"), SELINUX),
