@@ -172,5 +172,5 @@ def _members(section: Section) -> Iterator[str]:
 
 
 def _domains(section: Section) -> Any:
-    block = section.blocks.get("domains", Block(0, ""))
-    return read_domains(block) if block.status in (0, 1, 2) else Unknown(f"domains: {block.complaint}")
+    block, whole = (section.blocks.get(name, Block(0, "")) for name in ("domains", "containers"))
+    return read_domains(block, whole) if block.status in (0, 1, 2) else Unknown(f"domains: {block.complaint}")
