@@ -17,6 +17,7 @@ from facts.containers import Containers
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.libvirt.libvirt import FOLDER, Libvirt, LibvirtReading, Unit
+from facts.networks.bridges import Bridges
 from facts.userns import Userns
 
 PACKAGES = ("libvirt-daemon*",)
@@ -150,7 +151,7 @@ SUBJECT = Subject(
     rules=LibvirtRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Libvirt, Containers, Userns),
+    facts=(Libvirt, Containers, Userns, Bridges),
     accepts=(API, owned.DOMAINS),
     undoing=owned.remarks,
     unproved="a file says what domains get that are started later; what those really have is attacked as containers.*",

@@ -30,6 +30,21 @@ def without(text: str, capabilities: Collection[str]) -> str:
     return "\n".join([*lines[: begin + 1], *stay, *off, *lines[end:]])
 
 
+def with_filters(text: str, macs: Collection[str], name: str) -> str:
+    """Its interfaces with these addresses are filtered by that filter of libvirt's."""
+    done: list[str] = []
+    ours = filtered = False
+    for line in text.split("\n"):
+        if line.startswith("    <interface "):
+            ours = filtered = False
+        ours = ours or any(line == f"      <mac address='{mac}'/>" for mac in macs)
+        filtered = filtered or line.startswith("      <filterref ")
+        if line == "    </interface>" and ours and not filtered:
+            done.append(f"      <filterref filter='{name}'/>")
+        done.append(line)
+    return "\n".join(done)
+
+
 def _with_block(lines: list[str]) -> list[str]:
     """The lines with an element `capabilities` that can hold others."""
     for number, line in enumerate(lines):

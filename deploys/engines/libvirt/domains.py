@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from deploys.core.control import (
     Control,
@@ -20,8 +21,11 @@ from deploys.engines.libvirt.rules import LibvirtRules
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.libvirt.domains import DROPPABLE, Domain
+from facts.engines.libvirt.interfaces import Interface, stops_spoofing
 from facts.engines.libvirt.libvirt import Libvirt
+from facts.networks.bridges import Bridges, BridgesReading
 
+BRIDGED = ("network", "bridge", "ethernet", "direct")  # kinds of interfaces that have neighbours
 Against = Callable[[Domain, Survey, Policy], str]
 
 
@@ -105,6 +109,28 @@ def _emulated(domain: Domain, survey: Survey, policy: Policy) -> str:
     return f"its emulator has {some(domain.devices, 6)}" if domain.devices else ""
 
 
+def _unfiltered(domain: Domain, survey: Survey, policy: Policy) -> str:
+    return "; ".join(dict.fromkeys(why for _, why in open_interfaces(domain, survey, policy)))
+
+
+def open_interfaces(domain: Domain, survey: Survey, policy: Policy) -> Iterator[tuple[Interface, str]]:
+    """Those on which the domain may take its neighbours' addresses, and why."""
+    libvirt = survey[Libvirt]
+    for each in domain.interfaces:
+        held = bool(each.filter) and stops_spoofing(each.filter, libvirt.filters)
+        bridge = libvirt.networks.get(each.source, "") if each.kind == "network" else each.source
+        if each.kind not in BRIDGED or held or _isolated(bridge, survey[Bridges]):
+            continue
+        has = f"has the filter {each.filter}, which lets it" if each.filter else "has no filter"
+        yield each, f"its interface on {each.source or each.kind} {has}"
+
+
+def _isolated(bridge: str, bridges: BridgesReading) -> bool:
+    """Whether hullproof's own table (bridges.isolated_engines) lets no port of the bridge reach another."""
+    tables = (bridges.filter_on_disk(), bridges.filter_live())
+    return all(any(fnmatchcase(bridge, name) for name in table.isolated) for table in tables)
+
+
 IDS = Rule(
     name="host-ids",
     key="host_ids",
@@ -126,9 +152,20 @@ CAPABILITIES = Rule(
     wants="that none gets these",
     owned=True,
 )
+FILTERED = Rule(
+    name="filtered",
+    key="unfiltered",
+    against=_unfiltered,
+    title="Domains keep to their own MAC and IP addresses",
+    severity=Severity.MEDIUM,
+    why="A guest that takes its neighbour's address gets what was sent to the neighbour, or passes for it.",
+    by_hand="declare <filterref filter='clean-traffic'/> in each interface with virsh edit, and start it again",
+    owned=True,
+)
 RULES = (
     IDS,
     CAPABILITIES,
+    FILTERED,
     Rule(
         name="unlabelled",
         key="unlabelled",

@@ -52,8 +52,14 @@ class LibvirtRules(Rules):
     )
     owned: list[str] | None = Field(
         None,
-        description="The only domains that harden may declare anew: containers get ids of their own and lose "
-        "capabilities, as the policy wants it, when they start next.",
+        description="The only domains that harden may declare anew, as the policy wants it, for their next start: "
+        "interfaces are filtered, and containers get ids of their own and lose capabilities.",
+    )
+    unfiltered: list[str] | None = Field(
+        None,
+        description="The only domains whose interfaces on bridges may be without a filter of libvirt's that keeps them "
+        "to their own addresses, such as clean-traffic. Those on bridges whose ports hullproof's table keeps apart "
+        "(bridges.isolated_engines) need none.",
     )
     unlabelled: list[str] | None = Field(
         None, description="The only domains that may be declared without a label (seclabel of type none)."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from facts.capabilities import CAPABILITIES
 from facts.core.reading import Block, Jsonable
 from facts.emulated import FLOPPY_CONTROLLER, floppy_controller
+from facts.engines.libvirt.interfaces import Interface, read_interfaces
 
 ROW = re.compile(r"(/(?:etc|run)/libvirt/(lxc|qemu)/([^/:]{1,255})\.xml):[ \t]*<([a-z_]+)(.*)")
 LINE = re.compile(r"(/etc/libvirt/lxc/[^/:]{1,255}\.xml):(.*)")
@@ -39,6 +40,7 @@ class Domain(Jsonable):
     idmap: bool
     unlabelled: bool  # <seclabel type='none'>
     devices: tuple[str, ...]  # emulated ones that it may not need
+    interfaces: tuple[Interface, ...]
     dropped: tuple[str, ...]  # capabilities that libvirt takes from a container
     text: str  # of a container's file in /etc; "" where it was not read as a whole
 
@@ -78,6 +80,7 @@ def _domain(driver: str, stem: str, file: str, rows: list[tuple[str, str]], text
         idmap=any(element == "idmap" for element, _ in rows),
         unlabelled=any(element == "seclabel" and _has(rest, "type", "none") for element, rest in rows),
         devices=tuple(dict.fromkeys(_devices(rows))) if driver == "qemu" else (),
+        interfaces=tuple(read_interfaces(rows)),
         dropped=tuple(_dropped(rows)) if driver == "lxc" else (),
         text=text,
     )

@@ -33,7 +33,7 @@ PODMAN = [f"podman.{name}" for name in (
 )]  # fmt: skip
 LIBVIRT = [f"libvirt.{name}" for name in (
     "settings", "confined", "require-confined", "unprivileged-emulators", "seccomp-sandbox", "authenticated", "tcp",
-    "api-users", "host-ids", "unlabelled", "emulated-devices", "domain-capabilities",
+    "api-users", "host-ids", "unlabelled", "emulated-devices", "domain-capabilities", "filtered",
 )]  # fmt: skip
 CONTAINERD = [f"containerd.{name}" for name in (
     "settings", "seccomp", "confined", "restrict-oom-score-adj", "systemd-cgroup", "devices", "registries", "socket",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploys.core.change import Blocked, Context, Undoing, WriteFile
+from deploys.core.change import Blocked, Command, Context, Undoing, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.libvirt import domain_text
@@ -20,7 +23,9 @@ from facts.core.reading import Block, Section, Unknown
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.libvirt import Libvirt
+from facts.networks.bridges import RULES_FILE, Bridges, BridgesReading
 from facts.userns import Range, Userns
+from tests.support import bridges
 from tests.support.hosts import beside, docker
 from tests.support.userns import reading
 
@@ -46,7 +51,7 @@ or other application using the libvirt API.
   </os>
 FEATURES  <clock offset='utc'/>
   <devices>
-    <console type='pty'/>
+INTERFACES    <console type='pty'/>
   </devices>
 </domain>
 """
@@ -66,17 +71,62 @@ FEATURES = {
 }  # fmt: skip
 
 
-def text_of(name: str, features: str = "") -> str:
-    return TEXT.replace("NAME", name).replace("FEATURES", features)
+NETWORKS = """\
+/etc/libvirt/qemu/networks/default.xml:  <name>default</name>
+/etc/libvirt/qemu/networks/default.xml:  <bridge name='virbr0' stp='on' delay='0'/>
+"""
+FILTERS = """\
+/etc/libvirt/nwfilter/clean-traffic.xml:<filter name='clean-traffic' chain='root'>
+/etc/libvirt/nwfilter/clean-traffic.xml:  <filterref filter='no-mac-spoofing'/>
+/etc/libvirt/nwfilter/clean-traffic.xml:  <filterref filter='ip'/>
+/etc/libvirt/nwfilter/ip.xml:<filter name='ip'>
+/etc/libvirt/nwfilter/ip.xml:  <filterref filter='no-ip-spoofing'/>
+/etc/libvirt/nwfilter/ip.xml:  <filterref filter='no-arp-spoofing'/>
+/etc/libvirt/nwfilter/a.xml:<filter name='no-mac-spoofing'>
+/etc/libvirt/nwfilter/b.xml:<filter name='no-ip-spoofing'>
+/etc/libvirt/nwfilter/c.xml:<filter name='no-arp-spoofing'>
+/etc/libvirt/nwfilter/own.xml:<filter name='own'>
+/etc/libvirt/nwfilter/own.xml:  <filterref filter='no-mac-spoofing'/>
+"""
+MAC = "52:54:00:00:00:01"
+INTERFACE = f"""\
+    <interface type='network'>
+      <mac address='{MAC}'/>
+      <source network='default'/>
+    </interface>
+"""
+ON_BRIDGE = INTERFACE.replace("'network'", "'bridge'").replace("network=", "bridge=").replace("default", "br0")
+DIRECT = INTERFACE.replace("'network'", "'direct'").replace("network='default'", "dev='eth0' mode='bridge'")
+USER = INTERFACE.replace(":01", ":03").replace("'network'", "'user'").replace("      <source network='default'/>\n", "")
 
 
-def host(files: Mapping[str, str], mapped: tuple[Range, ...] = ()) -> Survey:
+def with_filter(name: str, interface: str = INTERFACE) -> str:
+    return interface.replace("    </interface>", f"      <filterref filter='{name}'/>\n    </interface>")
+
+
+def text_of(name: str, features: str = "", interfaces: str = "") -> str:
+    return TEXT.replace("NAME", name).replace("FEATURES", features).replace("INTERFACES", interfaces)
+
+
+ISOLATED = '  meta ibrname "virbr*" drop'
+
+
+def tables(disk: str = "", live: str = "") -> BridgesReading:
+    """What hullproof's own table has."""
+    files = {**bridges.reading().files, RULES_FILE: disk}
+    return bridges.reading(files=files, listed=tuple(live.split("\n")))
+
+
+def host(
+    files: Mapping[str, str], mapped: tuple[Range, ...] = (), *, filters: bool = True, table: Any = None
+) -> Survey:
     """A host with these containers of libvirt's."""
     lines = [f"{path}:{line}" for path, text in files.items() for line in text.removesuffix("\n").split("\n")]
     said = {"daemons": "libvirtd", "drivers": "lxc", "domains": "\n".join(lines), "containers": "\n".join(lines)}
+    said["networks"] = f"{NETWORKS}{FILTERS if filters else ''}"
     domains = Libvirt.parse(Section({name: Block(0, text) for name, text in said.items()}))
     listing = beside(docker(installed=False, running=False), also=("libvirt",))
-    return Survey({Libvirt: domains, Containers: listing, Userns: reading(mapped=mapped)})
+    return Survey({Libvirt: domains, Containers: listing, Userns: reading(mapped=mapped), Bridges: table or tables()})
 
 
 def context(survey: Survey, accept: str = ACCEPT, **rules: Any) -> Context:
@@ -184,3 +234,94 @@ def test_a_rollback_leaves_a_domain_its_ids_unless_that_is_accepted() -> None:
 def test_a_capability_that_libvirt_takes_from_none_is_refused_in_the_policy() -> None:
     with pytest.raises(ValueError, match="libvirt takes BPF from no container"):
         LibvirtRules(domain_capabilities=["BPF"])
+
+
+# ------------------------------------------------------------------------------------------------------ their networks
+OPEN: dict[str, tuple[str, Any, State, str]] = {
+    "none": ("", tables(), State.PASS, ""),
+    "on a network": (INTERFACE, tables(), State.FAIL, "web: its interface on default has no filter (/etc"),
+    "on a bridge of the host's": (ON_BRIDGE, tables(), State.FAIL, "its interface on br0 has no filter"),
+    "by macvtap": (DIRECT, tables(), State.FAIL, "its interface on eth0 has no filter"),
+    "without neighbours": (USER, tables(), State.PASS, ""),
+    "filtered": (with_filter("clean-traffic"), tables(), State.PASS, ""),
+    "filtered by less": (with_filter("own"), tables(), State.FAIL, "has the filter own, which lets it"),
+    "filtered by nothing": (with_filter("gone"), tables(), State.FAIL, "has the filter gone, which lets it"),
+    "two, one of them open": (with_filter("clean-traffic") + ON_BRIDGE, tables(), State.FAIL, "interface on br0"),
+    "isolated by hullproof's table": (INTERFACE, tables(ISOLATED, ISOLATED), State.PASS, ""),
+    "isolated until a reboot": (INTERFACE, tables(live=ISOLATED), State.FAIL, "on default has no filter"),
+    "isolated from a reboot on": (INTERFACE, tables(ISOLATED), State.FAIL, "on default has no filter"),
+    "no table known": (INTERFACE, replace(tables(), listed=Unknown("no nft")), State.UNKNOWN, "no nft"),
+    "isolated, but elsewhere": (ON_BRIDGE, tables(ISOLATED, ISOLATED), State.FAIL, "on br0 has no filter"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OPEN)
+def test_who_may_take_a_neighbours_address_is_named(case: str) -> None:
+    interfaces, table, state, words = OPEN[case]
+    survey = host({path_of("web"): text_of("web", interfaces=interfaces)}, table=table)
+    finding = context(survey, unfiltered=[]).findings["libvirt.filtered"]
+    assert (finding.state, words in finding.verdict.reason) == (state, True), finding.verdict.reason
+    named = context(survey, unfiltered=["web"]).findings["libvirt.filtered"]
+    assert named.state is State.PASS
+
+
+FREE: dict[str, Any] = {"host_ids": None, "domain_capabilities": None, "unfiltered": [], "owned": ["web"]}
+
+
+def test_interfaces_of_an_owned_container_are_filtered() -> None:
+    before = text_of("web", interfaces=INTERFACE + USER)
+    (change,) = SUBJECT.plan(context(host({path_of("web"): before}), **FREE))
+    assert isinstance(change, WriteFile)
+    assert change.text == before.replace(INTERFACE, with_filter("clean-traffic"))
+    assert f"{MAC} are filtered by clean-traffic" in change.what
+    assert list(SUBJECT.plan(context(host({path_of("web"): change.text}), **FREE))) == []
+
+
+@pytest.mark.parametrize(
+    ("interfaces", "filters", "why"),
+    [
+        (INTERFACE, False, "libvirt has no filter clean-traffic here"),
+        (with_filter("own"), True, "it has a filter of its owner's"),
+        (DIRECT, True, "libvirt filters no interface of this kind"),
+    ],
+)
+def test_interfaces_that_cannot_be_filtered_are_left(interfaces: str, filters: bool, why: str) -> None:
+    survey = host({path_of("web"): text_of("web", interfaces=interfaces)}, filters=filters)
+    (change,) = SUBJECT.plan(context(survey, **FREE))
+    assert isinstance(change, Blocked)
+    assert why in change.why
+
+
+VIRSH = """\
+#!/bin/sh
+shift 3
+case $1 in
+list) echo "$GUEST" ;;
+dumpxml) cat "$AT/now" ;;
+define) cat >"$AT/new" && mv "$AT/new" "$AT/now" ;;
+esac
+"""
+
+
+def test_a_guests_interfaces_are_filtered_by_virsh_and_the_undo_leaves_what_others_declared(tmp_path: Path) -> None:
+    guest = text_of("web", interfaces=INTERFACE + with_filter("clean-traffic", ON_BRIDGE.replace(":01", ":02")))
+    path = path_of("web").replace("lxc", "qemu")
+    (change,) = SUBJECT.plan(context(host({path: guest}), **FREE))
+    assert isinstance(change, Command)
+    (tmp_path / "virsh").write_text(VIRSH)
+    (tmp_path / "virsh").chmod(0o755)
+    (tmp_path / "now").write_text(guest)
+
+    def run(script: str, name: str = "web") -> str:
+        env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "AT": str(tmp_path), "GUEST": name}
+        subprocess.run(["sh", "-c", script], env=env, check=True)
+        return (tmp_path / "now").read_text()
+
+    done = guest.replace(INTERFACE, with_filter("clean-traffic"))
+    assert run(change.script) == done
+    assert run(change.script) == done
+    assert run(change.undo, name="other") == done, "it is gone"
+    (tmp_path / "now").write_text(done.replace("65536</memory>", "131072</memory>"))
+    assert run(change.undo) == guest.replace("65536</memory>", "131072</memory>")
+    with pytest.raises(subprocess.CalledProcessError):
+        run(change.script, name="other")
