@@ -150,6 +150,19 @@ RULES = (
         "in containers.shared_categories",
     ),
     ContainerRule(
+        name="own-profile",
+        key="shared_profiles",
+        title="No container of libvirt's has the AppArmor profile of another",
+        severity=Severity.HIGH,
+        why="Containers of one profile can read and change each other's files and processes, as far as AppArmor goes.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=judge.own_profile,
+        module="apparmor",
+        engines=("libvirt",),
+        remedy="whoever declared the container takes the static seclabel out (virsh edit) and starts it again, or the "
+        "policy names it in containers.shared_profiles",
+    ),
+    ContainerRule(
         name="devices",
         key="devices",
         title="No container has the host's devices",

@@ -34,7 +34,7 @@ PODMAN = [f"podman.{name}" for name in (
 LIBVIRT = [f"libvirt.{name}" for name in (
     "settings", "confined", "require-confined", "unprivileged-emulators", "seccomp-sandbox", "authenticated", "tcp",
     "api-users", "host-ids", "unlabelled", "emulated-devices", "domain-capabilities", "filtered",
-)]  # fmt: skip
+)] + [f"containers.{name}" for name in ("guests", "guest-devices", "own-profile")]  # fmt: skip
 CONTAINERD = [f"containerd.{name}" for name in (
     "settings", "seccomp", "confined", "restrict-oom-score-adj", "systemd-cgroup", "devices", "registries", "socket",
     "tcp",
@@ -79,7 +79,7 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(PODMAN, f"{DRILLS}/test_podman.py"),
     **dict.fromkeys(CONTAINERD, f"{DRILLS}/test_containerd.py"),
     "containerd.image-verifier": "containerd 2 has it, Debian 13's has not: tests/unit/engines/containerd",
-    **dict.fromkeys((*LIBVIRT, "containers.guests", "containers.guest-devices"), f"{DRILLS}/test_libvirt.py"),
+    **dict.fromkeys(LIBVIRT, f"{DRILLS}/test_libvirt.py"),
     **dict.fromkeys(ROOTLESS, f"{DRILLS}/test_rootless_users.py"),
     **dict.fromkeys(KUBELET, NO_KUBELET),
     **dict.fromkeys(LXC, f"{DRILLS}/test_lxc.py"),
