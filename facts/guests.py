@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from facts.core.reading import Block, Jsonable, Section, Unknown
+from facts.emulated import emulated, read_pieces
 from facts.processes import lines_of
 
 EMULATOR = re.compile(r"qemu|kvm")  # how its name begins, whichever distribution it is
@@ -21,6 +22,7 @@ class Guest(Jsonable):
     label: str | Unknown  # LSM label: "libvirt-UUID (enforce)", "system_u:system_r:svirt_t:s0:c1,c2"
     uid: int | Unknown
     seccomp: int | Unknown  # 0 none, 2 filter
+    devices: tuple[str, ...] | Unknown  # emulated ones that it may not need
 
     @property
     def shown(self) -> str:
@@ -43,8 +45,11 @@ def read_guests(section: Section) -> tuple[Guest, ...] | Unknown:
     for line in section.blocks.get("guests", Block(0, "")).text.split("\n"):
         if row := re.fullmatch(r"(?:/run/libvirt/qemu/([^/]+)\.pid:)?([0-9]{1,10})", line):
             names.setdefault(int(row[2]), row[1] or "")
-    emulators = set(_emulators(section, held))
-    found = (_guest(names.get(pid, ""), pid, held.get(pid, {}), pid in emulators) for pid in names.keys() | emulators)
+    emulators, pieces = set(_emulators(section, held)), read_pieces(section)
+    found = (
+        _guest(names.get(pid, ""), pid, held.get(pid, {}), pieces.get(pid, []), pid in emulators)
+        for pid in names.keys() | emulators
+    )
     return tuple(sorted(found, key=lambda guest: (guest.name, guest.pid)))
 
 
@@ -56,11 +61,12 @@ def _emulators(section: Section, held: dict[int, dict[str, str]]) -> list[int]:
     return [pid for pid in pids if re.fullmatch(r"[0-9]+", held.get(pid, {}).get("NSpid", ""))]
 
 
-def _guest(name: str, pid: int, held: dict[str, str], emulator: bool) -> Guest:
+def _guest(name: str, pid: int, held: dict[str, str], pieces: list[str], emulator: bool) -> Guest:
     """`emulator`: its program says that it is one, whatever it calls itself."""
     uid = re.match(r"([0-9]{1,10})\t", held.get("Uid", ""))
     is_one = emulator or EMULATOR.match(held.get("Name", ""))
     if not is_one or not uid or held.get("Seccomp", "") not in ("0", "1", "2"):
         gone = Unknown(f"process {pid}, which libvirt notes as its emulator, could not be read, or is none")
-        return Guest(name, pid, gone, gone, gone)
-    return Guest(name, pid, held.get("label", ""), int(uid[1]), int(held["Seccomp"]))
+        return Guest(name, pid, gone, gone, gone, gone)
+    devices = emulated(held.get("Name", ""), pieces)
+    return Guest(name, pid, held.get("label", ""), int(uid[1]), int(held["Seccomp"]), devices)

@@ -156,6 +156,19 @@ RULES = (
         "in containers.shared_categories",
     ),
     ContainerRule(
+        name="own-profile",
+        key="shared_profiles",
+        title="No container of libvirt's has the AppArmor profile of another",
+        severity=Severity.HIGH,
+        why="Containers of one profile can read and change each other's files and processes, as far as AppArmor goes.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=judge.own_profile,
+        module="apparmor",
+        engines=("libvirt",),
+        remedy="whoever declared the container takes the static seclabel out (virsh edit) and starts it again, or the "
+        "policy names it in containers.shared_profiles",
+    ),
+    ContainerRule(
         name="devices",
         key="devices",
         title="No container has the host's devices",
@@ -238,7 +251,7 @@ def subject(engines: Engines) -> Subject:
     return Subject(
         name="containers",
         rules=ContainersRules,
-        controls=(*(rule.control(engines) for rule in RULES), UNLISTED, guests.CONTROL),
+        controls=(*(rule.control(engines) for rule in RULES), UNLISTED, *guests.CONTROLS),
         plan=partial(plan, engines),
         facts=(*present.FACTS, Lsm, Seccomp),
         unproved="it is about how containers were started, and proofs touch none but those that they made",

@@ -40,7 +40,7 @@ def _check(survey: Survey, policy: Policy) -> Verdict:
     wrong: dict[str, str] = {}
     unread: list[str] = []
     for guest in guests:
-        if guest.name in may or f"user:{guest.uid}" in may:
+        if _named(guest, may):
             continue
         if isinstance(guest.label, Unknown):
             unread.append(f"{guest.shown}: {guest.label.unknown}")
@@ -55,6 +55,28 @@ def _check(survey: Survey, policy: Policy) -> Verdict:
         raise UnknownReading(some(unread, most=8))
     count = f"{len(guests)} running guest{' was' if len(guests) == 1 else 's were'}"
     return passed(f"{count} checked", declared=may, live={})
+
+
+@only_where(undeclared(ContainersRules, "containers.guest_devices"))
+def _devices(survey: Survey, policy: Policy) -> Verdict:
+    guests, may = known(survey[Containers].guests), policy[ContainersRules].guest_devices or []
+    if not guests:
+        return not_applicable("no guest is running")
+    asked = [guest for guest in guests if not _named(guest, may)]
+    unread = [f"{guest.shown}: {guest.devices.unknown}" for guest in asked if isinstance(guest.devices, Unknown)]
+    wrong = {guest.shown: list(guest.devices) for guest in asked if isinstance(guest.devices, tuple) and guest.devices}
+    if wrong:
+        more = f"; {len(unread)} guests could not be judged" if unread else ""
+        said = some([f"the emulator of {name} has {some(has, 6)}" for name, has in wrong.items()], most=8)
+        wants = f"the policy allows {f'only {some(may)}' if may else 'none'} (containers.guest_devices)"
+        return failed(f"{said}{more}; {wants}", declared=may, live=wrong)
+    if unread:
+        raise UnknownReading(some(unread, most=8))
+    return passed("no running guest has such a device", declared=may, live={})
+
+
+def _named(guest: Guest, may: list[str]) -> bool:
+    return guest.name in may or f"user:{guest.uid}" in may
 
 
 def _own(guest: Guest, module: str | None) -> str:
@@ -80,7 +102,7 @@ def _lacks(guest: Guest, module: str | None, labelled: Counter[str]) -> Iterator
         yield "its emulator has no seccomp filter"
 
 
-CONTROL = Control(
+CONFINED = Control(
     id="containers.guests",
     title="Each running guest's emulator is confined, by a label that no other guest has",
     severity=Severity.HIGH,
@@ -91,3 +113,15 @@ CONTROL = Control(
     "seclabel of type none; or, without libvirt, with a profile of its own and -sandbox on; or the policy names it in "
     "containers.guests",
 )
+
+DEVICES = Control(
+    id="containers.guest-devices",
+    title="No running guest has emulated devices that it does not need",
+    severity=Severity.LOW,
+    why="A guest reaches the code of each in its emulator, as VENOM did of the floppy controller of every i440fx.",
+    check=_devices,
+    references=("NIST-800-190-4.4.3",),
+    by_hand="start the guest again without these devices: with -nodefaults, and with a machine type (q35) that has no "
+    "floppy controller; or name it in containers.guest_devices",
+)
+CONTROLS = (CONFINED, DEVICES)

@@ -73,6 +73,15 @@ class Host(Remembering):
         return found
 
     @cached_property
+    def by_profile(self) -> dict[str, list[Container]]:
+        """Those that an AppArmor profile confines, by its name."""
+        found: dict[str, list[Container]] = {}
+        for each in self.all:
+            if isinstance(each.process, Process) and (confined := CONFINING.fullmatch(each.process.label)):
+                found.setdefault(confined[1], []).append(each)
+        return found
+
+    @cached_property
     def one_tree(self) -> bool:
         """Whether control groups are of version 2. On version 1 engines give no container a namespace of them."""
         return any(each.type == "cgroup2" and each.point == "/sys/fs/cgroup" for each in known(self.reading.mounts))
@@ -262,6 +271,15 @@ def own_category(container: Container, host: Host) -> str:
     together.add(container.pid)
     same = [each.shown for each in host.by_category[own] if each.pid not in together]
     return f"shares the SELinux category {own} with {some(same)}" if same else ""
+
+
+def own_profile(container: Container, host: Host) -> str:
+    """Of an engine that gives each container a profile of its own: it alone lets this one reach its files."""
+    confined = CONFINING.fullmatch(process_of(container).label)
+    if not confined:
+        return ""  # `unconfined` says that
+    same = [each.shown for each in host.by_profile[confined[1]] if each.pid != container.pid]
+    return f"shares the AppArmor profile {confined[1]} with {some(same)}" if same else ""
 
 
 def devices(container: Container, host: Host) -> str:

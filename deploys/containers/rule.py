@@ -44,6 +44,7 @@ class Answers:
 
     host: Host
     faults: list[Fault]
+    asked: int
     unread: list[str]  # of which containers it is not known, and why
     spared: int  # how many the policy lets be
     waived: list[tuple[Fault, str, Waiver]]  # the faults that waivers cover, with the name that they give
@@ -62,7 +63,8 @@ class ContainerRule:
     that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked. `later`: the same
     of a container that does not run and may be started any time. `at_start`: the engine gives a container this when it
     starts, so that a restart may mend it. `module`: the security module that alone knows of it; "": any, or none.
-    `word`: what of users' containers is their owners' word alone, which a pass says."""
+    `word`: what of users' containers is their owners' word alone, which a pass says. `engines`: those whose containers alone
+    are asked; () for all."""
 
     name: str
     key: str
@@ -79,6 +81,7 @@ class ContainerRule:
     at_start: bool = False
     module: str = ""
     word: str = ""
+    engines: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -104,6 +107,8 @@ class ContainerRule:
             return not_applicable(f"the policy does not declare containers.{self.key}")
         if not present.installed(survey) and not present.running(survey):
             return _without_an_engine(survey)
+        if self.engines and not self._whose(present.running(survey)):
+            return not_applicable(f"no container of {' or '.join(self.engines)} is running")
         answers = self.ask(engines, survey, policy)
         if self.module and known(answers.host.module) != self.module:
             return not_applicable(f"the kernel does not run {self.module}")
@@ -115,12 +120,13 @@ class ContainerRule:
         return f"the policy allows {f'only {some(declared)}' if declared else 'none'}"
 
     def ask(self, engines: Engines, survey: Survey, policy: Policy) -> Answers:
-        rules, containers = policy[ContainersRules], present.running(survey)
+        rules, running = policy[ContainersRules], present.running(survey)
+        containers = self._whose(running)
         spared, waivers = _spared(self, rules), self._waivers(policy)
         asked = [each for each in containers if not naming(each, spared)]
-        host = _host(engines, survey, policy, containers, getattr(rules, self.key))
+        host = _host(engines, survey, policy, running, getattr(rules, self.key))
         unread = [*present.unseen(survey), *(present.unsaid(survey) if self.later else ())]
-        answers = Answers(host, [], unread, len(containers) - len(asked), [])
+        answers = Answers(host, [], len(asked), unread, len(containers) - len(asked), [])
         for container in asked:
             try:
                 wrong = self.wrong(container, host)
@@ -141,6 +147,9 @@ class ContainerRule:
             except UnknownReading as error:
                 answers.unread.append(f"{container.shown}: {error}")
         return answers
+
+    def _whose(self, containers: Sequence[Container]) -> Sequence[Container]:
+        return [each for each in containers if not self.engines or each.engine in self.engines]
 
     def _waivers(self, policy: Policy) -> Mapping[str, Waiver]:
         """By the name of a container. Who accepts that one is privileged accepts what comes with it."""
@@ -191,8 +200,9 @@ def _verdict(answers: Answers, wanted: str, word: str = "") -> Verdict:
     if waived:
         live = {fault.container.shown: fault.wrong for fault, _, _ in answers.waived}
         return Verdict(State.WAIVED, _waived(answers), declared=host.declared, live=live, waived=waived)
-    asked = len(host.all) - answers.spared
-    reason = f"{_count(asked)} checked" + (f", and {answers.spared} more named by the policy" * bool(answers.spared))
+    reason = f"{_count(answers.asked)} checked" + (
+        f", and {answers.spared} more named by the policy" * bool(answers.spared)
+    )
     if word and any(each.user for each in host.all):
         reason += f"; {word}"
     return passed(reason if host.all else "no container is running", declared=host.declared, live={})

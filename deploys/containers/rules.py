@@ -59,6 +59,7 @@ class ContainersRules(Rules):
     mounts: list[Name] | None = _names(
         "have an engine's socket or the host's own folders mounted", formerly="docker.sensitive_mounts"
     )
+    shared_profiles: list[Name] | None = _names("share an AppArmor profile, of libvirt's, which gives each its own")
     shared: list[Name] | None = _names("share a volume or path with another one, where one of the two may write")
     unmasked: list[Name] | None = _names("have a /proc or /sys whose dangerous parts are not masked")
     limits: list[Literal["memory", "pids", "cpu"]] | None = Field(
@@ -77,4 +78,9 @@ class ContainersRules(Rules):
         description="Names that libvirt has for the only guests whose emulators may run without a seccomp filter, or "
         "without an AppArmor profile or SELinux category that no other guest has; `user:1000` names all whose "
         "emulators run as this user; [] is none.",
+    )
+    guest_devices: list[str] | None = Field(
+        None,
+        description="Names that libvirt has for the only running guests whose emulators may have a floppy controller "
+        "or drive, sound, USB, or a serial port; `user:1000` names all whose emulators run as this user; [] is none.",
     )

@@ -26,10 +26,10 @@ from deploys.core.control import (
 from deploys.core.policy import Policy
 from deploys.kernel import boot_parameters as kernel_boot
 from deploys.kernel import boot_trials as kernel_words
+from deploys.kernel import kvm, weakening
 from deploys.kernel import rollout as kernel_roll
 from deploys.kernel import sysctls as kernel_sysctls
 from deploys.kernel import updates as kernel_update
-from deploys.kernel import weakening
 from deploys.kernel.boot_parameters import BootRow, effective
 from deploys.kernel.interfaces import COMBINED, RP_FILTER, Interfaces
 from deploys.kernel.rules import KernelRules
@@ -51,6 +51,7 @@ from facts.core.units import SYSCTL
 from facts.engines import present
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import Setting, as_number
+from facts.kvm import Kvm
 
 on_own_kernel = only_where(in_container)
 AT_BOOT = standing_on(SYSCTL, so="so a boot applies no file of sysctl.d")
@@ -339,6 +340,7 @@ CONTROLS: tuple[Control, ...] = (
         by_hand="remove the oldest kernels with the package manager, but not the one that runs",
         unproved="it says what is installed, and forbids nothing that could be attempted",
     ),
+    *kvm.CONTROLS,
 )
 
 
@@ -392,7 +394,7 @@ def subject(allowed: Callable[[Policy], Sequence[str]]) -> Subject:
         rules=KernelRules,
         controls=CONTROLS,
         plan=lambda context: plan(context, allowed(context.policy)),
-        facts=(System, Kernel, *present.FACTS),
+        facts=(System, Kernel, Kvm, *present.FACTS),
         accepts=(kernel_update.ACCEPT_RETRY, ACCEPT_ROOTLESS),
         unproved="the kernel enforces its own settings, and the finding reads them back from it; what they "
         "prevent could bring a production host down when it is attempted",

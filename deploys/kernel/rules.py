@@ -93,6 +93,13 @@ class KernelRules(Rules):
         None, description="The host runs its newest installed kernel; if it does not, a reboot is pending."
     )
 
+    nested_virtualisation: Literal[False] | None = Field(
+        None, description="Guests of KVM run no guests of their own (nested of kvm_intel, kvm_amd)."
+    )
+    kvm_users: list[str] | None = Field(
+        None, description="The only users beside root who may open /dev/kvm, by its group; [] is nobody."
+    )
+
     update: Literal["security", "all", "none"] | None = Field(
         None, description="Which kernels from the package lists are installed: security fixes, all, or none."
     )

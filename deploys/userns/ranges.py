@@ -15,7 +15,8 @@ SIZE = 65536
 Windows = Sequence[tuple[int, int]]
 DOCKER: Windows = ((0x7800_0000, 0x7A00_0000), (0x0002_0000, 0x0008_0000))
 PODMAN: Windows = ((0x7A00_0000, 0x7FFE_0000),)
-LXC: Windows = ((0x7000_0000, 0x7400_0000),)
+LXC: Windows = ((0x7000_0000, 0x7200_0000),)
+LIBVIRT: Windows = ((0x7200_0000, 0x7400_0000),)
 PEOPLE: Windows = ((0x7400_0000, 0x7800_0000),)  # users who run containers without root
 
 

@@ -26,6 +26,9 @@ ALLOWS = {
     "unless its cgroupDriver is systemd too.",
     "libvirt-api": "Users who are not root reach libvirt's API only as polkit allows, and programs on other "
     "machines, over its TCP port, no longer.",
+    "libvirt-domains": "Domains that the policy owns (`libvirt.owned`) get ids of their own, lose capabilities, and "
+    "send from no other addresses and by no IPv6 (clean-traffic) when they start next: what is in them may need these, "
+    "and files that are not given to their ids are nobody's. A rollback takes these ids from them again.",
     "rootless-ranges": "A rollback takes the ids away that its run gave users who run containers without root: files "
     "in their homes may belong to nobody afterwards, or to whoever gets these ids next.",
     "kubelet-api": "Whoever speaks to the kubelet without credentials, or without a role for it (monitoring on ports "

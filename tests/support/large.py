@@ -184,8 +184,15 @@ LARGE: Mapping[str, Sections] = {
         "declared": rows("/etc/apparmor.d/f#:profile p# {"),
         "complain": rows("/etc/apparmor.d/one:profile p# flags=(complain) {"),
         "status": json.dumps({"processes": {f"/bin/p{n}": processes(n) for n in range(ROWS)}})}},
+    "KVM": {"kvm": {
+        "device": "crw-rw---- 1 0 104 10, 232 Nov 30 22:30 /dev/kvm", "nested": "kvm_intel=Y " * ROWS,
+        "accounts": rows("/etc/group:g#:x:104:u#,v#"), "options": rows("/etc/modprobe.d/#.conf:options kvm nested=1")}},
     "libvirt: domains and keys": {"libvirt": {
-        "domains": rows("/etc/libvirt/lxc/c#.xml:<domain type='lxc'>\n/etc/libvirt/lxc/c#.xml:<name>c#</name>"),
+        "domains": rows(
+            "/etc/libvirt/lxc/c#.xml:<domain type='lxc'>\n/etc/libvirt/lxc/c#.xml:<name>c#</name>\n"
+            "/etc/libvirt/lxc/c#.xml:<interface type='network'>\n/etc/libvirt/lxc/c#.xml:<filterref filter='f#'/>"),
+        "networks": rows(
+            "/etc/libvirt/nwfilter/f.xml:<filter name='f#'>\n/etc/libvirt/nwfilter/f.xml:<filterref filter='f#'/>"),
         "/etc/libvirt/qemu.conf": rows('k# = [ "a", "b" ]'), "/etc/libvirt/lxc.conf": '"""' * ROWS}},
     "audit rules": {"audit": {
         "rules": rows("-w /etc/d# -p wa -k k#"),

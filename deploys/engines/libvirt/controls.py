@@ -8,7 +8,7 @@ from deploys.core.change import Blocked, Change, Command, Context, Subject, by_h
 from deploys.core.control import Control, Impact, Severity, Verdict, failed, only_where, passed, some, undeclared
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults
-from deploys.engines.libvirt import domains
+from deploys.engines.libvirt import domains, owned
 from deploys.engines.libvirt.defaults import API, ROWS
 from deploys.engines.libvirt.domains import absent
 from deploys.engines.libvirt.rules import LibvirtRules
@@ -17,6 +17,8 @@ from facts.containers import Containers
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.libvirt.libvirt import FOLDER, Libvirt, LibvirtReading, Unit
+from facts.networks.bridges import Bridges
+from facts.userns import Userns
 
 PACKAGES = ("libvirt-daemon*",)
 PORTS = ("tcp", "tls")
@@ -86,6 +88,7 @@ def plan(context: Context) -> Iterator[Change]:
     yield from DEFAULTS.plan(context)
     if context.failing("libvirt.tcp"):
         yield from mending(["libvirt.tcp"], _close(context))
+    yield from owned.plan(context)
 
 
 def _close(context: Context) -> Iterator[Change]:
@@ -148,7 +151,8 @@ SUBJECT = Subject(
     rules=LibvirtRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Libvirt, Containers),
-    accepts=(API,),
+    facts=(Libvirt, Containers, Userns, Bridges),
+    accepts=(API, owned.DOMAINS),
+    undoing=owned.remarks,
     unproved="a file says what domains get that are started later; what those really have is attacked as containers.*",
 )

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from deploys.core.policy import Rules
+from facts.capabilities import capability
+from facts.engines.libvirt.domains import DROPPABLE
+
+
+def _droppable(name: str) -> str:
+    if capability(name) not in DROPPABLE:
+        raise ValueError(f"libvirt takes {name} from no container: map its ids instead (host_ids)")
+    return name
 
 
 class LibvirtRules(Rules):
@@ -38,6 +46,20 @@ class LibvirtRules(Rules):
     )
     host_ids: list[str] | None = Field(
         None, description="The only containers that may be declared without ids of their own (idmap)."
+    )
+    domain_capabilities: list[Annotated[str, AfterValidator(_droppable)]] | None = Field(
+        None, description="The capabilities that no container may be declared with (features, capabilities)."
+    )
+    owned: list[str] | None = Field(
+        None,
+        description="The only domains that harden may declare anew, as the policy wants it, for their next start: "
+        "interfaces are filtered, and containers get ids of their own and lose capabilities.",
+    )
+    unfiltered: list[str] | None = Field(
+        None,
+        description="The only domains whose interfaces on bridges may be without a filter of libvirt's that keeps them "
+        "to their own addresses, such as clean-traffic. Those on bridges whose ports hullproof's table keeps apart "
+        "(bridges.isolated_engines) need none.",
     )
     unlabelled: list[str] | None = Field(
         None, description="The only domains that may be declared without a label (seclabel of type none)."

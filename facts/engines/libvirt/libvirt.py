@@ -12,6 +12,7 @@ from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading, attempt
 from facts.engines.libvirt.conf import Broken, Entry, read_conf
 from facts.engines.libvirt.domains import Domain, read_domains
+from facts.engines.libvirt.interfaces import read_filters, read_networks
 
 FOLDER = "/etc/libvirt"
 MODULAR = ("virtqemud", "virtlxcd")  # one daemon for each driver, in place of libvirtd
@@ -62,6 +63,8 @@ class LibvirtReading(Jsonable):
     users: dict[str, str]  # of emulators that the distribution has made: user -> its own group
     members: tuple[str, ...]  # of the group libvirt, who are as root
     domains: tuple[Domain, ...] | Unknown
+    networks: dict[str, str]  # by name: the bridge
+    filters: dict[str, tuple[str, ...]]  # by name: those that it is made of
 
 
 class Libvirt(SectionFact[LibvirtReading]):
@@ -87,6 +90,8 @@ class Libvirt(SectionFact[LibvirtReading]):
             users=dict(_users(section)),
             members=tuple(_members(section)),
             domains=attempt("domains", lambda: _domains(section)),
+            networks=read_networks(section.blocks.get("networks", Block(0, ""))),
+            filters=read_filters(section.blocks.get("networks", Block(0, ""))),
         )
 
 
@@ -172,5 +177,5 @@ def _members(section: Section) -> Iterator[str]:
 
 
 def _domains(section: Section) -> Any:
-    block = section.blocks.get("domains", Block(0, ""))
-    return read_domains(block) if block.status in (0, 1, 2) else Unknown(f"domains: {block.complaint}")
+    block, whole = (section.blocks.get(name, Block(0, "")) for name in ("domains", "containers"))
+    return read_domains(block, whole) if block.status in (0, 1, 2) else Unknown(f"domains: {block.complaint}")

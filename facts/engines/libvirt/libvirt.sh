@@ -27,6 +27,9 @@ run sockets stat -L -c '%a %U %G %n' /run/libvirt/libvirt-sock /run/libvirt/virt
 [ ! -d /run/systemd/system ] || run units systemctl show -p Id,ActiveState,UnitFileState libvirtd.service virtqemud.service \
   virtlxcd.service libvirtd.socket virtqemud.socket virtlxcd.socket libvirtd-tcp.socket libvirtd-tls.socket virtproxyd-tcp.socket virtproxyd-tls.socket
 run accounts grep -sE '^(libvirt-qemu|qemu|libvirt):' /etc/passwd /etc/group
-# Domains: libvirt writes an element a line. Of each at most 400 rows.
-run domains grep -sHE -D skip -m 400 '<(domain|name|idmap|seclabel|sound|serial|redirdev|emulator)[ />]|<disk [^>]*floppy|<controller [^>]*(fdc|usb)' /etc/libvirt/lxc/*.xml /etc/libvirt/qemu/*.xml /run/libvirt/lxc/*.xml
+# Domains: libvirt writes an element a line. Of each at most 400 rows. Of containers all of it, as harden may edit those.
+run domains grep -sHE -D skip -m 400 '<(domain|name|idmap|seclabel|sound|serial|redirdev|capabilities|interface|filterref)[ />]|<source (network|bridge|dev)=|<mac address=|<[a-z_]+ state=|<type [^>]*machine=|<disk [^>]*floppy|<controller [^>]*(fdc|usb)' /etc/libvirt/lxc/*.xml /etc/libvirt/qemu/*.xml /run/libvirt/lxc/*.xml
+run networks grep -sHE -D skip -m 100 '<(name|bridge|filter|filterref)[ >]' /etc/libvirt/qemu/networks/*.xml /etc/libvirt/nwfilter/*.xml
+set -- /etc/libvirt/lxc/*.xml
+[ ! -e "$1" ] || run containers grep -sH -D skip -m 400 '' "$@" /dev/null
 :

@@ -33,8 +33,8 @@ PODMAN = [f"podman.{name}" for name in (
 )]  # fmt: skip
 LIBVIRT = [f"libvirt.{name}" for name in (
     "settings", "confined", "require-confined", "unprivileged-emulators", "seccomp-sandbox", "authenticated", "tcp",
-    "api-users", "host-ids", "unlabelled", "emulated-devices",
-)]  # fmt: skip
+    "api-users", "host-ids", "unlabelled", "emulated-devices", "domain-capabilities", "filtered",
+)] + [f"containers.{name}" for name in ("guests", "guest-devices", "own-profile")]  # fmt: skip
 CONTAINERD = [f"containerd.{name}" for name in (
     "settings", "seccomp", "confined", "restrict-oom-score-adj", "systemd-cgroup", "devices", "registries", "socket",
     "tcp",
@@ -48,6 +48,7 @@ KUBELET = [f"kubelet.{name}" for name in (
     "ciphers", "pod-pids", "seccomp-default", "protect-kernel-defaults", "user-namespaces", "files", "credentials",
     "pod-separation",
 )]  # fmt: skip
+NO_KVM = "the lab's hosts have no /dev/kvm: tests/unit/kernel breaks its reading"
 NO_KUBELET = "no kubelet runs in the lab, as Debian has no package: tests/unit/engines/kubelet breaks its readings"
 LXC = [f"lxc.{name}" for name in (
     "settings", "user-namespace", "seccomp", "capabilities", "confined", "nesting", "no-new-privileges", "private",
@@ -65,6 +66,7 @@ ELSEWHERE: Mapping[str, str] = {
         [f"kernel.boot.{name}" for name in ("init_on_free", "pti", "page_poison", "iommu", "mitigations")], A_WORD
     ),
     "kernel.boot.module.sig_enforce": A_WORD,
+    **dict.fromkeys(("kernel.nested-virtualisation", "kernel.kvm-users"), NO_KVM),
     **dict.fromkeys(("kernel.reboot-needed", "kernel.update", "kernel.old-kernels"), UPDATES),
     **dict.fromkeys(("audit.immutable", "audit.denials"), f"{DRILLS}/test_audit.py"),
     **dict.fromkeys(("selinux.enforcing", "selinux.docker-labels", "containers.own-category", "lsm.module"), SELINUX),
@@ -82,7 +84,7 @@ ELSEWHERE: Mapping[str, str] = {
         ("containerd.image-verifier", "containerd.user-namespaces"),
         "containerd 2 has it, Debian 13's has not: tests/unit/engines/containerd",
     ),
-    **dict.fromkeys((*LIBVIRT, "containers.guests"), f"{DRILLS}/test_libvirt.py"),
+    **dict.fromkeys(LIBVIRT, f"{DRILLS}/test_libvirt.py"),
     **dict.fromkeys(ROOTLESS, f"{DRILLS}/test_rootless_users.py"),
     **dict.fromkeys(KUBELET, NO_KUBELET),
     **dict.fromkeys(LXC, f"{DRILLS}/test_lxc.py"),

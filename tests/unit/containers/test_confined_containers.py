@@ -13,7 +13,7 @@ from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.processes import Process
 from tests.support.cases import folder
-from tests.support.hosts import listed
+from tests.support.hosts import beside, docker, listed
 from tests.support.two_engines import (
     HOST,
     NONE,
@@ -136,6 +136,27 @@ def test_who_shares_processes_or_memory_shares_its_category_too(kind: str, state
     assert isinstance(host.namespaces, dict)
     hosts = labelled([OWN, OWN], **{kind: host.namespaces[kind]})
     assert finding("own-category", survey(hosts, "selinux"), shared_categories=[]).state is State.FAIL
+
+
+@pytest.mark.parametrize(
+    ("labels", "state", "says"),
+    [
+        (["libvirt-1 (enforce)", "libvirt-2 (enforce)"], State.PASS, "2 running containers were checked"),
+        (["own (enforce)", "own (enforce)"], State.FAIL, "libvirt:a shares the AppArmor profile own with libvirt:b, d"),
+        (["own (complain)", "own (complain)"], State.PASS, ""),  # containers.confined says that
+    ],
+)
+def test_each_container_of_libvirts_has_a_profile_of_its_own(labels: list[str], state: State, says: str) -> None:
+    ours = [listed(name, "libvirt", label=label) for name, label in zip("ab", labels, strict=True)]
+    others = [listed(name, "docker", label="own (enforce)") for name in "dc"]
+    host = beside(docker(), *ours, *others, also=("libvirt",))
+    found = finding("own-profile", survey(host, "apparmor"), shared_profiles=[])
+    assert (found.state, says in found.verdict.reason) == (state, True), found.verdict.reason
+    assert "c shares" not in found.verdict.reason
+    assert finding("own-profile", survey(host, "selinux"), shared_profiles=[]).state is State.NOT_APPLICABLE
+    alone = survey(beside(docker(), *others), "apparmor")
+    assert finding("own-profile", alone, shared_profiles=[]).state is State.NOT_APPLICABLE
+    assert finding("own-profile", survey(host, "apparmor"), shared_profiles=["a", "b"]).state is State.PASS
 
 
 def labelled(labels: list[str], **namespaces: int) -> ContainersReading:

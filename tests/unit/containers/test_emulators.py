@@ -22,13 +22,13 @@ UUIDS = ("11111111-2222-3333-4444-555555555555", "66666666-2222-3333-4444-555555
 SVIRT = "system_u:system_r:svirt_t:s0"
 
 
-def context(guests: Any, module: Any = ("apparmor",), may: list[str] | None = None) -> Context:
+def context(guests: Any, module: Any = ("apparmor",), may: list[str] | None = None, **rules: Any) -> Context:
     none = docker(installed=False, running=False)
     listing = beside(none)
     object.__setattr__(listing, "guests", guests)
     lsm = LsmReading(module, None, None, landlock=False, bpf=False)
     readings = {Containers: listing, Docker: none, Lsm: lsm, Seccomp: Unknown("not asked")}
-    return judged(SUBJECT, ContainersRules(guests=may), readings)
+    return judged(SUBJECT, ContainersRules(guests=may, **rules), readings)
 
 
 def found(*given: Any, **more: Any) -> tuple[State, str]:
@@ -37,7 +37,8 @@ def found(*given: Any, **more: Any) -> tuple[State, str]:
 
 
 def guest(number: int, name: str = "a", **more: Any) -> Guest:
-    values: dict[str, Any] = {"label": f"libvirt-{UUIDS[number % 2]} (enforce)", "uid": 64055, "seccomp": 2}
+    label = f"libvirt-{UUIDS[number % 2]} (enforce)"
+    values: dict[str, Any] = {"label": label, "uid": 64055, "seccomp": 2, "devices": ()}
     return Guest(name, number, **(values | more))
 
 
@@ -101,3 +102,21 @@ def test_a_policy_names_those_that_may_and_nothing_is_changed() -> None:
     assert "process 7 (user 1000)" in found(free, may=["a"])[1]
     assert found(free)[0] is State.NOT_APPLICABLE
     assert [change for change in SUBJECT.plan(context(free, may=[]))] == []
+
+
+@pytest.mark.parametrize(
+    ("guests", "state", "words"),
+    [
+        ((), State.NOT_APPLICABLE, "no guest is running"),
+        ((guest(0), guest(1, "old", devices=("USB",)), guest(7, "", uid=1000, devices=("sound",))), State.PASS, ""),
+        ((guest(0, devices=("a floppy controller (machine type pc)", "USB")),), State.FAIL,
+         "the emulator of a has a floppy controller (machine type pc), USB; the policy allows only old, user:1000"),
+        ((guest(0, devices=Unknown("many words")),), State.UNKNOWN, "a: many words"),
+        ((guest(0, devices=Unknown("many words")), guest(1, "b", devices=("USB",))), State.FAIL, "; 1 guests could"),
+    ],
+)  # fmt: skip
+def test_emulated_devices_of_running_guests_are_named(guests: Any, state: State, words: str) -> None:
+    made = context(guests, guest_devices=["old", "user:1000"])
+    finding = made.findings["containers.guest-devices"]
+    assert (finding.state, words in finding.verdict.reason) == (state, True), finding.verdict.reason
+    assert list(SUBJECT.plan(made)) == []

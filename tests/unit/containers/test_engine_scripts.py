@@ -17,6 +17,7 @@ from facts import monitors, processes
 from facts.containers import Containers
 from facts.core.frame import PRELUDE, read_frame
 from facts.core.reading import Block, Section, Unknown
+from facts.emulated import UNREAD
 from facts.guests import Guest
 from facts.monitors import Monitor
 
@@ -136,7 +137,7 @@ def test_a_guests_emulator_says_its_label_its_user_and_its_filter() -> None:
     held = "/proc/7/status:Name:\tqemu-kvm\n/proc/7/status:Uid:\t107\t107\t107\t107\n/proc/7/status:Seccomp:\t2\n"
     blocks = {"guests": Block(0, "/run/libvirt/qemu/a b.pid:7\n"), "guests.status": Block(0, held),
               "guests.label": Block(0, "/proc/7/attr/current:system_u:system_r:svirt_t:s0:c1,c2\0\n")}  # fmt: skip
-    assert found_guests(blocks) == (Guest("a b", 7, "system_u:system_r:svirt_t:s0:c1,c2", 107, 2),)
+    assert found_guests(blocks) == (Guest("a b", 7, "system_u:system_r:svirt_t:s0:c1,c2", 107, 2, UNREAD),)
 
 
 def emulators(said: str) -> str:

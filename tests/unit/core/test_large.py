@@ -63,6 +63,7 @@ HOST = {
     "engines.nspawn.Nspawn": "debian13-stock",
     "files.Files": "debian13-stock",
     "kernel.Kernel": "debian13",
+    "kvm.Kvm": "debian13-form",
     "lsm.Lsm": "debian-13-hardened",
     "networks.Networks": "debian13-guarded",
     "containers.Containers": "debian13-docker-podman",

@@ -39,6 +39,7 @@ def libvirt(lxc: str = "", qemu: str = "", libvirtd: str = "", **more: Any) -> L
         "daemons": ("libvirtd",), "drivers": ("lxc", "qemu"), "lsm": ("apparmor",),
         "files": {"lxc": conf(lxc), "qemu": conf(qemu), "libvirtd": conf(libvirtd)}, "units": RUNNING, "stale": {},
         "listening": False, "sockets": (WIDE,), "users": {"libvirt-qemu": "libvirt-qemu"}, "members": (), "domains": (),
+        "networks": {}, "filters": {},
     }  # fmt: skip
     return LibvirtReading(**(values | more))
 
@@ -103,7 +104,7 @@ def test_each_setting_is_judged_and_mended(key: str) -> None:
 
 def test_without_libvirt_nothing_applies_and_nothing_is_planned() -> None:
     none = libvirt(daemons=(), files={}, drivers=())
-    lists = ("trusted_users", "host_ids", "unlabelled", "emulated_devices")
+    lists = ("trusted_users", "host_ids", "unlabelled", "emulated_devices", "domain_capabilities", "unfiltered")
     given: dict[str, Any] = {"tcp": "none", **dict.fromkeys(CASES, True), **{key: [] for key in lists}}
     made = context(none, **given)
     assert {f.state for f in made.findings.values()} == {State.NOT_APPLICABLE}
@@ -164,10 +165,10 @@ def test_who_loses_the_api_is_asked_first() -> None:
 
 
 def test_an_emulator_that_runs_as_root_is_named() -> None:
-    guest = Guest("shop", 7, "", 0, 2)
+    guest = Guest("shop", 7, "", 0, 2, ())
     state, reason = found(libvirt(), "unprivileged-emulators", (guest,), unprivileged_emulators=True)
     assert (state, "the emulator of shop runs as root" in reason) == (State.FAIL, True)
-    alone = Guest("", 8, "", 0, 2)
+    alone = Guest("", 8, "", 0, 2, ())
     assert found(libvirt(), "unprivileged-emulators", (alone,), unprivileged_emulators=True)[0] is State.PASS, (
         "libvirt has not started it"
     )
@@ -219,7 +220,8 @@ def test_members_of_the_group_are_named_but_for_those_that_are_trusted() -> None
 # ------------------------------------------------------------------------------------------------------------- domains
 def domain(driver: str = "lxc", **more: Any) -> Domain:
     values: dict[str, Any] = {"name": "web", "file": f"/etc/libvirt/{driver}/web.xml", "idmap": True,
-                              "unlabelled": False, "devices": ()}  # fmt: skip
+                              "unlabelled": False, "devices": (),
+                              "dropped": (), "interfaces": (), "text": ""}  # fmt: skip
     return Domain(driver=driver, **(values | more))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.libvirt import Libvirt
 from facts.engines.libvirt.conf import Entry
@@ -72,3 +74,25 @@ def test_a_domain_has_the_name_that_it_gives_itself_and_one_without_usb_has_none
     (domain,) = read(domains="\n".join(f"{file}:{row}" for row in rows)).domains
     assert (domain.name, domain.devices, domain.driver) == ("a & b", (), "qemu")
     assert read(domains=Block(1, "")).domains == ()
+
+
+@pytest.mark.parametrize(
+    ("machine", "devices"),
+    [
+        ("pc-i440fx-10.0", ("a floppy controller (machine type pc-i440fx-10.0)",)),
+        ("pc", ("a floppy controller (machine type pc)",)),
+        ("isapc", ("a floppy controller (machine type isapc)",)),
+        ("pc-q35-10.0", ()),
+        ("virt-10.0", ()),
+    ],
+)
+def test_a_machine_that_always_has_a_floppy_controller_is_known_by_its_type(
+    machine: str, devices: tuple[str, ...]
+) -> None:
+    file = "/etc/libvirt/qemu/x.xml"
+    rows = ["<domain type='kvm'>", f"    <type arch='x86_64' machine='{machine}'>hvm</type>"]
+    (domain,) = read(domains="\n".join(f"{file}:{row}" for row in rows)).domains
+    assert domain.devices == devices
+    rows.append("    <controller type='fdc' index='0'/>")
+    (domain,) = read(domains="\n".join(f"{file}:{row}" for row in rows)).domains
+    assert domain.devices == ("a floppy controller",), "which is said once"
