@@ -63,8 +63,8 @@ class ContainerRule:
     that nothing is declared. `undone_by_privileged`: a container that may be privileged is not asked. `later`: the same
     of a container that does not run and may be started any time. `at_start`: the engine gives a container this when it
     starts, so that a restart may mend it. `module`: the security module that alone knows of it; "": any, or none.
-    `word`: what of users' containers is their owners' word alone, which a pass says. `engines`: those whose containers alone
-    are asked; () for all."""
+    `word`: what of users' containers is their owners' word alone, which a pass says. `engines`: those whose containers
+    alone are asked; () for all."""
 
     name: str
     key: str
