@@ -1,5 +1,6 @@
 """All containers of a host together leave it its share: a fork bomb, a memory hog and a busy one in containers of
-Docker and Podman stay inside, sshd answers meanwhile, and a rollback lifts the limits under containers that go on.
+Docker and Podman stay inside, a fork bomb in a machine of systemd-nspawn that somebody starts by hand too, sshd answers
+meanwhile, and a rollback lifts the limits under containers that go on.
 
 The tests stand in the order of the story that they tell.
 """
@@ -49,6 +50,12 @@ def forks(vm: Vm, engine: str) -> bool:
     return "forked 500" in vm.ssh(run_, check=False, timeout=300).stdout
 
 
+def forks_by_hand(vm: Vm) -> bool:
+    """In a machine that no unit's limits hold."""
+    run_ = f"systemd-nspawn --quiet --pipe --directory=/srv/hand --machine=hand sh -c '{BOMB}'"
+    return "forked 500" in vm.ssh(run_, check=False, timeout=300).stdout
+
+
 def share(vm: Vm, engine: str) -> float:
     """Of the processor's time, what a busy container gets beside a busy service of the host's."""
     busy = "while :; do :; done"
@@ -64,7 +71,9 @@ def share(vm: Vm, engine: str) -> float:
 
 
 def test_before_a_container_takes_what_it_likes(vm: Vm) -> None:
-    vm.ssh("apt-get -qq install --no-install-recommends podman crun 2>&1", timeout=900)
+    vm.ssh("apt-get -qq install --no-install-recommends podman crun systemd-container 2>&1", timeout=900)
+    vm.ssh("mkdir -p /srv/hand/usr; tar -xf /var/lib/lab/busybox.tar -C /srv/hand")
+    assert forks_by_hand(vm)
     vm.ssh(f"podman import -q /var/lib/lab/busybox.tar {IMAGE}")
     for engine in ENGINES:
         assert (takes_memory(vm, engine), forks(vm, engine)) == (True, True), engine
@@ -86,6 +95,7 @@ def test_after_it_stays_inside_and_who_logs_in_gets_an_answer(vm: Vm, story: dic
         vm.ssh(f"{engine} run -d --name bomb --pids-limit 0 {IMAGE} sh -c '{BOMB}; sleep 60'", check=False, timeout=300)
         assert vm.ssh("echo here", timeout=60).stdout.strip() == "here"
         vm.ssh(f"{engine} rm -f bomb", timeout=300)
+    assert not forks_by_hand(vm)
     assert share(vm, "docker") < 0.35
     assert share(vm, "podman") < 0.35
 

@@ -23,23 +23,36 @@ nspawn: {{user_namespace: pick, settings: "no", capabilities: [MKNOD, NET_RAW, S
   memory: {MEMORY}, machines: []}}
 """
 RELOAD = "systemctl daemon-reload"
+# Somebody's own start of machines, in the host's network.
+OWN = "/etc/systemd/system/systemd-nspawn@.service.d/10-own.conf"
+START = """\
+[Service]
+ExecStart=
+ExecStart=systemd-nspawn --quiet --keep-unit --boot --link-journal=try-guest -U --settings=override --machine=%i
+"""
+BESIDE = "/var/lib/machines/old.nspawn"
 INSTANCE = "/etc/systemd/system/systemd-nspawn@old.service.d"
-# What is done to the host, the control that names it, and a word of the reason.
-BREAKS = {
-    "user-namespace": (f"sed -i 's/ -U / /' {DROP_IN}; {RELOAD}", "the host's own ids"),
-    "settings": (f"sed -i 's/--settings=no/--settings=override/' {DROP_IN}; {RELOAD}", "--settings is override"),
-    "capabilities": (f"sed -i 's/CAP_MKNOD,//' {DROP_IN}; {RELOAD}", "machines keep MKNOD"),
-    "refused-calls": (f"sed -i 's/--system-call-filter=~unshare//' {DROP_IN}; {RELOAD}", "may make unshare"),
-    "no-new-privileges": (f"sed -i 's/privileges=yes/privileges=no/' {DROP_IN}; {RELOAD}", "--no-new-privileges is no"),
-    "private-network": (f"sed -i 's/--network-veth//' {DROP_IN}; {RELOAD}", "share the host's network"),
-    "pids": (f"sed -i 's/TasksMax=.*/TasksMax=infinity/' {DROP_IN}; {RELOAD}", "TasksMax of machines is infinity"),
-    "memory": (f"sed -i '/MemorySwapMax/d' {DROP_IN}; {RELOAD}", "swap without a limit"),
-    "machines": (f"mkdir -p {INSTANCE}; printf '[Service]\\nTasksMax=infinity\\n' >{INSTANCE}/own.conf; {RELOAD}",
-                 "TasksMax=infinity of old"),
-}  # fmt: skip
-MEND = f"rm -rf {INSTANCE}; cp -p /root/kept.conf {DROP_IN}; {RELOAD}"
+TRUSTED, KEPT = "/etc/systemd/nspawn", "/root/kept.nspawn"
+# What is done to the host, by the control that names it, and a word of the reason.
+BREAKS = (
+    ("user-namespace", f"sed -i 's/ -U / /' {DROP_IN}; {RELOAD}", "the host's own ids"),
+    ("settings", f"sed -i 's/--settings=no/--settings=override/' {DROP_IN}; {RELOAD}", "--settings is override"),
+    ("capabilities", f"sed -i 's/CAP_MKNOD,//' {DROP_IN}; {RELOAD}", "machines keep MKNOD"),
+    ("refused-calls", f"sed -i 's/--system-call-filter=~unshare//' {DROP_IN}; {RELOAD}", "may make unshare"),
+    ("no-new-privileges", f"sed -i 's/privileges=yes/privileges=no/' {DROP_IN}; {RELOAD}", "--no-new-privileges is no"),
+    ("private-network", f"sed -i 's/--network-veth//' {DROP_IN}; {RELOAD}", "share the host's network"),
+    ("pids", f"sed -i 's/TasksMax=.*/TasksMax=infinity/' {DROP_IN}; {RELOAD}", "TasksMax of machines is infinity"),
+    ("memory", f"sed -i '/MemorySwapMax/d' {DROP_IN}; {RELOAD}", "swap without a limit"),
+    ("machines", f"mkdir -p {INSTANCE}; printf '[Service]\\nTasksMax=infinity\\n' >{INSTANCE}/own.conf; {RELOAD}",
+     "TasksMax=infinity of old"),
+    ("machines", f"sed -i 's/--settings=no/--settings=override/' {DROP_IN}; {RELOAD}; mv {TRUSTED} {KEPT}; "
+     f"printf '[Exec]\\nOOMScoreAdjust=-1000\\nLimitNPROC=infinity\\n' >{BESIDE}",
+     f"OOMScoreAdjust=-1000 of old ({BESIDE}:2), LimitNPROC=infinity of old ({BESIDE}:3)"),
+)  # fmt: skip
+MEND = (f"rm -rf {INSTANCE} {BESIDE}; [ ! -e {KEPT} ] || mv {KEPT} {TRUSTED}; "
+        f"cp -p /root/kept.conf {DROP_IN}; {RELOAD}")  # fmt: skip
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +60,9 @@ def story() -> dict[str, Any]:
     return {}
 
 
-def deploy(vm: Vm, name: str, *options: str, accept: str = "") -> Result:
+def deploy(vm: Vm, name: str, *options: str, accept: str = "", policy: str = POLICY) -> Result:
     path: Path = vm.folder / "nspawn.yml"
-    path.write_text(POLICY)
+    path.write_text(policy)
     return run(vm, name, "--data", f"policy={path}", "--data", f"accept={accept}", *options)
 
 
@@ -61,9 +74,9 @@ def make(vm: Vm, name: str) -> None:
     script = f"#!/bin/sh\ntrap 'exit 0' 37\nwhile :; do [ ! -e /do ] || {{ {work}; }}; sleep 0.3; done\n"
     vm.ssh(f"mkdir -p {at}/usr {at}/sbin {at}/etc; tar -xf /var/lib/lab/busybox.tar -C {at}; rm -f {at}/sbin/init")
     vm.ssh(f"cat >{at}/sbin/init <<'EOF'\n{script}EOF\nchmod +x {at}/sbin/init; echo ID=lab >{at}/etc/os-release")
-    vm.ssh(f"echo kept >{at}/data; mkdir -p /etc/systemd/nspawn")
+    vm.ssh(f"echo kept >{at}/data; mkdir -p {TRUSTED}")
     weak = "[Exec]\\nPrivateUsers=no\\nCapability=all\\nNoNewPrivileges=no\\n[Files]\\nBind=/root/secret\\n"
-    vm.ssh(f"printf '{weak}' >/etc/systemd/nspawn/{name}.nspawn; mkdir -p {at}/root")
+    vm.ssh(f"printf '{weak}' >{TRUSTED}/{name}.nspawn; mkdir -p {at}/root")
 
 
 def inside(vm: Vm, name: str, command: str) -> str:
@@ -85,6 +98,7 @@ def attacks(vm: Vm, name: str) -> dict[str, bool]:
         "may make device nodes": int(words["CapBnd"], 16) & 1 << 27 != 0,
         "has raw sockets": int(words["CapBnd"], 16) & 1 << 13 != 0,
         "may gain privileges": words["NoNewPrivs"].strip() == "0",
+        "reaches what listens on the host alone": "here" in inside(vm, name, "nc -w 9 127.0.0.1 7777 </dev/null"),
         "forks 100 times": "fork" not in inside(vm, name, "for n in $(seq 100); do sleep 5 & done"),
         "takes 200 MB": "209715200" in inside(vm, name, "head -c 200m /dev/zero | tail -c 200m | wc -c"),
     }
@@ -97,6 +111,8 @@ def begin(vm: Vm, name: str) -> None:
 def test_before_a_machine_can_do_all_of_it(vm: Vm) -> None:
     vm.ssh("apt-get -qq install --no-install-recommends systemd-container 2>&1", timeout=900)
     vm.ssh("echo secret in it >/root/secret; chmod 600 /root/secret")
+    vm.ssh("systemd-run -q systemd-socket-activate --listen=127.0.0.1:7777 --inetd --accept echo here")
+    vm.ssh(f"mkdir -p {Path(OWN).parent}; cat >{OWN}; {RELOAD}", input=START)
     for name in ("old", "new"):
         make(vm, name)
     begin(vm, "old")
@@ -127,9 +143,18 @@ def test_a_second_run_changes_nothing(vm: Vm) -> None:
     assert again.host()["changes"] == [], again.out
 
 
-@pytest.mark.parametrize("control", BREAKS)
-def test_what_is_broken_is_named(vm: Vm, control: str) -> None:
-    script, word = BREAKS[control]
+def test_what_systemd_does_not_know_is_refused_and_the_old_drop_in_stays(vm: Vm) -> None:
+    for call in ("@nonsense", "unshar"):
+        worse = POLICY.replace("unshare,", f'unshare, "{call}",')
+        harden = deploy(vm, "harden.py", accept="nspawn-settings,nspawn-limits", policy=worse)
+        assert harden.states()["nspawn.refused-calls"] == "fail", harden.out
+        assert "the new file was refused, the old one stays" in " ".join((harden.out + harden.err).split())
+        assert call in harden.out + harden.err
+    assert vm.ssh(f"cmp {DROP_IN} /root/kept.conf").stdout == ""
+
+
+@pytest.mark.parametrize(("control", "script", "word"), BREAKS)
+def test_what_is_broken_is_named(vm: Vm, control: str, script: str, word: str) -> None:
     vm.ssh(script)
     drift = deploy(vm, "drift.py")
     assert drift.states()[f"nspawn.{control}"] == "fail", drift.out
