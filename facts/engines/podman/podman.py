@@ -108,7 +108,8 @@ class Podman(SectionFact[PodmanReading]):
     key: ClassVar[str] = "podman"
     script: ClassVar[str] = (
         f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM} PROFILE={PROFILE} SHIPPED={SHIPPED_PROFILE}\n"
-        f"SOCKET_DROP_IN={SOCKET_DROP_IN}\n" + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
+        f"SOCKET_DROP_IN={SOCKET_DROP_IN} NETWORKS={NETWORKS} BACKEND={BACKEND}\n"
+        + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
     )
 
     @staticmethod

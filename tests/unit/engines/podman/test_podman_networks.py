@@ -18,6 +18,7 @@ from facts.core.reading import Block, Section, Unknown
 from facts.engines.podman import Podman
 from facts.engines.podman.podman import BACKEND, NETWORKS, Network
 from tests.support.podman import context, podman
+from tests.support.script import put, run_script
 
 
 def network(name: str, driver: str = "bridge", **options: str) -> Network:
@@ -111,6 +112,13 @@ def test_networks_are_read_from_their_files_and_one_that_makes_no_sense_costs_it
     found = read(("web", WEB.text), ("db", DB.text), ("x", "{"), ("y", "[]"), ("z", '{"driver": "a", "options": 1}'))
     assert (found["web"], found["db"]) == (WEB, DB)
     assert [isinstance(found[name], Unknown) for name in "xyz"] == [True] * 3
+
+
+def test_the_host_is_asked_for_them(tmp_path: Path) -> None:
+    put(tmp_path, WEB.path, WEB.text)
+    assert Podman.parse(run_script(Podman.script, tmp_path, "podman")).networks == {"web": WEB}
+    put(tmp_path, BACKEND, "cni")
+    assert isinstance(Podman.parse(run_script(Podman.script, tmp_path, "podman")).networks, Unknown)
 
 
 @pytest.mark.parametrize(
