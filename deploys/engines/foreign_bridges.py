@@ -22,6 +22,7 @@ from facts.networks.networks import SYSCTL_FILE, Bridge, Networks, NetworksReadi
 ACCEPT = "bridged-guests"  # accepting it: guests on such a bridge no longer reach each other
 # How engines name the bridges that they create: Docker; Podman and netavark, CNI, LXC, LXD, Incus, libvirt.
 DOCKERS = re.compile(r"docker\d+|docker_gwbridge|br-[0-9a-f]{12}")
+PODMANS = re.compile(r"podman\d+")
 ENGINES = re.compile(r"podman\d+|cni\d+|cni-podman\d+|lxcbr\d+|lxdbr\d+|incusbr\d+|virbr\d+")
 FAMILIES = {4: "iptables", 6: "ip6tables"}
 SWITCH = "net.bridge.bridge-nf-call-"  # followed by the tool
@@ -54,10 +55,11 @@ def ports_of(bridge: Bridge) -> str:
 
 
 def strangers(bridge: str, ports: Sequence[str], containers: int) -> Sequence[str]:
-    """Ports of a Docker network's bridge that do not lead to its containers: those whose name Docker would not give;
-    or any of them, where there are more ports than `containers` and the bridge existed before the network."""
+    """Ports of an engine's network's bridge that do not lead to its containers: those whose name it would not give; or
+    any of them, where there are more ports than `containers` and the bridge existed before the network."""
     others = [port for port in ports if not port.startswith("veth")]
-    return others or (() if DOCKERS.fullmatch(bridge) or len(ports) <= containers else ports)
+    own = DOCKERS.fullmatch(bridge) or PODMANS.fullmatch(bridge)
+    return others or (() if own or len(ports) <= containers else ports)
 
 
 def carrying(engines: Sequence[EngineReading], reading: NetworksReading) -> list[Bridge]:

@@ -175,7 +175,7 @@ def subject(engines: Sequence[NetworkEngine]) -> Subject:
         rules=NetworksRules,
         controls=CONTROLS,
         plan=partial(plan, engines),
-        facts=(Networks, *present.ENGINE_FACTS, Kernel, System),
+        facts=(Networks, *present.SENDER_FACTS, Kernel, System),
         accepts=(ACCEPT, SERVICES, forwarding.ACCEPT, bridged.ACCEPT),
         unproved="to attempt it takes another host or guest on the network, and a proof has one host",
     )

@@ -39,6 +39,22 @@ def on_disk(reading: NetworksReading) -> Table:
     return reading.remember("disk", lambda: Table(reading.on_disk().chains))
 
 
+@dataclass(frozen=True)
+class Senders:
+    """Bridges of engines of whose containers no more is asked than that they send as themselves alone."""
+
+    bridges: tuple[str, ...] = ()  # names, and patterns of names
+    spared: tuple[str, ...] = ()  # those that a pattern matches, and that are left as they are
+
+
+NO_SENDERS = Senders()
+
+
+def pattern_of(bridge: str) -> str:
+    """The pattern that numbered bridges of one kind have in common: `podman*` for podman3."""
+    return f"{bridge.rstrip('0123456789')}*"
+
+
 @dataclass(frozen=True, kw_only=True)
 class GuardChain:
     """A base chain, and the chain that it leads to, which judges packets that come in by a bridge."""
@@ -89,15 +105,14 @@ class GuardChain:
     def _goto(self) -> str:
         return f"iifname @known goto {self.chain}" if self.by_port else f"goto {self.chain}"
 
-    def led(self, rows: Rows) -> list[str]:
-        """The bridges from which the base chain leads to it."""
-        names = (re.search('"(.+)"', row) for row in rows.get(self.entry, ()) if self._goto in row)
-        return [name[1] for name in names if name]
-
     def leads(self, table: Table, bridge: str, later: Collection[str]) -> bool:
         made_later = bridge in later and table.has(self.entry, self.leading_later)
-        spared = table.has(self.entry, self.sparing(bridge))
-        return not spared and (table.has(self.entry, self.leading(bridge)) or made_later)
+        named = any(self.leads_by(table, name) for name in (bridge, pattern_of(bridge)))
+        return (named or made_later) and not table.has(self.entry, self.sparing(bridge))
+
+    def leads_by(self, table: Table, name: str) -> bool:
+        """`name`: of a bridge, or a pattern of names."""
+        return table.has(self.entry, self.leading(name))
 
     def table_fault(self, table: Table, rules: NetworksRules) -> str:
         """How the chains differ from the policy, whatever the bridge; "" where they do not."""
@@ -192,17 +207,19 @@ FROM_PORT = GuardChain(
 GUARD_CHAINS = (TO_HOST, FROM_NETWORK, FROM_PORT)
 
 
-def rendered(rules: NetworksRules, closed: Mapping[str, bool], spared: list[str]) -> list[dict[str, object]]:
+def rendered(
+    rules: NetworksRules, closed: Mapping[str, bool], spared: list[str], senders: Senders
+) -> list[dict[str, object]]:
     """For the template: the chains that the policy wants. `closed`: of each covered bridge, whether the host's own
     services may be closed to it by now. Where they may not, nor may they be to networks created later: one of these may
-    be the same network, created again."""
+    be the same network, created again. `senders` are restricted by what cuts nothing off alone."""
     not_yet = [bridge for bridge, wanted in closed.items() if not wanted]
     return [
         {
             "chain": chain,
             "rows": chain.rows(rules),
-            "bridges": sorted(bridge for bridge, wanted in closed.items() if wanted or not chain.cuts),
-            "spared": sorted([*spared, *not_yet] if chain.cuts else spared),
+            "bridges": sorted(set(closed) - set(not_yet) if chain.cuts else {*closed, *senders.bridges}),
+            "spared": sorted([*spared, *(not_yet if chain.cuts else senders.spared)]),
             "later": rules.cover == "all" and not (chain.cuts and not_yet),
         }
         for chain in GUARD_CHAINS

@@ -20,9 +20,11 @@ from deploys.networks.guard_chains import (
 )
 from deploys.networks.isolation import (
     NetworksRules,
+    by_udev,
     closes_later,
     closes_unasked,
     covered,
+    later_patterns,
     none_installed,
     uncovered,
 )
@@ -47,22 +49,25 @@ def check_antispoof(survey: Survey, policy: Policy) -> Verdict:
 
 
 def _check(chains: tuple[GuardChain, ...], survey: Survey, policy: Policy, right: str, wants: str) -> Verdict:
-    rules, engines, reading = policy[NetworksRules], present.engines(survey), survey[Networks]
+    rules, reading = policy[NetworksRules], survey[Networks]
+    engines = present.senders(survey) if FROM_PORT in chains and rules.antispoof else present.engines(survey)
     if why := none_installed(engines):
         return not_applicable(why)
     if not chains[0].asked(rules):
         return _not_asked(chains, reading)
-    networks = covered(rules, engines)
+    read = [engine for engine in engines if not isinstance(engine.networks, Unknown)]
+    networks = covered(rules, read)
     faults = [why for chain in chains for network in networks if (why := _fault(chain, network, rules, reading))]
-    faults += [why for chain in chains for why in _beyond(chain, rules, engines, reading)]
+    faults += [why for chain in chains for why in _beyond(chain, rules, read, reading)]
     if FROM_PORT in chains:
-        found = bridgeless(rules, engines)
+        found = bridgeless(rules, read)
         faults += [f"on network {each.name} ({each.driver}) {FROM_PORT.fault}: it has no bridge" for each in found]
     disk = {network.name: all(chain.lasts(network, rules, reading) for chain in chains) for network in networks}
     live = {network.name: not any(chain.unmet(network, rules, reading) for chain in chains) for network in networks}
     declared = dict.fromkeys(live, True)
     if faults:
         return failed("; ".join([*dict.fromkeys(faults), wants]), declared=declared, disk=disk, live=live)
+    networks = covered(rules, engines)  # what is not known of one engine hides no fault of another's
     if not networks:
         return not_applicable("networks.cover names none of the host's networks")
     return passed(f"{right}, on {', '.join(live)}", declared=declared, disk=disk, live=live)
@@ -90,16 +95,16 @@ def _beyond(
     chain: GuardChain, rules: NetworksRules, engines: Sequence[EngineReading], reading: NetworksReading
 ) -> Iterator[str]:
     """New networks, and those that the policy excludes."""
-    if rules.cover == "all" and not closes_later(reading):
+    patterns = later_patterns(rules, engines) if not chain.cuts else ()
+    if not all(chain.leads_by(live(reading), each) for each in patterns) or (
+        by_udev(rules, engines) and not closes_later(reading)
+    ):
         yield f"on new networks {chain.fault}"
     if closes_unasked(rules, reading):
         yield "new networks are closed, though networks.cover is not all"
-    spared = {network.bridge: network.name for network in uncovered(rules, engines)}
-    table = live(reading)
-    by_udev = known(reading.later) if table.has(chain.entry, chain.leading_later) else ()
-    for bridge in dict.fromkeys([*chain.led(table.rows), *by_udev]):
-        if bridge in spared and not table.has(chain.entry, chain.sparing(bridge)):
-            yield f"hullproof's table closes network {spared[bridge]}, though the policy does not cover it"
+    for network in uncovered(rules, engines):
+        if network.bridge and chain.leads(live(reading), network.bridge, reading.named_later()):
+            yield f"hullproof's table closes network {network.name}, though the policy does not cover it"
 
 
 # ------------------------------------------------------------------------------------------------ for plans

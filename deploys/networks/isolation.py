@@ -76,7 +76,9 @@ class NetworksRules(Rules):
         "published port is not a service of the host, except where Docker's userland proxy serves it.",
     )
     antispoof: Literal[True] | None = Field(
-        None, description="true: packets that a container sends from a MAC or IP address not its own are dropped."
+        None,
+        description="true: packets that a container sends from a MAC or IP address not its own are dropped, on the "
+        "networks of Docker and of root's Podman.",
     )
     br_netfilter: bool | None = Field(
         None,
@@ -142,6 +144,16 @@ def made_later(network: Network, reading: NetworksReading) -> bool:
     """Whether udev closes the network as its bridge appears: no rule of hullproof's exempts it."""
     later = bool(LATER_BRIDGE.fullmatch(network.bridge)) and closes_later(reading)
     return later and network.bridge not in reading.on_disk().spared
+
+
+def by_udev(rules: NetworksRules, engines: Iterable[EngineReading]) -> bool:
+    """Whether udev has to tell the bridges of networks that come later."""
+    return rules.cover == "all" and any(engine.installed and not engine.own_bridges for engine in engines)
+
+
+def later_patterns(rules: NetworksRules, engines: Iterable[EngineReading]) -> list[str]:
+    """The names that bridges of networks have that come later, of engines that choose them so."""
+    return [each.own_bridges for each in engines if rules.cover == "all" and each.installed and each.own_bridges]
 
 
 def closes_later(reading: NetworksReading) -> bool:

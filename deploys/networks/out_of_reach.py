@@ -59,9 +59,10 @@ def refuse_programs(networks: Iterable[Network], reading: NetworksReading) -> No
 def plan_bridgeless(
     rules: NetworksRules, engines: Sequence[EngineReading], icc: str, antispoof: str
 ) -> Iterator[Blocked]:
-    """`icc`, `antispoof`: the controls."""
+    """`icc`, `antispoof`: the controls; "" for one that is not about these engines."""
     for network in bridgeless(rules, engines):
-        controls = ((icc,) if network.icc and rules.icc is False else ()) + ((antispoof,) if rules.antispoof else ())
+        apart = icc and network.icc and rules.icc is False
+        controls = ((icc,) if apart else ()) + ((antispoof,) if rules.antispoof else ())
         private = "" if rules.antispoof else f"create it again with -o {PRIVATE[network.driver]}, "
         if controls:
             yield Blocked(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from posixpath import dirname
 
@@ -15,24 +15,35 @@ from deploys.core.templates import render
 from deploys.engines import foreign_bridges as bridged
 from deploys.engines.protocol import NetworkEngine
 from deploys.networks import host_services, nft, ports
-from deploys.networks.guard_chains import FROM_NETWORK, TO_HOST, live_differs, rendered
+from deploys.networks.guard_chains import (
+    FROM_NETWORK,
+    FROM_PORT,
+    NO_SENDERS,
+    TO_HOST,
+    Senders,
+    live_differs,
+    pattern_of,
+    rendered,
+)
 from deploys.networks.isolation import (
     LATER_BRIDGE,
     SERVICES,
     NetworksRules,
+    by_udev,
     closes_later,
     covered,
     lacks_default,
+    later_patterns,
     later_rule,
     made_later,
     uncovered,
     why_reachable_by_ip,
 )
 from deploys.networks.out_of_reach import plan_bridgeless, plan_redirects
-from facts.core.reading import known
+from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines import present
-from facts.engines.shapes import EngineReading, Network, owner
+from facts.engines.shapes import EngineReading, Network, by_bridge, owner
 from facts.networks.networks import (
     LATER_FILE,
     LOADED_FILE,
@@ -50,17 +61,22 @@ ICC, HOST_SERVICES, ANTISPOOF = "networks.icc", "networks.host-services", "netwo
 
 
 def rules_text(
-    rules: NetworksRules, apart: Mapping[str, bool], closed: Mapping[str, bool], spared: Iterable[str] = ()
+    rules: NetworksRules,
+    apart: Mapping[str, bool],
+    closed: Mapping[str, bool],
+    spared: Iterable[str] = (),
+    senders: Senders = NO_SENDERS,
 ) -> str:
     """The file. Of each covered bridge: whether containers on it are kept `apart` (where icc is false), and whether the
-    host's own services are `closed` to them. `spared`: bridges that udev would close too, were they not named."""
+    host's own services are `closed` to them. `spared`: bridges that udev would close too, were they not named.
+    `senders`: bridges of other engines, which `antispoof` alone is about."""
     return render(
         "networks/networks.nft.j2",
         icc=rules.icc,
         later=rules.cover == "all",
         apart=sorted(bridge for bridge, wanted in apart.items() if wanted),
         spared=sorted({*spared, *(bridge for bridge, wanted in apart.items() if not wanted)}),
-        guards=rendered(rules, closed, list(spared)),
+        guards=rendered(rules, closed, list(spared), senders),
     )
 
 
@@ -70,6 +86,7 @@ class Tables:
 
     context: Context
     networks: tuple[Network, ...]  # covered, and only containers are on them
+    others: tuple[Network, ...] = ()  # those of engines of which no more is asked than antispoof
 
     @property
     def rules(self) -> NetworksRules:
@@ -82,6 +99,10 @@ class Tables:
     @property
     def engines(self) -> tuple[EngineReading, ...]:
         return present.engines(self.survey)
+
+    @property
+    def also_sending(self) -> tuple[EngineReading, ...]:
+        return also_sending(self.context)
 
     @property
     def reading(self) -> NetworksReading:
@@ -114,7 +135,7 @@ class Tables:
     @cached_property
     def unusable(self) -> list[str]:
         """Bridges with a name that nft's rules cannot contain."""
-        bridges = sorted({network.bridge for network in self.networks})
+        bridges = sorted({network.bridge for network in (*self.networks, *self.others)})
         return [bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)]
 
     @cached_property
@@ -138,7 +159,7 @@ class Tables:
 
     @cached_property
     def text(self) -> str:
-        return rules_text(self.rules, self.apart, self.closed, self._spared())
+        return rules_text(self.rules, self.apart, self.closed, self._spared(), self.senders)
 
     def _spared(self) -> list[str]:
         """Bridges that the policy excludes, and udev would close."""
@@ -146,13 +167,21 @@ class Tables:
         return [network.bridge for network in networks if LATER_BRIDGE.fullmatch(network.bridge or "")]
 
     @cached_property
+    def senders(self) -> Senders:
+        patterns = later_patterns(self.rules, self.also_sending)
+        there, covered = by_bridge(self.also_sending), {each.bridge for each in self.others}
+        named = {bridge for bridge in covered - set(self.unusable) if pattern_of(bridge) not in patterns}
+        spared = {bridge for bridge in there if bridge not in covered and pattern_of(bridge) in patterns}
+        return Senders((*sorted(named), *patterns), tuple(sorted(spared)))
+
+    @cached_property
     def actions(self) -> list[str]:
         """What the file does, for the plan."""
         closed = sorted(bridge for bridge, wanted in self.closed.items() if wanted)
         found = [f"keep containers apart on {_list(self.dropped)}"] if self.dropped else []
         found += [f"close the host's own services to {_list(closed)}"] if closed and TO_HOST.asked(self.rules) else []
-        if self.closed and FROM_NETWORK.asked(self.rules):
-            found.append(f"drop packets from foreign addresses on {_list(sorted(self.closed))}")
+        if (senders := [*sorted(self.closed), *self.senders.bridges]) and FROM_NETWORK.asked(self.rules):
+            found.append(f"drop packets from foreign addresses on {_list(senders)}")
         return found
 
     @property
@@ -167,14 +196,22 @@ class Tables:
         parted = tuple(n for n in parted if n not in self.held and why_reachable_by_ip(n, self.engines, self.reading))
         closed = [network for network in self.using if network not in self.served]
         closed += host_services.losing(self.networks, self.rules, self.reading)
-        moved = ports.movers(self.rules, self.engines) if self.rules.antispoof and not self.reading.ports else ""
-        return "; ".join(filter(None, [_parted(parted), host_services.who(self.rules, closed), moved]))
+        return "; ".join(filter(None, [_parted(parted), host_services.who(self.rules, closed), self._moved()]))
+
+    def _moved(self) -> str:
+        """The containers that antispoof holds to their addresses for the first time, and that can change them."""
+        if not self.rules.antispoof:
+            return ""
+        first = () if self.reading.ports else self.engines
+        newly = any(FROM_PORT.rule_missing(each, self.rules, self.reading) for each in self.others)
+        return ports.movers(self.rules, (*first, *(self.also_sending if newly else ())))
 
     @property
     def live_differs(self) -> bool:
         """Whether the kernel does not have what the file says."""
         rows = (live_differs(each, self.rules, self.reading, each in self.served) for each in self.networks)
-        return any(rows) or self.reading.dropped != set(self.dropped)
+        others = (live_differs(each, self.rules, self.reading, served=True) for each in self.others)
+        return any(rows) or any(others) or self.reading.dropped != set(self.dropped)
 
 
 def _parted(networks: Iterable[Network]) -> str:
@@ -189,15 +226,18 @@ def _parted(networks: Iterable[Network]) -> str:
 def plan_tables(engines: Sequence[NetworkEngine], context: Context) -> Iterator[Change]:
     rules, reading = context.policy[NetworksRules], context.survey[Networks]
     there = present.engines(context.survey)
-    found = covered(rules, there)
-    lans = {network.name: why for network in found if (why := host_services.on_a_lan(network, there, reading))}
+    others = also_sending(context)
+    found, also = covered(rules, there), covered(rules, others)
+    every = [(network, engines) for networks, engines in ((found, there), (also, others)) for network in networks]
+    lans = {network: why for network, whose in every if (why := host_services.on_a_lan(network, whose, reading))}
     yield from _lans(lans)
-    tables = Tables(context, tuple(network for network in found if network.name not in lans))
+    tables = Tables(context, *(tuple(net for net in nets if net not in lans) for nets in (found, also)))
     if why := host_services.cuts_connection(tables.networks, rules, reading):
         yield Blocked("networks", "close the host's own services to containers", why=why)
         return
     yield from _waiting(tables)
     yield from plan_bridgeless(rules, there, ICC, ANTISPOOF)
+    yield from plan_bridgeless(rules, others, "", ANTISPOOF)
     if rules.icc is False:
         yield from mending([ICC], plan_redirects(tables.networks, reading))
         yield from mending([ICC], _by_engines(engines, tables))
@@ -213,13 +253,20 @@ def plan_tables(engines: Sequence[NetworkEngine], context: Context) -> Iterator[
         yield from _unit(reading)
         yield from _later(tables)
     if rules.antispoof:
-        yield from mending([ANTISPOOF], ports.plan_reading(tables.networks, reading))
+        yield from mending([ANTISPOOF], ports.plan_reading((*tables.networks, *tables.others), reading))
 
 
-def _lans(lans: Mapping[str, str]) -> Iterator[Change]:
-    for name, why in lans.items():
-        says = f"{why}: that would cut off more than containers; name {name} under networks.except"
-        yield Blocked("networks", f"close network {name}", why=says)
+def also_sending(context: Context) -> tuple[EngineReading, ...]:
+    """The engines that antispoof alone is about, where the policy asks for it. What is not known of one stops nothing
+    that is asked of the others."""
+    found = present.also_sending(context.survey) if context.policy[NetworksRules].antispoof else ()
+    return tuple(replace(each, networks=()) if isinstance(each.networks, Unknown) else each for each in found)
+
+
+def _lans(lans: Mapping[Network, str]) -> Iterator[Change]:
+    for network, why in lans.items():
+        says = f"{why}: that would cut off more than containers; name {network.name} under networks.except"
+        yield Blocked("networks", f"close network {network.name}", why=says)
 
 
 def _waiting(tables: Tables) -> Iterator[Change]:
@@ -284,7 +331,7 @@ def _unit(reading: NetworksReading) -> Iterator[Change]:
 
 def _later(tables: Tables) -> Iterator[Change]:
     """The udev rule that adds the bridges of new networks to the tables."""
-    before, wanted = known(tables.reading.files.get(LATER_FILE)), tables.rules.cover == "all"
+    before, wanted = known(tables.reading.files.get(LATER_FILE)), by_udev(tables.rules, tables.engines)
     reload = "udevadm control --reload"
     if wanted and not closes_later(tables.reading):
         what = f"close new networks as Docker creates them ({LATER_FILE})"

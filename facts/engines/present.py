@@ -9,12 +9,13 @@ from typing import Any
 
 from facts.containers import NO_BUNDLE, Container, Containers, ContainersReading
 from facts.core.fact import SectionFact
-from facts.core.reading import Unknown, known
+from facts.core.reading import Unknown, attempt, known
 from facts.core.survey import Survey
 from facts.engines.containerd.containerd import Containerd, ContainerdReading
 from facts.engines.docker.docker import Docker
 from facts.engines.docker.neutral import neutral
 from facts.engines.docker.shapes import Container as Said
+from facts.engines.podman.neutral import neutral as neutral_podman
 from facts.engines.podman.podman import Podman, PodmanReading
 from facts.engines.rootless.rootless import Rootless, RootlessReading
 from facts.engines.shapes import EngineReading, Waiting
@@ -22,11 +23,27 @@ from facts.userns import Userns
 
 ENGINE_FACTS: tuple[type[SectionFact[Any]], ...] = (Docker,)  # what `engines` is read from
 FACTS: tuple[type[SectionFact[Any]], ...] = (Containers, *ENGINE_FACTS)
+SENDER_FACTS = (*FACTS, Podman)  # what `senders` are read from
 
 
 def engines(survey: Survey) -> tuple[EngineReading, ...]:
     """Each engine that hullproof knows, installed or not. UnknownReading where one was not read at all."""
     return (neutral(survey[Docker]),)
+
+
+def senders(survey: Survey) -> tuple[EngineReading, ...]:
+    """Those, and the engines of which no more is asked than that their containers send as themselves alone."""
+    return (*engines(survey), *also_sending(survey))
+
+
+def also_sending(survey: Survey) -> tuple[EngineReading, ...]:
+    """Those that `engines` does not have."""
+    return survey.remember("also sending", lambda: (_podman(survey),))
+
+
+def _podman(survey: Survey) -> EngineReading:
+    podman, containers = attempt("podman", lambda: survey[Podman]), attempt("containers", lambda: survey[Containers])
+    return neutral_podman(podman, containers)
 
 
 def running(survey: Survey) -> tuple[Container, ...]:

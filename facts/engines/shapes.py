@@ -46,6 +46,7 @@ class EngineReading:
     dns: tuple[str, ...] | Unknown  # what containers are given instead of the host's resolv.conf; () for nothing
     pools: tuple[tuple[str, str], ...] | Unknown  # subnets for new networks, each with what sets it
     loads_br_netfilter: bool  # whenever it starts
+    own_bridges: str = ""  # the names that it gives bridges itself, as a pattern of nft's; "": udev tells them
 
     @cached_property
     def by_bridge(self) -> dict[str, Network]:

@@ -1,17 +1,17 @@
 # shellcheck shell=sh
-# Written by hullproof: reads the addresses of the ports of Docker's bridges into the sets of `table bridge hullproof`. The
+# Written by hullproof: reads the addresses of the ports of engines' bridges into the sets of `table bridge hullproof`. The
 # other end of a port is in a container's network namespace, where only CAP_NET_ADMIN can change its addresses.
 #   ports.sh            every port
 #   ports.sh PORT       a new port: it waits until the other end is up
 #   ports.sh PORT gone  a port that has disappeared
 LC_ALL=C; PATH=/usr/sbin:/usr/bin:/sbin:/bin; export LC_ALL PATH
-SPACES=${SPACES:-/run/docker/netns} PORTS=${PORTS:-/sys/class/net} RULES=${RULES:-/etc/hullproof/networks.nft}
+SPACES=${SPACES:-/run/docker/netns /run/netns} PORTS=${PORTS:-/sys/class/net} RULES=${RULES:-/etc/hullproof/networks.nft}
 SETS='known macs four six targets'
 
-covered() { # whether the rules name the bridge of $port, or Docker created it later
+covered() { # whether the rules name the bridge of $port, or an engine created it later
   bridge=$(readlink "$port/master") || return 1
   bridge=${bridge##*/}
-  case $bridge in br-????????????) return 0 ;; esac
+  case $bridge in br-???????????? | podman[0-9]*) return 0 ;; esac
   grep -q "ibrname \"$bridge\" iifname @known" "$RULES"
 }
 
@@ -35,10 +35,10 @@ given() { # PORT: what $seen says of the index $there, as elements of the sets
 learn() { # [PORT]: succeeds where addresses were read
   ports=$(theirs "$@"); learnt=1
   [ -n "$ports" ] || return 1
-  # shellcheck disable=SC2045 # the names are Docker's, and only ls sorts by time
-  for space in $(ls -t "$SPACES"); do # newest first, for a new container; `default` is the host's own
-    [ "$space" != default ] || continue
-    seen=$(nsenter --net="$SPACES/$space" sh -c 'ip -o link show up; ip -o -4 addr; cat /proc/net/if_inet6' 2>/dev/null)
+  # shellcheck disable=SC2045,SC2046,SC2086 # the names are engines', and only ls sorts by time
+  for space in $(ls -td $(printf '%s/* ' $SPACES) 2>/dev/null); do # newest first; `default` is the host's own
+    [ "${space##*/}" != default ] || continue
+    seen=$(nsenter --net="$space" sh -c 'ip -o link show up; ip -o -4 addr; cat /proc/net/if_inet6' 2>/dev/null)
     for ends in $(printf '%s\n' "$seen" | sed -n 's,^\([0-9]*\): [^ ]*@if\([0-9]*\): .* link/ether .*,\1-\2,p'); do
       there=${ends%-*}; port=$(printf '%s\n' "$ports" | sed -n "s/^$there ${ends#*-} //p")
       [ -z "$port" ] || { given "$port" | nft -f - && learnt=0; }

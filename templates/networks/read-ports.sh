@@ -5,4 +5,4 @@ left=
 for port in $ALL; do
   [ ! -e "/sys/class/net/$port" ] || nft list set bridge hullproof known | grep -q "\"$port\"" || left="$left $port"
 done
-[ -z "$left" ] || { echo "no container of Docker's is behind$left, which can therefore send from any address"; exit 1; }
+[ -z "$left" ] || { echo "no container of an engine's is behind$left, which can therefore send from any address"; exit 1; }

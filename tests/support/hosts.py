@@ -14,10 +14,11 @@ from deploys.core.policy import Policy, Rules
 from deploys.subjects import SUBJECTS
 from facts.containers import Container as Listed
 from facts.containers import ContainersReading
-from facts.core.reading import Unknown
+from facts.core.reading import Section, Unknown
 from facts.core.survey import Survey
 from facts.core.system import System, SystemReading
 from facts.engines.docker.docker import Container, DaemonJson, DockerReading, Stored, Unit
+from facts.engines.podman.podman import Podman
 from facts.networks.forward import Filter
 from facts.networks.networks import Networks, NetworksReading
 from facts.processes import NAMESPACES, Limits, Process
@@ -26,6 +27,7 @@ SYSTEM = SystemReading(
     id="debian", id_like=(), version_id="13", pretty_name="Debian 13", architecture="x86_64", hostname="h", uid=0,
     clock=0, systemd=True, container=None,
 )  # fmt: skip
+NO_PODMAN = Podman.parse(Section({}))
 DEFAULT_MASK = 0xA80425FB  # the capabilities that Docker leaves a container
 OF_HOST = {kind: number for number, kind in enumerate(NAMESPACES)}
 NUMBERS = count(1000)
@@ -103,6 +105,6 @@ def whole(name: str) -> Subject:
 def judged(subject: Subject, rules: Rules, readings: Mapping[Any, Any], accept: str = "", *others: Rules) -> Context:
     """What a subject plans from: its own controls judged on these readings. `accept` are names, with blanks
     between; `others` are rules of other subjects that its controls look at."""
-    survey = Survey({Networks: networks(), System: SYSTEM, **readings})
+    survey = Survey({Networks: networks(), System: SYSTEM, Podman: NO_PODMAN, **readings})
     policy = Policy("test", {type(part): part for part in (rules, *others)}, accept=frozenset(accept.split()))
     return Context(survey, policy, {f.control.id: f for f in judge(subject.controls, survey, policy)})

@@ -133,7 +133,7 @@ ip monitor neigh > "$dir/neighbours" 2> /dev/null &
 servers="$servers $!"
 container loose "$loose
 $(reach sibling)
-$(as_plain)" --cap-add SYS_ADMIN --security-opt "$all_paths" --tmpfs /probe \
+$(as_plain)" --cap-add SYS_ADMIN --cap-add NET_RAW --security-opt "$all_paths" --tmpfs /probe \
     --volume "$dir/own:/siblings:ro" --volume "$dir/host:/host:ro" &&
     attached "$probe-loose"
 neighbour

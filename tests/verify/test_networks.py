@@ -9,11 +9,12 @@ import pytest
 from deploys.networks.isolation import NetworksRules, covers
 from facts.engines.docker.docker import Network
 from tests.verify import scenarios
-from tests.verify.probe import Outcomes, Prober
+from tests.verify.probe import ENGINES, Outcomes, Prober
 from tests.verify.proof import Proof
 from tests.verify.verdict import Verdict, forgery_stopped, frames_stopped, neighbour_kept, unreached
 
 DEFAULT = Network("bridge", "bridge", "docker0", False, False, (), ())
+DEFAULTS = {"docker": DEFAULT, "podman": Network("podman", "bridge", "podman0", False, False, (), ())}
 OWN = Network("", "bridge", "br-", False, False, (), ())  # its name is made when the probe is: no policy gives it
 
 
@@ -79,19 +80,21 @@ def test_host_service_later(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: Verdict(None, why) if why else service(prober, "own"))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.proof("a container sends from an address that is not its own", control="networks.antispoof")
-def test_forged_address(prober: Prober, proof: Proof) -> None:
-    as_itself(prober, proof, forgery_stopped)
+def test_forged_address(prober: Prober, proof: Proof, engine: str) -> None:
+    as_itself(prober, proof, engine, forgery_stopped)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.proof("a container is taken for its neighbour by the host", control="networks.antispoof")
-def test_neighbours_place(prober: Prober, proof: Proof) -> None:
-    as_itself(prober, proof, neighbour_kept)
+def test_neighbours_place(prober: Prober, proof: Proof, engine: str) -> None:
+    as_itself(prober, proof, engine, neighbour_kept)
 
 
-def as_itself(prober: Prober, proof: Proof, verdict: Callable[[Outcomes], Verdict]) -> None:
+def as_itself(prober: Prober, proof: Proof, engine: str, verdict: Callable[[Outcomes], Verdict]) -> None:
     rules = prober.policy[NetworksRules]
-    if not rules.antispoof or not covers(rules, DEFAULT, default=True):
+    if not rules.antispoof or not covers(rules, DEFAULTS[engine], default=True):
         proof.settle(lambda: Verdict(None, "the policy does not ask for it on this network"))
     else:
-        proof.settle(lambda: verdict(scenarios.containers(prober, "docker")))
+        proof.settle(lambda: verdict(scenarios.containers(prober, engine)))

@@ -68,7 +68,8 @@ class Host:
 
     def run(self, *words: str) -> list[str]:
         script = templates.text("networks/ports.sh").replace("PATH=/usr/sbin:", f"PATH={self.root}/bin:/usr/sbin:")
-        env = os.environ | {name: str(self.root / name.lower()) for name in ("SPACES", "PORTS", "RULES")}
+        env = os.environ | {name: str(self.root / name.lower()) for name in ("PORTS", "RULES")}
+        env["SPACES"] = f"{self.root}/of-none {self.root}/spaces"  # of two engines, one of which is not there
         subprocess.run(["sh", "-s", "--", *words], input=script, text=True, env=env, check=True, timeout=60)
         return self.loaded.read_text().splitlines() if self.loaded.exists() else []
 
@@ -92,6 +93,14 @@ KNOWN = [
 @pytest.mark.parametrize("words", [(), ("veth1",)])
 def test_a_port_sends_as_what_its_other_end_was_given(host: Host, words: tuple[str, ...]) -> None:
     assert host.run(*words) == KNOWN
+
+
+@pytest.mark.parametrize(("bridge", "read"), [("podman3", True), ("br-0123456789ab", True), ("podman", False)])
+def test_a_port_of_a_bridge_that_the_rules_do_not_name(host: Host, bridge: str, read: bool) -> None:
+    """An engine's own later ones, which a pattern or udev covers."""
+    (host.root / "ports/veth1/master").unlink()
+    (host.root / "ports/veth1/master").symlink_to(f"../{bridge}")
+    assert host.run("veth1") == (KNOWN if read else [])
 
 
 def test_the_other_end_is_the_one_that_names_the_port(host: Host) -> None:
@@ -133,7 +142,7 @@ def test_a_port_that_is_no_containers_is_told(tmp_path: Path) -> None:
     assert run() == "", "both have gone meanwhile"
     for port in ports:
         (tmp_path / port.name).touch()
-    assert run() == "no container of Docker's is behind veth1, which can therefore send from any address\n"
+    assert run() == "no container of an engine's is behind veth1, which can therefore send from any address\n"
 
 
 def test_what_has_gone_is_forgotten(host: Host) -> None:
