@@ -95,12 +95,15 @@ for folder in own host; do
 done
 # where there are such labels; the host's own file keeps the one that it has
 chcon -t container_file_t "$dir" "$dir/secret" "$dir/host" "$dir/own" "$dir/own/file" 2> /dev/null
-mkfifo "$dir/fifo" && sh -c "echo $sentinel > /proc/self/comm; read -r never" <> "$dir/fifo" &
-servers="$servers $!"
+mkfifo "$dir/fifo" || exit 1
+sh -c "echo $sentinel > /proc/self/comm; read -r never" <> "$dir/fifo" &
+pid=$!
+servers="$servers $pid"
+for_host() { printf '%s' "$1" | sed "s/i:PID/i:$pid/"; } # AGENDA: with the number of that process
 mkdir "$dir/mount" && mount -t tmpfs -o size=4k "$sentinel" "$dir/mount"
-"$agent" "$option" "$source" "$outside"
+"$agent" "$option" "$source" "$(for_host "$outside")"
 
-container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && start "$probe-plain" || exit 1
+container plain "$(for_host "$plain")" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && start "$probe-plain" || exit 1
 addresses=$(addresses "$probe-plain")
 serve
 nobody

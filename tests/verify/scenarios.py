@@ -28,6 +28,7 @@ SYSTEM_CALLS: dict[str, tuple[int, int, tuple[int, ...]]] = {
 
 
 # What stands on the host for what is its own: a process, a mount and a piece of shared memory (see containers.sh).
+# Where an agenda says i:PID, the script puts the number that this process has on the host.
 SENTINEL = "hp-sentinel"
 SHARED_MEMORY = 0x68705342  # a key of System V's (shmget(2))
 SEEN = {
@@ -58,7 +59,8 @@ def of_the_hosts(prober: Prober, prefix: str, shm_flags: int = 0) -> list[Attemp
     seen = [attempt(f"{prefix}hosts-{what}", "exec", "/bin/sh", "-c", script) for what, script in SEEN.items()]
     shmget = (29, 194)
     memory = call(prober, f"{prefix}hosts-memory", shmget, f"i:{SHARED_MEMORY}", "i:4096", f"i:{shm_flags}")
-    return [*seen, memory, attempt(f"{prefix}hosts-name", "read", "/proc/sys/kernel/hostname")]
+    signal = call(prober, f"{prefix}hosts-signal", (62, 129), "i:PID", "i:0")  # of kill(2), which sends nothing
+    return [*seen, memory, signal, attempt(f"{prefix}hosts-name", "read", "/proc/sys/kernel/hostname")]
 
 
 def containers(prober: Prober, engine: str) -> Outcomes:

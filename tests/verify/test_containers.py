@@ -9,7 +9,15 @@ from deploys.engines.podman.rules import PodmanRules
 from tests.verify import scenarios
 from tests.verify.probe import ENGINES, CannotTell, Outcome, Prober
 from tests.verify.proof import Proof
-from tests.verify.verdict import Verdict, call_denied, denied, root_is_mapped, setuid_gains_nothing, unseen
+from tests.verify.verdict import (
+    Verdict,
+    call_denied,
+    denied,
+    root_is_mapped,
+    setuid_gains_nothing,
+    unseen,
+    unsignalled,
+)
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
@@ -37,6 +45,7 @@ CONFINED = {
 
 NAMESPACES = {
     "process": "a container sees a process of the host's",
+    "signal": "a container sends a signal to a process of the host's",
     "mount": "a container sees a mount of the host's",
     "memory": "a container opens shared memory of the host's",
     "name": "a container has the host's name",
@@ -125,6 +134,7 @@ def test_root_only_file(prober: Prober, proof: Proof, engine: str) -> None:
 def test_namespaces(prober: Prober, proof: Proof, engine: str, what: str) -> None:
     def attempt() -> Verdict:
         inside = tried(prober, engine, "host_namespaces", f"container:hosts-{what}")
-        return unseen(inside, scenarios.containers(prober, engine)[f"host:hosts-{what}"])
+        judge = unsignalled if what == "signal" else unseen
+        return judge(inside, scenarios.containers(prober, engine)[f"host:hosts-{what}"])
 
     proof.settle(attempt)

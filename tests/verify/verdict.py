@@ -46,6 +46,14 @@ def unseen(inside: Outcome, outside: Outcome) -> Verdict:
     return Verdict(False if there else True if inside.errno == errno.ENOENT else None, evidence)
 
 
+def unsignalled(inside: Outcome, outside: Outcome) -> Verdict:
+    """A signal to a process of the host's, by the number that the host has for it: refused, or there is none such."""
+    evidence = f"in the container: {inside}; by the host's root: {outside}"
+    if not outside.worked:
+        return Verdict(None, f"the host's own root cannot; {evidence}")
+    return Verdict(inside.denied or inside.errno == errno.ESRCH, evidence)
+
+
 def kept_apart(read: Outcome, own: Outcome, first: Outcome) -> Verdict:
     """A file with a label of somebody else, read in a container that can read its own. `first`: the label of the host's
     first process, which is `user:role:type` and more only where SELinux has a policy to go by."""

@@ -83,6 +83,21 @@ def test_what_is_the_hosts_is_not_seen_in_a_container(inside: Outcome, outside: 
 @pytest.mark.parametrize(
     ("inside", "outside", "holds"),
     [
+        (failed(errno.ESRCH), WORKED, True),
+        (failed(errno.EPERM), WORKED, True),
+        (failed(errno.EACCES), WORKED, True),  # AppArmor
+        (WORKED, WORKED, False),
+        (failed(errno.EINVAL), WORKED, False),
+        (failed(errno.ESRCH), failed(errno.ESRCH), None),  # it has ended: nothing is shown
+    ],
+)
+def test_a_signal_reaches_no_process_of_the_hosts(inside: Outcome, outside: Outcome, holds: bool | None) -> None:
+    assert verdict.unsignalled(inside, outside).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "holds"),
+    [
         (failed(errno.EPERM), failed(errno.EFAULT), True),
         (failed(errno.EACCES), WORKED, True),
         (KILLED, WORKED, True),
