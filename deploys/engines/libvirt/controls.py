@@ -150,5 +150,6 @@ SUBJECT = Subject(
     plan=plan,
     facts=(Libvirt, Containers),
     accepts=(API,),
-    unproved="a file says what domains get that are started later; what those really have is attacked as containers.*",
+    unproved="a file says what domains get that are started later; what a container really gets is attacked as "
+    "libvirt.confined",
 )
