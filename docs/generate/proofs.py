@@ -42,7 +42,7 @@ def _marked(module: list[Any], test: list[Any]) -> Iterator[tuple[str, str]]:
                 control = mark.kwargs.get("control", control)
         if title:
             controls = {"": control} if isinstance(control, str) else control
-            yield from ((title, each) for each in controls.values())
+            yield from ((title, each) for each in dict.fromkeys(controls.values()))
 
 
 def why_unproved(control: Control, subject: Subject) -> str:

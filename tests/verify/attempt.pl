@@ -44,6 +44,11 @@ my %verb = (
             while ($t !~ /$last/) { recv($s, my $p, 2048, 0);
                 $t .= substr($p, 28) . " " if unpack("x9 C x12 n", $p . "\0" x 28) == 17 && unpack("x22 n", $p) == 9 } };
         (0, 0, $t) },
+    forks => sub { my ($most) = @_; my @made; my $why = 0;    # so many children at once, each gone by itself soon
+        while (@made < $most) { my $p = fork(); $why = $! + 0, last unless defined $p;
+            if (!$p) { sleep $SECONDS; POSIX::_exit(0) } push @made, $p }
+        kill 9, @made; waitpid($_, 0) for @made; $why ? (-1, $why, "after " . @made) : (scalar @made, 0, "") },
+    fill => sub { my $t = "x" x $_[0]; (length $t, 0, "") },    # so many bytes of memory
     exec => sub { my $p; open($p, "-|", @_) or return failed("exec");
         local $/; my $t = <$p>; close $p; ($? >> 8, 0, $t) },
 );

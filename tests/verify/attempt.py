@@ -6,6 +6,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from typing import Any, Callable, Dict, List, Optional  # noqa: UP035
 
 Done = tuple[int, int, str]
@@ -94,6 +95,28 @@ def sniff(device: str, last: str) -> Done:
     return 0, 0, " ".join(found)
 
 
+def forks(most: str) -> Done:
+    """So many children at once, each gone by itself soon."""
+    made: List[int] = []  # noqa: UP006
+    try:
+        while len(made) < int(most):
+            child = os.fork()
+            if not child:
+                time.sleep(SECONDS)
+                os._exit(0)
+            made.append(child)
+    finally:
+        for child in made:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    return len(made), 0, ""
+
+
+def fill(most: str) -> Done:
+    """So many bytes of memory."""
+    return len(b"x" * int(most)), 0, ""
+
+
 def execute(*command: str) -> Done:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode, 0, done.stdout.decode("ascii", "replace")
@@ -109,6 +132,8 @@ VERBS: Dict[str, Callable[..., Done]] = {  # noqa: UP006
     "forge": forge,
     "masquerade": masquerade,
     "sniff": sniff,
+    "forks": forks,
+    "fill": fill,
     "exec": execute,
 }
 

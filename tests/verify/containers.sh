@@ -1,9 +1,8 @@
-# What is tried in containers. Given: the agent (agent, option, source), the ports port and service, the names of what is
-# the host's alone (sentinel, memory), and the agendas outside, plain, loose and ear.
+# What is tried in containers on networks. Given, besides what stage.sh needs: the ports port and service, and the agendas
+# plain, loose and ear.
 #
-# All that is made here carries the probe's name and goes when the script ends, however it ends. The image is empty:
-# what runs in it is the host's own /usr, bound read-only. Where SELinux runs, Debian's policy lets the daemon mount
-# nothing but files that are labelled for containers, so there the image holds copies of the few programs.
+# The image is empty: what runs in it is the host's own /usr, bound read-only. Where SELinux runs, Debian's policy lets
+# the daemon mount nothing but files that are labelled for containers, so there the image holds copies of the few programs.
 #
 # `plain` is a container as the engine makes it, with no option that weakens it; when its attempts are made it listens.
 # `loose` has CAP_SYS_ADMIN and all of /proc in sight, so that only an LSM or a user namespace is left in the way; it also
@@ -12,40 +11,23 @@
 # The host's own attempts show that `plain` listens. What it serves itself is tried at the same addresses, and where a
 # datagram from a forged address goes is seen on a device of ours, behind which nobody is.
 # Files that anybody may read: in /own, which is labelled as that of `plain` where SELinux runs, and in /host.
-# The engine is told by its launcher, engines/NAME.sh, which stands before this.
+# The stage (stage.sh) and the engine's launcher, engines/NAME.sh, stand before this.
 # shellcheck disable=SC2154 # given: see above
-probe=hullproof-probe-$$-$(od -An -N4 -tx4 /dev/urandom | tr -d ' ')
-dir=$(mktemp -d /run/hullproof-probe.XXXXXX) || exit 1
-chmod 711 "$dir"
-clean() {
-    trap - EXIT
-    trap '' HUP INT TERM PIPE
-    # shellcheck disable=SC2086
-    kill $servers 2> /dev/null
+heard=''
+leave() {
     ip link del hp-nobody 2> /dev/null
-    umount "$dir/mount" 2> /dev/null
-    ipcrm -M "$memory" 2> /dev/null
-    rm -rf "$dir"
     remove "$probe:empty" "$probe" "$probe-plain" "$probe-loose"
 }
-servers='' heard=''
-trap clean EXIT
-trap 'clean; exit 143' HUP INT TERM PIPE
 
-base=$(ls -d /usr/lib/*/perl-base 2> /dev/null)
-programs=
-if [ -e /sys/fs/selinux/enforce ] && [ -n "$base" ]; then
-    programs="/usr/bin/perl /bin/sh /usr/bin/cp /usr/bin/chmod /usr/bin/id /usr/bin/setpriv"
-    # shellcheck disable=SC2086
-    programs="$base $programs $(ldd $programs | sed -n 's/.*[[:space:]]\(\/[^ ]*\) (0x.*/\1/p' | sort -u)"
-fi
+copies=''
+[ ! -e /sys/fs/selinux/enforce ] || copies=$(programs)
 # shellcheck disable=SC2086
-tar -chP --files-from /dev/null $programs | image "$probe:empty" || exit 1
+tar -chP --files-from /dev/null $copies | image "$probe:empty" || exit 1
 networks=$(networks)
 network "$probe" && networks="$networks $probe"
 binds=
 for path in /usr /bin /lib /lib64; do
-    [ -z "$programs" ] && [ -e "$path" ] && binds="$binds --volume $path:$path:ro"
+    [ -z "$copies" ] && [ -e "$path" ] && binds="$binds --volume $path:$path:ro"
 done
 
 container() { # name, agenda, options …: a container on all of the networks, not yet started
@@ -88,19 +70,14 @@ nobody() { # a way out at the end of which is nobody, and an ear on it
     heard=$!
 }
 
-echo "for the host's root only" > "$dir/secret"
-chmod 600 "$dir/secret"
 for folder in own host; do
     mkdir -m 755 "$dir/$folder" && echo "read" > "$dir/$folder/file" && chmod 644 "$dir/$folder/file" || exit 1
 done
 # where there are such labels; the host's own file keeps the one that it has
-chcon -t container_file_t "$dir" "$dir/secret" "$dir/host" "$dir/own" "$dir/own/file" 2> /dev/null
-mkfifo "$dir/fifo" && sh -c "echo $sentinel > /proc/self/comm; read -r never" <> "$dir/fifo" &
-servers="$servers $!"
-mkdir "$dir/mount" && mount -t tmpfs -o size=4k "$sentinel" "$dir/mount"
-"$agent" "$option" "$source" "$outside"
+chcon -t container_file_t "$dir/host" "$dir/own" "$dir/own/file" 2> /dev/null
 
-container plain "$plain" --volume "$dir/secret:/secret:ro" --volume "$dir/own:/own:ro,Z" && start "$probe-plain" || exit 1
+container plain "$(for_host "$plain")" --tmpfs /scratch:exec,suid,size=4m --volume "$kept:/kept:ro" \
+    --volume "$dir/own:/own:ro,Z" && start "$probe-plain" || exit 1
 addresses=$(addresses "$probe-plain")
 serve
 nobody

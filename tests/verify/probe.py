@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno as errors
 import os
+import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -27,7 +28,19 @@ SECONDS = 600  # the longest that one scenario may take, on the slowest host
 GRACE = 120  # seconds that it then has to remove what it made
 NOBODY = 65534  # uid and gid of nobody: the kernel's overflow id, the same on every distribution
 AS_NOBODY = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
-ENGINES = ("docker", "podman")  # each has a launcher, engines/NAME.sh
+ORDINARY = 1000  # a user in a container: one of the first 1,024, as a user namespace may have no more
+# How each is called; each has a launcher, engines/NAME.sh.
+ENGINES = {
+    "docker": "Docker",
+    "podman": "Podman",
+    "podman-user": "Podman",
+    "lxc": "LXC",
+    "nspawn": "systemd-nspawn",
+    "libvirt": "libvirt driver for LXC",
+    "containerd": "containerd",
+}
+# "20.10.24+dfsg1 ", or behind a program's own name: "ctr github.com/containerd/containerd 1.7.24~ds1".
+VERSION = re.compile(r"(systemd |ctr \S+ v?)?(?P<version>[0-9]+(\.[0-9]+)*)([^0-9.].*)?")
 DENIED = frozenset({errors.EPERM, errors.EACCES, errors.EROFS})
 
 HERE = Path(__file__).parent
@@ -45,14 +58,24 @@ echo "machine $(uname -m)"
 for tool in /usr/bin/perl /usr/bin/python3 /usr/libexec/platform-python; do
     [ -x "$tool" ] && echo "agent $tool"
 done
+ls -d /usr/lib/*/perl-base > /dev/null 2>&1 && echo "copies perl-base"
+says() { # ENGINE COMMAND…: its version
+    name=$1
+    shift
+    echo "$name $(timeout 30 "$@" 2>&1 | tr '\\n' ' ')"
+}
 if command -v docker > /dev/null; then
-    echo "docker $(timeout 30 docker version -f '{{.Server.Version}}' 2>&1 | tr '\\n' ' ')"
+    says docker docker version -f '{{.Server.Version}}'
 elif command -v dockerd > /dev/null; then
     echo "docker there is a dockerd here, but no docker command"
 fi
-if command -v podman > /dev/null; then
-    echo "podman $(timeout 30 podman version -f '{{.Client.Version}}' 2>&1 | tr '\\n' ' ')"
-fi
+command -v podman > /dev/null && says podman podman version -f '{{.Client.Version}}'
+command -v lxc-execute > /dev/null && says lxc lxc-start --version
+[ -d /run/systemd/system ] && command -v systemd-nspawn > /dev/null && says nspawn systemd-nspawn --version
+for driver in /usr/lib*/libvirt/connection-driver /usr/lib/*/libvirt/connection-driver; do
+    [ -e "$driver/libvirt_driver_lxc.so" ] && command -v virsh > /dev/null && says libvirt virsh --version
+done
+[ -S /run/containerd/containerd.sock ] && command -v ctr > /dev/null && says containerd ctr --version
 :
 """
 )
@@ -146,6 +169,7 @@ class About:
     machine: str
     agents: tuple[str, ...]
     engines: Mapping[str, str]
+    copies: bool = False  # whether what attempts need can be copied into a container: perl-base
 
 
 def about(text: str) -> About:
@@ -153,7 +177,8 @@ def about(text: str) -> About:
     rows = [line.split(" ", 1) for line in text.splitlines() if " " in line]
     facts: Mapping[str, str] = dict(rows)
     agents = tuple(value for key, value in rows if key == "agent")
-    return About(facts.get("machine", ""), agents, {name: facts[name] for name in ENGINES if name in facts})
+    engines = {name: facts[name] for name in ENGINES if name in facts}
+    return About(facts.get("machine", ""), agents, engines, "copies" in facts)
 
 
 class Prober:
@@ -225,10 +250,10 @@ class Prober:
 
     def version(self, engine: str) -> tuple[int, ...]:
         """The engine's version, (20, 10, 24). Raises CannotTell without it, NotProved where it does not answer."""
-        said = self.about.engines.get(engine)
+        said = self.about.engines.get(engine.removesuffix("-user"))
         if said is None:
-            raise CannotTell(f"no {engine.capitalize()} on this host")
-        parts = said.strip().split("+")[0].split("~")[0].split(".")
-        if not parts[0].isdigit():
-            raise NotProved(f"{engine.capitalize()} does not answer: {said}")
-        return tuple(int(part) for part in parts if part.isdigit())
+            raise CannotTell(f"no {ENGINES[engine]} on this host")
+        number = VERSION.fullmatch(said)
+        if not number:
+            raise NotProved(f"{ENGINES[engine]} does not answer: {said}")
+        return tuple(int(part) for part in number["version"].split("."))

@@ -6,10 +6,21 @@ import ipaddress
 from collections.abc import Iterable
 
 from deploys.bridges.rules import BridgeNetwork, BridgesRules, Prefix
-from tests.verify.probe import AS_NOBODY, HERE, Attempt, CannotTell, Outcomes, Prober, agenda
+from deploys.engines.lxc.rules import LxcRules
+from deploys.engines.nspawn.rules import NspawnRules
+from deploys.engines.podman.rules import PodmanRules
+from deploys.engines.rootless.rules import RootlessRules
+from tests.verify.probe import AS_NOBODY, HERE, ORDINARY, Attempt, CannotTell, Outcomes, Prober, agenda
 
 PORT = "7777"  # where a probe container listens, in its own network namespace
 SERVICE = "7778"  # where the host listens for containers, at its addresses on their networks
+MOST_FORKS, MOST_BYTES = 512, 256 << 20  # what an attempt may take of a host
+SPARE = 16 << 20
+LIMITED: dict[str, type[PodmanRules | LxcRules | NspawnRules]] = {
+    "podman": PodmanRules,
+    "lxc": LxcRules,
+    "nspawn": NspawnRules,
+}
 FORGED = "198.51.100.7"  # nobody's (RFC 5737), as is where it is sent to
 NOBODY_THERE = "203.0.113.2"
 
@@ -28,6 +39,7 @@ SYSTEM_CALLS: dict[str, tuple[int, int, tuple[int, ...]]] = {
 
 
 # What stands on the host for what is its own: a process, a mount and a piece of shared memory (see containers.sh).
+# Where an agenda says i:PID, the script puts the number that this process has on the host.
 SENTINEL = "hp-sentinel"
 SHARED_MEMORY = 0x68705342  # a key of System V's (shmget(2))
 SEEN = {
@@ -58,28 +70,60 @@ def of_the_hosts(prober: Prober, prefix: str, shm_flags: int = 0) -> list[Attemp
     seen = [attempt(f"{prefix}hosts-{what}", "exec", "/bin/sh", "-c", script) for what, script in SEEN.items()]
     shmget = (29, 194)
     memory = call(prober, f"{prefix}hosts-memory", shmget, f"i:{SHARED_MEMORY}", "i:4096", f"i:{shm_flags}")
-    return [*seen, memory, attempt(f"{prefix}hosts-name", "read", "/proc/sys/kernel/hostname")]
+    signal = call(prober, f"{prefix}hosts-signal", (62, 129), "i:PID", "i:0")  # of kill(2), which sends nothing
+    return [*seen, memory, signal, attempt(f"{prefix}hosts-name", "read", "/proc/sys/kernel/hostname")]
 
 
-def containers(prober: Prober, engine: str) -> Outcomes:
-    """What is tried in containers of an engine, and for comparison by the host's root (`host:…`)."""
-    prober.version(engine)
-    setuid = f"cp /usr/bin/id /id && chmod 4755 /id && exec {AS_NOBODY} /id -u"
-    plain = [
+def limits(prober: Prober, engine: str) -> list[Attempt]:
+    """What goes past a container's limits, where the policy sets them so low that a host in use does not suffer."""
+    rules = LIMITED.get(engine)
+    if rules is None:
+        return []
+    pids, memory = prober.policy[rules].pids, prober.policy[rules].memory
+    most = [attempt("forks", "forks", str(pids + 1))] if pids and pids <= MOST_FORKS else []
+    return [*most, attempt("fill", "fill", str(memory + SPARE))] if memory and memory <= MOST_BYTES else most
+
+
+def unaided(prober: Prober) -> list[Attempt]:
+    """What is tried in a container that was made without a word. /scratch is a folder to which its root may write."""
+    ordinary = f"setpriv --reuid={ORDINARY} --regid={ORDINARY} --clear-groups"
+    setuid = f"exec 2>&1; cd /scratch && cp /usr/bin/id . && chmod 4755 id && exec {ordinary} /scratch/id -u"
+    disk = ("s:/scratch/disk", f"i:{0o60600}", f"i:{8 << 8}")  # S_IFBLK; major 8, minor 0: a host's first disk
+    return [
         attempt("uid_map", "read", "/proc/self/uid_map"),
-        attempt("secret", "read", "/secret"),
+        attempt("secret", "read", "/kept/secret"),
         attempt("setuid", "exec", "/bin/sh", "-c", setuid),
         *system_calls(prober, "container:"),
         *of_the_hosts(prober, "container:"),
         call(prober, "raw_socket", (41, 198), "i:2", "i:3", "i:1"),  # AF_INET, SOCK_RAW, IPPROTO_ICMP
+        call(prober, "mknod", (259, 33), "i:-100", *disk),  # of mknodat(2); AT_FDCWD
+    ]
+
+
+def outside(prober: Prober) -> dict[str, str]:
+    """The stage (stage.sh), and for comparison what the host's own root tries there (`host:…`)."""
+    attempts = [
+        *system_calls(prober, "host:"),
+        *of_the_hosts(prober, "host:", 0o1600),  # IPC_CREAT
+        attempt("first", "read", "/proc/1/attr/current"),
+    ]
+    return {"outside": agenda(attempts), "sentinel": SENTINEL, "memory": hex(SHARED_MEMORY)}
+
+
+def containers(prober: Prober, engine: str) -> Outcomes:
+    """What is tried in containers of Docker's or Podman's, which speak alike, on networks."""
+    prober.version(engine)
+    plain = [
+        *unaided(prober),
         call(prober, "packet_socket", (41, 198), "i:17", "i:3", "i:768"),  # AF_PACKET, SOCK_RAW, ETH_P_ALL
         attempt("own_file", "read", "/own/file"),
+        *limits(prober, engine),
         attempt("listen", "listen", PORT),
     ]
     loose = [
         call(prober, "mount", (165, 40), "s:none", "s:/probe", "s:tmpfs", "i:0", "i:0"),
         attempt("core_pattern", "rewrite", "/proc/sys/kernel/core_pattern"),
-        attempt("sysrq", "write", "/proc/sysrq-trigger", "h"),
+        attempt("sysrq", "write", "/proc/sysrq-trigger", ""),  # which opens it, and writes nothing
         attempt("siblings_file", "read", "/siblings/file"),
         attempt("hosts_file", "read", "/host/file"),
         attempt("forged", "forge", FORGED, NOBODY_THERE, "forged"),
@@ -87,23 +131,53 @@ def containers(prober: Prober, engine: str) -> Outcomes:
     ]
     return prober.run(
         "containers.sh",
+        "stage.sh",
         f"engines/{engine}.sh",
         "engines/common.sh",
-        outside=agenda(
-            [
-                *system_calls(prober, "host:"),
-                *of_the_hosts(prober, "host:", 0o1600),  # IPC_CREAT
-                attempt("first", "read", "/proc/1/attr/current"),
-            ]
-        ),
-        sentinel=SENTINEL,
-        memory=hex(SHARED_MEMORY),
         plain=agenda(plain),
         loose=agenda(loose),
         ear=agenda([attempt("ear", "sniff", "hp-nobody", "own")]),
         port=PORT,
         service=SERVICE,
+        **outside(prober),
     )
+
+
+def alone(prober: Prober, engine: str, **given: str) -> Outcomes:
+    """What is tried in a container of another engine's, which has no network: with a proc of its own mounting too."""
+    prober.version(engine)
+    if not prober.about.copies:
+        raise CannotTell("cannot tell: without perl-base nothing can make the attempts in such a container")
+    plain = [
+        *unaided(prober),
+        call(prober, "mount", (165, 40), "s:none", "s:/probe", "s:tmpfs", "i:0", "i:0"),
+        call(prober, "proc", (165, 40), "s:none", "s:/mnt", "s:proc", "i:0", "i:0"),
+    ]
+    for prefix, proc in (("", "/proc"), ("fresh_", "/mnt")):
+        plain.append(attempt(f"{prefix}core_pattern", "rewrite", f"{proc}/sys/kernel/core_pattern"))
+        plain.append(attempt(f"{prefix}sysrq", "write", f"{proc}/sysrq-trigger", ""))
+    plain += limits(prober, engine)
+    launcher = f"engines/{engine}.sh"
+    return prober.run("alone.sh", "stage.sh", launcher, plain=agenda(plain), **outside(prober), **given)
+
+
+def users(prober: Prober) -> dict[str, Outcomes]:
+    """What is tried in a container of each user who may run some, by the user's name."""
+    prober.version("podman-user")
+    names = prober.policy[RootlessRules].users
+    if not names:
+        raise CannotTell("the policy names no user who may run containers (rootless.users)")
+    found = {name: alone(prober, "podman-user", user=name) for name in names}
+    if gone := [name for name, said in found.items() if "user" in said]:
+        raise CannotTell(f"there is no user {', '.join(gone)} here")
+    return found
+
+
+def inside(prober: Prober, engine: str) -> dict[str, Outcomes]:
+    """What is tried in containers of an engine, by whose they are; "" is root."""
+    if engine == "podman-user":
+        return users(prober)
+    return {"": containers(prober, engine) if engine in ("docker", "podman") else alone(prober, engine)}
 
 
 def api(prober: Prober, engine: str) -> Outcomes:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from deploys.containers.rules import ContainersRules
-from deploys.engines.podman.rules import PodmanRules
-from tests.verify import scenarios
-from tests.verify.probe import ENGINES, CannotTell, Outcome, Prober
+from tests.verify import claims, scenarios
+from tests.verify.claims import by_engine
+from tests.verify.probe import ENGINES, CannotTell, Outcomes, Prober
 from tests.verify.proof import Proof
-from tests.verify.verdict import Verdict, call_denied, denied, root_is_mapped, setuid_gains_nothing, unseen
+from tests.verify.verdict import (
+    Verdict,
+    all_denied,
+    call_denied,
+    denied,
+    root_is_mapped,
+    setuid_gains_nothing,
+    unseen,
+    unsignalled,
+)
 
 pytestmark = pytest.mark.parametrize("engine", ENGINES)
 
 # Docker's own profile allowed io_uring until version 25.
 ALLOWED_BEFORE = {("docker", "io_uring_setup"): (25,)}
-# What its profile as shipped lets through (containers-common 0.62), unless the policy has hullproof's in its place.
-ALLOWED_ANYWAY = {("podman", "setns"), ("podman", "keyctl"), ("podman", "mount")}
 
 CALLS = {
     "unshare": "a container makes a user namespace of its own",
@@ -33,86 +41,70 @@ CONFINED = {
     "core_pattern": "root in a container with all of /proc writes the host's core_pattern",
     "sysrq": "root in a container with all of /proc writes to the host's sysrq-trigger",
 }
-
-
 NAMESPACES = {
     "process": "a container sees a process of the host's",
+    "signal": "a container sends a signal to a process of the host's",
     "mount": "a container sees a mount of the host's",
     "memory": "a container opens shared memory of the host's",
     "name": "a container has the host's name",
 }
+MAPPED = by_engine("containers.user-namespace", docker="userns.docker-remap", lxc="lxc.user-namespace",
+                   nspawn="nspawn.user-namespace")  # fmt: skip
+LABELLED = by_engine("containers.confined", lxc="lxc.user-namespace", nspawn="nspawn.user-namespace",
+                     libvirt="libvirt.confined")  # fmt: skip
+OWN_MOUNT = by_engine("containers.confined")
+NO_GAIN = by_engine("containers.no-new-privileges", docker="docker.no-new-privileges", lxc="lxc.no-new-privileges",
+                    nspawn="nspawn.no-new-privileges")  # fmt: skip
 
 
-def tried(prober: Prober, engine: str, key: str, name: str) -> Outcome:
-    """What came of an attempt in a container of the engine. Docker is always asked, since its daemon is hardened by
-    policy; what other engines give their containers is asked where the policy demands it of containers."""
-    if engine != "docker" and getattr(prober.policy[ContainersRules], key) is None:
-        raise CannotTell(f"the policy does not declare containers.{key}")
-    return scenarios.containers(prober, engine)[name]
+def settle(prober: Prober, proof: Proof, engine: str, what: str, judge: Callable[[Outcomes], Verdict]) -> None:
+    proof.settle(lambda: claims.judged(prober, engine, proof.control, what, judge))
 
 
 @pytest.mark.parametrize(
     "call",
     [
-        pytest.param(
-            call,
-            marks=pytest.mark.proof(
-                CALLS[call], control={"docker": "seccomp.default-profile", "podman": "containers.seccomp"}
-            ),
-        )
+        pytest.param(call, marks=pytest.mark.proof(CALLS[call], control=claims.for_call(call)))
         for call in scenarios.SYSTEM_CALLS
     ],
 )
 def test_forbidden_call(prober: Prober, proof: Proof, engine: str, call: str) -> None:
-    def attempt() -> Verdict:
-        inside = tried(prober, engine, "unfiltered", f"container:{call}")
-        verdict = call_denied(inside, scenarios.containers(prober, engine)[f"host:{call}"])
+    def judge(found: Outcomes) -> Verdict:
+        verdict = call_denied(found[f"container:{call}"], found[f"host:{call}"])
         if verdict.holds is False and prober.version(engine) < ALLOWED_BEFORE.get((engine, call), ()):
             raise CannotTell(f"the default profile of this version allows it; {verdict.evidence}")
-        shipped = prober.policy[PodmanRules].seccomp != "hullproof"
-        if verdict.holds is False and shipped and (engine, call) in ALLOWED_ANYWAY:
-            raise CannotTell(f"the profile that comes with {engine.capitalize()} allows it; {verdict.evidence}")
         return verdict
 
-    proof.settle(attempt)
+    settle(prober, proof, engine, call, judge)
 
 
 @pytest.mark.parametrize(
     "what",
     [
-        pytest.param(
-            what,
-            marks=pytest.mark.proof(CONFINED[what], control="containers.confined"),
-        )
+        pytest.param(what, marks=pytest.mark.proof(CONFINED[what], control=OWN_MOUNT if what == "mount" else LABELLED))
         for what in CONFINED
     ],
 )
 def test_confined(prober: Prober, proof: Proof, engine: str, what: str) -> None:
-    proof.settle(lambda: tried(prober, engine, "unconfined", what))
+    def judge(found: Outcomes) -> Verdict:
+        return all_denied(found, what, *(name for name in found if name == f"fresh_{what}"))
+
+    settle(prober, proof, engine, "own mount" if what == "mount" else what, judge)
 
 
-@pytest.mark.proof(
-    "a setuid program in a container makes root of an ordinary user",
-    control={"docker": "docker.no-new-privileges", "podman": "containers.no-new-privileges"},
-)
+@pytest.mark.proof("a setuid program in a container makes root of an ordinary user", control=NO_GAIN)
 def test_setuid(prober: Prober, proof: Proof, engine: str) -> None:
-    proof.settle(lambda: setuid_gains_nothing(tried(prober, engine, "new_privileges", "setuid")))
+    settle(prober, proof, engine, "setuid", lambda found: setuid_gains_nothing(found["setuid"]))
 
 
-@pytest.mark.proof(
-    "root in a container is root on the host",
-    control={"docker": "userns.docker-remap", "podman": "containers.user-namespace"},
-)
+@pytest.mark.proof("root in a container is root on the host", control=MAPPED)
 def test_uid_map(prober: Prober, proof: Proof, engine: str) -> None:
-    proof.settle(lambda: root_is_mapped(tried(prober, engine, "host_ids", "uid_map")))
+    settle(prober, proof, engine, "uid_map", lambda found: root_is_mapped(found["uid_map"]))
 
 
-@pytest.mark.proof(
-    "root in a container reads a host file that only root may read",
-    control={"docker": "userns.docker-remap", "podman": "containers.user-namespace"},
-)
+@pytest.mark.proof("root in a container reads a host file that only root may read", control=MAPPED)
 def test_root_only_file(prober: Prober, proof: Proof, engine: str) -> None:
-    proof.settle(lambda: denied(tried(prober, engine, "host_ids", "secret")))
+    settle(prober, proof, engine, "secret", lambda found: denied(found["secret"]))
 
 
 @pytest.mark.parametrize(
@@ -123,8 +115,8 @@ def test_root_only_file(prober: Prober, proof: Proof, engine: str) -> None:
     ],
 )
 def test_namespaces(prober: Prober, proof: Proof, engine: str, what: str) -> None:
-    def attempt() -> Verdict:
-        inside = tried(prober, engine, "host_namespaces", f"container:hosts-{what}")
-        return unseen(inside, scenarios.containers(prober, engine)[f"host:hosts-{what}"])
+    def judge(found: Outcomes) -> Verdict:
+        compare = unsignalled if what == "signal" else unseen
+        return compare(found[f"container:hosts-{what}"], found[f"host:hosts-{what}"])
 
-    proof.settle(attempt)
+    settle(prober, proof, engine, f"hosts-{what}", judge)

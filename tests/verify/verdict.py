@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.verify.probe import NOBODY, Outcome
+from tests.verify.probe import ORDINARY, Outcome
 
 ABSENT = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOSYS, errno.ETIMEDOUT})  # there was nothing to be refused
 
@@ -44,6 +44,14 @@ def unseen(inside: Outcome, outside: Outcome) -> Verdict:
         return Verdict(inside.text.split() != outside.text.split() if inside.worked else None, evidence)
     there = inside.worked or inside.errno == errno.EACCES
     return Verdict(False if there else True if inside.errno == errno.ENOENT else None, evidence)
+
+
+def unsignalled(inside: Outcome, outside: Outcome) -> Verdict:
+    """A signal to a process of the host's, by the number that the host has for it: refused, or there is none such."""
+    evidence = f"in the container: {inside}; by the host's root: {outside}"
+    if not outside.worked:
+        return Verdict(None, f"the host's own root cannot; {evidence}")
+    return Verdict(inside.denied or inside.errno == errno.ESRCH, evidence)
 
 
 def kept_apart(read: Outcome, own: Outcome, first: Outcome) -> Verdict:
@@ -102,6 +110,20 @@ def all_denied(found: Mapping[str, Outcome], *names: str) -> Verdict:
     return Verdict(next((state for state in (False, True) if state in states), None), evidence)
 
 
+def bounded(outcome: Outcome) -> Verdict:
+    """More processes or memory than the policy allows: fork(2) fails with EAGAIN, and what takes too much is killed."""
+    stopped = outcome.killed or outcome.errno == errno.EAGAIN
+    return Verdict(True if stopped else False if outcome.worked else None, str(outcome))
+
+
+def worst(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """Of several whose the containers are: what holds for all of them."""
+    states = {verdict.holds for verdict in verdicts.values()}
+    end = next(state for state in (False, None, True) if state in states)
+    told = (f"{who}: {verdict.evidence}" if who else verdict.evidence for who, verdict in verdicts.items())
+    return Verdict(end, "; ".join(told))
+
+
 def root_is_mapped(uid_map: Outcome) -> Verdict:
     """/proc/self/uid_map in a container (user_namespaces(7)): rows of inside, outside, count."""
     numbers = uid_map.text.split()
@@ -113,11 +135,11 @@ def root_is_mapped(uid_map: Outcome) -> Verdict:
 
 
 def setuid_gains_nothing(ran: Outcome) -> Verdict:
-    """A copy of id(1), setuid root, run by nobody: the effective uid that it printed."""
+    """A copy of id(1), setuid root, run by an ordinary user: the effective uid that it printed."""
     said = ran.text.strip()
-    if said not in ("0", str(NOBODY)):
+    if said not in ("0", str(ORDINARY)):
         return Verdict(None, f"the program could not be run: {ran}")
-    return Verdict(said != "0", f"run by uid {NOBODY}, it had the effective uid {said}")
+    return Verdict(said != "0", f"run by uid {ORDINARY}, it had the effective uid {said}")
 
 
 def pointers_hidden(grep: Outcome) -> Verdict:

@@ -247,6 +247,5 @@ SUBJECT = Subject(
     plan=plan,
     facts=(Containerd, Containers),
     accepts=(CGROUPS, RESTART),
-    unproved="a file says what containers get that Kubernetes makes later; what those really have is attacked as "
-    "containers.*",
+    unproved="a file says what containers get that Kubernetes makes later; proofs make none as Kubernetes does",
 )

@@ -78,5 +78,6 @@ SUBJECT = Subject(
     plan=plan,
     facts=(Lxc, Userns, Cgroups),
     undoing=undo.remarks,
-    unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",
+    unproved="a file says what containers get that are made later; what one really gets is attacked as "
+    "lxc.user-namespace and its like",
 )

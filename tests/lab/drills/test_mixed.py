@@ -1,5 +1,6 @@
 """A host on which every engine runs containers: one policy, one run and one report cover them all, what they run goes
-on, a second run changes nothing, drift names who moved an engine's default, and all of it is rolled back.
+on, what worked from a new container of each is stopped, a second run changes nothing, drift names who moved an engine's
+default, and all of it is rolled back.
 
 The tests stand in the order of the story that they tell.
 """
@@ -13,7 +14,7 @@ import pytest
 
 from deploys.kernel.rollout import library
 from tests.lab import Vm
-from tests.lab.machine.drive import Result, executions, run
+from tests.lab.machine.drive import Result, executions, outcomes, prove, run
 
 VARIANT = "engines"
 ENGINES = ("docker", "podman", "lxc", "nspawn", "libvirt", "containerd")
@@ -23,6 +24,11 @@ kernel: {{sysctls: {{}}, boot_parameters: [], weakening_parameters: [kvm]}}
 audit: {{denials: true}}
 networks: {{icc: true}}
 cgroups: {{version: v2, delegation: true, memory: 80, pids: 50, cpu: 50}}
+podman: {{capabilities: [CHOWN, FOWNER, SETGID, SETUID], pids: 300, memory: 100663296}}
+lxc: {{seccomp: strict, capabilities: [MKNOD, NET_RAW], no_new_privileges: true, pids: 300, memory: 100663296}}
+nspawn: {{capabilities: [MKNOD, NET_RAW], no_new_privileges: true, pids: 300, memory: 100663296,
+  refused_calls: [unshare, "@keyring", userfaultfd, io_uring_setup, bpf]}}
+rootless: {{users: [ops]}}
 """
 ACCEPT = (
     "userns-remap,container-restart,podman-userns,podman-api,nspawn-settings,nspawn-limits,libvirt-api,"
@@ -42,6 +48,21 @@ MOVED = {
     "containerd.seccomp": (f"sed -i '/unset_seccomp_profile/d' {CONFIG}", CONFIG),
     "docker.no-new-privileges": (f'sed -i \'s/"no-new-privileges": true/"no-new-privileges": false/\' {JSON}', JSON),
 }
+# What works before from a container of each engine that is made without a word.
+WORKS = {
+    "docker": {"setuid", "uid_map", "root_only_file"},
+    "podman": {"setuid", "uid_map", "root_only_file"},
+    "lxc": {"setuid", "uid_map", "root_only_file", "confined/core_pattern", "confined/sysrq", "forbidden_call/unshare",
+            "forbidden_call/keyctl"},
+    "nspawn": {"setuid", "forbidden_call/unshare", "forbidden_call/userfaultfd", "forbidden_call/io_uring_setup"},
+    "libvirt": {"confined/core_pattern", "confined/sysrq", "forbidden_call/unshare"},
+}  # fmt: skip
+# All that carries the probes' name, but for the shell that looks, and what a user's Podman keeps.
+LEFT = """p=hullproof; find / -xdev -name "*$p-probe*"; find /run /sys/fs/cgroup -name "*$p-probe*"
+pgrep -af "$p-probe"; ctr namespace ls -q | grep "$p-probe"
+grep -h "$p-probe" /proc/mounts /sys/kernel/security/apparmor/profiles
+ls -d /home/ops/.local/share/containers /run/user/1000/libpod 2>/dev/null; pgrep -u ops -a podman; :"""
+SHARED = '[containers]\npidns = "host"\nuserns = "host"\nutsns = "host"\nipcns = "host"\n'
 STILL = {"podman": "podman ps -q | wc -l", "lxc": "lxc-ls -1 --running | wc -l", "nspawn": "pgrep -cx systemd-nspawn",
          "libvirt": "virsh -q -c lxc:/// list --name | grep -c .; virsh -q -c qemu:///system list --name | grep -c .",
          "containerd": "{ ctr -n other task ls -q; ctr -n k8s.io task ls -q; } | sort"}  # fmt: skip
@@ -58,6 +79,11 @@ def deploy(vm: Vm, name: str, *options: str) -> Result:
     path = vm.folder / "mixed.yml"
     path.write_text(POLICY.format(baseline=Path("inventories/policies/baseline.yml").resolve()))
     return run(vm, name, "--data", f"policy={path}", "--data", f"accept={ACCEPT}", *options)
+
+
+def attacks(vm: Vm, which: str = "test_containers or test_capabilities or test_limits") -> dict[str, dict[str, str]]:
+    """What came of the proofs, by the policy that was deployed last."""
+    return prove(vm, "--data", f"policy={vm.folder / 'mixed.yml'}", "-k", which)
 
 
 def of_engines(result: Result) -> dict[str, str]:
@@ -81,6 +107,17 @@ def test_before_each_engine_is_as_it_came(vm: Vm, story: dict[str, Any]) -> None
     story["running"] = running(vm)
 
 
+def test_before_an_escape_works_from_a_new_container_of_each(vm: Vm, story: dict[str, Any]) -> None:
+    story["works"] = set(outcomes(attacks(vm), "failed"))
+    for engine, tried in WORKS.items():
+        names = {"/".join(["containers", *(what.split("/")[:1]), engine, *what.split("/")[1:]]) for what in tried}
+        assert names <= story["works"], engine
+    assert {f"limits/{what}/{each}" for what in ("processes", "memory") for each in ("podman", "lxc", "nspawn")} <= (
+        story["works"]
+    )
+    assert vm.ssh(LEFT, timeout=300).stdout == ""
+
+
 def test_one_run_hardens_all_of_them_and_what_they_run_goes_on(vm: Vm, story: dict[str, Any]) -> None:
     harden = deploy(vm, "harden.py")
     story["run"] = harden.report["run"]["id"]
@@ -90,6 +127,20 @@ def test_one_run_hardens_all_of_them_and_what_they_run_goes_on(vm: Vm, story: di
     rows = vm.ssh("cat /etc/subuid").stdout.split()
     owners = {row.split(":")[0] for row in rows}
     assert owners >= {"dockremap", "containers", "root"}, rows
+
+
+def test_after_what_worked_is_stopped(vm: Vm, story: dict[str, Any]) -> None:
+    after = attacks(vm)
+    assert outcomes(after, "failed") == {}
+    assert set(outcomes(after, "passed")) >= story["works"]
+    assert vm.ssh(LEFT, timeout=300).stdout == "", "the proofs leave nothing"
+
+
+def test_a_default_that_shares_the_hosts_namespaces_shows(vm: Vm) -> None:
+    vm.ssh(f"printf '{SHARED}' >{LATER}")
+    shown = outcomes(attacks(vm, "test_namespaces and podman and not user"), "failed")
+    vm.ssh(f"rm {LATER}")
+    assert set(shown) >= {f"containers/namespaces/podman/{what}" for what in ("process", "signal", "memory", "name")}
 
 
 def test_a_second_run_changes_nothing(vm: Vm) -> None:

@@ -113,6 +113,7 @@ def test_proofs_name_controls_that_there_are() -> None:
     assert set(found) <= {control.id for control in CONTROLS}
     assert "a container reaches its sibling on the default bridge" in found["networks.icc"]
     assert "a container calls mount" in found["seccomp.default-profile"]
+    assert [control for control, titles in found.items() if len(set(titles)) < len(titles)] == []
 
 
 def test_a_control_has_a_proof_or_says_why_not() -> None:

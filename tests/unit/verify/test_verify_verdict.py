@@ -83,6 +83,21 @@ def test_what_is_the_hosts_is_not_seen_in_a_container(inside: Outcome, outside: 
 @pytest.mark.parametrize(
     ("inside", "outside", "holds"),
     [
+        (failed(errno.ESRCH), WORKED, True),
+        (failed(errno.EPERM), WORKED, True),
+        (failed(errno.EACCES), WORKED, True),  # AppArmor
+        (WORKED, WORKED, False),
+        (failed(errno.EINVAL), WORKED, False),
+        (failed(errno.ESRCH), failed(errno.ESRCH), None),  # it has ended: nothing is shown
+    ],
+)
+def test_a_signal_reaches_no_process_of_the_hosts(inside: Outcome, outside: Outcome, holds: bool | None) -> None:
+    assert verdict.unsignalled(inside, outside).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("inside", "outside", "holds"),
+    [
         (failed(errno.EPERM), failed(errno.EFAULT), True),
         (failed(errno.EACCES), WORKED, True),
         (KILLED, WORKED, True),
@@ -97,6 +112,19 @@ def test_what_is_the_hosts_is_not_seen_in_a_container(inside: Outcome, outside: 
 )
 def test_call_denied(inside: Outcome, outside: Outcome, holds: bool | None) -> None:
     assert verdict.call_denied(inside, outside).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("outcome", "holds"),
+    [
+        (failed(errno.EAGAIN), True),
+        (Outcome("x", -1, 0, "killed by signal 9"), True),
+        (Outcome("x", 301, 0), False),
+        (failed(errno.ETIMEDOUT), None),
+    ],
+)
+def test_bounded(outcome: Outcome, holds: bool | None) -> None:
+    assert verdict.bounded(outcome).holds is holds
 
 
 @pytest.mark.parametrize(
@@ -153,7 +181,7 @@ def test_unreached(inside: Outcome, outside: Outcome, holds: bool | None) -> Non
         (verdict.root_is_mapped, printed(""), None),
         (verdict.root_is_mapped, failed(errno.EACCES), None),
         (verdict.setuid_gains_nothing, printed("0 "), False),
-        (verdict.setuid_gains_nothing, printed("65534 "), True),
+        (verdict.setuid_gains_nothing, printed("1000 "), True),
         (verdict.setuid_gains_nothing, printed("/bin/sh: cp: not found", 127), None),
         (verdict.pointers_hidden, printed("ffffffff81000000 T _text"), False),
         (verdict.pointers_hidden, printed("", 1), True),
@@ -278,6 +306,8 @@ AGENDA = "\n".join(
         Attempt("command", "exec", ("sh", "-c", "echo done; exit 3")),
         Attempt("absent", "exec", ("/nonexistent",)),
         Attempt("number", "call", ("999999", "i:0", "s:text", "x:00ff")),
+        Attempt("forks", "forks", ("3",)),
+        Attempt("fill", "fill", ("4096",)),
         Attempt("signal", "exec", ("sh", "-c", "kill -9 $PPID")),
     ]
 )
@@ -293,6 +323,7 @@ def test_agents_say_the_same(agent: str) -> None:
     assert [found[name].errno for name in ("missing", "nowhere", "socket", "absent")] == [errno.ENOENT] * 4
     assert (found["command"].value, found["command"].text.strip()) == (3, "done")
     assert found["number"].errno == errno.ENOSYS
+    assert (found["forks"].value, found["fill"].value) == (3, 4096)
     assert found["signal"].killed
     assert "signal 9" in str(found["signal"])
 
