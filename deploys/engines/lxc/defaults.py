@@ -23,6 +23,7 @@ from facts.engines.lxc.lxc import DROP_IN, Line, Lxc, LxcReading
 
 DROP_IN_TEXT = templates.text("engines/lxc/slice.conf")
 FREE = ("unconfined", "unchanged", "lxc-container-default-with-mounting")
+NESTING = (*FREE, "lxc-container-default-with-nesting")
 CONFINED = {"lxc.apparmor.profile": "generated", "lxc.apparmor.allow_incomplete": "0"}  # what is put for what frees
 
 
@@ -92,8 +93,23 @@ def without_apparmor(survey: Survey, policy: Policy) -> str:
 
 
 def _nests(lxc: LxcReading, wanted: Any) -> str:
+    if profile := _nesting_profile(lxc):
+        return said(profile, profile.key)
     line = lxc.last("lxc.apparmor.allow_nesting")
-    return said(line, "lxc.apparmor.allow_nesting") if line and line.value != "0" else ""
+    return said(line, line.key) if line and line.value != "0" else ""
+
+
+def _nesting_profile(lxc: LxcReading) -> Line | None:
+    """A profile that lets containers mount them, whatever allow_nesting says: that counts for generated ones alone."""
+    line = lxc.last("lxc.apparmor.profile")
+    return line if line and line.value in NESTING else None
+
+
+def _unnest(lxc: LxcReading, wanted: Any) -> Put:
+    put = {"lxc.apparmor.allow_nesting": "0"}
+    if not _nesting_profile(lxc):
+        return put
+    return {**put, "lxc.apparmor.profile": "generated"} if lxc.parser else {}
 
 
 # ------------------------------------------------------------------------------------------------ limits
@@ -223,9 +239,10 @@ ROWS = (
         why="In a proc of its own a container writes what its profile keeps it from in the one that it was given.",
         references=("NIST-800-190-4.4.3",),
         wrong=_nests,
-        put=lambda lxc, wanted: {"lxc.apparmor.allow_nesting": "0"},
+        put=_unnest,
         against=without_apparmor,
-        by_hand="set lxc.apparmor.allow_nesting to 0 in the file that lxc-create copies",
+        by_hand="set lxc.apparmor.profile to generated, which apparmor_parser has to be installed for, and "
+        "lxc.apparmor.allow_nesting to 0 in the file that lxc-create copies",
     ),
     Row(
         name="no-new-privileges",

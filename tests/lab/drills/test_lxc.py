@@ -24,12 +24,14 @@ lxc: {{user_namespace: mapped, capabilities: [MKNOD, NET_RAW, SYS_ADMIN, SYS_MOD
 """
 AFTER = f"printf '%s\\n' '{{}}' >>{DEFAULT}"
 # What is done to the host, the control that names it, and a word of the reason.
+NESTING = "lxc.apparmor.profile = lxc-container-default-with-nesting"
 BREAKS = {
     "user-namespace": (AFTER.format("lxc.idmap ="), "their root is the host's"),
     "capabilities": (f"sed -i '/^lxc.cap.drop/d' {DEFAULT}", "containers keep MKNOD, NET_RAW, SYS_ADMIN, SYS_MODULE"),
     "seccomp": (f"sed -i '/^keyctl/d' {STRICT}", "allows keyctl"),
     "confined": (AFTER.format("lxc.apparmor.profile = unconfined"), f"is unconfined ({DEFAULT}:"),
     "nesting": (AFTER.format("lxc.apparmor.allow_nesting = 1"), "allow_nesting is 1"),
+    "nesting by its profile": (AFTER.format(NESTING), "is lxc-container-default-with-nesting"),
     "no-new-privileges": (AFTER.format("lxc.no_new_privs = 0"), "no_new_privs is 0"),
     "private": (AFTER.format("lxc.mount.entry = /etc mnt none bind 0 0"), "lxc.mount.entry is /etc mnt"),
     "pids": (AFTER.format("lxc.cgroup2.pids.max = max"), "pids.max is max"),
@@ -114,6 +116,7 @@ def test_a_second_run_changes_nothing(vm: Vm) -> None:
 @pytest.mark.parametrize("control", BREAKS)
 def test_what_is_broken_is_named(vm: Vm, control: str) -> None:
     script, word = BREAKS[control]
+    control = control.partition(" ")[0]
     vm.ssh(script)
     drift = deploy(vm, "drift.py")
     assert drift.states()[f"lxc.{control}"] == "fail", drift.out

@@ -305,6 +305,18 @@ def test_what_takes_a_profile_its_force_is_no_confinement(text: str, put: str) -
     assert found(lxc(denying), "confined", confined=True)[0] is State.PASS
 
 
+@pytest.mark.parametrize("profile", ["lxc-container-default-with-nesting", "unconfined", "unchanged"])
+def test_a_profile_that_lets_containers_nest_counts_whatever_else_is_said(profile: str) -> None:
+    own = lxc(f"lxc.apparmor.profile = {profile}\nlxc.apparmor.allow_nesting = 0\n")
+    made = context(own, nesting=False)
+    assert f"lxc.apparmor.profile is {profile} (/etc" in made.findings["lxc.nesting"].verdict.reason
+    changes = list(SUBJECT.plan(made))
+    assert "lxc.apparmor.allow_nesting = 0\nlxc.apparmor.profile = generated\n" in written(changes)[DEFAULT]
+    assert found(after(own, changes), "nesting", nesting=False)[0] is State.PASS
+    (blocked,) = SUBJECT.plan(context(replace(own, parser=False), nesting=False))
+    assert isinstance(blocked, Blocked)
+
+
 def test_without_apparmor_its_rows_do_not_apply_and_without_its_parser_none_is_generated() -> None:
     for key, wanted in (("confined", True), ("nesting", False)):
         assert found(lxc(apparmor=False), key, **{key: wanted})[0] is State.NOT_APPLICABLE
