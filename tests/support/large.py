@@ -131,6 +131,10 @@ LARGE: Mapping[str, Sections] = {
     "mapped ids": {"userns": {"uid_map": rows("0 1#00000 65536"), "gid_map": rows("0 1#00000 65536")}},
     "machines and LXC": {"userns": {"machines": rows("1#000000 1#000000 /var/lib/machines/m#"),
                                     "settings": rows("/var/lib/lxc/c#/config:lxc.idmap = u 0 #00000 65536")}},
+    "containers of LXC": {"lxc": {
+        "configs": rows("/var/lib/lxc/c#/config"), "included": "/usr/share/lxc/config/",
+        "made": rows("/var/lib/lxc/c#/config:1:lxc.include = /usr/share/lxc/config/"),
+        "settings": rows("/usr/share/lxc/config/f#:1:lxc.cap.drop = bpf")}},
     "bridges with a port each": {"networks": {"addr": listing(bridge_and_port)},
                                  "bridges": {"links": listing(bridge_and_port)}},
     "ports on one bridge": {

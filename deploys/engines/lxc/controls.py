@@ -8,7 +8,7 @@ from deploys.core.change import Change, Context, Subject
 from deploys.core.control import Control, Severity, Verdict, failed, only_where, passed, some
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults, Put
-from deploys.engines.lxc import filters, settings, undo, user_namespace
+from deploys.engines.lxc import capabilities, containers, filters, settings, undo, user_namespace
 from deploys.engines.lxc.defaults import ROWS
 from deploys.engines.lxc.rules import LxcRules
 from facts.cgroups import Cgroups
@@ -29,7 +29,7 @@ DEFAULTS = Defaults(
     fact=Lxc,
     rules=LxcRules,
     installed=lambda lxc: lxc.installed,
-    rows=(user_namespace.DEFAULT, filters.DEFAULT, *ROWS),
+    rows=(user_namespace.DEFAULT, filters.DEFAULT, capabilities.DEFAULT, *ROWS),
     files=(DEFAULT,),
     packages=("lxc", "liblxc-common"),
     write=_write,
@@ -47,6 +47,11 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
     return passed("LXC reads every line", disk=[])
 
 
+def plan(context: Context) -> Iterable[Change]:
+    yield from DEFAULTS.plan(context)
+    yield from containers.plan(context)
+
+
 CONTROLS = (
     Control(
         id="lxc.settings",
@@ -58,13 +63,14 @@ CONTROLS = (
         files=(DEFAULT,),
     ),
     *DEFAULTS.controls(),
+    *containers.CONTROLS,
 )
 
 SUBJECT = Subject(
     name="lxc",
     rules=LxcRules,
     controls=CONTROLS,
-    plan=DEFAULTS.plan,
+    plan=plan,
     facts=(Lxc, Userns, Cgroups),
     undoing=undo.remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",

@@ -14,47 +14,16 @@ from deploys.core.policy import Policy
 from deploys.engines.defaults import Put, nothing
 from deploys.engines.lxc.settings import Row, said
 from deploys.engines.lxc.sharing import shared
-from facts.capabilities import CAPABILITIES
 from facts.cgroups import SLICE, Cgroups
-from facts.core.numbers import whole_number
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.lxc.lxc import DROP_IN, Line, Lxc, LxcReading
+from facts.engines.lxc.lxc import DROP_IN, Lxc, LxcReading
+from facts.lxc_files import Line
 
 DROP_IN_TEXT = templates.text("engines/lxc/slice.conf")
 FREE = ("unconfined", "unchanged", "lxc-container-default-with-mounting")
 NESTING = (*FREE, "lxc-container-default-with-nesting")
 CONFINED = {"lxc.apparmor.profile": "generated", "lxc.apparmor.allow_incomplete": "0"}  # what is put for what frees
-
-
-# ------------------------------------------------------------------------------------------------ capabilities
-
-
-def _kept(lxc: LxcReading) -> set[str]:
-    """The capabilities that new containers have."""
-    if rows := lxc.all("lxc.cap.keep"):
-        return _names(rows)
-    return set(CAPABILITIES) - _names(lxc.all("lxc.cap.drop"))
-
-
-def _names(lines: list[Line]) -> set[str]:
-    words = {word.upper() for line in lines for word in line.value.split()}
-    return {_name(word) for word in words}
-
-
-def _name(word: str) -> str:
-    number = whole_number(word)
-    return word if number is None or number >= len(CAPABILITIES) else CAPABILITIES[number]
-
-
-def _held(lxc: LxcReading, wanted: list[str]) -> str:
-    held = [name for name in wanted if name in _kept(lxc)]
-    return f"containers keep {some(held, 12)}" if held else ""
-
-
-def _drop(lxc: LxcReading, wanted: list[str]) -> Put:
-    """A container that is to keep some cannot be told to drop others."""
-    return {} if lxc.all("lxc.cap.keep") else {"lxc.cap.drop": " ".join(sorted(wanted)).lower()}
 
 
 # ------------------------------------------------------------------------------------------------ AppArmor
@@ -210,16 +179,6 @@ def _told(key: str, value: str) -> Any:
 
 
 ROWS = (
-    Row(
-        name="capabilities",
-        title="LXC's containers do not get the capabilities that the policy names",
-        severity=Severity.MEDIUM,
-        why="Without a template a container has every capability there is, and each widens what it can do to the host.",
-        references=("NIST-800-190-4.4.3",),
-        wrong=_held,
-        put=_drop,
-        by_hand="take them out of lxc.cap.keep in the file that lxc-create copies",
-    ),
     Row(
         name="confined",
         title="LXC's containers are confined by AppArmor",

@@ -48,3 +48,11 @@ class LxcRules(Rules):
         description="The only rows that /etc/lxc/lxc-usernet may have (`USER veth BRIDGE COUNT`): who may connect "
         "containers to the host's bridges, without being root.",
     )
+    host_ids: list[str] | None = Field(
+        None, description="The only containers that may be there without ids of their own (lxc.idmap), running or not."
+    )
+    weakened: list[str] | None = Field(
+        None,
+        description="The only containers whose files may take back the seccomp filter or the capabilities that "
+        "hullproof's default gave them.",
+    )

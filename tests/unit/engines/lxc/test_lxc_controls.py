@@ -22,7 +22,8 @@ from facts.core.reading import Unknown, UnknownReading
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.lxc import Lxc
-from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT, Line, LxcReading
+from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT, LxcReading
+from facts.lxc_files import Line
 from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns, UsernsReading
 
 START = 0x7000_0000
@@ -36,8 +37,8 @@ def lxc(text: str | None = DEBIAN, **more: Any) -> LxcReading:
     lines = tuple(Line(key.strip(), value.strip(), f"{DEFAULT}:{n}") for n, (key, _, value) in enumerate(rows, 1))
     values: dict[str, Any] = {
         "installed": True, "path": DEFAULT, "text": text, "lines": lines, "broken": (), "ignored": (),
-        "filters": {GUARDED: None, STRICT: None}, "usernet": (), "drop_in": None, "service": True, "users": {},
-        "apparmor": True, "parser": True,
+        "filters": {GUARDED: None, STRICT: None}, "usernet": (), "drop_in": None, "service": True, "made": (),
+        "users": {}, "apparmor": True, "parser": True,
     }  # fmt: skip
     return LxcReading(**(values | more))
 
