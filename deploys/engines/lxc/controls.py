@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from deploys.core.change import Change, Context, Subject
-from deploys.core.control import Control, Severity, Verdict, failed, only_where, passed, some
+from deploys.core.control import Control, Severity, Verdict, failed, naming_key, only_where, passed, some, undeclared
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults, Put
-from deploys.engines.lxc import capabilities, containers, filters, settings, undo, user_namespace
+from deploys.engines.lxc import capabilities, containers, filters, settings, undo, user_namespace, usernet
 from deploys.engines.lxc.defaults import ROWS
 from deploys.engines.lxc.rules import LxcRules
 from facts.cgroups import Cgroups
 from facts.core.survey import Survey
-from facts.engines.lxc.lxc import DEFAULT, Lxc
+from facts.engines.lxc.lxc import DEFAULT, USERNET, Lxc
 from facts.userns import Userns
 
 
@@ -49,6 +49,7 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
 
 def plan(context: Context) -> Iterable[Change]:
     yield from DEFAULTS.plan(context)
+    yield from usernet.plan(context)
     yield from containers.plan(context)
 
 
@@ -63,6 +64,16 @@ CONTROLS = (
         files=(DEFAULT,),
     ),
     *DEFAULTS.controls(),
+    Control(
+        id=usernet.ID,
+        title="Only those whom the policy names connect containers to the host's bridges",
+        severity=Severity.MEDIUM,
+        why="Whoever has a row there puts network devices on a bridge of the host's, without being root.",
+        check=only_where(DEFAULTS.absent, undeclared(LxcRules, usernet.ID))(naming_key(usernet.ID)(usernet.check)),
+        references=("NIST-800-190-4.4.2",),
+        by_hand=f"remove the rows from {USERNET}, or name them in lxc.usernet",
+        files=(USERNET,),
+    ),
     *containers.CONTROLS,
 )
 
@@ -72,6 +83,7 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(Lxc, Userns, Cgroups),
+    accepts=(usernet.ACCEPT,),
     undoing=undo.remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",
 )

@@ -159,15 +159,6 @@ def _drop_in(context: Context) -> Iterator[Change]:
         yield WriteFile("lxc", what, path=DROP_IN, text=DROP_IN_TEXT, before=before, activate=activate)
 
 
-# ------------------------------------------------------------------------------------------------ who may connect
-
-
-def _connected(lxc: LxcReading, wanted: list[str]) -> str:
-    allowed = {" ".join(row.split()) for row in wanted}
-    others = [row for row in known(lxc.usernet) if row not in allowed]
-    return f"/etc/lxc/lxc-usernet has {some(others)}" if others else ""
-
-
 def _told(key: str, value: str) -> Any:
     """What is wrong where a key simply has to be what is wanted."""
 
@@ -257,15 +248,5 @@ ROWS = (
         first=_drop_in,
         against=_elsewhere,
         by_hand="set lxc.cgroup.dir in the file that lxc-create copies",
-    ),
-    Row(
-        name="usernet",
-        title="Only those whom the policy names connect containers to the host's bridges",
-        severity=Severity.MEDIUM,
-        why="Whoever has a row there puts network devices on a bridge of the host's, without being root.",
-        references=("NIST-800-190-4.4.2",),
-        wrong=_connected,
-        put=nothing,
-        by_hand="remove the rows from /etc/lxc/lxc-usernet, or name them in the policy",
     ),
 )

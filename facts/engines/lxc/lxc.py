@@ -33,13 +33,19 @@ class LxcReading(Jsonable):
     broken: tuple[str, ...]  # "FILE:LINE: why", of lines with which LXC makes no container
     ignored: tuple[str, ...]  # and of those that it passes over without a word
     filters: dict[str, str | Unknown | None]  # seccomp profiles that are named, and hullproof's own: path -> text
-    usernet: tuple[str, ...] | Unknown  # "USER TYPE BRIDGE COUNT"
+    usernet: str | Unknown | None  # the text of /etc/lxc/lxc-usernet
     drop_in: str | Unknown | None  # hullproof's own file for lxc.service
     service: bool  # lxc.service is there, which starts containers at boot
     made: tuple[Made, ...] | Unknown  # the containers that there are, running or not
     users: dict[str, tuple[str, ...]]  # hullproof's filters -> the containers whose files name them
     apparmor: bool | Unknown  # the kernel runs with it
     parser: bool  # without apparmor_parser no profile is generated
+
+    @property
+    def connecting(self) -> tuple[str, ...]:
+        """The rows of lxc-usernet: `USER TYPE BRIDGE COUNT`."""
+        rows = (row_of(line) for line in (known(self.usernet) or "").splitlines())
+        return tuple(row for row in rows if row)
 
     def all(self, key: str) -> list[Line]:
         return adding(known(self.lines), key)
@@ -73,7 +79,7 @@ class Lxc(SectionFact[LxcReading]):
             broken=broken,
             ignored=tuple(f"{line.at}: {line.value}"[:200] for line in rows if not line.key),
             filters=dict(_filters(section, rows, made)),
-            usernet=_usernet(section),
+            usernet=section.file(USERNET) if USERNET in section.blocks else None,
             drop_in=section.file(DROP_IN) if DROP_IN in section.blocks else None,
             service="service" in section.blocks,
             made=made,
@@ -113,12 +119,9 @@ def _filters(
             yield name, section.file(name)
 
 
-def _usernet(section: Section) -> tuple[str, ...] | Unknown:
-    text = section.file(USERNET) if USERNET in section.blocks else None
-    if isinstance(text, Unknown):
-        return text
-    rows = (line.partition("#")[0].split() for line in (text or "").split("\n"))
-    return tuple(" ".join(words) for words in rows if words)
+def row_of(line: str) -> str:
+    """A line of lxc-usernet without its comment and what blanks it has too many; "" where nothing is left."""
+    return " ".join(line.partition("#")[0].split())
 
 
 def _users(section: Section) -> dict[str, tuple[str, ...]]:

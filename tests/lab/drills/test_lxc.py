@@ -155,7 +155,9 @@ def test_what_is_broken_is_named(vm: Vm, control: str) -> None:
 
 def test_harden_puts_a_changed_key_right(vm: Vm, story: dict[str, Any]) -> None:
     vm.ssh(f"printf 'lxc.idmap =\\nlxc.no_new_privs = 0\\nlxc.start.auto = 0\\n' >>{DEFAULT}")
-    again = deploy(vm, "harden.py")
+    vm.ssh(f"echo 'ops veth lxcbr0 10' >{USERNET}")
+    again = deploy(vm, "harden.py", "--data", "accept=lxc-usernet")
+    assert vm.ssh(f"cat {USERNET}").stdout == ""
     story["again"] = again.report["run"]["id"]
     assert {k for k in again.not_holding() if k.startswith("lxc.")} == set(), again.out
     make(vm, "later")
@@ -166,6 +168,7 @@ def test_harden_puts_a_changed_key_right(vm: Vm, story: dict[str, Any]) -> None:
 def test_a_rollback_leaves_what_containers_need_to_start(vm: Vm, story: dict[str, Any]) -> None:
     back = run(vm, "rollback.py", "--data", f"run={story['again']}")
     assert back.host()["status"] == "ok", back.out + back.err
+    assert vm.ssh(f"cat {USERNET}").stdout == "ops veth lxcbr0 10\n"
     vm.ssh(f"cp -p /root/kept.conf {DEFAULT}")
     back = run(vm, "rollback.py", "--data", f"run={story['run']}")
     assert "containers that were made since need it to start: later, new, shifted" in back.out + back.err

@@ -41,7 +41,8 @@ def context(*containers: Made, more: dict[str, Any] | None = None, ranges: Any =
     values: dict[str, Any] = dict.fromkeys(LxcReading.__dataclass_fields__, ())
     profiles = {STRICT: filters.TEXTS["strict"], GUARDED: filters.TEXTS["guarded"], "/five": FIVE, "/odd": "1\n5\n",
                 "/more": "2\nallowlist\nread\n"}  # fmt: skip
-    told = {"installed": True, "text": "", "drop_in": None, "filters": profiles, "made": containers, **(more or {})}
+    told = {"installed": True, "text": "", "drop_in": None, "usernet": None, "filters": profiles, "made": containers}
+    told |= more or {}
     ids: dict[str, Any] = dict.fromkeys(UsernsReading.__dataclass_fields__, ())
     names = {"passwd": {"root": 0}, "group": {"root": 0}, "ranges": ranges}
     host = Survey({Lxc: LxcReading(**(values | told)), Userns: UsernsReading(**(ids | names))})

@@ -37,7 +37,7 @@ def lxc(text: str | None = DEBIAN, **more: Any) -> LxcReading:
     lines = tuple(Line(key.strip(), value.strip(), f"{DEFAULT}:{n}") for n, (key, _, value) in enumerate(rows, 1))
     values: dict[str, Any] = {
         "installed": True, "path": DEFAULT, "text": text, "lines": lines, "broken": (), "ignored": (),
-        "filters": {GUARDED: None, STRICT: None}, "usernet": (), "drop_in": None, "service": True, "made": (),
+        "filters": {GUARDED: None, STRICT: None}, "usernet": None, "drop_in": None, "service": True, "made": (),
         "users": {}, "apparmor": True, "parser": True,
     }  # fmt: skip
     return LxcReading(**(values | more))
@@ -60,10 +60,13 @@ def context(
     ids: UsernsReading | None = None,
     version: str = "v2",
     below: list[str] | None = None,
+    accept: tuple[str, ...] = (),
     **rules: Any,
 ) -> Context:
     host = Survey({Lxc: reading, Userns: ids or userns(), Cgroups: cgroups(version)})
-    policy = Policy("p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules(below=below)})
+    policy = Policy(
+        "p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules(below=below)}, accept=frozenset(accept)
+    )
     return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
 
 
@@ -368,13 +371,32 @@ def test_the_slice_does_not_apply_where_the_policy_wants_containers_below_others
     assert found(lxc(), "slice", below=["machine.slice"], **wanted)[0] is State.FAIL
 
 
+USERS = "# who may\nops  veth lxcbr0 10  # of operations\n@dev veth br0 2\nops veth br1 1\n"
+
+
 def test_who_may_connect_to_bridges() -> None:
-    rows = lxc(usernet=("ops veth lxcbr0 10", "@dev veth br0 2"))
-    state, reason = found(rows, "usernet", usernet=["ops  veth lxcbr0 10"])
-    assert (state, "has @dev veth br0 2;" in reason) == (State.FAIL, True)
-    assert found(lxc(), "usernet", usernet=[])[0] is State.PASS
+    state, reason = found(lxc(usernet=USERS), "usernet", usernet=["ops  veth lxcbr0 10"])
+    assert (state, reason) == (
+        State.FAIL,
+        "/etc/lxc/lxc-usernet has @dev veth br0 2, ops veth br1 1; the policy wants ['ops  veth lxcbr0 10'] "
+        "(lxc.usernet)",
+    )
+    for text in (None, "", "# none\n\n"):
+        assert found(lxc(usernet=text), "usernet", usernet=[])[0] is State.PASS
+    assert found(lxc(usernet=USERS), "usernet")[0] is State.NOT_APPLICABLE
     assert found(lxc(usernet=Unknown("no")), "usernet", usernet=[])[0] is State.UNKNOWN
-    assert [type(each) for each in SUBJECT.plan(context(rows, usernet=[]))] == [Blocked]
+
+
+def test_rows_are_taken_out_once_it_is_accepted_that_their_users_lose_them() -> None:
+    wanted: dict[str, Any] = {"usernet": ["ops veth lxcbr0 10"]}
+    (blocked,) = SUBJECT.plan(context(lxc(usernet=USERS), **wanted))
+    assert isinstance(blocked, Blocked)
+    assert (blocked.accepts, "containers of @dev, ops get no network device" in blocked.why) == (("lxc-usernet",), True)
+    (change,) = SUBJECT.plan(context(lxc(usernet=USERS), accept=("lxc-usernet",), **wanted))
+    assert isinstance(change, WriteFile)
+    assert change.text == "# who may\nops  veth lxcbr0 10  # of operations\n"
+    assert (change.before, change.mode, change.owner, change.shared) == (USERS, "", "", "lines")
+    assert found(lxc(usernet=change.text), "usernet", **wanted)[0] is State.PASS
 
 
 # ------------------------------------------------------------------------------------------------ a rollback

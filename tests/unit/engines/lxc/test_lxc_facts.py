@@ -141,11 +141,15 @@ def test_more_lines_than_anybody_writes_are_not_read() -> None:
     [
         ("# all\nops  veth lxcbr0 10\n\n@dev veth br0 2 # x", ("ops veth lxcbr0 10", "@dev veth br0 2")),
         (Block(1, "cat: No such file or directory"), ()),
-        (Block(1, "cat: Permission denied"), Unknown(f"{USERNET}: cat: Permission denied")),
     ],
 )
 def test_who_may_connect(block: Any, rows: Any) -> None:
-    assert read(**{USERNET: block}).usernet == rows
+    assert read(**{USERNET: block}).connecting == rows
+
+
+def test_who_may_connect_is_unknown_where_the_file_may_not_be_read() -> None:
+    why = Unknown(f"{USERNET}: cat: Permission denied")
+    assert read(**{USERNET: Block(1, "cat: Permission denied")}).usernet == why
 
 
 @pytest.mark.parametrize(
