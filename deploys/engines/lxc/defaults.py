@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from deploys.cgroups.controls import CgroupsRules
 from deploys.core import templates
-from deploys.core.change import Change, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import Severity, some
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Put, nothing
@@ -93,8 +93,8 @@ def _bounded(line: Line | None, wanted: int) -> bool:
 
 
 def _amount(value: str) -> int | None:
-    """As the kernel reads it (memparse): 256M."""
-    row = re.fullmatch("([0-9]{1,18})([kmgt]?)", value, flags=re.IGNORECASE)
+    """As the kernel reads it (memparse): 256M; of a weight, the default one too."""
+    row = re.fullmatch("(?:default +)?([0-9]{1,18})([kmgt]?)", value, flags=re.IGNORECASE)
     return int(row[1]) << (10 * " kmgt".index(row[2].lower() or " ")) if row else None
 
 
@@ -127,6 +127,31 @@ def _lower(name: str, more: Put) -> Any:
 def _unified(survey: Survey, policy: Policy) -> str:
     version = survey[Cgroups].version
     return "" if version == "v2" else f"the host runs version {version} of control groups, where these keys do nothing"
+
+
+def _without(controller: str) -> Callable[[Survey, Policy], str]:
+    def against(survey: Survey, policy: Policy) -> str:
+        there = controller in survey[Cgroups].controllers
+        return _unified(survey, policy) or ("" if there else f"this kernel has no controller {controller}")
+
+    return against
+
+
+def _unheeded(survey: Survey) -> str:
+    """A weight counts on a disk alone whose scheduler heeds it."""
+    disks = known(survey[Cgroups].weightless)
+    where = some(f"{disk} ({scheduler})" for disk, scheduler in disks.items()) if disks else ""
+    return f"weights count for nothing on {where}: only the scheduler bfq and io.cost heed them" if disks else ""
+
+
+def _unseen(name: str) -> Callable[[Context], Iterator[Change]]:
+    def first(context: Context) -> Iterator[Change]:
+        """LXC starts no container with a limit for which the kernel has no file."""
+        if name not in context.survey[Lxc].weights:
+            what = f"have LXC give new containers {name}"
+            yield Blocked("lxc", what, why=f"no control group of this host has {name}: containers might not start")
+
+    return first
 
 
 # ------------------------------------------------------------------------------------------------ the slice
@@ -235,6 +260,32 @@ ROWS = (
         put=_lower("memory.max", {SWAP: "0"}),
         against=_unified,
         by_hand="set lxc.cgroup2.memory.max and memory.swap.max in the file that lxc-create copies",
+    ),
+    Row(
+        name="cpu-weight",
+        title="LXC's containers have no more weight on the CPU than the policy wants",
+        severity=Severity.LOW,
+        why="What is outside every slice shares the CPU with all services of the host, each container as one of them.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=_limit("cpu.weight"),
+        put=_lower("cpu.weight", {}),
+        first=_unseen("cpu.weight"),
+        against=_without("cpu"),
+        by_hand="set lxc.cgroup2.cpu.weight in the file that lxc-create copies",
+    ),
+    Row(
+        name="io-weight",
+        title="LXC's containers have no more weight on disks than the policy wants",
+        severity=Severity.LOW,
+        why="What is outside every slice shares disks with all services of the host, each container as one of them.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=_limit("io.weight"),
+        beside=_unheeded,
+        put=_lower("io.weight", {}),
+        first=_unseen("io.weight"),
+        against=_without("io"),
+        by_hand="give these disks the scheduler bfq where their load allows it, or have io.cost hold them, and set "
+        "lxc.cgroup2.io.weight in the file that lxc-create copies",
     ),
     Row(
         name="slice",

@@ -40,6 +40,18 @@ class LxcRules(Rules):
     memory: int | None = Field(
         None, ge=6 << 20, description="A container has at most this many bytes of memory, and no swap (memory.max)."
     )
+    cpu_weight: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="A container's weight on the CPU is at most this; services have 100 (cpu.weight).",
+    )
+    io_weight: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="A container's weight on disks is at most this; services have 100 (io.weight).",
+    )
     slice: Literal["machine.slice"] | None = Field(
         None, description="Containers run below this slice, whose limits hold for all of them (lxc.cgroup.dir)."
     )

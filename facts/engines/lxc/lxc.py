@@ -38,6 +38,7 @@ class LxcReading(Jsonable):
     service: bool  # lxc.service is there, which starts containers at boot
     made: tuple[Made, ...] | Unknown  # the containers that there are, running or not
     users: dict[str, tuple[str, ...]]  # hullproof's filters -> the containers whose files name them
+    weights: tuple[str, ...]  # cpu.weight, io.weight: those that a control group of the host has
     apparmor: bool | Unknown  # the kernel runs with it
     parser: bool  # without apparmor_parser no profile is generated
 
@@ -84,6 +85,7 @@ class Lxc(SectionFact[LxcReading]):
             service="service" in section.blocks,
             made=made,
             users=_users(section),
+            weights=tuple(section.blocks.get("weights", Block(0, "")).text.split()),
             apparmor=_apparmor(section),
             parser="parser" in section.blocks,
         )

@@ -31,6 +31,11 @@ for f in $(said 'lxc\.seccomp\.profile' $files "$@") $PROFILES; do
 done
 run missing kept "$missing" 0
 show "$DROP_IN" /etc/lxc/lxc-usernet
+weights=''
+for name in cpu.weight io.weight; do
+  for f in /sys/fs/cgroup/*/$name; do [ ! -e "$f" ] || { weights="$weights $name"; break; }; done
+done
+run weights kept "$weights" 0
 run apparmor cat /sys/module/apparmor/parameters/enabled
 ! have apparmor_parser || run parser command -v apparmor_parser
 [ ! -e /usr/lib/systemd/system/lxc.service ] || run service echo lxc.service

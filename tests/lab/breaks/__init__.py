@@ -49,7 +49,7 @@ KUBELET = [f"kubelet.{name}" for name in (
 NO_KUBELET = "no kubelet runs in the lab, as Debian has no package: tests/unit/engines/kubelet breaks its readings"
 LXC = [f"lxc.{name}" for name in (
     "settings", "user-namespace", "seccomp", "capabilities", "confined", "nesting", "no-new-privileges", "private",
-    "pids", "memory", "slice", "usernet", "host-ids", "weakened",
+    "pids", "memory", "slice", "usernet", "cpu-weight", "io-weight", "host-ids", "weakened",
 )]  # fmt: skip
 NSPAWN = [f"nspawn.{name}" for name in (
     "user-namespace", "settings", "capabilities", "refused-calls", "no-new-privileges", "private-network",

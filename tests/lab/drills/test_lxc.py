@@ -21,6 +21,7 @@ MEMORY = 64 << 20
 POLICY = f"""\
 lxc: {{user_namespace: mapped, capabilities: [MKNOD, NET_RAW, SYS_ADMIN, SYS_MODULE], seccomp: strict, confined: true,
   nesting: false, no_new_privileges: true, private: true, pids: 50, memory: {MEMORY}, slice: machine.slice,
+  cpu_weight: 50, io_weight: 40,
   usernet: [], host_ids: [old], weakened: []}}
 """
 AFTER = f"printf '%s\\n' '{{}}' >>{DEFAULT}"
@@ -37,6 +38,8 @@ BREAKS = {
     "private": (AFTER.format("lxc.mount.entry = /etc mnt none bind 0 0"), "lxc.mount.entry is /etc mnt"),
     "pids": (AFTER.format("lxc.cgroup2.pids.max = max"), "pids.max is max"),
     "memory": (f"sed -i '/memory.swap/d' {DEFAULT}", "swap without a limit"),
+    "cpu-weight": (AFTER.format("lxc.cgroup2.cpu.weight = 100"), "cpu.weight is 100"),
+    "io-weight": (AFTER.format("lxc.cgroup2.io.weight = 100"), "io.weight is 100"),
     "slice": (f"rm {DROP_IN}", "nothing starts machine.slice before lxc.service"),
     "usernet": (f"echo 'ops veth lxcbr0 10' >{USERNET}", "has ops veth lxcbr0 10"),
     "host-ids": (
@@ -101,6 +104,7 @@ def test_before_a_container_can_do_all_of_it(vm: Vm) -> None:
     vm.ssh("apt-get -qq install --no-install-recommends lxc apparmor uidmap 2>&1", timeout=900)
     vm.ssh("tar -xf /var/lib/lab/busybox.tar -C /root --strip-components=2 ./bin/busybox || "
            "tar -xf /var/lib/lab/busybox.tar -C /root --strip-components=1 bin/busybox")  # fmt: skip
+    vm.ssh("modprobe bfq && echo bfq >/sys/block/vda/queue/scheduler")  # which heeds weights
     vm.ssh("echo secret in it >/root/secret; chmod 600 /root/secret; chmod 711 /root")
     make(vm, "old")
     make(vm, "shifted")
@@ -116,6 +120,8 @@ def test_after_a_new_one_can_do_none_and_what_ran_goes_on(vm: Vm, story: dict[st
     make(vm, "new")
     assert not any(attacks(vm, "new").values()), attacks(vm, "new")
     assert "uid=0" in inside(vm, "new", "id")
+    weights = vm.ssh("cd /sys/fs/cgroup/machine.slice/lxc.payload.new && cat cpu.weight io.weight").stdout
+    assert weights.split() == ["50", "default", "40"]
     assert all(attacks(vm, "old").values()), attacks(vm, "old")
     vm.ssh(f"cp -p {DEFAULT} /root/kept.conf; cp -p {STRICT} /root/kept.seccomp; cp -p {DROP_IN} /root/kept.unit")
 

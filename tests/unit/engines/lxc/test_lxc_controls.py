@@ -38,7 +38,7 @@ def lxc(text: str | None = DEBIAN, **more: Any) -> LxcReading:
     values: dict[str, Any] = {
         "installed": True, "path": DEFAULT, "text": text, "lines": lines, "broken": (), "ignored": (),
         "filters": {GUARDED: None, STRICT: None}, "usernet": None, "drop_in": None, "service": True, "made": (),
-        "users": {}, "apparmor": True, "parser": True,
+        "weights": ("cpu.weight", "io.weight"), "users": {}, "apparmor": True, "parser": True,
     }  # fmt: skip
     return LxcReading(**(values | more))
 
@@ -50,9 +50,9 @@ def userns(ranges: tuple[Range, ...] = ROWS, used: tuple[Range, ...] = ()) -> Us
     return UsernsReading(**(values | names | files | {"ranges": ranges, "lxc": used}))
 
 
-def cgroups(version: str = "v2") -> CgroupsReading:
+def cgroups(version: str = "v2", controllers: int = 2) -> CgroupsReading:
     values: dict[str, Any] = dict.fromkeys(CgroupsReading.__dataclass_fields__, ())
-    return CgroupsReading(**(values | {"version": version}))
+    return CgroupsReading(**(values | {"version": version, "controllers": ("cpu", "io")[:controllers]}))
 
 
 def context(
@@ -101,6 +101,8 @@ CASES: dict[str, tuple[Any, str, str, str]] = {
     "pids": (100, "lxc.cgroup2.pids.max = 99", "lxc.cgroup2.pids.max = max", "pids.max is max"),
     "memory": (1 << 27, f"lxc.cgroup2.memory.max = {1 << 26}\nlxc.cgroup2.memory.swap.max = 0",
                f"lxc.cgroup2.memory.max = {1 << 26}", "swap without a limit"),
+    "cpu_weight": (50, "lxc.cgroup2.cpu.weight = 50", "lxc.cgroup2.cpu.weight = 100", "cpu.weight is 100 (/etc"),
+    "io_weight": (50, "lxc.cgroup2.io.weight = default 20", "lxc.cgroup2.pids.max = 1", "no line sets lxc.cgroup2.io."),
 }  # fmt: skip
 
 
@@ -352,6 +354,38 @@ def test_a_lower_limit_of_memory_stays_and_one_that_is_not_understood_too(
 
 def test_limits_do_not_apply_where_control_groups_are_of_version_1() -> None:
     assert found(lxc(), "pids", version="v1", pids=9)[0] is State.NOT_APPLICABLE
+
+
+def test_a_weight_is_not_written_where_the_kernel_may_have_no_file_for_it() -> None:
+    (blocked,) = SUBJECT.plan(context(lxc(weights=("cpu.weight",)), io_weight=50))
+    assert isinstance(blocked, Blocked)
+    assert "no control group of this host has io.weight" in blocked.why
+    (change,) = SUBJECT.plan(context(lxc(weights=("cpu.weight",)), cpu_weight=50))
+    assert isinstance(change, WriteFile)
+
+
+def test_a_weight_that_no_disk_heeds_does_not_hold() -> None:
+    own = lxc("lxc.cgroup2.io.weight = 50\nlxc.cgroup2.cpu.weight = 50\n")
+    plain = replace(cgroups(), weightless={"vda": "mq-deadline"})
+    policy = Policy("p", {LxcRules: LxcRules(io_weight=50, cpu_weight=50), CgroupsRules: CgroupsRules()})
+    host = Survey({Lxc: own, Userns: userns(), Cgroups: plain})
+    findings = {f.control.id: f for f in judge(SUBJECT.controls, host, policy)}
+    assert findings["lxc.cpu-weight"].state is State.PASS
+    assert "count for nothing on vda (mq-deadline)" in findings["lxc.io-weight"].verdict.reason
+    (blocked,) = SUBJECT.plan(Context(host, policy, findings))
+    assert isinstance(blocked, Blocked)
+    assert "bfq" in blocked.by_hand
+    unread = Survey({Lxc: own, Userns: userns(), Cgroups: replace(cgroups(), weightless=Unknown("no"))})
+    states = {f.control.id: f.state for f in judge(SUBJECT.controls, unread, policy)}
+    assert states["lxc.io-weight"] is State.UNKNOWN
+
+
+def test_a_weight_does_not_apply_without_its_controller() -> None:
+    made = Survey({Lxc: lxc(), Userns: userns(), Cgroups: cgroups(controllers=1)})
+    policy = Policy("p", {LxcRules: LxcRules(io_weight=50, cpu_weight=50), CgroupsRules: CgroupsRules()})
+    states = {f.control.id: f.state for f in judge(SUBJECT.controls, made, policy)}
+    assert (states["lxc.io-weight"], states["lxc.cpu-weight"]) == (State.NOT_APPLICABLE, State.FAIL)
+    assert found(lxc(), "io-weight", version="v1", io_weight=9)[0] is State.NOT_APPLICABLE
 
 
 def test_the_slice_is_started_before_any_container() -> None:

@@ -152,6 +152,10 @@ def test_who_may_connect_is_unknown_where_the_file_may_not_be_read() -> None:
     assert read(**{USERNET: Block(1, "cat: Permission denied")}).usernet == why
 
 
+def test_of_weights_those_that_a_control_group_has() -> None:
+    assert (read(weights=" cpu.weight").weights, read().weights) == (("cpu.weight",), ())
+
+
 @pytest.mark.parametrize(
     ("block", "found"),
     [("Y", True), ("N", False), (Block(1, "cat: No such file or directory"), False),
