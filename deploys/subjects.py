@@ -16,6 +16,7 @@ from deploys.engines.docker import controls as docker
 from deploys.engines.docker import parts as docker_parts
 from deploys.engines.docker.containers import DockerContainers
 from deploys.engines.docker.networks import DockerNetworks
+from deploys.engines.incus import controls as incus
 from deploys.engines.kubelet import controls as kubelet
 from deploys.engines.libvirt import controls as libvirt
 from deploys.engines.lxc import controls as lxc
@@ -52,6 +53,7 @@ OWN: tuple[Subject, ...] = (
     kubelet.SUBJECT,
     libvirt.SUBJECT,
     lxc.SUBJECT,
+    incus.SUBJECT,
     nspawn.SUBJECT,
     rkt.SUBJECT,
     containers.subject((DockerContainers(),)),

@@ -3,38 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from facts.core.reading import Block, Jsonable, UnknownReading
+from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading
 
 # Functions for scripts: `said`, `included`.
 SCRIPT = Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
 PROFILE = "lxc.seccomp.profile"
-DEEP, MOST = 6, 20_000  # how deep files include others, and how many lines all of them may have
+DEEP = 6  # how deep files include others
+MOST = 20_000  # how many lines are followed
 PARTLY = ("clone", "unshare")  # of which only the flag for user namespaces is refused
 USERS = "[0,0x10000000,SCMP_CMP_MASKED_EQ,0x10000000]"
 REFUSING = "(errno +[1-9][0-9]*|kill|trap)"
 
 
-@dataclass(frozen=True)
-class Texts:
-    """Files as they are: of each the number and the text of each line that is no comment."""
-
-    files: dict[str, list[tuple[str, str]]]
+class Texts(dict[str, list[tuple[str, str]]]):
+    """By file: the number and the text of each line that is no comment."""
 
     @cached_property
     def folders(self) -> dict[str, list[str]]:
-        """The files right in each folder, in the order of their names."""
+        """By folder, its files in the order in which LXC reads them."""
         found: dict[str, list[str]] = {}
-        for path in sorted(self.files):
+        for path in sorted(self):
             found.setdefault(path.rpartition("/")[0], []).append(path)
         return found
 
     def included(self, path: str) -> list[str]:
-        return [path] if path in self.files else self.folders.get(path.rstrip("/"), [])
+        return [path] if path in self else self.folders.get(path.rstrip("/"), [])
 
 
 @dataclass(frozen=True)
@@ -45,32 +43,56 @@ class Line(Jsonable):
     value: str
     at: str  # FILE:LINE
 
+    @property
+    def file(self) -> str:
+        return self.at.rpartition(":")[0]
 
-def read_texts(block: Block) -> Texts:
-    found: dict[str, list[tuple[str, str]]] = {}
-    for line in block.text.split("\n"):
+
+def adding(lines: Iterable[Line], key: str) -> list[Line]:
+    """The lines of a key whose values add up: after the last one without a value, which takes away those before."""
+    found: list[Line] = []
+    for line in lines:
+        if line.key == key and line.value:
+            found.append(line)
+        elif line.key == key:
+            found.clear()
+    return found
+
+
+def counting(lines: Iterable[Line], key: str) -> Line | None:
+    """The line of a key that counts, of those whose last one does."""
+    rows = [line for line in lines if line.key == key]
+    return rows[-1] if rows and rows[-1].value else None
+
+
+def read_texts(block: Block | None) -> Texts:
+    """What grep(1) prints of files, `FILE:LINE:TEXT`."""
+    found = Texts()
+    for line in block.text.split("\n") if block else ():
         if row := re.match(r"(/[^:]{1,4096}):([0-9]{1,6}):", line):
             found.setdefault(row[1], []).append((row[2], line[row.end() :].strip()))
-    return Texts(found)
+    return found
 
 
-def expanded(texts: Texts, path: str) -> Iterator[Line]:
-    """Each line, and in the place of what includes others, theirs."""
-    left = MOST
-    todo = [iter(texts.files.get(path, ()))]
+def expanded(texts: Texts, path: str, left: Iterator[int] | None = None) -> Iterator[Line]:
+    """Each line, and in the place of what includes others, theirs. Each takes one of what is `left`, or of MOST;
+    UnknownReading where these do not suffice."""
+    left = iter(range(MOST)) if left is None else left
+    todo = [iter(texts.get(path, ()))]
     where = [path]
-    while todo and left > 0:
+    while todo:
         row = next(todo[-1], None)
         if row is None:
             todo.pop()
             where.pop()
             continue
-        left -= 1
+        if next(left, None) is None:
+            raise UnknownReading(f"{path} and what it includes have too many lines")
         line = _line(row[1], f"{where[-1]}:{row[0]}")
         yield line
         if line.key == "lxc.include" and len(todo) < DEEP:
             for each in reversed(texts.included(line.value)):
-                todo.append(iter(texts.files[each]))
+                todo.append(iter(texts[each]))
                 where.append(each)
 
 
@@ -80,6 +102,21 @@ def _line(text: str, at: str) -> Line:
         return Line("", text, at)
     key, equals, value = text.partition("=")
     return Line(key.strip() if equals else text, value.strip().strip("\"'").strip() if equals else "=", at)
+
+
+def read_included(section: Section) -> frozenset[str]:
+    """What the survey has followed: files, and folders with all that is in them."""
+    return frozenset(section.blocks.get("included", Block(0, "")).text.split())
+
+
+def settled(lines: tuple[Line, ...] | Unknown, included: frozenset[str]) -> tuple[Line, ...] | Unknown:
+    """Those that set something; unknown where a file includes what the survey has not followed."""
+    if isinstance(lines, Unknown):
+        return lines
+    for line in lines:
+        if line.key == "lxc.include" and line.value not in included:
+            return Unknown(f"{line.value}, which {line.at} includes, was not read")
+    return tuple(line for line in lines if line.key not in ("", "lxc.include"))
 
 
 def rows_of(text: str) -> tuple[bool, list[tuple[str, str]]]:

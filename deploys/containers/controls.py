@@ -88,7 +88,7 @@ RULES = (
         later=judge.host_ids_later,
         split_from=("userns.docker-remap",),
         remedy=f"{RECREATE} with ids of its own (Docker: userns-remap and no --userns=host; Podman: --userns=auto, or "
-        "as a user), or the policy names it in containers.host_ids",
+        "as a user; LXC: as lxc.host-ids says), or the policy names it in containers.host_ids",
     ),
     ContainerRule(
         name="capabilities",

@@ -37,6 +37,10 @@ ALLOWS = {
     "write them again, or replace the node.",
     "kubelet-seccomp": "Pods that name no seccomp profile get the container runtime's: what it forbids fails in their "
     "containers that are made from then on.",
+    "incus-profile": "Instances of Incus and LXD that have the profile `default` get what new ones get: limits at "
+    "once, which may end what takes more, and ids of their own at their next start.",
+    "lxc-usernet": "Users whom the policy does not name lose their rows in /etc/lxc/lxc-usernet: their containers "
+    "get no network device on these bridges when they start next. Those that run keep theirs.",
     "nspawn-settings": "From their next start on, machines of systemd-nspawn lose what their .nspawn files say against "
     "the policy. Those that run go on as they are.",
     "nspawn-ids": "Machines of systemd-nspawn get ids of their own where no mount can map ids: at their next start all "

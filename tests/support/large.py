@@ -24,6 +24,11 @@ def listing(make: Callable[[int], Any], count: int = ROWS) -> str:
     return json.dumps([make(n) for n in range(count)])
 
 
+def answer(path: str, make: Callable[[int], Any]) -> str:
+    """Of Incus's API."""
+    return f'{{"status_code": 200, "metadata": {listing(make)}}}\n\n@http://daemon/1.0/{path}?recursion=1\n'
+
+
 def bridge_and_port(n: int) -> dict[str, Any]:
     """Every second device is a bridge, the one after it its port."""
     if n % 2:
@@ -132,6 +137,16 @@ LARGE: Mapping[str, Sections] = {
     "machines, LXC and libvirt": {"userns": {"machines": rows("1#000000 1#000000 /var/lib/machines/m#"),
                                     "settings": rows("/var/lib/lxc/c#/config:lxc.idmap = u 0 #00000 65536")
                                     + rows("/etc/libvirt/lxc/d#.xml:<gid start='0' target='#00000' count='65536'/>")}},
+    "containers of LXC": {"lxc": {
+        "configs": rows("/var/lib/lxc/c#/config"), "included": "/usr/share/lxc/config/",
+        "made": rows("/var/lib/lxc/c#/config:1:lxc.include = /usr/share/lxc/config/"),
+        "settings": rows("/usr/share/lxc/config/f#:1:lxc.cap.drop = bpf")}},
+    "instances of Incus": {"incus": {
+        "sockets": "/var/lib/incus", "running": "incusd", "api /var/lib/incus": "".join((
+            answer("certificates", lambda n: {"name": f"o{n}", "fingerprint": f"{n:012}"}),
+            answer("profiles", lambda n: {"name": f"p{n}", "config": {"raw.lxc": str(n)}}),
+            answer("instances", lambda n: {"name": f"c{n}", "expanded_config": {"raw.lxc": str(n)}}),
+        ))}},
     "bridges with a port each": {"networks": {"addr": listing(bridge_and_port)},
                                  "bridges": {"links": listing(bridge_and_port)}},
     "ports on one bridge": {

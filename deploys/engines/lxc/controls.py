@@ -6,16 +6,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from deploys.core.change import Change, Context, Subject
-from deploys.core.control import Control, Severity, Verdict, failed, only_where, passed, some
+from deploys.core.control import Control, Severity, Verdict, failed, naming_key, only_where, passed, some, undeclared
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Defaults, Put
-from deploys.engines.lxc import filters, settings, undo, user_namespace
+from deploys.engines.lxc import capabilities, containers, filters, settings, undo, user_namespace, usernet
 from deploys.engines.lxc.defaults import ROWS
 from deploys.engines.lxc.rules import LxcRules
 from deploys.userns.controls import RANGES
 from facts.cgroups import Cgroups
 from facts.core.survey import Survey
-from facts.engines.lxc.lxc import DEFAULT, Lxc
+from facts.engines.lxc.lxc import DEFAULT, USERNET, Lxc
 from facts.userns import Userns
 
 
@@ -31,7 +31,7 @@ DEFAULTS = Defaults(
     fact=Lxc,
     rules=LxcRules,
     installed=lambda lxc: lxc.installed,
-    rows=(user_namespace.DEFAULT, filters.DEFAULT, *ROWS),
+    rows=(user_namespace.DEFAULT, filters.DEFAULT, capabilities.DEFAULT, *ROWS),
     files=(DEFAULT,),
     packages=("lxc", "liblxc-common"),
     write=_write,
@@ -56,6 +56,8 @@ def plan(context: Context) -> Iterable[Change]:
     also = (RANGES,) if asked and user_namespace.shared(context.survey) else ()
     for change in DEFAULTS.plan(context):
         yield replace(change, controls=(*change.controls, *(also if own in change.controls else ())))
+    yield from usernet.plan(context)
+    yield from containers.plan(context)
 
 
 CONTROLS = (
@@ -69,6 +71,17 @@ CONTROLS = (
         files=(DEFAULT,),
     ),
     *DEFAULTS.controls(),
+    Control(
+        id=usernet.ID,
+        title="Only those whom the policy names connect containers to the host's bridges",
+        severity=Severity.MEDIUM,
+        why="Whoever has a row there puts network devices on a bridge of the host's, without being root.",
+        check=only_where(DEFAULTS.absent, undeclared(LxcRules, usernet.ID))(naming_key(usernet.ID)(usernet.check)),
+        references=("NIST-800-190-4.4.2",),
+        by_hand=f"remove the rows from {USERNET}, or name them in lxc.usernet",
+        files=(USERNET,),
+    ),
+    *containers.CONTROLS,
 )
 
 SUBJECT = Subject(
@@ -77,6 +90,7 @@ SUBJECT = Subject(
     controls=CONTROLS,
     plan=plan,
     facts=(Lxc, Userns, Cgroups),
+    accepts=(usernet.ACCEPT,),
     undoing=undo.remarks,
     unproved="a file says what containers get that are made later; what one really gets is attacked as "
     "lxc.user-namespace and its like",

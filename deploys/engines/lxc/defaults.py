@@ -3,57 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from deploys.cgroups.controls import CgroupsRules
 from deploys.core import templates
-from deploys.core.change import Change, Context, WriteFile
+from deploys.core.change import Blocked, Change, Context, WriteFile
 from deploys.core.control import Severity, some
 from deploys.core.policy import Policy
 from deploys.engines.defaults import Put, nothing
 from deploys.engines.lxc.settings import Row, said
 from deploys.engines.lxc.sharing import shared
-from facts.capabilities import CAPABILITIES
 from facts.cgroups import SLICE, Cgroups
-from facts.core.numbers import whole_number
 from facts.core.reading import known
 from facts.core.survey import Survey
-from facts.engines.lxc.lxc import DROP_IN, Line, Lxc, LxcReading
+from facts.engines.lxc.lxc import DROP_IN, Lxc, LxcReading
+from facts.lxc_files import Line
 
 DROP_IN_TEXT = templates.text("engines/lxc/slice.conf")
 FREE = ("unconfined", "unchanged", "lxc-container-default-with-mounting")
+NESTING = (*FREE, "lxc-container-default-with-nesting")
 CONFINED = {"lxc.apparmor.profile": "generated", "lxc.apparmor.allow_incomplete": "0"}  # what is put for what frees
-
-
-# ------------------------------------------------------------------------------------------------ capabilities
-
-
-def _kept(lxc: LxcReading) -> set[str]:
-    """The capabilities that new containers have."""
-    if rows := lxc.all("lxc.cap.keep"):
-        return _names(rows)
-    return set(CAPABILITIES) - _names(lxc.all("lxc.cap.drop"))
-
-
-def _names(lines: list[Line]) -> set[str]:
-    words = {word.upper() for line in lines for word in line.value.split()}
-    return {_name(word) for word in words}
-
-
-def _name(word: str) -> str:
-    number = whole_number(word)
-    return word if number is None or number >= len(CAPABILITIES) else CAPABILITIES[number]
-
-
-def _held(lxc: LxcReading, wanted: list[str]) -> str:
-    held = [name for name in wanted if name in _kept(lxc)]
-    return f"containers keep {some(held, 12)}" if held else ""
-
-
-def _drop(lxc: LxcReading, wanted: list[str]) -> Put:
-    """A container that is to keep some cannot be told to drop others."""
-    return {} if lxc.all("lxc.cap.keep") else {"lxc.cap.drop": " ".join(sorted(wanted)).lower()}
 
 
 # ------------------------------------------------------------------------------------------------ AppArmor
@@ -92,8 +62,23 @@ def without_apparmor(survey: Survey, policy: Policy) -> str:
 
 
 def _nests(lxc: LxcReading, wanted: Any) -> str:
+    if profile := _nesting_profile(lxc):
+        return said(profile, profile.key)
     line = lxc.last("lxc.apparmor.allow_nesting")
-    return said(line, "lxc.apparmor.allow_nesting") if line and line.value != "0" else ""
+    return said(line, line.key) if line and line.value != "0" else ""
+
+
+def _nesting_profile(lxc: LxcReading) -> Line | None:
+    """A profile that lets containers mount them, whatever allow_nesting says: that counts for generated ones alone."""
+    line = lxc.last("lxc.apparmor.profile")
+    return line if line and line.value in NESTING else None
+
+
+def _unnest(lxc: LxcReading, wanted: Any) -> Put:
+    put = {"lxc.apparmor.allow_nesting": "0"}
+    if not _nesting_profile(lxc):
+        return put
+    return {**put, "lxc.apparmor.profile": "generated"} if lxc.parser else {}
 
 
 # ------------------------------------------------------------------------------------------------ limits
@@ -108,8 +93,8 @@ def _bounded(line: Line | None, wanted: int) -> bool:
 
 
 def _amount(value: str) -> int | None:
-    """As the kernel reads it (memparse): 256M."""
-    row = re.fullmatch("([0-9]{1,18})([kmgt]?)", value, flags=re.IGNORECASE)
+    """As the kernel reads it (memparse): 256M; of a weight, the default one too."""
+    row = re.fullmatch("(?:default +)?([0-9]{1,18})([kmgt]?)", value, flags=re.IGNORECASE)
     return int(row[1]) << (10 * " kmgt".index(row[2].lower() or " ")) if row else None
 
 
@@ -144,6 +129,31 @@ def _unified(survey: Survey, policy: Policy) -> str:
     return "" if version == "v2" else f"the host runs version {version} of control groups, where these keys do nothing"
 
 
+def _without(controller: str) -> Callable[[Survey, Policy], str]:
+    def against(survey: Survey, policy: Policy) -> str:
+        there = controller in survey[Cgroups].controllers
+        return _unified(survey, policy) or ("" if there else f"this kernel has no controller {controller}")
+
+    return against
+
+
+def _unheeded(survey: Survey) -> str:
+    """A weight counts on a disk alone whose scheduler heeds it."""
+    disks = known(survey[Cgroups].weightless)
+    where = some(f"{disk} ({scheduler})" for disk, scheduler in disks.items()) if disks else ""
+    return f"weights count for nothing on {where}: only the scheduler bfq and io.cost heed them" if disks else ""
+
+
+def _unseen(name: str) -> Callable[[Context], Iterator[Change]]:
+    def first(context: Context) -> Iterator[Change]:
+        """LXC starts no container with a limit for which the kernel has no file."""
+        if name not in context.survey[Lxc].weights:
+            what = f"have LXC give new containers {name}"
+            yield Blocked("lxc", what, why=f"no control group of this host has {name}: containers might not start")
+
+    return first
+
+
 # ------------------------------------------------------------------------------------------------ the slice
 
 
@@ -174,15 +184,6 @@ def _drop_in(context: Context) -> Iterator[Change]:
         yield WriteFile("lxc", what, path=DROP_IN, text=DROP_IN_TEXT, before=before, activate=activate)
 
 
-# ------------------------------------------------------------------------------------------------ who may connect
-
-
-def _connected(lxc: LxcReading, wanted: list[str]) -> str:
-    allowed = {" ".join(row.split()) for row in wanted}
-    others = [row for row in known(lxc.usernet) if row not in allowed]
-    return f"/etc/lxc/lxc-usernet has {some(others)}" if others else ""
-
-
 def _told(key: str, value: str) -> Any:
     """What is wrong where a key simply has to be what is wanted."""
 
@@ -194,16 +195,6 @@ def _told(key: str, value: str) -> Any:
 
 
 ROWS = (
-    Row(
-        name="capabilities",
-        title="LXC's containers do not get the capabilities that the policy names",
-        severity=Severity.MEDIUM,
-        why="Without a template a container has every capability there is, and each widens what it can do to the host.",
-        references=("NIST-800-190-4.4.3",),
-        wrong=_held,
-        put=_drop,
-        by_hand="take them out of lxc.cap.keep in the file that lxc-create copies",
-    ),
     Row(
         name="confined",
         title="LXC's containers are confined by AppArmor",
@@ -223,9 +214,10 @@ ROWS = (
         why="In a proc of its own a container writes what its profile keeps it from in the one that it was given.",
         references=("NIST-800-190-4.4.3",),
         wrong=_nests,
-        put=lambda lxc, wanted: {"lxc.apparmor.allow_nesting": "0"},
+        put=_unnest,
         against=without_apparmor,
-        by_hand="set lxc.apparmor.allow_nesting to 0 in the file that lxc-create copies",
+        by_hand="set lxc.apparmor.profile to generated, which apparmor_parser has to be installed for, and "
+        "lxc.apparmor.allow_nesting to 0 in the file that lxc-create copies",
     ),
     Row(
         name="no-new-privileges",
@@ -270,6 +262,32 @@ ROWS = (
         by_hand="set lxc.cgroup2.memory.max and memory.swap.max in the file that lxc-create copies",
     ),
     Row(
+        name="cpu-weight",
+        title="LXC's containers have no more weight on the CPU than the policy wants",
+        severity=Severity.LOW,
+        why="What is outside every slice shares the CPU with all services of the host, each container as one of them.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=_limit("cpu.weight"),
+        put=_lower("cpu.weight", {}),
+        first=_unseen("cpu.weight"),
+        against=_without("cpu"),
+        by_hand="set lxc.cgroup2.cpu.weight in the file that lxc-create copies",
+    ),
+    Row(
+        name="io-weight",
+        title="LXC's containers have no more weight on disks than the policy wants",
+        severity=Severity.LOW,
+        why="What is outside every slice shares disks with all services of the host, each container as one of them.",
+        references=("NIST-800-190-4.4.3",),
+        wrong=_limit("io.weight"),
+        beside=_unheeded,
+        put=_lower("io.weight", {}),
+        first=_unseen("io.weight"),
+        against=_without("io"),
+        by_hand="give these disks the scheduler bfq where their load allows it, or have io.cost hold them, and set "
+        "lxc.cgroup2.io.weight in the file that lxc-create copies",
+    ),
+    Row(
         name="slice",
         title="LXC's containers run below the slice that the policy names",
         severity=Severity.MEDIUM,
@@ -281,15 +299,5 @@ ROWS = (
         first=_drop_in,
         against=_elsewhere,
         by_hand="set lxc.cgroup.dir in the file that lxc-create copies",
-    ),
-    Row(
-        name="usernet",
-        title="Only those whom the policy names connect containers to the host's bridges",
-        severity=Severity.MEDIUM,
-        why="Whoever has a row there puts network devices on a bridge of the host's, without being root.",
-        references=("NIST-800-190-4.4.2",),
-        wrong=_connected,
-        put=nothing,
-        by_hand="remove the rows from /etc/lxc/lxc-usernet, or name them in the policy",
     ),
 )

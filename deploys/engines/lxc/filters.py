@@ -13,7 +13,7 @@ from deploys.engines.lxc.rules import LxcRules
 from deploys.engines.lxc.settings import Row
 from facts.core.reading import known
 from facts.engines.lxc.lxc import GUARDED, STRICT, Lxc, LxcReading
-from facts.lxc_files import PARTLY, PROFILE, USERS, allowed, refused, rows_of
+from facts.lxc_files import PARTLY, PROFILE, USERS, Line, allowed, refused, rows_of
 
 PATHS = {"guarded": GUARDED, "strict": STRICT}
 TEXTS = {name: templates.render("engines/lxc/filter.j2", strict=name == "strict") for name in PATHS}
@@ -31,7 +31,11 @@ REFUSED = {name: frozenset(refused(text)) - {"reject_force_umount"} for name, te
 
 
 def _weak(lxc: LxcReading, wanted: str) -> str:
-    line = lxc.last(PROFILE)
+    return weaker(lxc, lxc.last(PROFILE), wanted)
+
+
+def weaker(lxc: LxcReading, line: Line | None, wanted: str) -> str:
+    """What containers may do that have a line's filter."""
     if not line:
         return f"no line sets {PROFILE}: containers have every system call"
     text = lxc.filters.get(line.value)

@@ -40,6 +40,18 @@ class LxcRules(Rules):
     memory: int | None = Field(
         None, ge=6 << 20, description="A container has at most this many bytes of memory, and no swap (memory.max)."
     )
+    cpu_weight: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="A container's weight on the CPU is at most this; services have 100 (cpu.weight).",
+    )
+    io_weight: int | None = Field(
+        None,
+        ge=1,
+        le=10_000,
+        description="A container's weight on disks is at most this; services have 100 (io.weight).",
+    )
     slice: Literal["machine.slice"] | None = Field(
         None, description="Containers run below this slice, whose limits hold for all of them (lxc.cgroup.dir)."
     )
@@ -47,4 +59,12 @@ class LxcRules(Rules):
         None,
         description="The only rows that /etc/lxc/lxc-usernet may have (`USER veth BRIDGE COUNT`): who may connect "
         "containers to the host's bridges, without being root.",
+    )
+    host_ids: list[str] | None = Field(
+        None, description="The only containers that may be there without ids of their own (lxc.idmap), running or not."
+    )
+    weakened: list[str] | None = Field(
+        None,
+        description="The only containers whose files may take back the seccomp filter or the capabilities that "
+        "hullproof's default gave them.",
     )

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from deploys.core.change import Change, Context, WriteFile
 from deploys.engines.defaults import Default, Put
 from facts.core.reading import known
-from facts.engines.lxc.lxc import Line, Lxc, LxcReading
+from facts.engines.lxc.lxc import Lxc, LxcReading
+from facts.lxc_files import Line
 
 BEGIN = "# From here to the end of this block: written by hullproof."
 END = "# The end of hullproof's block."

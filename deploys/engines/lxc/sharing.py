@@ -8,7 +8,8 @@ from typing import Any
 
 from deploys.core.control import some
 from facts.core.reading import known
-from facts.engines.lxc.lxc import Line, LxcReading
+from facts.engines.lxc.lxc import LxcReading
+from facts.lxc_files import Line
 
 # What of the host's LXC's own files mount in containers, and that tells nothing.
 HARMLESS = ("/sys/fs/fuse/connections", "/sys/kernel/debug", "/sys/kernel/security", "/sys/fs/pstore", "/dev/fuse")

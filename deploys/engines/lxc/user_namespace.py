@@ -13,7 +13,8 @@ from deploys.userns.ranges import LXC, SIZE, NoRange, giving, people, plan_range
 from facts.core.numbers import whole_number
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
-from facts.engines.lxc.lxc import Line, Lxc, LxcReading
+from facts.engines.lxc.lxc import Lxc, LxcReading
+from facts.lxc_files import Line
 from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns, UsernsReading
 
 KEY = "lxc.idmap"
@@ -21,30 +22,31 @@ OWNER = "root"  # who starts them
 FIRST = 65536  # below it are ids of people and services
 
 
-def _maps(lines: Iterable[Line]) -> Iterator[Range]:
+def maps(lines: Iterable[Line], *, of_root: bool = False) -> Iterator[Range]:
+    """`of_root`: those alone that the container's own root is in."""
     for line in lines:
         words = line.value.split()
         numbers = [whole_number(word) for word in words[1:]]
-        if len(numbers) == 3 and None not in numbers:
+        if len(numbers) == 3 and None not in numbers and not (of_root and numbers[0]):
             start, count = numbers[1] or 0, numbers[2] or 0
             for kind in ("u", "g") if words[0] == "b" else words[0]:
                 yield Range(kind, start, count, OWNER, line.at)
 
 
 def _unmapped(lxc: LxcReading, wanted: str) -> str:
-    maps = list(_maps(lxc.all(KEY)))
-    if {each.kind for each in maps} != {"u", "g"}:
+    mapped = list(maps(lxc.all(KEY)))
+    if {each.kind for each in mapped} != {"u", "g"}:
         return f"no {KEY} gives new containers ids of their own: their root is the host's"
-    low = [each for each in maps if each.start < FIRST]
+    low = [each for each in mapped if each.start < FIRST]
     return f"{KEY} gives new containers the host's own ids from {low[0].start} on ({low[0].source})" if low else ""
 
 
 def shared(survey: Survey) -> str:
     """Which other owner has ids of new containers' too, as far as that is known; "" for none."""
-    overlaps, maps = survey[Userns].overlaps, list(_maps(survey[Lxc].all(KEY)))
+    overlaps, mapped = survey[Userns].overlaps, list(maps(survey[Lxc].all(KEY)))
     for each in () if isinstance(overlaps, Unknown) else overlaps:
         for own, other in ((each.first, each.second), (each.second, each.first)):
-            if own.owner in (OWNER, LXC_DEFAULT) and any(other.overlaps(ids) for ids in maps):
+            if own.owner in (OWNER, LXC_DEFAULT) and any(other.overlaps(ids) for ids in mapped):
                 return f"new containers get ids that are another owner's: {each}"
     return ""
 
@@ -56,7 +58,7 @@ def _beside(survey: Survey) -> str:
 def _rows_missing(survey: Survey) -> str:
     """newuidmap refuses what no row gives, to root too."""
     rows = known(survey[Userns].ranges)
-    for each in _maps(survey[Lxc].all(KEY)):
+    for each in maps(survey[Lxc].all(KEY)):
         own = (row for row in rows if row.owner == OWNER and row.kind == each.kind)
         if not any(row.start <= each.start and each.end <= row.end for row in own):
             return f"{SUBUID if each.kind == 'u' else SUBGID} does not give root the ids {each.start}–{each.end - 1}"
@@ -74,6 +76,12 @@ def start_of(reading: UsernsReading) -> int:
         if both and free and row.start % SIZE == 0 and any(first <= row.start < end for first, end in LXC):
             return row.start
     return plan_range(reading, SIZE, "", LXC)
+
+
+def given(reading: UsernsReading, start: int) -> bool:
+    """Whether root has that range in both files."""
+    rows = {row.kind for row in known(reading.ranges) if (row.owner, row.start, row.count) == (OWNER, start, SIZE)}
+    return rows == {"u", "g"}
 
 
 def _put(lxc: LxcReading, wanted: str) -> Put:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -10,10 +11,10 @@ from typing import ClassVar
 from facts import lxc_files
 from facts.capabilities import CAPABILITIES
 from facts.core.fact import SectionFact
-from facts.core.reading import Block, Jsonable, Section, Unknown, known
+from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
+from facts.engines.lxc.containers import Made, read_made
 from facts.engines.lxc.keys import KEYS, LISTS, PREFIXES
-from facts.lxc_files import PROFILE, expanded, read_texts
-from facts.lxc_files import Line as Line
+from facts.lxc_files import PROFILE, Line, adding, counting, expanded, read_included, read_texts, settled
 
 DEFAULT = "/etc/lxc/default.conf"
 USERNET = "/etc/lxc/lxc-usernet"
@@ -32,27 +33,26 @@ class LxcReading(Jsonable):
     broken: tuple[str, ...]  # "FILE:LINE: why", of lines with which LXC makes no container
     ignored: tuple[str, ...]  # and of those that it passes over without a word
     filters: dict[str, str | Unknown | None]  # seccomp profiles that are named, and hullproof's own: path -> text
-    usernet: tuple[str, ...] | Unknown  # "USER TYPE BRIDGE COUNT"
+    usernet: str | Unknown | None  # the text of /etc/lxc/lxc-usernet
     drop_in: str | Unknown | None  # hullproof's own file for lxc.service
     service: bool  # lxc.service is there, which starts containers at boot
+    made: tuple[Made, ...] | Unknown  # the containers that there are, running or not
     users: dict[str, tuple[str, ...]]  # hullproof's filters -> the containers whose files name them
+    weights: tuple[str, ...]  # cpu.weight, io.weight: those that a control group of the host has
     apparmor: bool | Unknown  # the kernel runs with it
     parser: bool  # without apparmor_parser no profile is generated
 
+    @property
+    def connecting(self) -> tuple[str, ...]:
+        """The rows of lxc-usernet: `USER TYPE BRIDGE COUNT`."""
+        rows = (row_of(line) for line in (known(self.usernet) or "").splitlines())
+        return tuple(row for row in rows if row)
+
     def all(self, key: str) -> list[Line]:
-        """The lines of a key whose values add up: after the last one without a value, which takes away those before."""
-        found: list[Line] = []
-        for line in known(self.lines):
-            if line.key == key and line.value:
-                found.append(line)
-            elif line.key == key:
-                found.clear()
-        return found
+        return adding(known(self.lines), key)
 
     def last(self, key: str) -> Line | None:
-        """The line of a key that counts, of those whose last one does."""
-        rows = [line for line in known(self.lines) if line.key == key]
-        return rows[-1] if rows and rows[-1].value else None
+        return counting(known(self.lines), key)
 
 
 class Lxc(SectionFact[LxcReading]):
@@ -67,27 +67,28 @@ class Lxc(SectionFact[LxcReading]):
     def parse(section: Section) -> LxcReading:
         path = section.blocks.get("path", Block(0, DEFAULT)).text.strip() or DEFAULT
         missing = section.blocks.get("missing", Block(0, "")).text.split()
-        lines = list(expanded(read_texts(section.blocks.get("settings", Block(0, ""))), path))
-        broken = tuple(f"{line.at}: {why}" for line in lines if (why := _wrong(line, missing)))
+        texts, included = read_texts(section.blocks.get("settings")), read_included(section)
+        lines = attempt(path, lambda: tuple(expanded(texts, path)))
+        rows = () if isinstance(lines, Unknown) else lines
+        broken = tuple(f"{line.at}: {why}" for line in rows if (why := _wrong(line, missing)))
+        made = read_made(section, texts, included)
         return LxcReading(
             installed=isinstance(section.program("lxc", "lxc-create"), str) and "lxc" in section.blocks,
             path=path,
             text=section.file(path) if path in section.blocks else None,
-            lines=Unknown(f"LXC makes no container: {broken[0]}") if broken else tuple(filter(_counts, lines)),
+            lines=Unknown(f"LXC makes no container: {broken[0]}") if broken else settled(lines, included),
             broken=broken,
-            ignored=tuple(f"{line.at}: {line.value}"[:200] for line in lines if not line.key),
-            filters={name: section.file(name) for name in section.blocks if _is_filter(name, lines)},
-            usernet=_usernet(section),
+            ignored=tuple(f"{line.at}: {line.value}"[:200] for line in rows if not line.key),
+            filters=dict(_filters(section, rows, made)),
+            usernet=section.file(USERNET) if USERNET in section.blocks else None,
             drop_in=section.file(DROP_IN) if DROP_IN in section.blocks else None,
             service="service" in section.blocks,
-            users=_users(section.blocks.get("users", Block(0, ""))),
+            made=made,
+            users=_users(section),
+            weights=tuple(section.blocks.get("weights", Block(0, "")).text.split()),
             apparmor=_apparmor(section),
             parser="parser" in section.blocks,
         )
-
-
-def _counts(line: Line) -> bool:
-    return bool(line.key) and line.key != "lxc.include"
 
 
 def _wrong(line: Line, missing: list[str]) -> str:
@@ -109,27 +110,29 @@ def _is_capability(name: str) -> bool:
     return name.upper() in CAPABILITIES or name == "none" or re.fullmatch("[0-9]{1,2}", name) is not None
 
 
-def _is_filter(name: str, lines: list[Line]) -> bool:
-    if name in (GUARDED, STRICT):
-        return True
-    return name.startswith("/") and any(line.key == PROFILE and line.value == name for line in lines)
+def _filters(
+    section: Section, lines: tuple[Line, ...], made: tuple[Made, ...] | Unknown
+) -> Iterator[tuple[str, str | Unknown | None]]:
+    there = () if isinstance(made, Unknown) else made
+    all_of = (lines, *(each.lines for each in there if not isinstance(each.lines, Unknown)))
+    named = {line.value for rows in all_of for line in rows if line.key == PROFILE}
+    for name in section.blocks:
+        if name in (GUARDED, STRICT) or (name in named and name.startswith("/")):
+            yield name, section.file(name)
 
 
-def _usernet(section: Section) -> tuple[str, ...] | Unknown:
-    text = section.file(USERNET) if USERNET in section.blocks else None
-    if isinstance(text, Unknown):
-        return text
-    rows = (line.partition("#")[0].split() for line in (text or "").split("\n"))
-    return tuple(" ".join(words) for words in rows if words)
+def row_of(line: str) -> str:
+    """A line of lxc-usernet without its comment and what blanks it has too many; "" where nothing is left."""
+    return " ".join(line.partition("#")[0].split())
 
 
-def _users(block: Block) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for line in block.text.split("\n"):
-        if row := re.fullmatch(r"/[^:]*/([^/:]+)/config:(/[a-z/.-]+)", line):
-            names = found.setdefault(row[2], [])
-            if row[1] not in names[-1:]:
-                names.append(row[1])
+def _users(section: Section) -> dict[str, tuple[str, ...]]:
+    """Whatever of its lines counts: a container does not start where a file is not there that its own file names."""
+    found: dict[str, dict[str, None]] = {}
+    for path, lines in read_texts(section.blocks.get("made")).items():
+        for _, text in lines:
+            if row := re.fullmatch(rf"lxc\.seccomp\.profile\s*=\s*[\"']?({GUARDED}|{STRICT})[\"']?", text):
+                found.setdefault(row[1], {})[path.split("/")[-2]] = None
     return {path: tuple(names) for path, names in found.items()}
 
 

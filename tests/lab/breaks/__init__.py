@@ -52,8 +52,12 @@ NO_KVM = "the lab's hosts have no /dev/kvm: tests/unit/kernel breaks its reading
 NO_KUBELET = "no kubelet runs in the lab, as Debian has no package: tests/unit/engines/kubelet breaks its readings"
 LXC = [f"lxc.{name}" for name in (
     "settings", "user-namespace", "seccomp", "capabilities", "confined", "nesting", "no-new-privileges", "private",
-    "pids", "memory", "slice", "usernet",
+    "pids", "memory", "slice", "usernet", "cpu-weight", "io-weight", "host-ids", "weakened",
 )]  # fmt: skip
+INCUS = [f"incus.{name}" for name in (
+    "isolated", "pids", "memory", "privileged", "nesting", "raw", "address", "certificates", "api-users",
+)]  # fmt: skip
+NO_INCUS = "no instance of Incus runs in the lab: tests/unit/engines/incus breaks its answers"
 NSPAWN = [f"nspawn.{name}" for name in (
     "user-namespace", "settings", "capabilities", "refused-calls", "no-new-privileges", "private-network",
     "pids", "memory", "machines",
@@ -88,6 +92,7 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(ROOTLESS, f"{DRILLS}/test_rootless_users.py"),
     **dict.fromkeys(KUBELET, NO_KUBELET),
     **dict.fromkeys(LXC, f"{DRILLS}/test_lxc.py"),
+    **dict.fromkeys(INCUS, NO_INCUS),
     "rkt.ended": "no distribution has rkt any more: tests/unit/containers leaves its traces",
     **dict.fromkeys(NSPAWN, f"{DRILLS}/test_nspawn.py"),
     "bridges.switch": f"{DRILLS}/test_bridges_switch.py",

@@ -55,6 +55,7 @@ HOST = {
     "networks.bridges.Bridges": "debian12-hardened",
     "denials.Denials": "both-logs-form",
     "engines.docker.Docker": "debian13-containers",
+    "engines.incus.Incus": "lxd-5",
     "engines.kubelet.Kubelet": "drop-ins-form",
     "engines.podman.Podman": "no-podman",
     "engines.containerd.Containerd": "debian13-docker",

@@ -22,7 +22,8 @@ from facts.core.reading import Unknown, UnknownReading
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.lxc import Lxc
-from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT, Line, LxcReading
+from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT, LxcReading
+from facts.lxc_files import Line
 from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns, UsernsReading
 
 START = 0x7000_0000
@@ -36,8 +37,8 @@ def lxc(text: str | None = DEBIAN, **more: Any) -> LxcReading:
     lines = tuple(Line(key.strip(), value.strip(), f"{DEFAULT}:{n}") for n, (key, _, value) in enumerate(rows, 1))
     values: dict[str, Any] = {
         "installed": True, "path": DEFAULT, "text": text, "lines": lines, "broken": (), "ignored": (),
-        "filters": {GUARDED: None, STRICT: None}, "usernet": (), "drop_in": None, "service": True, "users": {},
-        "apparmor": True, "parser": True,
+        "filters": {GUARDED: None, STRICT: None}, "usernet": None, "drop_in": None, "service": True, "made": (),
+        "weights": ("cpu.weight", "io.weight"), "users": {}, "apparmor": True, "parser": True,
     }  # fmt: skip
     return LxcReading(**(values | more))
 
@@ -49,9 +50,9 @@ def userns(ranges: tuple[Range, ...] = ROWS, used: tuple[Range, ...] = ()) -> Us
     return UsernsReading(**(values | names | files | {"ranges": ranges, "lxc": used}))
 
 
-def cgroups(version: str = "v2") -> CgroupsReading:
+def cgroups(version: str = "v2", controllers: int = 2) -> CgroupsReading:
     values: dict[str, Any] = dict.fromkeys(CgroupsReading.__dataclass_fields__, ())
-    return CgroupsReading(**(values | {"version": version}))
+    return CgroupsReading(**(values | {"version": version, "controllers": ("cpu", "io")[:controllers]}))
 
 
 def context(
@@ -59,10 +60,13 @@ def context(
     ids: UsernsReading | None = None,
     version: str = "v2",
     below: list[str] | None = None,
+    accept: tuple[str, ...] = (),
     **rules: Any,
 ) -> Context:
     host = Survey({Lxc: reading, Userns: ids or userns(), Cgroups: cgroups(version)})
-    policy = Policy("p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules(below=below)})
+    policy = Policy(
+        "p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules(below=below)}, accept=frozenset(accept)
+    )
     return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
 
 
@@ -97,6 +101,8 @@ CASES: dict[str, tuple[Any, str, str, str]] = {
     "pids": (100, "lxc.cgroup2.pids.max = 99", "lxc.cgroup2.pids.max = max", "pids.max is max"),
     "memory": (1 << 27, f"lxc.cgroup2.memory.max = {1 << 26}\nlxc.cgroup2.memory.swap.max = 0",
                f"lxc.cgroup2.memory.max = {1 << 26}", "swap without a limit"),
+    "cpu_weight": (50, "lxc.cgroup2.cpu.weight = 50", "lxc.cgroup2.cpu.weight = 100", "cpu.weight is 100 (/etc"),
+    "io_weight": (50, "lxc.cgroup2.io.weight = default 20", "lxc.cgroup2.pids.max = 1", "no line sets lxc.cgroup2.io."),
 }  # fmt: skip
 
 
@@ -305,6 +311,18 @@ def test_what_takes_a_profile_its_force_is_no_confinement(text: str, put: str) -
     assert found(lxc(denying), "confined", confined=True)[0] is State.PASS
 
 
+@pytest.mark.parametrize("profile", ["lxc-container-default-with-nesting", "unconfined", "unchanged"])
+def test_a_profile_that_lets_containers_nest_counts_whatever_else_is_said(profile: str) -> None:
+    own = lxc(f"lxc.apparmor.profile = {profile}\nlxc.apparmor.allow_nesting = 0\n")
+    made = context(own, nesting=False)
+    assert f"lxc.apparmor.profile is {profile} (/etc" in made.findings["lxc.nesting"].verdict.reason
+    changes = list(SUBJECT.plan(made))
+    assert "lxc.apparmor.allow_nesting = 0\nlxc.apparmor.profile = generated\n" in written(changes)[DEFAULT]
+    assert found(after(own, changes), "nesting", nesting=False)[0] is State.PASS
+    (blocked,) = SUBJECT.plan(context(replace(own, parser=False), nesting=False))
+    assert isinstance(blocked, Blocked)
+
+
 def test_without_apparmor_its_rows_do_not_apply_and_without_its_parser_none_is_generated() -> None:
     for key, wanted in (("confined", True), ("nesting", False)):
         assert found(lxc(apparmor=False), key, **{key: wanted})[0] is State.NOT_APPLICABLE
@@ -338,6 +356,38 @@ def test_limits_do_not_apply_where_control_groups_are_of_version_1() -> None:
     assert found(lxc(), "pids", version="v1", pids=9)[0] is State.NOT_APPLICABLE
 
 
+def test_a_weight_is_not_written_where_the_kernel_may_have_no_file_for_it() -> None:
+    (blocked,) = SUBJECT.plan(context(lxc(weights=("cpu.weight",)), io_weight=50))
+    assert isinstance(blocked, Blocked)
+    assert "no control group of this host has io.weight" in blocked.why
+    (change,) = SUBJECT.plan(context(lxc(weights=("cpu.weight",)), cpu_weight=50))
+    assert isinstance(change, WriteFile)
+
+
+def test_a_weight_that_no_disk_heeds_does_not_hold() -> None:
+    own = lxc("lxc.cgroup2.io.weight = 50\nlxc.cgroup2.cpu.weight = 50\n")
+    plain = replace(cgroups(), weightless={"vda": "mq-deadline"})
+    policy = Policy("p", {LxcRules: LxcRules(io_weight=50, cpu_weight=50), CgroupsRules: CgroupsRules()})
+    host = Survey({Lxc: own, Userns: userns(), Cgroups: plain})
+    findings = {f.control.id: f for f in judge(SUBJECT.controls, host, policy)}
+    assert findings["lxc.cpu-weight"].state is State.PASS
+    assert "count for nothing on vda (mq-deadline)" in findings["lxc.io-weight"].verdict.reason
+    (blocked,) = SUBJECT.plan(Context(host, policy, findings))
+    assert isinstance(blocked, Blocked)
+    assert "bfq" in blocked.by_hand
+    unread = Survey({Lxc: own, Userns: userns(), Cgroups: replace(cgroups(), weightless=Unknown("no"))})
+    states = {f.control.id: f.state for f in judge(SUBJECT.controls, unread, policy)}
+    assert states["lxc.io-weight"] is State.UNKNOWN
+
+
+def test_a_weight_does_not_apply_without_its_controller() -> None:
+    made = Survey({Lxc: lxc(), Userns: userns(), Cgroups: cgroups(controllers=1)})
+    policy = Policy("p", {LxcRules: LxcRules(io_weight=50, cpu_weight=50), CgroupsRules: CgroupsRules()})
+    states = {f.control.id: f.state for f in judge(SUBJECT.controls, made, policy)}
+    assert (states["lxc.io-weight"], states["lxc.cpu-weight"]) == (State.NOT_APPLICABLE, State.FAIL)
+    assert found(lxc(), "io-weight", version="v1", io_weight=9)[0] is State.NOT_APPLICABLE
+
+
 def test_the_slice_is_started_before_any_container() -> None:
     within = "lxc.cgroup.dir = machine.slice"
     state, reason = found(lxc(within), "slice", slice="machine.slice")
@@ -355,13 +405,32 @@ def test_the_slice_does_not_apply_where_the_policy_wants_containers_below_others
     assert found(lxc(), "slice", below=["machine.slice"], **wanted)[0] is State.FAIL
 
 
+USERS = "# who may\nops  veth lxcbr0 10  # of operations\n@dev veth br0 2\nops veth br1 1\n"
+
+
 def test_who_may_connect_to_bridges() -> None:
-    rows = lxc(usernet=("ops veth lxcbr0 10", "@dev veth br0 2"))
-    state, reason = found(rows, "usernet", usernet=["ops  veth lxcbr0 10"])
-    assert (state, "has @dev veth br0 2;" in reason) == (State.FAIL, True)
-    assert found(lxc(), "usernet", usernet=[])[0] is State.PASS
+    state, reason = found(lxc(usernet=USERS), "usernet", usernet=["ops  veth lxcbr0 10"])
+    assert (state, reason) == (
+        State.FAIL,
+        "/etc/lxc/lxc-usernet has @dev veth br0 2, ops veth br1 1; the policy wants ['ops  veth lxcbr0 10'] "
+        "(lxc.usernet)",
+    )
+    for text in (None, "", "# none\n\n"):
+        assert found(lxc(usernet=text), "usernet", usernet=[])[0] is State.PASS
+    assert found(lxc(usernet=USERS), "usernet")[0] is State.NOT_APPLICABLE
     assert found(lxc(usernet=Unknown("no")), "usernet", usernet=[])[0] is State.UNKNOWN
-    assert [type(each) for each in SUBJECT.plan(context(rows, usernet=[]))] == [Blocked]
+
+
+def test_rows_are_taken_out_once_it_is_accepted_that_their_users_lose_them() -> None:
+    wanted: dict[str, Any] = {"usernet": ["ops veth lxcbr0 10"]}
+    (blocked,) = SUBJECT.plan(context(lxc(usernet=USERS), **wanted))
+    assert isinstance(blocked, Blocked)
+    assert (blocked.accepts, "containers of @dev, ops get no network device" in blocked.why) == (("lxc-usernet",), True)
+    (change,) = SUBJECT.plan(context(lxc(usernet=USERS), accept=("lxc-usernet",), **wanted))
+    assert isinstance(change, WriteFile)
+    assert change.text == "# who may\nops  veth lxcbr0 10  # of operations\n"
+    assert (change.before, change.mode, change.owner, change.shared) == (USERS, "", "", "lines")
+    assert found(lxc(usernet=change.text), "usernet", **wanted)[0] is State.PASS
 
 
 # ------------------------------------------------------------------------------------------------ a rollback

@@ -20,6 +20,11 @@ def settings(**files: str) -> str:
     return "\n".join(f"{path}:{n}:{line}" for path, n, line in rows if line.strip() and line.lstrip()[0] != "#")
 
 
+def own(name: str, *lines: str) -> str:
+    """What grep(1) prints of a container's own file."""
+    return "".join(f"/var/lib/lxc/{name}/config:{n}:{line}\n" for n, line in enumerate(lines, 1))
+
+
 def read(**blocks: Any) -> Any:
     said = {"lxc": "/usr/bin/lxc-create", "path": DEFAULT, DEFAULT: "", "missing": "", "apparmor": "Y", **blocks}
     return Lxc.parse(
@@ -36,7 +41,7 @@ def test_what_is_included_counts_where_it_is_included() -> None:
     reading = read(settings=settings(
         default=f"lxc.apparmor.profile = a\nlxc.include = {OTHER}\n# no\nlxc.no_new_privs = 1",
         other="lxc.apparmor.profile = \"b\"\nlxc.no_new_privs=0",
-    ))  # fmt: skip
+    ), included=OTHER)  # fmt: skip
     assert reading.last("lxc.apparmor.profile").value == "b"
     assert (reading.last("lxc.no_new_privs").value, reading.last("lxc.no_new_privs").at) == ("1", f"{DEFAULT}:4")
 
@@ -45,7 +50,7 @@ def test_a_folder_is_included_with_all_of_it_and_a_circle_has_an_end() -> None:
     reading = read(settings=settings(
         default="lxc.include = /usr/share/lxc/config/", other=f"lxc.include = {DEFAULT}\nlxc.cap.drop = mknod",
         third="lxc.cap.drop = bpf",
-    ))  # fmt: skip
+    ), included=f"/usr/share/lxc/config/ {DEFAULT}")  # fmt: skip
     assert {line.value for line in reading.all("lxc.cap.drop")} == {"mknod", "bpf"}
 
 
@@ -80,10 +85,55 @@ def test_a_line_that_begins_with_no_key_is_passed_over() -> None:
 def test_filters_and_who_names_them() -> None:
     reading = read(**{
         "settings": settings(default=f"lxc.seccomp.profile = {STRICT}"), STRICT: "2\ndenylist\n",
-        "users": f"/var/lib/lxc/web/config:{STRICT}\n/var/lib/lxc/web/config:{STRICT}\n/var/lib/lxc/db/config:{STRICT}",
+        "made": own("web", f"lxc.seccomp.profile = {STRICT}", "lxc.seccomp.profile = /x") + own(
+            "db", f"lxc.seccomp.profile={STRICT}"),
+        "configs": "/var/lib/lxc/web/config", "/x": "2\nallowlist\n", "/y": "",
     })  # fmt: skip
-    assert reading.filters == {STRICT: "2\ndenylist\n"}
+    assert reading.filters == {STRICT: "2\ndenylist\n", "/x": "2\nallowlist\n"}
     assert reading.users == {STRICT: ("web", "db")}
+
+
+def test_of_each_container_what_it_includes_counts_too() -> None:
+    reading = read(
+        configs="/var/lib/lxc/web/config\n/var/lib/lxc/db/config\nnonsense\n", included=OTHER,
+        settings=settings(other="lxc.cap.drop = mknod\nlxc.seccomp.profile = /x\nlxc.tty.max = 4"),
+        made=own("web", "lxc.cap.drop = bpf", "lxc.start.auto = 1", f"lxc.include = {OTHER}", "lxc.cap.drop = syslog"),
+    )  # fmt: skip
+    web, db = reading.made
+    assert ([line.value for line in web.all("lxc.cap.drop")], web.starts) == (["bpf", "mknod", "syslog"], True)
+    assert len(web.lines) == 5, "what is not judged is not kept"
+    assert web.last("lxc.seccomp.profile").at == f"{OTHER}:2"
+    assert (db.name, db.path, db.lines, db.starts) == ("db", "/var/lib/lxc/db/config", (), False)
+
+
+def test_what_was_not_followed_is_unknown_for_that_container_alone() -> None:
+    reading = read(
+        configs="/var/lib/lxc/web/config\n/var/lib/lxc/db/config",
+        made=own("web", "lxc.include = /srv/own.conf") + own("db", "lxc.start.auto = 0"),
+    )  # fmt: skip
+    web, db = reading.made
+    why = "/srv/own.conf, which /var/lib/lxc/web/config:1 includes, was not read"
+    assert (web.lines, len(db.lines)) == (Unknown(why), 1)
+    unread = read(settings=settings(default="lxc.include = /srv/own.conf"))
+    assert unread.lines == Unknown(f"/srv/own.conf, which {DEFAULT}:1 includes, was not read")
+
+
+def test_without_root_no_container_is_taken_for_none() -> None:
+    assert read(configs=Block(1, "only root sees every container")).made == Unknown(
+        "configs: only root sees every container"
+    )
+    assert read().made == ()
+
+
+def test_more_lines_than_anybody_writes_are_not_read() -> None:
+    many = "\n".join(["lxc.cap.drop = bpf"] * 20_001)
+    reading = read(
+        settings=settings(default=many), configs="/var/lib/lxc/web/config\n/var/lib/lxc/db/config",
+        made=own("web", *many.split("\n")[:1001]) + own("db", "lxc.start.auto = 1"),
+    )  # fmt: skip
+    assert reading.lines == Unknown(f"{DEFAULT} and what it includes have too many lines")
+    assert isinstance(reading.made[0].lines, Unknown)
+    assert reading.made[1].starts
 
 
 @pytest.mark.parametrize(
@@ -91,11 +141,19 @@ def test_filters_and_who_names_them() -> None:
     [
         ("# all\nops  veth lxcbr0 10\n\n@dev veth br0 2 # x", ("ops veth lxcbr0 10", "@dev veth br0 2")),
         (Block(1, "cat: No such file or directory"), ()),
-        (Block(1, "cat: Permission denied"), Unknown(f"{USERNET}: cat: Permission denied")),
     ],
 )
 def test_who_may_connect(block: Any, rows: Any) -> None:
-    assert read(**{USERNET: block}).usernet == rows
+    assert read(**{USERNET: block}).connecting == rows
+
+
+def test_who_may_connect_is_unknown_where_the_file_may_not_be_read() -> None:
+    why = Unknown(f"{USERNET}: cat: Permission denied")
+    assert read(**{USERNET: Block(1, "cat: Permission denied")}).usernet == why
+
+
+def test_of_weights_those_that_a_control_group_has() -> None:
+    assert (read(weights=" cpu.weight").weights, read().weights) == (("cpu.weight",), ())
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from facts.cgroups import Cgroups, CgroupsReading
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.engines.lxc import Lxc
-from facts.engines.lxc.lxc import DEFAULT, Line, LxcReading
+from facts.engines.lxc.lxc import DEFAULT, LxcReading
+from facts.lxc_files import Line
 from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Userns
 from tests.support.userns import both, reading
 
