@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import islice
 from typing import Any
 
 from facts import lxc_files, monitors
@@ -33,7 +32,7 @@ class Filters:
 
     def __init__(self, section: Section) -> None:
         self._section = section
-        self._left = LINES
+        self._left = iter(range(LINES))  # lines of LXC's files that are read yet, for all containers together
 
     def of(self, pid: int, monitor: Monitor) -> Filter:
         """The filter of what this process has started."""
@@ -102,10 +101,7 @@ class Filters:
         if other or not name or "/" in name:
             raise UnknownReading(f"its files are not below {LXC_HOME}")
         config = f"{LXC_HOME}/{name}/config"
-        lines = list(islice(lxc_files.expanded(self._texts, config), self._left + 1))
-        self._left = max(self._left - len(lines), -1)
-        if self._left < 0:
-            raise UnknownReading("LXC's files have more lines than are read")
+        lines = list(lxc_files.expanded(self._texts, config, self._left))
         included = {line.value.rstrip("/"): None for line in lines if line.key == "lxc.include"}
         inside = [path for folder in included for path in self._folders.get(folder, ())]
         profile = next((line.value for line in reversed(lines) if line.key == PROFILE), "")

@@ -91,7 +91,8 @@ def test_files_that_include_one_another_without_end_cost_all_of_them_no_more_tha
     found = Filters(Section({name: Block(0, text) for name, text in texts.items()}))
     last = [found.of(PID, Monitor("lxc", 0, "web")) for _ in range(20)][-1]
     assert isinstance(last, Unknown)
-    assert "more lines than are read" in last.unknown
+    assert "too many lines" in last.unknown
+    assert next(found._left, None) is None, "and there is nothing left for another one"
 
 
 def of_nspawn(*words: str, **blocks: str) -> Filter:

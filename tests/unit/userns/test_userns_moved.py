@@ -122,7 +122,9 @@ def test_ids_of_an_engine_that_is_not_hullproofs_to_set_are_left() -> None:
 def test_an_engine_that_could_not_be_read_costs_its_own_move_at_most() -> None:
     host = reading(PODMANS, PODMANS, max_user_namespaces=5)
     rules = UsernsRules(ranges=True, max_user_namespaces=9)
-    *raised, blocked = SUBJECT.plan(context(host, docker(installed=False), rules=rules))
+    made = context(host, docker(installed=False), rules=rules)
+    made.survey.readings[Podman] = Unknown("podman was not surveyed")
+    *raised, blocked = SUBJECT.plan(made)
     assert "max_user_namespaces" in raised[0].what
     assert isinstance(blocked, Blocked)
     assert "podman was not surveyed" in blocked.why
