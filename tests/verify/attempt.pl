@@ -2,7 +2,7 @@
 # In: a line per attempt, fields parted by tabs: name, verb, arguments. Out: name, value, errno, text.
 use strict; use Socket; use POSIX ();
 $| = 1;
-my $SECONDS = 5;
+my ($SECONDS, $MORE) = (5, 30);    # more for what takes work on a busy host, and waits for nobody
 sub value { my ($k, $v) = split /:/, $_[0], 2; $k eq "i" ? 0 + $v : $k eq "x" ? pack("H*", $v) : "$v\0" }
 sub failed { (-1, $! + 0, $_[0] // "") }
 sub spill { my ($path, $mode, $text) = @_; my $f; sysopen($f, $path, $mode) or return failed("open");
@@ -44,12 +44,12 @@ my %verb = (
             while ($t !~ /$last/) { recv($s, my $p, 2048, 0);
                 $t .= substr($p, 28) . " " if unpack("x9 C x12 n", $p . "\0" x 28) == 17 && unpack("x22 n", $p) == 9 } };
         (0, 0, $t) },
-    forks => sub { my ($most) = @_; my @made; my $why = 0;    # so many children at once, each gone by itself soon
-        while (@made < $most) { my $p = fork(); $why = $! + 0, last unless defined $p;
-            if (!$p) { sleep $SECONDS; POSIX::_exit(0) } push @made, $p }
-        kill 9, @made; waitpid($_, 0) for @made; $why ? (-1, $why, "after " . @made) : (scalar @made, 0, "") },
-    fill => sub { my $t = "x" x $_[0]; (length $t, 0, "") },    # so many bytes of memory
-    exec => sub { my $p; open($p, "-|", @_) or return failed("exec");
+    forks => sub { my ($most) = @_; my ($why, @made, $end, $go) = (0); alarm $MORE; pipe($end, $go);    # so many children
+        while (@made < $most) { my $p = fork(); $why = $! + 0, last unless defined $p;                  # at once, until we go
+            if (!$p) { close $go; sysread($end, my $t, 1); POSIX::_exit(0) } push @made, $p }
+        close $go; waitpid($_, 0) for @made; $why ? (-1, $why, "after " . @made) : (scalar @made, 0, "") },
+    fill => sub { alarm $MORE; my $t = "x" x $_[0]; (length $t, 0, "") },    # so many bytes of memory
+    exec => sub { my $p; alarm $MORE; open($p, "-|", @_) or return failed("exec");
         local $/; my $t = <$p>; close $p; ($? >> 8, 0, $t) },
 );
 for (split /\n/, $ARGV[0]) {
