@@ -44,6 +44,8 @@ def _settings(survey: Survey, policy: Policy) -> Verdict:
     if broken := [file.broken for file in files if file.broken]:
         reason = f"libvirt starts without what reads this file, and says so only in its log: {some(broken)}"
         return failed(reason, declared="files that libvirt can read", disk=broken)
+    if lost := [f"{each.file}: {each.why}" for each in survey[Libvirt].unread if each.broken]:
+        return failed(f"libvirt knows no domain by {some(lost)}", declared="files that libvirt can read", disk=lost)
     for file in files:
         known(file.text)
     return passed("libvirt's files can be read", declared="files that libvirt can read", disk=[])

@@ -18,7 +18,7 @@ from deploys.core.control import (
 )
 from deploys.core.policy import Policy
 from deploys.engines.libvirt.rules import LibvirtRules
-from facts.core.reading import known
+from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.libvirt.domains import DROPPABLE, Domain
 from facts.engines.libvirt.interfaces import Interface, stops_spoofing
@@ -69,6 +69,8 @@ class Rule:
         if wrong:
             wants = f"wants {self.wants}" if self.wants else f"names {some(declared) or 'none'} that may"
             return failed(f"{some(wrong)}; the policy {wants} (libvirt.{self.key})", declared=declared, disk=wrong)
+        if unread := survey[Libvirt].unread:
+            raise UnknownReading(some(f"{each.file}: {each.why}" for each in unread))
         return passed("no domain that the policy does not name is against this", declared=declared, disk=[])
 
     def control(self) -> Control:

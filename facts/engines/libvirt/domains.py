@@ -45,6 +45,42 @@ class Domain(Jsonable):
     text: str  # of a container's file in /etc; "" where it was not read as a whole
 
 
+@dataclass(frozen=True)
+class Unread(Jsonable):
+    """A file of a domain's of which not all is known."""
+
+    file: str
+    why: str
+    broken: bool  # libvirt does not know a domain by it
+
+
+CLOSED = re.compile(r"(/[^:]{1,4000}\.xml):[ \t]*</domain>.*")
+
+
+def read_unread(block: Block, files: Block) -> tuple[Unread, ...]:
+    """Of the files that there are, those that are no domain, that are longer than is read, and those that were not
+    written by libvirt, which has an element a line."""
+    rows: dict[str, list[tuple[str, str]]] = {}
+    closed = set()
+    for line in block.text.split("\n"):
+        if row := ROW.fullmatch(line):
+            rows.setdefault(row[1], []).append((row[4], row[5]))
+        if end := CLOSED.fullmatch(line):
+            closed.add(end[1])
+    return tuple(_unread(files.text.split("\n"), rows, closed))
+
+
+def _unread(files: list[str], rows: dict[str, list[tuple[str, str]]], closed: set[str]) -> Iterator[Unread]:
+    for file in filter(None, files):
+        own = rows.get(file, [])
+        if any(re.search("<[a-z]", rest) for _, rest in own):
+            yield Unread(file, "it has more than one element on a line", broken=False)
+        elif file not in closed and len(own) >= MOST:
+            yield Unread(file, "it is too long", broken=False)
+        elif file not in closed or not any(element == "domain" for element, _ in own):
+            yield Unread(file, "it has no <domain> from begin to end", broken=True)
+
+
 def read_domains(block: Block, whole: Block) -> tuple[Domain, ...]:
     """A domain that was made for once has only a file in /run, and one that has both is as the next start makes it."""
     rows: dict[str, list[tuple[str, str]]] = {}

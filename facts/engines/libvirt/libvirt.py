@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading, attempt
 from facts.engines.libvirt.conf import Broken, Entry, read_conf
-from facts.engines.libvirt.domains import Domain, read_domains
+from facts.engines.libvirt.domains import Domain, Unread, read_domains, read_unread
 from facts.engines.libvirt.interfaces import read_filters, read_networks
 
 FOLDER = "/etc/libvirt"
@@ -65,6 +65,7 @@ class LibvirtReading(Jsonable):
     domains: tuple[Domain, ...] | Unknown
     networks: dict[str, str]  # by name: the bridge
     filters: dict[str, tuple[str, ...]]  # by name: those that it is made of
+    unread: tuple[Unread, ...] = ()  # files of domains of which not all is known
 
 
 class Libvirt(SectionFact[LibvirtReading]):
@@ -92,6 +93,7 @@ class Libvirt(SectionFact[LibvirtReading]):
             domains=attempt("domains", lambda: _domains(section)),
             networks=read_networks(section.blocks.get("networks", Block(0, ""))),
             filters=read_filters(section.blocks.get("networks", Block(0, ""))),
+            unread=read_unread(*(section.blocks.get(name, Block(0, "")) for name in ("domains", "domains.files"))),
         )
 
 

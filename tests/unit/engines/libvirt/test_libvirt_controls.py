@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from facts.core.reading import Unknown
 from facts.core.survey import Survey
 from facts.engines.libvirt import Libvirt
 from facts.engines.libvirt.conf import Broken, read_conf
-from facts.engines.libvirt.domains import Domain
+from facts.engines.libvirt.domains import Domain, Unread
 from facts.engines.libvirt.libvirt import Conf, LibvirtReading, Socket, Unit
 from facts.guests import Guest
 from tests.support.hosts import beside, docker, listed
@@ -244,3 +245,14 @@ def test_a_domain_that_no_list_names_fails_and_is_left_to_its_owner(key: str, wr
     assert found(libvirt(domains=Unknown("no")), control, **{key: []})[0] is State.UNKNOWN
     rules: dict[str, Any] = {key: []}
     assert list(SUBJECT.plan(context(libvirt(domains=(wrong,)), **rules))) == []
+
+
+def test_a_domain_whose_file_is_broken_is_named_and_hides_no_other_ones_fault() -> None:
+    lost = (Unread("/etc/libvirt/lxc/x.xml", "it has no <domain> from begin to end", broken=True),)
+    state, reason = found(libvirt(unread=lost), "settings")
+    assert (state, "/etc/libvirt/lxc/x.xml: it has no <domain>" in reason) == (State.FAIL, True)
+    assert found(libvirt(unread=lost), "unlabelled", unlabelled=[])[0] is State.UNKNOWN
+    joined = (replace(lost[0], broken=False),)
+    assert found(libvirt(unread=joined), "settings")[0] is State.PASS
+    free = libvirt(unread=joined, domains=(domain(unlabelled=True),))
+    assert found(free, "unlabelled", unlabelled=[])[0] is State.FAIL

@@ -96,3 +96,25 @@ def test_a_machine_that_always_has_a_floppy_controller_is_known_by_its_type(
     rows.append("    <controller type='fdc' index='0'/>")
     (domain,) = read(domains="\n".join(f"{file}:{row}" for row in rows)).domains
     assert domain.devices == ("a floppy controller",), "which is said once"
+
+
+@pytest.mark.parametrize(
+    ("rows", "why", "broken"),
+    [
+        (["<domain type='lxc'>", "  <name>a</name>", "</domain>"], "", False),
+        ([], "it has no <domain>", True),
+        (["<domain type='lxc'>", "  <name>a</name>"], "it has no <domain>", True),
+        (["  <name>a</name>", "</domain>"], "it has no <domain>", True),
+        (["<domain type='lxc'><name>a</name><seclabel type='none'/></domain>"], "more than one element", False),
+        (["<domain type='lxc'>"] + ["  <idmap>"] * 400, "too long", False),
+    ],
+)
+def test_a_file_that_is_no_whole_domain_or_that_nobody_can_read_so_is_named(
+    rows: list[str], why: str, broken: bool
+) -> None:
+    file = "/etc/libvirt/lxc/a b.xml"
+    other = "/etc/libvirt/qemu/b.xml"
+    text = [*(f"{file}:{row}" for row in rows), f"{other}:<domain type='kvm'>", f"{other}:</domain>"]
+    found = read(domains="\n".join(text), **{"domains.files": f"{file}\n{other}\n"}).unread
+    assert [(each.file, each.broken) for each in found] == ([(file, broken)] if why else [])
+    assert all(why in each.why for each in found)
