@@ -34,7 +34,7 @@ class Word(Jsonable):
     """What a line of a machine's own file sets."""
 
     machine: str
-    section: str  # Exec, Files, Network, Service …
+    section: str  # Exec, Files, Network, Service …; "" for none
     key: str
     value: str
     at: str  # FILE:LINE
@@ -74,10 +74,11 @@ class NspawnReading(Jsonable):
     installed: bool
     start: Start | Unknown
     drop_in: str | Unknown | None  # hullproof's own file for the template
-    words: tuple[Word, ...]  # of the machines' own files, in their order
+    words: tuple[Word, ...]  # of the machines' own files, in their order; those in a section
     running: tuple[str, ...] = ()  # the machines that systemd has started
     later: dict[str, str] = field(default_factory=dict)  # ExecStart, TasksMax … -> file that counts after ours
     trees: tuple[Tree, ...] = ()
+    stray: tuple[Word, ...] = ()  # those in none
 
 
 class Nspawn(SectionFact[NspawnReading]):
@@ -90,11 +91,13 @@ class Nspawn(SectionFact[NspawnReading]):
 
     @staticmethod
     def parse(section: Section) -> NspawnReading:
+        words = list(_words(section.blocks.get("files", Block(0, ""))))
         return NspawnReading(
             installed=isinstance(section.program("nspawn", "systemd-nspawn"), str) and "nspawn" in section.blocks,
             start=_start(section),
             drop_in=section.file(DROP_IN) if DROP_IN in section.blocks else None,
-            words=tuple(_words(section.blocks.get("files", Block(0, "")))),
+            words=tuple(word for word in words if word.section),
+            stray=tuple(word for word in words if not word.section),
             running=tuple(re.findall(r"systemd-nspawn@(\S{1,255})\.service$", _running(section), flags=re.MULTILINE)),
             later=dict(_later(section.blocks.get("places", Block(0, "")))),
             trees=tuple(read_trees(section)),
@@ -164,18 +167,20 @@ def _number(value: str) -> int | Unknown:
 
 def _words(block: Block) -> Iterator[Word]:
     path = section = ""
+    continued = False
     for line in block.text.split("\n"):
         row = re.match(r"(/[^:]{1,4096}):([0-9]{1,6}):", line)
         if not row:
             continue
         if row[1] != path:
-            path, section = row[1], ""
-        text = line[row.end() :].strip()
+            path, section, continued = row[1], "", False
+        text, before = line[row.end() :].strip(), continued
+        continued = text.endswith("\\")
         if text.startswith("["):
             section = text.strip("[]")
-        elif section:
-            key, _, value = text.partition("=")
-            yield Word(_machine(path), section, key.strip(), value.strip(), f"{path}:{row[2]}")
+        elif not before:  # else it belongs to the line above
+            key, equals, value = text.partition("=")
+            yield Word(_machine(path), section, key.strip() if equals else text, value.strip(), f"{path}:{row[2]}")
 
 
 def _machine(path: str) -> str:

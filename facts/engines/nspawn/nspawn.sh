@@ -26,6 +26,6 @@ set -- /etc/systemd/nspawn/*.nspawn /run/systemd/nspawn/*.nspawn /var/lib/machin
   /etc/systemd/system/systemd-nspawn@?*.service.d/*.conf /run/systemd/system/systemd-nspawn@?*.service.d/*.conf \
   /etc/systemd/system.control/systemd-nspawn@?*.service.d/*.conf \
   /run/systemd/system.control/systemd-nspawn@?*.service.d/*.conf
-files=$(grep -asHnE '^[[:space:]]*(\[|[A-Za-z-]+[[:space:]]*=)' "$@" /dev/null)
+files=$(grep -asHnvE '^[[:space:]]*([#;]|$)' "$@" /dev/null)
 run files kept "$files" 0
 :

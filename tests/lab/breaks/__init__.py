@@ -62,7 +62,7 @@ INCUS = [f"incus.{name}" for name in (
 NO_INCUS = "no instance of Incus runs in the lab: tests/unit/engines/incus breaks its answers"
 NSPAWN = [f"nspawn.{name}" for name in (
     "user-namespace", "settings", "capabilities", "refused-calls", "no-new-privileges", "private-network",
-    "pids", "memory", "machines",
+    "pids", "memory", "machines", "files",
 )]  # fmt: skip
 ELSEWHERE: Mapping[str, str] = {
     "cgroups.io": f"{DRILLS}/test_cgroups.py",

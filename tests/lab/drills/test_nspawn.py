@@ -48,6 +48,7 @@ BREAKS = (
     ("machines", f"sed -i 's/--settings=no/--settings=override/' {DROP_IN}; {RELOAD}; mv {TRUSTED} {KEPT}; "
      f"printf '[Exec]\\nOOMScoreAdjust=-1000\\nLimitNPROC=infinity\\n' >{BESIDE}",
      f"OOMScoreAdjust=-1000 of old ({BESIDE}:2), LimitNPROC=infinity of old ({BESIDE}:3)"),
+    ("files", f"printf '[Exec]\\nNoNewPrivilegs=yes\\n' >{BESIDE}", "[Exec] has no NoNewPrivilegs="),
 )  # fmt: skip
 MEND = (f"rm -rf {INSTANCE} {BESIDE}; [ ! -e {KEPT} ] || mv {KEPT} {TRUSTED}; "
         f"cp -p /root/kept.conf {DROP_IN}; {RELOAD}")  # fmt: skip

@@ -104,6 +104,7 @@ def test_the_key_that_asks_for_a_control_is_found() -> None:
         "containerd.settings",
         "kubelet.settings",
         "lxc.settings",
+        "nspawn.files",
         "bridges.reverted",
     }
 

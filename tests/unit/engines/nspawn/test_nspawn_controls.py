@@ -19,6 +19,7 @@ from facts.core.reading import Unknown
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.nspawn import Nspawn
+from facts.engines.nspawn.keys import KEYS
 from facts.engines.nspawn.nspawn import DROP_IN, NspawnReading, Start, Word
 from facts.engines.nspawn.trees import Tree
 
@@ -36,7 +37,8 @@ def nspawn(begin: Start | Unknown | None = None, *words: Word, drop_in: str | No
     return NspawnReading(True, begin or start(), drop_in, words)
 
 
-def word(key: str, value: str, path: str = ETC, section: str = "Exec") -> Word:
+def word(key: str, value: str, path: str = ETC) -> Word:
+    section = next((name for name, keys in KEYS.items() if key in keys), "Service")
     return Word("web", section, key, value, f"{path}:2")
 
 
@@ -310,3 +312,25 @@ def test_a_file_that_counts_after_hullproofs_is_named_and_has_to_go() -> None:
     (blocked,) = SUBJECT.plan(context(reading, private_network=True))
     assert isinstance(blocked, Blocked)
     assert f"{zzz} is read after hullproof's file: remove it there" in blocked.why
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "why"),
+    [
+        ("Exec", "NoNewPrivileges", ""),
+        ("Exec", "LimitNPROC", ""),
+        ("X-Mine", "Anything", ""),
+        ("Exec", "NoNewPrivilegs", "x.nspawn:2: [Exec] has no NoNewPrivilegs="),
+        ("Exec", "privateusers", "[Exec] has no privateusers="),
+        ("Exce", "NoNewPrivileges", "there is no section [Exce]"),
+        ("", "NoNewPrivileges", "NoNewPrivileges stands in no section"),
+        ("Exec", "no form at all", "it has not the form KEY=VALUE"),
+    ],
+)
+def test_a_line_that_systemd_nspawn_passes_over_is_named(section: str, key: str, why: str) -> None:
+    line = Word("x", section, key, "yes", "/var/lib/machines/x.nspawn:2")
+    reading = nspawn(None, line) if section else replace(nspawn(), stray=(line,))
+    finding = context(reading).findings["nspawn.files"]
+    assert (finding.state, why in finding.verdict.reason) == (State.FAIL if why else State.PASS, True)
+    in_a_unit = replace(line, at="/etc/systemd/system/systemd-nspawn@x.service.d/x.conf:2")
+    assert context(nspawn(None, in_a_unit)).findings["nspawn.files"].state is State.PASS
