@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -97,7 +97,7 @@ class KubeletReading(Jsonable):
 
 class Kubelet(SectionFact[KubeletReading]):
     """The kubelet of the host itself. What it runs with is its command line, and its files where they are older than
-    its start; its API says that too (/configz), to whoever has credentials."""
+    its start; else what its API says (/configz), where that answers."""
 
     key: ClassVar[str] = "kubelet"
     script: ClassVar[str] = (
@@ -120,7 +120,7 @@ class Kubelet(SectionFact[KubeletReading]):
             inside=tuple(map(int, re.findall(r"\b[0-9]{1,10}\b", there.text("inside")))),
             disk=disk,
             live=live,
-            stale=tuple(there.stale(live)) if isinstance(live, Setup) else (),
+            stale=tuple(there.stale(live)) if isinstance(live, Setup) and there.answer is None else (),
             broken=tuple(there.broken(disk)) if isinstance(disk, Setup) else (),
             texts={path: section.file(path) for path in section.blocks if path.startswith("/")},
             settings=there.access(lambda path: path in there.said),
@@ -148,6 +148,7 @@ class _Host:
         self.said = {*paths, *self.times}
         self.files = {path: _flat(section, path) for path in section.blocks if path.startswith("/")}
         self.dropped = _dropped(self.text("dropped"))
+        self.answer = _answer(section)
 
     def text(self, block: str) -> str:
         return self.section.blocks.get(block, Block(0, "")).text
@@ -174,7 +175,10 @@ class _Host:
         words = self.text("cmdline").strip("\0\n").split("\0")
         if "kubelite" in self.section.blocks:
             return self._setup(listed(self.block("environment"), MICROK8S_FLAGS))
-        return self._setup([(word, "") for word in words]) if words != [""] else Unknown("no command line was read")
+        if words == [""]:
+            return Unknown("no command line was read")
+        setup = self._setup([(word, "") for word in words])
+        return setup if self.answer is None else replace(setup, files=self.answer)
 
     def _setup(self, words: list[Word]) -> Setup:
         given = flags(words)
@@ -219,6 +223,16 @@ class _Host:
 
 
 NOT_VALID = "not valid"
+
+
+def _answer(section: Section) -> dict[str, Setting] | None:
+    """What the kubelet's API says that it runs with; None where it was not asked, or did not answer."""
+    said = section.json("configz") if "configz" in section.blocks else None
+    running = said.get("kubeletconfig") if isinstance(said, dict) else None
+    if not isinstance(running, dict):
+        return None
+    values = dict(flat(running))
+    return None if _misfit(values) else {key: Setting(value, "/configz") for key, value in values.items()}
 
 
 def _authority(path: str) -> bool:

@@ -1,5 +1,6 @@
 # shellcheck shell=sh disable=SC2086
-# The section kubelet of the survey. No client is started, and the kubelet's own API is not asked: that wants credentials.
+# The section kubelet of the survey. The kubelet's own API is asked only where its files were changed after its start, and
+# with the credentials of the API server's where they are here: to others it may not answer.
 # Its configuration is of the files that its command line names. Words are split on purpose: paths without blanks.
 # Given: MARKS, whose kubelet it is by what is there; OVERLAYS, names of devices; DROP_IN, hullproof's own file;
 # SYSCTLS, what kubelet wants of the kernel; POLICING, names of processes that hold pods to network policies.
@@ -39,7 +40,8 @@ env=; [ -z "$envs" ] || { env=$(given $envs); run environment kept "$env" 0; }
 words=
 if [ -n "$pid" ]; then
   run cmdline cat /proc/$pid/cmdline
-  run since grep -ahE '^(btime |[0-9]+ \()' /proc/$pid/stat /proc/stat
+  since=$(grep -ahE '^(btime |[0-9]+ \()' /proc/$pid/stat /proc/stat)
+  run since kept "$since" 0
   words=$(tr '\0' ' ' </proc/$pid/cmdline)
 fi
 configs=; folders=; more=
@@ -55,6 +57,15 @@ for d in $folders; do
   for f in "$d"/*.conf; do [ ! -e "$f" ] || dropped="$dropped $f"; done
 done
 [ -z "$dropped" ] || run dropped grep -aRsH --include='*.conf' '' $folders
+changed_since() { # FILES: proc(5), stat: the 22nd word, of which a hundred are a second
+  set -- "$1" ${since##*) }
+  find $1 -maxdepth 0 -newermt "@$((${since##*btime } + ${21:-0} / 100))" 2>/dev/null
+}
+if [ -n "$pid" ] && [ -n "$configs$dropped" ] && have curl && [ -n "$(changed_since "$configs $dropped")" ]; then
+  cert=/etc/kubernetes/pki/apiserver-kubelet-client
+  if [ -r $cert.key ]; then cert="--cert $cert.crt --key $cert.key"; else cert=; fi
+  run configz curl -sk -m 3 $cert https://127.0.0.1:10250/configz
+fi
 authorities=$(grep -ashoE 'clientCAFile"?:[[:space:]]*"?/[^" ,]+' $configs $dropped /dev/null | sed -E 's|^[^/]*||')
 # Of %W, the birth: a file that was put in another's place keeps its old time of change.
 run times stat -L -c '%Y %W %Z %n' "$@" $envs $configs $dropped $folders

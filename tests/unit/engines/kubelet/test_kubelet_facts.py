@@ -235,3 +235,25 @@ def test_pods_network_is_of_the_first_file_of_cni_and_what_polices_it_is_a_proce
     reading = read(cni=cni, policing=" kube-router kube-router")
     assert (reading.plugins, reading.policing) == (("flannel", "portmap"), ("kube-router",))
     assert (read().plugins, read().policing) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("said", "stale", "pids"),
+    [
+        ('{"kubeletconfig": {"podPidsLimit": 77, "authentication": {"anonymous": {"enabled": false}}}}', (), 77),
+        ("Unauthorized", (CONFIG,), None),
+        ('{"kubeletconfig": {"podPidsLimit": "77"}}', (CONFIG,), None),
+        ('{"kubeletconfig": 7}', (CONFIG,), None),
+        (Block(28, ""), (CONFIG,), None),
+    ],
+)
+def test_where_its_files_were_changed_its_api_says_what_it_runs_with(said: Any, stale: Any, pids: int | None) -> None:
+    """A file that is older needs nobody to say so."""
+    changed = {"times": f"9999 900 900 {CONFIG}", CONFIG: f"{HEAD}podPidsLimit: 9\n"}
+    reading = read(configz=said, **changed)
+    assert reading.stale == stale
+    assert reading.disk.files["podPidsLimit"].value == 9
+    if pids:
+        assert {key: each.value for key, each in reading.live.files.items()} == {
+            "podPidsLimit": pids, "authentication.anonymous.enabled": False,
+        }  # fmt: skip
