@@ -2,95 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from deploys.cgroups.controls import CgroupsRules
-from deploys.core.change import Blocked, Change, Context, Undoing, WriteFile
+from deploys.core.change import Blocked, Context, Undoing, WriteFile
 from deploys.core.control import State, judge
 from deploys.core.policy import Policy
-from deploys.engines.lxc import filters, settings, undo
+from deploys.engines.lxc import settings, undo
 from deploys.engines.lxc.controls import SUBJECT
 from deploys.engines.lxc.defaults import DROP_IN_TEXT
 from deploys.engines.lxc.rules import LxcRules
-from facts import lxc_files
-from facts.cgroups import Cgroups, CgroupsReading
-from facts.core.reading import Unknown, UnknownReading
+from facts.cgroups import Cgroups
+from facts.core.reading import Unknown
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
 from facts.engines.lxc import Lxc
-from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT, LxcReading
-from facts.lxc_files import Line
-from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns, UsernsReading
+from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT
+from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns
+from tests.support.lxc import DEBIAN, MAP, ROWS, START, after, cgroups, context, found, lxc, userns, written
 
-START = 0x7000_0000
-MAP = f"0 {START} 65536"
-ROWS = tuple(Range(kind, START, 65536, "root", path) for kind, path in (("u", SUBUID), ("g", SUBGID)))
-DEBIAN = "lxc.net.0.type = veth\nlxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1\n"
-
-
-def lxc(text: str | None = DEBIAN, **more: Any) -> LxcReading:
-    rows = [line.partition("=") for line in (text or "").splitlines() if "=" in line and line[0] != "#"]
-    lines = tuple(Line(key.strip(), value.strip(), f"{DEFAULT}:{n}") for n, (key, _, value) in enumerate(rows, 1))
-    values: dict[str, Any] = {
-        "installed": True, "path": DEFAULT, "text": text, "lines": lines, "broken": (), "ignored": (),
-        "filters": {GUARDED: None, STRICT: None}, "usernet": None, "drop_in": None, "service": True, "made": (),
-        "weights": ("cpu.weight", "io.weight"), "users": {}, "apparmor": True, "parser": True,
-    }  # fmt: skip
-    return LxcReading(**(values | more))
-
-
-def userns(ranges: tuple[Range, ...] = ROWS, used: tuple[Range, ...] = ()) -> UsernsReading:
-    values: dict[str, Any] = dict.fromkeys(UsernsReading.__dataclass_fields__, ())
-    names = {"passwd": {"root": 0}, "group": {"root": 0}}
-    files = {"subuid": "root:100000:65536\nops:1:2\n", "subgid": None}
-    return UsernsReading(**(values | names | files | {"ranges": ranges, "lxc": used}))
-
-
-def cgroups(version: str = "v2", controllers: int = 2) -> CgroupsReading:
-    values: dict[str, Any] = dict.fromkeys(CgroupsReading.__dataclass_fields__, ())
-    return CgroupsReading(**(values | {"version": version, "controllers": ("cpu", "io")[:controllers]}))
-
-
-def context(
-    reading: LxcReading,
-    ids: UsernsReading | None = None,
-    version: str = "v2",
-    below: list[str] | None = None,
-    accept: tuple[str, ...] = (),
-    **rules: Any,
-) -> Context:
-    host = Survey({Lxc: reading, Userns: ids or userns(), Cgroups: cgroups(version)})
-    policy = Policy(
-        "p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules(below=below)}, accept=frozenset(accept)
-    )
-    return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
-
-
-def found(reading: LxcReading, name: str, **more: Any) -> tuple[State, str]:
-    finding = context(reading, **more).findings[f"lxc.{name}"]
-    return finding.state, finding.verdict.reason
-
-
-def written(changes: Iterable[Change]) -> dict[str, str]:
-    return {change.path: change.text for change in changes if isinstance(change, WriteFile)}
-
-
-def after(reading: LxcReading, changes: Iterable[Change]) -> LxcReading:
-    """The host with these files."""
-    files = written(changes)
-    own: dict[str, str | Unknown | None] = {p: t for p, t in files.items() if p in (GUARDED, STRICT)}
-    left = replace(reading, filters={**reading.filters, **own}, drop_in=files.get(DROP_IN, reading.drop_in))
-    text = files.get(DEFAULT, reading.text)
-    assert not isinstance(text, Unknown)
-    return replace(left, text=text, lines=lxc(text).lines)
-
-
-BIND = "lxc.mount.entry = /etc mnt none bind 0 0"
 # The policy's key, what it says, lines that are right, lines that are wrong, and a word of the reason for those.
+BIND = "lxc.mount.entry = /etc mnt none bind 0 0"
 CASES: dict[str, tuple[Any, str, str, str]] = {
     "user_namespace": ("mapped", f"lxc.idmap = u {MAP}\nlxc.idmap = g {MAP}", f"lxc.idmap = u {MAP}", "the host's"),
     "capabilities": (["MKNOD", "BPF"], "lxc.cap.drop = mknod\nlxc.cap.drop = 39 syslog", "lxc.cap.drop = mknod", "BPF"),
@@ -193,64 +128,6 @@ def test_ids_that_no_row_gives_fail_and_those_of_the_host_too() -> None:
     own = "lxc.idmap = b 0 0 65536"
     assert "own ids from 0 on" in found(lxc(own), "user-namespace", user_namespace="mapped")[1]
     assert "lxc.idmap =\nlxc.idmap = u" in written(SUBJECT.plan(context(lxc(own), user_namespace="mapped")))[DEFAULT]
-
-
-# ------------------------------------------------------------------------------------------------ seccomp
-
-
-@pytest.mark.parametrize(
-    ("path", "text", "state", "word"),
-    [
-        (STRICT, filters.TEXTS["strict"], State.PASS, ""),
-        (GUARDED, filters.TEXTS["guarded"], State.FAIL, "allows add_key, clone, clone3"),
-        ("/x", None, State.FAIL, "/x (/etc/lxc/default.conf:1) is not there"),
-        ("/x", "2\nallowlist\nread\n", State.PASS, ""),
-        ("/x", "2\nblacklist\n[all]\nkexec_load errno 1\nkeyctl allow\n", State.FAIL, "allows acct, add_key"),
-        ("/x", filters.TEXTS["strict"] + "bpf errno 1 [0,1,SCMP_CMP_EQ]\n", State.FAIL, "allows bpf"),
-        ("/x", "2\nallowlist\nbpf\nread\n[x86]\nkexec_load\n", State.FAIL, "allows bpf, kexec_load"),
-        ("/x", "2\nallowlist kill\nbpf errno 1\nread\n", State.PASS, ""),
-        ("/x", "2\nallowlist log\nread\n", State.UNKNOWN, "begins with allowlist log"),
-        *(
-            ("/x", filters.TEXTS["strict"].replace("bpf errno 1", f"bpf {action}"), State.FAIL, "allows bpf")
-            for action in ("allow", "log", "errno 0", "errno 1 errno 0", "notify")
-        ),
-        ("/x", filters.TEXTS["strict"].replace("[all]", "[x86]"), State.FAIL, "allows acct"),
-        ("/x", filters.TEXTS["strict"].replace("bpf errno 1", "bpf"), State.PASS, ""),
-        ("/x", "1\nallowlist\n5\n", State.UNKNOWN, "version 1"),
-        ("/x", Unknown("no"), State.UNKNOWN, "no"),
-    ],
-)
-def test_a_filter_counts_by_what_it_refuses(path: str, text: Any, state: State, word: str) -> None:
-    reading = lxc(f"lxc.seccomp.profile = {path}", filters={path: text})
-    says = found(reading, "seccomp", seccomp="strict")
-    assert (says[0], word in says[1]) == (state, True), says
-
-
-@pytest.mark.parametrize(("level", "path"), [("guarded", GUARDED), ("strict", STRICT)])
-def test_the_filter_is_written_before_it_is_named(level: str, path: str) -> None:
-    made = context(lxc(users={path: ("web",)}), seccomp=level)
-    changes = list(SUBJECT.plan(made))
-    assert list(written(changes)) == [path, DEFAULT]
-    assert "which counts for web too when they start" in changes[0].what
-    assert found(after(lxc(), changes), "seccomp", seccomp=level)[0] is State.PASS
-    assert len(filters.REFUSED[level]) > 20
-
-
-@pytest.mark.parametrize(
-    "text", ["2\nallowlist\nbpf\nread\n", "2\ndenylist\n[x86]\nptrace kill\n", "2\ndenylist\nclone errno 1\n"]
-)
-def test_a_filter_that_refuses_more_is_not_replaced(text: str) -> None:
-    reading = lxc("lxc.seccomp.profile = /x", filters={"/x": text})
-    (blocked,) = SUBJECT.plan(context(reading, seccomp="strict"))
-    assert isinstance(blocked, Blocked)
-    less = lxc("lxc.seccomp.profile = /x", filters={"/x": "2\ndenylist\nbpf\n"})
-    assert list(written(SUBJECT.plan(context(less, seccomp="guarded")))) == [GUARDED, DEFAULT]
-
-
-def test_without_a_filter_or_with_an_old_list_it_is_said() -> None:
-    assert "every system call" in found(lxc(), "seccomp", seccomp="guarded")[1]
-    with pytest.raises(UnknownReading):
-        lxc_files.refused("")
 
 
 # ------------------------------------------------------------------------------------------------ the others
