@@ -25,7 +25,7 @@ from tests.lab.machine.vm import READY, Vm
 
 # bare and stock are installed natively and booted; the others are what a script makes of a stock host.
 # In the order they are built: the usual one first.
-VARIANTS = ("stock", "bare", "weak", "owned", "guests", "engines")
+VARIANTS = ("stock", "bare", "weak", "owned", "guests", "engines", "rootless")
 BOOTED = ("bare", "stock")
 
 
