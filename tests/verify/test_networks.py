@@ -9,7 +9,7 @@ import pytest
 from deploys.networks.isolation import NetworksRules, covers
 from facts.engines.docker.docker import Network
 from tests.verify import scenarios
-from tests.verify.probe import ENGINES, Outcomes, Prober
+from tests.verify.probe import Outcomes, Prober
 from tests.verify.proof import Proof
 from tests.verify.verdict import Verdict, forgery_stopped, frames_stopped, neighbour_kept, unreached
 
@@ -80,13 +80,13 @@ def test_host_service_later(prober: Prober, proof: Proof) -> None:
     proof.settle(lambda: Verdict(None, why) if why else service(prober, "own"))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", DEFAULTS)
 @pytest.mark.proof("a container sends from an address that is not its own", control="networks.antispoof")
 def test_forged_address(prober: Prober, proof: Proof, engine: str) -> None:
     as_itself(prober, proof, engine, forgery_stopped)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", DEFAULTS)
 @pytest.mark.proof("a container is taken for its neighbour by the host", control="networks.antispoof")
 def test_neighbours_place(prober: Prober, proof: Proof, engine: str) -> None:
     as_itself(prober, proof, engine, neighbour_kept)
