@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any
 
 from deploys.containers.rules import DEFAULT_CAPABILITIES
@@ -31,6 +32,7 @@ ALL = frozenset(CAPABILITIES[:38])  # those of every kernel since 3.16
 SHAREABLE = ("mnt", "pid", "net", "ipc", "uts")  # what only another option of the engine shares
 # And what one container may have of another. The host's own time namespace is what every engine gives.
 JOINABLE = (*SHAREABLE, "user", "cgroup", "time")
+MOST = 50  # of those with whom it shares one thing: who would read more of them
 # Domains that confine nothing: those for it, and those of whatever starts containers, which have them without a label.
 FREE_DOMAINS = (
     "", "spc_t", "spc_user_t", "unconfined_t", "unconfined_service_t", "sysadm_t", "kernel_t", "init_t", "initrc_t",
@@ -92,6 +94,16 @@ class Host(Remembering):
         groups = {each.pid: each.process.cgroup for each in self.all if isinstance(each.process, Process)}
         return {pid: found[1] for pid, group in groups.items() if (found := POD.search(group))}
 
+    @cached_property
+    def infra_pods(self) -> dict[int, frozenset[int]]:
+        """By network namespace: the processes that share it with an infra container. The host's is no pod's."""
+        hosts = known(self.reading.namespaces).get("net")
+        return {
+            inode: frozenset(each.pid for each in members)
+            for (kind, inode), members in self.by_namespace.items()
+            if kind == "net" and inode != hosts and any(each.name.endswith("-infra") for each in members)
+        }
+
     def together(self, one: Container, other: Container) -> bool:
         """Whether they are of one pod: Podman's share what their infra container holds."""
         if one.pod:
@@ -101,10 +113,7 @@ class Host(Remembering):
         mine, theirs = (self.podman_pods.get(each.pid) for each in (one, other))
         if mine and theirs:
             return mine == theirs
-        own = one.process.namespaces["net"]
-        members = self.by_namespace["net", own] if own != known(self.reading.namespaces).get("net") else []
-        there = any(each.pid == other.pid for each in members)
-        return there and any(each.name.endswith("-infra") for each in members)
+        return other.pid in self.infra_pods.get(one.process.namespaces["net"], ())
 
     def allows(self, own: Mapping[str, Any], calls: tuple[str, ...], caps: frozenset[str]) -> tuple[str, ...]:
         """Which of the calls a filter allows. One serves many containers, and is judged once."""
@@ -197,9 +206,10 @@ def joined_namespaces(container: Container, host: Host) -> str:
     shared: dict[str, list[str]] = {}
     for kind in JOINABLE:
         apart = kind in own and own[kind] != hosts.get(kind) and not (kind == "user" and _of_the_user(container))
-        for other in host.by_namespace[kind, own[kind]] if apart else ():
-            if other.pid != container.pid and not host.together(container, other):
-                shared.setdefault(other.shown, []).append(kind)
+        others = host.by_namespace[kind, own[kind]] if apart else ()
+        strangers = (each for each in others if each.pid != container.pid and not host.together(container, each))
+        for other in islice(strangers, MOST):
+            shared.setdefault(other.shown, []).append(kind)
     found = [f"{', '.join(kinds)} with {name}" for name, kinds in shared.items()]
     return f"shares namespaces: {some(found)}" if found else ""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import PurePosixPath
 
-from deploys.containers.judge import PLAIN_NODES, Host, process_of, would
+from deploys.containers.judge import MOST, PLAIN_NODES, Host, process_of, would
 from deploys.core.control import some
 from facts.containers import Container
 from facts.engines.shapes import Waiting
@@ -104,7 +104,6 @@ def _within(point: str, reported: Collection[str]) -> bool:
 
 Place = tuple[str, str]  # a device, and a path of its own tree
 Holder = tuple[Container, Mount]
-MOST = 50  # of those with whom one place is shared: who would read more of them
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import dataclasses
 
 import pytest
 
+from deploys.containers.judge import MOST, Host
 from facts.containers import Container, ContainersReading
 from facts.processes import NAMESPACES, Process
 from tests.support.two_engines import BY_NAME, HOST, wrong
@@ -54,3 +55,40 @@ def test_the_hosts_time_namespace_is_read_and_no_fault_and_older_kernels_have_no
     assert isinstance(other.process, Process)
     assert (host.shared(one.process), host.shared(other.process)) == (("time",), ())
     assert wrong("host-namespaces", host).keys() == wrong("joined-namespaces", host).keys() == {"pass"}
+
+
+def test_of_many_that_share_a_namespace_few_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    together = Host.together
+
+    def counted(host: Host, one: Container, other: Container) -> bool:
+        compared.append(other)
+        return together(host, one, other)
+
+    monkeypatch.setattr(Host, "together", counted)
+    crowd = [having(f"c{pid}", pid, {"net": 7}) for pid in range(1, 101)]
+    assert len(wrong("joined-namespaces", on_host(*crowd))) == 100
+    assert len(compared) <= 100 * MOST
+
+
+def test_whose_pod_an_infra_container_holds_is_looked_up_once_for_all() -> None:
+    looked = []
+
+    class Name(str):
+        def endswith(self, *words: object) -> bool:
+            looked.append(self)
+            return str(self) == "1-infra"
+
+    crowd = [having(Name(f"{pid}-infra" if pid == 1 else f"c{pid}"), pid, {"net": 7}) for pid in range(100, 0, -1)]
+    assert wrong("joined-namespaces", on_host(*crowd)).keys() == {"pass"}
+    assert len(looked) == 100
+
+
+def test_a_pod_ends_where_its_network_does() -> None:
+    pod = (having("a-infra", 1, {"net": 7, "ipc": 8}), having("a", 2, {"net": 7, "ipc": 8}))
+    stranger = having("b", 3, {"ipc": 8})
+    assert wrong("joined-namespaces", on_host(*pod, stranger)) == {
+        "podman:a-infra": "shares namespaces: ipc with podman:b",
+        "podman:a": "shares namespaces: ipc with podman:b",
+        "podman:b": "shares namespaces: ipc with podman:a-infra, ipc with podman:a",
+    }

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from deploys.containers.mounts import MOST, Holder, Places
+from deploys.containers.judge import MOST
+from deploys.containers.mounts import Holder, Places
 from deploys.core.control import State
 from facts.containers import Container, ContainersReading
 from facts.core.reading import Unknown
