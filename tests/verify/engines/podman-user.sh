@@ -9,7 +9,8 @@ client() {
 }
 alone() {
     [ -n "$number" ] || { printf 'user\t-1\t2\tnone\n' && return; }
-    install -d -m 700 -o "$number" "$at" "$at/run" || return
+    # In a folder of the user's root makes nothing: it is given away last.
+    mkdir -m 700 "$at" "$at/run" && chown "$number" "$at/run" && chown "$number" "$at" || return
     tar -c -C "$tree" . | client import - "$probe" > /dev/null 2>&1 &&
         client run --rm --name "$probe" --network none --tmpfs /scratch:exec,suid,size=4m \
             --volume "$kept:/kept:ro" "$probe" \
@@ -17,8 +18,9 @@ alone() {
 }
 leave() {
     client rm -f -t 0 "$probe" > /dev/null
-    # What holds the user's namespaces open between commands. The file is the user's: as root nobody is killed by its word.
-    pause=''
-    read -r pause < "$at/run/libpod/tmp/pause.pid" # which has no end of line
-    [ -z "$pause" ] || runuser -u "$user" -- kill -KILL "$pause"
+    # What holds the user's namespaces open between commands. The file is the user's: root does not open it (it may be a
+    # link or a FIFO), and kills nothing by its word. It has no end of line.
+    # shellcheck disable=SC2016
+    timeout -k 1 5 runuser -u "$user" -- sh -c 'read -r pause < "$1"; [ -z "$pause" ] || kill -KILL "$pause"' sh \
+        "$at/run/libpod/tmp/pause.pid"
 } 2> /dev/null
