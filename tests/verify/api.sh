@@ -1,5 +1,6 @@
 # An engine's API without root: nobody tries every socket on which it listens. `unix:PATH` and `tcp:ADDRESS:PORT` get an
-# HTTP request, `tls:ADDRESS:PORT` an HTTPS one without a client certificate.
+# HTTP request, `tls:ADDRESS:PORT` an HTTPS one without a client certificate. Each name is
+# printed as `asked:NAME` first.
 # Given: the agent (agent, option, source), and as_nobody, the command that gives up root. Which sockets these are says
 # api/NAME.sh, which stands before this.
 # shellcheck disable=SC2154 # given: see above
@@ -28,5 +29,6 @@ agenda=$(
         try "tls:$place" exec /bin/sh -c "$tls" "$place"
     done
 )
+printf '%s\n' "$agenda" | sed "s/$tab.*//; s/.*/asked:&${tab}0${tab}0$tab/"
 # shellcheck disable=SC2086
 $as_nobody "$agent" "$option" "$source" "$agenda"

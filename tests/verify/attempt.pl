@@ -8,7 +8,7 @@ sub failed { (-1, $! + 0, $_[0] // "") }
 sub spill { my ($path, $mode, $text) = @_; my $f; sysopen($f, $path, $mode) or return failed("open");
     my $n = syswrite($f, $text); defined $n ? ($n, 0, "") : failed("write") }
 sub slurp { my ($path) = @_; my ($f, $t); sysopen($f, $path, 0) or return failed("open");
-    my $n = sysread($f, $t, 4096); defined $n ? ($n, 0, $t) : failed("read") }
+    defined sysread($f, $t, 4096) ? (0, 0, $t) : failed("read") }
 sub address { my ($where, $port) = @_; $port eq "-" and return (PF_UNIX, pack_sockaddr_un($where));
     my $family = $where =~ /:/ ? AF_INET6 : AF_INET; my $ip = Socket::inet_pton($family, $where);
     ($family, $family == AF_INET ? pack_sockaddr_in($port, $ip) : Socket::pack_sockaddr_in6($port, $ip)) }

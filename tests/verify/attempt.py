@@ -6,9 +6,9 @@ import socket
 import struct
 import subprocess
 import sys
-from typing import Any, Callable, Dict, List, Optional  # noqa: UP035
+from typing import Any, Callable, Dict, List, Optional, Tuple  # noqa: UP035
 
-Done = tuple[int, int, str]
+Done = Tuple[int, int, str]  # noqa: UP006
 
 SECONDS = 5
 MORE = 30  # for what takes work on a busy host, and waits for nobody

@@ -65,12 +65,15 @@ def system_calls(prober: Prober, prefix: str) -> list[Attempt]:
     ]
 
 
-def of_the_hosts(prober: Prober, prefix: str, shm_flags: int = 0) -> list[Attempt]:
+def shared_memory(prober: Prober, name: str, flags: int = 0) -> Attempt:
+    return call(prober, name, (29, 194), f"i:{SHARED_MEMORY}", "i:4096", f"i:{flags}")  # of shmget(2)
+
+
+def of_the_hosts(prober: Prober, prefix: str) -> list[Attempt]:
     """What only who shares the host's namespaces finds."""
     seen = [attempt(f"{prefix}hosts-{what}", "exec", "/bin/sh", "-c", script) for what, script in SEEN.items()]
-    shmget = (29, 194)
-    memory = call(prober, f"{prefix}hosts-memory", shmget, f"i:{SHARED_MEMORY}", "i:4096", f"i:{shm_flags}")
     signal = call(prober, f"{prefix}hosts-signal", (62, 129), "i:PID", "i:0")  # of kill(2), which sends nothing
+    memory = shared_memory(prober, f"{prefix}hosts-memory")
     return [*seen, memory, signal, attempt(f"{prefix}hosts-name", "read", "/proc/sys/kernel/hostname")]
 
 
@@ -104,7 +107,9 @@ def outside(prober: Prober) -> dict[str, str]:
     """The stage (stage.sh), and for comparison what the host's own root tries there (`host:…`)."""
     attempts = [
         *system_calls(prober, "host:"),
-        *of_the_hosts(prober, "host:", 0o1600),  # IPC_CREAT
+        shared_memory(prober, "made-memory", 0o1600),  # IPC_CREAT; with kernel.shm_rmid_forced it goes with who made it
+        *of_the_hosts(prober, "host:"),
+        attempt("io_uring_disabled", "read", "/proc/sys/kernel/io_uring_disabled"),
         attempt("first", "read", "/proc/1/attr/current"),
     ]
     return {"outside": agenda(attempts), "sentinel": SENTINEL, "memory": hex(SHARED_MEMORY)}
@@ -168,9 +173,10 @@ def users(prober: Prober) -> dict[str, Outcomes]:
     if not names:
         raise CannotTell("the policy names no user who may run containers (rootless.users)")
     found = {name: alone(prober, "podman-user", user=name) for name in names}
-    if gone := [name for name, said in found.items() if "user" in said]:
-        raise CannotTell(f"there is no user {', '.join(gone)} here")
-    return found
+    there = {name: said for name, said in found.items() if "user" not in said}
+    if not there:
+        raise CannotTell(f"there is no user {', '.join(names)} here")
+    return there
 
 
 def inside(prober: Prober, engine: str) -> dict[str, Outcomes]:

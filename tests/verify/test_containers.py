@@ -70,7 +70,8 @@ def settle(prober: Prober, proof: Proof, engine: str, what: str, judge: Callable
 )
 def test_forbidden_call(prober: Prober, proof: Proof, engine: str, call: str) -> None:
     def judge(found: Outcomes) -> Verdict:
-        verdict = call_denied(found[f"container:{call}"], found[f"host:{call}"])
+        disabled = found["io_uring_disabled"] if call == "io_uring_setup" else None
+        verdict = call_denied(found[f"container:{call}"], found[f"host:{call}"], disabled)
         if verdict.holds is False and prober.version(engine) < ALLOWED_BEFORE.get((engine, call), ()):
             raise CannotTell(f"the default profile of this version allows it; {verdict.evidence}")
         return verdict

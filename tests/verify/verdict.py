@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from tests.verify.probe import ORDINARY, Outcome
 
 ABSENT = frozenset({errno.ENOENT, errno.ESRCH, errno.ENOSYS, errno.ETIMEDOUT})  # there was nothing to be refused
+NOT_SERVED = frozenset({errno.ECONNREFUSED, errno.EACCES, errno.EPERM, errno.ETIMEDOUT})  # of a TCP listener
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,16 @@ def denied(outcome: Outcome) -> Verdict:
     return Verdict(None if outcome.errno in ABSENT else outcome.denied, str(outcome))
 
 
-def call_denied(inside: Outcome, outside: Outcome) -> Verdict:
+def call_denied(inside: Outcome, outside: Outcome, disabled: Outcome | None = None) -> Verdict:
     """A system call in a container, judged beside the same call made by the host's root: what the kernel lacks (ENOSYS
-    outside too) proves nothing, and an answer other than a refusal (EINVAL, EFAULT, ENOKEY) came from the kernel."""
+    outside too) proves nothing, and an answer other than a refusal (EINVAL, EFAULT, ENOKEY) came from the kernel.
+    `disabled`: the host's sysctl by which the kernel itself says EPERM, where it is there and not 0."""
     evidence = f"in the container: {inside}; by the host's root: {outside}"
     if outside.errno == errno.ENOSYS:
         return Verdict(None, f"this kernel has no such call; {evidence}")
+    off = disabled is not None and disabled.errno != errno.ENOENT and disabled.text.strip() != "0"
+    if off and inside.errno == errno.EPERM:
+        return Verdict(None, f"the kernel itself refuses it, by a sysctl; {evidence}")
     return Verdict(inside.denied or inside.errno == errno.ENOSYS, evidence)
 
 
@@ -41,7 +46,8 @@ def unseen(inside: Outcome, outside: Outcome) -> Verdict:
     if not outside.worked:
         return Verdict(None, f"the host itself does not find it; {evidence}")
     if outside.text.strip():
-        return Verdict(inside.text.split() != outside.text.split() if inside.worked else None, evidence)
+        looked = inside.worked and inside.value == outside.value == 0  # a program that could not look is no look
+        return Verdict(inside.text.split() != outside.text.split() if looked else None, evidence)
     there = inside.worked or inside.errno == errno.EACCES
     return Verdict(False if there else True if inside.errno == errno.ENOENT else None, evidence)
 
@@ -153,7 +159,8 @@ def pointers_hidden(grep: Outcome) -> Verdict:
 def sockets_held(found: Mapping[str, Outcome]) -> Verdict:
     """Every unix socket of the daemon."""
     names = [name for name in found if name.startswith("unix:")]
-    return all_denied(found, *names) if names else Verdict(None, "no socket of the Docker daemon was found")
+    end = all_denied(found, *names) if names else Verdict(None, "no socket of the Docker daemon was found")
+    return _of_all_asked(found, "unix:", end)
 
 
 def unanswered(found: Mapping[str, Outcome]) -> Verdict:
@@ -163,7 +170,7 @@ def unanswered(found: Mapping[str, Outcome]) -> Verdict:
     if any(outcome.worked for outcome in tries.values()):
         return Verdict(False, evidence)
     silent = (outcome.denied or outcome.errno in (errno.ENOENT, errno.ECONNREFUSED) for outcome in tries.values())
-    return Verdict(True if tries and all(silent) else None, evidence)
+    return _of_all_asked(found, "unix:", Verdict(True if tries and all(silent) else None, evidence))
 
 
 def listeners_held(found: Mapping[str, Outcome], who: str) -> Verdict:
@@ -172,15 +179,22 @@ def listeners_held(found: Mapping[str, Outcome], who: str) -> Verdict:
         return Verdict(None, f"cannot tell: without ss (iproute2) it is not known where {who} listens")
     ends = [_listener(name[4:], found[name], found.get("tls:" + name[4:])) for name in found if name.startswith("tcp:")]
     if not ends:
-        return Verdict(True, f"{who} listens on no TCP port")
+        return _of_all_asked(found, "tcp:", Verdict(True, f"{who} listens on no TCP port"))
     states = {end.holds for end in ends}
     worst = next((state for state in (False, None) if state in states), True)
-    return Verdict(worst, "; ".join(end.evidence for end in ends))
+    return _of_all_asked(found, "tcp:", Verdict(worst, "; ".join(end.evidence for end in ends)))
+
+
+def _of_all_asked(found: Mapping[str, Outcome], kind: str, end: Verdict) -> Verdict:
+    """Nothing holds where something that api.sh asked for (`asked:NAME`) has no outcome."""
+    asked = [name.removeprefix("asked:") for name in found if name.startswith(f"asked:{kind}")]
+    silent = [name for name in asked if name not in found]
+    return Verdict(None, f"nothing was said of {', '.join(silent)}") if silent and end.holds else end
 
 
 def _listener(place: str, plain: Outcome, tls: Outcome | None) -> Verdict:
     if not plain.worked:
-        return Verdict(True, f"{place}: {plain}")
+        return Verdict(True if plain.errno in NOT_SERVED else None, f"{place}: {plain}")
     if "HTTPS" not in plain.text:
         return Verdict(False, f"{place}: {plain}")
     if tls is None or tls.value == 127:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.verify.probe import outcomes
+
 VERIFY = Path(__file__).resolve().parents[2] / "verify"
 # What ss(8) and systemctl(1) print: Podman's service of root's (9) and of a user's (10), and Docker's daemon.
 FAKE = r"""
@@ -37,3 +39,12 @@ def test_sockets_are_those_that_root_s_engine_listens_on(engine: str, sockets: s
     for ask, expected in (("sockets", sockets), ("listeners | reached", listeners)):
         done = subprocess.run(["sh", "-c", f"{launcher}\n{FAKE}\n{reached}\n{ask}"], capture_output=True, text=True)
         assert set(done.stdout.split()) - {"/run/containerd/containerd.sock"} == expected, done.stderr
+
+
+def test_what_is_asked_for_is_said_before_the_agent_tries_it() -> None:
+    launcher = "sockets() { echo '/srv/my & own.sock'; }\nlisteners() { echo '[::]:8888'; }\n"
+    given = {"PATH": "/usr/bin:/bin", "agent": "true", "option": "", "source": "", "as_nobody": ""}
+    script = f"set -u\n{launcher}{(VERIFY / 'api.sh').read_text()}"
+    done = subprocess.run(["sh", "-c", script], env=given, capture_output=True, text=True)
+    asked = {"asked:listing", "asked:unix:/srv/my & own.sock", "asked:tcp:[::1]:8888", "asked:tls:[::1]:8888"}
+    assert set(outcomes(done.stdout)) == asked, done

@@ -130,6 +130,19 @@ def test_no_user_to_try_is_a_reason_to_skip(tmp_path: Path, users: list[str], wh
         scenarios.inside(Told(HOST, for_users(tmp_path, *users)), "podman-user")
 
 
+def test_a_user_who_is_not_there_leaves_the_others_a_proof(tmp_path: Path) -> None:
+    host = Told(HOST, for_users(tmp_path, "gone", "ops"), {"ops": "100000"})
+    assert scenarios.inside(host, "podman-user").keys() == {"ops"}
+
+
+def test_the_host_has_to_find_the_shared_memory_that_it_has_made() -> None:
+    """With kernel.shm_rmid_forced it is gone by then."""
+    tried = [line.split("\t") for line in scenarios.outside(Told(HOST))["outside"].split("\n")]
+    flags = {name: arguments[-1] for name, _, *arguments in tried if "memory" in name}
+    assert flags == {"made-memory": "i:896", "host:hosts-memory": "i:0"}
+    assert list(flags) == ["made-memory", "host:hosts-memory"]
+
+
 @pytest.mark.parametrize(
     ("rules", "tried"),
     [

@@ -69,6 +69,8 @@ def test_kept_apart(read: Outcome, own: Outcome, first: Outcome, holds: bool | N
         (Outcome("x", 0, 0, ""), Outcome("x", 0, 0, "seen"), True),
         (Outcome("x", 0, 0, "seen "), Outcome("x", 0, 0, "seen"), False),
         (Outcome("x", -1, errno.ENOENT, "exec"), Outcome("x", 0, 0, "seen"), None),
+        (Outcome("x", 127, 0, "sh: not found"), Outcome("x", 0, 0, "seen"), None),  # it did not look
+        (Outcome("x", 0, 0, ""), Outcome("x", 127, 0, "sh: not found"), None),
         (Outcome("x", -1, errno.ENOENT), Outcome("x", 7, 0), True),
         (Outcome("x", 7, 0), Outcome("x", 7, 0), False),
         (Outcome("x", -1, errno.EACCES), Outcome("x", 7, 0), False),
@@ -112,6 +114,23 @@ def test_a_signal_reaches_no_process_of_the_hosts(inside: Outcome, outside: Outc
 )
 def test_call_denied(inside: Outcome, outside: Outcome, holds: bool | None) -> None:
     assert verdict.call_denied(inside, outside).holds is holds
+
+
+@pytest.mark.parametrize(
+    ("inside", "disabled", "holds"),
+    [
+        (failed(errno.EPERM), printed("0 "), True),
+        (failed(errno.EPERM), printed("1 "), None),  # with a filter or without one
+        (failed(errno.EPERM), failed(errno.EACCES), None),
+        (failed(errno.EPERM), failed(errno.ENOENT), True),  # before Linux 6.6
+        (failed(errno.ENOSYS), printed("2 "), True),  # which the sysctl does not say
+        (failed(errno.EFAULT), printed("1 "), False),
+    ],
+)
+def test_a_call_that_a_sysctl_refuses_shows_nothing_of_a_filter(
+    inside: Outcome, disabled: Outcome, holds: bool | None
+) -> None:
+    assert verdict.call_denied(inside, failed(errno.EFAULT), disabled).holds is holds
 
 
 @pytest.mark.parametrize(
@@ -205,6 +224,12 @@ TLS_ANSWER = printed("HTTP/1.0 400 Bad Request  Client sent an HTTP request to a
         ({"listing": printed("", 127)}, None),
         ({**SS, "tcp:127.0.0.1:2375": printed("HTTP/1.0 200 OK")}, False),
         ({**SS, "tcp:127.0.0.1:2375": failed(errno.ECONNREFUSED)}, True),
+        ({**SS, "tcp:127.0.0.1:2375": failed(errno.EADDRNOTAVAIL)}, None),
+        ({**SS, "tcp:127.0.0.1:2375": KILLED}, None),
+        ({**SS, "asked:tcp:a:1": WORKED, "asked:tls:a:1": WORKED}, None),  # the agent died
+        ({**SS, "asked:tcp:a:1": WORKED, "asked:tcp:b:1": WORKED, "tcp:b:1": failed(errno.ECONNREFUSED)}, None),
+        ({**SS, "asked:tcp:a:1": WORKED, "asked:tcp:b:1": WORKED, "tcp:b:1": WORKED}, False),
+        ({**SS, "asked:tcp:a:1": WORKED, "tcp:a:1": failed(errno.ECONNREFUSED), "asked:unix:/b": WORKED}, True),
         ({**SS, "tcp:a:1": TLS_ANSWER, "tls:a:1": printed("curl: (56) alert certificate required", 56)}, True),
         ({**SS, "tcp:a:1": TLS_ANSWER, "tls:a:1": printed("HTTP/1.1 200 OK")}, False),
         ({**SS, "tcp:a:1": TLS_ANSWER, "tls:a:1": printed("", 127)}, None),
@@ -222,6 +247,8 @@ def test_listeners_held(found: dict[str, Outcome], holds: bool | None) -> None:
         ({"unix:/run/docker.sock": failed(errno.EACCES), "unix:/run/x.sock": WORKED}, False),
         ({"unix:/run/docker.sock": failed(errno.EACCES), "unix:/run/x.sock": failed(errno.ENOENT)}, True),
         ({"unix:/run/docker.sock": failed(errno.ECONNREFUSED)}, False),
+        ({"asked:unix:/a": WORKED, "asked:unix:/b": WORKED, "unix:/b": failed(errno.EACCES)}, None),
+        ({"asked:unix:/a": WORKED, "asked:unix:/b": WORKED, "unix:/b": WORKED}, False),
         ({}, None),
     ],
 )
@@ -234,6 +261,7 @@ def test_sockets_held(found: dict[str, Outcome], holds: bool | None) -> None:
     [
         ({"unix:/a": failed(errno.ENOENT), "unix:/b": failed(errno.EACCES), "tcp:a:1": WORKED}, True),
         ({"unix:/a": failed(errno.ECONNREFUSED)}, True),
+        ({"asked:unix:/a": WORKED, "asked:unix:/b": WORKED, "unix:/b": failed(errno.ENOENT)}, None),
         ({"unix:/a": failed(errno.ENOENT), "unix:/b": WORKED}, False),
         ({"unix:/a": failed(errno.EINVAL)}, None),
         ({}, None),
@@ -319,7 +347,7 @@ def test_agents_say_the_same(agent: str) -> None:
     command = [sys.executable if agent == "python3" else agent, option, source.read_text(), AGENDA]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = outcomes(done.stdout)
-    assert found["there"].worked
+    assert (found["there"].value, found["there"].errno) == (0, 0)
     assert [found[name].errno for name in ("missing", "nowhere", "socket", "absent")] == [errno.ENOENT] * 4
     assert (found["command"].value, found["command"].text.strip()) == (3, "done")
     assert found["number"].errno == errno.ENOSYS
