@@ -163,7 +163,10 @@ def alone(prober: Prober, engine: str, **given: str) -> Outcomes:
         plain.append(attempt(f"{prefix}sysrq", "write", f"{proc}/sysrq-trigger", ""))
     plain += limits(prober, engine)
     launcher = f"engines/{engine}.sh"
-    return prober.run("alone.sh", "stage.sh", launcher, plain=agenda(plain), **outside(prober), **given)
+    found = prober.run("alone.sh", "stage.sh", launcher, plain=agenda(plain), **outside(prober), **given)
+    if "forwarding" in found:
+        raise CannotTell("cannot tell: for the proof's machine systemd-networkd would switch IP forwarding on")
+    return found
 
 
 def users(prober: Prober) -> dict[str, Outcomes]:

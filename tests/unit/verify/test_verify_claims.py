@@ -25,12 +25,13 @@ class Told(Prober):
         self.said, self.first, self.runs = said, first or {}, list[str]()
 
     about: Any = property(lambda self: about(self.said))
+    absent = "user"  # what a launcher says where it starts nothing
 
     def run(self, scenario: str, *before: str, **given: str) -> Outcomes:
         self.runs.append(before[1])
         found = Outcomes()
         first = self.first.get(given.get("user", ""), "")
-        row = Outcome("uid_map", 0, 0, f"0 {first} 65536") if first else Outcome("user", -1, 2)
+        row = Outcome("uid_map", 0, 0, f"0 {first} 65536") if first else Outcome(self.absent, -1, 2)
         found[row.name] = row
         return found
 
@@ -133,6 +134,13 @@ def test_no_user_to_try_is_a_reason_to_skip(tmp_path: Path, users: list[str], wh
 def test_a_user_who_is_not_there_leaves_the_others_a_proof(tmp_path: Path) -> None:
     host = Told(HOST, for_users(tmp_path, "gone", "ops"), {"ops": "100000"})
     assert scenarios.inside(host, "podman-user").keys() == {"ops"}
+
+
+def test_a_machine_that_would_have_the_host_forward_is_not_started() -> None:
+    host = Told("machine x86_64\nagent /usr/bin/perl\ncopies perl-base\nnspawn systemd 257 \n")
+    host.absent = "forwarding"
+    with pytest.raises(CannotTell, match="IP forwarding"):
+        scenarios.inside(host, "nspawn")
 
 
 def test_the_host_has_to_find_the_shared_memory_that_it_has_made() -> None:
