@@ -50,7 +50,7 @@ my %verb = (
         close $go; waitpid($_, 0) for @made; $why ? (-1, $why, "after " . @made) : (scalar @made, 0, "") },
     fill => sub { alarm $MORE; my $t = "x" x $_[0]; (length $t, 0, "") },    # so many bytes of memory
     exec => sub { my $p; alarm $MORE; open($p, "-|", @_) or return failed("exec");
-        local $/; my $t = <$p>; close $p; ($? >> 8, 0, $t) },
+        local $/; my $t = <$p>; close $p; ($? & 127 ? 128 + ($? & 127) : $? >> 8, 0, $t) },
 );
 for (split /\n/, $ARGV[0]) {
     my ($name, $do, @given) = split /\t/;

@@ -124,7 +124,8 @@ def fill(most: str) -> Done:
 def execute(*command: str) -> Done:
     signal.alarm(MORE)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return done.returncode, 0, done.stdout.decode("ascii", "replace")
+    status = done.returncode if done.returncode >= 0 else 128 - done.returncode
+    return status, 0, done.stdout.decode("ascii", "replace")
 
 
 VERBS: Dict[str, Callable[..., Done]] = {  # noqa: UP006

@@ -332,6 +332,7 @@ AGENDA = "\n".join(
         Attempt("nowhere", "rewrite", ("/nonexistent",)),
         Attempt("socket", "connect", ("/nonexistent.sock", "-", "GET / HTTP/1.0")),
         Attempt("command", "exec", ("sh", "-c", "echo done; exit 3")),
+        Attempt("ended", "exec", ("sh", "-c", "kill -9 $$")),
         Attempt("absent", "exec", ("/nonexistent",)),
         Attempt("number", "call", ("999999", "i:0", "s:text", "x:00ff")),
         Attempt("forks", "forks", ("3",)),
@@ -350,6 +351,7 @@ def test_agents_say_the_same(agent: str) -> None:
     assert (found["there"].value, found["there"].errno) == (0, 0)
     assert [found[name].errno for name in ("missing", "nowhere", "socket", "absent")] == [errno.ENOENT] * 4
     assert (found["command"].value, found["command"].text.strip()) == (3, "done")
+    assert (found["ended"].value, found["ended"].errno) == (128 + 9, 0)  # as a shell says it
     assert found["number"].errno == errno.ENOSYS
     assert (found["forks"].value, found["fill"].value) == (3, 4096)
     assert found["signal"].killed
