@@ -25,7 +25,8 @@ audit: {{denials: true}}
 networks: {{icc: true}}
 cgroups: {{version: v2, delegation: true, memory: 80, pids: 50, cpu: 50}}
 podman: {{capabilities: [CHOWN, FOWNER, SETGID, SETUID], pids: 300, memory: 100663296}}
-lxc: {{seccomp: strict, capabilities: [MKNOD, NET_RAW], no_new_privileges: true, pids: 300, memory: 100663296}}
+lxc: {{seccomp: strict, capabilities: [MKNOD, NET_RAW], no_new_privileges: true, pids: 300, memory: 100663296,
+  host_ids: [common, plain, shared]}}
 nspawn: {{capabilities: [MKNOD, NET_RAW], no_new_privileges: true, pids: 300, memory: 100663296,
   refused_calls: [unshare, "@keyring", userfaultfd, io_uring_setup, bpf]}}
 rootless: {{users: [ops]}}
