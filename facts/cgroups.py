@@ -64,7 +64,10 @@ if [ -d /run/systemd/system ]; then
   run live grep -sH '' {" ".join(f"{ROOT}/{SLICE}/{file}" for file in (*FILES.values(), *USED))}
 fi
 show {DROP_IN} {LXCFS}
-disks=; for d in /sys/block/*; do [ ! -e "$d/device" ] || disks="$disks $d/dev $d/queue/scheduler"; done
+disks=; for d in /sys/block/*; do
+  [ -e "$d/device" ] || continue
+  for f in $d/dev $d/removable $d/size $d/queue/scheduler; do [ ! -r "$f" ] || disks="$disks $f"; done
+done
 # shellcheck disable=SC2086 # paths without blanks
 run io grep -sH '' $disks {ROOT}/io.cost.qos /dev/null
 run lxcfs ls /usr/lib/systemd/system/lxcfs.service
@@ -141,17 +144,23 @@ def read_slice(said: Mapping[str, str], text: Mapping[str, str]) -> SliceReading
 
 
 def _weightless(section: Section) -> dict[str, str] | Unknown:
-    """cgroup-v2.rst, IO: io.cost.qos has a line `MAJOR:MINOR enable=1 …` for each disk that it holds to weights."""
+    """cgroup-v2.rst, IO: io.cost.qos has a line `MAJOR:MINOR enable=1 …` for each disk that it holds to weights. A disk
+    that shows no scheduler has none; a drive for disks that come and go, or without one, is passed over."""
     block = section.blocks.get("io")
     if block is None or block.status > 1:
         return Unknown("the schedulers of the disks were not read")
     disks = dict(re.findall(r"^/sys/block/([^/:]+)/dev:([0-9:]+)$", block.text, re.MULTILINE))
     costed = re.findall(rf"^{ROOT}/io\.cost\.qos:([0-9:]+) .*\benable=1\b", block.text, re.MULTILINE)
-    chosen = re.findall(
-        r"^/sys/block/([^/:]+)/queue/scheduler:(?:.*\[([a-z-]+)\].*|([a-z-]+))$", block.text, re.MULTILINE
-    )
-    schedulers = {disk: within or alone for disk, within, alone in chosen}
-    return {disk: name for disk, name in schedulers.items() if name != HEEDING and disks.get(disk) not in costed}
+    drives = set(re.findall(r"^/sys/block/([^/:]+)/(?:removable:1|size:0)$", block.text, re.MULTILINE))
+    said = dict(re.findall(r"^/sys/block/([^/:]+)/queue/scheduler:(.+)$", block.text, re.MULTILINE))
+    chosen = {disk: _chosen(said.get(disk, "none")) for disk, at in disks.items() if at not in costed}
+    return {disk: name for disk, name in chosen.items() if name != HEEDING and disk not in drives}
+
+
+def _chosen(schedulers: str) -> str:
+    """The one in brackets; where a disk has one alone, older kernels write no brackets."""
+    found = re.search(r"\[([^\]\s]+)\]", schedulers)
+    return found[1] if found else schedulers.strip()
 
 
 def _number(text: str) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -50,9 +50,18 @@ class Senders:
 NO_SENDERS = Senders()
 
 
-def pattern_of(bridge: str) -> str:
-    """The pattern that numbered bridges of one kind have in common: `podman*` for podman3."""
-    return f"{bridge.rstrip('0123456789')}*"
+def patterns_of(bridge: str) -> list[str]:
+    """All that match its name (15 characters at most): `podman*` is one of podman3, and of podman-lan."""
+    return [f"{bridge[:length]}*" for length in range(1, min(len(bridge), 15) + 1)]
+
+
+def matched(bridges: Iterable[str], patterns: Collection[str]) -> set[str]:
+    return {each for each in bridges if not set(patterns).isdisjoint(patterns_of(each))}
+
+
+def on_host(reading: NetworksReading, patterns: Collection[str]) -> set[str]:
+    """Bridges of the host that one of the patterns matches, whoever made them."""
+    return matched((each.name for each in known(reading.bridges)), patterns) if patterns else set()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +116,7 @@ class GuardChain:
 
     def leads(self, table: Table, bridge: str, later: Collection[str]) -> bool:
         made_later = bridge in later and table.has(self.entry, self.leading_later)
-        named = any(self.leads_by(table, name) for name in (bridge, pattern_of(bridge)))
+        named = any(self.leads_by(table, name) for name in (bridge, *patterns_of(bridge)))
         return (named or made_later) and not table.has(self.entry, self.sparing(bridge))
 
     def leads_by(self, table: Table, name: str) -> bool:
@@ -219,12 +228,20 @@ def rendered(
             "chain": chain,
             "rows": chain.rows(rules),
             "bridges": sorted(set(closed) - set(not_yet) if chain.cuts else {*closed, *senders.bridges}),
-            "spared": sorted([*spared, *(not_yet if chain.cuts else senders.spared)]),
+            "spared": sorted({*spared, *(not_yet if chain.cuts else senders.spared)}),
             "later": rules.cover == "all" and not (chain.cuts and not_yet),
         }
         for chain in GUARD_CHAINS
         if chain.asked(rules)
     ]
+
+
+def senders_on_disk(reading: NetworksReading, but: Collection[str]) -> Senders:
+    """The bridges that hullproof's file names, but for these."""
+    rows = on_disk(reading).rows.get(FROM_NETWORK.entry, ())
+    names = sorted({name[1] for row in rows if (name := re.search('"([^"]+)"', row))} - set(but))
+    led, spared = ({row(name): name for name in names} for row in (FROM_NETWORK.leading, FROM_NETWORK.sparing))
+    return Senders(*(tuple(each[row] for row in each if row in rows) for each in (led, spared)))
 
 
 def live_differs(network: Network, rules: NetworksRules, reading: NetworksReading, served: bool) -> bool:

@@ -17,6 +17,7 @@ from deploys.networks.guard_chains import (
     later_on_disk,
     live,
     on_disk,
+    on_host,
 )
 from deploys.networks.isolation import (
     NetworksRules,
@@ -32,7 +33,7 @@ from deploys.networks.out_of_reach import bridgeless
 from facts.core.reading import Unknown, known
 from facts.core.survey import Survey
 from facts.engines import present
-from facts.engines.shapes import EngineReading, Network, owner
+from facts.engines.shapes import EngineReading, Network, by_bridge, owner
 from facts.networks.networks import Networks, NetworksReading
 
 
@@ -102,6 +103,9 @@ def _beyond(
         yield f"on new networks {chain.fault}"
     if closes_unasked(rules, reading):
         yield "new networks are closed, though networks.cover is not all"
+    for bridge in sorted(on_host(reading, patterns) - by_bridge(engines).keys()):
+        if chain.leads(live(reading), bridge, ()):
+            yield f"hullproof's table closes the bridge {bridge}, which is no container engine's"
     for network in uncovered(rules, engines):
         if network.bridge and chain.leads(live(reading), network.bridge, reading.named_later()):
             yield f"hullproof's table closes network {network.name}, though the policy does not cover it"

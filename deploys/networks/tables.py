@@ -22,8 +22,10 @@ from deploys.networks.guard_chains import (
     TO_HOST,
     Senders,
     live_differs,
-    pattern_of,
+    matched,
+    on_host,
     rendered,
+    senders_on_disk,
 )
 from deploys.networks.isolation import (
     LATER_BRIDGE,
@@ -136,7 +138,7 @@ class Tables:
     def unusable(self) -> list[str]:
         """Bridges with a name that nft's rules cannot contain."""
         bridges = sorted({network.bridge for network in (*self.networks, *self.others)})
-        return [bridge for bridge in bridges if not re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge)]
+        return [bridge for bridge in bridges if not _usable(bridge)]
 
     @cached_property
     def apart(self) -> dict[str, bool]:
@@ -168,11 +170,15 @@ class Tables:
 
     @cached_property
     def senders(self) -> Senders:
+        """Of an engine whose networks are unknown the file keeps what it has."""
+        if self.rules.antispoof and any(_unread(each) for each in present.also_sending(self.survey)):
+            return senders_on_disk(self.reading, but=by_bridge(self.engines))
         patterns = later_patterns(self.rules, self.also_sending)
-        there, covered = by_bridge(self.also_sending), {each.bridge for each in self.others}
-        named = {bridge for bridge in covered - set(self.unusable) if pattern_of(bridge) not in patterns}
-        spared = {bridge for bridge in there if bridge not in covered and pattern_of(bridge) in patterns}
-        return Senders((*sorted(named), *patterns), tuple(sorted(spared)))
+        covered = {each.bridge for each in self.others}
+        named = covered - set(self.unusable) - matched(covered, patterns)
+        there = {*by_bridge(self.also_sending), *on_host(self.reading, patterns)}
+        left = matched(there, patterns) - covered - {each.bridge for each in self.networks}
+        return Senders((*sorted(named), *patterns), tuple(sorted(filter(_usable, left))))
 
     @cached_property
     def actions(self) -> list[str]:
@@ -212,6 +218,15 @@ class Tables:
         rows = (live_differs(each, self.rules, self.reading, each in self.served) for each in self.networks)
         others = (live_differs(each, self.rules, self.reading, served=True) for each in self.others)
         return any(rows) or any(others) or self.reading.dropped != set(self.dropped)
+
+
+def _usable(bridge: str) -> bool:
+    """Whether nft's rules can contain its name."""
+    return bool(re.fullmatch(r"[A-Za-z0-9_.-]{1,15}", bridge))
+
+
+def _unread(engine: EngineReading) -> bool:
+    return engine.installed and isinstance(engine.networks, Unknown)
 
 
 def _parted(networks: Iterable[Network]) -> str:

@@ -10,7 +10,7 @@ from facts.core.reading import UnknownReading
 from facts.core.survey import Survey
 from facts.engines.kubelet.kubelet import Kubelet, KubeletReading
 
-# Plugins of CNI whose own agents hold pods to policies.
+# Plugins of CNI whose own agents hold pods to policies, where they run.
 ENFORCING = ("calico", "cilium-cni", "antrea", "kube-ovn", "ovn-k8s-cni-overlay", "weave-net")
 
 
@@ -20,6 +20,10 @@ def _not_known(kubelet: KubeletReading) -> str:
         return f"{kubelet.manager} has a network policy engine within its own process, unless it was told not to"
     if not kubelet.plugins:
         return "no file in /etc/cni/net.d says what makes the pods' network"
+    if "aws-cni" in kubelet.plugins:
+        return "the agent that holds the pods of aws-cni to network policies is called controller, as others are"
+    if idle := [name for name in kubelet.plugins if name in ENFORCING]:
+        return f"the pods' network is of {some(idle)}, whose agent does not run as root in the host's network"
     return "multus gives pods more than one network" if "multus" in kubelet.plugins else ""
 
 
@@ -31,8 +35,7 @@ def _separation(survey: Survey, policy: Policy) -> Verdict:
         return not_applicable("the policy does not declare kubelet.pod_separation")
     if why := out_of_reach(kubelet):
         return not_applicable(why)
-    found = kubelet.policing or tuple(name for name in kubelet.plugins if name in ENFORCING)
-    if found:
+    if found := kubelet.policing:
         return passed(f"{some(found)} holds pods to the cluster's network policies", declared=True, live=list(found))
     if why := _not_known(kubelet):
         raise UnknownReading(why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from deploys.core import templates
@@ -9,7 +10,7 @@ from deploys.core.change import Blocked, Change, Command, Context, WriteFile, by
 from deploys.core.control import Verdict, failed, passed, some
 from deploys.core.policy import Policy
 from deploys.engines.podman.rules import PodmanRules
-from facts.core.reading import known
+from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.podman.podman import SOCKET, SOCKET_DROP_IN, Podman, PodmanReading, Socket
 
@@ -25,6 +26,10 @@ if systemctl -q is-active podman.socket; then
 fi
 """
 CLIENTS = "clients of Podman's API"
+OVERRULED = (
+    "run systemctl daemon-reload, and take SocketMode=, SocketUser= and SocketGroup= out of the file that "
+    "`systemctl cat podman.socket` shows after hullproof's"
+)
 
 
 def check(survey: Survey, policy: Policy) -> Verdict:
@@ -34,6 +39,8 @@ def check(survey: Survey, policy: Policy) -> Verdict:
     if wrong := on_disk + live:
         reason = f"{some(wrong)}; the policy wants {declared} (podman.api)"
         return failed(reason, declared=declared, disk=on_disk, live=live)
+    if elsewhere := list(_elsewhere(podman, socket)):
+        raise UnknownReading(f"the API listens on {some(elsewhere)}, and who may use that is not read")
     return passed("who is not root cannot speak to Podman's API", declared=declared, disk=[], live=[])
 
 
@@ -54,6 +61,14 @@ def _now(podman: PodmanReading, socket: Socket, declared: str | None) -> Iterato
     yield from (f"the API listens on {at}" for at in podman.serving if at.startswith("tcp:"))
     if socket.mode and _loose(socket.mode, socket.owner, socket.group):
         yield f"{SOCKET} is {socket.mode} {socket.owner}:{socket.group}"
+
+
+def _elsewhere(podman: PodmanReading, socket: Socket) -> Iterator[str]:
+    """Paths of services that systemd did not start: whose their sockets are is not known."""
+    for at in podman.serving:
+        path = re.sub("^unix:(//)?(/var(?=/run/))?", "", at)
+        if at.startswith("unix:") and path not in (SOCKET, *socket.listens):
+            yield path
 
 
 def _loose(mode: str, owner: str, group: str) -> bool:
@@ -94,10 +109,14 @@ def _give(context: Context) -> Iterator[Change]:
     if _beyond(socket) or not ours or any(at.startswith("tcp:") for at in podman.serving):
         yield by_hand(context.findings[ID])
     now = bool(socket.mode) and _loose(socket.mode, socket.owner, socket.group)
-    if not ours or not (now or _loose(socket.next_mode, socket.next_owner, socket.next_group)):
+    later = ours and _loose(socket.next_mode, socket.next_owner, socket.next_group)
+    if not ours or not (now or later):
         return
     what = "give podman.socket to root alone, and start it again where it listens"
-    if not context.accepts(ACCEPT):
+    if later and podman.socket_drop_in == TEXT:
+        why = f"{SOCKET_DROP_IN} says so, and a file after it something else, or systemd was not reloaded"
+        yield Blocked("podman", what, why=why, by_hand=OVERRULED)
+    elif not context.accepts(ACCEPT):
         why = "whoever is not root loses Podman's API, and clients of it that are connected their connection"
         yield Blocked("podman", what, why=why, accepts=(ACCEPT,))
     elif (before := known(podman.socket_drop_in)) == TEXT:

@@ -13,21 +13,27 @@ from deploys.engines.podman.settings import Row, said, setting
 from deploys.seccomp.profile import GUARDED_BY_ALL, TEXT, lint, weaknesses
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
-from facts.engines.podman.podman import DROP_IN, PROFILE, SHIPPED_PROFILE, Podman, PodmanReading
+from facts.engines.podman.podman import DROP_IN, OVERRIDE, PROFILE, SHIPPED_PROFILE, Podman, PodmanReading
 from facts.seccomp import Seccomp
 
 KEY = "containers.seccomp_profile"
 OURS = "hullproof"  # the policy's word for the profile that allows less
+BY_ITSELF = "that comes with Podman"  # where no file names one
+
+
+def _name(podman: PodmanReading) -> str:
+    """The profile that new containers get."""
+    return setting(podman, KEY) or (OVERRIDE if podman.override else BY_ITSELF)
 
 
 def _wrong(podman: PodmanReading, wanted: Any) -> str:
-    name = setting(podman, KEY)
+    name = _name(podman)
     if name == "unconfined":
         return said(podman, KEY)
     if wanted != OURS:
         return ""
     if name != PROFILE:
-        return f"containers get the seccomp profile {name or 'that comes with Podman'}, not hullproof's"
+        return f"containers get the seccomp profile {name}, not hullproof's"
     text = known(podman.profile)
     if text is None:
         return f"the seccomp profile {PROFILE} is not there: no container starts"
@@ -36,7 +42,7 @@ def _wrong(podman: PodmanReading, wanted: Any) -> str:
 
 def _allowed(survey: Survey) -> str:
     podman, kernel = survey[Podman], survey[Seccomp]
-    name = setting(podman, KEY, "that comes with Podman")
+    name = _name(podman)
     try:
         allowed = weaknesses(known(podman.filter), kernel.machine, kernel.release, GUARDED_BY_ALL)
     except (AttributeError, TypeError, ValueError) as error:
@@ -48,7 +54,8 @@ def _put(podman: PodmanReading, wanted: Any) -> Put:
     """Podman's own goes by hand where it is missing, or is what is too weak."""
     if wanted == OURS:
         return {KEY: PROFILE}
-    return {KEY: SHIPPED_PROFILE} if podman.shipped and setting(podman, KEY) not in (None, SHIPPED_PROFILE) else {}
+    shipped = _name(podman) in (BY_ITSELF, SHIPPED_PROFILE)
+    return {KEY: SHIPPED_PROFILE} if podman.shipped and not shipped else {}
 
 
 def _file(context: Context) -> Iterator[Change]:

@@ -18,7 +18,12 @@ run there true
 pid=; inside=; policing=
 for row in $processes; do
   one=${row%/comm:*}; name=${row##*:}
-  case $name in kubelet | kubelite | k3s*) ;; *) policing="$policing $name"; continue ;; esac
+  # shellcheck disable=SC3067 # dash and busybox have -O
+  case $name in
+    kubelet | kubelite | k3s*) ;;
+    # An agent works in the host's network, as root: any user's process may have its name.
+    *) if [ -O "$one" ] && [ "$one/ns/net" -ef /proc/1/ns/net ]; then policing="$policing $name"; fi; continue ;;
+  esac
   # One whose root is another runs in a container: kind's, or a whole node's.
   if [ -e "$one/root/" ] && ! [ "$one/root/" -ef / ]; then inside="$inside ${one#/proc/}"; continue; fi
   case $name in kubelet) pid=${one#/proc/} ;; kubelite) run kubelite true; [ -n "$pid" ] || pid=${one#/proc/} ;; *) run k3s true ;; esac

@@ -20,6 +20,7 @@ HOOK = f"{HOOKS}/hullproof-no-new-privileges.json"
 PROGRAM = "/etc/containers/oci/hullproof-no-new-privileges"
 PROFILE = "/etc/containers/hullproof-seccomp.json"  # where users' Podman, which is told of it too, may read it
 SHIPPED_PROFILE = "/usr/share/containers/seccomp.json"
+OVERRIDE = "/etc/containers/seccomp.json"  # takes its place where no file sets seccomp_profile
 SOCKET = "/run/podman/podman.sock"
 SOCKET_DROP_IN = "/etc/systemd/system/podman.socket.d/zz-hullproof.conf"
 GRAPHROOT = "/var/lib/containers/storage"
@@ -95,11 +96,12 @@ class PodmanReading(Jsonable):
     auto_ids: AutoIds | Unknown
     shipped: bool  # the seccomp profile that Podman ships is there
     parser: bool  # without apparmor_parser Podman loads no profile
-    filter: dict[str, Any] | Unknown  # the seccomp profile that seccomp_profile names, else the one that Podman ships
+    filter: dict[str, Any] | Unknown  # of the file that seccomp_profile names, else of OVERRIDE, else the shipped one
     volumes: tuple[str, ...] | Unknown  # names of root's
     networks: dict[str, Network | Unknown] | Unknown  # by name
     held: tuple[str, ...] | Unknown  # the ids of root's containers, whether they run or not
     serving: tuple[str, ...]  # addresses on which running `podman system service`s listen, as they were told
+    override: bool = False  # OVERRIDE is there
 
 
 class Podman(SectionFact[PodmanReading]):
@@ -108,7 +110,7 @@ class Podman(SectionFact[PodmanReading]):
     key: ClassVar[str] = "podman"
     script: ClassVar[str] = (
         f"DROP_IN={DROP_IN} HOOK={HOOK} PROGRAM={PROGRAM} PROFILE={PROFILE} SHIPPED={SHIPPED_PROFILE}\n"
-        f"SOCKET_DROP_IN={SOCKET_DROP_IN} NETWORKS={NETWORKS} BACKEND={BACKEND}\n"
+        f"OVERRIDE={OVERRIDE} SOCKET_DROP_IN={SOCKET_DROP_IN} NETWORKS={NETWORKS} BACKEND={BACKEND}\n"
         + Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")
     )
 
@@ -129,14 +131,15 @@ class Podman(SectionFact[PodmanReading]):
             hook=section.file(HOOK) if installed else None,
             program=section.file(PROGRAM) if installed else None,
             profile=section.file(PROFILE) if installed else None,
-            auto_ids=why or _auto_ids(tables),
+            auto_ids=attempt("storage.conf", lambda: why or _auto_ids(tables)),
             shipped="shipped" in section.blocks,
+            override="override" in section.blocks,
             parser="parser" in section.blocks,
             socket=attempt("podman.socket", lambda: _socket(section)),
             socket_drop_in=section.file(SOCKET_DROP_IN) if installed else None,
             filter=attempt("seccomp_profile", lambda: _filter(section)),
             volumes=attempt("volumes", lambda: _volumes(section)),
-            networks=why or _networks(section, tables),
+            networks=attempt("networks", lambda: why or _networks(section, tables)) if installed else {},
             held=attempt("containers", lambda: _held(section, tables)) if installed else (),
             serving=tuple(_serving(section.blocks.get("serving", Block(0, "")))),
         )
@@ -146,6 +149,12 @@ def _version(section: Section) -> str | Unknown | None:
     text = section.blocks.get("package", Block(1, "")).text
     row = re.match(r"ii +([^ ]+)", text)
     return row[1].strip() if row else None
+
+
+def _major(section: Section) -> int:
+    """The first number of the release; 0 where that is not known."""
+    release = re.match(r"(?:[0-9]+:)?([0-9]{1,4})\.", str(_version(section)))
+    return int(release[1]) if release else 0
 
 
 def _texts(section: Section) -> dict[str, str]:
@@ -216,12 +225,19 @@ def _volumes(section: Section) -> tuple[str, ...] | Unknown:
 
 def _held(section: Section, tables: dict[str, dict[str, Any]]) -> tuple[str, ...] | Unknown:
     """A driver of the storage (overlay, vfs) has a folder for each container."""
+    if elsewhere := _root_elsewhere(tables):
+        return Unknown(f"{elsewhere}, where hullproof does not look")
+    folders = known(section.text("held")).split()
+    return tuple(folder.rstrip("/").rpartition("/")[2] for folder in folders)
+
+
+def _root_elsewhere(tables: dict[str, dict[str, Any]]) -> str:
+    """Which file has Podman keep its containers at another place; "" for none."""
     for path, table in tables.items():
         root = table.get("storage", {}).get("graphroot", GRAPHROOT) if path in STORAGE else GRAPHROOT
         if root != GRAPHROOT:
-            return Unknown(f"{path} has Podman keep its containers in {root}, where hullproof does not look")
-    folders = known(section.text("held")).split()
-    return tuple(folder.rstrip("/").rpartition("/")[2] for folder in folders)
+            return f"{path} has Podman keep its containers in {root}"
+    return ""
 
 
 def _socket(section: Section) -> Socket | Unknown:
@@ -254,9 +270,13 @@ def _networks(section: Section, tables: dict[str, dict[str, Any]]) -> dict[str, 
     said = _merged(tables)
     if (folder := said.get("network.network_config_dir")) and folder.value not in ("", NETWORKS):
         return Unknown(f"Podman's networks are in {folder.value} ({folder.file})")
-    backend = said.get("network.network_backend")
-    if "cni" in (backend.value if backend else "", str(section.file(BACKEND)).strip()):
+    setting = said.get("network.network_backend")
+    backend = setting.value if setting else ""
+    if "cni" in (backend, str(section.file(BACKEND)).strip()):
         return Unknown("Podman's networks are CNI's")
+    elsewhere = _root_elsewhere(tables)
+    if not backend and (elsewhere or section.file(BACKEND) is None) and _major(section) < (5 if elsewhere else 4):
+        return Unknown("Podman's networks may be CNI's: no file says so, and its release may have chosen either")
     return {Path(path).stem: _network(section, path) for path in section.matching("network ")}
 
 

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # The section podman of the survey. No client is started: Podman has no daemon, and its files say what it will do. Given:
 # DROP_IN, HOOK, PROGRAM, PROFILE and SOCKET_DROP_IN, hullproof's own files; SHIPPED, the seccomp profile
-# that comes with Podman; NETWORKS and BACKEND, where it keeps its networks, and what makes them.
+# that comes with Podman, and OVERRIDE, which takes its place; NETWORKS and BACKEND, where it keeps its networks, and what makes them.
 have podman || exit 0
 run podman command -v podman
 if have dpkg-query; then run package dpkg-query -W -f '${db:Status-Abbrev} ${Version}\n' podman
@@ -13,7 +13,8 @@ settings=$(grep -asHnvE '^[[:space:]]*(#|$)' /usr/share/containers/containers.co
   /usr/share/containers/storage.conf /etc/containers/storage.conf)
 run settings kept "$settings" 0
 filter=$(printf '%s\n' "$settings" | sed -nE "s/.*:[[:space:]]*seccomp_profile *= *[\"'](\/[^\"']+)[\"'].*/\1/p" | tail -n 1)
-run filter cat -- "${filter:-$SHIPPED}"
+default=$SHIPPED; [ ! -e "$OVERRIDE" ] || { default=$OVERRIDE; run override echo "$OVERRIDE"; }
+run filter cat -- "${filter:-$default}"
 [ ! -e "$SHIPPED" ] || run shipped echo "$SHIPPED"
 ! have apparmor_parser || run parser command -v apparmor_parser
 show "$BACKEND"

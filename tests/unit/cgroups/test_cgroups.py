@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from facts.engines.docker.docker import Docker, DockerReading
 from facts.networks.networks import Networks
 from tests.support.cases import folder, read, replaced
 from tests.support.hosts import SYSTEM, beside, docker, listed, networks, whole
+from tests.support.script import put, run_script
 
 SUBJECT = whole("cgroups")
 GIB = 1 << 30
@@ -90,11 +92,26 @@ def test_weights_are_heeded_by_bfq_and_by_what_io_cost_holds() -> None:
             "/sys/block/sdb/dev:8:16", "/sys/block/sdb/queue/scheduler:none mq-deadline [bfq]",
             "/sys/block/nvme0n1/dev:259:0", "/sys/block/nvme0n1/queue/scheduler:[none] mq-deadline",
             "/sys/block/vda/dev:254:0", "/sys/block/vda/queue/scheduler:none",
+            "/sys/block/vdb/dev:254:16", "/sys/block/vdb/queue/scheduler:none [multiq_2] bfq",
+            "/sys/block/nvme1n1/dev:259:3", "/sys/block/nvme1n1/removable:0", "/sys/block/nvme1n1/size:2048",
+            "/sys/block/sr0/dev:11:0", "/sys/block/sr0/removable:1", "/sys/block/sr0/queue/scheduler:[mq-deadline]",
+            "/sys/block/sdc/dev:8:32", "/sys/block/sdc/size:0", "/sys/block/sdc/queue/scheduler:[none]",
             "/sys/fs/cgroup/io.cost.qos:259:0 enable=1 ctrl=auto rpct=0.00"]  # fmt: skip
     host = read(folder(Cgroups) / "debian13.json")["output"]
     asked = Cgroups().process([*replaced(host, {"io": [*rows, "", "@n status 0"]})])
     assert isinstance(asked, CgroupsReading)
-    assert asked.weightless == {"sda": "mq-deadline", "vda": "none"}
+    assert asked.weightless == {"sda": "mq-deadline", "vda": "none", "vdb": "multiq_2", "nvme1n1": "none"}
+
+
+def test_a_disk_whose_scheduler_is_hidden_costs_the_others_nothing(tmp_path: Path) -> None:
+    put(tmp_path, "/sys/fs/cgroup/io.cost.qos")
+    for disk, files in {"nvme0n1": ("dev", "size"), "sda": ("dev", "queue/scheduler"), "loop0": ("dev",)}.items():
+        for file in files:
+            put(tmp_path, f"/sys/block/{disk}/{file}", {"dev": "8:0", "size": "9"}.get(file, "[mq-deadline] bfq"))
+        if disk != "loop0":
+            put(tmp_path, f"/sys/block/{disk}/device/model")
+    reading = Cgroups.parse(run_script(Cgroups.script, tmp_path))
+    assert reading.weightless == {"nvme0n1": "none", "sda": "mq-deadline"}
 
 
 def test_without_an_engine_nothing_applies() -> None:

@@ -36,6 +36,7 @@ RULES = NetworksRules(antispoof=True, cover="all")
 PODS = Network("podman", "bridge", "podman0", False, True, ("10.88.0.0/16",), ())
 SHOP = Network("shop", "bridge", "podman1", False, True, ("10.89.0.0/24",), ())
 OWN = Network("own", "bridge", "br-own", False, True, ("10.90.0.0/24",), ())
+NAMED = Network("named", "bridge", "podman-lan", False, True, ("10.91.0.0/24",), ())
 LAN = Network("lan", "macvlan", "", False, True, (), ())
 ABSENT = docker(installed=False, running=False, networks=Unknown("the Docker daemon does not run"))
 IDLE = docker(networks=(replace(DEFAULT, containers=()),))
@@ -149,16 +150,19 @@ def test_beside_dockers_networks() -> None:
         ({"cover": "all"}, ("br-own", "podman*"), ()),
         ({"cover": "all", "except_": ["own"]}, ("podman*",), ()),
         ({"cover": "all", "except_": ["shop"]}, ("br-own", "podman*"), ("podman1",)),
+        ({"cover": "all", "except_": ["named"]}, ("br-own", "podman*"), ("podman-lan",)),
     ],
 )
 def test_the_networks_that_the_policy_covers(rules: Any, bridges: tuple[str, ...], spared: tuple[str, ...]) -> None:
-    policy, there = RULES.model_copy(update=rules), podman(PODS, SHOP, OWN)
+    policy, there = RULES.model_copy(update=rules), podman(PODS, SHOP, OWN, NAMED)
     text = written(changes(host(reading(), there, policy)))
     assert text == subject.rules_text(policy, {}, {}, senders=Senders(bridges, spared))
     assert state(host(guarded(text), there, policy), "antispoof") is State.PASS
     if spared:
         opened = text.replace(f'meta ibrname "{spared[0]}" accept', "")
-        assert "closes network shop, though" in reason(host(guarded(opened), there, policy), "antispoof")
+        assert f"closes network {policy.except_[0]}, though" in reason(
+            host(guarded(opened), there, policy), "antispoof"
+        )
 
 
 def test_a_network_without_a_bridge_is_left_to_its_owner() -> None:
@@ -167,6 +171,15 @@ def test_a_network_without_a_bridge_is_left_to_its_owner() -> None:
     assert "move the containers of lan to a bridge network" in blocked.by_hand
     icc = RULES.model_copy(update={"antispoof": None, "icc": False})
     assert not [each for each in changes(host(reading(), podman(PODS, LAN), icc, IDLE)) if isinstance(each, Blocked)]
+
+
+def test_a_foreign_bridge_that_the_pattern_matches_is_left_alone() -> None:
+    bridges = plugged("podmanbr0", "eth0")
+    nets = guarded(bridges=bridges)
+    assert "closes the bridge podmanbr0, which is no container engine's" in reason(host(nets), "antispoof")
+    text = written(changes(host(nets)))
+    assert text == subject.rules_text(RULES, {}, {}, senders=Senders(("podman*",), ("podmanbr0",)))
+    assert state(host(guarded(text, bridges=bridges)), "antispoof") is State.PASS
 
 
 @pytest.mark.parametrize("network", [OWN, SHOP])
@@ -218,6 +231,19 @@ def test_a_podman_whose_networks_are_not_known_stops_nothing_of_dockers(there: A
     assert 'ibrname "docker0" iifname @known goto as-itself' in text
     whole = host(guarded(text, files={LATER_FILE: later_rule()}), there, beside_it=IDLE)
     assert state(whole, "antispoof") is State.UNKNOWN
+
+
+@pytest.mark.parametrize("there", [podman(networks=Unknown("with CNI here")), Unknown("no answer")])
+@pytest.mark.parametrize("cover", ["all", ["bridge", "podman", "own"]])
+def test_of_a_podman_whose_networks_are_not_known_the_file_keeps_what_it_has(there: Any, cover: Any) -> None:
+    rules = RULES.model_copy(update={"cover": cover, "except_": ["shop"] if cover == "all" else []})
+    before = written(changes(host(reading(), podman(PODS, SHOP, OWN), rules, IDLE)))
+    bridges, both = plugged("podman1"), rules.model_copy(update={"icc": False})
+    found = changes(host(guarded(before, bridges=bridges, own={}), there, both, IDLE))
+    rows = [
+        [row for row in text.split("\n") if "podman" in row or "br-own" in row] for text in (before, written(found))
+    ]
+    assert rows[0] == rows[1] != []
 
 
 def test_udev_tells_only_bridges_that_no_pattern_tells() -> None:

@@ -290,7 +290,9 @@ def test_a_node_of_which_nobody_knows_who_manages_it_is_changed_once_that_is_acc
     [
         ({"plugins": ("flannel", "portmap")}, State.FAIL, "is of flannel, portmap, and nothing here holds pods"),
         ({"plugins": ("flannel",), "policing": ("kube-router",)}, State.PASS, "kube-router holds pods"),
-        ({"plugins": ("calico", "portmap")}, State.PASS, "calico holds pods"),
+        ({"plugins": ("calico", "portmap")}, State.UNKNOWN, "calico, whose agent does not run"),
+        ({"plugins": ("calico",), "policing": ("calico-node",)}, State.PASS, "calico-node holds pods"),
+        ({"plugins": ("aws-cni", "egress-cni")}, State.UNKNOWN, "is called controller"),
         ({"plugins": ()}, State.UNKNOWN, "no file in /etc/cni/net.d"),
         ({"plugins": ("multus",)}, State.UNKNOWN, "more than one network"),
         ({"plugins": ("flannel",), "manager": "k3s"}, State.UNKNOWN, "within its own process"),

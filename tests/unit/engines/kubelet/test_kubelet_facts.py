@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from facts.core.reading import Block, Section, Unknown
 from facts.engines.kubelet import Kubelet
 from facts.engines.kubelet.kubelet import DROP_IN, Setting
 from facts.engines.kubelet.options import declared, flags
+from tests.support.script import put, run_script
 
 ETC, USR = "/etc/systemd/system", "/usr/lib/systemd/system"
 UNIT, KUBEADM = f"{USR}/kubelet.service", "kubelet.service.d/10-kubeadm.conf"
@@ -235,6 +238,21 @@ def test_pods_network_is_of_the_first_file_of_cni_and_what_polices_it_is_a_proce
     reading = read(cni=cni, policing=" kube-router kube-router")
     assert (reading.plugins, reading.policing) == (("flannel", "portmap"), ("kube-router",))
     assert (read().plugins, read().policing) == ((), ())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root has processes of two users")
+@pytest.mark.parametrize(
+    ("net", "uid", "policing"), [("host", 0, ("calico-node",)), ("host", 65534, ()), ("pod", 0, ())]
+)
+def test_an_agent_is_roots_and_in_the_hosts_network(tmp_path: Path, net: str, uid: int, policing: Any) -> None:
+    for pid, where in (("1", "host"), ("70", net)):
+        put(tmp_path, f"/net/{where}")
+        put(tmp_path, f"/proc/{pid}/comm", "calico-node\n" if pid == "70" else "init\n")
+        (tmp_path / f"proc/{pid}/ns").mkdir()
+        (tmp_path / f"proc/{pid}/ns/net").symlink_to(tmp_path / "net" / where)
+    os.chown(tmp_path / "proc/70", uid, uid)
+    script = Kubelet.script.replace("/proc/", f"{tmp_path}/proc/")
+    assert Kubelet.parse(run_script(script, tmp_path, "kubelet")).policing == policing
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from deploys.seccomp.profile import TEXT
 from facts.core.reading import Unknown
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
-from facts.engines.podman.podman import DROP_IN, PROFILE, SHIPPED_PROFILE, PodmanReading
+from facts.engines.podman.podman import DROP_IN, OVERRIDE, PROFILE, SHIPPED_PROFILE, PodmanReading
 from facts.seccomp import Seccomp
 from tests.support.podman import KERNEL, LATER, context, found, podman, written
 
@@ -65,6 +65,13 @@ def test_a_filter_counts_by_what_it_allows() -> None:
     assert (state, "/etc/own.json allows" in reason) == (State.FAIL, True)
     assert found(podman(filter=Unknown("no")), "seccomp", seccomp=True)[0] is State.UNKNOWN
     assert written(SUBJECT.plan(context(wide, seccomp=True))) == {"containers.seccomp_profile": SHIPPED_PROFILE}
+
+
+def test_a_profile_that_takes_the_place_of_podmans_own_is_named_and_given_up() -> None:
+    weak = podman(filter=WIDE, override=True)
+    assert f"the seccomp profile {OVERRIDE} allows" in found(weak, "seccomp", seccomp=True)[1]
+    assert written(SUBJECT.plan(context(weak, seccomp=True))) == {"containers.seccomp_profile": SHIPPED_PROFILE}
+    assert f"profile {OVERRIDE}, not hullproof's" in found(weak, "seccomp", seccomp="hullproof")[1]
 
 
 @pytest.mark.parametrize("reading", [podman(filter=WIDE), podman(OWN, filter=WIDE, shipped=False)])

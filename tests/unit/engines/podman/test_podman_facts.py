@@ -13,7 +13,7 @@ import pytest
 
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.podman import Podman, podman
-from facts.engines.podman.podman import DROP_IN, AutoIds, Setting, Socket
+from facts.engines.podman.podman import BACKEND, DROP_IN, OVERRIDE, SHIPPED_PROFILE, AutoIds, Setting, Socket
 from tests.support.script import put, run_script
 
 USR, ETC = "/usr/share/containers/containers.conf", "/etc/containers/containers.conf"
@@ -143,6 +143,45 @@ OPTIONS = "[storage.options]\nauto-userns-{} = {}"
 def test_how_many_ids_a_container_gets_is_what_storage_conf_says(files: dict[str, str], expected: Any) -> None:
     """The administrator's takes the place of all that the distribution's says."""
     assert read(settings=settings(**files)).auto_ids == expected
+
+
+def test_options_that_are_no_table_cost_the_number_of_ids_alone() -> None:
+    reading = read(settings=settings(storage="[storage]\noptions = 5"))
+    assert (isinstance(reading.auto_ids, Unknown), reading.networks) == (True, {})
+
+
+KEPT = '[storage]\ngraphroot = "/srv/podman"'
+NO_BACKEND = Block(1, f"cat: {BACKEND}: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("release", "backend", "files", "known_"),
+    [
+        ("3.4.4+ds1-1", NO_BACKEND, {}, False),
+        ("4.9.4-1", NO_BACKEND, {}, True),
+        ("5:4.9.4-1", NO_BACKEND, {}, True),
+        ("", NO_BACKEND, {}, False),
+        ("3.4.4+ds1-1", "netavark", {}, True),
+        ("4.9.4-1", "netavark", {"storage": KEPT}, False),
+        ("5.4.2-1", NO_BACKEND, {"storage": KEPT}, True),
+        ("3.4.4-1", NO_BACKEND, {"etc": '[network]\nnetwork_backend = "netavark"'}, True),
+    ],
+)
+def test_a_podman_that_may_have_chosen_cni_shows_no_networks(
+    release: str, backend: Any, files: dict[str, str], known_: bool
+) -> None:
+    """Before 4 there was CNI alone, and before 5 it went on where it was; what it chose is where its storage is."""
+    found = read(package=f"ii  {release}", settings=settings(**files), **{BACKEND: backend}).networks
+    assert isinstance(found, Unknown) is not known_
+
+
+@pytest.mark.parametrize(("there", "override", "text"), [(False, False, "shipped"), (True, True, "override")])
+def test_the_filter_that_counts_where_no_file_names_one(tmp_path: Path, there: bool, override: bool, text: str) -> None:
+    put(tmp_path, SHIPPED_PROFILE, '{"name": "shipped"}')
+    if there:
+        put(tmp_path, OVERRIDE, '{"name": "override"}')
+    reading = Podman.parse(run_script(Podman.script, tmp_path, "podman"))
+    assert (reading.filter, reading.override, reading.shipped) == ({"name": text}, override, True)
 
 
 @pytest.mark.parametrize("quote", ['"', "'"])

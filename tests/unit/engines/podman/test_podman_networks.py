@@ -116,6 +116,7 @@ def test_networks_are_read_from_their_files_and_one_that_makes_no_sense_costs_it
 
 def test_the_host_is_asked_for_them(tmp_path: Path) -> None:
     put(tmp_path, WEB.path, WEB.text)
+    put(tmp_path, BACKEND, "netavark")
     assert Podman.parse(run_script(Podman.script, tmp_path, "podman")).networks == {"web": WEB}
     put(tmp_path, BACKEND, "cni")
     assert isinstance(Podman.parse(run_script(Podman.script, tmp_path, "podman")).networks, Unknown)

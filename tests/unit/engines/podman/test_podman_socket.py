@@ -37,6 +37,9 @@ def with_socket(*values: Any, **more: Any) -> PodmanReading:
         ("root", with_socket(True, True, ROOTS, ROOTS, SOCKET, "[::]:80"), State.FAIL, "is to listen on [::]:80"),
         ("root", with_socket(True, True, ROOTS, ROOTS, SOCKET, "/srv/x.sock"), State.PASS, ""),
         ("root", podman(serving=("tcp:0.0.0.0:8080",)), State.FAIL, "tcp:0.0.0.0:8080"),
+        ("root", podman(serving=("unix:///srv/x.sock",)), State.UNKNOWN, "listens on /srv/x.sock"),
+        ("root", podman(serving=("unix:/var/run/podman/podman.sock",)), State.PASS, ""),
+        ("root", podman(serving=("unix:///srv/x.sock", "tcp:0.0.0.0:80")), State.FAIL, "tcp:0.0.0.0:80"),
         ("root", podman(socket=Unknown("no systemd")), State.UNKNOWN, "no systemd"),
     ],
 )
@@ -74,6 +77,15 @@ def test_a_socket_that_is_not_what_the_drop_in_says_is_started_again() -> None:
     (command,) = planned(with_socket(True, True, EVERYBODYS, "0600 root root", socket_drop_in=TEXT), "root")
     assert isinstance(command, Command)
     assert "restart podman.socket" in command.script
+
+
+@pytest.mark.parametrize("accept", ["", "podman-api"])
+def test_a_socket_that_a_file_after_the_drop_in_opens_is_not_started_again_at_each_run(accept: str) -> None:
+    opened = with_socket(True, True, EVERYBODYS, EVERYBODYS, socket_drop_in=TEXT)
+    (blocked,) = planned(opened, "root", accept)
+    assert isinstance(blocked, Blocked)
+    assert "a file after it something else, or systemd was not reloaded" in blocked.why
+    assert (blocked.accepts, "SocketMode=" in blocked.by_hand) == ((), True)
 
 
 @pytest.mark.parametrize(
