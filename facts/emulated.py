@@ -30,11 +30,14 @@ def floppy_controller(machine: str) -> str:
 
 
 def read_pieces(section: Section) -> dict[int, list[str]]:
-    """By process: what guests.sh takes of its command line."""
+    """By process: what guests.sh takes of its command line; not of the last one, where the search was cut off."""
     found: dict[int, list[str]] = {}
-    for line in re.split(r"[\0\n]", section.blocks.get("guests.words", Block(0, "")).text):
+    block = section.blocks.get("guests.words", Block(0, ""))
+    for line in re.split(r"[\0\n]", block.text):
         if row := re.fullmatch(r"/proc/([0-9]{1,10})/cmdline:(.+)", line):
             found.setdefault(int(row[1]), []).append(row[2])
+    if found and block.status not in (0, 1):
+        found.popitem()
     return found
 
 

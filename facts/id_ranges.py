@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from facts.core.reading import Jsonable
 
 LXC_DEFAULT = "LXC default"
+LXC_CONTAINERS, LIBVIRT_CONTAINERS = "LXC's containers", "libvirt's containers"  # who uses ranges without a row
 FIRST_PERSON = 1000  # the ids of people's own users begin here: login.defs(5), UID_MIN
 
 
@@ -66,7 +67,7 @@ def find_overlaps(
     nobodys = [row for row in others if passwd.get(row.owner, 0) < FIRST_PERSON]
     defaults = {name: [row for row in rows if row.owner == LXC_DEFAULT] for name, rows in used.items()}
     named = {name: [row for row in rows if row.owner != LXC_DEFAULT] for name, rows in used.items()}
-    more = [*_used_by_others(others, named), *_used_by_others(nobodys, defaults)]
+    more = [*_used_by_others(others, named), *_used_by_others(nobodys, defaults), *_peoples_own(named, people)]
     return tuple(Overlap(first, second) for first, second in (*found, *more))
 
 
@@ -79,6 +80,15 @@ def _used_by_others(rows: list[Range], used: Mapping[str, list[Range]]) -> Itera
         if any(id(row) in origin for row in pair):
             first, second = sorted(pair, key=lambda row: id(row) in origin)
             yield origin.get(id(first), first), origin.get(id(second), second)
+
+
+def _peoples_own(used: Mapping[str, list[Range]], people: list[Range]) -> Iterator[tuple[Range, Range]]:
+    """Ranges of containers that have a person's own id. A single id is passed through on purpose."""
+    for name in (LXC_CONTAINERS, LIBVIRT_CONTAINERS):
+        shared = [(replace(row, owner=name), row) for row in used.get(name, []) if row.count > 1]
+        origin = {id(other): row for other, row in shared}
+        for first, person in _clashes([other for other, _ in shared], people):
+            yield origin[id(first)], person
 
 
 def outside(mapped: Iterable[Range], claims: Iterable[Range]) -> Iterator[Range]:

@@ -33,7 +33,7 @@ class KvmReading(Jsonable):
     """See Documentation/virt/kvm and modprobe.d(5)."""
 
     device: Node | Unknown | None  # None: there is no /dev/kvm
-    flag: str  # of the processor: "vmx", "svm", "" where it has neither
+    flag: str | Unknown  # of the processor: "vmx", "svm", "" where it has neither
     nested: dict[str, bool]  # by module that is loaded
     options: dict[str, tuple[bool, str]]  # by module: what a file of modprobe.d gives it when it is loaded, and which
 
@@ -48,10 +48,21 @@ class Kvm(SectionFact[KvmReading]):
     def parse(section: Section) -> KvmReading:
         return KvmReading(
             device=_device(section),
-            flag=next((word for word in _text(section, "flags").split() if word in FLAGS), ""),
+            flag=_flag(section),
             nested=dict(_nested(section)),
             options=_options(section),
         )
+
+
+def _flag(section: Section) -> str | Unknown:
+    if not _searched(section, "flags"):
+        return Unknown("the processor's flags could not be read")
+    return next((word for word in _text(section, "flags").split() if word in FLAGS), "")
+
+
+def _searched(section: Section, name: str) -> bool:
+    """Whether grep(1) came to its end, with or without a line."""
+    return section.blocks.get(name, Block(1, "")).status in (0, 1)
 
 
 def _text(section: Section, name: str) -> str:
@@ -70,6 +81,8 @@ def _device(section: Section) -> Node | Unknown | None:
     row = re.match(r"(c[rwxsStT-]{9}[+.@]?) +[0-9]+ +([0-9]{1,10}) +([0-9]{1,10}) ", _text(section, "device"))
     if not row:
         return Unknown(f"{DEVICE} is no device, or could not be listed")
+    if not _searched(section, "accounts"):
+        return Unknown(f"who is in the group of {DEVICE} could not be read")
     gid = row[3]
     rows = list(_accounts(section))
     named = [fields for file, fields in rows if file == "/etc/group" and fields[2] == gid]

@@ -11,14 +11,15 @@ from facts.core.fact import SectionFact
 from facts.core.lines import Lines
 from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
+from facts.id_ranges import LIBVIRT_CONTAINERS, LXC_CONTAINERS, find_overlaps, outside
 from facts.id_ranges import LXC_DEFAULT as LXC_DEFAULT
 from facts.id_ranges import Overlap as Overlap
 from facts.id_ranges import Range as Range
-from facts.id_ranges import find_overlaps, outside
 
 SUBUID, SUBGID = "/etc/subuid", "/etc/subgid"
 LIMIT_FILE = "/etc/sysctl.d/99-zz-hullproof-userns.conf"
 DOCKER_USER = "dockremap"
+PODMAN_USER = "containers"  # where storage.conf names nobody (containers-storage.conf(5))
 Ranges = tuple[Range, ...] | Unknown
 Ids = dict[str, int] | Unknown
 LIBVIRT = ("/etc/libvirt/lxc/", "/run/libvirt/lxc/")  # its containers, declared and running
@@ -42,7 +43,7 @@ class UsernsReading(Jsonable):
     mapped: Ranges  # what running processes have in their uid_map and gid_map
     passwd: Ids
     group: Ids
-    podman_auto: str | Unknown | None  # storage.conf root-auto-userns-user; None: not set (podman then says containers)
+    podman_auto: str | Unknown | None  # storage.conf root-auto-userns-user; None: not set
     data_parents: dict[str, str]  # the directories above Docker's data-root -> mode, octal
     overlaps: tuple[Overlap, ...] | Unknown
 
@@ -91,7 +92,7 @@ def _overlaps(
     ranges: Ranges, passwd: Ids, group: Ids, machines: Ranges, lxc: Ranges, libvirt: Ranges, mapped: Ranges
 ) -> tuple[Overlap, ...]:
     """What runs within one owner's range is taken to be that owner's."""
-    used: dict[str, list[Range]] = {"LXC's containers": [*known(lxc)], "libvirt's containers": [*known(libvirt)]}
+    used: dict[str, list[Range]] = {LXC_CONTAINERS: [*known(lxc)], LIBVIRT_CONTAINERS: [*known(libvirt)]}
     for each in known(machines):
         used.setdefault(f"machine {each.owner}", []).append(each)
     claims = (*known(ranges), *known(machines), *known(lxc), *known(libvirt))

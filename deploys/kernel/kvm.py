@@ -38,13 +38,14 @@ def _nested(survey: Survey, policy: Policy) -> Verdict:
     kvm, kernel = survey[Kvm], survey[Kernel]
     if known(kvm.device) is None:
         return not_applicable(NONE)
-    if not kvm.flag and kernel.machine in X86:
+    flag = known(kvm.flag)
+    if not flag and kernel.machine in X86:
         return not_applicable("this processor shows neither VMX nor SVM, so KVM runs no guest")
     if not kvm.nested:
         return not_applicable("no module of KVM's is loaded that could nest guests")
     module = next(iter(kvm.nested))
     live, (disk, where) = kvm.nested[module], _later(kvm, kernel.release, module, known(kernel.cmdline))
-    shown = f"nested of {module}{f' ({FLAGS[kvm.flag]})' if kvm.flag else ''}"
+    shown = f"nested of {module}{f' ({FLAGS[flag]})' if flag else ''}"
     if live and disk:
         reason = f"{shown} is on{where}: guests run guests of their own, by code of the host's kernel"
         return failed(reason, declared=False, disk=disk, live=live)
@@ -72,7 +73,8 @@ def _users(survey: Survey, policy: Policy) -> Verdict:
     node = known(survey[Kvm].device)
     if node is None:
         return not_applicable(NONE)
-    wide, others = _wide(node), [name for name in node.members if name not in (*trusted, "root")]
+    members = node.members if node.mode[4:7].strip("-") else ()
+    wide, others = _wide(node), [name for name in members if name not in (*trusted, "root")]
     if wide or others:
         member = f"{some(others)} may open it, of the group {node.group_name or node.group}" if others else ""
         reason = f"{DEVICE}: {'; '.join(filter(None, [wide, member]))}"

@@ -14,6 +14,7 @@ from deploys.core.change import (
     Context,
     Subject,
     WriteFile,
+    by_hand,
     mending,
 )
 from deploys.core.control import (
@@ -35,7 +36,7 @@ from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.kernel.kernel import Kernel
 from facts.kernel.sysctls import as_number
-from facts.userns import LIMIT_FILE, SUBGID, SUBUID, Userns
+from facts.userns import DOCKER_USER, LIMIT_FILE, LXC_DEFAULT, PODMAN_USER, SUBGID, SUBUID, Overlap, Userns
 
 LIMIT = "user.max_user_namespaces"
 RANGES = "userns.ranges"
@@ -149,6 +150,14 @@ def another_range(
 def plan(context: Context) -> Iterable[Change]:
     if context.failing("userns.limits"):
         yield from mending(["userns.limits"], _raise_limit(context))
+    if context.failing(RANGES) and any(not _moves(each, context) for each in known(context.survey[Userns].overlaps)):
+        yield by_hand(context.findings[RANGES])
+
+
+def _moves(overlap: Overlap, context: Context) -> bool:
+    """Whether one of the two is an engine's, which then says itself what becomes of it (another_range)."""
+    engines = (DOCKER_USER, context.survey[Userns].podman_auto or PODMAN_USER, LXC_DEFAULT)
+    return overlap.first.owner in engines or overlap.second.owner in engines
 
 
 def _raise_limit(context: Context) -> Iterator[Change]:

@@ -4,12 +4,12 @@
 #
 #   unit NAME           a service: an engine's own, or a single container's
 #   podman NAME         lxc NAME           libvirt URI NAME         docker NAME (of kept_by_docker alone)
-#   user NAME UNIT      a service of a lingering user's: an engine's own, or a single container's
+#
+# Not users' services: a user's own systemd may say anything, and is not to decide on root's kernel or SELinux.
 
 LC_ALL=C; export LC_ALL # virsh says `running` in the host's language
 ENGINE_UNITS='(docker|containerd|crio|podman-restart|lxc|lxc-net|lxd|incus|libvirtd|virtqemud|virtlxcd|kubelet|k3s|k3s-agent|rke2-server|rke2-agent|snap\.docker\.dockerd|snap\.lxd\.daemon)\.service'
 CONTAINER_UNITS='(systemd-nspawn|lxc)@.*\.service'
-USER_UNITS='(docker|containerd|podman-restart|container-.*|pod-.*)[.]service'
 RESTARTED='{{.Name}} {{.HostConfig.RestartPolicy.Name}} {{index .Config.Labels "PODMAN_SYSTEMD_UNIT"}}'
 
 BY_DOCKER='{{.Name}} {{.HostConfig.RestartPolicy.Name}} {{json .Config.Labels}}'
@@ -53,26 +53,6 @@ kept_by_docker() { # rows of the containers that Docker starts again itself; Swa
     sed -nE '/com[.]docker[.]swarm|io[.]kubernetes/d; s#^/([^ ]+) (always|unless-stopped) .*#docker \1#p'
 }
 
-of_user() { # NAME ARGUMENT...: a lingering user's systemctl
-  whose=$1 uid=$(id -u "$1" 2>/dev/null) && shift || return 1
-  timeout 20 runuser -u "$whose" -- env XDG_RUNTIME_DIR="/run/user/$uid" systemctl --user "$@" 2>/dev/null </dev/null
-}
-
-of_users() { # rows of what a boot starts for users who linger: of engines by name, and what Quadlet made
-  for user in "${R:-}/var/lib/systemd/linger"/*; do
-    [ -e "$user" ] || continue
-    user=${user##*/}
-    of_user "$user" show -p Id -p ActiveState -p WantedBy -p SourcePath '*.service' | awk -v user="$user" -v units="^$USER_UNITS\$" '
-      function told() { if (active && wanted && (id ~ units || quadlet)) print "user", user, id; active = wanted = quadlet = 0 }
-      $0 == "" { told() }
-      /^Id=/ { id = substr($0, 4) }
-      /^ActiveState=active$/ { active = 1 }
-      /^WantedBy=./ { wanted = 1 }
-      /^SourcePath=.*\/containers\/systemd\// { quadlet = 1 }
-      END { told() }'
-  done
-}
-
 kept() { # what runs now, but for Docker's containers
   theirs=$(of_podman)
   { systemctl list-units --plain --no-legend --state=active --type=service 2>/dev/null | sed 's/ .*//' |
@@ -81,7 +61,6 @@ kept() { # what runs now, but for Docker's containers
     while read -r unit; do ! is_active "$unit" || ! wanted "$unit" || echo "unit $unit"; done
   ! wanted podman-restart.service || printf '%s\n' "$theirs" | sed -n 's/^\([^ ]*\) always .*/podman \1/p'
   (of_lxc) | sed 's/^/lxc /'
-  of_users
   # Whoever asks would start its daemon, which then has no guests.
   ! is_active libvirtd && ! is_active virtlxcd || autostarting lxc:///
   ! is_active libvirtd && ! is_active virtqemud || autostarting qemu:///system
@@ -93,9 +72,6 @@ gone() { # ROWS, a file: those that do not run now, and how they are, one a line
   while read -r kind name more; do
     case $kind in
       unit) unit_gone "$name" ;;
-      user)
-        is=$(of_user "$name" is-active "$more")
-        [ "$is" = active ] || echo "$name's $more is ${is:-gone}" ;;
       docker)
         is=$(timeout 20 docker container inspect -f '{{.State.Status}}' "$name" 2>/dev/null </dev/null)
         [ "$is" = running ] || echo "$name is ${is:-gone}" ;;
@@ -126,7 +102,6 @@ start_gone() { # ROWS, a file: what of them does not run is started, without wai
   while read -r kind name more; do
     case $kind in
       unit) is_active "$name" || systemctl --no-block restart "$name" ;;
-      user) [ "$(of_user "$name" is-active "$more")" = active ] || of_user "$name" --no-block restart "$more" ;;
       docker) timeout 60 docker start "$name" ;;
       podman) timeout 60 podman start "$name" ;;
       lxc) timeout 60 lxc-start -n "$name" ;;

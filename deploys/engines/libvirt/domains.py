@@ -4,7 +4,7 @@ owns harden declares it (owned.py)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from deploys.core.control import (
@@ -21,8 +21,8 @@ from deploys.engines.libvirt.rules import LibvirtRules
 from facts.core.reading import UnknownReading, known
 from facts.core.survey import Survey
 from facts.engines.libvirt.domains import DROPPABLE, Domain
-from facts.engines.libvirt.interfaces import Interface, stops_spoofing
-from facts.engines.libvirt.libvirt import Libvirt
+from facts.engines.libvirt.interfaces import Interface, Network, stops_spoofing
+from facts.engines.libvirt.libvirt import Libvirt, LibvirtReading
 from facts.networks.bridges import Bridges, BridgesReading
 
 BRIDGED = ("network", "bridge", "ethernet", "direct")  # kinds of interfaces that have neighbours
@@ -119,12 +119,21 @@ def open_interfaces(domain: Domain, survey: Survey, policy: Policy) -> Iterator[
     """Those on which the domain may take its neighbours' addresses, and why."""
     libvirt = survey[Libvirt]
     for each in domain.interfaces:
-        held = bool(each.filter) and stops_spoofing(each.filter, libvirt.filters)
-        bridge = libvirt.networks.get(each.source, "") if each.kind == "network" else each.source
-        if each.kind not in BRIDGED or held or _isolated(bridge, survey[Bridges]):
+        network = network_of(each, libvirt)
+        held = bool(each.filter) and not network.virtualport and stops_spoofing(each.filter, libvirt.filters)
+        if each.kind not in BRIDGED or held or _isolated(network.bridge, survey[Bridges]):
             continue
-        has = f"has the filter {each.filter}, which lets it" if each.filter else "has no filter"
+        lets = "does not hold on its port (virtualport)" if network.virtualport else "lets it"
+        has = f"has the filter {each.filter}, which {lets}" if each.filter else "has no filter"
         yield each, f"its interface on {each.source or each.kind} {has}"
+
+
+def network_of(interface: Interface, libvirt: LibvirtReading) -> Network:
+    """Where its port is: on one of libvirt's networks, or on a bridge of the host's."""
+    if interface.kind != "network":
+        return Network(interface.source, interface.virtualport)
+    found = libvirt.networks.get(interface.source, Network("", virtualport=False))
+    return replace(found, virtualport=found.virtualport or interface.virtualport)
 
 
 def _isolated(bridge: str, bridges: BridgesReading) -> bool:

@@ -19,7 +19,7 @@ from deploys.core.change import (
     mending,
 )
 from deploys.engines.libvirt import domain_text
-from deploys.engines.libvirt.domains import CAPABILITIES, FILTERED, IDS, Rule, held, open_interfaces
+from deploys.engines.libvirt.domains import CAPABILITIES, FILTERED, IDS, Rule, held, network_of, open_interfaces
 from deploys.engines.libvirt.rules import LibvirtRules
 from deploys.userns.ranges import LIBVIRT, SIZE, NoRange, plan_range
 from facts.core.reading import UnknownReading
@@ -82,6 +82,12 @@ def _to_filter(context: Context, domain: Domain) -> list[str]:
         raise NotSo("it has a filter of its owner's, which stays as it is")
     if any(each.kind == "direct" or not each.mac for each in found):
         raise NotSo("libvirt filters no interface of this kind (direct)")
+    for each in found:
+        network = network_of(each, context.survey[Libvirt])
+        if network.virtualport:
+            raise NotSo(f"no filter of libvirt's holds on {each.source}, which is a switch of its own (virtualport)")
+        if not network.bridge:
+            raise NotSo(f"libvirt filters only what is on a bridge, and the network {each.source} has none")
     if not stops_spoofing(FILTER, context.survey[Libvirt].filters):
         raise NotSo(f"libvirt has no filter {FILTER} here, which the package libvirt-daemon-config-nwfilter brings")
     return [each.mac for each in found]

@@ -19,11 +19,10 @@ from facts.core.survey import Survey
 from facts.engines import present
 from facts.engines.podman.podman import Podman, PodmanReading
 from facts.engines.rootless.rootless import Rootless
-from facts.userns import SUBGID, SUBUID, Range, Userns, UsernsReading
+from facts.userns import PODMAN_USER, SUBGID, SUBUID, Range, Userns, UsernsReading
 
 REMAP = "podman-userns"  # accepting it: containers that are made again do not own their volumes
 KEY = "containers.userns"
-OWNER = "containers"  # whose range it is where storage.conf names nobody (containers-storage.conf(5))
 SIZE = 64 * 65536  # each container takes 1,024 ids, or more where its image has more
 
 
@@ -33,7 +32,7 @@ def _shared(podman: PodmanReading, wanted: Any) -> str:
 
 
 def _owner(reading: UsernsReading) -> str:
-    return known(reading.podman_auto) or OWNER
+    return known(reading.podman_auto) or PODMAN_USER
 
 
 def _counts(survey: Survey) -> dict[str, int]:

@@ -21,6 +21,7 @@ from deploys.core.policy import Policy
 from deploys.engines.rootless import limits, ranges
 from deploys.engines.rootless.rules import RootlessRules, users_of
 from deploys.kernel.sysctl_files import CLONE, CLOSING, RESTRICTED
+from deploys.userns.controls import LIMIT
 from facts.apparmor import AppArmor
 from facts.cgroups import Cgroups
 from facts.containers import Containers
@@ -67,12 +68,18 @@ def _users(survey: Survey, policy: Policy) -> Verdict:
 def _closed(survey: Survey) -> Iterator[tuple[str, str]]:
     """What keeps users from making user namespaces, live or from the next boot on."""
     reading, sysctls = survey[Userns], survey[Kernel].sysctls
-    live = {CLONE: known(reading.unprivileged_userns_clone), RESTRICTED: known(reading.apparmor_restrict)}
+    if not known(reading.supported):
+        yield LIMIT, "this kernel was built without user namespaces"
+    live = {
+        CLONE: known(reading.unprivileged_userns_clone),
+        RESTRICTED: known(reading.apparmor_restrict),
+        LIMIT: known(reading.max_user_namespaces),
+    }
     for key, now in live.items():
-        stored = known(sysctls.stored(key))
-        if now == int(CLOSING[key]):
+        stored, closing = known(sysctls.stored(key)), int(CLOSING.get(key, "0"))
+        if now == closing:
             yield key, f"{key} is {now}"
-        elif now is not None and stored and as_number(stored.value) == int(CLOSING[key]):
+        elif now is not None and stored and as_number(stored.value) == closing:
             yield key, f"{stored.file} sets {key}={stored.value} for the next boot"
 
 
@@ -155,8 +162,9 @@ CONTROLS = (
         severity=Severity.MEDIUM,
         why="Where the kernel or AppArmor refuses them, no container of theirs starts, whatever else is in order.",
         check=_allowed,
-        by_hand="take what closes user namespaces out of kernel.sysctls and set kernel.rootless in the policy, so that "
-        "harden opens them; or load AppArmor's profile of the engine; or name nobody in rootless.users",
+        by_hand="take what closes user namespaces out of kernel.sysctls and set kernel.rootless, or for "
+        f"{LIMIT} userns.max_user_namespaces, in the policy, so that harden opens them; or load AppArmor's profile of "
+        "the engine; or name nobody in rootless.users",
     ),
     Control(
         id="rootless.ranges",

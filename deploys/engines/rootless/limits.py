@@ -34,7 +34,7 @@ _WHY = {
 def slices(survey: Survey, policy: Policy) -> dict[str, UserSlice | None]:
     """By user whom the policy names: their slice; None where it was not read."""
     passwd, found = known(survey[Userns].passwd), {each.uid: each for each in known(survey[Rootless].slices)}
-    return {user: found.get(passwd[user]) for user in users_of(policy) if user in passwd}
+    return {user: found.get(passwd.get(user, -1)) for user in users_of(policy)}
 
 
 def _check(limit: str, survey: Survey, policy: Policy) -> Verdict:
@@ -45,8 +45,8 @@ def _check(limit: str, survey: Survey, policy: Policy) -> Verdict:
     for user, found in slices(survey, policy).items():
         if found is None:
             unread.append(
-                f"the slice of {user} was not read: the host has more than 50 people's accounts, or the number "
-                "is none of theirs"
+                f"the slice of {user} was not read: {user} is not listed by getent passwd, the host has more than 50 "
+                "people's accounts, or the number is none of theirs"
             )
         elif not (verdict := _of(found, limit, least)).state.holds:
             wrong[user] = verdict.reason

@@ -77,6 +77,8 @@ def _unread(files: list[str], rows: dict[str, list[tuple[str, str]]], closed: se
             yield Unread(file, "it has more than one element on a line", broken=False)
         elif file not in closed and len(own) >= MOST:
             yield Unread(file, "it is too long", broken=False)
+        elif ":" in file.rpartition("/")[2]:
+            yield Unread(file, "its name has a colon", broken=False)
         elif file not in closed or not any(element == "domain" for element, _ in own):
             yield Unread(file, "it has no <domain> from begin to end", broken=True)
 

@@ -23,6 +23,13 @@ class Interface(Jsonable):
     source: str  # the network, the bridge or the device
     mac: str
     filter: str  # "" where it names none
+    virtualport: bool  # its port is a switch's of another kind, as Open vSwitch, on which no filter of libvirt's holds
+
+
+@dataclass(frozen=True)
+class Network(Jsonable):
+    bridge: str  # "" where it has none of its own, but devices of the host's (macvtap)
+    virtualport: bool  # of all its ports
 
 
 def read_interfaces(rows: Rows) -> Iterator[Interface]:
@@ -35,7 +42,12 @@ def read_interfaces(rows: Rows) -> Iterator[Interface]:
             source=_first(own, "source", "network", "bridge", "dev"),
             mac=_first(own, "mac", "address"),
             filter=_first(own, "filterref", "filter"),
+            virtualport=_has(own, "virtualport"),
         )
+
+
+def _has(rows: Rows, element: str) -> bool:
+    return any(kind == element for kind, _ in rows)
 
 
 def _first(rows: Rows, element: str, *attributes: str) -> str:
@@ -49,11 +61,14 @@ def attribute(rest: str, name: str) -> str:
     return html.unescape(row[1] or row[2] or "") if row else ""
 
 
-def read_networks(block: Block) -> dict[str, str]:
-    """By network: its bridge."""
+def read_networks(block: Block) -> dict[str, Network]:
+    """By its name."""
     files = _files(block, "qemu/networks")
     named = {re.sub(r"^>|<.*", "", rest): rows for rows in files.values() for kind, rest in rows if kind == "name"}
-    return {html.unescape(name): _first(rows, "bridge", "name") for name, rows in named.items()}
+    return {
+        html.unescape(name): Network(_first(rows, "bridge", "name"), _has(rows, "virtualport"))
+        for name, rows in named.items()
+    }
 
 
 def read_filters(block: Block) -> dict[str, tuple[str, ...]]:

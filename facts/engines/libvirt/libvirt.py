@@ -12,7 +12,7 @@ from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown, UnknownReading, attempt
 from facts.engines.libvirt.conf import Broken, Entry, read_conf
 from facts.engines.libvirt.domains import Domain, Unread, read_domains, read_unread
-from facts.engines.libvirt.interfaces import read_filters, read_networks
+from facts.engines.libvirt.interfaces import Network, read_filters, read_networks
 
 FOLDER = "/etc/libvirt"
 MODULAR = ("virtqemud", "virtlxcd")  # one daemon for each driver, in place of libvirtd
@@ -63,7 +63,7 @@ class LibvirtReading(Jsonable):
     users: dict[str, str]  # of emulators that the distribution has made: user -> its own group
     members: tuple[str, ...]  # of the group libvirt, who are as root
     domains: tuple[Domain, ...] | Unknown
-    networks: dict[str, str]  # by name: the bridge
+    networks: dict[str, Network]  # by name
     filters: dict[str, tuple[str, ...]]  # by name: those that it is made of
     unread: tuple[Unread, ...] = ()  # files of domains of which not all is known
 

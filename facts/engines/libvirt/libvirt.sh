@@ -28,12 +28,12 @@ run sockets stat -L -c '%a %U %G %n' /run/libvirt/libvirt-sock /run/libvirt/virt
   virtlxcd.service libvirtd.socket virtqemud.socket virtlxcd.socket libvirtd-tcp.socket libvirtd-tls.socket virtproxyd-tcp.socket virtproxyd-tls.socket
 run accounts grep -sE '^(libvirt-qemu|qemu|libvirt):' /etc/passwd /etc/group
 # Domains: libvirt writes an element a line. Of each at most 400 rows. Of containers all of it, as harden may edit those.
-run domains grep -sHE -D skip -m 400 '<(domain|name|idmap|seclabel|sound|serial|redirdev|capabilities|interface|filterref)[ />]|<source (network|bridge|dev)=|<mac address=|<[a-z_]+ state=|<type [^>]*machine=|<disk [^>]*floppy|<controller [^>]*(fdc|usb)|</domain>' /etc/libvirt/lxc/*.xml /etc/libvirt/qemu/*.xml /run/libvirt/lxc/*.xml
+run domains grep -sHE -D skip -m 400 '<(domain|name|idmap|seclabel|sound|serial|redirdev|capabilities|interface|filterref|virtualport)[ />]|<source (network|bridge|dev)=|<mac address=|<[a-z_]+ state=|<type [^>]*machine=|<disk [^>]*floppy|<controller [^>]*(fdc|usb)|</domain>' /etc/libvirt/lxc/*.xml /etc/libvirt/qemu/*.xml /run/libvirt/lxc/*.xml
 there=
 for f in /etc/libvirt/lxc/*.xml /etc/libvirt/qemu/*.xml /run/libvirt/lxc/*.xml; do [ ! -f "$f" ] || there="$there$f
 "; done
 [ -z "$there" ] || run domains.files kept "$there" 0
-run networks grep -sHE -D skip -m 100 '<(name|bridge|filter|filterref)[ >]' /etc/libvirt/qemu/networks/*.xml /etc/libvirt/nwfilter/*.xml
+run networks grep -sHE -D skip -m 100 '<(name|bridge|filter|filterref|virtualport)[ >]' /etc/libvirt/qemu/networks/*.xml /etc/libvirt/nwfilter/*.xml
 set -- /etc/libvirt/lxc/*.xml
 [ ! -e "$1" ] || run containers grep -sH -D skip -m 400 '' "$@" /dev/null
 :

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
 from facts import monitors
@@ -115,16 +115,25 @@ def _asked(section: Section) -> Iterator[list[Listening] | None]:
 
 
 def _addresses(words: list[str]) -> Iterator[str]:
-    """`podman system service tcp:localhost:8888`, `dockerd -H unix:///srv/x.sock`."""
-    if "system" in words:
+    """`podman system service tcp:localhost:8888`, `dockerd -H unix:///srv/x.sock`. A program that calls itself
+    otherwise may be either."""
+    program, given = PurePosixPath(words[0]).name, []
+    if program != "dockerd" and "system" in words:
         said = words[words.index("system") :]
-        given = said[said.index("service") :] if "service" in said else []
-    else:
-        given = [word for before, word in pairwise(words) if before in ("-H", "--host")]
-        given += [re.sub("^(-H=?|--host=)", "", word) for word in words if word.startswith(("-H", "--host="))]
+        given += said[said.index("service") :] if "service" in said else []
+    if program != "podman":
+        given += _hosts(words)
     for word in given:
         if found := re.fullmatch(r"(?:tcp:(?://)?([^/]+)|unix:(?://)?(/.+)).*", word, re.DOTALL):
             yield found[1] or found[2]
+
+
+def _hosts(words: list[str]) -> Iterator[str]:
+    """What dockerd is given by -H, also behind other letters; without `://` it takes that for TCP."""
+    alone = [word for before, word in pairwise(words) if re.fullmatch("-[A-Za-z]*H|--host", before)]
+    joined = [row[1] for word in words if (row := re.fullmatch("(?:-[A-Za-z]*?H=?|--host=)(.+)", word, re.DOTALL))]
+    for word in (*alone, *joined):
+        yield word if "://" in word or word == "fd" or word.startswith("/") else f"tcp://{word}"
 
 
 def _ports(block: Block) -> Iterator[Listening]:

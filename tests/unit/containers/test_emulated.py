@@ -13,7 +13,7 @@ from facts import guests
 from facts.containers import Containers
 from facts.core.frame import PRELUDE, read_frame
 from facts.core.reading import Block, Section, Unknown
-from facts.emulated import MOST
+from facts.emulated import MOST, read_pieces
 
 QEMU = "qemu-system-x86_64"
 PC = "a floppy controller (machine type pc-i440fx-10.0)"
@@ -45,6 +45,12 @@ def read(*words: str, program: str = QEMU, tmp_path: Path) -> Any:
     whole = Section({"uid": Block(0, "0"), "engines": Block(0, ""), **section.blocks})
     (guest,) = Containers.parse(whole).guests  # type: ignore[misc]
     return guest.devices
+
+
+@pytest.mark.parametrize(("status", "read"), [(0, [7, 8]), (1, [7, 8]), (2, [7]), (124, [7])])
+def test_a_command_line_at_which_the_search_was_cut_off_counts_as_unread(status: int, read: list[int]) -> None:
+    text = "".join(f"/proc/{pid}/cmdline:{word}\0" for pid in (7, 8) for word in ("-machine", "q35", "-nodefaults"))
+    assert list(read_pieces(Section({"guests.words": Block(status, text)}))) == read
 
 
 @pytest.mark.parametrize(

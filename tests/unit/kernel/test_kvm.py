@@ -13,7 +13,7 @@ import pytest
 from deploys.core.control import State, Verdict, judge
 from deploys.kernel.kvm import CONTROLS
 from facts.core.frame import PRELUDE, read_frame
-from facts.core.reading import Section, Unknown
+from facts.core.reading import Block, Section, Unknown
 from facts.core.survey import Survey
 from facts.core.system import System
 from facts.kernel.kernel import Kernel
@@ -46,6 +46,7 @@ NESTED: dict[str, tuple[Any, dict[str, str], State, str]] = {
                                "command line says (kvm-intel.nested=1)"),
     "another module's file": (replace(INTEL, options={"kvm_amd": OFF["kvm_intel"]}), {}, State.FAIL, "nothing on disk"),
     "no flag": (replace(INTEL, flag=""), {}, State.NOT_APPLICABLE, "neither VMX nor SVM"),
+    "flags not read": (replace(INTEL, flag=Unknown("late")), {}, State.UNKNOWN, "late"),
     "no module": (replace(INTEL, nested={}), {}, State.NOT_APPLICABLE, "no module"),
     "no device": (replace(INTEL, device=None), {}, State.NOT_APPLICABLE, "there is no /dev/kvm"),
     "unread": (Unknown("no"), {}, State.UNKNOWN, "no"),
@@ -68,6 +69,7 @@ def test_nested_guests(case: str) -> None:
         (replace(ROOTS, members=("libvirt-qemu", "ops")), State.FAIL, "ops may open it, of the group kvm"),
         (replace(ROOTS, mode="crw-rw-rw-"), State.FAIL, "any user may open it (crw-rw-rw-)"),
         (replace(ROOTS, mode="crw-rw----+"), State.FAIL, "an access control list lets more users"),
+        (replace(ROOTS, mode="crw-------", members=("ops",)), State.PASS, "only root"),
         (replace(ROOTS, owner=1000), State.FAIL, "it belongs to user 1000"),
         (None, State.NOT_APPLICABLE, "there is no /dev/kvm"),
         (Unknown("no"), State.UNKNOWN, "no"),
@@ -77,6 +79,13 @@ def test_who_may_open_the_device(node: Any, state: State, words: str) -> None:
     verdict = found("kvm-users", replace(INTEL, device=node), kvm_users=["libvirt-qemu"])
     assert (verdict.state, words in verdict.reason) == (state, True), verdict.reason
     assert found("kvm-users", replace(INTEL, device=node)).state is State.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("name", "of"), [("flags", "flag"), ("accounts", "device")])
+@pytest.mark.parametrize(("status", "known"), [(0, True), (1, True), (2, False), (124, False)])
+def test_what_was_not_read_to_its_end_is_unknown(name: str, of: str, status: int, known: bool) -> None:
+    blocks = {"device": Block(0, "crw-rw---- 1 0 104 10, 232 Nov 30 22:30 /dev/kvm"), name: Block(status, "")}
+    assert isinstance(getattr(Kvm.parse(Section(blocks)), of), Unknown) is not known
 
 
 def read(at: Path) -> KvmReading:

@@ -148,6 +148,14 @@ def test_who_uses_the_ids_of_a_row_without_one(more: dict[str, Any], says: str) 
     assert f"dockremap:2013265920:65536 (/etc/subuid) overlaps {says}" in reason(where, "ranges")
 
 
+@pytest.mark.parametrize("engine", ["lxc", "libvirt"])
+def test_containers_that_have_a_persons_own_id(engine: str) -> None:
+    where = context(reading(**{engine: (Range("u", 1000, 9, "web", "file"), Range("u", 1000, 9, "db", "file"))}))
+    assert reason(where, "ranges").startswith("web:1000:9 (file) overlaps alice:1000:1 (passwd); the policy wants")
+    assert reading(**{engine: (Range("u", 1000, 1, "web", "file"),)}).overlaps == (), "passed through on purpose"
+    assert reading(mapped=both(900, 200)).overlaps == ()
+
+
 @pytest.mark.parametrize(
     ("rows", "more"),
     [

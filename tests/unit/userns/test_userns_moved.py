@@ -9,7 +9,7 @@ import pytest
 from deploys.core.change import Activate, Blocked, Change, WriteFile
 from deploys.core.control import State
 from deploys.engines.podman.rules import PodmanRules
-from deploys.userns.controls import UsernsRules
+from deploys.userns.controls import ANOTHER, UsernsRules
 from facts.containers import Containers
 from facts.core.reading import Unknown
 from facts.engines.docker.docker import Docker, DockerReading, Stored
@@ -134,4 +134,14 @@ def test_a_range_of_another_owner_is_left_to_the_operator() -> None:
     host = reading(f"{TAKEN}bob:100000:9\n", passwd={"root": 0, "alice": 1000, "bob": 1001})
     made = context(host, docker(ON, live=True))
     assert made.findings["userns.ranges"].state is State.FAIL
-    assert list(SUBJECT.plan(made)) == []
+    (left,) = SUBJECT.plan(made)
+    assert isinstance(left, Blocked)
+    assert left.by_hand == ANOTHER
+
+
+def test_of_two_overlaps_the_one_that_no_engine_mends_is_left_to_the_operator() -> None:
+    changes = of_docker(f"{DOCKERS}bob:3000000:9\ncarol:3000000:9\n")
+    (left,) = (change for change in changes if isinstance(change, Blocked))
+    assert "bob:3000000:9" in left.why
+    assert (left.by_hand, left.controls) == (ANOTHER, ("userns.ranges",))
+    assert rows(changes)

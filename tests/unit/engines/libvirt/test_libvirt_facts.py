@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.libvirt import Libvirt
 from facts.engines.libvirt.conf import Entry
+from facts.engines.libvirt.interfaces import Network
 from facts.engines.libvirt.libvirt import Socket, Unit
 
 CONF = 'security_driver = [ "selinux", "apparmor" ]\nsecurity_default_confined = 1\n'
@@ -118,3 +122,30 @@ def test_a_file_that_is_no_whole_domain_or_that_nobody_can_read_so_is_named(
     found = read(domains="\n".join(text), **{"domains.files": f"{file}\n{other}\n"}).unread
     assert [(each.file, each.broken) for each in found] == ([(file, broken)] if why else [])
     assert all(why in each.why for each in found)
+
+
+def test_the_script_reads_which_ports_are_a_switchs(tmp_path: Path) -> None:
+    port = "<virtualport type='openvswitch'/>"
+    for name, lines in {
+        "qemu/a.xml": ("<domain type='kvm'>", "<interface type='bridge'>", port, "</domain>"),
+        "qemu/networks/ovs.xml": ("<network>", "<name>ovs</name>", port),
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("".join(f"  {line}\n" for line in lines))
+    script = Libvirt.script[Libvirt.script.index("run domains grep") :].replace("/etc/libvirt", str(tmp_path))
+    given = 'run() { [ "$1" != "$WANTED" ] || { shift; "$@"; }; }'
+    said = {
+        name: subprocess.run(["sh", "-c", f"{given}\n{script}"], env={"WANTED": name, "PATH": os.environ["PATH"]},
+                             capture_output=True, text=True, check=True).stdout.replace(str(tmp_path), "/etc/libvirt")
+        for name in ("domains", "networks")
+    }  # fmt: skip
+    reading = read(**said)
+    assert [each.virtualport for each in reading.domains[0].interfaces] == [True]
+    assert reading.networks == {"ovs": Network("", virtualport=True)}
+
+
+def test_a_file_whose_name_has_a_colon_is_not_read_and_that_is_no_fault_of_the_domains() -> None:
+    rows = ("<domain type='kvm'>", "  <name>win:2019</name>", "</domain>")
+    file = "/etc/libvirt/qemu/win:2019.xml"
+    (found,) = read(domains="\n".join(f"{file}:{row}" for row in rows), **{"domains.files": f"{file}\n"}).unread
+    assert (found.file, found.why, found.broken) == (file, "its name has a colon", False)

@@ -74,6 +74,10 @@ FEATURES = {
 NETWORKS = """\
 /etc/libvirt/qemu/networks/default.xml:  <name>default</name>
 /etc/libvirt/qemu/networks/default.xml:  <bridge name='virbr0' stp='on' delay='0'/>
+/etc/libvirt/qemu/networks/pool.xml:  <name>pool</name>
+/etc/libvirt/qemu/networks/ovs.xml:  <name>ovs</name>
+/etc/libvirt/qemu/networks/ovs.xml:  <bridge name='ovsbr0'/>
+/etc/libvirt/qemu/networks/ovs.xml:  <virtualport type='openvswitch'/>
 """
 FILTERS = """\
 /etc/libvirt/nwfilter/clean-traffic.xml:<filter name='clean-traffic' chain='root'>
@@ -97,6 +101,8 @@ INTERFACE = f"""\
 """
 ON_BRIDGE = INTERFACE.replace("'network'", "'bridge'").replace("network=", "bridge=").replace("default", "br0")
 DIRECT = INTERFACE.replace("'network'", "'direct'").replace("network='default'", "dev='eth0' mode='bridge'")
+POOL, SWITCH = (INTERFACE.replace("default", name) for name in ("pool", "ovs"))
+PORT = ON_BRIDGE.replace("    </i", "      <virtualport type='openvswitch'>\n      </virtualport>\n    </i")
 USER = INTERFACE.replace(":01", ":03").replace("'network'", "'user'").replace("      <source network='default'/>\n", "")
 
 
@@ -244,6 +250,8 @@ OPEN: dict[str, tuple[str, Any, State, str]] = {
     "by macvtap": (DIRECT, tables(), State.FAIL, "its interface on eth0 has no filter"),
     "without neighbours": (USER, tables(), State.PASS, ""),
     "filtered": (with_filter("clean-traffic"), tables(), State.PASS, ""),
+    "filtered on a switch": (with_filter("clean-traffic", SWITCH), tables(), State.FAIL, "which does not hold on its"),
+    "filtered on its port": (with_filter("clean-traffic", PORT), tables(), State.FAIL, "which does not hold on its"),
     "filtered by less": (with_filter("own"), tables(), State.FAIL, "has the filter own, which lets it"),
     "filtered by nothing": (with_filter("gone"), tables(), State.FAIL, "has the filter gone, which lets it"),
     "two, one of them open": (with_filter("clean-traffic") + ON_BRIDGE, tables(), State.FAIL, "interface on br0"),
@@ -283,6 +291,10 @@ def test_interfaces_of_an_owned_container_are_filtered() -> None:
         (INTERFACE, False, "libvirt has no filter clean-traffic here"),
         (with_filter("own"), True, "it has a filter of its owner's"),
         (DIRECT, True, "libvirt filters no interface of this kind"),
+        (POOL, True, "libvirt filters only what is on a bridge, and the network pool has none"),
+        (INTERFACE.replace("default", "gone"), True, "the network gone has none"),
+        (SWITCH, True, "no filter of libvirt's holds on ovs, which is a switch of its own"),
+        (PORT, True, "no filter of libvirt's holds on br0"),
     ],
 )
 def test_interfaces_that_cannot_be_filtered_are_left(interfaces: str, filters: bool, why: str) -> None:

@@ -65,6 +65,8 @@ def test_a_limit_holds_where_it_is_declared_and_the_kernel_has_it(limit: str) ->
     assert found(limit, of(1001, RIGHT))[0] is State.UNKNOWN
     assert found(limit, of(1000, RIGHT), users=[])[0] is State.NOT_APPLICABLE
     assert found(limit, of(1000, RIGHT), **{limit: None})[0] is State.NOT_APPLICABLE
+    state, reason = found(limit, of(1000, RIGHT), users=["alice", "zoe"])
+    assert (state, "zoe is not listed by getent passwd" in reason) == (State.UNKNOWN, True)
     older = dataclasses.replace(HOST, version="v1")
     assert found(limit, of(1000, RIGHT), cgroups=older)[0] is State.FAIL
 

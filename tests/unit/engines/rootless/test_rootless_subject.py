@@ -17,6 +17,7 @@ from deploys.core.policy import Policy
 from deploys.engines.rootless.controls import SUBJECT
 from deploys.engines.rootless.rules import RootlessRules
 from deploys.kernel.sysctl_files import CLONE
+from deploys.userns.controls import LIMIT
 from facts import monitors
 from facts.apparmor import AppArmor
 from facts.containers import NO_BUNDLE, Container, Containers
@@ -108,6 +109,10 @@ RESTRICTED = "kernel.apparmor_restrict_unprivileged_userns"
         ({"of_ids": ids(apparmor_restrict=1), "profiles": {"/usr/bin/podman": "enforce"}}, State.PASS, "may make"),
         ({"of_ids": ids(apparmor_restrict=1), "profiles": Unknown("denied")}, State.UNKNOWN, "denied"),
         ({"of_ids": ids(unprivileged_userns_clone=Unknown("denied"))}, State.UNKNOWN, "denied"),
+        ({"of_ids": ids(max_user_namespaces=0)}, State.FAIL, f"{LIMIT} is 0: no container of alice starts"),
+        ({"boot": f"{LIMIT} = 0"}, State.FAIL, f"/etc/sysctl.d/60.conf sets {LIMIT}=0 for the next boot"),
+        ({"of_ids": ids(supported=False, max_user_namespaces=None)}, State.FAIL, "built without user namespaces"),
+        ({"of_ids": ids(supported=Unknown("late"))}, State.UNKNOWN, "late"),
         ({"users": []}, State.NOT_APPLICABLE, "nobody"),
     ],
 )
@@ -252,6 +257,12 @@ def read(**blocks: str) -> RootlessReading:
         (["podman", "--url", "tcp://elsewhere:2375", "ps"], []),
         (["podman", "run", "x", "system", "tcp://elsewhere:2375"], []),
         (["dockerd"], []),
+        (["/usr/bin/dockerd", "-H", "0.0.0.0:2375", "-H", ":2376"], ["0.0.0.0:2375", ":2376"]),
+        (["dockerd", "-DH", "tcp://10.0.0.1:2375", "-H=localhost:2376"], ["10.0.0.1:2375", "localhost:2376"]),
+        (["dockerd", "-DHtcp://HOST:2375", "-H", "fd", "-H/run/d.sock"], ["HOST:2375"]),
+        (["dockerd", "--label", "system", "service", "tcp://elsewhere:1"], []),
+        (["podman", "exec", "web", "docker", "-H", "tcp://elsewhere:2375", "ps"], []),
+        (["other", "-H", ":2375"], [":2375"]),
     ],
 )
 def test_where_an_engine_was_told_to_listen(words: list[str], at: list[str]) -> None:
