@@ -76,24 +76,24 @@ def read_texts(block: Block | None) -> Texts:
 
 def expanded(texts: Texts, path: str, left: Iterator[int] | None = None) -> Iterator[Line]:
     """Each line, and in the place of what includes others, theirs. Each takes one of what is `left`, or of MOST;
-    UnknownReading where these do not suffice."""
+    UnknownReading where these do not suffice or files include others too deeply."""
     left = iter(range(MOST)) if left is None else left
-    todo = [iter(texts.get(path, ()))]
-    where = [path]
+    todo = [(iter(texts.get(path, ())), path, 1)]
     while todo:
-        row = next(todo[-1], None)
+        rows, where, depth = todo[-1]
+        row = next(rows, None)
         if row is None:
             todo.pop()
-            where.pop()
             continue
         if next(left, None) is None:
             raise UnknownReading(f"{path} and what it includes have too many lines")
-        line = _line(row[1], f"{where[-1]}:{row[0]}")
+        line = _line(row[1], f"{where}:{row[0]}")
         yield line
-        if line.key == "lxc.include" and len(todo) < DEEP:
-            for each in reversed(texts.included(line.value)):
-                todo.append(iter(texts[each]))
-                where.append(each)
+        if line.key == "lxc.include":
+            below = texts.included(line.value)
+            if below and depth == DEEP:
+                raise UnknownReading(f"{line.at} includes {line.value}, which is more than {DEEP} files deep")
+            todo += ((iter(texts[each]), each, depth + 1) for each in reversed(below))
 
 
 def _line(text: str, at: str) -> Line:

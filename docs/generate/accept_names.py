@@ -41,6 +41,9 @@ ALLOWS = {
     "once, which may end what takes more, and ids of their own at their next start.",
     "lxc-usernet": "Users whom the policy does not name lose their rows in /etc/lxc/lxc-usernet: their containers "
     "get no network device on these bridges when they start next. Those that run keep theirs.",
+    "lxc-rows": "Root gets another row in /etc/subuid and /etc/subgid, for LXC, where Incus or LXD is, or root has one "
+    "of more than 65,536 ids: Incus and LXD take root's rows for their own, and their instances may not start any "
+    "more.",
     "nspawn-settings": "From their next start on, machines of systemd-nspawn lose what their .nspawn files say against "
     "the policy. Those that run go on as they are.",
     "nspawn-ids": "Machines of systemd-nspawn get ids of their own where no mount can map ids: at their next start all "

@@ -13,8 +13,11 @@ from deploys.core.policy import Policy
 from deploys.engines.lxc.controls import SUBJECT
 from deploys.engines.lxc.rules import LxcRules
 from facts.cgroups import Cgroups, CgroupsReading
+from facts.containers import Containers, ContainersReading
 from facts.core.reading import Unknown
 from facts.core.survey import Survey
+from facts.engines.incus import Incus
+from facts.engines.incus.incus import Daemon, IncusReading
 from facts.engines.lxc import Lxc
 from facts.engines.lxc.lxc import DEFAULT, DROP_IN, GUARDED, STRICT, LxcReading
 from facts.lxc_files import Line
@@ -49,15 +52,25 @@ def cgroups(version: str = "v2", controllers: int = 2) -> CgroupsReading:
     return CgroupsReading(**(values | {"version": version, "controllers": ("cpu", "io")[:controllers]}))
 
 
+def beside(*engines: str, daemons: tuple[Daemon, ...] = ()) -> dict[Any, Any]:
+    """What else is there: engines by their programs, and Incus by its socket."""
+    values: dict[str, Any] = dict.fromkeys(ContainersReading.__dataclass_fields__, ())
+    return {
+        Containers: ContainersReading(**(values | {"engines": ("lxc", *engines)})),
+        Incus: IncusReading(daemons, {}),
+    }
+
+
 def context(
     reading: LxcReading,
     ids: UsernsReading | None = None,
     version: str = "v2",
     below: list[str] | None = None,
     accept: tuple[str, ...] = (),
+    others: dict[Any, Any] | None = None,
     **rules: Any,
 ) -> Context:
-    host = Survey({Lxc: reading, Userns: ids or userns(), Cgroups: cgroups(version)})
+    host = Survey({Lxc: reading, Userns: ids or userns(), Cgroups: cgroups(version), **(others or beside())})
     policy = Policy(
         "p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules(below=below)}, accept=frozenset(accept)
     )

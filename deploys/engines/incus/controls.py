@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from deploys.core.change import Change, Context, Subject, by_hand, mending
@@ -15,6 +16,8 @@ from deploys.engines.incus.rules import IncusRules
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines.incus.incus import Certificate, Incus
+
+LOOPBACK = re.compile(r"(127(\.[0-9]{1,3}){3}|\[::1\]|localhost)(:[0-9]{1,5})?$|::1$")
 
 DEFAULTS = Defaults(
     subject="incus",
@@ -32,7 +35,8 @@ DEFAULTS = Defaults(
 @only_where(absent, undeclared(IncusRules, "incus.address"))
 @naming_key("incus.address")
 def _address(survey: Survey, policy: Policy) -> Verdict:
-    found = [f"{each.name} listens on {address}" for each in survey[Incus].daemons if (address := known(each.address))]
+    addresses = [(each.name, known(each.address)) for each in survey[Incus].daemons]
+    found = [f"{name} listens on {at}" for name, at in addresses if at and not LOOPBACK.match(at)]
     if found:
         return failed(f"{some(found)} for other machines", declared="none", disk=found, live=found)
     return passed("the API listens for no other machine", declared="none", disk=[], live=[])
@@ -43,7 +47,7 @@ def _certificates(survey: Survey, policy: Policy) -> Verdict:
     trusted = policy[IncusRules].certificates or []
     clients = [(each, client) for each in survey[Incus].daemons for client in known(each.certificates)]
     others = [f"{_shown(client)} of {each.name}" for each, client in clients
-              if not {client.name, client.fingerprint} & set(trusted)]  # fmt: skip
+              if client.kind != "server" and not {client.name, client.fingerprint} & set(trusted)]  # fmt: skip
     if others:
         wants = f"the policy trusts {some(trusted) or 'none'} (incus.certificates)"
         return failed(f"the API trusts {some(others)}; {wants}", declared=trusted, disk=others)
@@ -52,6 +56,7 @@ def _certificates(survey: Survey, policy: Policy) -> Verdict:
 
 def _shown(client: Certificate) -> str:
     kept = "" if client.projects is None else f", which is kept to {some(client.projects) or 'no project'}"
+    kept += ", which may read metrics only" if client.kind == "metrics" else ""
     return f"the client {client.name or 'without a name'} ({client.fingerprint}{kept})"
 
 

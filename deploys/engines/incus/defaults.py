@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from deploys.core.change import Blocked, Change, Command, Context
 from deploys.core.control import Severity, some
 from deploys.engines.defaults import Default, Put
 from facts.core.reading import known
-from facts.engines.incus.incus import DEFAULT, Daemon, Incus, IncusReading
+from facts.engines.incus.incus import DEFAULT, PROGRAMS, Configured, Daemon, Incus, IncusReading
 
 ACCEPT = "incus-profile"  # accepting it: instances that are there get what new ones get
 ISOLATED, PIDS, MEMORY = "security.idmap.isolated", "limits.processes", "limits.memory"
+ENFORCE = "limits.memory.enforce"  # soft: a limit for when the host itself runs out of memory
+Wrong = list[tuple[Daemon, Configured]]
 UNITS = {"": 1, "B": 1, "bytes": 1} | {
     f"{letter}{kind}": base**power
     for power, letter in enumerate("kMGTPE", 1)
@@ -30,35 +33,60 @@ def amount(value: str) -> int | None:
     return int(row[1]) * unit if row and unit else None
 
 
-def _said(daemon: Daemon, key: str) -> str:
-    value = daemon.default.config.get(key)
-    return f"{daemon.name}'s profile {DEFAULT} " + (f"sets {key} to {value}" if value else f"does not set {key}")
+def _wrong(reading: IncusReading, against: Callable[[Configured], bool]) -> Wrong:
+    return [(daemon, each) for daemon in reading.daemons for each in daemon.defaults if against(each)]
+
+
+def _said(wrong: Wrong, key: str) -> str:
+    return some(f"{daemon.name}'s profile {each.name} {_says(each, key)}" for daemon, each in wrong)
+
+
+def _says(profile: Configured, key: str) -> str:
+    key = ENFORCE if key == MEMORY and _soft(profile) else key
+    value = profile.config.get(key)
+    return f"sets {key} to {value}" if value else f"does not set {key}"
+
+
+def _set_in(wrong: Wrong, key: str, value: str) -> Put:
+    """Profiles of other projects are left to whoever made these."""
+    others = any(each.name != DEFAULT for _, each in wrong)
+    return {} if others else {f"{daemon.name}.{key}": value for daemon, _ in wrong}
+
+
+def _shares(profile: Configured) -> bool:
+    return not profile.on(ISOLATED)
 
 
 def _shared_ids(reading: IncusReading, wanted: Any) -> str:
-    return some(_said(each, ISOLATED) for each in reading.daemons if not each.default.on(ISOLATED))
+    return _said(_wrong(reading, _shares), ISOLATED)
 
 
 def _isolate(reading: IncusReading, wanted: Any) -> Put:
-    return {f"{each.name}.{ISOLATED}": "true" for each in reading.daemons if not each.default.on(ISOLATED)}
+    return _set_in(_wrong(reading, _shares), ISOLATED, "true")
 
 
-def _above(daemon: Daemon, key: str, wanted: int) -> bool:
-    own = amount(daemon.default.config.get(key, ""))
-    return own is None or own > wanted
+def _soft(profile: Configured) -> bool:
+    return profile.config.get(ENFORCE) == "soft"
+
+
+def _above(key: str, wanted: int, profile: Configured) -> bool:
+    own = amount(profile.config.get(key, ""))
+    return own is None or own > wanted or (key == MEMORY and _soft(profile))
 
 
 def _unlimited(key: str) -> Any:
-    return lambda reading, wanted: some(_said(each, key) for each in reading.daemons if _above(each, key, wanted))
+    return lambda reading, wanted: _said(_wrong(reading, partial(_above, key, wanted)), key)
 
 
 def _limit(key: str) -> Any:
-    """One that is not understood stays: it may be lower."""
+    """One that is not understood stays: it may be lower. So does a soft one."""
 
     def put(reading: IncusReading, wanted: int) -> Put:
-        wrong = [each for each in reading.daemons if _above(each, key, wanted)]
-        stays = any((own := each.default.config.get(key)) and amount(own) is None for each in wrong)
-        return {} if stays else {f"{each.name}.{key}": str(wanted) for each in wrong}
+        wrong = _wrong(reading, partial(_above, key, wanted))
+        values = [each.config.get(key) for _, each in wrong]
+        stays = any(value and amount(value) is None for value in values)
+        soft = key == MEMORY and any(_soft(each) for _, each in wrong)
+        return {} if stays or soft else _set_in(wrong, key, str(wanted))
 
     return put
 
@@ -99,9 +127,12 @@ def _set(context: Context, daemon: Daemon, keys: Mapping[str, str], what: str) -
 
 
 def _as(daemon: Daemon, lines: Iterable[str]) -> str:
-    """The client writes a file into its user's home: it gets one that goes again."""
+    """The client writes a file into its user's home: it gets one that goes again. It would start a daemon that does not
+    run."""
+    program = PROGRAMS[daemon.name]
     return (
-        "(HOME=$(mktemp -d) || exit 1; export HOME; trap 'rm -rf \"$HOME\"' EXIT\n"
+        f"(grep -sqx {program} /proc/[0-9]*/comm || {{ echo '{program} does not run' >&2; exit 1; }}\n"
+        "HOME=$(mktemp -d) || exit 1; export HOME; trap 'rm -rf \"$HOME\"' EXIT\n"
         f'profile() {{ {daemon.client} --force-local profile "$@"; }}\n' + "\n".join(lines) + ")\n"
     )
 
@@ -132,7 +163,7 @@ ROWS: tuple[Row, ...] = (
         references=("NIST-800-190-4.4.3",),
         wrong=_shared_ids,
         put=_isolate,
-        by_hand=f"set {ISOLATED} in the profile {DEFAULT}",
+        by_hand=f"set {ISOLATED} in the profile {DEFAULT} of each project",
     ),
     Row(
         name="pids",
@@ -142,7 +173,7 @@ ROWS: tuple[Row, ...] = (
         references=("NIST-800-190-4.4.3",),
         wrong=_unlimited(PIDS),
         put=_limit(PIDS),
-        by_hand=f"set {PIDS} in the profile {DEFAULT}",
+        by_hand=f"set {PIDS} in the profile {DEFAULT} of each project",
     ),
     Row(
         name="memory",
@@ -152,6 +183,6 @@ ROWS: tuple[Row, ...] = (
         references=("NIST-800-190-4.4.3",),
         wrong=_unlimited(MEMORY),
         put=_limit(MEMORY),
-        by_hand=f"set {MEMORY} in the profile {DEFAULT} to a number of bytes",
+        by_hand=f"set {MEMORY} in the profile {DEFAULT} of each project to a number of bytes, and unset {ENFORCE}",
     ),
 )

@@ -68,12 +68,14 @@ def _host_ids(lxc: LxcReading, policy: Policy, made: Made) -> str:
 
 def _way(context: Context) -> str:
     """How a container is given ids of its own, with those that harden would take."""
-    reading = context.survey[Userns]
+    reading, todo = context.survey[Userns], context.findings[HOST_IDS].control.by_hand
     try:
         start = user_namespace.start_of(reading)
+        if user_namespace.in_the_way(context, start):
+            return todo
         given = "" if user_namespace.given(reading, start) else f"give root these ids in {SUBUID} and {SUBGID}; "
     except (NoRange, UnknownReading):
-        return context.findings[HOST_IDS].control.by_hand
+        return todo
     return (
         f"{given}stop the container, write lxc.idmap = u 0 {start} {SIZE}, lxc.idmap = g 0 {start} {SIZE} and {SHIFT} "
         f"at the end of its file, and start it again; where its file system cannot map ids (ext4, xfs and btrfs can), "

@@ -14,7 +14,9 @@ from deploys.engines.lxc.defaults import ROWS
 from deploys.engines.lxc.rules import LxcRules
 from deploys.userns.controls import RANGES
 from facts.cgroups import Cgroups
+from facts.containers import Containers
 from facts.core.survey import Survey
+from facts.engines.incus.incus import Incus
 from facts.engines.lxc.lxc import DEFAULT, USERNET, Lxc
 from facts.userns import Userns
 
@@ -89,8 +91,8 @@ SUBJECT = Subject(
     rules=LxcRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Lxc, Userns, Cgroups),
-    accepts=(usernet.ACCEPT,),
+    facts=(Lxc, Userns, Cgroups, Containers, Incus),
+    accepts=(usernet.ACCEPT, user_namespace.ACCEPT),
     undoing=undo.remarks,
     unproved="a file says what containers get that are made later; what one really gets is attacked as "
     "lxc.user-namespace and its like",

@@ -9,16 +9,21 @@ from deploys.core.change import Blocked, Change, Context
 from deploys.core.control import Severity
 from deploys.engines.defaults import Put
 from deploys.engines.lxc.settings import Row, outside
-from deploys.userns.ranges import LXC, SIZE, NoRange, giving, people, plan_range
+from deploys.userns.ranges import LXC, SIZE, NoRange, called, giving, people, plan_range
+from facts.containers import Containers
 from facts.core.numbers import whole_number
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.survey import Survey
+from facts.engines.incus.incus import Incus
 from facts.engines.lxc.lxc import Lxc, LxcReading
 from facts.lxc_files import Line
 from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Range, Userns, UsernsReading
 
 KEY = "lxc.idmap"
 OWNER = "root"  # who starts them
+ACCEPT = "lxc-rows"  # accepting it: root gets a row although others take root's rows for their own
+OTHERS = {"incus": "Incus", "lxd": "LXD"}  # who do
+WHAT = "have LXC give new containers ids of their own"
 FIRST = 65536  # below it are ids of people and services
 
 
@@ -84,6 +89,26 @@ def given(reading: UsernsReading, start: int) -> bool:
     return rows == {"u", "g"}
 
 
+def in_the_way(context: Context, start: int) -> str:
+    """Why root is not given that range as it is: Incus maps all of root's rows, LXD the first one; "" where it may
+    be given, or root has it."""
+    survey = context.survey
+    if context.accepts(ACCEPT) or given(survey[Userns], start):
+        return ""
+    there = {*survey[Containers].engines, *(each.name for each in survey[Incus].daemons)}
+    names = [name for key, name in OTHERS.items() if key in there]
+    owners = called(survey[Userns], OWNER)
+    rows = [row for row in known(survey[Userns].ranges) if row.owner in owners and row.count > SIZE]
+    if not names and not rows:
+        return ""
+    why = (
+        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} there"
+        if names
+        else f"root has the row {rows[0]}, as for Incus or LXD"
+    )
+    return f"{why}: Incus and LXD take root's rows for their own, and with another row their instances may not start"
+
+
 def _put(lxc: LxcReading, wanted: str) -> Put:
     return {KEY: "a range of its own"}
 
@@ -99,8 +124,12 @@ def _rows(context: Context) -> Iterator[Change]:
     reading = context.survey[Userns]
     try:
         start = start_of(reading)
+        why = in_the_way(context, start)
     except (NoRange, UnknownReading) as error:
-        yield Blocked("lxc", "have LXC give new containers ids of their own", why=str(error))
+        yield Blocked("lxc", WHAT, why=str(error))
+        return
+    if why:
+        yield Blocked("lxc", WHAT, why=why, accepts=(ACCEPT,))
         return
     yield from giving("lxc", reading, start, OWNER, beside=True)
 

@@ -43,7 +43,8 @@ def _take_away(context: Context) -> Iterator[Change]:
         todo = "name the rows in lxc.usernet"
         yield Blocked("lxc", what, why=why, by_hand=todo, accepts=(ACCEPT,))
         return
-    text = "".join(line for line in before.splitlines(keepends=True) if row_of(line) not in others)
+    gone = set(others)
+    text = "".join(line for line in before.splitlines(keepends=True) if row_of(line) not in gone)
     yield WriteFile(
         "lxc", f"{what}: containers of {users} that run keep their network devices", path=USERNET, text=text,
         before=before, mode="", owner="", shared="lines",

@@ -17,7 +17,8 @@ GIVES = (
 )  # fmt: skip
 OF_UNITS = ("ExecStart", "TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "DeviceAllow", "Slice",
             "EnvironmentFile")  # fmt: skip
-# Of these the kernel gives less by itself; other limits are none without a word.
+# Of these the kernel gives less by itself; other limits are none without a word. Those of its unit no machine gets:
+# systemd-nspawn sets its own.
 LIMITS = ("LimitNPROC", "LimitNOFILE", "LimitMEMLOCK", "LimitSIGPENDING", "LimitMSGQUEUE", "LimitNICE", "LimitRTPRIO")
 RESET = ("TasksMax", "MemoryMax", "MemorySwapMax", "DevicePolicy", "Slice")  # without a value they are systemd's own
 
@@ -29,13 +30,13 @@ def _of_machine(word: Word) -> bool:
 def weakens(word: Word) -> bool:
     """Whether a line gives a machine more than it would have without it (systemd.nspawn(5), systemd.exec(5))."""
     value = word.value.lower()
-    if word.key in LIMITS:
-        return "infinity" in value
     if word.key == "OOMScoreAdjust":
         return value.startswith("-")
     if not _of_machine(word):
         loose = word.key == "Environment" and "systemd_" in value  # SYSTEMD_SECCOMP=0 and its like
         return loose or word.key in RESET or (word.key in OF_UNITS and bool(value))
+    if word.key in LIMITS:
+        return "infinity" in value
     if word.key == "PrivateUsers":
         return value in (*NO, "identity", "managed")
     if word.key in ("NoNewPrivileges", "Private", "VirtualEthernet"):

@@ -78,14 +78,15 @@ class Containerd(SectionFact[ContainerdReading]):
         installed = isinstance(section.program("containerd", "containerd"), str) and "containerd" in section.blocks
         unit, file = _unit(section), section.blocks.get("config", Block(0, CONFIG)).text.strip()
         text = _text(section, unit, file) if installed else None
-        imports = {path: block.text for path, block in section.matching("import ").items() if block.status == 0}
-        read = {path: _toml(each) for path, each in {file: text, **imports}.items() if isinstance(each, str)}
+        imports = section.matching("import ")
+        files = {file: text, **{path: block.text for path, block in imports.items() if block.status == 0}}
+        read = {path: _toml(each) for path, each in files.items() if isinstance(each, str)}
         broken = tuple(f"{path}: {found.unknown}" for path, found in read.items() if isinstance(found, Unknown))
         broken += (f"{file}: there is no such file",) * (text is None and file != CONFIG)
         tables = {path: found for path, found in read.items() if isinstance(found, dict)}
         versions = dict(_versions(section))
         version = versions.pop("containerd", None)
-        config = _why_not(text, broken) or merged(tables)
+        config = _why_not(text, broken) or _unread(section, tables) or merged(tables)
         return ContainerdReading(
             installed=installed,
             version=version,
@@ -111,6 +112,18 @@ def _why_not(text: str | Unknown | None, broken: tuple[str, ...]) -> Unknown | N
     if broken:
         return Unknown(f"containerd does not start: {broken[0]}")
     return text if isinstance(text, Unknown) else None
+
+
+def _unread(section: Section, tables: Mapping[str, dict[str, Any]]) -> Unknown | None:
+    """The survey says what it has followed: no imports of what is imported, and no paths with blanks."""
+    followed = {*section.blocks.get("imports", Block(0, "")).text.split()}
+    for path, table in tables.items():
+        named = table.get("imports", [])
+        for each in named if isinstance(named, list) else [named]:
+            if f"{'' if str(each).startswith('/') else path.rpartition('/')[0] + '/'}{each}" not in followed:
+                return Unknown(f"{str(each)[:200]}, which {path} imports, was not read")
+    failed = (path for path, block in section.matching("import ").items() if block.status != 0)
+    return next((Unknown(f"{path} could not be read") for path in failed), None)
 
 
 def _versions(section: Section) -> Iterator[tuple[str, str]]:

@@ -31,11 +31,17 @@ package=
 if have dpkg-query; then package=$(dpkg-query -W -f '${db:Status-Abbrev} ${Version} ${Package}\n' containerd containerd.io runc crun 2>/dev/null)
 elif have rpm; then package=$(rpm -q --qf 'ii  %{VERSION}-%{RELEASE} %{NAME}\n' containerd containerd.io runc crun); fi
 case $package in *'i  '*' containerd'*) run package kept "$package" 0 ;; *) run version containerd --version ;; esac
-imports=$(sed -nE '/^[[:space:]]*imports[[:space:]]*=/,/\]/s/^[^#]*("[^#]*").*/\1/p' "$CONFIG" 2>/dev/null | tr ',' '\n' | sed -nE "s|.*[\"']([^\"' ]+)[\"'].*|\1|p")
+imports=$(sed -nE -e '/^[[:space:]]*imports[[:space:]]*=/{' -e ':a' -e 's/#.*//' -e '/\]/!{N' -e 'ba' -e '}' -e 's/\].*//' -e 'p' -e '}' "$CONFIG" 2>/dev/null | tr ',' '\n' | sed -nE "s|.*[\"']([^\"' ]+)[\"'].*|\1|p")
 show "$CONFIG"
-times=$CONFIG
+times=$CONFIG patterns=''
+set -f
 for f in $imports; do # a path that is not whole begins where the file is
   case $f in /*) ;; *) f=${CONFIG%/*}/$f ;; esac
+  patterns="$patterns $f"
+done
+set +f
+[ -z "$patterns" ] || run imports kept "$patterns" 0
+for f in $patterns; do
   [ ! -f "$f" ] || { run "import $f" cat -- "$f"; times="$times $f"; }
 done
 # shellcheck disable=SC2086 # paths without blanks
@@ -60,7 +66,9 @@ for d; do set -- "$@" "$d"/*/hosts.toml; shift; done
 run registries grep -sHnE '^[^#]*(http://|skip_verify *= *true)' "$@" /dev/null
 # Its own sockets, among all that listen.
 if [ "${pid:-0}" != 0 ]; then
-  run open ls -l "/proc/$pid/fd"
+  # One of them may close meanwhile, which is an error to ls.
+  opened=$(ls -l "/proc/$pid/fd" 2>&1) || [ -x "/proc/$pid/fd" ]
+  run open kept "$opened" $?
   run listening grep -shE ' 0A ' /proc/net/tcp /proc/net/tcp6
 fi
 [ ! -e /sys/fs/selinux/enforce ] || run selinux kept yes 0

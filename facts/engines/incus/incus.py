@@ -17,6 +17,7 @@ FOLDERS = {  # where the socket is: whose it is
 }  # fmt: skip
 PROGRAMS = {"incus": "incusd", "lxd": "lxd"}
 DEFAULT = "default"  # the profile that new instances get, and the project that there always is
+ALL_PROFILES = "profiles_all_projects"  # the extension of the API with which those of all projects are answered
 ASKED = "@http://daemon"  # begins the line after an answer: what was asked for
 JUDGED = re.compile(r"(security|limits|raw)\.[a-z0-9._-]{1,80}")  # keys; others may have secrets for values
 
@@ -43,6 +44,7 @@ class Certificate(Jsonable):
     name: str
     fingerprint: str  # its first 12 digits, as the client shows it
     projects: tuple[str, ...] | None  # those that it is kept to; None: it may all that root may
+    kind: str = "client"  # client, metrics, server (another member of the cluster)
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,15 @@ class Daemon(Jsonable):
 
     @property
     def default(self) -> Configured:
-        """What new instances get that name no profile: `default` of the default project."""
+        """What new instances of the default project get that name no profile."""
         rows = (each for each in known(self.profiles) if each.name == DEFAULT)
         return next(rows, Configured(DEFAULT, "profile", {}))
+
+    @property
+    def defaults(self) -> tuple[Configured, ...]:
+        """What new instances get that name no profile, by project."""
+        others = (each for each in known(self.profiles) if each.name.endswith(f"/{DEFAULT}"))
+        return (self.default, *others)
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ def _daemon(section: Section, name: str, folder: str) -> Daemon:
         address=attempt(name, lambda: str(known(about)["config"].get("core.https_address", ""))[:200]),
         clustered=attempt(name, lambda: bool(known(about)["environment"]["server_clustered"])),
         certificates=attempt(name, lambda: tuple(map(_certificate, _of(answers, "/1.0/certificates")))),
-        profiles=attempt(name, lambda: tuple(_configured(_of(answers, "/1.0/profiles"), "config"))),
+        profiles=attempt(name, lambda: tuple(_profiles(answers, known(about)))),
         instances=attempt(name, lambda: tuple(_configured(_of(answers, "/1.0/instances"), "expanded_config"))),
     )
 
@@ -134,6 +142,12 @@ def _of(answers: dict[str, str] | Unknown, path: str) -> Any:
     return said["metadata"]
 
 
+def _profiles(answers: dict[str, str] | Unknown, about: Any) -> Iterator[Configured]:
+    if ALL_PROFILES not in about["api_extensions"] and len(_of(answers, "/1.0/projects")) != 1:
+        raise UnknownReading("this release says nothing of the profiles of other projects")
+    yield from _configured(_of(answers, "/1.0/profiles"), "config")
+
+
 def _configured(rows: Any, key: str) -> Iterator[Configured]:
     for row in rows:
         project = str(row.get("project") or DEFAULT)
@@ -144,16 +158,19 @@ def _configured(rows: Any, key: str) -> Iterator[Configured]:
 
 def _certificate(row: Any) -> Certificate:
     projects = tuple(map(str, row.get("projects") or ())) if row.get("restricted") else None
-    return Certificate(str(row.get("name", "")), str(row["fingerprint"])[:12], projects)
+    return Certificate(str(row.get("name", "")), str(row["fingerprint"])[:12], projects, str(row.get("type", "client")))
 
 
 def _members(section: Section) -> dict[str, tuple[str, ...]]:
     """By group, those whom /etc/group names and those whose own group it is."""
-    own = [line.split(":") for line in section.blocks.get("primary", Block(0, "")).text.split("\n")]
+    own: dict[str, list[str]] = {}
+    for line in section.blocks.get("primary", Block(0, "")).text.split("\n"):
+        if len(user := line.split(":")) > 3:
+            own.setdefault(user[3], []).append(user[0])
     found: dict[str, tuple[str, ...]] = {}
     for line in section.blocks.get("groups", Block(0, "")).text.split("\n"):
         row = line.split(":")
         if len(row) == 4:
-            primary = (user[0] for user in own if len(user) > 3 and user[3] == row[2])
-            found[row[0]] = tuple(dict.fromkeys(filter(None, (*row[3].strip().split(","), *primary))))
+            users = (*row[3].strip().split(","), *own.get(row[2], ()))
+            found[row[0]] = tuple(dict.fromkeys(filter(None, users)))
     return found

@@ -10,7 +10,7 @@ from itertools import islice
 from facts.core.reading import Jsonable, Section, Unknown, attempt, known
 from facts.lxc_files import MOST, Line, Texts, adding, counting, expanded, read_texts, settled
 
-PATH = r"^/[^:\s]{1,4000}/[^:/\s]{1,255}/config$"
+PATH = re.compile(r"/[^:\s]{1,4000}/[^:/\s]{1,255}/config")
 JUDGED = re.compile(r"lxc\.(include|idmap|seccomp\.profile|cap\.(drop|keep)|start\.auto)\s*=")  # as lxc.sh has it
 MOST_OF_ONE = 1_000  # lines of a container, with what it includes
 
@@ -43,7 +43,7 @@ def read_made(section: Section, texts: Texts, included: frozenset[str]) -> tuple
         return paths
     both = Texts({**_judged(texts), **read_texts(section.blocks.get("made"))})
     left = iter(range(MOST))
-    return tuple(_made(both, path, included, left) for path in re.findall(PATH, paths, re.MULTILINE))
+    return tuple(_made(both, path, included, left) for path in paths.split("\n") if path)
 
 
 def _judged(texts: Texts) -> Texts:
@@ -51,5 +51,9 @@ def _judged(texts: Texts) -> Texts:
 
 
 def _made(texts: Texts, path: str, included: frozenset[str], left: Iterator[int]) -> Made:
+    if not PATH.fullmatch(path):  # blanks and colons are what separates paths
+        return Made(
+            path.removesuffix("/config").rpartition("/")[2][:255], path[:4096], Unknown("its path cannot be read")
+        )
     lines = attempt(path, lambda: settled(tuple(expanded(texts, path, islice(left, MOST_OF_ONE))), included))
     return Made(path.split("/")[-2], path, lines)

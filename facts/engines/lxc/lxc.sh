@@ -12,7 +12,7 @@ run path echo "$conf"
 show "$conf"
 # The containers that there are, running or not: of their own files what is judged.
 set -- "${kept:-/var/lib/lxc}"/*/config
-[ -e "$1" ] || set --
+[ -e "$1" ] || [ -L "$1" ] || set --
 if ! [ -r /proc/1/environ ]; then
   run configs kept "only root sees every container" 1
 elif [ $# -gt 0 ]; then

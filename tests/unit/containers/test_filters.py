@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +84,10 @@ def test_what_is_not_known_for_certain_is_unknown(given: dict[str, Any], why: st
     assert why in found.unknown
 
 
-def test_files_that_include_one_another_without_end_cost_all_of_them_no_more_than_is_read() -> None:
-    lines = "\n".join(f"{CONFIG}:{n}:lxc.include = {CONFIG}" for n in range(1, 20))
+def test_files_that_include_others_time_and_again_cost_all_of_them_no_more_than_is_read() -> None:
+    files = [CONFIG, *(f"/etc/lxc/{n}.conf" for n in range(5))]
+    lines = "\n".join(f"{a}:{n}:lxc.include = {b}" for a, b in pairwise(files) for n in range(1, 20))
+    lines += f"\n{files[-1]}:1:lxc.tty.max = 4"
     rows = f"{BEFORE} {CONFIG}\n"
     words = f"/proc/{PID}/cmdline:[lxc monitor] /var/lib/lxc web\0"
     texts = {"monitors.words": words, "filters.since": SINCE, "filters.times": rows, "lxc.lines": lines}

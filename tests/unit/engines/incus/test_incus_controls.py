@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -84,6 +87,44 @@ def test_each_rule_is_judged(key: str) -> None:
 )
 def test_what_the_policy_names_may(key: str, may: list[str]) -> None:
     assert found(key, CASES[key][2], **{key: may})[0] is State.PASS
+
+
+@pytest.mark.parametrize("key", ["isolated", "pids", "memory"])
+def test_the_default_profiles_of_other_projects_count_and_are_left_to_whoever_made_them(key: str) -> None:
+    wanted, right, wrong, word = CASES[key]
+    (default,) = right.profiles if isinstance(right.profiles, tuple) else ()
+    shop = replace(wrong.default, name="shop/default")
+    two = replace(right, profiles=(default, shop, replace(shop, name="shop/build")))
+    state, reason = found(key, two, **{key: wanted})
+    assert (state, f"incus's profile shop/default {word}" in reason.replace("sets ", "")) == (State.FAIL, True), reason
+    (blocked,) = SUBJECT.plan(context(two, accept=True, **{key: wanted}))
+    assert isinstance(blocked, Blocked)
+    assert "of each project" in blocked.by_hand
+    assert found(key, replace(right, profiles=(default, replace(default, name="shop/default"))), **{key: wanted})[
+        0
+    ] is (State.PASS)
+
+
+def test_a_soft_limit_of_memory_is_none() -> None:
+    soft = daemon({"limits.memory": "1GiB", "limits.memory.enforce": "soft"})
+    state, reason = found("memory", soft, memory=1 << 30)
+    assert (state, "profile default sets limits.memory.enforce to soft" in reason) == (State.FAIL, True)
+    (blocked,) = SUBJECT.plan(context(soft, accept=True, memory=1 << 30))
+    assert isinstance(blocked, Blocked)
+    assert "unset limits.memory.enforce" in blocked.by_hand
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:8443", "[::1]:8443", "127.8.8.8", "::1", "localhost:8443"])
+def test_loopback_is_for_no_other_machine(address: str) -> None:
+    assert found("address", daemon(address=address), address="none")[0] is State.PASS
+    assert found("address", daemon(address=f"1{address}"), address="none")[0] is State.FAIL
+
+
+def test_members_of_the_cluster_are_no_clients_and_who_reads_metrics_is_named_so() -> None:
+    member = replace(OPS, name="n2", kind="server")
+    assert found("certificates", daemon(certificates=(member,)), certificates=[])[0] is State.PASS
+    state, reason = found("certificates", daemon(certificates=(replace(OPS, kind="metrics"),)), certificates=[])
+    assert (state, "the client ops (926f60d6677e, which may read metrics only)" in reason) == (State.FAIL, True)
 
 
 @pytest.mark.parametrize("config", [
@@ -172,10 +213,21 @@ def run(folder: Path, script: str, fails: int = 0) -> int:
     return subprocess.run(["sh", "-c", script], env=env, check=False).returncode
 
 
+@pytest.fixture
+def incusd() -> Iterator[None]:
+    """A process that is called as the daemon is."""
+    with TemporaryDirectory() as folder:
+        shutil.copy("/bin/sleep", f"{folder}/incusd")
+        with subprocess.Popen([f"{folder}/incusd", "60"]) as process:
+            yield
+            process.kill()
+
+
 def profile(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text().strip() for path in (folder / "state").iterdir() if path.name[0] != "."}
 
 
+@pytest.mark.usefixtures("incusd")
 def test_what_is_set_goes_back_but_for_what_another_has_set_since(tmp_path: Path) -> None:
     old = {"limits.memory": "4 GiB", "limits.cpu": "2"}
     (change,) = SUBJECT.plan(context(daemon(old), accept=True, **WANTED))
@@ -191,12 +243,21 @@ def test_what_is_set_goes_back_but_for_what_another_has_set_since(tmp_path: Path
     assert subprocess.run(["sh", "-c", change.undo.replace("incus", "false")], check=False).returncode != 0
 
 
+@pytest.mark.usefixtures("incusd")
 def test_a_client_that_fails_for_an_instance_has_changed_the_profile_all_the_same(tmp_path: Path) -> None:
     (change,) = SUBJECT.plan(context(daemon(), accept=True, pids=9))
     assert isinstance(change, Command)
     assert run(tmp_path, change.script, fails=1) == 0
     (tmp_path / "bin/incus").write_text("#!/bin/sh\nexit 1\n")
     assert subprocess.run(["sh", "-c", change.script.replace("incus", "false")], check=False).returncode != 0
+
+
+def test_a_daemon_that_does_not_run_is_not_started_to_put_back_what_it_had(tmp_path: Path) -> None:
+    (change,) = SUBJECT.plan(context(daemon(), accept=True, pids=9))
+    assert isinstance(change, Command)
+    for script in (change.script, change.undo):
+        assert run(tmp_path, script) != 0
+        assert not (tmp_path / "state/.asked").exists()
 
 
 def test_two_daemons_each_get_what_they_lack() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,9 +13,14 @@ import pytest
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.incus import Incus
 from facts.engines.incus.incus import Certificate, Configured, Daemon
+from tests.support.script import put, run_script
 
 FOLDER = "/var/lib/incus"
-ABOUT = {"config": {"core.https_address": ":8443"}, "environment": {"server_clustered": False}}
+ABOUT = {
+    "api_extensions": ["profiles_all_projects"],
+    "config": {"core.https_address": ":8443"},
+    "environment": {"server_clustered": False},
+}
 WEB = {"name": "web", "type": "container", "project": "default", "config": {},
        "expanded_config": {"limits.memory": "1GiB", "user.token": "hush", "environment.KEY": "hush"}}  # fmt: skip
 
@@ -92,6 +100,58 @@ def test_what_is_cut_off_is_unknown_and_the_rest_is_not() -> None:
     refused = read(whole() + answer("/profiles", None, 403))
     assert refused.profiles == Unknown("/1.0/profiles: no such thing")
     assert refused.address == ":8443"
+
+
+OLDER = {**ABOUT, "api_extensions": ["id_map"]}
+OTHER = "this release says nothing of the profiles of other projects"
+
+
+@pytest.mark.parametrize(
+    ("projects", "profiles"),
+    [
+        (["/1.0/projects/default"], (Configured("default", "profile", {}),)),
+        (["/1.0/projects/default", "/1.0/projects/shop"], Unknown(OTHER)),
+        (None, Unknown("/1.0/projects was not answered in time, or not whole")),
+    ],
+)
+def test_an_older_release_knows_the_profiles_of_one_project(projects: Any, profiles: Any) -> None:
+    rows = whole(**{"": OLDER, "profiles": [{"name": "default", "config": {}}]})
+    assert read(rows + (answer("/projects", projects) if projects else "")).profiles == profiles
+
+
+def test_a_certificate_says_what_it_is_for() -> None:
+    rows = [{"name": "n2", "fingerprint": "a" * 64, "type": "server"}, {"name": "ops", "fingerprint": "b" * 64}]
+    assert [each.kind for each in known_of(read(whole(certificates=rows)).certificates)] == ["server", "client"]
+
+
+@pytest.mark.parametrize("running", [(), ("lxd",), ("incusd",), ("bash", "incusd", "lxd")])
+def test_a_daemon_that_does_not_run_is_not_asked_as_its_socket_would_start_it(
+    running: tuple[str, ...], tmp_path: Path
+) -> None:
+    for n, name in enumerate(running, 1):
+        put(tmp_path, f"/proc/{n}/comm", f"{name}\n")
+    for folder in (FOLDER, "/var/lib/lxd"):
+        put(tmp_path, f"{folder}/x")
+    put(tmp_path, "/bin/curl", f'#!/bin/sh\necho "$*" >>{tmp_path}/asked\n')
+    (tmp_path / "bin/curl").chmod(0o755)
+    with socket.socket(socket.AF_UNIX) as incus, socket.socket(socket.AF_UNIX) as lxd:
+        incus.bind(f"{tmp_path}{FOLDER}/unix.socket")
+        lxd.bind(f"{tmp_path}/var/lib/lxd/unix.socket")
+        section = run_script(Incus.script.replace("/proc/", f"{tmp_path}/proc/"), tmp_path)
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert (f"{FOLDER}/unix.socket" in asked, "/var/lib/lxd/unix.socket" in asked) == (
+        "incusd" in running, "lxd" in running,
+    )  # fmt: skip
+    assert [each.name for each in Incus.parse(section).daemons] == ["incus", "lxd"]
+
+
+def test_members_of_a_group_with_many_users_are_found_in_no_time() -> None:
+    groups = "".join(f"g{n}:x:{n}:\n" for n in range(12_000))
+    users = "".join(f"u{n}:x:1:{n}::/:/bin/sh\n" for n in range(12_000))
+    began = time.process_time()
+    reading = Incus.parse(Section({"groups": Block(0, groups), "primary": Block(0, users)}))
+    assert time.process_time() - began < 1
+    assert reading.members["g11999"] == ("u11999",)
 
 
 @pytest.mark.parametrize("rows", [[1], {"a": 1}, [{"name": "x"}], "text", None])

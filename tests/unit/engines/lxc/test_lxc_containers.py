@@ -20,6 +20,7 @@ from facts.engines.lxc.containers import Made
 from facts.engines.lxc.lxc import GUARDED, STRICT, LxcReading
 from facts.lxc_files import Line
 from facts.userns import SUBGID, SUBUID, Range, Userns, UsernsReading
+from tests.support.lxc import beside
 
 START = 0x7000_0000
 COMMON, USERNS = "/usr/share/lxc/config/common.conf", "/usr/share/lxc/config/userns.conf"
@@ -37,7 +38,9 @@ def made(name: str, *lines: str | tuple[str, str]) -> Made:
     return Made(name, path, tuple(rows))
 
 
-def context(*containers: Made, more: dict[str, Any] | None = None, ranges: Any = (), **rules: Any) -> Context:
+def context(
+    *containers: Made, more: dict[str, Any] | None = None, ranges: Any = (), engines: tuple[str, ...] = (), **rules: Any
+) -> Context:
     values: dict[str, Any] = dict.fromkeys(LxcReading.__dataclass_fields__, ())
     profiles = {STRICT: filters.TEXTS["strict"], GUARDED: filters.TEXTS["guarded"], "/five": FIVE, "/odd": "1\n5\n",
                 "/more": "2\nallowlist\nread\n"}  # fmt: skip
@@ -45,7 +48,7 @@ def context(*containers: Made, more: dict[str, Any] | None = None, ranges: Any =
     told |= more or {}
     ids: dict[str, Any] = dict.fromkeys(UsernsReading.__dataclass_fields__, ())
     names = {"passwd": {"root": 0}, "group": {"root": 0}, "ranges": ranges}
-    host = Survey({Lxc: LxcReading(**(values | told)), Userns: UsernsReading(**(ids | names))})
+    host = Survey({Lxc: LxcReading(**(values | told)), Userns: UsernsReading(**(ids | names)), **beside(*engines)})
     policy = Policy("p", {LxcRules: LxcRules(**rules), CgroupsRules: CgroupsRules()})
     return Context(host, policy, {f.control.id: f for f in judge(SUBJECT.controls, host, policy)})
 
@@ -115,6 +118,21 @@ def test_ids_that_root_has_are_not_given_again_and_where_none_is_free_no_number_
         (blocked,) = SUBJECT.plan(context(made("web"), host_ids=[], ranges=ranges))
         assert isinstance(blocked, Blocked)
         assert blocked.by_hand.startswith("give it lxc.idmap and lxc.rootfs.options = idmap=container, or name it")
+
+
+def test_where_a_second_row_of_roots_would_stop_incus_none_is_advised() -> None:
+    rows = tuple(Range(kind, START, 65536, "root", path) for kind, path in (("u", SUBUID), ("g", SUBGID)))
+    big = (Range("u", 1_000_000, 1_000_000_000, "root", SUBUID),)
+    for made_of in (
+        context(made("web"), host_ids=[], engines=("incus",)),
+        context(made("web"), host_ids=[], ranges=big),
+    ):
+        (blocked,) = SUBJECT.plan(made_of)
+        assert isinstance(blocked, Blocked)
+        assert blocked.by_hand.startswith("give it lxc.idmap and lxc.rootfs.options = idmap=container, or name it")
+    (blocked,) = SUBJECT.plan(context(made("web"), host_ids=[], engines=("incus",), ranges=rows))
+    assert isinstance(blocked, Blocked)
+    assert blocked.by_hand.startswith("stop the container, write lxc.idmap"), "root has the row already"
 
 
 # ------------------------------------------------------------------------------------------------ what is taken back

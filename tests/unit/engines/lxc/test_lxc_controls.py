@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -308,6 +309,16 @@ def test_rows_are_taken_out_once_it_is_accepted_that_their_users_lose_them() -> 
     assert change.text == "# who may\nops  veth lxcbr0 10  # of operations\n"
     assert (change.before, change.mode, change.owner, change.shared) == (USERS, "", "", "lines")
     assert found(lxc(usernet=change.text), "usernet", **wanted)[0] is State.PASS
+
+
+def test_twenty_thousand_rows_are_taken_out_in_no_time() -> None:
+    many = "".join(f"user{n} veth lxcbr0 10\n" for n in range(20_000))
+    made = context(lxc(usernet=many), accept=("lxc-usernet",), usernet=["ops veth lxcbr0 10"])
+    began = time.process_time()
+    (change,) = SUBJECT.plan(made)
+    assert time.process_time() - began < 1
+    assert isinstance(change, WriteFile)
+    assert change.text == ""
 
 
 # ------------------------------------------------------------------------------------------------ a rollback

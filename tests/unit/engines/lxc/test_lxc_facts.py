@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from facts.core.reading import Block, Section, Unknown
 from facts.engines.lxc import Lxc
 from facts.engines.lxc.lxc import DEFAULT, STRICT, USERNET
+from tests.support.script import put, run_script
 
 OTHER = "/usr/share/lxc/config/own.conf"
 
@@ -46,12 +49,27 @@ def test_what_is_included_counts_where_it_is_included() -> None:
     assert (reading.last("lxc.no_new_privs").value, reading.last("lxc.no_new_privs").at) == ("1", f"{DEFAULT}:4")
 
 
-def test_a_folder_is_included_with_all_of_it_and_a_circle_has_an_end() -> None:
+def test_a_folder_is_included_with_all_of_it() -> None:
     reading = read(settings=settings(
-        default="lxc.include = /usr/share/lxc/config/", other=f"lxc.include = {DEFAULT}\nlxc.cap.drop = mknod",
-        third="lxc.cap.drop = bpf",
-    ), included=f"/usr/share/lxc/config/ {DEFAULT}")  # fmt: skip
-    assert {line.value for line in reading.all("lxc.cap.drop")} == {"mknod", "bpf"}
+        default="lxc.include = /usr/share/lxc/config/", other="lxc.cap.drop = mknod", third="lxc.cap.drop = bpf",
+    ), included="/usr/share/lxc/config/")  # fmt: skip
+    assert [line.value for line in reading.all("lxc.cap.drop")] == ["mknod", "bpf"]
+
+
+def test_files_that_wait_beside_others_are_not_deep_and_a_circle_is_unknown() -> None:
+    """A folder of many files, the first of which includes another file."""
+    names = [f"/etc/lxc/d/{n}.conf" for n in range(9)]
+    rows = [
+        f"{DEFAULT}:1:lxc.include = /etc/lxc/d",
+        f"{names[0]}:1:lxc.include = {OTHER}",
+        f"{OTHER}:1:lxc.cap.drop = bpf",
+    ]
+    rows += [f"{name}:1:lxc.cap.drop = mknod" for name in names[1:]]
+    whole = read(settings="\n".join(rows), included=f"/etc/lxc/d {OTHER}")
+    assert [line.value for line in whole.all("lxc.cap.drop")] == ["bpf", *["mknod"] * 8]
+    circle = read(settings=settings(default=f"lxc.include = {OTHER}", other=f"lxc.include = {DEFAULT}"),
+                  included=f"{OTHER} {DEFAULT}")  # fmt: skip
+    assert circle.lines == Unknown(f"{OTHER}:1 includes {DEFAULT}, which is more than 6 files deep")
 
 
 def test_lists_add_up_until_a_line_without_a_value() -> None:
@@ -95,7 +113,7 @@ def test_filters_and_who_names_them() -> None:
 
 def test_of_each_container_what_it_includes_counts_too() -> None:
     reading = read(
-        configs="/var/lib/lxc/web/config\n/var/lib/lxc/db/config\nnonsense\n", included=OTHER,
+        configs="/var/lib/lxc/web/config\n/var/lib/lxc/db/config\n", included=OTHER,
         settings=settings(other="lxc.cap.drop = mknod\nlxc.seccomp.profile = /x\nlxc.tty.max = 4"),
         made=own("web", "lxc.cap.drop = bpf", "lxc.start.auto = 1", f"lxc.include = {OTHER}", "lxc.cap.drop = syslog"),
     )  # fmt: skip
@@ -104,6 +122,24 @@ def test_of_each_container_what_it_includes_counts_too() -> None:
     assert len(web.lines) == 5, "what is not judged is not kept"
     assert web.last("lxc.seccomp.profile").at == f"{OTHER}:2"
     assert (db.name, db.path, db.lines, db.starts) == ("db", "/var/lib/lxc/db/config", (), False)
+
+
+def test_a_container_whose_path_cannot_be_told_from_others_is_unknown_and_no_other() -> None:
+    reading = read(configs="/var/lib/lxc/my web/config\n/var/lib/lxc/a:b/config\n/var/lib/lxc/db/config\n")
+    assert [(each.name, each.path) for each in reading.made] == [
+        ("my web", "/var/lib/lxc/my web/config"), ("a:b", "/var/lib/lxc/a:b/config"), ("db", "/var/lib/lxc/db/config"),
+    ]  # fmt: skip
+    assert [each.lines for each in reading.made] == [Unknown("its path cannot be read")] * 2 + [()]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root sees every container")
+def test_a_link_that_leads_nowhere_hides_no_other_container(tmp_path: Path) -> None:
+    put(tmp_path, "/var/lib/lxc/web/config", "lxc.start.auto = 1\n")
+    (tmp_path / "var/lib/lxc/a").mkdir()
+    (tmp_path / "var/lib/lxc/a/config").symlink_to(tmp_path / "gone")
+    reading = Lxc.parse(run_script(Lxc.script, tmp_path, "lxc-create"))
+    assert isinstance(reading.made, tuple)
+    assert [(each.name, each.starts) for each in reading.made] == [("a", False), ("web", True)]
 
 
 def test_what_was_not_followed_is_unknown_for_that_container_alone() -> None:

@@ -17,6 +17,7 @@ from facts.engines.lxc import Lxc
 from facts.engines.lxc.lxc import DEFAULT, LxcReading
 from facts.lxc_files import Line
 from facts.userns import LXC_DEFAULT, SUBGID, SUBUID, Userns
+from tests.support.lxc import beside
 from tests.support.userns import both, reading
 
 START = 0x7000_0000
@@ -32,7 +33,7 @@ def context(start: int, rows: str, **more: Any) -> Context:
     lxc = LxcReading(**values)
     ids = reading(rows, rows, lxc=both(start, 65536, LXC_DEFAULT, DEFAULT))
     groups = CgroupsReading(**(dict.fromkeys(CgroupsReading.__dataclass_fields__, ()) | {"version": "v2"}))  # type: ignore[arg-type]
-    survey = Survey({Lxc: lxc, Userns: ids, Cgroups: groups})
+    survey = Survey({Lxc: lxc, Userns: ids, Cgroups: groups, **beside()})
     rules: dict[type[Rules], Rules] = {
         LxcRules: LxcRules(user_namespace="mapped"),
         UsernsRules: UsernsRules(ranges=True),
