@@ -36,7 +36,7 @@ ACCEPT = (
     "containerd-cgroups,network-isolation,container-profile"
 )
 UNIT = "/etc/systemd/system/systemd-nspawn@.service.d"
-START = "[Service]\\nExecStart=\\nExecStart=systemd-nspawn -M %%i\\n"
+START = "[Service]\\nExecStart=\\nExecStart=systemd-nspawn --machine=%%i\\n"
 LATER = "/etc/containers/containers.conf.d/zzz.conf"
 CONFIG = "/etc/containerd/config.toml"
 JSON = "/etc/docker/daemon.json"
