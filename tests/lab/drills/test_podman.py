@@ -162,7 +162,8 @@ def reaches(vm: Vm) -> bool:
 def test_networks_that_the_policy_names_keep_apart_once_their_containers_start(vm: Vm) -> None:
     """The host's FORWARD policy, which is Docker's, would keep them apart anyway."""
     forward = vm.ssh("iptables -S FORWARD | head -n 1").stdout.strip()
-    vm.ssh("iptables -P FORWARD ACCEPT; podman network create --disable-dns web; podman network create --disable-dns db")
+    create = "podman network create --disable-dns"
+    vm.ssh(f"iptables -P FORWARD ACCEPT; {create} web; {create} db")
     assert reaches(vm)
     apart = POLICY.replace("api: none", "api: none, isolate: [web, db]")
     drift = deploy(vm, "drift.py", policy=apart)
