@@ -11,16 +11,13 @@ from deploys.core.control import (
     Verdict,
     agree,
     failed,
-    in_container,
-    naming_key,
     not_applicable,
-    only_where,
     passed,
     some,
-    undeclared,
 )
 from deploys.core.policy import Policy
 from deploys.kernel.rules import KernelRules
+from deploys.kernel.scope import on_kernel
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.kernel.kernel import Kernel
@@ -31,8 +28,7 @@ X86 = ("x86_64", "i686")
 NONE = f"there is no {DEVICE}"
 
 
-@only_where(in_container, undeclared(KernelRules, "kernel.nested_virtualisation"))
-@naming_key("kernel.nested_virtualisation", "no nested guests")
+@on_kernel("nested_virtualisation", "no nested guests")
 def _nested(survey: Survey, policy: Policy) -> Verdict:
     """Of the module that is loaded. On the command line a module's parameter counts after those of modprobe.d."""
     kvm, kernel = survey[Kvm], survey[Kernel]
@@ -66,8 +62,7 @@ def _later(kvm: KvmReading, release: str, module: str, cmdline: tuple[str, ...])
     return (True if on else kvm.nested[module]), ", as nothing on disk sets it"
 
 
-@only_where(in_container, undeclared(KernelRules, "kernel.kvm_users"))
-@naming_key("kernel.kvm_users", "only those that it lists")
+@on_kernel("kvm_users", "only those that it lists")
 def _users(survey: Survey, policy: Policy) -> Verdict:
     trusted = policy[KernelRules].kvm_users or []
     node = known(survey[Kvm].device)
