@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from deploys.cgroups.plan import DELEGATING, LXCFS_TEXT, plan_delegation, plan_limits
+from deploys.cgroups.plan import DELEGATING, LXCFS_TEXT, plan_delegation, plan_limits, to_write
 from deploys.core.change import Change, Context, Subject, by_hand, mending
 from deploys.core.control import (
     Check,
@@ -221,6 +221,8 @@ def plan(context: Context) -> Iterator[Change]:
     if failing:
         rules = context.policy[CgroupsRules]
         wanted = {limit: getattr(rules, limit) for limit in LIMITS if getattr(rules, limit) is not None}
+        ours = known(context.survey[Cgroups].drop_in)
+        wanted = to_write(wanted, [control.removeprefix("cgroups.") for control in failing], ours)
         within = {limit: most(context.survey[Cgroups], limit, percent) for limit, percent in wanted.items()}
         yield from mending(failing, plan_limits(context, wanted, within))
 

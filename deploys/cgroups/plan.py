@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile
@@ -19,6 +19,14 @@ def applied(slice_: str) -> str:
 
 
 APPLY = applied(SLICE)
+
+
+def to_write(wanted: Mapping[str, int], failing: Collection[str], ours: str | None) -> dict[str, int]:
+    """Of these limits those that do not hold, and those that hullproof's file has already: one that somebody else has
+    set lower is not raised by a file that counts later."""
+    return {
+        limit: value for limit, value in wanted.items() if limit in failing or f"{PROPERTIES[limit]}=" in (ours or "")
+    }
 
 
 def plan_limits(context: Context, wanted: Mapping[str, int], within: Mapping[str, int]) -> Iterator[Change]:

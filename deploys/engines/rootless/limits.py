@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from deploys.cgroups.controls import most
-from deploys.cgroups.plan import applied
+from deploys.cgroups.plan import applied, to_write
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile, mending
 from deploys.core.control import Check, Control, Impact, Severity, Verdict, agree, failed, passed, some
@@ -90,8 +90,10 @@ def plan(context: Context) -> Iterator[Change]:
     wanted = {limit: value for limit in LIMITS if (value := getattr(rules, limit)) is not None}
     within = {limit: most(context.survey[Cgroups], limit, value) for limit, value in wanted.items()}
     for user, found in slices(context.survey, context.policy).items():
-        if found and any(not _of(found, limit, within[limit]).state.holds for limit in wanted):
-            yield from mending(failing, [_change(user, found, wanted, within)])
+        wrong = [limit for limit in wanted if found and not _of(found, limit, within[limit]).state.holds]
+        if found and wrong:
+            put = to_write(wanted, wrong, known(found.drop_in))
+            yield from mending(failing, [_change(user, found, put, within)])
 
 
 def _change(user: str, found: UserSlice, wanted: dict[str, int], within: dict[str, int]) -> Change:

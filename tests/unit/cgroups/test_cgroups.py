@@ -131,6 +131,17 @@ def test_all_limits_are_one_file_that_the_kernel_takes_up_at_once() -> None:
     assert isinstance(again, Command)
 
 
+def test_a_limit_that_somebody_else_has_set_lower_is_not_raised() -> None:
+    lower = reading({"memory": GIB})
+    (change,) = SUBJECT.plan(context(lower, **WANTED))
+    assert isinstance(change, WriteFile)
+    assert "MemoryMax" not in change.text
+    ours = dataclasses.replace(lower, drop_in="[Slice]\nMemoryMax=80%\n")
+    (again,) = SUBJECT.plan(context(ours, **WANTED))
+    assert isinstance(again, WriteFile)
+    assert "MemoryMax=80%" in again.text, "what hullproof has set stays in its file"
+
+
 @pytest.mark.parametrize(("used", "running", "word"), [(7 * GIB, 10, "bytes"), (GIB, 6000, "tasks")])
 def test_a_limit_below_what_runs_now_would_stop_it_and_is_not_set(used: int, running: int, word: str) -> None:
     (blocked,) = SUBJECT.plan(context(reading(used=used, running=running), **WANTED))

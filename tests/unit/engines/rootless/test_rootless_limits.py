@@ -83,6 +83,13 @@ def test_each_named_user_gets_one_file_that_the_kernel_takes_up_at_once() -> Non
     assert len(planned(of(1000), of(1001), users=["alice", "bob"])) == 2
 
 
+def test_a_limit_that_somebody_else_has_set_lower_is_not_raised() -> None:
+    (change,) = planned(of(1000, {"memory": GIB}))
+    assert isinstance(change, WriteFile)
+    assert "MemoryMax" not in change.text
+    assert "TasksMax=20%" in change.text
+
+
 @pytest.mark.parametrize(("used", "tasks", "word"), [(3 * GIB, 5, "bytes"), (GIB, 2500, "tasks")])
 def test_a_limit_below_what_a_user_takes_now_is_not_set(used: int, tasks: int, word: str) -> None:
     (blocked,) = planned(of(1000, used=used, tasks=tasks))
