@@ -71,6 +71,12 @@ def most(reading: CgroupsReading, limit: str, declared: int) -> int:
 
 
 def _limit(limit: str, survey: Survey, policy: Policy) -> Verdict:
+    verdict = _of_slice(limit, survey, policy)
+    return _heeded(survey[Cgroups], verdict) if limit == "io" and verdict.state.holds else verdict
+
+
+def _of_slice(limit: str, survey: Survey, policy: Policy) -> Verdict:
+    """The limit by itself, whether the disks heed it or not."""
     declared, reading = getattr(policy[CgroupsRules], limit), survey[Cgroups]
     if reading.version != "v2":
         return failed("the host runs version 1 of control groups, in which no slice holds all of it", declared=declared)
@@ -82,8 +88,7 @@ def _limit(limit: str, survey: Survey, policy: Policy) -> Verdict:
         return (DEFAULT_WEIGHT if value is None and limit in ("cpu", "io") else value or 1 << 64) <= least
 
     what = f"{PROPERTIES[limit]} of {SLICE}"
-    verdict = agree(declared=least, disk=disk, live=live, impact=Impact.NONE, holds=holds, what=what)
-    return _heeded(reading, verdict) if limit == "io" and verdict.state.holds else verdict
+    return agree(declared=least, disk=disk, live=live, impact=Impact.NONE, holds=holds, what=what)
 
 
 def _heeded(reading: CgroupsReading, verdict: Verdict) -> Verdict:
@@ -204,18 +209,13 @@ CONTROLS = (
 )
 
 
-def _limit_holds(context: Context) -> bool:
-    """Whether the weight is as it is wanted, and only the disks do not heed it."""
-    return isinstance(context.findings["cgroups.io"].verdict.live, dict)
-
-
 def plan(context: Context) -> Iterator[Change]:
     for control in context.which("cgroups.version", "cgroups.below"):
         yield by_hand(context.findings[control])
     if context.failing("cgroups.delegation"):
         yield from mending(["cgroups.delegation"], plan_delegation(context))
     failing = context.which(*(f"cgroups.{limit}" for limit in LIMITS))
-    if "cgroups.io" in failing and _limit_holds(context):
+    if "cgroups.io" in failing and _of_slice("io", context.survey, context.policy).state.holds:
         yield by_hand(context.findings["cgroups.io"])
         failing = tuple(control for control in failing if control != "cgroups.io")
     if failing:
