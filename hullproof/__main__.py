@@ -1,0 +1,5 @@
+"""`python -m hullproof`."""
+
+from hullproof.command import main
+
+main(prog_name="hullproof")
