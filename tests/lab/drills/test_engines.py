@@ -18,7 +18,7 @@ from tests.lab.machine.drive import Result, executions, run
 
 VARIANT = "engines"
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
 
 POLICY = """\
 containers: {privileged: [], host_namespaces: [], joined_namespaces: [], host_ids: [], capabilities: [], unfiltered: [],

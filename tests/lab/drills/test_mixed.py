@@ -68,7 +68,7 @@ STILL = {"podman": "podman ps -q | wc -l", "lxc": "lxc-ls -1 --running | wc -l",
          "libvirt": "virsh -q -c lxc:/// list --name | grep -c .; virsh -q -c qemu:///system list --name | grep -c .",
          "containerd": "{ ctr -n other task ls -q; ctr -n k8s.io task ls -q; } | sort"}  # fmt: skip
 
-pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian13")]
+pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
 
 
 @pytest.fixture(scope="module")
