@@ -149,8 +149,8 @@ def emulator(vm: Vm, name: str) -> list[str]:
 
 
 def attacked(vm: Vm, *, filtered: bool) -> list[str]:
-    """What the owned container can do, started anew, once the bridge forwards for it; where libvirt filters it, once that
-    has learned its address, which takes minutes on a slow host."""
+    """What the owned container can do, started anew, once the bridge forwards for it; where libvirt filters it, once
+    that has learned its address, which takes minutes on a slow host."""
     begin = (
         "virsh -q -c lxc:/// destroy own 2>/dev/null; rm -f /srv/own/said /srv/own/go; virsh -q -c lxc:/// start own"
     )
