@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -200,6 +201,8 @@ def _rolled_back(run: Mapping[str, Any], hosts: Mapping[str, Any]) -> str:
 
 @cache
 def version() -> str:
-    """hullproof runs from its clone: the version is what pyproject.toml there says."""
+    """What pyproject.toml says in a clone, and the package's metadata where it is installed."""
     project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if not project.exists():
+        return metadata.version("hullproof")
     return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])
