@@ -24,7 +24,7 @@ from typing import IO, Any
 from deploys.run.run import KINDS, RECEIPT
 from hullproof import ROOT
 
-READS_ONLY = frozenset(name for name, kind in KINDS.items() if kind == "drift")
+READS_ONLY = frozenset(name for name, kind in KINDS.items() if kind in ("drift", "runs"))
 # The same interpreter's pyinfra, and none that the folder at hand holds (-P).
 PYINFRA = (sys.executable, "-P", "-m", "pyinfra")
 SECRET = re.compile(r"(?is)^((?:--data=)?[\w-]*(?:password|passphrase|secret|token)[\w-]*=).*")

@@ -24,7 +24,7 @@ from deploys.report import waivers
 
 SCHEMA = 1
 
-Kind = Literal["drift", "harden", "provision", "rollback"]
+Kind = Literal["drift", "harden", "provision", "rollback", "runs"]
 Status = Literal["ok", "unreachable", "error"]
 STATUSES: tuple[Status, ...] = ("ok", "unreachable", "error")
 
@@ -143,6 +143,8 @@ def outcome(report: Mapping[str, Any]) -> Outcome:
         return Outcome(1, why)
     if run["kind"] == "rollback":
         return Outcome(0, _rolled_back(run, hosts))
+    if run["kind"] == "runs":
+        return Outcome(0, "all journals were read")
     counts = report["summary"]["findings"]
     pending = counts[State.PENDING_RESTART] + counts[State.PENDING_REBOOT]
     everything, rest = (
@@ -170,7 +172,7 @@ def _not_ended(run: Mapping[str, Any], hosts: Mapping[str, Any]) -> str:
     ends = (f"{words} {some(names, 3)}" for status, words in ENDS.items() if (names := _with(hosts, status)))
     if ended := "; ".join(ends):
         return ended
-    if run["kind"] == "rollback":
+    if run["kind"] in ("rollback", "runs"):
         return ""
     counts = {name: host["summary"] for name, host in hosts.items()}
     if free := [name for name, count in counts.items() if demanded(count) == 0]:
