@@ -36,6 +36,7 @@ from deploys.run.reboot import BATCH, CANARY, batches
 from deploys.run.session import Reached, Session
 from deploys.run.undo_view import render_undo
 from deploys.run.unreachable import Reasons
+from facts.core.record import SCHEMA
 
 # The entry points, and what kind of run each is.
 KINDS: dict[str, report.Kind] = {
@@ -44,6 +45,7 @@ KINDS: dict[str, report.Kind] = {
     "harden": "harden",
     "provision": "provision",
     "rollback": "rollback",
+    "runs": "runs",
 }
 ROOT = Path(__file__).resolve().parents[2]
 ONLY_IN_DATA = "the inventory's data gives only: it is for one run, so give it on the command line (--data only=)"
@@ -65,7 +67,7 @@ class Run:
         asked = command_line()
         # pyinfra's --json without -y shows what it would do, and ends
         self.dry = bool(asked.get("dry") or (asked.get("json_output") and not asked.get("yes")))
-        self.reads_only = kind == "drift" or self.dry
+        self.reads_only = kind in ("drift", "runs") or self.dry
         self.alone = all(_entry_point(word) for word in asked.get("operations") or ())  # no deploy but ours runs
         self.sessions: dict[str, Session] = {}
         self.problem = ""  # what is wrong with the run itself
@@ -84,14 +86,15 @@ class Run:
 
     def meta(self, policy: str) -> dict[str, Any]:
         """What heads the journal of this run on a host."""
-        return {"id": self.id, "kind": self.kind, "started": self.started, "policy": policy}
+        return {"schema": SCHEMA, "id": self.id, "kind": self.kind, "started": self.started, "policy": policy}
 
     def session(self, subjects: Sequence[Subject]) -> Session:
-        """The session of the host at hand: its policy is loaded, nothing has been executed yet."""
+        """The session of the host at hand: its policy is loaded, nothing has been executed yet. Without subjects no
+        policy is asked for."""
         host: Host = ctx_host.get()  # the host itself: pyinfra.host changes with the context
         self.directory = Path(str(host.data.get("report", self.directory)))
         name = str(host.data.get("policy", "baseline"))
-        policy = self.policy(name, subjects, names(host.data.get("accept")))
+        policy = self.policy(name, subjects, names(host.data.get("accept"))) if subjects else Policy(name, {})
         wrong = [policy] if isinstance(policy, str) else []
         wrong += options.wrong_in_data(host.data.dict())
         wrong += self._only_of(host, subjects)
@@ -207,11 +210,13 @@ class Run:
         result = report.build(about, self.host_reports())
         for step in self.after:
             step(result)
-        if problems := report_files.write(self.directory, result):
+        if self.kind == "runs":  # it judged nothing: an earlier report stays what it is
+            problems = []
+        elif problems := report_files.write(self.directory, result):
             result["run"]["problem"], result["exit_code"] = clean_text("; ".join(problems)), 1
             report_files.write(self.directory, result)  # what can be written says the same
         show(terminal.render_table(result, color=terminal.wants_color(_output()), width=terminal_width()))
-        self.written = not problems
+        self.written = not problems and self.kind != "runs"
         if self.written:
             show(f"report: {self.directory / 'report.json'}")
         return int(result["exit_code"])

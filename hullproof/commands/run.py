@@ -33,12 +33,10 @@ OWN = ("policy", "accept", "report", "only")
 
 def own_options(kind: str) -> list[click.Parameter]:
     """Those of OWN that this kind of run has; each is `--data NAME=VALUE` of pyinfra's command line."""
-    part = click.Option(
-        ["--only"],
-        multiple=True,
-        metavar="WORD",
-        help="Only these: a control, a subject or a severity; a,b or repeated.",
-    )
+    if kind == "runs":
+        return []
+    help = "Only these: a control, a subject or a severity; a,b or repeated."
+    part = click.Option(["--only"], multiple=True, metavar="WORD", help=help)
     return [
         click.Option(["--policy"], metavar="NAME|PATH", help="What must hold: a policy's name, or a file."),
         click.Option(
@@ -88,4 +86,5 @@ drift = _command("drift", "What does not hold, since when, and why. Reads only."
 harden = _command("harden", "Bring hosts to their policy: the plan, the question, the changes, another look.")
 rollback = _command("rollback", "Undo the newest run, or --data run=ID; says first what that interrupts.")
 provision = _command("provision", "Make bare hosts into hardened, proved container hosts.")
+runs = _command("runs", "What each host's journal holds: past runs, and what undoing one takes back. Reads only.")
 picture = _command("picture", "The hosts' networks as a picture: who reaches whom. Reads only.")
