@@ -143,6 +143,8 @@ def outcome(report: Mapping[str, Any]) -> Outcome:
     """The one of EXIT_CODES that the run ends with. What is pending counts in a drift run alone: any other was not to
     restart it. Where several runs of different kinds were merged, each counts by its own kind."""
     run, hosts = report["run"], report["hosts"]
+    if run.get("shown"):
+        return Outcome(report["exit_code"], "this is a part of a report, and the exit code that of the whole run")
     parts = run.get("parts") or ()
     kinds = dict.fromkeys(part["kind"] for part in parts)
     if len(kinds) < 2 or run["problem"]:
