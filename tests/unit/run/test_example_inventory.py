@@ -8,7 +8,5 @@ from tests.verify.hosts import ask_inventory
 
 def test_the_example_accepts_no_unknown_host_key() -> None:
     hosts = ask_inventory(str(ROOT / "inventories" / "example.py"))
-    assert {host.name for host in hosts} == {
-        f"{name}.example.net" for name in ("canary", "docker1", "docker2", "docker3")
-    }
+    assert {host.name.partition(".")[0] for host in hosts} == {"canary", "docker1", "docker2", "docker3"}
     assert {host.data["ssh_strict_host_key_checking"] for host in hosts} == {"yes"}
