@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "provision": "hullproof.commands.run:provision",
     "picture": "hullproof.commands.run:picture",
     "explain": "hullproof.commands.explain:explain",
+    "policy": "hullproof.commands.policy:policy",
     "report": "hullproof.commands.report:report",
 }
 
