@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "picture": "hullproof.commands.run:picture",
     "runs": "hullproof.commands.run:runs",
     "verify": "hullproof.commands.verify:verify",
+    "explain": "hullproof.commands.explain:explain",
+    "policy": "hullproof.commands.policy:policy",
     "report": "hullproof.commands.report:report",
 }
 

@@ -20,8 +20,8 @@ from deploys.core.policy_file import load_policy, policy_model
 from deploys.run.options import KEYS
 from deploys.subjects import SUBJECTS
 from docs.generate.pages import files
-from docs.generate.proofs import proofs
 from hullproof.command import main
+from hullproof.knowledge.proofs import proofs
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
