@@ -50,7 +50,7 @@ PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends t
   tests/unit/engines/docker/test_docker_service.py tests/unit/verify/test_verify_asked.py
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
-  tests/unit/run/test_lockout.py tests/unit/lab
+  tests/unit/run/test_lockout.py tests/unit/engines/rootless/test_shift_cut.py tests/unit/lab
 
 processes:  ## unit tests that start pyinfra or a shell for each case, or plan for every recorded host
 	$(BIN)/pytest -q $(PROCESSES)

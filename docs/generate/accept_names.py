@@ -31,6 +31,9 @@ ALLOWS = {
     "and files that are not given to their ids are nobody's. A rollback takes these ids from them again.",
     "rootless-ranges": "A rollback takes the ids away that its run gave users who run containers without root: files "
     "in their homes may belong to nobody afterwards, or to whoever gets these ids next.",
+    "userns-shift": "Users who run containers without root, and whose subordinate ids another owner has too, get other "
+    "ids, and so does what their engines have stored (the plan says how much, and where). Meanwhile no process of "
+    "theirs may run. Files of the old ids anywhere else are no longer theirs. A rollback shifts them back.",
     "kubelet-api": "Whoever speaks to the kubelet without credentials, or without a role for it (monitoring on ports "
     "10250 and 10255), no longer can.",
     "kubelet-node": "The kubelet's files are written on a node that kubeadm did not set up: whoever manages it may "
