@@ -51,7 +51,8 @@ PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends t
   $(patsubst %,tests/unit/command/test_%.py,run_command beside_others)
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
-  tests/unit/run/test_lockout.py tests/unit/lab tests/unit/command/test_package.py
+  tests/unit/run/test_lockout.py tests/unit/engines/rootless/test_shift_cut.py tests/unit/lab \
+  tests/unit/command/test_package.py
 
 processes:  ## unit tests that start pyinfra or a shell for each case, or plan for every recorded host
 	$(BIN)/pytest -q $(PROCESSES)

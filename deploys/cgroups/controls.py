@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from deploys.cgroups.plan import DELEGATING, LXCFS_TEXT, plan_delegation, plan_limits, to_write
+from deploys.cgroups.plan import DELEGATING, LXCFS_TEXT, Limited, plan_delegation, plan_limits, to_write
 from deploys.core.change import Change, Context, Subject, by_hand, mending
 from deploys.core.control import (
     Check,
@@ -224,7 +224,15 @@ def plan(context: Context) -> Iterator[Change]:
         ours = known(context.survey[Cgroups].drop_in)
         wanted = to_write(wanted, [control.removeprefix("cgroups.") for control in failing], ours)
         within = {limit: most(context.survey[Cgroups], limit, percent) for limit, percent in wanted.items()}
-        yield from mending(failing, plan_limits(context, wanted, within))
+        yield from mending(failing, [plan_limits(_limited(context.survey[Cgroups]), wanted, within)])
+
+
+def _limited(reading: CgroupsReading) -> Limited:
+    return Limited(
+        subject="cgroups", slice=SLICE, shown=SLICE, who="containers and guests",
+        head="what all containers and guests of this host may take of it together.",
+        reading=known(reading.slice), path=DROP_IN, before=known(reading.drop_in),
+    )  # fmt: skip
 
 
 SUBJECT = Subject(

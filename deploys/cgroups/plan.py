@@ -1,12 +1,13 @@
-"""How the slice of containers gets its limits, and the tree of control groups its options."""
+"""How a slice gets its limits, and the tree of control groups its options."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 
 from deploys.core import templates
 from deploys.core.change import Blocked, Change, Command, Context, WriteFile
-from facts.cgroups import DROP_IN, LXCFS, PROPERTIES, SLICE, Cgroups
+from facts.cgroups import LXCFS, PROPERTIES, Cgroups, SliceReading
 from facts.core.reading import known
 
 DELEGATING = ("nsdelegate", "memory_recursiveprot")  # mount options of cgroup2 (cgroup-v2.rst, Mounting)
@@ -18,9 +19,6 @@ def applied(slice_: str) -> str:
     return f"systemctl daemon-reload && systemd-run -q --wait --collect --slice={slice_} true"
 
 
-APPLY = applied(SLICE)
-
-
 def to_write(wanted: Mapping[str, int], failing: Collection[str], ours: str | None) -> dict[str, int]:
     """Of these limits those that do not hold, and those that hullproof's file has already: one that somebody else has
     set lower is not raised by a file that counts later."""
@@ -29,25 +27,34 @@ def to_write(wanted: Mapping[str, int], failing: Collection[str], ours: str | No
     }
 
 
-def plan_limits(context: Context, wanted: Mapping[str, int], within: Mapping[str, int]) -> Iterator[Change]:
+@dataclass(frozen=True)
+class Limited:
+    """A slice that gets limits from `subject`. `shown`: how it is named; `who` runs in it; `head` says in its file what
+    that is for; `before`: hullproof's own file `path`, as it is."""
+
+    subject: str
+    slice: str
+    shown: str
+    who: str
+    head: str
+    reading: SliceReading
+    path: str
+    before: str | None
+
+
+def plan_limits(limited: Limited, wanted: Mapping[str, int], within: Mapping[str, int]) -> Change:
     """The drop-in with all limits. `wanted`: percentages and weights; `within`: what these are on this host."""
-    reading = context.survey[Cgroups]
-    there, before = known(reading.slice), known(reading.drop_in)
     says = [f"{PROPERTIES[limit]}={value}{'%' * (limit in ('memory', 'pids'))}" for limit, value in wanted.items()]
-    what = f"give {SLICE} {', '.join(says)}"
-    for limit, used, unit in (("memory", there.memory, "bytes"), ("pids", there.tasks, "tasks")):
+    subject, what = limited.subject, f"give {limited.shown} {', '.join(says)}"
+    for limit, used, unit in (("memory", limited.reading.memory, "bytes"), ("pids", limited.reading.tasks, "tasks")):
         if used is not None and used > within.get(limit, used):
-            why = (
-                f"containers and guests take {used} {unit} now, and would be stopped by a limit of {within[limit]}: "
-                f"have them take less, or raise cgroups.{limit}"
-            )
-            yield Blocked("cgroups", what, why=why)
-            return
-    text = templates.render("cgroups/slice.conf.j2", limits=says)
-    if text == before:
-        yield Command("cgroups", f"have the kernel take up the limits of {SLICE}", script=APPLY, undo="")
-        return
-    yield WriteFile("cgroups", what, path=DROP_IN, text=text, before=before, activate=APPLY)
+            why = f"{limited.who} take {used} {unit} now, and would be stopped by a limit of {within[limit]}"
+            return Blocked(subject, what, why=why, by_hand=f"have them take less, or raise {subject}.{limit}")
+    text = templates.render("cgroups/slice.conf.j2", head=limited.head, limits=says)
+    apply = applied(limited.slice)
+    if text == limited.before:
+        return Command(subject, f"have the kernel take up the limits of {limited.slice}", script=apply, undo="")
+    return WriteFile(subject, what, path=limited.path, text=text, before=limited.before, activate=apply)
 
 
 def plan_delegation(context: Context) -> Iterator[Change]:

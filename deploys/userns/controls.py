@@ -40,6 +40,7 @@ from facts.userns import DOCKER_USER, LIMIT_FILE, LXC_DEFAULT, PODMAN_USER, SUBG
 
 LIMIT = "user.max_user_namespaces"
 RANGES = "userns.ranges"
+USERS = "rootless.ranges"  # which says of each user that the policy names what is wrong
 
 
 class UsernsRules(Rules):
@@ -96,7 +97,8 @@ def _check_ranges(survey: Survey, policy: Policy) -> Verdict:
 
 ANOTHER = (
     f"give one of the two owners another range in {SUBUID} and {SUBGID}, or where its idmap says it (lxc.idmap, virsh "
-    "edit), and change the ids of its files, which hullproof cannot tell from others'"
+    "edit), and change the ids of its files, which hullproof cannot tell from others'; or have the policy name a "
+    "user of the two (rootless.users, rootless.ranges)"
 )
 CONTROLS = (
     Control(
@@ -155,9 +157,11 @@ def plan(context: Context) -> Iterable[Change]:
 
 
 def _moves(overlap: Overlap, context: Context) -> bool:
-    """Whether one of the two is an engine's, which then says itself what becomes of it (another_range)."""
-    engines = (DOCKER_USER, context.survey[Userns].podman_auto or PODMAN_USER, LXC_DEFAULT)
-    return overlap.first.owner in engines or overlap.second.owner in engines
+    """Whether one of the two is an engine's (another_range) or a user's whom the policy names, of whom it is said there
+    what becomes of it."""
+    engines = {DOCKER_USER, context.survey[Userns].podman_auto or PODMAN_USER, LXC_DEFAULT}
+    users = context.findings[USERS].verdict.live if context.failing(USERS) else {}
+    return not {*engines, *users}.isdisjoint((overlap.first.owner, overlap.second.owner))
 
 
 def _raise_limit(context: Context) -> Iterator[Change]:

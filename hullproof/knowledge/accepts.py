@@ -78,6 +78,13 @@ ACCEPTS = {
         "a rollback that would take ranges of ids from users",
         (),
     ),
+    "userns-shift": Accepting(
+        "Users who run containers without root, and whose subordinate ids another owner has too, get other "
+        "ids, and so does what their engines have stored (the plan says how much, and where). Meanwhile no process of "
+        "theirs may run. Files of the old ids anywhere else are no longer theirs. A rollback shifts them back.",
+        "where files are stored with ids that another owner has too",
+        ("rootless.ranges", "userns.ranges"),
+    ),
     "kubelet-api": Accepting(
         "Whoever speaks to the kubelet without credentials, or without a role for it (monitoring on ports "
         "10250 and 10255), no longer can.",

@@ -232,7 +232,7 @@ put_back() { # FILE-ENTRY...: the files of a service as they were; $back names t
 
 activate_service() { # ID NAME ACTIVATE HEALTHY EXPLAIN SECONDS FILE-ENTRY...: files go back if it does not come up
   of=$1; name=$2; activate=$3; healthy=$4; explain=$5; seconds=$6; shift 6
-  said=$(sh -c "$activate" 2>&1 </dev/null 9>&-); status=$?
+  said=$(ENTRY=$J/$of sh -c "$activate" 2>&1 </dev/null 9>&-); status=$?
   if [ $status = 0 ] && wait_healthy "$healthy" "$seconds"; then : >"$J/$of/done"; ok "$of"; return 0; fi
   [ $status = 3 ] || said="$said $(sh -c "$explain" 2>&1 </dev/null 9>&-)"
   put_back "$@"

@@ -18,7 +18,7 @@ from deploys.core.control import (
     undeclared,
 )
 from deploys.core.policy import Policy
-from deploys.engines.rootless import limits, ranges
+from deploys.engines.rootless import limits, ranges, shift
 from deploys.engines.rootless.rules import RootlessRules, users_of
 from deploys.kernel.sysctl_files import CLONE, CLOSING, RESTRICTED
 from deploys.userns.controls import LIMIT
@@ -26,6 +26,7 @@ from facts.apparmor import AppArmor
 from facts.cgroups import Cgroups
 from facts.containers import Containers
 from facts.core.reading import UnknownReading, known
+from facts.core.record import Record
 from facts.core.survey import Survey
 from facts.core.system import System
 from facts.engines import present
@@ -102,8 +103,7 @@ def _allowed(survey: Survey, policy: Policy) -> Verdict:
 
 @on_rootless("ranges", "a range of ids for each of rootless.users", of_users=True)
 def _ranges(survey: Survey, policy: Policy) -> Verdict:
-    wrong = {user: why for user in users_of(policy) if (why := ranges.wrong(survey[Userns], user))}
-    if wrong:
+    if wrong := ranges.wrong(survey, users_of(policy)):
         reason = some(f"{user} {why}" for user, why in wrong.items())
         return failed(reason, declared=users_of(policy), disk=wrong, live=wrong)
     return passed("each of them has ids that nobody else has", declared=users_of(policy), disk={}, live={})
@@ -173,7 +173,8 @@ CONTROLS = (
         why="Without a range no container of theirs starts; with another's, each reads the other one's files.",
         check=_ranges,
         by_hand=f"give the user 65536 ids in {SUBUID} and {SUBGID} that nobody else has; where images are "
-        "stored already, run `podman system migrate` as that user, and change the files' ids (podman unshare chown)",
+        "stored already, run `podman system migrate` as that user, and add the difference of the ranges to the ids of "
+        "the files (chown -h)",
         references=("NIST-800-190-4.4.3",),
         files=(SUBUID, SUBGID),
     ),
@@ -253,15 +254,17 @@ def _close(context: Context) -> Iterator[Change]:
 
 
 def remarks(undoing: Undoing) -> Iterator[Remark]:
-    """A user's range stays: what is stored in the home owns its ids, and nobody looks there. Without lingering, the
-    user's containers end with the last login."""
+    """A user's first range stays: what is stored in the home owns its ids, and nobody looks there. Without lingering,
+    the user's containers end with the last login."""
     running = present.of_users(undoing.context.survey)
     for entry in undoing.entries:
         user = entry.what.removeprefix(LINGERING).partition("'")[0] if entry.what.startswith(LINGERING) else ""
         if user in running:
             yield Remark(entry.id, interrupts=f"containers of {user}, unless logged in: {some(running[user])}")
+    yield from shift.remarks(undoing)
+    with_files = shift.shifts(undoing.entries)
     for entry in () if undoing.context.accepts(ranges.ACCEPT) else undoing.entries:
-        if entry.subject == "rootless" and entry.path in (SUBUID, SUBGID):
+        if entry.subject == "rootless" and entry.path in (SUBUID, SUBGID) and entry.id not in with_files:
             why = "what is stored in the user's home may own ids of that range"
             yield Remark(entry.id, stays=Obstacle(why=why, accepts=(ranges.ACCEPT,)))
 
@@ -271,8 +274,8 @@ SUBJECT = Subject(
     rules=RootlessRules,
     controls=CONTROLS,
     plan=plan,
-    facts=(Rootless, Userns, Cgroups, AppArmor, Kernel, System, *present.FACTS),
-    accepts=(ranges.ACCEPT,),
+    facts=(Rootless, Userns, Cgroups, AppArmor, Kernel, System, Record, *present.FACTS),
+    accepts=(ranges.ACCEPT, shift.ACCEPT),
     undoing=remarks,
     unproved="an attempt would have to be some user; what users' containers are held to is attacked as containers.*",
 )

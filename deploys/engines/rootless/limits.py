@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from deploys.cgroups.controls import most
-from deploys.cgroups.plan import applied, to_write
-from deploys.core import templates
-from deploys.core.change import Blocked, Change, Command, Context, WriteFile, mending
+from deploys.cgroups.plan import Limited, plan_limits, to_write
+from deploys.core.change import Change, Context, mending
 from deploys.core.control import Check, Control, Impact, Severity, Verdict, agree, failed, passed, some
 from deploys.core.policy import Policy
 from deploys.engines.rootless.rules import RootlessRules, users_of
@@ -93,20 +92,13 @@ def plan(context: Context) -> Iterator[Change]:
         wrong = [limit for limit in wanted if found and not _of(found, limit, within[limit]).state.holds]
         if found and wrong:
             put = to_write(wanted, wrong, known(found.drop_in))
-            yield from mending(failing, [_change(user, found, put, within)])
+            yield from mending(failing, [plan_limits(_limited(user, found), put, within)])
 
 
-def _change(user: str, found: UserSlice, wanted: dict[str, int], within: dict[str, int]) -> Change:
-    says = [f"{PROPERTIES[limit]}={value}{'%' * (limit != 'cpu')}" for limit, value in wanted.items()]
-    what = f"give {slice_of(found.uid)} ({user}) {', '.join(says)}"
-    for limit, used, unit in (("memory", found.limits.memory, "bytes"), ("pids", found.limits.tasks, "tasks")):
-        if used is not None and used > within.get(limit, used):
-            why = f"{user}'s processes take {used} {unit} now, and would be stopped by a limit of {within[limit]}"
-            return Blocked("rootless", what, why=why, by_hand=f"have them take less, or raise rootless.{limit}")
-    apply, before = applied(slice_of(found.uid)), known(found.drop_in)
-    text = templates.render("engines/rootless/slice.conf.j2", limits=says, user=user)
-    if text == before:
-        return Command(
-            "rootless", f"have the kernel take up the limits of {slice_of(found.uid)}", script=apply, undo=""
-        )
-    return WriteFile("rootless", what, path=drop_in(found.uid), text=text, before=before, activate=apply)
+def _limited(user: str, found: UserSlice) -> Limited:
+    name = slice_of(found.uid)
+    return Limited(
+        subject="rootless", slice=name, shown=f"{name} ({user})", who=f"{user}'s processes",
+        head=f"what {user} may take of this host, with all containers that {user} runs.",
+        reading=found.limits, path=drop_in(found.uid), before=known(found.drop_in),
+    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
@@ -12,7 +12,9 @@ from typing import ClassVar
 from facts import monitors
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, Section, Unknown
+from facts.engines.rootless import stored
 from facts.engines.rootless.slices import SCRIPT, UserSlice, read_slices
+from facts.engines.rootless.stored import Stored
 
 GLOBAL = "/etc/systemd/user/sockets.target.wants"
 SOCKET = "podman.socket"
@@ -51,6 +53,7 @@ class RootlessReading(Jsonable):
     everybody: tuple[str, ...] | Unknown  # sockets of engines that listen for each user who logs in
     listening: tuple[Listening, ...] | Unknown
     slices: tuple[UserSlice, ...] | Unknown = ()  # of people's accounts, at most 50
+    stored: dict[str, Stored | Unknown] = field(default_factory=dict)  # of users who share subordinate ids, at most 5
 
 
 class Rootless(SectionFact[RootlessReading]):
@@ -58,7 +61,13 @@ class Rootless(SectionFact[RootlessReading]):
 
     key: ClassVar[str] = "rootless"
     script: ClassVar[str] = "\n".join(
-        [f"GLOBAL={GLOBAL}", SCRIPT, monitors.WORDS, Path(__file__).with_suffix(".sh").read_text(encoding="utf-8")]
+        [
+            f"GLOBAL={GLOBAL}",
+            SCRIPT,
+            stored.SCRIPT,
+            monitors.WORDS,
+            Path(__file__).with_suffix(".sh").read_text(encoding="utf-8"),
+        ]
     )
 
     @staticmethod
@@ -73,6 +82,7 @@ class Rootless(SectionFact[RootlessReading]):
             everybody=names if isinstance(names, Unknown) else tuple(name for name in names if name == SOCKET),
             listening=_listening(section),
             slices=read_slices(section),
+            stored=stored.read_stored(section),
         )
 
 

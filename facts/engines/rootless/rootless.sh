@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # The section rootless of the survey: what users without root need to run containers, and where their engines listen.
-# Given: GLOBAL, where units are enabled for everybody; PROPERTIES and FILES of slices. No home is looked into: it may be far away.
+# Given: GLOBAL, where units are enabled for everybody; PROPERTIES and FILES of slices; SHARING and STORED, what asks for ids that
+# are another owner's too; MOST, how many files are counted. No other home is looked into: it may be far away.
 have newuidmap || have podman || have rootlesskit || exit 0
 run programs true
 helpers() {
@@ -43,4 +44,10 @@ if [ -n "$slices" ] && [ -d /run/systemd/system ]; then
   run slices.live grep -sH '' $files /dev/null
   for u in $uids; do [ ! -e "/etc/systemd/system/user-$u.slice.d/$DROP_IN" ] || show "/etc/systemd/system/user-$u.slice.d/$DROP_IN"; done
 fi
+# What people have stored with subordinate ids that are another owner's too: homes are looked into for that alone.
+set --
+for f in /etc/passwd /etc/group /etc/subuid /etc/subgid /etc/lxc/default.conf /var/lib/lxc/*/config; do [ ! -r "$f" ] || set -- "$@" "$f"; done
+awk "$SHARING" "$@" | while read -r user uid rows home; do
+  run "stored $user" timeout 10 sh -c "$STORED" stored "$uid" "$rows" "$home" "$MOST" "$user"
+done
 :

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -137,6 +138,16 @@ def test_a_range_of_another_owner_is_left_to_the_operator() -> None:
     (left,) = SUBJECT.plan(made)
     assert isinstance(left, Blocked)
     assert left.by_hand == ANOTHER
+
+
+def test_of_a_user_whom_the_policy_names_rootless_says_what_becomes_of_the_range() -> None:
+    host = reading(f"{TAKEN}bob:100000:9\n", passwd={"root": 0, "alice": 1000, "bob": 1001})
+    made = context(host, docker(ON, live=True))
+    finding = made.findings["userns.ranges"]
+    for user, left in (("alice", 0), ("carol", 1)):
+        named = replace(finding, verdict=replace(finding.verdict, live={user: "shares ids"}))
+        findings = {**made.findings, "rootless.ranges": named}
+        assert len(list(SUBJECT.plan(replace(made, findings=findings)))) == left
 
 
 def test_of_two_overlaps_the_one_that_no_engine_mends_is_left_to_the_operator() -> None:

@@ -15,6 +15,7 @@ from deploys.engines.rootless.rules import RootlessRules
 from facts.cgroups import Cgroups, CgroupsReading, SliceReading
 from facts.containers import Containers
 from facts.core.reading import Block, Section, Unknown
+from facts.core.record import Record
 from facts.core.survey import Survey
 from facts.engines.docker.docker import Docker
 from facts.engines.rootless.rootless import Rootless, RootlessReading
@@ -22,6 +23,7 @@ from facts.engines.rootless.slices import LIMITS, UserSlice, read_slices
 from facts.userns import Userns
 from tests.support import userns
 from tests.support.hosts import beside, docker
+from tests.support.rootless import NOTHING
 
 GIB = 1 << 30
 NONE: dict[str, int | None] = dict.fromkeys(LIMITS)
@@ -40,7 +42,16 @@ def context(*slices: UserSlice, cgroups: CgroupsReading = HOST, **rules: Any) ->
     engine = docker({})
     people = userns.reading("", "", passwd={"root": 0, "alice": 1000, "bob": 1001}, group={"root": 0})
     reading = RootlessReading(True, (), (), (), (), slices)
-    survey = Survey({Rootless: reading, Containers: beside(engine), Docker: engine, Cgroups: cgroups, Userns: people})
+    survey = Survey(
+        {
+            Rootless: reading,
+            Containers: beside(engine),
+            Docker: engine,
+            Cgroups: cgroups,
+            Userns: people,
+            Record: NOTHING,
+        }
+    )
     policy = Policy("p", {RootlessRules: RootlessRules(**({"users": ["alice"]} | rules))})
     return Context(survey, policy, {f.control.id: f for f in judge(SUBJECT.controls, survey, policy)})
 
