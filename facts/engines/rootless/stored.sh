@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # What a user's containers have stored with the user's subordinate ids. Asked only where another owner has some of these.
 # Arguments: the user's id, the rows (KIND:START:COUNT,…), the home, how many files are looked at, the name.
-uid=$1 rows=$2 home=$3 most=$4
+uid=$1 rows=$2 home=$3 most=$4 name=$5
 conf() { # FILE KEY, as sed(1) finds it; nothing else of the file is read, and no pipe is waited for
   [ ! -f "$1" ] || timeout 2 head -c 65536 -- "$1" |
     sed -n "s|^$2[[:space:]]*[=:][[:space:]]*[\"']\([^\"']*\)[\"'].*|\1|p" | head -n 1
@@ -16,7 +16,7 @@ own_places() {
   toml "$home/.config/containers/storage.conf" rootless_storage_path
   conf "$home/.config/docker/daemon.json" '.*"data-root"'
 }
-known() { sed "s|\\\$HOME|$home|g; s|\\\$UID|$uid|g; s|\\\$USER|$5|g"; }
+known() { sed "s|\\\$HOME|$home|g; s|\\\$UID|$uid|g; s|\\\$USER|$name|g"; }
 found=$(places | known)
 # Elsewhere files of others may lie, which the user has only named.
 own=$(own_places | known | while IFS= read -r at; do
