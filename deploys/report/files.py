@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,49 @@ def write(directory: Path, report: Mapping[str, Any]) -> list[str]:
     for name, render in {"report.json": as_json, **formats.FORMATS}.items():
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(directory / name, render(report))
+            text = render(report)
+            _write_whole(directory / name, (text,) if isinstance(text, str) else text)
         except Exception as error:  # one form's trouble costs neither the others nor the table on the screen
             problems.append(f"{directory / name} could not be written: {error}")
     return problems
 
 
-def as_json(report: Mapping[str, Any]) -> str:
-    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(report: Mapping[str, Any]) -> Iterator[str]:
+    """Host by host, so that the text of a fleet's report is never held as a whole: a line for each finding, which
+    grep(1) and diff(1) can tell apart."""
+    between = "{\n"
+    for key, value in report.items():
+        yield f"{between}{_text(key)}: "
+        yield from _hosts(value) if key == "hosts" else (_text(value),)
+        between = ",\n"
+    yield "\n}\n"
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    between = "{\n"
+    for host, part in hosts.items():
+        yield f"{between}{_text(host)}: {_host(part)}"
+        between = ",\n"
+    yield "\n}" if hosts else "{}"
+
+
+def _host(part: Mapping[str, Any]) -> str:
+    rows = ",\n".join(map(_text, part["findings"]))
+    return ",\n".join(
+        f'"{key}": [\n{rows}\n]' if key == "findings" and rows else f"{_text(key)}: {_text(value)}"
+        for key, value in part.items()
+    ).join("{}")
+
+
+_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def _write_whole(path: Path, text: Iterable[str]) -> None:
     """Beside it, synced, renamed, and the folder synced."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -85,7 +85,7 @@ def sarif(report: Report) -> str:
         ],
     }
     whole = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
-    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(whole, ensure_ascii=False) + "\n"
 
 
 def _rule(finding: Mapping[str, Any]) -> dict[str, Any]:
