@@ -15,5 +15,7 @@ from deploys.run.look import look
 from deploys.run.run import begin
 from deploys.subjects import SUBJECTS
 
-session = begin("drift").session(SUBJECTS)
+run = begin("drift")
+session = run.session(SUBJECTS)
 look(session)
+run.settle(session)

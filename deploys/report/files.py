@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deploys.report import formats
+
+WRITTEN = 5_000  # rows whose text is held meanwhile
+Written = dict[int, tuple[Mapping[str, Any], str]]  # by the id of a row that hosts share, which is held so long
 
 
 def write(directory: Path, report: Mapping[str, Any]) -> list[str]:
@@ -24,16 +27,46 @@ def write(directory: Path, report: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def as_json(report: Mapping[str, Any]) -> str:
-    return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(report: Mapping[str, Any]) -> Iterator[str]:
+    """Host by host, so that the text of a fleet's report is never held as a whole: a line for each finding, which
+    grep(1) and diff(1) can tell apart."""
+    between = "{\n"
+    for key, value in report.items():
+        yield f"{between}{_text(key)}: "
+        yield from _hosts(value) if key == "hosts" else (_text(value),)
+        between = ",\n"
+    yield "\n}\n"
 
 
-def write_whole(path: Path, text: str) -> None:
+def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    between = "{\n"
+    written: Written = {}
+    for host, part in hosts.items():
+        yield f"{between}{_text(host)}: {_host(part, written)}"
+        between = ",\n"
+    yield "\n}" if hosts else "{}"
+
+
+def _host(part: Mapping[str, Any], written: Written) -> str:
+    if len(written) > WRITTEN:
+        written.clear()
+    written |= {id(row): (row, _text(row)) for row in part["findings"] if id(row) not in written}
+    rows = ",\n".join(written[id(row)][1] for row in part["findings"])
+    return ",\n".join(
+        f'"{key}": [\n{rows}\n]' if key == "findings" and rows else f"{_text(key)}: {_text(value)}"
+        for key, value in part.items()
+    ).join("{}")
+
+
+_text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
+def write_whole(path: Path, text: str | Iterable[str]) -> None:
     """A file of the operator's alone (0600): beside it, synced, renamed, and the folder synced. Raises OSError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
+            file.writelines(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)

@@ -21,6 +21,7 @@ from deploys.core.change import Change
 from deploys.core.control import Finding, State, some
 from deploys.core.text import clean, clean_text
 from deploys.report import waivers
+from deploys.report.rows import row
 
 SCHEMA = 1
 
@@ -60,19 +61,32 @@ class HostReport:
     waivers: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()  # of the host as a whole
 
-    def to_json(self) -> dict[str, Any]:
-        findings = [finding.to_json() for finding in self.findings]
+    def part(self) -> dict[str, Any]:
+        """Its part of the report, clean. Each finding, change and waiver on its own, so that the limits bound a host's
+        words and not our rows."""
+        findings = [row(finding) for finding in self.findings]
         return {
             "status": self.status,
-            "error": self.error,
-            "notes": list(self.notes),
-            "os": dict(self.os),
-            "kernel": dict(self.kernel),
-            "findings": findings,
-            "changes": [dict(change) for change in self.changes],
-            "waivers": [dict(waiver) for waiver in self.waivers],
+            "error": clean(self.error),
+            "notes": [clean_text(note) for note in self.notes],
+            "os": clean(self.os),
+            "kernel": clean(self.kernel),
             "summary": _count(finding["state"] for finding in findings),
+            "findings": findings,
+            "changes": [clean(change) for change in self.changes],
+            "waivers": [clean(waiver) for waiver in self.waivers],
         }
+
+
+@dataclass(frozen=True)
+class Settled:
+    """A host whose part was made as soon as nothing could change it any more, so that nothing else of it is held."""
+
+    name: str
+    made: Mapping[str, Any]
+
+    def part(self) -> Mapping[str, Any]:
+        return self.made
 
 
 def change_json(change: Change, journal: str) -> dict[str, Any]:
@@ -81,9 +95,9 @@ def change_json(change: Change, journal: str) -> dict[str, Any]:
     return {"subject": change.subject, "what": change.what, **({"path": path} if path else {}), "journal": journal}
 
 
-def build(run: Run, hosts: Iterable[HostReport]) -> dict[str, Any]:
+def build(run: Run, hosts: Iterable[HostReport | Settled]) -> dict[str, Any]:
     """The whole object. Every state is counted, also those that did not occur."""
-    parts = {clean_text(host.name): _clean_host(host) for host in hosts}
+    parts = {clean_text(host.name): host.part() for host in hosts}
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "tool": {"name": "hullproof", "version": version()},
@@ -91,24 +105,21 @@ def build(run: Run, hosts: Iterable[HostReport]) -> dict[str, Any]:
         "hosts": parts,
         "summary": {
             "hosts": {status: sum(part["status"] == status for part in parts.values()) for status in STATUSES},
-            "findings": _count(finding["state"] for part in parts.values() for finding in part["findings"]),
+            "findings": _sum(part["summary"] for part in parts.values()),
             "waivers": waivers.summary(parts.values()),
         },
     }
     return {**report, "exit_code": outcome(report).code}
 
 
-def _clean_host(host: HostReport) -> dict[str, Any]:
-    """Each finding and each change on its own, so that the limits bound a host's words and not our rows."""
-    part = host.to_json()
-    rows = {key: [clean(row) for row in part.pop(key)] for key in ("findings", "changes", "waivers")}
-    cleaned: dict[str, Any] = {**clean(part), **rows}
-    return cleaned
-
-
 def _count(states: Iterable[str]) -> dict[str, int]:
     counts = Counter(states)
     return {state.value: counts[state.value] for state in State}
+
+
+def _sum(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    found = list(counts)
+    return {state.value: sum(count[state.value] for count in found) for state in State}
 
 
 EXIT_CODES = {

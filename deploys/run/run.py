@@ -70,6 +70,7 @@ class Run:
         self.reads_only = kind in ("drift", "runs") or self.dry
         self.alone = all(_entry_point(word) for word in asked.get("operations") or ())  # no deploy but ours runs
         self.sessions: dict[str, Session] = {}
+        self.settled: dict[str, report.Settled] = {}
         self.problem = ""  # what is wrong with the run itself
         self.policies: dict[str, Policy | str] = {}
         self.noted: set[str] = set()  # what policies' authors were told
@@ -103,6 +104,7 @@ class Run:
         if wrong:
             session.refuse("; ".join(wrong))
         self.sessions[host.name] = session
+        self.settled.pop(host.name, None)
         return session
 
     def _only_of(self, host: Host, subjects: Sequence[Subject]) -> list[str]:
@@ -115,6 +117,14 @@ class Run:
             self.problem = str(error)
             return [self.problem]
         return []
+
+    def settle(self, session: Session) -> None:
+        """Make the host's part of the report now, since nothing follows that could change it, and let go of the survey
+        that it was made from: of a fleet's hosts all that is held is what the report says."""
+        with session.keeping("the report"):
+            ended = ending.report(session, Reached.SURVEY)
+            self.settled[session.host.name] = report.Settled(ended.name, ended.part())
+            session.survey, session.findings = None, []
 
     def policy(self, name: str, subjects: Sequence[Subject], accept: tuple[str, ...]) -> Policy | str:
         """The policy, loaded once; or what is wrong with it, shown once, for the hosts that it is wrong for."""
@@ -175,7 +185,7 @@ class Run:
         warned = [change for change in session.changes if isinstance(change, Blocked) and change.warns]
         return f"the canary {canary} warns: {warned[0].reason}" if warned else ""
 
-    def host_reports(self) -> list[report.HostReport]:
+    def host_reports(self) -> list[report.HostReport | report.Settled]:
         """Every host of the inventory that the limit covers, with how it ended."""
         state = ctx_state.get() if ctx_state.isset() else None
         inventory = getattr(state, "inventory", None)
@@ -183,7 +193,9 @@ class Run:
             return []
         return [self._host_report(host, state) for host in inventory if state.is_host_in_limit(host)]
 
-    def _host_report(self, host: Host, state: Any) -> report.HostReport:
+    def _host_report(self, host: Host, state: Any) -> report.HostReport | report.Settled:
+        if settled := self.settled.get(host.name):
+            return settled
         session = self.sessions.get(host.name)
         if session is not None:
             return ending.report(session, Reached.SURVEY if self.reads_only else Reached.END)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,16 @@ from typing import Any
 import click
 
 from deploys.core.renames import Renames
-from deploys.report import compare, files, formats, terminal
+from deploys.report import compare, files, terminal
 from deploys.report.details import render_details, said
-from deploys.report.markdown import markdown
 from deploys.report.merge import MergeError, differences, merge
 from deploys.report.part import part
 from deploys.report.reading import ReportError, read
 from deploys.report.terminal import BOLD, GREEN, RED, paint
 from hullproof.columns import screen
+from hullproof.output import FORMS, render
 
 Report = Mapping[str, Any]
-
-FORMS: dict[str, Callable[[Report], str]] = {
-    "json": files.as_json,
-    "sarif": formats.sarif,
-    "junit": formats.junit,
-    "md": markdown,
-}
 
 
 @click.group()
@@ -59,7 +52,7 @@ def show(path: str, hosts: Sequence[str], controls: Sequence[str], states: Seque
         named, ids = _named(found, hosts), _ids(found, controls)
         found = part(found, hosts=named, controls=ids, states=states)
     if form != "terminal":
-        click.echo(FORMS[form](found), nl=False)
+        click.echo(render(found, form), nl=False)
         return
     for sentence in differences(found):
         click.echo(sentence, err=True)
