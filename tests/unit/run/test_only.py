@@ -107,8 +107,8 @@ def test_a_change_that_would_mend_more_is_refused() -> None:
     (blocked,) = planned("sail.set").changes
     assert isinstance(blocked, Blocked)
     assert blocked.reason == (
-        "it cannot be done for a part of its controls: it goes with what is for sail.whole, which only= leaves out. Add "
-        "them to only=, or leave only= out"
+        "it cannot be done for a part of its controls: it goes with what is for sail.whole, which only= leaves out. "
+        "Add them to only=, or leave only= out"
     )
     assert not planned("sail.set").steps
     assert planning.next_steps(planned("sail.set"), Context(Survey({}), Policy("p", {}), {ALL[3].control.id: ALL[3]}))
