@@ -7,7 +7,7 @@ does not hold counts as waived for this run: nothing is planned for it, and what
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 
 from deploys.core.change import Blocked, Change, Subject
@@ -71,13 +71,25 @@ def asked_for(only: Only | None, findings: Iterable[Finding]) -> list[Finding]:
 
 
 def within(only: Only | None, changes: Iterable[Change]) -> list[Change]:
-    """The plan, in which a change that would mend something outside of the part too is blocked."""
-    return [change if only is None else _within(only, change) for change in changes]
+    """The plan, in which a change that would mend something outside of the part too is blocked, and with it whatever
+    else is for the same controls: half of what mends one may be worse than nothing."""
+    changes = list(changes)
+    if only is None:
+        return changes
+    doable = [change for change in changes if not isinstance(change, Blocked)]
+    outside = {control for change in doable for control in change.controls} - only.controls
+    stuck = outside
+    while more := {c for change in changes if _doable(change, stuck) for c in change.controls} - stuck:
+        stuck = stuck | more
+    others = some(sorted(outside))
+    why = f"it cannot be done for a part of its controls: it goes with what is for {others}, which only= leaves out"
+    return [_blocked(change, why) if _doable(change, stuck) else change for change in changes]
 
 
-def _within(only: Only, change: Change) -> Change:
-    others = [control for control in change.controls if control not in only.controls]
-    if not others or isinstance(change, Blocked):
-        return change
-    why = f"it cannot be done for a part of its controls: it is for {some(others)} too, which only= leaves out"
+def _doable(change: Change, controls: Set[str]) -> bool:
+    """Whether it would be done, for one of these."""
+    return not isinstance(change, Blocked) and not controls.isdisjoint(change.controls)
+
+
+def _blocked(change: Change, why: str) -> Blocked:
     return Blocked(change.subject, change.what, why=why, by_hand=BY_HAND, controls=change.controls)

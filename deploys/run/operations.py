@@ -46,7 +46,8 @@ def survey_again() -> Generator[FunctionCommand, None, None]:
     """
     session = current().sessions[host.name]
     changed = session.steps or session.entries  # what failed may have left no step standing
-    if not changed and not again.outlived(session.survey, session.findings):
+    rewritten = session.only is None and again.outlived(session.survey, session.findings)
+    if not changed and not rewritten:
         host.noop("nothing was changed")
         return
     yield FunctionCommand(_survey_again, (), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from deploys.core.policy import Policy, Rules, Waiver
 from deploys.report import report
 from deploys.report.formats import html
 from deploys.report.terminal import render_table
-from deploys.run import ending, planning
-from deploys.run.only import NothingSoNamed, Only, asked_for, part, set_aside
+from deploys.run import again, ending, operations, planning
+from deploys.run.only import NothingSoNamed, Only, asked_for, part, set_aside, within
 from deploys.run.session import Reached, Session
 from facts.core.record import BASELINE
 from facts.core.survey import Survey
@@ -106,11 +107,23 @@ def test_a_change_that_would_mend_more_is_refused() -> None:
     (blocked,) = planned("sail.set").changes
     assert isinstance(blocked, Blocked)
     assert blocked.reason == (
-        "it cannot be done for a part of its controls: it is for sail.whole too, which only= leaves out. Add them to "
-        "only=, or leave only= out"
+        "it cannot be done for a part of its controls: it goes with what is for sail.whole, which only= leaves out. "
+        "Add them to only=, or leave only= out"
     )
     assert not planned("sail.set").steps
     assert planning.next_steps(planned("sail.set"), Context(Survey({}), Policy("p", {}), {ALL[3].control.id: ALL[3]}))
+
+
+def test_half_of_what_mends_a_control_is_not_done() -> None:
+    only = part(["hull", "sail.set"], SUBJECTS)
+    changes = [
+        mends("sail.set", "sail.whole"),
+        mends("hull.painted", "sail.set"),
+        mends("hull.painted"),
+        mends("hull.dry"),
+    ]
+    assert [isinstance(change, Blocked) for change in within(only, changes)] == [True, True, True, False]
+    assert within(None, changes) == changes
 
 
 class Host:
@@ -146,3 +159,15 @@ def test_the_report_has_the_part_and_says_so() -> None:
     last = render_table(said, color=False, width=200).strip().splitlines()[-1]
     assert last.endswith("2 pass. Exit code 0: what was judged holds. Judged only 2 of 4 controls (only=hull).")
     assert "what was judged holds. Judged only 2 of 4 controls (only=hull)." in html(said)
+
+
+def test_a_part_that_changed_nothing_is_not_surveyed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is set aside counts as waived, and so as mended: what was once in vain for it stays on the host's record."""
+    noops: list[str] = []
+    for words in ((), ("hull",)):
+        session: Any = a_session(*words)
+        monkeypatch.setattr(operations, "host", SimpleNamespace(name="h", noop=noops.append))
+        monkeypatch.setattr(operations, "current", lambda session=session: SimpleNamespace(sessions={"h": session}))
+        monkeypatch.setattr(again, "outlived", lambda survey, findings: True)
+        list(operations.survey_again._inner())
+    assert noops == ["nothing was changed"]

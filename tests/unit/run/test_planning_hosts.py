@@ -11,6 +11,7 @@ from deploys.core.control import judge
 from deploys.core.policy import Policy
 from deploys.core.policy_file import load_policy
 from deploys.run import planning
+from deploys.run.only import part, set_aside
 from deploys.subjects import SUBJECTS
 from hullproof.knowledge.accepts import waits
 from tests.support import recorded
@@ -43,3 +44,17 @@ def test_every_finding_that_fails_is_in_the_plan_of_every_recorded_host(
         assert {c for c, todo in steps.items() if todo} == {c for c, f in context.findings.items()
                                                            if not f.state.holds}, host  # fmt: skip
         assert all(todo.isprintable() for todo in steps.values()), host
+
+
+@pytest.mark.parametrize("word", ["high", "networks.icc"])
+def test_a_part_is_planned_alone_on_every_recorded_host(word: str) -> None:
+    only = part([word], SUBJECTS)
+    assert only is not None
+    for host, whole in contexts(load_policy("strict", SUBJECTS, extra_accept=EVERYTHING), "stock"):
+        findings = {f.control.id: f for f in set_aside(only, whole.findings.values())}
+        context = Context(whole.survey, whole.policy, findings)
+        plan = planning.make(SUBJECTS, context, only)
+        made = {control for step in plan.steps for control in step.controls}
+        assert made <= only.controls, host
+        named = {control for change in plan.changes for control in change.controls}
+        assert only.controls & set(whole.which(*whole.findings)) <= named, host
