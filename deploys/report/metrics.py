@@ -61,16 +61,14 @@ class Watch:
     surveyed: Mapping[str, float] = field(default_factory=dict)
 
 
-def render(report: Report, watch: Watch | None = None) -> str:
-    """The report as text that the textfile collector reads."""
+def render(report: Report | None, watch: Watch | None = None) -> str:
+    """The report as text that the textfile collector reads. None: there is none yet, and the watch speaks alone."""
     also = {"watch": watch.name} if watch else {}
-    samples: dict[str, Iterable[Sample]] = {
-        **_of_run(report),
-        **(_of_watch(watch) if watch else {}),
-        **_of_findings(report),
-        **_of_hosts(report, watch.surveyed if watch else surveyed(report)),
-        "hullproof_waiver_end_timestamp_seconds": _waivers(report),
-    }
+    samples: dict[str, Iterable[Sample]] = _of_watch(watch) if watch else {}
+    if report is not None:
+        samples |= _of_run(report) | _of_findings(report)
+        samples |= _of_hosts(report, watch.surveyed if watch else surveyed(report))
+        samples["hullproof_waiver_end_timestamp_seconds"] = _waivers(report)
     return "".join(line for name in HELP if name in samples for line in _family(name, samples[name], also))
 
 
