@@ -18,6 +18,8 @@ COMMANDS: dict[str, str] = {
     "rollback": "hullproof.commands.run:rollback",
     "provision": "hullproof.commands.run:provision",
     "picture": "hullproof.commands.run:picture",
+    "runs": "hullproof.commands.run:runs",
+    "verify": "hullproof.commands.verify:verify",
     "watch": "hullproof.commands.watch:watch",
 }
 

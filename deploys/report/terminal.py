@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from deploys.core.control import DOES_IT, Impact, Severity, State
 from deploys.report import waivers
-from deploys.report.report import outcome
+from deploys.report.report import outcome, part_judged
 
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = 31, 32, 33, 35, 36, 1
 COLORS = {"fail": RED, "pending-restart": YELLOW, "pending-reboot": YELLOW, "unknown": MAGENTA}
@@ -40,6 +40,8 @@ def render_table(report: Mapping[str, Any], color: bool, width: int) -> str:
         groups.setdefault(said, []).append(host)
     blocks = [_group(hosts, *said.split("\n", 1), color=color, width=width) for said, hosts in groups.items()]
     waived = [fill(each, width, subsequent_indent="  ") for each in waivers.sentences(report["summary"]["waivers"])]
+    if report["run"]["kind"] == "runs":  # it has shown what it read, and judged nothing
+        blocks = [f"{host}: {part['error']}" for host, part in report["hosts"].items() if part["error"]]
     return "\n\n".join(filter(None, [*blocks, "\n".join(waived), _sum(report, color, width)])) + "\n"
 
 
@@ -106,5 +108,12 @@ def _sum(report: Mapping[str, Any], color: bool, width: int) -> str:
     hosts = ", ".join(f"{count} {status}" for status, count in report["summary"]["hosts"].items() if count)
     counts = _counts(report["summary"]["findings"])
     meaning = end.words if code == end.code else "a proof failed"
-    text = f"{run['kind']}, policy {run['policy']}: {hosts or 'no hosts'}; {counts}. Exit code {code}: {meaning}."
+    said = f"runs: {hosts or 'no hosts'}" if run["kind"] == "runs" else _judged(run, hosts or "no hosts", counts)
+    text = f"{said}. Exit code {code}: {meaning}."
+    if part := part_judged(run):
+        text += f" {part}"
     return paint(fill(text, width), RED if code else GREEN, color)
+
+
+def _judged(run: Mapping[str, Any], hosts: str, counts: str) -> str:
+    return f"{run['kind']}, policy {run['policy']}: {hosts}; {counts}"

@@ -43,3 +43,11 @@ def test_what_begins_no_run_ends_with_1(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("hosts = [\n")
     done = hullproof("drift", "broken.py", cwd=tmp_path)
     assert done.returncode == 1
+
+
+def test_to_look_at_past_runs_writes_no_report(tmp_path: Path) -> None:
+    done = hullproof("runs", "@local", "--data", "report=out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "can be rolled back" in done.stdout
+    assert "Exit code 0: all journals were read." in done.stdout
+    assert not (tmp_path / "out").exists()
