@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "runs": "hullproof.commands.run:runs",
     "verify": "hullproof.commands.verify:verify",
     "watch": "hullproof.commands.watch:watch",
+    "report": "hullproof.commands.report:report",
 }
 
 

@@ -82,6 +82,7 @@ UNCONFINE = "sed -i 's/^security_default_confined.*/security_default_confined = 
 AS_ROOT = """\
 sed -i '1i user = "root"\\ngroup = "root"\\nseccomp_sandbox = 0' /etc/libvirt/qemu.conf; systemctl restart libvirtd
 """
+FORWARDS = "grep -qsx 3 /sys/class/net/virbr0/brif/*/state"
 FILES = ("lxc", "qemu", "libvirtd")
 IN = "/etc/libvirt"
 # What is done to the host, the control that names it, and a word of the reason.
@@ -148,12 +149,12 @@ def emulator(vm: Vm, name: str) -> list[str]:
 
 
 def attacked(vm: Vm, *, filtered: bool) -> list[str]:
-    """What the owned container can do, started anew; where libvirt filters it, once that has learned its address, which
-    takes minutes on a slow host."""
+    """What the owned container can do, started anew, once the bridge forwards for it; where libvirt filters it, once
+    that has learned its address, which takes minutes on a slow host."""
     begin = (
         "virsh -q -c lxc:/// destroy own 2>/dev/null; rm -f /srv/own/said /srv/own/go; virsh -q -c lxc:/// start own"
     )
-    learned = "ebtables -t nat -L | grep -q 'chain: I-vnet[0-9]*-ipv4-ip'" if filtered else "true"
+    learned = "ebtables -t nat -L | grep -q 'chain: I-vnet[0-9]*-ipv4-ip'" if filtered else FORWARDS
     for script in (f"{begin}; {within(learned)}; touch /srv/own/go", within("grep -qs '^end' /srv/own/said")):
         vm.ssh(script, timeout=700)
     return vm.ssh("cat /srv/own/said").stdout.splitlines()
@@ -254,6 +255,8 @@ def test_a_container_with_the_profile_of_another_is_named(vm: Vm) -> None:
     own = label(vm, "lxc", "web").removesuffix(" (enforce)")
     static = f"<seclabel type='static' model='apparmor' relabel='no'><label>{own}</label></seclabel>"
     assert start(vm, "lxc", "twin", static) == ""
+    # virsh is done before the container's first process has its label.
+    assert any(label(vm, "lxc", "twin").removesuffix(" (enforce)") == own for _ in range(60))
     drift = deploy(vm, "drift.py")
     assert drift.states()["containers.own-profile"] == "fail", drift.out
     assert f"libvirt:twin shares the AppArmor profile {own} with libvirt:web" in drift.reason("containers.own-profile")

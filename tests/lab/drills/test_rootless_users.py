@@ -26,7 +26,8 @@ podman: {{user_namespace: auto, seccomp: true, no_new_privileges: true, private:
 rootless: {{users: [{NEW}], ranges: true, helpers: true, linger: true, api: [], memory: 25, pids: 2,
   cpu: 50}}
 """
-BOMB = "n=0; while [ $n -lt 500 ]; do sleep 20 & n=$((n + 1)); done; echo forked $n"  # the host has 15,000 tasks
+# Of the 15,000 tasks that the host has at most. A `$` stays for the container's shell.
+BOMB = r"n=0; while [ \$n -lt 500 ]; do sleep 20 & n=\$((n + 1)); done; echo forked \$n"
 
 pytestmark = [pytest.mark.lab, pytest.mark.drill, pytest.mark.story, pytest.mark.on("debian12", "debian13")]
 
@@ -70,6 +71,7 @@ def test_before_a_user_has_no_ids_for_containers_and_another_one_runs_them_unask
     at_home(vm, OTHER)
     as_user(vm, OTHER, f"{LOAD}; podman run -d --name web {IMAGE} sleep 1000000")
     assert runs(vm, OTHER)
+    assert "forked 500" in as_user(vm, OTHER, f'podman run --rm --pids-limit 0 {IMAGE} sh -c "{BOMB}"')
     assert ids(vm, NEW) < 2
     drift = deploy(vm, "drift.py")
     assert drift.reason("rootless.users").startswith(f"{OTHER} runs web")

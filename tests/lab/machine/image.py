@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 GUEST = Path(__file__).with_name("guest")
@@ -46,12 +46,15 @@ class Distribution:
     suite: str
     docker: str
     extra: tuple[str, ...] = ()
+    later: str = field(default="", repr=False)  # of the repository, where not every release has them
 
 
 DISTRIBUTIONS = {
     "debian12": Distribution("debian12", "bookworm", "docker.io"),
     # trixie moved the client out of docker.io, and the sysctl defaults out of procps.
-    "debian13": Distribution("debian13", "trixie", "docker.io docker-cli", ("linux-sysctl-defaults",)),
+    "debian13": Distribution(
+        "debian13", "trixie", "docker.io docker-cli", ("linux-sysctl-defaults",), "incus-base incus-client curl"
+    ),
     "debian14": Distribution("debian14", "forky", "docker.io docker-cli", ("linux-sysctl-defaults",)),
 }
 
@@ -142,7 +145,7 @@ def run(argv: list[str], *, env: dict[str, str] | None = None) -> str:
 def base_key(dist: Distribution) -> str:
     """What a distribution's disk images are made from."""
     scripts = [guest_script(f"{name}.sh") for name in BUILD_SCRIPTS]
-    return digest(repr(dist), DISK_SIZE, REPOSITORY, *PACKAGES, public_key(), *scripts)
+    return digest(repr(dist), DISK_SIZE, f"{REPOSITORY} {dist.later}".strip(), *PACKAGES, public_key(), *scripts)
 
 
 def base_dir(dist: Distribution) -> Path:
@@ -189,7 +192,7 @@ def build_env(dist: Distribution) -> dict[str, str]:
         | {
             "LAB_HOSTNAME": dist.name,
             "LAB_PUBKEY": public_key(),
-            "LAB_REPOSITORY": f"{dist.docker} {REPOSITORY}",
+            "LAB_REPOSITORY": f"{dist.docker} {REPOSITORY} {dist.later}",
             "LAB_PACKAGES": f"{dist.docker} nftables",
             "LAB_UUID": Path("/proc/sys/kernel/random/uuid").read_text().strip(),
             "LAB_DISK_SIZE": DISK_SIZE,
