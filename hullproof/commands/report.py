@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,16 @@ from typing import Any
 import click
 
 from deploys.core.renames import Renames
-from deploys.report import compare, files, formats, terminal
+from deploys.report import compare, files, terminal
 from deploys.report.details import render_details, said
-from deploys.report.markdown import markdown
 from deploys.report.merge import MergeError, differences, merge
 from deploys.report.part import part
 from deploys.report.reading import ReportError, read
 from deploys.report.terminal import BOLD, GREEN, RED, paint, wants_color
+from hullproof.output import FORMS
 
 Report = Mapping[str, Any]
 
-FORMS: dict[str, Callable[[Report], str]] = {
-    "json": files.as_json,
-    "sarif": formats.sarif,
-    "junit": formats.junit,
-    "md": markdown,
-}
 WIDEST = 120
 
 
