@@ -92,7 +92,7 @@ def remove_command(name: str, own: bool) -> None:
     """Take the units of the watch NAME away, and its metrics. Its reports stay."""
     manager = Manager(own)
     unit = PREFIX + _name(name, Path(name))
-    install.remove(unit, manager, install.metrics_of(unit, manager))
+    install.remove(unit, manager)
     click.echo(f"{unit} is removed; its reports stay in {manager.state(name)}")
 
 

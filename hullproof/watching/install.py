@@ -19,10 +19,11 @@ from deploys.subjects import SUBJECTS
 from hullproof import PACKAGE
 from hullproof.watching.look import metrics_file, unreadable
 from hullproof.watching.systemd import Manager
-from hullproof.watching.units import Watch, WatchError, service, timer, whose
+from hullproof.watching.units import Watch, WatchError, asked, service, timer, whose
 
 USER = "hullproof"  # made where it is missing; any other has to be there
 UNIT_MODE = 0o644
+TEMPORARY = ("/tmp", "/var/tmp")
 
 
 def units(watch: Watch) -> dict[str, str]:
@@ -34,10 +35,11 @@ def install(watch: Watch, manager: Manager) -> None:
     """Raises WatchError, and has changed nothing then but that the user is there, unless systemctl itself failed."""
     if why := manager.absent():
         raise WatchError(f"{why}, so nothing was installed; --dry shows the units")
-    check_root(manager)
+    _check_root(manager)
     _check_files(watch)
     rendered = units(watch)
     _not_of_others(rendered, manager)
+    before = _metrics_before(watch, manager)
     _check_policy(watch)
     if watch.user:
         _check_user(watch)
@@ -54,37 +56,49 @@ def install(watch: Watch, manager: Manager) -> None:
     manager.ctl("daemon-reload")
     manager.ctl("enable", f"{watch.unit}.timer")
     manager.ctl("restart", f"{watch.unit}.timer")  # started already where it is installed again, with another interval
+    if before and before != watch.metrics:
+        _drop(metrics_file(before, watch.name))
 
 
-def remove(unit: str, manager: Manager, metrics: Path | None) -> None:
+def remove(unit: str, manager: Manager) -> None:
     """Stop the timer, take both units away, and the metrics, which would grow old. Reports stay. Raises WatchError."""
     if why := manager.absent():
         raise WatchError(why)
-    check_root(manager)
+    _check_root(manager)
     names = [name for name in (f"{unit}.timer", f"{unit}.service") if (manager.units / name).exists()]
     if not names:
         raise WatchError(f"{manager.units} has no {unit}.timer: there is no such watch")
     _not_of_others(names, manager)
+    found = _installed(unit, manager)
     manager.ctl("disable", "--now", f"{unit}.timer")
+    manager.ctl("stop", f"{unit}.service")  # a look under way would write metrics again
     for name in names:
         (manager.units / name).unlink(missing_ok=True)
-    if metrics:
-        with contextlib.suppress(OSError):
-            metrics.unlink(missing_ok=True)
+    if found and found[2]:
+        _drop(metrics_file(found[2], found[0]))
     manager.ctl("daemon-reload")
 
 
-def metrics_of(unit: str, manager: Manager) -> Path | None:
-    """The file of metrics that the installed watch writes."""
-    try:
-        text = (manager.units / f"{unit}.service").read_text(encoding="utf-8")
-    except OSError:
-        return None
-    found = re.search(r"^ExecStart=.* --name (\S+) .*--metrics (\S+)$", text, re.MULTILINE)
-    return metrics_file(Path(found[2]), found[1]) if found else None
+def _installed(unit: str, manager: Manager) -> tuple[str, Path, Path | None] | None:
+    path = manager.units / f"{unit}.service"
+    return asked(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def check_root(manager: Manager) -> None:
+def _metrics_before(watch: Watch, manager: Manager) -> Path | None:
+    """The folder of metrics of the watch that is to be replaced. Raises WatchError where that is of other hosts."""
+    found = _installed(watch.unit, manager)
+    if found and found[1] != watch.inventory:
+        raise WatchError(f"the watch {watch.name} looks at {found[1]}: choose another --name, or remove it first")
+    return found[2] if found else None
+
+
+def _drop(metrics: Path) -> None:
+    """Series that nobody brings up to date would be alerts for ever."""
+    with contextlib.suppress(OSError):
+        metrics.unlink(missing_ok=True)
+
+
+def _check_root(manager: Manager) -> None:
     if not manager.own and os.geteuid() != 0:
         raise WatchError("only root may change units of the system: use sudo, or --user-units for units of your own")
 
@@ -134,8 +148,11 @@ def _check_user(watch: Watch) -> None:
         raise WatchError(
             f"{watch.user} may not write to {watch.metrics}: install -d -m 2775 -g {watch.user} {watch.metrics}"
         )
-    policy = [Path(watch.policy)] if "/" in watch.policy else []
-    for path in (PACKAGE, Path(sys.executable), watch.inventory, *policy):
+    read = [PACKAGE, Path(sys.executable), watch.inventory, *filter(None, [watch.policy_file])]
+    for path in [*read, *filter(None, [watch.metrics])]:
+        if any(path.is_relative_to(folder) for folder in TEMPORARY):
+            raise WatchError(f"{path} is among temporary files, of which a service sees none: move it to /etc or /opt")
+    for path in read:
         if not _as_user(watch, ["test", "-r", str(path)]):
             raise WatchError(
                 f"{watch.user} may not read {path}: move it to where it may (/opt, /etc), or choose another --user"

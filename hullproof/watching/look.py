@@ -69,10 +69,11 @@ def _run(asked: Look, now: datetime, problems: list[str]) -> tuple[int, Report |
     folder = asked.state.new_report(now)
     data = {"report": str(folder), **({"policy": asked.policy} if asked.policy else {}), **_credentials()}
     words = [word for key, value in data.items() for word in ("--data", f"{key}={value}")]
-    code, report = running.run("drift", str(asked.inventory), words)
+    ended = running.start(running.pyinfra_command("drift", str(asked.inventory), words))
+    report = ended.read_report()
     if report is None:
-        problems.append("the look brought no report; the reports of earlier ones are kept")
-    return code, report
+        problems.append(f"{ended.problem or 'it brought no report'}; the reports of earlier looks are kept")
+    return ended.code, report
 
 
 def unreadable(inventory: Path) -> str:

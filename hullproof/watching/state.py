@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import pwd
 import re
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,13 @@ STAMP = "%Y%m%dT%H%M%SZ"
 REPORT = re.compile(r"[0-9]{8}T[0-9]{6}Z(?:-[0-9]+)?")
 
 
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 class State:
     """`folder` and what is below it. It is made when a look needs it."""
 
@@ -34,6 +42,9 @@ class State:
         """The look is this process's alone. Raises WatchError, which says whose it is, where another one is under way.
         The kernel takes the lock from a process that ends, however that ends."""
         try:
+            # The owner could not clear away what another user leaves there.
+            if self.folder.exists() and (owner := self.folder.stat().st_uid) != os.geteuid():
+                raise WatchError(f"{self.folder} belongs to the user {_name(owner)}: look as that user")
             self.reports.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = (self.folder / "lock").open("ab+", buffering=0)
         except OSError as error:

@@ -77,7 +77,8 @@ def _run(words: list[str], stderr: int = subprocess.PIPE) -> str:
     except FileNotFoundError:
         raise WatchError(f"there is no {words[0]} on this machine") from None
     if done.returncode:
-        raise WatchError(f"{' '.join(words[:3])} failed: {clean_text((done.stderr or done.stdout).strip())}")
+        asked = " ".join([word for word in words if not word.startswith("-")][:2])
+        raise WatchError(f"{asked} failed: {clean_text((done.stderr or done.stdout).strip())}")
     return done.stdout
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import sys
 from dataclasses import dataclass
@@ -73,6 +72,11 @@ class Watch:
     def unit(self) -> str:
         return PREFIX + self.name
 
+    @property
+    def policy_file(self) -> Path | None:
+        """Of a policy that is a file and no name."""
+        return Path(self.policy) if "/" in self.policy else None
+
 
 def plain(path: Path) -> Path:
     """The absolute path. Raises WatchError where it has a character that means something in a unit file."""
@@ -85,8 +89,7 @@ def plain(path: Path) -> Path:
 def service(watch: Watch) -> str:
     """The text of the service."""
     paths = [PACKAGE, Path(sys.executable), Path(sys.base_prefix), watch.inventory]
-    if os.path.isabs(watch.policy):
-        paths.append(Path(watch.policy))
+    paths += [path for path in (watch.policy_file, watch.metrics) if path]
     unit = f"{watch.unit}.service"
     values = {"command": " ".join(_command(watch)), "packages": PACKAGE.parent, "in_home": any(map(_in_home, paths))}
     return _stamped(unit, templates.render("watch/watch.service.j2", watch=watch, **values))
@@ -120,6 +123,12 @@ def _stamped(unit: str, text: str) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def asked(service: str) -> tuple[str, Path, Path | None] | None:
+    """Of the text of a service: the watch's name, its inventory and its folder of metrics."""
+    found = re.search(r"^ExecStart=.* watch run (\S+) --name (\S+)(?:.* --metrics (\S+))?", service, re.MULTILINE)
+    return (found[2], Path(found[1]), Path(found[3]) if found[3] else None) if found else None
 
 
 def whose(text: str) -> str:

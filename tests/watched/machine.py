@@ -19,7 +19,7 @@ from tests.lab.machine.image import apt_options, cache_dir, digest, lock, mirror
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = (
-    *("systemd-sysv", "dbus", "openssh-server", "python3"),
+    *("systemd-sysv", "libpam-systemd", "dbus-user-session", "openssh-server", "python3"),
     *("prometheus", "prometheus-alertmanager", "prometheus-node-exporter"),
 )
 # With an id it is no first boot, in which systemd enables all that there is. What takes ports waits for the test that

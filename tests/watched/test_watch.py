@@ -109,8 +109,9 @@ def test_a_host_that_does_not_answer_fails_the_unit_and_keeps_when_it_was_judged
 
 
 def test_a_second_look_ends_and_says_who_is_at_it(controller: Controller) -> None:
-    holds = f"flock -n 9; printf 'process 1 since noon' >&9; {RUN} 2>&1 && exit 9 || test $? = 1"
-    said = controller.out(f"({holds}) 9>{STATE}/lock")
+    holds = "flock -n 9; printf 'process 1 since noon' >&9"
+    run = RUN.replace(sys.executable, f"runuser -u hullproof -- {sys.executable}")
+    said = controller.out(f"({holds}; {run} 2>&1 && exit 9 || test $? = 1) 9>{STATE}/lock")
     assert said == f"Error: {STATE}: a look is under way (process 1 since noon), so this one ends"
 
 
@@ -126,7 +127,7 @@ def test_a_folder_that_is_full_is_said_and_nothing_is_lost(controller: Controlle
     ours = [line for line in done.stdout.splitlines() if line.startswith("hullproof: ")]
     assert "No space left on device" in done.stdout
     assert "Traceback" not in done.stdout
-    assert ours[0] == "hullproof: the look brought no report; the reports of earlier ones are kept"
+    assert ours[0] == "hullproof: it brought no report; the reports of earlier looks are kept"
     assert controller.out(f"cd {full}; cat reports/*/report.json *.prom surveyed.json | sha256sum") == before
     controller.out(f"rm {full}/filler; {run} || test $? -gt 1; test $(ls {full}/reports | wc -l) = 2")
 

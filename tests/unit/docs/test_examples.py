@@ -42,7 +42,7 @@ def test_commands_and_options_are_there(path: Path) -> None:
 
 def test_a_command_that_is_not_there_would_be_seen() -> None:
     assert unknown_words("hullproof drfit x.py") == ["drfit"]
-    assert unknown_words("hullproof watch instal x.py") == ["instal"]
+    assert unknown_words("hullproof watch begin x.py") == ["begin"]
     assert unknown_words("hullproof watch install x.py --evry=1h") == ["--evry"]
 
 

@@ -23,6 +23,7 @@ UNITS = ["hullproof-watch-fleet.service", "hullproof-watch-fleet.timer"]
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """A machine on which the tests' user is root, and the watch's user."""
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(install, "TEMPORARY", ())  # where tests are
     monkeypatch.setattr(install, "_identity", lambda watch: {"cwd": "/"})
     return machine(tmp_path, monkeypatch)
 
@@ -224,8 +225,37 @@ def test_removed_are_the_units_and_the_metrics_and_no_report(here: Machine) -> N
     assert written(here) == []
     assert [path.name for path in metrics.iterdir()] == ["hullproof-other.prom"]
     assert report.exists()
-    assert here.calls[-2:] == [
+    assert here.calls[-3:] == [
         "systemctl --no-pager disable --now hullproof-watch-fleet.timer",
+        "systemctl --no-pager stop hullproof-watch-fleet.service",
         "systemctl --no-pager daemon-reload",
     ]
     assert refused(hullproof("remove", "fleet")).endswith("there is no such watch")
+
+
+def test_a_watch_of_another_inventory_is_not_replaced(here: Machine) -> None:
+    installed(here)
+    other = here.folder / "other" / "fleet.py"
+    other.parent.mkdir()
+    other.write_text('hosts = ["db1"]\n')
+    assert refused(hullproof("install", other, "--user", ME)) == (
+        f"the watch fleet looks at {here.inventory}: choose another --name, or remove it first"
+    )
+    assert hullproof("install", other, "--user", ME, "--name", "db").exit_code == 0
+
+
+def test_metrics_that_move_leave_none_behind(here: Machine) -> None:
+    old, new = here.folder / "old", here.folder / "new"
+    for folder in (old, new):
+        folder.mkdir()
+    installed(here, "--metrics", old)
+    (old / "hullproof-fleet.prom").write_text("")
+    assert installed(here, "--metrics", old).exit_code == 0
+    assert (old / "hullproof-fleet.prom").exists()
+    assert installed(here, "--metrics", new).exit_code == 0
+    assert not (old / "hullproof-fleet.prom").exists()
+
+
+def test_what_a_service_would_not_see_is_refused(here: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "TEMPORARY", (str(here.folder),))
+    assert "is among temporary files, of which a service sees none" in refused(installed(here))

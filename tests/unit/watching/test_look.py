@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pwd
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -34,14 +35,15 @@ class Runs:
         self.reports = list(reports)
         self.asked: list[dict[str, str]] = []
 
-    def __call__(self, kind: str, inventory: str, options: Sequence[str]) -> tuple[int, dict[str, Any] | None]:
-        assert kind == "drift"
-        self.asked.append(dict(word.split("=", 1) for word in options[1::2]))
+    def __call__(self, command: Sequence[str]) -> running.Ended:
+        assert command[1].endswith("/drift.py")
+        self.asked.append(dict(word.split("=", 1) for word in command if "=" in word))
         report = self.reports.pop(0)
         if report is None:
-            return 1, None
-        assert report_files.write(Path(self.asked[-1]["report"]), report) == []
-        return report["exit_code"], report
+            return running.Ended(1, problem="pyinfra exited 0")
+        folder = Path(self.asked[-1]["report"])
+        assert report_files.write(folder, report) == []
+        return running.Ended(report["exit_code"], report["run"]["id"], folder / "report.json")
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def asked(tmp_path: Path) -> Look:
 
 def looks(asked: Look, monkeypatch: pytest.MonkeyPatch, *reports: dict[str, Any] | None) -> tuple[list[int], Runs]:
     runs = Runs(*reports)
-    monkeypatch.setattr(running, "run", runs)
+    monkeypatch.setattr(running, "start", runs)
     return [look(asked) for _ in reports], runs
 
 
@@ -116,7 +118,7 @@ def test_a_look_without_a_report_leaves_reports_and_the_series_of_the_newest(
     assert 'hullproof_host_up{watch="fleet",host="web1"} 1' in metrics(asked)
     assert 'hullproof_watch_exit_code{watch="fleet"} 1' in metrics(asked)
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "hullproof: the look brought no report; the reports of earlier ones are kept"
+        "hullproof: pyinfra exited 0; the reports of earlier looks are kept"
     )
 
 
@@ -178,3 +180,11 @@ def test_times_that_cannot_be_read_are_begun_again(asked: Look, monkeypatch: pyt
     (asked.state.folder / "surveyed.json").write_text(text)
     assert looks(asked, monkeypatch, GOOD)[0] == [2]
     assert asked.state.surveyed() == {"web1": 1767323049.0}
+
+
+def test_a_folder_of_another_user_is_not_looked_into(asked: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked.state.folder.mkdir()
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: 54321)
+    with pytest.raises(WatchError, match=f"{asked.state.folder} belongs to the user {owner}: look as that user"):
+        look(asked)
