@@ -164,12 +164,13 @@ def _as_user(watch: Watch, words: list[str]) -> bool:
 
 
 def _identity(watch: Watch) -> Mapping[str, object]:
-    """What makes a process the watch's user's."""
+    """What makes a process the watch's user's, as the service will be."""
     if not watch.user:
         return {}
     entry = pwd.getpwnam(watch.user)
     groups = os.getgrouplist(watch.user, entry.pw_gid)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, "cwd": "/"}
+    env = {"PATH": os.defpath, "HOME": entry.pw_dir, "PYTHONPATH": str(PACKAGE.parent)}
+    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, "cwd": "/", "env": env}
 
 
 def _check_inventory(watch: Watch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -71,9 +72,13 @@ def _run(asked: Look, now: datetime, problems: list[str]) -> tuple[int, Report |
     words = [word for key, value in data.items() for word in ("--data", f"{key}={value}")]
     ended = running.start(running.pyinfra_command("drift", str(asked.inventory), words))
     report = ended.read_report()
-    if report is None:
-        problems.append(f"{ended.problem or 'it brought no report'}; the reports of earlier looks are kept")
-    return ended.code, report
+    if report and report["hosts"]:
+        return ended.code, report
+    # Of no host nothing is known: in the place of what was known of them it would pass for a fleet without findings.
+    why = ended.problem or (report["run"]["problem"] or "no host was found" if report else "it brought no report")
+    problems.append(f"{why}; the reports of earlier looks are kept")
+    shutil.rmtree(folder, ignore_errors=True)
+    return 1, None
 
 
 def unreadable(inventory: Path) -> str:
@@ -93,7 +98,7 @@ def _credentials() -> dict[str, str]:
 def _surveyed(state: State, report: Report | None) -> dict[str, float]:
     """When each host was last judged; hosts that are no longer in the inventory are forgotten."""
     before = state.surveyed()
-    if not report or not report["hosts"]:  # of no host: the inventory was wrong, so nothing is forgotten
+    if not report:
         return before
     return {name: at for name, at in (before | metrics.surveyed(report)).items() if name in report["hosts"]}
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from deploys.core.text import clean_text
 from deploys.report.files import write_whole
+from deploys.report.reading import ReportError, read
 from hullproof.watching.units import WatchError
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -73,12 +74,10 @@ class State:
         return sorted((path for path in found if (path / "report.json").exists()), reverse=True)
 
     def newest(self) -> dict[str, Any] | None:
-        """The newest report that can be read."""
+        """The newest report that is one. Raises OSError where the folder cannot be read."""
         for path in self.kept():
-            with contextlib.suppress(OSError, ValueError):
-                found = json.loads((path / "report.json").read_bytes())
-                if isinstance(found, dict):
-                    return found
+            with contextlib.suppress(ReportError):
+                return read(path)
         return None
 
     def prune(self, keep: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from deploys.core.text import clean_text
-from deploys.report.report import outcome
+from deploys.report.report import EXIT_CODES, outcome
 from hullproof.watching.state import State
 from hullproof.watching.systemd import Manager
 from hullproof.watching.units import PREFIX, WatchError, whose
 
 SERVICE = ("ActiveState", "Result", "ExecMainStatus", "ExecMainStartTimestamp", "ExecMainExitTimestamp")
+
+CODES = [str(code) for code in EXIT_CODES]
 
 
 def names(manager: Manager) -> list[str]:
@@ -50,6 +52,8 @@ def _last(service: dict[str, str]) -> str:
     if not began:
         return "none since this machine has started"
     how = "" if service["Result"] in ("success", "exit-code") else f" ({service['Result']})"
+    if service["ExecMainStatus"] not in CODES:
+        how += ", which is none of hullproof's: journalctl -u has more"
     return f"{began}, ended {service['ExecMainExitTimestamp']} with exit code {service['ExecMainStatus']}{how}"
 
 
@@ -61,8 +65,8 @@ def _report(name: str, manager: Manager) -> Iterator[tuple[str, str]]:
     except FileNotFoundError:
         yield "reports", f"none in {state.reports}"
         return
-    except PermissionError:
-        yield "reports", f"in {state.reports}, which you may not read"
+    except OSError as error:
+        yield "reports", f"{state.reports} cannot be read: {error.strerror}"
         return
     if newest:
         end = outcome(newest)

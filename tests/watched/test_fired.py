@@ -62,7 +62,7 @@ CASES = {
     ),
     "a waiver ends": Case(waived(True), once={"HullproofWaiverEnds": ICC}),
     "a waiver ends that nothing needs": Case(waived(False)),
-    "the watch goes wrong": Case(build(a_run(), []), 1, twice={"HullproofWatchFailed": WATCH}),
+    "the watch goes wrong": Case(a_report(finding(State.PASS)), 1, twice={"HullproofWatchFailed": WATCH}),
     "it never came to a report": Case(None, 1, twice={"HullproofWatchFailed": WATCH, "HullproofWatchAbsent": {}}),
 }
 

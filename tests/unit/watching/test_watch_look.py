@@ -24,6 +24,7 @@ from hullproof.watching.units import WatchError
 from tests.support.report import a_report, a_run, finding
 
 GOOD = a_report(finding(Verdict.FAIL))
+NOBODY = build(a_run(), [])
 GONE = build(a_run(), [HostReport("web1", "unreachable", "timed out")])
 
 
@@ -104,7 +105,7 @@ def test_the_metrics_are_everybodys_to_read(asked: Look, monkeypatch: pytest.Mon
 def test_when_a_host_was_judged_outlasts_looks_that_do_not_reach_it(
     asked: Look, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    codes, _ = looks(asked, monkeypatch, GOOD, build(a_run(), []), GONE)
+    codes, _ = looks(asked, monkeypatch, GOOD, NOBODY, GONE)
     assert codes == [2, 1, 1]
     assert 'hullproof_host_survey_timestamp_seconds{watch="fleet",host="web1"} 1767323049' in metrics(asked)
 
@@ -188,3 +189,21 @@ def test_a_folder_of_another_user_is_not_looked_into(asked: Look, monkeypatch: p
     monkeypatch.setattr(os, "geteuid", lambda: 54321)
     with pytest.raises(WatchError, match=f"{asked.state.folder} belongs to the user {owner}: look as that user"):
         look(asked)
+
+
+def test_an_inventory_that_breaks_takes_nothing_away(
+    asked: Look, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A report of no host is none: its metrics would have every alert end."""
+    looks(asked, monkeypatch, GOOD)
+    kept = asked.state.kept()
+    codes, _ = looks(asked, monkeypatch, NOBODY, NOBODY, NOBODY)
+    assert codes == [1, 1, 1]
+    assert asked.state.kept() == kept == list(asked.state.reports.iterdir())
+    assert 'hullproof_finding{watch="fleet",host="web1",control="boat.icc",severity="high",state="fail"} 1' in metrics(
+        asked
+    )
+    assert 'hullproof_watch_exit_code{watch="fleet"} 1' in metrics(asked)
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "hullproof: no host was found; the reports of earlier looks are kept"
+    )

@@ -65,7 +65,8 @@ def test_when_it_ran_how_it_ended_and_when_it_runs_next(here: Machine) -> None:
     [
         ({"ExecMainStartTimestamp": ""}, "  last look  none since this machine has started"),
         ({"ActiveState": "activating"}, "  last look  under way since Fri 2026-01-02 03:04:05 UTC"),
-        ({"Result": "timeout", "ExecMainStatus": "15"}, " with exit code 15 (timeout)"),
+        ({"Result": "timeout", "ExecMainStatus": "15"}, " with exit code 15 (timeout), which is none"),
+        ({"ExecMainStatus": "243"}, " with exit code 243, which is none of hullproof's: journalctl -u has more"),
         ({"NextElapseUSecRealtime": ""}, "  next look  none: the timer is inactive"),
     ],
 )
@@ -98,10 +99,10 @@ def test_reports_that_one_may_not_read(here: Machine, monkeypatch: pytest.Monkey
     watched(here, "fleet", **RAN)
 
     def denied(*_: object) -> None:
-        raise PermissionError
+        raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(state.State, "newest", denied)
-    assert "/state/fleet/reports, which you may not read" in hullproof("status").output
+    assert "/state/fleet/reports cannot be read: Permission denied" in hullproof("status").output
 
 
 def test_a_report_that_is_no_report_is_passed_over(here: Machine) -> None:
