@@ -11,7 +11,8 @@ SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
 .PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit unit-run fuzz-briefly \
-  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock drills lab-packages lab-debian12 lab-debian13 lab-breaks watched
+  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock dist drills lab-packages lab-debian12 lab-debian13 \
+  lab-breaks watched
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -136,6 +137,20 @@ lock:  ## makes both locks again: requirements.lock to develop, requirements.txt
 	build/lock/bin/pip install -q --disable-pip-version-check pip-tools
 	$(COMPILE) --upgrade --extra dev -o requirements.lock pyproject.toml
 	$(COMPILE) --upgrade --generate-hashes -c requirements.lock -o requirements.txt pyproject.toml
+
+# Dated by the commit, so that the same commit makes the same wheel.
+dist:  ## the files of a release, in dist/: wheel, source distribution, SBOM of what the wheel brings, lock with hashes
+	python3 -m venv build/dist
+	build/dist/bin/pip install -q --disable-pip-version-check build cyclonedx-bom
+	rm -rf dist build/wheel
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) build/dist/bin/python -m build -o dist . >build/dist.log || { cat build/dist.log; exit 1; }
+	python3 -m venv --without-pip build/wheel
+	build/dist/bin/pip --python build/wheel install -q --disable-pip-version-check --require-hashes -r requirements.txt
+	build/dist/bin/pip --python build/wheel install -q --disable-pip-version-check --no-deps dist/*.whl
+	build/dist/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  -o dist/hullproof.cdx.json build/wheel
+	cp requirements.txt dist/
+	cd dist && sha256sum * >SHA256SUMS
 
 PYTHONS = 3.11 3.12 3.13
 

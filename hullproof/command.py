@@ -21,6 +21,8 @@ COMMANDS: dict[str, str] = {
     "runs": "hullproof.commands.run:runs",
     "verify": "hullproof.commands.verify:verify",
     "watch": "hullproof.commands.watch:watch",
+    "explain": "hullproof.commands.explain:explain",
+    "policy": "hullproof.commands.policy:policy",
     "report": "hullproof.commands.report:report",
 }
 

@@ -287,7 +287,7 @@ class Part:
 @dataclass(frozen=True)
 class Subject:
     """One subject: its facts, its part of the policy, its controls and its remediation. `unproved`: why those of its
-    controls that no proof attempts have none."""
+    controls that no proof attempts have none; `installed`: of a container engine's own, whether it is there."""
 
     name: str
     rules: type[Rules]
@@ -297,6 +297,7 @@ class Subject:
     accepts: tuple[str, ...] = ()  # the consequences of its changes that must be accepted by name first
     undoing: Callable[[Undoing], Iterable[Remark]] = _no_remarks
     unproved: str = ""
+    installed: Callable[[Survey], bool] | None = None
 
     def __post_init__(self) -> None:
         strangers = [c.id for c in self.controls if c.subject != self.name]

@@ -17,7 +17,7 @@ from deploys.core.policy import Policy, Waiver
 from deploys.core.policy_tree import Place, PolicyError, Steps, Tree, name, read_tree, say
 from deploys.core.renames import Renames
 
-__all__ = ["POLICIES", "PolicyError", "load_policy", "policy_model"]
+__all__ = ["POLICIES", "SHIPPED", "PolicyError", "load_policy", "policy_model", "policy_tree"]
 
 POLICIES = Path(__file__).resolve().parents[2] / "inventories" / "policies"
 SHIPPED = ("baseline", "strict")
@@ -48,9 +48,7 @@ def policy_model(subjects: Sequence[Subject]) -> type[PolicyFile]:
 def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: Iterable[str] = ()) -> Policy:
     """The policy called `name_or_path`: a name under inventories/policies/, or, with a slash or ending in .yml, a
     path. Raises PolicyError with every problem found."""
-    renames = Renames.of(subjects)
-    tree = _load(_locate(name_or_path, Path()), (), renames)
-    renames.settle_split(tree, [_shown(POLICIES / f"{shipped}.yml") for shipped in SHIPPED])
+    tree = policy_tree(name_or_path, subjects)
     model = policy_model(subjects)
     names = sorted({ACCEPT_RETRY, *(name for subject in subjects for name in subject.accepts)})
     problems = [
@@ -72,6 +70,15 @@ def load_policy(name_or_path: str, subjects: Sequence[Subject], extra_accept: It
         raise PolicyError([f"--data accept: {_no_consequence(word, names)}" for word in strange])
     accepted = frozenset(whole.accept) | extra
     return Policy(name_or_path, rules, waivers=whole.waivers, accept=accepted, notes=tuple(tree.notes))
+
+
+def policy_tree(name_or_path: str, subjects: Sequence[Subject]) -> Tree:
+    """The policy over all that it extends, by today's names, as plain data with the place of each key. Raises
+    PolicyError where a file cannot be read; what else is wrong with it only load_policy says."""
+    renames = Renames.of(subjects)
+    tree = _load(_locate(name_or_path, Path()), (), renames)
+    renames.settle_split(tree, [_shown(POLICIES / f"{shipped}.yml") for shipped in SHIPPED])
+    return tree
 
 
 def _locate(name_or_path: str, folder: Path) -> Path:

@@ -58,12 +58,14 @@ class HostReport:
     findings: Sequence[Finding] = ()
     changes: Sequence[Mapping[str, Any]] = ()
     waivers: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()  # of the host as a whole
 
     def to_json(self) -> dict[str, Any]:
         findings = [finding.to_json() for finding in self.findings]
         return {
             "status": self.status,
             "error": self.error,
+            "notes": list(self.notes),
             "os": dict(self.os),
             "kernel": dict(self.kernel),
             "findings": findings,

@@ -70,7 +70,9 @@ def _counts(summary: Mapping[str, int]) -> str:
 
 def _problems(part: Mapping[str, Any], color: bool, width: int) -> list[str]:
     """Lines for what does not hold, the worst first; controls with the very same reason share one."""
-    lines = _entry(part["status"], part["error"], code=RED, color=color, width=width) if part["error"] else []
+    lines = [fill(note, width, initial_indent="  ", subsequent_indent="  ") for note in part.get("notes", ())]
+    if part["error"]:
+        lines += _entry(part["status"], part["error"], code=RED, color=color, width=width)
     findings = [finding for finding in part["findings"] if not State(finding["state"]).holds]
     findings.sort(key=lambda f: (STATES.index(f["state"]), SEVERITIES.index(f["severity"]), f["control"]))
     entries: dict[tuple[str, str], list[str]] = {}

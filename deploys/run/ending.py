@@ -11,7 +11,7 @@ from deploys.core.control import Finding, some
 from deploys.core.text import clean
 from deploys.report import waivers
 from deploys.report.report import HostReport, Status
-from deploys.run import again, baseline, journal, planning, transport
+from deploys.run import again, baseline, first_look, journal, planning, transport
 from deploys.run.look import look
 from deploys.run.only import asked_for
 from deploys.run.session import Reached, Session
@@ -95,6 +95,7 @@ def report(session: Session, goal: Reached) -> HostReport:
         kernel=kernel,
         findings=asked_for(session.only, findings),
         changes=session.done,
+        notes=first_look.notes(session) if findings else [],
         waivers=[row for row in waivers.of_host(session.policy, findings) if _judged(session, row["control"])],
     )
 

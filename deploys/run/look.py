@@ -79,12 +79,10 @@ def _take(session: Session, made: planning.Plan) -> None:
 def may_change(session: Session, survey: Survey) -> bool:
     """Whether we are root there; else an error says that we are not."""
     try:
-        root = survey[System].uid == 0
+        system = survey[System]
     except UnknownReading as error:
         session.errors.append(f"it is not known whether we are root on this host, so nothing is changed: {error}")
         return False
-    if not root:
-        session.errors.append(
-            "nothing can be changed: we are not root on this host, and sudo is missing or asks for a password"
-        )
-    return root
+    if system.uid:
+        session.errors.append(f"nothing can be changed: we are not root on this host, since {system.sudo}")
+    return system.uid == 0

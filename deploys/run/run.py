@@ -36,6 +36,7 @@ from deploys.run.reboot import BATCH, CANARY, batches
 from deploys.run.session import Reached, Session
 from deploys.run.undo_view import render_undo
 from deploys.run.unreachable import Reasons
+from facts.core.record import SCHEMA
 
 # The entry points, and what kind of run each is.
 KINDS: dict[str, report.Kind] = {
@@ -85,7 +86,7 @@ class Run:
 
     def meta(self, policy: str) -> dict[str, Any]:
         """What heads the journal of this run on a host."""
-        return {"id": self.id, "kind": self.kind, "started": self.started, "policy": policy}
+        return {"schema": SCHEMA, "id": self.id, "kind": self.kind, "started": self.started, "policy": policy}
 
     def session(self, subjects: Sequence[Subject]) -> Session:
         """The session of the host at hand: its policy is loaded, nothing has been executed yet. Without subjects no

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from deploys.core.change import Remark
 from deploys.run.journal import Orders
 from deploys.run.three_way import MERGES, Conflict
-from facts.core.record import Journal, JournalEntry, RecordReading
+from facts.core.record import SCHEMA, Journal, JournalEntry, RecordReading
 
 GONE = "absent"
 
@@ -100,6 +100,11 @@ def begin(record: RecordReading, past: Journal, skip: Sequence[str]) -> UndoPlan
     for name in skip:
         if name not in names:
             plan.refused.append(f"skip={name}: there is no such change left to undo in run {past.run}")
+    if past.schema != SCHEMA:
+        plan.refused.append(
+            f"the journal of run {past.name} has form {past.schema}, and this version of hullproof reads form "
+            f"{SCHEMA}: roll it back with the version that made it"
+        )
     plan.refused += later_runs(plan, [journal for journal in record.journals if journal.run > past.run])
     return plan
 

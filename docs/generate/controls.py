@@ -8,9 +8,9 @@ from typing import Any
 from deploys.core.change import Subject
 from deploys.core.control import Control, Impact
 from deploys.core.policy import Policy, Rules
-from deploys.kernel.boot_parameters import name_of
-from docs.generate.demands import demanded_by
 from docs.generate.markdown import GENERATED, sentence, table, text, value
+from hullproof.knowledge.demands import demanded_by
+from hullproof.knowledge.policies import declared_for, key_of
 
 HEAD = f"""\
 # Controls
@@ -71,29 +71,8 @@ def _policy(control: Control, subjects: Sequence[Subject], policies: Sequence[Po
 
 
 def _said(control: Control, rules: type[Rules], field: str, policies: Sequence[Policy]) -> str:
-    found = {policy.name: _its_own(control, declared(policy, rules, field)) for policy in policies}
+    found = {policy.name: declared_for(control, policy, rules, field) for policy in policies}
     return f"({', '.join(f'{name}: {shown(value_)}' for name, value_ in found.items())})"
-
-
-def _its_own(control: Control, found: Any) -> Any:
-    """Of all sysctls and all boot parameters, what is said of the one that the control is about."""
-    _, _, rest = control.id.partition(".")
-    kind, _, name = rest.partition(".")
-    if kind == "sysctl" and isinstance(found, dict):
-        return found.get(name)
-    if kind == "boot" and isinstance(found, list):
-        return next((word for word in found if name_of(word) == name), None)
-    return found
-
-
-def key_of(rules: type[Rules], field: str) -> str:
-    """A field as a policy writes it."""
-    return rules.model_fields[field].alias or field
-
-
-def declared(policy: Policy, rules: type[Rules], field: str) -> Any:
-    """What a policy says there, as plain data; None where it says nothing."""
-    return policy[rules].model_dump(mode="json", by_alias=True).get(key_of(rules, field))
 
 
 def shown(found: Any) -> str:

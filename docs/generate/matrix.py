@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from deploys.core.change import Subject
 from docs.generate.markdown import GENERATED, sentence, table, text
-from docs.generate.proofs import why_unproved
+from hullproof.knowledge.proofs import why_unproved
 from tests.lab.breaks import BATCHES, ELSEWHERE
 
 HEAD = f"""\

@@ -13,7 +13,7 @@ from docs.generate.exit_codes import exit_codes_page
 from docs.generate.matrix import matrix_page
 from docs.generate.policy_keys import policy_keys_page
 from docs.generate.policy_schema import policy_schema
-from docs.generate.proofs import proofs
+from hullproof.knowledge.proofs import proofs
 
 ROOT = Path(__file__).resolve().parents[2]
 POLICIES = ("baseline", "strict")

@@ -8,8 +8,8 @@ from typing import Any
 from deploys.core.change import Subject
 from deploys.core.policy import Policy
 from deploys.core.policy_file import policy_model
-from docs.generate.controls import declared, key_of
 from docs.generate.markdown import GENERATED, sentence, table, text, value
+from hullproof.knowledge.policies import declared, key_of
 
 HEAD = f"""\
 # Policy keys

@@ -13,6 +13,7 @@ from facts.core.reading import Jsonable, Section, Unknown
 from facts.core.trail import SCRIPT as TRAIL
 from facts.core.trail import Touch, last_touches
 
+SCHEMA = 1  # the form of a journal, which its run.json names; the first releases named none
 BASELINE = "/var/lib/hullproof/baseline.json"
 # `2026-11-22 20:29:43 install iptables:amd64 <none> 1.8.11-2`
 PACKAGE = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S.*$", re.MULTILINE)
@@ -46,6 +47,7 @@ class Journal(Jsonable):
     kind: str
     started: str
     entries: tuple[JournalEntry, ...]
+    schema: int = SCHEMA  # 0: none that is a number
 
     @property
     def left(self) -> tuple[JournalEntry, ...]:
@@ -172,7 +174,9 @@ def _words(section: Section, name: str) -> tuple[str, ...]:
 def _journal(run: str, text: str) -> Journal:
     head, *lines = text.strip().splitlines()
     meta = load(head)
-    return Journal(run, meta["kind"], meta["started"], tuple(_entry(line) for line in lines))
+    schema = meta.get("schema", SCHEMA)
+    entries = tuple(_entry(line) for line in lines)
+    return Journal(run, meta["kind"], meta["started"], entries, schema if isinstance(schema, int) else 0)
 
 
 def _entry(line: str) -> JournalEntry:

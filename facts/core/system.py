@@ -13,6 +13,7 @@ from facts.core.reading import Jsonable, Section, Unknown, known
 from facts.core.units import Idle
 
 NAMES = ("ID", "ID_LIKE", "VERSION_ID", "PRETTY_NAME")  # of os-release those that are read
+ASKS = "sudo asks for a password"
 AT_BOOT = ("enabled", "static", "alias", "generated")  # systemctl(1) is-enabled: what a boot starts
 
 
@@ -29,6 +30,7 @@ class SystemReading(Jsonable):
     systemd: bool
     container: str | None  # systemd-detect-virt --container: None on real or virtual hardware
     idle: Mapping[str, Idle | Unknown] = field(default_factory=dict)  # units that the next boot will not run
+    sudo: str = ""  # why sudo did not make us root; "" where we are
 
     @property
     def family(self) -> str:
@@ -48,6 +50,7 @@ show /etc/os-release /proc/sys/kernel/hostname
 run uid id -u
 run machine uname -m
 run clock date +%s
+[ -O /proc ] || if have sudo; then run sudo sudo -n true; fi
 have systemd-detect-virt && run container systemd-detect-virt --container
 [ -d /run/systemd/system ] || exit 0
 run systemd true
@@ -59,6 +62,7 @@ run systemd true
     def parse(section: Section) -> SystemReading:
         release = _os_release(known(section.text("/etc/os-release")))
         container = section.blocks.get("container")
+        uid = int(known(section.text("uid")))
         return SystemReading(
             id=release.get("ID", "unknown"),
             id_like=tuple(release.get("ID_LIKE", "").split()),
@@ -66,12 +70,23 @@ run systemd true
             pretty_name=release.get("PRETTY_NAME", release.get("ID", "unknown")),
             architecture=known(section.text("machine")).strip(),
             hostname=known(section.text("/proc/sys/kernel/hostname")).strip(),
-            uid=int(known(section.text("uid"))),
+            uid=uid,
+            sudo=_no_sudo(section) if uid else "",
             clock=int(known(section.text("clock"))),
             systemd="systemd" in section.blocks,
             container=container.text.strip() if container and container.status == 0 else None,
             idle=units.parse(section),
         )
+
+
+def _no_sudo(section: Section) -> str:
+    """What sudo(8) said, which was asked not to ask back."""
+    said = section.blocks.get("sudo")
+    if said is None:
+        return "sudo is not installed"
+    if "password is required" in said.text:
+        return ASKS
+    return f"sudo refuses this user ({said.text.strip()[:100]})" if said.status else "sudo was refused a moment ago"
 
 
 def _os_release(text: str) -> dict[str, str]:
@@ -92,4 +107,4 @@ def needs_root(system: SystemReading) -> Unknown | None:
     """The reason for everything that only root may read, where the survey did not run as root."""
     if system.uid == 0:
         return None
-    return Unknown(f"read as uid {system.uid}, not root: sudo is missing or asks for a password")
+    return Unknown(f"read as uid {system.uid}, not root: {system.sudo}")

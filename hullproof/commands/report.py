@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import shutil
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
@@ -18,12 +16,11 @@ from deploys.report.details import render_details, said
 from deploys.report.merge import MergeError, differences, merge
 from deploys.report.part import part
 from deploys.report.reading import ReportError, read
-from deploys.report.terminal import BOLD, GREEN, RED, paint, wants_color
+from deploys.report.terminal import BOLD, GREEN, RED, paint
+from hullproof.columns import screen
 from hullproof.output import FORMS
 
 Report = Mapping[str, Any]
-
-WIDEST = 120
 
 
 @click.group()
@@ -36,11 +33,6 @@ def _read(path: str) -> dict[str, Any]:
         return read(Path(path))
     except ReportError as error:
         raise click.ClickException(str(error)) from None
-
-
-def screen() -> tuple[bool, int]:
-    """Whether to colour what is printed, and how wide it may be."""
-    return wants_color(sys.stdout), min(shutil.get_terminal_size().columns, WIDEST)
 
 
 @report.command()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
 import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,60 +16,16 @@ from testinfra.backend.local import LocalBackend
 from testinfra.backend.ssh import SshBackend
 from testinfra.host import Host
 
+from hullproof.inventory import InventoryError as InventoryError
+from hullproof.inventory import Target as Target
+from hullproof.inventory import ask_inventory as ask_inventory
+from hullproof.inventory import read_inventory as read_inventory
+
 SECONDS = 750  # the longest that one command may take: a scenario's own limit and its grace come first
 OUTPUT = 1 << 20  # bytes kept of what a command prints: a host is untrusted
 
 # Root stays as it is, everybody else goes through sudo: told apart on the host, which alone knows.
 ELEVATE = 'sudo=; [ "$(id -u)" = 0 ] || sudo="sudo %s"; exec $sudo /bin/sh -c "$1"'
-
-
-class InventoryError(Exception):
-    """The inventory names no host that the proofs could run on."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """One host of the inventory, with its pyinfra data (ssh_hostname, ssh_port, ssh_user, _sudo_password …)."""
-
-    name: str
-    groups: tuple[str, ...] = ()
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        return str(self.data.get("ssh_hostname") or self.name)
-
-
-def read_inventory(text: str, limits: Sequence[str] = ()) -> list[Target]:
-    """The hosts in the output of `pyinfra INVENTORY debug-inventory --json` that `limits` (group names or host name
-    patterns, as pyinfra's --limit takes them; none: all) leave over."""
-    targets = [Target(row["name"], tuple(row["groups"]), row["data"]) for row in json.loads(text)]
-    if not targets:
-        raise InventoryError("the inventory holds no hosts")
-    kept: dict[str, Target] = {}
-    for limit in limits:
-        found = [t for t in targets if limit in t.groups] or [t for t in targets if fnmatch(t.name, limit)]
-        if not found:
-            raise InventoryError(f"--limit {limit}: no host or group of the inventory is so named")
-        kept.update((target.name, target) for target in found)
-    return list(kept.values()) if limits else targets
-
-
-def ask_inventory(inventory: str, limits: Sequence[str] = (), data: Sequence[str] = ()) -> list[Target]:
-    """The targets of an inventory, read by pyinfra itself in a process of its own: it patches what pytest needs."""
-    if os.sep in inventory and not Path(inventory).exists():
-        raise InventoryError("no such file")
-    command = [sys.executable, "-P", "-m", "pyinfra", inventory, "debug-inventory", "--json"]
-    for item in data:
-        command += ["--data", item]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False)
-    try:
-        return read_inventory(done.stdout, limits)
-    except ValueError as error:
-        raise InventoryError(f"pyinfra cannot read it:\n{done.stderr.strip()[-2000:]}") from error
-    except InventoryError as error:
-        told = [line.strip() for line in done.stderr.splitlines() if line.startswith("    ")]
-        raise InventoryError("; ".join([str(error), *told])) from error
 
 
 def ssh_config(target: Target, control: Path) -> str:

@@ -248,4 +248,5 @@ SUBJECT = Subject(
     facts=(Containerd, Containers),
     accepts=(CGROUPS, RESTART),
     unproved="a file says what containers get that Kubernetes makes later; proofs make none as Kubernetes does",
+    installed=lambda survey: survey[Containerd].installed,
 )

@@ -229,4 +229,5 @@ SUBJECT = Subject(
     undoing=remarks,
     unproved="the daemon itself reports the setting, which forbids nothing that could be attempted from "
     "within a container",
+    installed=lambda survey: known(survey[Docker].installed),
 )

@@ -119,4 +119,5 @@ SUBJECT = Subject(
     facts=(Incus,),
     accepts=(ACCEPT,),
     unproved="a profile says what instances get; what running ones really have is attacked as containers.*",
+    installed=lambda survey: bool(survey[Incus].daemons),
 )

@@ -11,10 +11,11 @@ from typing import Any
 from deploys.core.change import Blocked, Change, Command, Context
 from deploys.core.control import Severity, some
 from deploys.engines.defaults import Default, Put
-from facts.core.reading import known
+from facts.core.reading import Unknown, known
 from facts.engines.incus.incus import DEFAULT, PROGRAMS, Configured, Daemon, Incus, IncusReading
 
 ACCEPT = "incus-profile"  # accepting it: instances that are there get what new ones get
+PRIVILEGED = "security.privileged"
 ISOLATED, PIDS, MEMORY = "security.idmap.isolated", "limits.processes", "limits.memory"
 ENFORCE = "limits.memory.enforce"  # soft: a limit for when the host itself runs out of memory
 Wrong = list[tuple[Daemon, Configured]]
@@ -62,7 +63,18 @@ def _shared_ids(reading: IncusReading, wanted: Any) -> str:
 
 
 def _isolate(reading: IncusReading, wanted: Any) -> Put:
-    return _set_in(_wrong(reading, _shares), ISOLATED, "true")
+    """Of containers that become isolated later, Incus 6.0 takes it that their ids begin at 0 when it looks for free
+    ones (findIdmap): it gives ids that are not root's in /etc/subuid, with which neither they nor new ones start."""
+    there = [each for daemon in reading.daemons for each in _containers(daemon)]
+    undecided = any(each is None or (not each.on(PRIVILEGED) and ISOLATED not in each.config) for each in there)
+    return {} if undecided else _set_in(_wrong(reading, _shares), ISOLATED, "true")
+
+
+def _containers(daemon: Daemon) -> Iterable[Configured | None]:
+    """None: it is not known which there are."""
+    if isinstance(daemon.instances, Unknown):
+        return [None]
+    return [each for each in daemon.instances if each.kind == "container"]
 
 
 def _soft(profile: Configured) -> bool:
@@ -163,7 +175,8 @@ ROWS: tuple[Row, ...] = (
         references=("NIST-800-190-4.4.3",),
         wrong=_shared_ids,
         put=_isolate,
-        by_hand=f"set {ISOLATED} in the profile {DEFAULT} of each project",
+        by_hand=f"set {ISOLATED}=false in each container that is there (incus config set NAME KEY=VALUE): it would get "
+        f"ids that it cannot start with; then {ISOLATED}=true in the profile {DEFAULT} of each project",
     ),
     Row(
         name="pids",

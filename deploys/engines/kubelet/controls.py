@@ -80,4 +80,5 @@ SUBJECT = Subject(
     accepts=(API, NODE, SECCOMP),
     undoing=undoing,
     unproved="an attempt asks its API, of which only a cluster's node has one: tests/lab attacks one in a drill",
+    installed=lambda survey: survey[Kubelet].present,
 )

@@ -158,4 +158,5 @@ SUBJECT = Subject(
     undoing=owned.remarks,
     unproved="a file says what domains get that are started later; what a container really gets is attacked as "
     "libvirt.confined",
+    installed=lambda survey: bool(survey[Libvirt].daemons),
 )

@@ -31,6 +31,7 @@ from facts.userns import Userns
 DOMAINS = "libvirt-domains"  # accepting it: owned domains may do less from their next start on
 RULES = (IDS, CAPABILITIES, FILTERED)
 FILTER = "clean-traffic"
+STARTS_FILTERED = (11, 3)  # containers; 9.0 says "filter binding has no port dev name" (both tried)
 # What libvirt does not know is refused by its own schema. virt-xml-validate is a script in older releases, which calls
 # xmllint, a package that Debian's libvirt-clients only recommends; DEFINE validates anyway.
 VALIDATE = (
@@ -56,15 +57,23 @@ def plan(context: Context) -> Iterator[Change]:
     ours = dict.fromkeys(domain for found in against.values() for domain in found if domain.name in owned)
     mapped = [domain for domain in ours if domain in against.get(IDS, ())]
     for domain in ours:
-        rules = [rule for rule in against if domain in against[rule]]
-        yield from mending([rule.id for rule in rules], [_declared(context, domain, rules, mapped)])
+        rules, macs = [rule for rule in against if domain in against[rule]], list[str]()
+        try:
+            macs = _to_filter(context, domain) if FILTERED in rules else []
+        except NotSo as error:
+            rules.remove(FILTERED)
+            left = Blocked("libvirt", f"filter what {domain.name} sends, from its next start on", why=str(error))
+            yield from mending([FILTERED.id], [left])
+        if rules:
+            yield from mending([rule.id for rule in rules], [_declared(context, domain, rules, mapped, macs)])
 
 
-def _declared(context: Context, domain: Domain, rules: Sequence[Rule], mapped: Sequence[Domain]) -> Change:
-    """`mapped`: the domains that get ids of their own, each 65,536 of one range."""
+def _declared(
+    context: Context, domain: Domain, rules: Sequence[Rule], mapped: Sequence[Domain], macs: Sequence[str]
+) -> Change:
+    """`mapped`: the domains that get ids of their own, each 65,536 of one range. `macs`: the interfaces to filter."""
     what = f"declare {domain.name} as the policy wants it, for its next start"
     try:
-        macs = _to_filter(context, domain) if FILTERED in rules else []
         if domain.driver == "qemu":
             change: Change = _filtered(domain, macs, what)
         else:
@@ -82,6 +91,12 @@ def _declared(context: Context, domain: Domain, rules: Sequence[Rule], mapped: S
 def _to_filter(context: Context, domain: Domain) -> list[str]:
     """By their addresses: the interfaces that get a filter."""
     found = [each for each, _ in open_interfaces(domain, context.survey, context.policy)]
+    release = context.survey[Libvirt].release or (0, 0)
+    if domain.driver == "lxc" and release < STARTS_FILTERED:
+        name = (
+            f"libvirt {'.'.join(map(str, release))}" if any(release) else "this release of libvirt, which is not known,"
+        )
+        raise NotSo(f"{name} may not start a container whose interface has a filter: 9.0 does not, 11.3 does")
     if any(each.filter for each in found):
         raise NotSo("it has a filter of its owner's, which stays as it is")
     if any(each.kind == "direct" or not each.mac for each in found):

@@ -96,4 +96,5 @@ SUBJECT = Subject(
     undoing=undo.remarks,
     unproved="a file says what containers get that are made later; what one really gets is attacked as "
     "lxc.user-namespace and its like",
+    installed=lambda survey: survey[Lxc].installed,
 )

@@ -79,4 +79,5 @@ SUBJECT = Subject(
     undoing=undo.remarks,
     unproved="a file says how machines are started later; what one really gets is attacked as "
     "nspawn.user-namespace and its like",
+    installed=lambda survey: survey[Nspawn].installed,
 )

@@ -104,4 +104,5 @@ SUBJECT = Subject(
     accepts=(api.ACCEPT, user_namespace.REMAP),
     undoing=_remarks,
     unproved="a file says what containers get that are made later; what those really have is attacked as containers.*",
+    installed=lambda survey: survey[Podman].installed,
 )

@@ -66,6 +66,7 @@ class LibvirtReading(Jsonable):
     networks: dict[str, Network]  # by name
     filters: dict[str, tuple[str, ...]]  # by name: those that it is made of
     unread: tuple[Unread, ...] = ()  # files of domains of which not all is known
+    release: tuple[int, int] | None = None  # (11, 3); None where its library is not where distributions have it
 
 
 class Libvirt(SectionFact[LibvirtReading]):
@@ -94,7 +95,15 @@ class Libvirt(SectionFact[LibvirtReading]):
             networks=read_networks(section.blocks.get("networks", Block(0, ""))),
             filters=read_filters(section.blocks.get("networks", Block(0, ""))),
             unread=read_unread(*(section.blocks.get(name, Block(0, "")) for name in ("domains", "domains.files"))),
+            release=_release(section),
         )
+
+
+def _release(section: Section) -> tuple[int, int] | None:
+    """By the library's name: libvirt.so.0.11003.0 is that of 11.3.0. Of two, the older one may be what runs."""
+    said = section.blocks.get("library", Block(0, "")).text
+    found = [divmod(int(number), 1000) for number in re.findall(r"/libvirt\.so\.0\.([0-9]{4,6})\.[0-9]{1,3}\b", said)]
+    return min(found, default=None)
 
 
 def _words(section: Section, name: str, of: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,6 +9,8 @@ for f in /usr/lib*/libvirt/connection-driver /usr/lib/*/libvirt/connection-drive
   for d in lxc qemu; do [ ! -e "$f/libvirt_driver_$d.so" ] || drivers="$drivers $d"; done
 done
 run drivers kept "$drivers" 0
+set -- /usr/lib/*/libvirt.so.0.* /usr/lib64/libvirt.so.0.*
+run library kept "$*" 0
 lsm=; [ ! -r /sys/kernel/security/lsm ] || read -r lsm </sys/kernel/security/lsm
 run lsm kept "$lsm" 0
 files=; pids=; listeners=

@@ -182,7 +182,7 @@ def test_a_proof_says_nothing_to_the_terminal() -> None:
         proof.settle(lambda: Verdict(False, "\x1b[2Jread password=hunter2"))
     assert "\x1b" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
-    assert proof.told == [("evidence", "read password=(not shown)")]
+    assert proof.told == [("evidence", "read password=(not shown)"), ("settled", "yes")]
 
 
 def test_the_recorded_case_of_a_container_that_makes_no_sense() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from dataclasses import replace
 
 import pytest
@@ -10,16 +11,17 @@ from deploys.core.change import ACCEPT_RETRY, Subject
 from deploys.core.control import Control, Impact, Severity, not_applicable, passed
 from deploys.core.policy import Policy, Rules
 from deploys.subjects import SUBJECTS
-from docs.generate.accept_names import ALLOWS
 from docs.generate.controls import controls_page
-from docs.generate.demands import demanded_by
 from docs.generate.matrix import matrix_page
 from docs.generate.pages import ROOT, files
 from docs.generate.policy_keys import policy_keys_page
-from docs.generate.proofs import proofs, why_unproved
+from hullproof.knowledge.accepts import ACCEPTS, waits
+from hullproof.knowledge.demands import demanded_by
+from hullproof.knowledge.proofs import proofs, why_unproved
 
 FILES = files()
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
+IDS = [control.id for control in CONTROLS]
 
 
 class BoatRules(Rules):
@@ -131,4 +133,14 @@ def test_the_break_matrix_says_what_proves_a_control_or_why_nothing_does() -> No
 
 
 def test_the_names_to_accept_are_the_codes() -> None:
-    assert set(ALLOWS) == {ACCEPT_RETRY, *(name for subject in SUBJECTS for name in subject.accepts)}
+    assert set(ACCEPTS) == {ACCEPT_RETRY, *(name for subject in SUBJECTS for name in subject.accepts)}
+
+
+def test_what_waits_for_a_name_is_what_its_subjects_accept() -> None:
+    names = [name for name in ACCEPTS if name != ACCEPT_RETRY]
+    found = {name: {c.subject for c in CONTROLS if name in dict(waits(c.id))} for name in names}
+    assert {name for name, subjects in found.items() if not subjects} == {"rootless-ranges", "remove-engine"}
+    for name, subjects in found.items():
+        assert not subjects or subjects & {s.name for s in SUBJECTS if name in s.accepts}, name
+    idle = [pattern for row in ACCEPTS.values() for pattern in row.controls if not fnmatch.filter(IDS, pattern)]
+    assert idle == []

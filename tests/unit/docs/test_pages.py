@@ -19,7 +19,7 @@ from deploys.core.policy_file import load_policy, policy_model
 from deploys.run.options import KEYS
 from deploys.subjects import SUBJECTS
 from docs.generate.pages import files
-from docs.generate.proofs import proofs
+from hullproof.knowledge.proofs import proofs
 from tests.support.commands import unknown_words
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -47,6 +47,7 @@ def test_the_object() -> None:
             "web1": {
                 "status": "ok",
                 "error": None,
+                "notes": [],
                 "os": OS,
                 "kernel": KERNEL,
                 "findings": [

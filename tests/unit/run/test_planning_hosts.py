@@ -12,6 +12,7 @@ from deploys.core.policy import Policy
 from deploys.core.policy_file import load_policy
 from deploys.run import planning
 from deploys.subjects import SUBJECTS
+from hullproof.knowledge.accepts import waits
 from tests.support import recorded
 
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
@@ -36,6 +37,8 @@ def test_every_finding_that_fails_is_in_the_plan_of_every_recorded_host(
         assert {control for change in plan.changes for control in change.controls} == failing, host
         assert not [change for change in plan.changes if not change.controls], f"{host}: for which control?"
         assert {accepted for change in plan.blocked for accepted in change.accepts} <= {*EVERYTHING}, host
+        for change in plan.blocked:  # what `hullproof explain` and the reference say of a name
+            assert all(name in dict(waits(control)) for control in change.controls for name in change.accepts), host
         steps = planning.next_steps(plan, context)
         assert {c for c, todo in steps.items() if todo} == {c for c, f in context.findings.items()
                                                            if not f.state.holds}, host  # fmt: skip

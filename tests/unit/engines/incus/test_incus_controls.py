@@ -169,6 +169,23 @@ def test_what_reaches_instances_that_run_waits_for_an_accept() -> None:
     assert "its limits hold at once for those that run, and may end what takes more" in blocked.why
 
 
+@pytest.mark.parametrize(
+    ("instances", "set_"),
+    [
+        ((container("web"),), False),  # gets ids that it does not start with (Incus 6.0.4, tried)
+        ((container("web", security_idmap_isolated="false"),), True),
+        ((container("web", security_privileged="true"), Configured("vm", "virtual-machine", {})), True),
+        (Unknown("no"), False),
+    ],
+)
+def test_containers_that_would_be_isolated_later_are_decided_by_hand_first(instances: Any, set_: bool) -> None:
+    made = context(replace(daemon(), instances=instances), accept=True, isolated=True)
+    assert made.findings["incus.isolated"].state is State.FAIL
+    (change,) = SUBJECT.plan(made)
+    assert isinstance(change, Command if set_ else Blocked)
+    assert set_ or "security.idmap.isolated=false in each container" in str(change)
+
+
 def test_a_limit_that_is_not_understood_stays() -> None:
     made = context(daemon({"limits.memory": "50%"}), memory=1 << 30, accept=True)
     assert made.findings["incus.memory"].state is State.FAIL

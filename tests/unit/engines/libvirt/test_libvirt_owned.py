@@ -125,12 +125,17 @@ def tables(disk: str = "", live: str = "") -> BridgesReading:
 
 
 def host(
-    files: Mapping[str, str], mapped: tuple[Range, ...] = (), *, filters: bool = True, table: Any = None
+    files: Mapping[str, str],
+    mapped: tuple[Range, ...] = (),
+    *,
+    filters: bool = True,
+    table: Any = None,
+    library: str = "/usr/lib/x86_64-linux-gnu/libvirt.so.0.11003.0",
 ) -> Survey:
     """A host with these containers of libvirt's."""
     lines = [f"{path}:{line}" for path, text in files.items() for line in text.removesuffix("\n").split("\n")]
     said = {"daemons": "libvirtd", "drivers": "lxc", "domains": "\n".join(lines), "containers": "\n".join(lines)}
-    said["networks"] = f"{NETWORKS}{FILTERS if filters else ''}"
+    said |= {"networks": f"{NETWORKS}{FILTERS if filters else ''}", "library": library}
     domains = Libvirt.parse(Section({name: Block(0, text) for name, text in said.items()}))
     listing = beside(docker(installed=False, running=False), also=("libvirt",))
     return Survey({Libvirt: domains, Containers: listing, Userns: reading(mapped=mapped), Bridges: table or tables()})
@@ -303,6 +308,25 @@ def test_interfaces_that_cannot_be_filtered_are_left(interfaces: str, filters: b
     (change,) = SUBJECT.plan(context(survey, **FREE))
     assert isinstance(change, Blocked)
     assert why in change.why
+
+
+@pytest.mark.parametrize(
+    ("library", "why"),
+    [
+        ("/usr/lib/x86_64-linux-gnu/libvirt.so.0.9000.0", "libvirt 9.0 may not start a container"),
+        ("/usr/lib64/libvirt.so.0.*", "this release of libvirt, which is not known, may not start"),
+    ],
+)
+def test_containers_that_would_not_start_with_a_filter_are_left_without(library: str, why: str) -> None:
+    """Debian 12's does not: "filter binding has no port dev name"."""
+    survey = host({path_of("web"): text_of("web", interfaces=INTERFACE)}, library=library)
+    (change,) = SUBJECT.plan(context(survey, **FREE))
+    assert isinstance(change, Blocked)
+    assert why in change.why
+    left, declared = SUBJECT.plan(context(survey, **FREE | {"host_ids": []}))
+    assert (left.controls, declared.controls) == (("libvirt.filtered",), (IDS,)), "ids of its own it gets"
+    assert isinstance(declared, WriteFile)
+    assert "filterref" not in declared.text
 
 
 VIRSH = """\

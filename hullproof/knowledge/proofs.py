@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from deploys.core.change import Subject
 from deploys.core.control import Control
+from hullproof import ROOT
 
-VERIFY = Path(__file__).resolve().parents[2] / "tests" / "verify"
+VERIFY = ROOT / "tests" / "verify"
 
 
 def proofs() -> dict[str, list[str]]:
