@@ -3,14 +3,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: the tools that make a disk out of Debian packages, and the emulator too.
-LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static
+LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static \
+  systemd-container
 
 # A pipe fails with its first command.
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
 .PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit unit-run fuzz-briefly \
-  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock dist drills lab-packages lab-debian12 lab-debian13 lab-breaks
+  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock dist drills lab-packages lab-debian12 lab-debian13 \
+  lab-breaks watched
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -48,7 +50,7 @@ lint-shell:  ## shell scripts: shellcheck
 PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends turns incoming planning_hosts armed_undo undo_runs) \
   $(patsubst %,tests/unit/kernel/test_kernel_%.py,engines packages bls) tests/unit/selinux/test_selinux_gate.py \
   tests/unit/engines/docker/test_docker_service.py tests/unit/verify/test_verify_asked.py \
-  $(patsubst %,tests/unit/command/test_%.py,run_command beside_others)
+  tests/unit/watching/test_watch_install.py $(patsubst %,tests/unit/command/test_%.py,run_command beside_others)
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
   tests/unit/run/test_lockout.py tests/unit/engines/rootless/test_shift_cut.py tests/unit/lab \
@@ -86,7 +88,7 @@ lab-packages:  ## the Debian packages that the lab needs
 # Two at a time for two processors: an emulated machine, a break matrix and a run of unit tests need one each, so what
 # takes longest comes first.
 test: lab-packages $(VENV)/.ready lint  ## all of it, and the main job on virtual machines, from a clean machine
-	$(MAKE) -j2 lab-debian13 lab-debian12 lab-breaks coverage shells
+	$(MAKE) -j2 lab-debian13 lab-debian12 lab-breaks coverage shells watched
 
 # Each distribution's hosts are built, then tested.
 lab-debian12 lab-debian13: lab-%:  ## the main job on that distribution
@@ -97,6 +99,9 @@ BREAKS = tests/lab/test_breaks.py
 lab-breaks:  ## each control broken on a real host, named and mended
 	$(BIN)/python -m tests.lab build debian13-weak
 	PYTHONUNBUFFERED=1 $(BIN)/pytest -v $(BREAKS) 2>&1 | sed -u 's/^/breaks: /'
+
+watched:  ## a watch under a booted systemd, and its alerts at a real Prometheus (as root)
+	$(BIN)/pytest -v -x tests/watched 2>&1 | sed -u 's/^/watched: /'
 
 lab-debian12: VARIANTS = stock weak owned
 lab-debian13: VARIANTS = stock weak bare

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str] = {
     "picture": "hullproof.commands.run:picture",
     "runs": "hullproof.commands.run:runs",
     "verify": "hullproof.commands.verify:verify",
+    "watch": "hullproof.commands.watch:watch",
     "explain": "hullproof.commands.explain:explain",
     "policy": "hullproof.commands.policy:policy",
     "report": "hullproof.commands.report:report",

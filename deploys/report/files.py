@@ -61,13 +61,14 @@ def _host(part: Mapping[str, Any], written: Written) -> str:
 _text = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 
-def write_whole(path: Path, text: str | Iterable[str]) -> None:
-    """A file of the operator's alone (0600): beside it, synced, renamed, and the folder synced. Raises OSError."""
+def write_whole(path: Path, text: str | Iterable[str], mode: int = 0o600) -> None:
+    """A file, by default of the operator's alone: beside it, synced, renamed, and the folder synced. Raises OSError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.writelines(text)
             file.flush()
+            os.fchmod(file.fileno(), mode)  # whatever the umask is
             os.fsync(file.fileno())
         os.replace(beside, path)
     finally:

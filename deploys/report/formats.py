@@ -1,4 +1,5 @@
-"""The report's other forms: HTML, SARIF, JUnit and Prometheus text. Each is made from the report object alone.
+"""The report's other forms: HTML, SARIF and JUnit; metrics.py has Prometheus text. Each is made from the report
+object alone.
 
 state                          SARIF                    JUnit
 pass                           -                        passed
@@ -22,7 +23,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from deploys.core import templates
 from deploys.core.control import State
-from deploys.report import waivers
+from deploys.report import metrics, waivers
 from deploys.report.junit import junit
 from deploys.report.report import outcome, part_judged
 
@@ -141,45 +142,9 @@ def _utc(time: str) -> str:
     return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def prometheus(report: Report) -> str:
-    """Text for node_exporter's textfile collector."""
-    finished = datetime.fromisoformat(report["run"]["finished"]).timestamp()
-    run = {"kind": report["run"]["kind"], "policy": report["run"]["policy"]}
-    lines = [
-        *_family("hullproof_run_timestamp_seconds", "When the run ended."),
-        f"hullproof_run_timestamp_seconds{_labels(run)} {finished:.0f}",
-        *_family("hullproof_host_up", "Whether the host answered and was judged."),
-        *(
-            f"hullproof_host_up{_labels({'host': host})} {int(part['status'] == 'ok')}"
-            for host, part in report["hosts"].items()
-        ),
-        *_family("hullproof_finding", "A control's state on a host; one series per control, always 1."),
-        *(
-            f"hullproof_finding{_labels({'host': host, **{key: finding[key] for key in FINDING_LABELS}})} 1"
-            for host, finding in _findings(report)
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-FINDING_LABELS = ("control", "severity", "state")
-
-
-def _family(name: str, text: str) -> list[str]:
-    return [f"# HELP {name} {text}", f"# TYPE {name} gauge"]
-
-
-def _labels(labels: Mapping[str, str]) -> str:
-    return "{" + ",".join(f'{name}="{_escape(value)}"' for name, value in labels.items()) + "}"
-
-
-def _escape(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
 FORMATS: dict[str, Callable[[Report], str | Iterable[str]]] = {
     "report.html": html,
     "report.sarif": sarif,
     "junit.xml": junit,
-    "metrics.prom": prometheus,
+    "metrics.prom": metrics.render,
 }

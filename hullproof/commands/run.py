@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Iterator
 
 import click
@@ -10,6 +11,7 @@ from click.core import ParameterSource
 from pyinfra_cli.cli import cli as pyinfra_cli
 
 from hullproof import running
+from hullproof.output import FORMS, put
 
 EPILOG = (
     "All options of pyinfra are taken too (pyinfra --help): --user, --use-sudo-password, --parallel, --data … Exit "
@@ -28,6 +30,7 @@ def pyinfra_options() -> list[click.Parameter]:
     return list(options)
 
 
+OUTPUT = "Print the report in this form, alone on stdout; all else goes to stderr."
 OWN = ("policy", "accept", "report", "only")
 
 
@@ -44,6 +47,7 @@ def own_options(kind: str) -> list[click.Parameter]:
         ),
         click.Option(["--report"], metavar="DIR", help="The folder for report.json and its other forms."),
         *([part] if kind in ("drift", "harden") else []),
+        click.Option(["--output"], type=click.Choice(list(FORMS)), help=OUTPUT),
     ]
 
 
@@ -53,7 +57,7 @@ def _words(context: click.Context) -> Iterator[str]:
         if context.get_parameter_source(str(option.name)) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[str(option.name)]
-        if option.name == "inventory" or not isinstance(option, click.Option):
+        if option.name in ("inventory", "output") or not isinstance(option, click.Option):
             continue
         if option.name in OWN:
             yield from ("--data", f"{option.name}={value if isinstance(value, str) else ','.join(value)}")
@@ -66,14 +70,23 @@ def _words(context: click.Context) -> Iterator[str]:
                 yield from (option.opts[0], str(each))
 
 
-def _run(inventory: str, **given: object) -> None:
+def _run(inventory: str, output: str | None = None, **given: object) -> None:
     context = click.get_current_context()
     command = running.pyinfra_command(str(context.command.name), inventory, list(_words(context)))
     click.echo(f"runs: {running.shown(command)}", err=True)
-    ended = running.start(command)
+    ended = running.start(command, stdout=sys.stderr if output else None)
     if ended.problem:
         click.echo(f"hullproof: {ended.problem}. Exit code {ended.code}.", err=True)
+    if output and (problem := _put(ended, output)):
+        click.echo(f"hullproof: {problem}. Exit code 1.", err=True)
+        context.exit(1)
     context.exit(ended.code)
+
+
+def _put(ended: running.Ended, form: str) -> str:
+    """Print the run's report in that form; why that cannot be, or ""."""
+    report = ended.read_report()
+    return put(report, form) if report else "there is no report to print"
 
 
 def _command(kind: str, text: str) -> click.Command:

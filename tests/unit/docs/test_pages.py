@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import yaml
 
@@ -20,8 +19,8 @@ from deploys.core.policy_file import load_policy, policy_model
 from deploys.run.options import KEYS
 from deploys.subjects import SUBJECTS
 from docs.generate.pages import files
-from hullproof.command import main
 from hullproof.knowledge.proofs import proofs
+from tests.support.commands import unknown_words
 
 ROOT = Path(__file__).resolve().parents[3]
 DOCS = ROOT / "docs"
@@ -76,10 +75,7 @@ def test_options_are_known(page: str) -> None:
             data = [word.partition("=")[0] for flag, word in pairwise(words) if flag == "--data"]
             assert set(data) <= {*KEYS}, command
         if program == "hullproof":
-            called = main.get_command(click.Context(main), words[0])
-            assert called, command
-            known = {option for param in called.params for option in param.opts} | {"--help"}
-            assert [word for word in given if word not in known] == [], command
+            assert unknown_words(command) == [], command
         if program == "pytest" and words[0] == "tests/verify":
             assert [word for word in given if word not in known_options("pytest", "tests/verify")] == []
 

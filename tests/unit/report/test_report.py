@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -311,14 +310,3 @@ def test_junit(nasty: dict[str, Any]) -> None:
 
 def test_junit_of_no_host_is_not_green() -> None:
     assert ET.fromstring("".join(junit(build(a_run(), [])))).get("errors") == "1"
-
-
-def test_prometheus(nasty: dict[str, Any]) -> None:
-    line = re.compile(r'[a-z_]+\{([a-z]+="(?:[^"\\\n]|\\["\\n])*",?)+\} [0-9]+')
-    lines = formats.prometheus(nasty).splitlines()
-    assert all(line.fullmatch(text) for text in lines if not text.startswith("#"))
-    assert 'hullproof_run_timestamp_seconds{kind="drift",policy="baseline"} 1767323049' in lines
-    assert 'hullproof_host_up{host="quiet"} 0' in lines
-    clear = formats.prometheus(a_report(finding(State.FAIL)))
-    assert 'hullproof_finding{host="web1",control="boat.icc",severity="high",state="fail"} 1\n' in clear
-    assert 'hullproof_host_up{host="web1"} 1\n' in clear
