@@ -8,15 +8,15 @@ What has a process namespace of its own and is named by neither is there too, wi
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from facts import monitors, processes
 from facts.core.fact import SectionFact
 from facts.core.json_text import load_first
-from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
+from facts.core.reading import Block, Jsonable, OfOneHost, Section, Unknown, attempt, known
 from facts.filters import Filter as Filter
 from facts.filters import Filters
 from facts.guests import Guest, read_guests
@@ -78,8 +78,14 @@ class Container(Jsonable):
         return f"{name} (user {self.user})" if self.user else name
 
 
+OWN: Mapping[str, Any] = {
+    **dict.fromkeys(("containers", "unlisted", "mounts", "declared", "guests"), ()),
+    "namespaces": {},
+}
+
+
 @dataclass(frozen=True)
-class ContainersReading(Jsonable):
+class ContainersReading(OfOneHost, own=OWN):
     engines: tuple[str, ...]  # those whose program is there
     containers: tuple[Container, ...] | Unknown  # those that an engine named
     unlisted: tuple[Container, ...] | Unknown  # those that none named

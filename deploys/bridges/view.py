@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from deploys.bridges.managers.files import files_for
 from deploys.bridges.nft_filter import filter_text
 from deploys.bridges.rules import BridgesRules, Segment, segments, without_metadata
 from deploys.bridges.wanted import WantedBridge, wanted
 from deploys.core.policy import Policy
+from facts.core.fact import SectionFact
 from facts.core.reading import known
 from facts.core.survey import Survey
 from facts.engines import present
 from facts.engines.shapes import EngineReading
 from facts.networks.bridges import IFUPDOWN, MANAGED, NETWORKD, NETWORKMANAGER, Bridges, BridgesReading
 from facts.networks.networks import Networks, NetworksReading
+
+READ: tuple[type[SectionFact[Any]], ...] = (Bridges, Networks, *present.FACTS)  # what a view is made from
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +98,14 @@ class BridgesView:
 
 
 def view_of(rules: BridgesRules, survey: Survey) -> BridgesView:
-    """One view for each pair of them. It keeps both alive, so that their ids stay theirs."""
-    return survey[Bridges].remember(("view", id(rules), id(survey)), lambda: BridgesView(rules, survey))
+    """One view for each pair of them. It keeps the rules alive, so that their id stays theirs."""
+
+    def view() -> BridgesView:
+        for fact in READ:  # it reads when it is asked, and only then: later, for another control, it does not again
+            survey.get(fact)
+        return BridgesView(rules, survey)
+
+    return survey.remember(("view", id(rules)), view)
 
 
 def bridges_view(survey: Survey, policy: Policy) -> BridgesView:

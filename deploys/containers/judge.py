@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -120,9 +120,13 @@ class Host(Remembering):
         kernel = self.seccomp
         if not isinstance(kernel, SeccompReading):
             raise UnknownReading("the kernel's architecture was not read")
-        judge = partial(weaknesses, own, kernel.machine, kernel.release, calls, sorted(caps))
-        try:
-            return kernel.remember((id(own), calls, caps), judge)
+        of_kernel = kernel.machine, kernel.release
+
+        def judge() -> tuple[Mapping[str, Any], tuple[str, ...]]:
+            return own, weaknesses(own, *of_kernel, calls, sorted(caps))
+
+        try:  # with the filter itself, so that its id stays its own
+            return self.reading.remember(("calls", id(own), *of_kernel, calls, caps), judge)[1]
         except (AttributeError, TypeError, ValueError) as error:
             raise UnknownReading(f"its seccomp filter has an unexpected form ({error})") from error
 

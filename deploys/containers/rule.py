@@ -249,14 +249,14 @@ def _host(engines: Engines, survey: Survey, policy: Policy, containers: tuple[Co
         engine = _engine_of(container, engines)
         return engine.refused_calls(container, survey, policy) if engine else GUARDED_BY_ALL
 
-    lsm = survey.readings.get(Lsm)
+    lsm = survey.get(Lsm)
     return Host(
         reading=survey[Containers],
         all=containers,
         privileged=present.said_privileged(survey),
         module=lsm.major if isinstance(lsm, LsmReading) else Unknown("the kernel's security modules were not read"),
         refused=refused,
-        seccomp=survey.readings.get(Seccomp),
+        seccomp=survey.get(Seccomp),
         declared=declared,
         sockets=present.sockets(survey),
     )

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from deploys.core.control import Control, Finding, State
 from deploys.core.policy import Policy, Rules
 from deploys.core.text import clean_text
+from facts.core import asked
 from facts.core.fact import SectionFact
 from facts.core.record import JournalEntry
 from facts.core.survey import Survey
@@ -237,6 +238,33 @@ class Context:
     def accepts(self, name: str) -> bool:
         return name in self.policy.accept
 
+    def noting(self) -> Context:
+        """The same, and what is asked of a finding is noted beside what is asked of the survey."""
+        return replace(self, findings=_Noting(self.findings))
+
+    def same(self, what: Any) -> Any:
+        """As the survey's, also of a control: its verdict."""
+        if isinstance(what, str):
+            return self.findings[what].verdict if what in self.findings else None
+        return self.survey.same(what)
+
+
+class _Noting(Mapping[str, Finding]):
+    def __init__(self, findings: Mapping[str, Finding]) -> None:
+        self._findings = findings
+
+    def __getitem__(self, control: str) -> Finding:
+        asked.note_fact(control)
+        return self._findings[control]
+
+    def __iter__(self) -> Iterator[str]:
+        asked.note_alone()
+        return iter(self._findings)
+
+    def __len__(self) -> int:
+        asked.note_alone()
+        return len(self._findings)
+
 
 @dataclass(frozen=True)
 class Undoing:
@@ -309,12 +337,12 @@ class Subject:
         own = [control.id for control in part.controls]
 
         def plan(context: Context) -> Iterator[Change]:
-            asked = context.failing(*own, *part.mends)  # else an engine that cannot be read is in nobody's way
-            along = part.along(context) if asked else {}
+            wanted = context.failing(*own, *part.mends)  # else an engine that cannot be read is in nobody's way
+            along = part.along(context) if wanted else {}
             for change in self.plan(context):
                 more = (mended for control in change.controls for mended in along.get(control, ()))
                 yield replace(change, controls=(*change.controls, *more))
-            if asked:
+            if wanted:
                 yield from part.plan(context)
 
         def undoing(undoing: Undoing) -> Iterator[Remark]:

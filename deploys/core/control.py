@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+from deploys.core.alike import alike
 from deploys.core.policy import Policy, Rules, Waiver
 from facts.core.reading import UnknownReading
 from facts.core.survey import Survey
@@ -259,8 +260,11 @@ def judge(controls: Iterable[Control], survey: Survey, policy: Policy) -> list[F
 
 
 def _check(control: Control, survey: Survey, policy: Policy) -> Verdict:
-    try:
+    def check() -> Verdict:
         return survey.budget.spend(lambda: control.check(survey, policy))
+
+    try:
+        return alike(policy, control, survey.same, check)
     except UnknownReading as error:
         return Verdict(State.UNKNOWN, str(error))
     except Exception as error:  # a reading of a form that nothing here foresaw costs this finding, never the run
@@ -279,7 +283,7 @@ def _waive(finding: Finding, policy: Policy) -> Finding:
         elif waiver.only is None:
             reason = f"{by(waiver)}: {waiver.reason} (but for that: {verdict.reason})"
             verdict = replace(verdict, state=State.WAIVED, reason=reason)
-    return replace(finding, verdict=verdict)
+    return finding if verdict is finding.verdict else replace(finding, verdict=verdict)
 
 
 def by(waiver: Waiver) -> str:

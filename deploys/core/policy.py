@@ -62,6 +62,7 @@ class Policy:
         self.waivers = waivers
         self.accept = accept
         self.notes = notes  # what its author should know, such as that a key has another name now
+        self.outcomes: dict[int, tuple[object, list[Any]]] = {}  # of `deploys.core.alike`
 
     @cached_property
     def plain(self) -> dict[str, Any]:

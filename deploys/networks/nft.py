@@ -22,7 +22,7 @@ TYPEOF, SINCE = re.compile(r"\btypeof .*@th,"), (1, 0, 3)
 
 def lacking(text: str, survey: Survey) -> str:
     """Why this host would reject the file; "" where no known reason does."""
-    kernel = survey.readings.get(Kernel)
+    kernel = survey.get(Kernel)
     if not isinstance(kernel, KernelReading):
         return ""
     for rule, module, option in MODULES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from deploys.core.alike import alike
 from deploys.core.change import Blocked, Change, Context, Subject, by_hand
 from deploys.core.control import DOES_IT, State
 from deploys.run import again
@@ -78,8 +79,13 @@ def _of(subject: Subject, context: Context, failing: tuple[str, ...]) -> tuple[l
     """What one subject plans, and why it cannot, which blocks all that fails of it."""
     if not failing:
         return [], ""
+    noting = context.noting()
+
+    def plan() -> list[Change]:
+        return context.survey.budget.spend(lambda: list(subject.plan(noting)))
+
     try:
-        return context.survey.budget.spend(lambda: list(subject.plan(context))), ""
+        return list(alike(context.policy, subject, context.same, plan)), ""
     except UnknownReading as error:
         why = f"cannot be planned, {error}"
     except Exception as error:  # as in `judge`: one host's nonsense is that host's error

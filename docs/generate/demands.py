@@ -29,7 +29,13 @@ class _AnyHost:
     """A survey in which everything is there, and nothing makes sense. It is no container, which would end a check."""
 
     def __getitem__(self, fact: Any) -> Any:
-        return MagicMock(container=None, version=None, remember=lambda what, make: make())
+        return self.get(fact)
+
+    def get(self, fact: Any, default: Any = None) -> Any:
+        return MagicMock(container=None, version=None, remember=self.remember)
+
+    def remember(self, what: Any, make: Any) -> Any:
+        return make()
 
 
 @cache

@@ -13,13 +13,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
+from typing_extensions import override
+
+from facts.core import asked
+from facts.core.asked import Asked
 from facts.core.json_text import load
 
 T = TypeVar("T")
+
+KINDS = 20  # of hosts that are alike, whose readings are held
 
 
 def jsonable(value: Any) -> Any:
@@ -39,11 +45,16 @@ class Remembering:
     """What never changes, and may be asked the same for each of ten thousand rows."""
 
     def remember(self, what: Hashable, make: Callable[[], T]) -> T:
-        """`make()`, and from then on what it gave."""
-        kept: dict[Hashable, T] = self.__dict__.setdefault("_remembered", {})
+        """`make()`, and from then on what it gave. What it asked for counts as asked each time."""
+        kept: dict[Hashable, tuple[T, Asked]] = self.__dict__.setdefault("_remembered", {})
         if what not in kept:
-            kept[what] = make()
-        return kept[what]
+            with asked.asking() as for_it:
+                made = make()
+            kept[what] = made, for_it
+            return made
+        made, for_it = kept[what]
+        asked.note(for_it)
+        return made
 
 
 class Jsonable(Remembering):
@@ -51,6 +62,43 @@ class Jsonable(Remembering):
 
     def to_json(self) -> Any:
         return jsonable(self)
+
+
+class OfOneHost(Jsonable):
+    """A reading of which a part is another on each host: the fields in `own`, with a value to put in their place.
+    Whoever asks for one of these is asked again on each host.
+
+    class Reading(OfOneHost, own={"clock": 0}): ...
+    """
+
+    _own: ClassVar[Mapping[str, Any]]
+    _alike: ClassVar[dict[str, Any]]
+
+    @override
+    def __init_subclass__(cls, own: Mapping[str, Any]) -> None:
+        cls._own, cls._alike = own, {}
+
+    @override
+    def __getattribute__(self, name: str) -> Any:
+        if name in type(self)._own:
+            asked.note_alone()
+        return super().__getattribute__(name)
+
+    @property
+    def but_for_its_own(self) -> Self:
+        """One object for all hosts that are alike in everything else."""
+        return self.remember("but for its own", self._but_for_its_own)
+
+    def _but_for_its_own(self) -> Self:
+        mine = dataclasses.replace(self, **self._own, **self.more_of_its_own())  # type: ignore[type-var]
+        if len(self._alike) > KINDS:
+            self._alike.clear()
+        found: Self = self._alike.setdefault(repr(mine), mine)  # as text, where 1 is not True
+        return found
+
+    def more_of_its_own(self) -> dict[str, Any]:
+        """Other fields, without the part of them that is its own and that nobody asks for there."""
+        return {}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from facts.core import units
 from facts.core.fact import SectionFact
-from facts.core.reading import Jsonable, Section, Unknown, known
+from facts.core.reading import OfOneHost, Section, Unknown, known
 from facts.core.units import Idle
 
 NAMES = ("ID", "ID_LIKE", "VERSION_ID", "PRETTY_NAME")  # of os-release those that are read
@@ -17,7 +17,7 @@ AT_BOOT = ("enabled", "static", "alias", "generated")  # systemctl(1) is-enabled
 
 
 @dataclass(frozen=True)
-class SystemReading(Jsonable):
+class SystemReading(OfOneHost, own={"clock": 0, "hostname": ""}):
     id: str  # os-release ID: debian, ubuntu, rhel …
     id_like: tuple[str, ...]
     version_id: str

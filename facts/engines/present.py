@@ -149,7 +149,7 @@ def of_users(survey: Survey, *engines: str) -> dict[str, list[str]]:
 def sockets(survey: Survey) -> tuple[str, ...]:
     """The unix sockets of engines' APIs, as far as they are known, at whatever path."""
     docker = survey[Docker].sockets if "docker" in installed(survey) else ()
-    podman, containerd, rootless = (survey.readings.get(fact) for fact in (Podman, Containerd, Rootless))
+    podman, containerd, rootless = (survey.get(fact) for fact in (Podman, Containerd, Rootless))
     addresses = [*docker] if isinstance(docker, tuple) else []
     if isinstance(podman, PodmanReading):
         addresses += podman.serving

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+from typing_extensions import override
 
 from facts import rootless
 from facts.core.fact import SectionFact
-from facts.core.reading import Block, Jsonable, Section, Unknown, known
+from facts.core.reading import Block, OfOneHost, Section, Unknown, known
 from facts.kernel import boot, boot_words, sysctls
 from facts.kernel import modules as loaded
 from facts.kernel import packages as kernel_packages
@@ -34,6 +36,7 @@ CONFIGS = ("INIT_ON_ALLOC_DEFAULT_ON", "INIT_ON_FREE_DEFAULT_ON", "SHUFFLE_PAGE_
            "LEGACY_VSYSCALL_XONLY", "SECURITY_LOCKDOWN_LSM", "MODULE_SIG", "MODULE_SIG_FORCE", "LIVEPATCH",
            "IKCONFIG_PROC", "DEVMEM", "STRICT_DEVMEM", "IO_URING", "KEXEC")  # fmt: skip
 
+BOOT_ID = "kernel.random.boot_id"
 MODPROBE_DIRECTORIES = ("/etc", "/run", "/usr/local/lib", "/usr/lib", "/lib")
 
 MODULES = f"""
@@ -48,7 +51,7 @@ run config grep -E '^(# )?CONFIG_({"|".join(CONFIGS)})[= ]' /boot/config-$releas
 
 
 @dataclass(frozen=True)
-class KernelReading(Jsonable):
+class KernelReading(OfOneHost, own={"boot_id": "", "cmdline": (), "boot": None}):  # these name disks by their ids
     release: str  # uname -r
     build: str  # uname -v: tells updates that keep the release
     machine: str
@@ -72,6 +75,11 @@ class KernelReading(Jsonable):
     words: BootWords = boot_words.NONE  # boot parameters on trial
     rootless: Mapping[str, tuple[str, ...]] | Unknown = field(default_factory=dict)  # user -> what runs in namespaces
     nft: Nftables = nftables.NOT_ASKED
+
+    @override
+    def more_of_its_own(self) -> dict[str, Any]:
+        live = {key: value for key, value in self.sysctls.live.items() if key != BOOT_ID}
+        return {"sysctls": replace(self.sysctls, live=live)}
 
     def has_module(self, name: str) -> bool | Unknown:
         """Whether the module is loaded or built in."""
@@ -98,7 +106,7 @@ class Kernel(SectionFact[KernelReading]):
         packages = kernel_packages.installed(section)
         values = sysctls.parse(section)
         cmdline = section.text("/proc/cmdline")
-        boot_id = values.value("kernel.random.boot_id")
+        boot_id = values.value(BOOT_ID)
         return KernelReading(
             release=now.release,
             build=now.build,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from facts.core.reading import Jsonable, Unknown, UnknownReading, known
+from facts.core.reading import Jsonable, OfOneHost, Unknown, UnknownReading, known
 from facts.engines.docker.options import config_key
 from facts.engines.shapes import Network as Network
 from facts.engines.shapes import Waiting
@@ -163,7 +163,7 @@ class Starter(Jsonable):
 
 
 @dataclass(frozen=True)
-class DockerReading(Jsonable):
+class DockerReading(OfOneHost, own={"networks": (), "containers": (), "stored": None}):
     installed: bool | Unknown  # a dockerd binary is there; unknown: none is, and yet Docker runs
     package: str | None  # docker.io, docker-ce, moby-engine …
     package_version: str | None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from facts.core.fact import SectionFact
-from facts.core.reading import Block, Jsonable, Section, Unknown, attempt, known
+from facts.core.reading import Block, Jsonable, OfOneHost, Section, Unknown, attempt, known
 
 SETTINGS = "/etc/containers/containers.conf.d"
 DROP_IN = f"{SETTINGS}/zz-hullproof.conf"
@@ -80,7 +80,7 @@ class AutoIds(Jsonable):
 
 
 @dataclass(frozen=True)
-class PodmanReading(Jsonable):
+class PodmanReading(OfOneHost, own={"volumes": (), "networks": {}, "held": (), "serving": ()}):
     """See containers.conf(5), podman-system-service(1), oci-hooks(5)."""
 
     installed: bool
