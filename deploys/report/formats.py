@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -24,6 +23,7 @@ from jinja2 import Environment, FileSystemLoader
 from deploys.core import templates
 from deploys.core.control import State
 from deploys.report import waivers
+from deploys.report.junit import junit
 from deploys.report.report import outcome
 
 Report = Mapping[str, Any]
@@ -58,9 +58,9 @@ def html(report: Report) -> str:
     return _templates().get_template("report/report.html.j2").render(report=report)
 
 
-def sarif(report: Report) -> str:
-    """SARIF 2.1.0: what does not hold, and what is waived. The host is the artifact (code scanning demands one) and a
-    logical location."""
+def sarif(report: Report) -> Iterator[str]:
+    """SARIF 2.1.0, result by result: what does not hold, and what is waived. The host is the artifact (code scanning
+    demands one) and a logical location."""
     rules = {finding["control"]: finding for _, finding in _findings(report)}
     order = {control: number for number, control in enumerate(rules)}
     run = {
@@ -78,14 +78,19 @@ def sarif(report: Report) -> str:
                 ],
             }
         ],
-        "results": [
-            _result(host, finding, order[finding["control"]]) | _suppressed(report["hosts"][host], finding)
-            for host, finding in _findings(report)
-            if not holds(finding) or finding["state"] == State.WAIVED
-        ],
     }
-    whole = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
-    return json.dumps(whole, ensure_ascii=False) + "\n"
+    head = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0"}
+    yield f'{_text(head)[:-1]}, "runs": [{_text(run)[:-1]}, "results": ['
+    between = "\n"
+    for host, finding in _findings(report):
+        if not holds(finding) or finding["state"] == State.WAIVED:
+            result = _result(host, finding, order[finding["control"]]) | _suppressed(report["hosts"][host], finding)
+            yield between + _text(result)
+            between = ",\n"
+    yield "\n]}]}\n"
+
+
+_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _rule(finding: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,64 +136,6 @@ def _utc(time: str) -> str:
     return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def junit(report: Report) -> str:
-    """A suite per host, a case per control. A host that did not answer, or no host at all, is an error."""
-    root = ET.Element("testsuites", name=f"hullproof {report['run']['kind']}")
-    for host, part in report["hosts"].items():
-        suite = ET.SubElement(root, "testsuite", name=host, timestamp=report["run"]["started"])
-        if part["status"] != "ok":
-            _case(
-                suite,
-                group="host",
-                name="answers",
-                kind=part["status"],
-                outcome="error",
-                message=part["error"] or part["status"],
-            )
-        for finding in part["findings"]:
-            _case(
-                suite,
-                group=finding["subject"],
-                name=finding["control"],
-                kind=finding["state"],
-                outcome=_outcome(finding),
-                message=finding["reason"],
-            )
-    if not report["hosts"]:
-        suite = ET.SubElement(root, "testsuite", name="inventory", timestamp=report["run"]["started"])
-        _case(
-            suite,
-            group="inventory",
-            name="names hosts",
-            kind="empty",
-            outcome="error",
-            message="no host in the inventory, or none in --limit",
-        )
-    for suite in [*root, root]:
-        for count, tag in (("tests", "testcase"), ("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
-            suite.set(count, str(len(suite.findall(f".//{tag}"))))
-    ET.indent(root)
-    return ET.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _outcome(finding: Mapping[str, Any]) -> str:
-    match State(finding["state"]):
-        case State.PASS:
-            return ""
-        case State.NOT_APPLICABLE | State.WAIVED:
-            return "skipped"
-        case State.UNKNOWN:
-            return "error"
-        case _:
-            return "failure"
-
-
-def _case(suite: ET.Element, *, group: str, name: str, kind: str, outcome: str, message: str) -> None:
-    case = ET.SubElement(suite, "testcase", classname=f"{suite.get('name')}.{group}", name=name, time="0")
-    if outcome:
-        ET.SubElement(case, outcome, type=kind, message=message)
-
-
 def prometheus(report: Report) -> str:
     """Text for node_exporter's textfile collector."""
     finished = datetime.fromisoformat(report["run"]["finished"]).timestamp()
@@ -225,7 +172,7 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-FORMATS: dict[str, Callable[[Report], str]] = {
+FORMATS: dict[str, Callable[[Report], str | Iterable[str]]] = {
     "report.html": html,
     "report.sarif": sarif,
     "junit.xml": junit,

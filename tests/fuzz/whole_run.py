@@ -108,7 +108,7 @@ def run(survey: Survey, rules: Policy) -> dict[str, Any]:
 def _assert_reported(built: dict[str, Any]) -> None:
     """Every form can be written, and none brings the host's control characters along."""
     texts = {"report.json": json.dumps(built, indent=2, ensure_ascii=False, allow_nan=False)}
-    texts |= {name: render(built) for name, render in formats.FORMATS.items()}
+    texts |= {name: "".join(render(built)) for name, render in formats.FORMATS.items()}
     texts["table"] = terminal.render_table(built, color=False, width=80)
     for text in texts.values():
         text.encode()

@@ -18,6 +18,7 @@ from deploys.core.control import Severity, State
 from deploys.core.text import clean
 from deploys.report import files as report_files
 from deploys.report import formats, report, terminal
+from deploys.report.junit import junit
 from deploys.report.report import HostReport, Kind, build, outcome
 from tests.support.report import KERNEL, OS, a_report, a_run, finding
 
@@ -272,7 +273,7 @@ def test_html(nasty: dict[str, Any]) -> None:
 
 
 def test_sarif(nasty: dict[str, Any]) -> None:
-    whole = json.loads(formats.sarif(nasty))
+    whole = json.loads("".join(formats.sarif(nasty)))
     [run] = whole["runs"]
     rules = [rule["id"] for rule in run["tool"]["driver"]["rules"]]
     results = {result["ruleId"]: result for result in run["results"]}
@@ -289,7 +290,7 @@ def test_sarif(nasty: dict[str, Any]) -> None:
 
 
 def test_junit(nasty: dict[str, Any]) -> None:
-    root = ET.fromstring(formats.junit(nasty))
+    root = ET.fromstring("".join(junit(nasty)))
     outcomes = {case.get("name"): [child.tag for child in case] for case in root[0]}
     assert outcomes == {
         "answers": ["error"],
@@ -307,7 +308,7 @@ def test_junit(nasty: dict[str, Any]) -> None:
 
 
 def test_junit_of_no_host_is_not_green() -> None:
-    assert ET.fromstring(formats.junit(build(a_run(), []))).get("errors") == "1"
+    assert ET.fromstring("".join(junit(build(a_run(), [])))).get("errors") == "1"
 
 
 def test_prometheus(nasty: dict[str, Any]) -> None:

@@ -93,7 +93,7 @@ def test_where_nothing_is_waived_nothing_is_said() -> None:
 
 def test_sarif_has_them_as_suppressed_results() -> None:
     made = report((waiver("boat.a", 9),), a=[finding(State.WAIVED, "boat.a"), finding(State.FAIL, "boat.b")])
-    [run] = json.loads(formats.sarif(made))["runs"]
+    [run] = json.loads("".join(formats.sarif(made)))["runs"]
     found = {result["ruleId"]: result.get("suppressions") for result in run["results"]}
     until = (TODAY + datetime.timedelta(days=9)).isoformat()
     why = f"ana, until {until}: legacy"
@@ -106,6 +106,6 @@ def test_sarif_has_them_as_suppressed_results() -> None:
 def test_what_a_policy_says_is_made_printable() -> None:
     nasty = Waiver(control="boat.a", reason="\x1b[2Jr", owner="<b>\x1b]0;x\x07", until=TODAY)
     made = report((nasty,), a=[finding(State.WAIVED, "boat.a")])
-    for text in (terminal.render_table(made, False, 80), formats.html(made), formats.sarif(made)):
+    for text in (terminal.render_table(made, False, 80), formats.html(made), "".join(formats.sarif(made))):
         assert all(letter.isprintable() or letter == "\n" for letter in text)
     assert "<b>" not in formats.html(made)
