@@ -244,7 +244,7 @@ def _starters(section: Section) -> dict[int, int | None]:
 
 
 def _parents(section: Section) -> dict[int, int]:
-    return _numbers(section, "processes.status", "PPid")
+    return section.remember("parents", lambda: _numbers(section, "processes.status", "PPid"))
 
 
 def _numbers(section: Section, block: str, name: str) -> dict[int, int]:

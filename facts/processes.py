@@ -23,8 +23,11 @@ TIME = "time"  # and of those since Linux 5.6
 INIT = 1  # whose namespaces and mounts are the host's
 _STATUS = {"Seccomp": "[0-9]", "NoNewPrivs": "[01]", "CapEff": "[0-9a-f]{1,16}", "CapBnd": "[0-9a-f]{1,16}"}
 _IDS = re.compile(r" *([0-9]{1,10}) +([0-9]{1,10}) +([0-9]{1,10})")
+_LINE = re.compile(r"/proc/([0-9]{1,10})/([a-z/_]+)[: ](.*)", re.DOTALL)
+_INODE = re.compile(r"[a-z]+:\[([0-9]{1,12})\]")
+_MOUNT_IDS = re.compile("[0-9]+ [0-9]+ ")
 _MOUNT = re.compile(
-    r"[0-9]+ [0-9]+ (?P<device>[0-9]+:[0-9]+) (?P<root>[^ ]+) (?P<point>[^ ]+) (?P<options>[^ ]+) (?:[^- ][^ ]* )*"
+    r"(?P<device>[0-9]+:[0-9]+) (?P<root>[^ ]+) (?P<point>[^ ]+) (?P<options>[^ ]+) (?:[^- ][^ ]* )*"
     r"- (?P<type>[^ ]+) [^ ]* [^ ]*"
 )
 MOST_MOUNTS = 400  # of one process; see the script
@@ -83,15 +86,19 @@ def lines_of(section: Section, name: str) -> Iterator[tuple[int, str, str]]:
     """(pid, file, text) of lines such as `/proc/812/status:Seccomp: 2` or `/proc/812/ns/pid pid:[4026531836]`."""
     block = section.blocks.get(name, Block(0, ""))
     for line in block.text.split("\n"):
-        if match := re.match(r"/proc/([0-9]{1,10})/([a-z/_]+)[: ](.*)", line, re.DOTALL):
+        if match := _LINE.match(line):
             yield int(match[1]), match[2], match[3]
 
 
 def read_spaces(section: Section) -> dict[int, dict[str, int]]:
     """By process: the inode of each kind of namespace."""
+    return section.remember("spaces", lambda: _read_spaces(section))
+
+
+def _read_spaces(section: Section) -> dict[int, dict[str, int]]:
     found: dict[int, dict[str, int]] = {}
     for pid, file, text in lines_of(section, "processes.spaces"):
-        if inode := re.fullmatch(r"[a-z]+:\[([0-9]{1,12})\]", text):
+        if inode := _INODE.fullmatch(text):
             found.setdefault(pid, {})[file.removeprefix("ns/")] = int(inode[1])
     return found
 
@@ -100,10 +107,13 @@ def read_mounts(section: Section, block: str = "processes.mounts") -> dict[int, 
     """By process. One with a row that makes no sense, or with more than can be read, is left out."""
     found: dict[int, list[Mount]] = {}
     strange: set[int] = set()
+    rows: dict[str, Mount | None] = {}  # but for the ids of a mount, containers' rows are much the same
     for pid, _, text in lines_of(section, block):
-        if row := _MOUNT.fullmatch(text):
-            writable = "rw" in row["options"].split(",")
-            mount = Mount(row["device"], _plain(row["root"]), _plain(row["point"]), writable, row["type"])
+        ids = _MOUNT_IDS.match(text)
+        said = text[ids.end() :] if ids else ""
+        if said not in rows:
+            rows[said] = _mount(said)
+        if mount := rows[said]:
             found.setdefault(pid, []).append(mount)
         else:
             strange.add(pid)
@@ -114,8 +124,18 @@ def read_mounts(section: Section, block: str = "processes.mounts") -> dict[int, 
     }
 
 
+def _mount(text: str) -> Mount | None:
+    row = _MOUNT.fullmatch(text)
+    if row is None:
+        return None
+    writable = "rw" in row["options"].split(",")
+    return Mount(row["device"], _plain(row["root"]), _plain(row["point"]), writable, row["type"])
+
+
 def _plain(path: str) -> str:
     """mountinfo writes blanks, tabs, line ends and backslashes in octal."""
+    if "\\" not in path:
+        return path
     return re.sub(r"\\(0[0-7]{2}|1[0-7]{2})", lambda code: chr(int(code[1], 8)), path)
 
 

@@ -15,6 +15,7 @@ from deploys.core import templates
 from deploys.core.control import some
 from facts.capabilities import CAPABILITIES
 from facts.core.json_text import load
+from facts.core.shared import of_text
 
 TEXT = templates.text("seccomp/hullproof.json")
 OURS: Mapping[str, Any] = json.loads(TEXT)
@@ -127,6 +128,7 @@ def _applies(rule: Mapping[str, Any], arch: str, kernel: tuple[int, int], caps: 
     return not barred and not (bars.get("minKernel") and kernel >= version(bars["minKernel"]))
 
 
+@of_text
 def lint(text: str, machine: str, release: str) -> tuple[str, ...]:
     """The errors of a profile for Docker on this architecture and kernel."""
     try:

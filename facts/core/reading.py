@@ -138,7 +138,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Section:
+class Section(Remembering):
     """One subject's part of the survey: its blocks by name, in the order they were printed."""
 
     blocks: dict[str, Block]

@@ -16,6 +16,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from facts.core.reading import Unknown, UnknownReading
 
 Fits = Callable[[Any], bool]
+# Of the value at hand, by their ids, the dataclasses that fit: containers' mounts are the same few again and again.
+_fitting: set[int] = set()
 KINDS = {dict: "a mapping", list: "a list", tuple: "a list", str: "text", bool: "true or false", type(None): "nothing"}
 
 
@@ -25,6 +27,7 @@ class Misfit(UnknownReading):
 
 def shaped(value: Any, hint: Any, where: str) -> Any:
     """`value` where it has the shape of `hint`, an annotation; else with Unknown in it, or UnknownReading."""
+    _fitting.clear()
     if fits(hint)(value):
         return value
     said = f"{where} is {KINDS.get(type(value), 'a number')}: the host's answer makes no sense there"[:300]
@@ -106,4 +109,13 @@ def _has_fields(kind: Any) -> Fits:
     def checks() -> list[tuple[str, Fits]]:  # not before they are needed: a class may name itself in its fields
         return [(name, fits(hint)) for name, hint in _fields(kind).items()]
 
-    return lambda value: type(value) is kind and all(check(getattr(value, name)) for name, check in checks())
+    def fit(value: Any) -> bool:
+        if type(value) is not kind:
+            return False
+        if id(value) not in _fitting:
+            if not all(check(getattr(value, name)) for name, check in checks()):
+                return False
+            _fitting.add(id(value))
+        return True
+
+    return fit

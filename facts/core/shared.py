@@ -8,13 +8,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from facts.core.reading import Section
 
 KEPT = 4_000_000  # characters of sections; what is made of one takes up to ten times as much
 GREATEST = 400_000  # of one section
+
+TEXT = 100_000  # characters of one text
+
+T = TypeVar("T")
+P = ParamSpec("P")
 
 _readings: OrderedDict[tuple[Any, Any, bytes], tuple[int, Any]] = OrderedDict()
 _kept = 0
@@ -39,6 +45,13 @@ def shared(fact: Any, parse: Any, section: Section, make: Callable[[], Any]) -> 
     return reading
 
 
+def forget() -> None:
+    """Keep nothing of what was made so far."""
+    global _kept
+    _readings.clear()
+    _kept = 0
+
+
 def _digest(section: Section) -> bytes:
     """Of names, statuses and texts, each with its length, so that no text passes for the end of another."""
     digest = blake2b(digest_size=32)
@@ -48,3 +61,14 @@ def _digest(section: Section) -> bytes:
             digest.update(b"%d %d:" % (block.status, len(said)))
             digest.update(said)
     return digest.digest()
+
+
+def of_text(read: Callable[Concatenate[str, P], T]) -> Callable[Concatenate[str, P], T]:
+    """A pure function of a text, made once for texts that many hosts have, such as a file that a distribution ships.
+    Nobody changes what it gives."""
+    kept: Callable[Concatenate[str, P], T] = lru_cache(maxsize=50)(read)  # type: ignore[assignment]
+
+    def once(text: str, /, *more: P.args, **named: P.kwargs) -> T:
+        return kept(text, *more, **named) if len(text) <= TEXT else read(text, *more, **named)
+
+    return once

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from facts.core.numbers import whole_number
 from facts.core.reading import Block, Jsonable, Section, Unknown
+from facts.core.shared import of_text
 from facts.core.versions import version_key
 
 DEFAULTS = "/etc/default/grub"
@@ -227,13 +228,19 @@ def read_menu(text: str) -> Menu:
 
 
 def _item(kind: str, line: str, file: str) -> Menu | Entry:
-    try:
-        words = shlex.split(line.rstrip("{ "))
-    except ValueError:
-        words = line.split()
+    words = _words(line)
     title = words[1] if len(words) > 1 else ""
     id_ = words[words.index("$menuentry_id_option") + 1] if "$menuentry_id_option" in words[:-1] else ""
     return Menu(title, id_, []) if kind == "submenu" else Entry(title, id_, (), file=file)
+
+
+@of_text
+def _words(line: str) -> list[str]:
+    """Of one host's menu most lines are another's too."""
+    try:
+        return shlex.split(line.rstrip("{ "))
+    except ValueError:
+        return line.split()
 
 
 def _give_words(open_: list[Menu | Entry | None], line: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from deploys.run.look import facts_of
 from deploys.subjects import SUBJECTS
 from facts.core.frame import survey_script
-from tests.bench import fleet, host, survey
+from tests.bench import crowded, fleet, host, survey
 from tests.bench.server import sshd
 
 FLEETS = [1, 50, 200, 1000]
@@ -25,7 +25,7 @@ def main(fleets: list[int]) -> None:
         for row in fleet.rows(server, script, fleets, REPEAT):
             print(row, flush=True)
         print(fleet.MEANING.format(at_once=fleet.AT_ONCE))
-        for row in survey.rows(script):
+        for row in (*crowded.rows(), *survey.rows(script)):
             print(row, flush=True)
 
 

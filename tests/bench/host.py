@@ -58,24 +58,29 @@ def answer() -> str:
 
 def variants(count: int) -> Iterator[str]:
     """The answer of as many hosts, packed as a host sends it."""
+    for text in texts(count):
+        yield base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
+
+
+def texts(count: int) -> Iterator[str]:
+    """The answer of as many hosts, as a frame."""
     text = answer()
     ids, boots = set(ID.findall(text)), set(BOOT.findall(text))
-    pids = set(PID.findall(text))
+    pids = sorted(set(PID.findall(text)))
     words = re.compile(
         "|".join([*(f"{one[:12]}(?:{one[12:]})?" for one in ids), *boots, *(rf"\b{pid}\b" for pid in pids)])
     )
     for number in range(count):
         chance = random.Random(number)
         new = {one[:12]: f"{chance.getrandbits(256):064x}" for one in ids}
-        new |= {pid: str(chance.randrange(10_000, 99_999)) for pid in pids}
+        new |= {pid: str(10_000 + number * len(pids) + place) for place, pid in enumerate(pids)}
         new |= {boot: f"{boot[:-12]}{chance.getrandbits(48):012x}" for boot in boots}
 
         def other(found: re.Match[str], new: dict[str, str] = new) -> str:
             return (new.get(found[0]) or new[found[0][:12]])[: len(found[0])]
 
         names = iter((f"web{number}", str(1_790_000_000 + number)))
-        varied = NAMED.sub(lambda _, names=names: next(names), words.sub(other, text))  # type: ignore[misc]
-        yield base64.b64encode(gzip.compress(varied.encode(), mtime=0)).decode()
+        yield NAMED.sub(lambda _, names=names: next(names), words.sub(other, text))  # type: ignore[misc]
 
 
 def judged(packed: str) -> Counter[str]:

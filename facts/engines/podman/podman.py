@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, OfOneHost, Section, Unknown, attempt, known
+from facts.core.shared import of_text
 
 SETTINGS = "/etc/containers/containers.conf.d"
 DROP_IN = f"{SETTINGS}/zz-hullproof.conf"
@@ -168,6 +169,7 @@ def _texts(section: Section) -> dict[str, str]:
     return {path: "\n".join(lines) + "\n" for path, lines in found.items()}
 
 
+@of_text
 def _toml(text: str) -> dict[str, Any] | Unknown:
     try:
         return tomllib.loads(text)
@@ -210,7 +212,13 @@ def _appended(value: Any, before: Setting | None) -> Any:
 
 
 def _filter(section: Section) -> dict[str, Any] | Unknown:
-    found = section.json("filter")
+    text = section.text("filter")
+    return text if isinstance(text, Unknown) else _profile(text)
+
+
+@of_text
+def _profile(text: str) -> dict[str, Any] | Unknown:
+    found = Section({"filter": Block(0, text)}).json("filter")
     return found if isinstance(found, dict | Unknown) else Unknown("the seccomp profile is no JSON object")
 
 

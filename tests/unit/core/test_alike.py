@@ -189,3 +189,16 @@ def test_a_host_is_judged_and_planned_after_others_as_it_is_alone() -> None:
         assert [repr(each.verdict) for each in among] == [repr(each.verdict) for each in alone], name
         assert repr(plan) == repr(own), name
     assert {each.state for each in among} >= {State.PASS, State.FAIL}
+
+
+def test_a_text_of_many_hosts_is_read_once_for_the_same_words_beside_it() -> None:
+    asked: list[tuple[int, str]] = []
+
+    @shared.of_text
+    def read(text: str, machine: str) -> int:
+        asked.append((len(text), machine))
+        return len(text)
+
+    long = "z" * (shared.TEXT + 1)
+    assert [read(text, machine) for text in ("a", long) for machine in ("x", "y", "x")] == [1, 1, 1, *[len(long)] * 3]
+    assert asked == [(1, "x"), (1, "y"), *((len(long), machine) for machine in "xyx")]
