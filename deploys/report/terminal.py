@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TextIO
 
 from deploys.core.control import DOES_IT, Impact, Severity, State
@@ -19,7 +19,8 @@ COUNTED = (State.PASS, State.FAIL, State.UNKNOWN, State.PENDING_RESTART, State.P
 WAITS = {State.PENDING_RESTART: "waits for a restart", State.PENDING_REBOOT: "waits for a reboot"}
 SEVERITIES = [severity.value for severity in Severity]
 COLUMN = max(map(len, STATES)) + 4
-fill = partial(textwrap.fill, break_on_hyphens=False, break_long_words=False)  # a control's id is copied as a whole
+# A control's id is copied as a whole. Most of what is said of one host is said of others too.
+fill = lru_cache(maxsize=5_000)(partial(textwrap.fill, break_on_hyphens=False, break_long_words=False))
 
 
 def wants_color(stream: TextIO) -> bool:

@@ -120,7 +120,10 @@ def _with_next(session: Session) -> list[Finding]:
         return session.findings
     context = session.context(session.survey)
     steps = planning.next_steps(planning.make(session.subjects, context), context)
-    return [replace(finding, next=steps.get(finding.control.id)) for finding in session.findings]
+    return [
+        replace(finding, next=steps[finding.control.id]) if finding.control.id in steps else finding
+        for finding in session.findings
+    ]
 
 
 def _identity(session: Session) -> tuple[dict[str, Any], dict[str, Any]]:

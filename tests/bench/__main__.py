@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 
 from deploys.run.look import facts_of
 from deploys.subjects import SUBJECTS
 from facts.core.frame import survey_script
-from tests.bench import crowded, fleet, host, survey
+from tests.bench import crowded, fleet, host, peers, survey
 from tests.bench.server import sshd
 
 FLEETS = [1, 50, 200, 1000]
@@ -25,7 +26,7 @@ def main(fleets: list[int]) -> None:
         for row in fleet.rows(server, script, fleets, REPEAT):
             print(row, flush=True)
         print(fleet.MEANING.format(at_once=fleet.AT_ONCE))
-        for row in (*crowded.rows(), *survey.rows(script)):
+        for row in chain(crowded.rows(), survey.rows(script), peers.rows()):
             print(row, flush=True)
 
 
