@@ -24,6 +24,7 @@ Same = Callable[[Any], Any]
 def alike(policy: Policy, what: object, same: Same, make: Callable[[], T]) -> T:
     """`make()`, or what it gave for this policy on another host; `what` it is of is kept alive with the policy.
 
+    Nothing in `make` waits, or lets another host go on: what that asks for would be taken for what was asked here.
     same: what was asked for -> the object that it was on this host, the very same on hosts that are alike. What raises,
     or asks for something that is no other host's, is made each time.
     """

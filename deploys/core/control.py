@@ -261,8 +261,9 @@ def judge(controls: Iterable[Control], survey: Survey, policy: Policy) -> list[F
 
 def _check(control: Control, survey: Survey, policy: Policy) -> Verdict:
     def check() -> Verdict:
-        return survey.budget.spend(lambda: control.check(survey, policy))
+        return survey.budget.spend_at_once(lambda: control.check(survey, policy))
 
+    survey.budget.let_others()
     try:
         return alike(policy, control, survey.same, check)
     except UnknownReading as error:

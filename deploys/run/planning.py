@@ -82,8 +82,9 @@ def _of(subject: Subject, context: Context, failing: tuple[str, ...]) -> tuple[l
     noting = context.noting()
 
     def plan() -> list[Change]:
-        return context.survey.budget.spend(lambda: list(subject.plan(noting)))
+        return context.survey.budget.spend_at_once(lambda: list(subject.plan(noting)))
 
+    context.survey.budget.let_others()
     try:
         return list(alike(context.policy, subject, context.same, plan)), ""
     except UnknownReading as error:

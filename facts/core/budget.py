@@ -45,9 +45,14 @@ class Budget:
         self.since = monotonic()
 
     def spend(self, work: Callable[[], T]) -> T:
-        """`work()`; UnknownReading where it takes more than is left, and ever after."""
+        """`work()`, after other hosts have had their turn; UnknownReading where it takes more than is left, and ever
+        after."""
+        self.let_others()
+        return self.spend_at_once(work)
+
+    def spend_at_once(self, work: Callable[[], T]) -> T:
+        """The same, and no other host goes on before it has ended."""
         global _armed
-        self._let_others()
         if self.left <= 0:
             raise UnknownReading(SPENT)
         _listen()
@@ -63,7 +68,8 @@ class Budget:
             _armed = False
             self.left = min(self.left, signal.setitimer(signal.ITIMER_VIRTUAL, 0)[0])
 
-    def _let_others(self) -> None:
+    def let_others(self) -> None:
+        """Go on with other hosts, if it is their turn."""
         if monotonic() - self.since > TURN:
             gevent.sleep(0)
             self.since = monotonic()

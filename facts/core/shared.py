@@ -38,6 +38,8 @@ def shared(fact: Any, parse: Any, section: Section, make: Callable[[], Any]) -> 
         _readings.move_to_end(key)
         return _readings[key][1]
     reading = make()
+    if key in _readings:  # another host's was made meanwhile
+        return _readings[key][1]
     _readings[key] = size, reading
     _kept += size
     while _kept > KEPT:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import gevent
 import pytest
 
 from deploys.core import alike
@@ -16,7 +17,7 @@ from deploys.core.policy import Policy
 from deploys.core.policy_file import load_policy
 from deploys.run import planning
 from deploys.subjects import SUBJECTS
-from facts.core import shared
+from facts.core import budget, shared
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, OfOneHost, Section, UnknownReading
 from facts.core.survey import Survey
@@ -189,6 +190,20 @@ def test_a_host_is_judged_and_planned_after_others_as_it_is_alone() -> None:
         assert [repr(each.verdict) for each in among] == [repr(each.verdict) for each in alone], name
         assert repr(plan) == repr(own), name
     assert {each.state for each in among} >= {State.PASS, State.FAIL}
+
+
+def test_hosts_that_take_turns_do_not_get_what_another_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "TURN", -1)  # at each chance another goes on
+    checks = [Counted(lambda survey: passed(survey[One].text)), Counted(lambda survey: passed(survey[Other].text))]
+    policy = Policy("p", {})
+    surveys = [survey(f"a{number % 2}", other=f"x{number % 3}") for number in range(12)]
+    rows = [each.control for each in checks]
+    found = [gevent.spawn(judge, rows, each, policy) for each in surveys]
+    gevent.joinall(found, raise_error=True)
+    said = [[finding.verdict.reason for finding in each.value] for each in found]
+    assert said == [[f"a{number % 2}", f"x{number % 3}"] for number in range(12)]
+    asked_for = {frozenset(for_it.facts) for _, rows in policy.outcomes.values() for _, for_it, _ in rows}
+    assert asked_for == {frozenset({One}), frozenset({Other})}
 
 
 def test_a_text_of_many_hosts_is_read_once_for_the_same_words_beside_it() -> None:
