@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-import time
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,17 @@ def least(command: Sequence[str], repeat: int, **how: object) -> Cost:
     return Cost(*(min(getattr(run, name) for run in runs) for name in ("wall", "cpu", "memory", "others")))
 
 
+# The peak of a process counts from before it was its own program, so its parent has to be small.
+RUN = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+child = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(child.pid, 0)
+found = os.waitstatus_to_exitcode(status), time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+print(json.dumps(found))
+"""
+
+
 def cost(
     command: Sequence[str],
     *,
@@ -41,20 +53,15 @@ def cost(
 ) -> Cost:
     """Run it once. `servers`: processes that work for it and are no children of it, such as a daemon: not counted as
     its own, and not as others' either. RuntimeError with its words where it ended otherwise than by `ends`."""
-    busy, served, start = _busy(), sum(map(used, servers)), time.perf_counter()
-    with open(stdin, "rb") as source, open(os.devnull, "wb") as sink:
-        child = subprocess.Popen(
-            command, stdin=source, stdout=sink, stderr=subprocess.PIPE, env=os.environ | dict(env or {}), cwd=ROOT
-        )
-        assert child.stderr is not None
-        said = child.stderr.read()
-        _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    wall, own = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    if child.returncode not in ends:
-        raise RuntimeError(f"{command} ended with {child.returncode}: {said[-1500:].decode(errors='replace')}")
+    busy, served = _busy(), sum(map(used, servers))
+    with open(stdin, "rb") as source:
+        run = [sys.executable, "-I", "-S", "-c", RUN, *command]
+        done = subprocess.run(run, stdin=source, capture_output=True, env=os.environ | dict(env or {}), cwd=ROOT)
+    code, wall, own, memory = json.loads(done.stdout)
+    if code not in ends:
+        raise RuntimeError(f"{command} ended with {code}: {done.stderr[-1500:].decode(errors='replace')}")
     others = _busy() - busy - own - (sum(map(used, servers)) - served)
-    return Cost(wall, own, usage.ru_maxrss / 1000, max(0.0, others / wall / (os.cpu_count() or 1)))
+    return Cost(wall, own, memory / 1000, max(0.0, others / wall / (os.cpu_count() or 1)))
 
 
 def used(pid: int) -> float:
