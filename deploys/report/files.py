@@ -11,6 +11,7 @@ from typing import Any
 from deploys.report import formats
 
 WRITTEN = 5_000  # rows whose text is held meanwhile
+Written = dict[int, tuple[Mapping[str, Any], str]]  # by the id of a row that hosts share, which is held so long
 
 
 def write(directory: Path, report: Mapping[str, Any]) -> list[str]:
@@ -40,19 +41,18 @@ def as_json(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _hosts(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     between = "{\n"
-    written: dict[int, str] = {}  # of rows that hosts share, by their ids
+    written: Written = {}
     for host, part in hosts.items():
         yield f"{between}{_text(host)}: {_host(part, written)}"
         between = ",\n"
     yield "\n}" if hosts else "{}"
 
 
-def _host(part: Mapping[str, Any], written: dict[int, str]) -> str:
+def _host(part: Mapping[str, Any], written: Written) -> str:
     if len(written) > WRITTEN:
         written.clear()
-    new = {id(row): _text(row) for row in part["findings"] if id(row) not in written}
-    written |= new
-    rows = ",\n".join(written[id(row)] for row in part["findings"])
+    written |= {id(row): (row, _text(row)) for row in part["findings"] if id(row) not in written}
+    rows = ",\n".join(written[id(row)][1] for row in part["findings"])
     return ",\n".join(
         f'"{key}": [\n{rows}\n]' if key == "findings" and rows else f"{_text(key)}: {_text(value)}"
         for key, value in part.items()

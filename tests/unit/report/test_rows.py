@@ -65,3 +65,18 @@ def test_the_report_is_written_in_pieces_with_a_line_for_each_finding(tmp_path: 
     assert found == report["hosts"]["web1"]["findings"]
     none: dict[str, Any] = build(a_run(), [])
     assert json.loads("".join(files.as_json(none))) == none
+
+
+class Passing(dict[str, Any]):
+    """Hosts' parts that are made when they are asked for, and gone after that."""
+
+    def items(self) -> Any:
+        return ((name, {**part, "findings": [dict(row) for row in part["findings"]]}) for name, part in super().items())
+
+
+def test_parts_that_nobody_else_holds_are_written_as_they_are() -> None:
+    said = [[finding(State.PASS, f"boat.c{n}", f"reason {n} of {host}") for n in range(20)] for host in range(20)]
+    hosts = [HostReport(f"h{host}", "ok", findings=found) for host, found in enumerate(said)]
+    report = build(a_run(), hosts)
+    written = "".join(files.as_json(report | {"hosts": Passing(report["hosts"])}))
+    assert json.loads(written) == report
