@@ -6,6 +6,7 @@ Most hosts of a fleet are alike in most of what is read from them, and readings 
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -18,7 +19,6 @@ T = TypeVar("T")
 MOST = 8  # outcomes of one control: the kinds of hosts in a fleet
 
 Same = Callable[[Any], Any]
-Found = tuple[list[tuple[Any, Callable[[], Any]]], asked.Asked, Any]
 
 
 def alike(policy: Policy, what: object, same: Same, make: Callable[[], T]) -> T:
@@ -39,8 +39,9 @@ def alike(policy: Policy, what: object, same: Same, make: Callable[[], T]) -> T:
     with asked.asking() as for_it:
         made = make()
     if not for_it.alone:
-        rows.insert(0, ([(each, _weak(same(each))) for each in for_it.facts], for_it, made))
-        del rows[MOST:]
+        with contextlib.suppress(TypeError):  # something that cannot be held weakly is no reading
+            rows.insert(0, ([(each, _weak(same(each))) for each in for_it.facts], for_it, made))
+            del rows[MOST:]
     return made
 
 

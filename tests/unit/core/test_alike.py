@@ -141,6 +141,13 @@ def test_what_raises_is_made_on_each_host() -> None:
     assert counted.times == 2
 
 
+def test_what_cannot_be_held_weakly_is_judged_on_each_host() -> None:
+    """A tuple, as a fact of a test's own may be: the verdict is none the worse."""
+    counted = Counted(lambda survey: passed(str(survey.get(Other))))
+    assert counted.of(*(Survey({Other: ("x",)}) for _ in range(2))) == ["('x',)"] * 2
+    assert counted.times == 2
+
+
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared, "KEPT", 50)
     counted = Counted(lambda survey: failed(survey[Other].text))
