@@ -18,9 +18,11 @@ COMMANDS: dict[str, str] = {
     "rollback": "hullproof.commands.run:rollback",
     "provision": "hullproof.commands.run:provision",
     "picture": "hullproof.commands.run:picture",
+    "init": "hullproof.commands.init:init",
     "explain": "hullproof.commands.explain:explain",
     "policy": "hullproof.commands.policy:policy",
     "report": "hullproof.commands.report:report",
+    "completion": "hullproof.commands.completion:completion",
 }
 
 

@@ -19,6 +19,7 @@ from deploys.report.part import part
 from deploys.report.reading import ReportError, read
 from deploys.report.terminal import BOLD, GREEN, RED, paint
 from hullproof.columns import screen
+from hullproof.completing import complete_controls
 
 Report = Mapping[str, Any]
 
@@ -45,7 +46,14 @@ def _read(path: str) -> dict[str, Any]:
 @report.command()
 @click.argument("path", metavar="FILE|DIR", type=click.Path())
 @click.option("--host", "hosts", multiple=True, metavar="HOST", help="Only this host; a pattern such as web* too.")
-@click.option("--control", "controls", multiple=True, metavar="CONTROL", help="Only this control, or subject.")
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    metavar="CONTROL",
+    shell_complete=complete_controls,
+    help="Only this control, or subject.",
+)
 @click.option("--state", "states", multiple=True, type=click.Choice(terminal.STATES), help="Only those in this state.")
 @click.option("--format", "form", default="terminal", type=click.Choice(["terminal", *FORMS]), show_default=True)
 def show(path: str, hosts: Sequence[str], controls: Sequence[str], states: Sequence[str], form: str) -> None:
