@@ -125,6 +125,9 @@ def diff(old: str, new: str) -> None:
     from deploys.subjects import SUBJECTS
 
     before, after = _read(old), _read(new)
+    for path, each in ((old, before), (new, after)):
+        if each["run"].get("shown"):
+            raise click.ClickException(f"{path}: is a part of a report (report show): compare the whole one")
     found = compare.compare(before, after, Renames.of(SUBJECTS).controls)
     for note in compare.notes(before, after):
         click.echo(note)
