@@ -21,9 +21,11 @@ COMMANDS: dict[str, str] = {
     "runs": "hullproof.commands.run:runs",
     "verify": "hullproof.commands.verify:verify",
     "watch": "hullproof.commands.watch:watch",
+    "init": "hullproof.commands.init:init",
     "explain": "hullproof.commands.explain:explain",
     "policy": "hullproof.commands.policy:policy",
     "report": "hullproof.commands.report:report",
+    "completion": "hullproof.commands.completion:completion",
 }
 
 

@@ -28,9 +28,12 @@ class MergeError(ValueError):
 def merge(reports: Sequence[Report]) -> dict[str, Any]:
     """The report of all hosts of `reports`, in their order; none of them is changed. A run that is given twice counts
     once. The exit code is that of the worst part: 1, 2, 3, 0. Raises MergeError if there is no report, if a host
-    occurs in different runs, or if the runs judged different parts of the controls (`only`)."""
+    occurs in different runs, if the runs judged different parts of the controls (`only`), or if a report is a part
+    of one (`shown`)."""
     if not reports:
         raise MergeError("there is no report to merge")
+    if any(report["run"].get("shown") for report in reports):
+        raise MergeError("one of these is a part of a report (report show): merge the whole one")
     parts = [part for report in reports for part in _parts(report)]
     parts = [part for number, part in enumerate(parts) if part not in parts[:number]]
     hosts = _hosts(reports)

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict  # what pydantic wants on Python 3.11
 
 from deploys.core.control import Impact, Severity, State
 from deploys.core.text import clean_text
-from deploys.report.report import EXIT_CODES, SCHEMA, Status, version
+from deploys.report.report import EXIT_CODES, SCHEMA, Status, outcome, version, worst
 
 FILE = "report.json"
 
@@ -192,6 +192,10 @@ def _parsed(raw: bytes) -> dict[str, Any]:
         raise ReportError("cut short: it ends in the middle" if cut else "not UTF-8 text") from None
     except RecursionError:
         raise ReportError("nested too deeply for a report") from None
+    except ReportError:
+        raise
+    except ValueError:  # a number of thousands of digits
+        raise ReportError("not JSON that a report is in") from None
     if not isinstance(found, dict) or "schema" not in found or "hosts" not in found:
         raise ReportError("JSON, but no report of hullproof's")
     if found["schema"] != SCHEMA:
@@ -212,7 +216,10 @@ def _printable(value: Any) -> Any:
     if isinstance(value, list):
         return [_printable(item) for item in value]
     if isinstance(value, dict):
-        return {_printable(key): _printable(item) for key, item in value.items()}
+        safe = {_printable(key): _printable(item) for key, item in value.items()}
+        if len(safe) < len(value):
+            raise ReportError("names in it differ by characters alone that cannot be printed")
+        return safe
     return value
 
 
@@ -228,6 +235,11 @@ def _check(report: Mapping[str, Any]) -> None:
     total = {state: sum(host["summary"].get(state, 0) for host in hosts.values()) for state in State}
     if wrong or report["summary"]["findings"] != total:
         raise ReportError(f"the counts of {', '.join(wrong[:3]) or 'the summary'} are not those of the findings")
+    parts = report["run"].get("parts")
+    if parts and {name for part in parts for name in part["hosts"]} != set(hosts) and not report["run"].get("shown"):
+        raise ReportError("the hosts are not those of the runs that it was merged of")
+    if worst([outcome(report).code, report["exit_code"]]) != report["exit_code"]:
+        raise ReportError(f"the exit code {report['exit_code']} is not that of the findings ({outcome(report).code})")
 
 
 def _adds_up(host: Mapping[str, Any]) -> bool:

@@ -34,8 +34,13 @@ LOCKOUT = "could cut the connection: the host reverts it by itself unless a fres
 @click.command()
 @click.argument("control", metavar="CONTROL", shell_complete=complete_controls)
 @click.option("--policy", metavar="NAME|PATH", shell_complete=complete_policies, help="What this policy says of it.")
-@click.option("--inventory", metavar="INVENTORY", help="What its hosts' policies say of it; connects to none of them.")
-@click.option("--report", "path", metavar="FILE|DIR", help="Its state on the hosts of this report.")
+@click.option(
+    "--inventory",
+    metavar="INVENTORY",
+    type=click.Path(),
+    help="What its hosts' policies say of it; connects to none.",
+)
+@click.option("--report", "path", metavar="FILE|DIR", type=click.Path(), help="Its state on the hosts of this report.")
 def explain(control: str, policy: str | None, inventory: str | None, path: str | None) -> None:
     """Say why a control is demanded, by which key of a policy, how it is attacked and how it is put right by hand.
 

@@ -69,7 +69,7 @@ def _load(name: str) -> Policy:
 
 @policy.command()
 @click.argument("name", metavar="[NAME|PATH]", required=False, shell_complete=complete_policies)
-@click.option("--inventory", metavar="INVENTORY", help="The policies of its hosts; connects to none of them.")
+@click.option("--inventory", metavar="INVENTORY", type=click.Path(), help="Its hosts' policies; connects to none.")
 def show(name: str | None, inventory: str | None) -> None:
     """Show a policy with all that it extends, as YAML that says where each value is from.
 

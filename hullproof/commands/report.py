@@ -18,6 +18,7 @@ from deploys.report.part import part
 from deploys.report.reading import ReportError, read
 from deploys.report.terminal import BOLD, GREEN, RED, paint
 from hullproof.columns import screen
+from hullproof.completing import complete_controls
 from hullproof.output import FORMS, render
 
 Report = Mapping[str, Any]
@@ -38,7 +39,14 @@ def _read(path: str) -> dict[str, Any]:
 @report.command()
 @click.argument("path", metavar="FILE|DIR", type=click.Path())
 @click.option("--host", "hosts", multiple=True, metavar="HOST", help="Only this host; a pattern such as web* too.")
-@click.option("--control", "controls", multiple=True, metavar="CONTROL", help="Only this control, or subject.")
+@click.option(
+    "--control",
+    "controls",
+    multiple=True,
+    metavar="CONTROL",
+    shell_complete=complete_controls,
+    help="Only this control, or subject.",
+)
 @click.option("--state", "states", multiple=True, type=click.Choice(terminal.STATES), help="Only those in this state.")
 @click.option("--format", "form", default="terminal", type=click.Choice(["terminal", *FORMS]), show_default=True)
 def show(path: str, hosts: Sequence[str], controls: Sequence[str], states: Sequence[str], form: str) -> None:
@@ -110,6 +118,9 @@ def diff(old: str, new: str) -> None:
     from deploys.subjects import SUBJECTS
 
     before, after = _read(old), _read(new)
+    for path, each in ((old, before), (new, after)):
+        if each["run"].get("shown"):
+            raise click.ClickException(f"{path}: is a part of a report (report show): compare the whole one")
     found = compare.compare(before, after, Renames.of(SUBJECTS).controls)
     for note in compare.notes(before, after):
         click.echo(note)

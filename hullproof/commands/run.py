@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from pyinfra_cli.cli import cli as pyinfra_cli
 
 from hullproof import running
+from hullproof.completing import complete_controls, complete_policies
 from hullproof.output import FORMS, put
 
 EPILOG = (
@@ -39,9 +40,14 @@ def own_options(kind: str) -> list[click.Parameter]:
     if kind == "runs":
         return []
     help = "Only these: a control, a subject or a severity; a,b or repeated."
-    part = click.Option(["--only"], multiple=True, metavar="WORD", help=help)
+    part = click.Option(["--only"], multiple=True, metavar="WORD", shell_complete=complete_controls, help=help)
     return [
-        click.Option(["--policy"], metavar="NAME|PATH", help="What must hold: a policy's name, or a file."),
+        click.Option(
+            ["--policy"],
+            metavar="NAME|PATH",
+            shell_complete=complete_policies,
+            help="What must hold: a policy's name, or a file.",
+        ),
         click.Option(
             ["--accept"], multiple=True, metavar="NAME", help="Accept a consequence by name: a,b or given repeatedly."
         ),
@@ -90,7 +96,7 @@ def _put(ended: running.Ended, form: str) -> str:
 
 
 def _command(kind: str, text: str) -> click.Command:
-    inventory = click.Argument(["inventory"], metavar="INVENTORY")
+    inventory = click.Argument(["inventory"], metavar="INVENTORY", type=click.Path())
     params = [inventory, *own_options(kind), *pyinfra_options()]
     return click.Command(kind, params=params, callback=_run, help=text, epilog=EPILOG)
 

@@ -110,6 +110,15 @@ Mended:
     assert hullproof("diff", folder, mended).exit_code == 0
 
 
+def test_a_part_is_compared_and_merged_with_nothing(folder: Path, tmp_path: Path) -> None:
+    part = tmp_path / "part.json"
+    part.write_text(hullproof("show", folder, "--state", "pass", "--format", "json").output)
+    for done in (hullproof("diff", part, folder), hullproof("diff", folder, part), hullproof("merge", part, "-o", "x")):
+        assert done.exit_code == 1
+        assert "a part of a report" in done.output
+    assert hullproof("show", part).exit_code == 0
+
+
 def test_several_become_one(folder: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "b", {"db9": [State.PASS]}, run="b", policy="strict")
     done = hullproof("merge", folder, other, "-o", tmp_path / "all")

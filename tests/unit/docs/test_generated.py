@@ -5,12 +5,14 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import replace
 
+import click
 import pytest
 
 from deploys.core.change import ACCEPT_RETRY, Subject
 from deploys.core.control import Control, Impact, Severity, not_applicable, passed
 from deploys.core.policy import Policy, Rules
 from deploys.subjects import SUBJECTS
+from docs.generate.commands import commands_page
 from docs.generate.controls import controls_page
 from docs.generate.matrix import matrix_page
 from docs.generate.pages import ROOT, files
@@ -89,6 +91,36 @@ What a boat must be.
 |---|---|---|---|---|
 | `boat.icc` | `true` or `false` |  | – | `false` |
 | `boat.crew` | list of text |  | – | `[]` |
+""")
+
+
+def test_a_command() -> None:
+    @click.group()
+    def main() -> None:
+        """Ships."""
+
+    @main.command(epilog="Or *sinks*.")
+    @click.argument("boat")
+    @click.option("-f", "--fast", is_flag=True, help="At once.")
+    @click.option("--secret", hidden=True)
+    def sail() -> None:
+        """Sets sail.
+
+        With all_hands.
+        """
+
+    assert commands_page(main).endswith("""\
+## hullproof sail
+
+    hullproof sail [OPTIONS] BOAT
+
+Sets sail.
+
+With all\\_hands.
+
+Or \\*sinks\\*.
+
+- `-f, --fast`: At once.
 """)
 
 

@@ -10,6 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -19,6 +20,7 @@ from deploys.core.policy_file import load_policy, policy_model
 from deploys.run.options import KEYS
 from deploys.subjects import SUBJECTS
 from docs.generate.pages import files
+from hullproof.command import main
 from hullproof.knowledge.proofs import proofs
 from tests.support.commands import unknown_words
 
@@ -63,6 +65,23 @@ def test_files_are_there(page: str) -> None:
 def known_options(program: str, *words: str) -> str:
     command = [str(Path(sys.executable).with_name(program)), *words, "--help"]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT).stdout
+
+
+@written_page
+def test_hullproofs_commands_are_there(page: str) -> None:
+    """Each as it is shown: the command, its own, and their options."""
+    for command in commands(PAGES[page]):
+        program, *words = command.split()
+        if program != "hullproof":
+            continue
+        found: click.Command = main
+        context = click.Context(main, info_name="hullproof")
+        while isinstance(found, click.Group) and words:
+            below = found.get_command(context, words.pop(0))
+            assert below is not None, command
+            found = below
+        known = {name for option in found.params for name in option.opts} | {"--help"}
+        assert {word for word in words if re.match("-[a-z-]", word)} <= known, command
 
 
 @written_page

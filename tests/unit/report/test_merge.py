@@ -10,6 +10,7 @@ import pytest
 from deploys.core.control import State
 from deploys.report import formats, terminal
 from deploys.report.merge import MergeError, differences, merge
+from deploys.report.part import part
 from deploys.report.report import HostReport, Kind, Run, Status, build, outcome
 from tests.support.report import finding
 
@@ -76,7 +77,7 @@ def test_a_host_in_two_runs_is_refused_by_name(other: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "code"),
+    ("worst", "code"),
     [
         (host("x", State.PASS), 0),
         (host("x", State.UNKNOWN, State.PASS), 3),
@@ -85,8 +86,8 @@ def test_a_host_in_two_runs_is_refused_by_name(other: dict[str, Any]) -> None:
         (host("x", State.NOT_APPLICABLE), 1),
     ],
 )
-def test_the_worst_part_decides(part: HostReport, code: int) -> None:
-    merged = merge([A, run_of("bb", part)])
+def test_the_worst_part_decides(worst: HostReport, code: int) -> None:
+    merged = merge([A, run_of("bb", worst)])
     assert merged["exit_code"] == outcome(merged).code == code
 
 
@@ -123,12 +124,17 @@ def test_a_dry_run_among_others_is_said() -> None:
 
 
 def test_parts_of_the_controls_that_differ_are_not_merged() -> None:
-    part = run_of("bb", host("x", State.PASS), only={"asked": ["docker"], "controls": 3, "of": 252})
+    other = run_of("bb", host("x", State.PASS), only={"asked": ["docker"], "controls": 3, "of": 252})
     with pytest.raises(MergeError, match="different parts of the controls"):
-        merge([A, part])
-    assert merge([part])["run"]["only"] == part["run"]["only"]
+        merge([A, other])
+    assert merge([other])["run"]["only"] == other["run"]["only"]
 
 
 def test_nothing_makes_no_report() -> None:
     with pytest.raises(MergeError, match="no report"):
         merge([])
+
+
+def test_a_part_of_a_report_is_not_merged() -> None:
+    with pytest.raises(MergeError, match="a part of a report"):
+        merge([A, part(B, hosts=["db1"], states=[State.PASS])])

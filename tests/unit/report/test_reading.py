@@ -54,6 +54,10 @@ def test_a_report_cut_short_anywhere_is_refused(tmp_path: Path) -> None:
             read(file)
 
 
+MERGED = json.dumps(merge([FULL]))
+FAILING = json.dumps(a_report(finding(State.FAIL)))
+
+
 def changed(change: Callable[[dict[str, Any]], object]) -> str:
     report = json.loads(json.dumps(FULL))
     change(report)
@@ -81,6 +85,12 @@ def changed(change: Callable[[dict[str, Any]], object]) -> str:
         ),
         (changed(lambda r: r["hosts"]["web1"]["findings"][0].update(state="good")), r"hosts\.web1\.findings\.0\.state"),
         (changed(lambda r: r["hosts"]["web1"]["findings"].pop()), "the counts of web1 are not those of the findings"),
+        ('{"schema": 1, "hosts": ' + "1" * 5000 + "}", "not JSON that a report is in"),
+        (changed(lambda r: r["hosts"].update({"web1\x1b[0m": r["hosts"]["web1"]})), "differ by characters"),
+        (changed(lambda r: r["hosts"].clear()), "the counts of the summary"),
+        (MERGED.replace('"hosts": ["web1"]', '"hosts": []'), "hosts are not those of the runs"),
+        (FAILING.replace('"exit_code": 2', '"exit_code": 0'), r"the exit code 0 is not that of the findings \(2\)"),
+        (FAILING.replace('"exit_code": 2', '"exit_code": 3'), r"the exit code 3 is not that of the findings \(2\)"),
         (changed(lambda r: r["summary"]["findings"].update(fail=9)), "the counts of the summary are not those"),
     ],
 )
