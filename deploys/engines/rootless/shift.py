@@ -21,6 +21,7 @@ from deploys.core.change import (
     WriteFile,
 )
 from deploys.core.control import some
+from deploys.core.text import clean_text
 from deploys.userns.ranges import PEOPLE, SIZE, NoRange, giving, plan_range
 from facts.core.reading import Unknown, UnknownReading, known
 from facts.core.record import JournalEntry, Record
@@ -71,8 +72,8 @@ def _in_the_way(context: Context, user: str, reading: Stored | Unknown, by_hand:
 
 
 def amount(stored: Stored) -> str:
-    """How much is shifted, in words."""
-    where = f" in {some(stored.folders)}" if stored.folders else ""
+    """How much is shifted, in words. A user may have named the folders."""
+    where = f" in {clean_text(some(stored.folders))}" if stored.folders else ""
     more = "more than " if stored.more else ""
     return f"{more}{stored.files:,} files ({stored.size:,} bytes){where}"
 

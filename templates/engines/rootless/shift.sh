@@ -196,7 +196,8 @@ shifted() { # FOLDER...: status 3 where nothing was changed
   number=0
   for folder; do
     number=$((number + 1)); at=$ENTRY/$number
-    if [ -e "$at/folder" ] || [ ! -d "$folder/" ]; then continue; fi
+    if [ -e "$at/folder" ]; then continue; fi
+    if [ ! -d "$folder/" ]; then echo "$folder is not there"; exit 3; fi
     mkdir -p "$at" && printf '%s\n' "$folder" >"$at/folder.new" && mv "$at/folder.new" "$at/folder" || exit 3
   done
   for at in "$ENTRY"/[0-9]*/back; do # what was going back no longer is

@@ -30,7 +30,7 @@ REPOSITORY = (
     " ifupdown network-manager netplan.io openvswitch-switch firewalld ufw lxc dnsmasq-base"
     " uidmap dbus-user-session crun catatonit passt slirp4netns rootlesskit"
     " lxcfs systemd-container libvirt-daemon-system libvirt-clients libvirt-daemon-driver-lxc"
-    " libvirt-daemon-driver-qemu qemu-system-x86"
+    " libvirt-daemon-driver-qemu qemu-system-x86 attr"
 )
 
 

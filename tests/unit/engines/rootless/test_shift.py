@@ -170,3 +170,30 @@ def test_no_folder_at_all_is_shifted_too(host: Host) -> None:
     assert NEW in {int(line.split(":")[1]) for line in (host.root / "subuid").read_text().splitlines()}
     assert all(not outcome.error for outcome in host.undo().values())
     assert (host.root / "subuid").read_text() == ROWS
+
+
+def test_several_folders_are_shifted_together_or_none_is(host: Host) -> None:
+    at = storage(host)
+    docker = at.with_name("docker with blanks")
+    shutil.copytree(at, docker, symlinks=True)
+    for path in (docker, *docker.rglob("*")):
+        os.chown(path, OLD + 9, OLD + 9, follow_symlinks=False)
+    before = state(at), state(docker)
+    assert "does not belong to the user" in "\n".join(host.sh(script(planned(host, at, docker))))
+    assert (state(at), state(docker)) == before
+    os.chown(docker, UID, UID)
+    before = state(at), state(docker)
+    shutil.rmtree(host.journal)
+    assert " fail " not in "\n".join(host.sh(script(planned(host, at, docker))))
+    assert {found[:2] for path, found in state(docker).items() if path != "."} == {(NEW + 9, NEW + 9)}
+    assert state(at) == expected(before[0])
+    assert all(not outcome.error for outcome in host.undo().values())
+    assert (state(at), state(docker)) == before
+
+
+def test_a_folder_that_is_not_there_is_not_passed_over(host: Host) -> None:
+    at = storage(host)
+    before = state(at)
+    assert "nowhere is not there" in "\n".join(host.sh(script(planned(host, at, at.with_name("nowhere")))))
+    assert state(at) == before
+    assert (host.root / "subuid").read_text() == ROWS

@@ -61,6 +61,13 @@ def test_accepted_the_rows_and_the_files_are_changed_together() -> None:
     assert planned(rows=files[0].text) == []
 
 
+def test_what_a_user_calls_a_folder_writes_nothing_on_the_operators_terminal() -> None:
+    for accept in ("", ACCEPT):
+        change = planned(dataclasses.replace(KEPT, folders=("/home/alice/\x1b[2Jx",)), accept=accept)[0]
+        service = change.service if isinstance(change, WriteFile) else None
+        assert "\x1b" not in (service.what if service else getattr(change, "why", "\x1b"))
+
+
 def test_what_keeps_capabilities_is_installed_first() -> None:
     first, *others = planned(dataclasses.replace(KEPT, tools=False))
     assert isinstance(first, Install)
