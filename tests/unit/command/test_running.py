@@ -36,7 +36,7 @@ def asked(*words: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What `hullproof WORDS` has pyinfra do."""
     commands: list[list[str]] = []
 
-    def start(command: Sequence[str]) -> running.Ended:
+    def start(command: Sequence[str], stdout: object = None) -> running.Ended:
         commands.append(list(command))
         return running.Ended(0, "r1")
 
