@@ -10,7 +10,7 @@ SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
 .PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit unit-run fuzz-briefly \
-  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock drills lab-packages lab-debian12 lab-debian13 lab-breaks
+  coverage fuzz test test-pythons bench bench-history demo demo-down docs docs-site lock drills lab-packages lab-debian12 lab-debian13 lab-breaks
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -108,6 +108,9 @@ drills: lab-packages $(VENV)/.ready  ## what takes many reboots on virtual machi
 
 bench: lab-packages $(VENV)/.ready  ## what a run costs on this machine
 	$(BIN)/python -m tests.bench
+
+bench-history: $(VENV)/.ready  ## what a history of 10,000 hosts costs to ask
+	$(BIN)/python -m tests.bench_history
 
 demo: lab-packages $(VENV)/.ready  ## a badly configured host in a VM, hardened and proved before your eyes
 	$(BIN)/python -m tests.lab.demo
