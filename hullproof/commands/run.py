@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
 from pyinfra_cli.cli import cli as pyinfra_cli
 
 from hullproof import running
+from hullproof.history.database import HistoryError
+from hullproof.history.store import record
 
 EPILOG = (
     "All options of pyinfra are taken too (pyinfra --help): --user, --use-sudo-password, --parallel, --data … Exit "
@@ -46,7 +49,26 @@ def own_options(kind: str) -> list[click.Parameter]:
         ),
         click.Option(["--report"], metavar="DIR", help="The folder for report.json and its other forms."),
         *([part] if kind in ("drift", "harden") else []),
+        *([history_option()] if kind in ("drift", "harden", "provision") else []),
     ]
+
+
+def history_option() -> click.Option:
+    """Where what the run finds is added to; see keep()."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    return click.Option(["--history"], type=kind, metavar="DIR", help="Add what is found to the history there.")
+
+
+def keep(ended: running.Ended, folder: Path) -> str:
+    """Adds the run to the history in `folder`. Returns why it is not there; "" where it is."""
+    report = ended.read_report()
+    if report is None:
+        return "the run has no report that can be read"
+    try:
+        record(report, folder)
+    except HistoryError as error:
+        return str(error)
+    return ""
 
 
 def _words(context: click.Context) -> Iterator[str]:
@@ -55,7 +77,7 @@ def _words(context: click.Context) -> Iterator[str]:
         if context.get_parameter_source(str(option.name)) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[str(option.name)]
-        if option.name == "inventory" or not isinstance(option, click.Option):
+        if option.name in ("inventory", "history") or not isinstance(option, click.Option):
             continue
         if option.name in OWN:
             yield from ("--data", f"{option.name}={value if isinstance(value, str) else ','.join(value)}")
@@ -75,6 +97,10 @@ def _run(inventory: str, **given: object) -> None:
     ended = running.start(command)
     if ended.problem:
         click.echo(f"hullproof: {ended.problem}. Exit code {ended.code}.", err=True)
+    folder = context.params.get("history")
+    if folder and (why := keep(ended, folder)):
+        click.echo(f"hullproof: not added to the history in {folder}: {why}", err=True)
+        context.exit(ended.code or 1)
     context.exit(ended.code)
 
 
