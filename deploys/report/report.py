@@ -32,6 +32,7 @@ STATUSES: tuple[Status, ...] = ("ok", "unreachable", "error")
 class Run:
     """`started` and `finished` are ISO 8601 with a zone. `dry`: it was to show what it would do, and no more.
     `problem`: what is wrong with the run itself, an option say, and so with every host's end; "" where nothing is.
+    `docs`: where the documentation's website is; "" where that is not known.
     `only`: which part of the controls was to be judged: the words that name it (`asked`), how many `controls` these
     are and `of` how many; None: all of them."""
 
@@ -42,6 +43,7 @@ class Run:
     policy: str
     dry: bool = False
     problem: str = ""
+    docs: str = ""
     only: Mapping[str, Any] | None = None
 
 
@@ -79,13 +81,20 @@ def change_json(change: Change, journal: str) -> dict[str, Any]:
 
 
 def build(run: Run, hosts: Iterable[HostReport]) -> dict[str, Any]:
-    """The whole object. Every state is counted, also those that did not occur."""
+    """The whole object. Every state is counted, also those that did not occur. `controls`: what is said of each once,
+    not for every host."""
+    hosts = list(hosts)
     parts = {clean_text(host.name): _clean_host(host) for host in hosts}
+    controls = {finding.control.id: finding.control for host in hosts for finding in host.findings}
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "tool": {"name": "hullproof", "version": version()},
         "run": clean(dataclasses.asdict(run)),
         "hosts": parts,
+        "controls": {
+            control: {"why": clean_text(about.why), "by_hand": clean_text(about.by_hand)}
+            for control, about in controls.items()
+        },
         "summary": {
             "hosts": {status: sum(part["status"] == status for part in parts.values()) for status in STATUSES},
             "findings": _count(finding["state"] for part in parts.values() for finding in part["findings"]),

@@ -74,6 +74,7 @@ class Run:
         self.reasons = Reasons()
         given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
         self.directory = Path(given.get("report") or "reports")
+        self.docs = str(given.get("docs") or "")
         self.only_words = names(given.get("only"))
         self.only: Only | None = None
         self.stopped = ""  # why no other host reboots
@@ -90,6 +91,7 @@ class Run:
         """The session of the host at hand: its policy is loaded, nothing has been executed yet."""
         host: Host = ctx_host.get()  # the host itself: pyinfra.host changes with the context
         self.directory = Path(str(host.data.get("report", self.directory)))
+        self.docs = str(host.data.get("docs", self.docs))
         name = str(host.data.get("policy", "baseline"))
         policy = self.policy(name, subjects, names(host.data.get("accept")))
         wrong = [policy] if isinstance(policy, str) else []
@@ -202,6 +204,7 @@ class Run:
             policy=", ".join(policies),
             dry=self.dry,
             problem=self.problem,
+            docs=self.docs,
             only=self._only_json(),
         )
         result = report.build(about, self.host_reports())
