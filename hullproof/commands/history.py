@@ -160,13 +160,11 @@ def _reports(given: Iterable[Path]) -> Iterator[Path]:
         yield from found or [path / "report.json"]
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> bytes:
     try:
-        return json.loads(path.read_bytes())
+        return path.read_bytes()
     except OSError as error:
         raise HistoryError(f"it cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise HistoryError("it is no JSON, or cut short") from None
 
 
 def _write(path: Path, text: str) -> None:

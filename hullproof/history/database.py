@@ -4,6 +4,8 @@ its own."""
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -39,8 +41,9 @@ def connect() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def said(error: Exception) -> str:
-    """DuckDB's error in one line: its first, without what it advises."""
-    return str(error).strip().splitlines()[0]
+    """DuckDB's error in one line: the system's where it is one of its, else the first, without what DuckDB advises."""
+    number = re.search(r'"errno":"(\d+)"', str(error))
+    return os.strerror(int(number[1])) if number else str(error).strip().splitlines()[0]
 
 
 def quoted(text: str) -> str:

@@ -25,7 +25,7 @@ def ask(folder: Path, question: Question) -> Answer:
     """Raises HistoryError where there is nothing to say."""
     if not folder.is_dir():
         raise HistoryError(f"there is no history in {folder}: `hullproof history add REPORT` begins one")
-    with store.locked(folder):
+    with store.reading(folder):
         with connect() as database:
             files = store.files(database, folder)
         return _of_what_is_whole(folder, files, question)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, Field, ValidationError
+from pydantic.dataclasses import dataclass as validated
 
 from deploys.core.control import Severity, State
 from deploys.core.text import clean_text
@@ -35,7 +36,15 @@ def _file_name(text: str) -> str:
     return text
 
 
-class _Finding(BaseModel):
+def _of_this_age(moment: datetime) -> datetime:
+    """Others have no day in UTC, or none in the name of a folder."""
+    if not 2000 <= moment.year < 9999:
+        raise ValueError("a run ends after the year 2000")
+    return moment
+
+
+@validated(slots=True)  # a large fleet has millions of them
+class _Finding:
     control: str
     severity: Severity
     state: State
@@ -53,7 +62,7 @@ class _Part(BaseModel):
     id: Annotated[str, AfterValidator(_file_name)]
     kind: str
     policy: str
-    finished: datetime
+    finished: Annotated[AwareDatetime, AfterValidator(_of_this_age)]
     problem: str = ""
     hosts: list[str] | None = None
 
@@ -64,7 +73,7 @@ class _Run(_Part):
 
 
 class _Report(BaseModel):
-    schema_: Literal[1]
+    schema_: Annotated[Literal[1], Field(alias="schema")]
     run: _Run
     hosts: dict[str, _Host]
 
@@ -88,30 +97,32 @@ class Recorded:
 
 
 def runs(report: Any) -> list[Recorded]:
-    """The run of a report; of a merged one, the runs that it is made of. Raises HistoryError."""
-    if isinstance(report, dict) and isinstance(report.get("schema"), int) and report["schema"] > SCHEMA:
-        raise HistoryError(f"it is a report of a newer hullproof (schema {report['schema']}): this one reads {SCHEMA}")
+    """The run of a report; of a merged one, the runs that it is made of. `report`: the object, or a report.json's
+    bytes, which take less memory. Raises HistoryError."""
     try:
-        found = _Report.model_validate({**report, "schema_": report["schema"]} if isinstance(report, dict) else report)
-    except (ValidationError, KeyError) as error:
-        raise HistoryError(f"it is no report of hullproof's: {_first(error)}") from None
+        found = _Report.model_validate_json(report) if isinstance(report, bytes) else _Report.model_validate(report)
+    except ValidationError as error:
+        raise HistoryError(_said(error)) from None
     parts = found.run.parts or [found.run]
     return [_recorded(part, found) for part in parts]
 
 
-def _first(error: ValidationError | KeyError) -> str:
-    if isinstance(error, KeyError):
-        return f"it has no {error}"
-    first = error.errors()[0]
-    return f"{clean_text('.'.join(map(str, first['loc']))) or 'all of it'}: {first['msg']}"
+def _said(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"] == "json_invalid":
+        return "it is no JSON, or cut short"
+    if first["loc"] == ("schema",) and isinstance(first["input"], int) and first["input"] > SCHEMA:
+        return f"it is a report of a newer hullproof (schema {first['input']}): this one reads {SCHEMA}"
+    where = clean_text(".".join(map(str, first["loc"]))) or "all of it"
+    return f"it is no report of hullproof's: {where}: {clean_text(first['msg'])}"
 
 
 def _recorded(part: _Part, report: _Report) -> Recorded:
-    at = part.finished if part.finished.tzinfo else part.finished.replace(tzinfo=UTC)
     names = report.hosts if part.hosts is None else [name for name in part.hosts if name in report.hosts]
     hosts = {name: report.hosts[name] for name in names}
-    at = at.astimezone(UTC).replace(tzinfo=None)
-    return Recorded(part.id, at, part.kind, part.policy, bool(report.run.only), clean_text(part.problem), hosts)
+    at = part.finished.astimezone(UTC).replace(tzinfo=None)
+    kind, policy, problem = (clean_text(text) for text in (part.kind, part.policy, part.problem))
+    return Recorded(part.id, at, kind, policy, bool(report.run.only), problem, hosts)
 
 
 def host_rows(run: Recorded) -> Iterator[dict[str, Any]]:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploys.core.control import Severity, State
 from hullproof.history import rows
 from hullproof.history.database import HistoryError, connect, quoted, said
 
@@ -57,11 +58,13 @@ class Files:
         return [glob.escape(str(file.path)) for file in self.good]
 
 
-def record(report: Mapping[str, Any], folder: Path) -> list[str]:
+def record(report: Mapping[str, Any] | bytes, folder: Path) -> list[str]:
     """Adds the run of a report, or the runs of a merged one, to the history in `folder`, which is made if need be.
+    `report`: the object, or a report.json's bytes, which take less memory.
     Returns the ids of those that were not there yet. Raises HistoryError; nothing is half-written."""
+    runs = rows.runs(report)
     with connect() as database, locked(folder):
-        return [run.id for run in rows.runs(report) if _add(database, run, folder / run.day)]
+        return [run.id for run in runs if _add(database, run, folder / run.day)]
 
 
 @contextlib.contextmanager
@@ -78,6 +81,11 @@ def locked(folder: Path, alone: bool = False) -> Iterator[None]:
         except BlockingIOError:
             raise HistoryError(f"{folder} is in use by another hullproof: try again when that has ended") from None
         yield
+
+
+def reading(folder: Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps the files where they are; where the folder is not ours to write, nobody is kept from anything."""
+    return locked(folder) if os.access(folder, os.W_OK) else contextlib.nullcontext()
 
 
 def files(database: duckdb.DuckDBPyConnection, folder: Path) -> Files:
@@ -111,41 +119,50 @@ def _inspect(database: duckdb.DuckDBPyConnection, path: Path) -> File:
         about = json.loads(found[0]) if found else None
     except (duckdb.Error, ValueError):
         raise HistoryError("cannot be read: it is cut short, or no Parquet file") from None
-    if not isinstance(about, dict):
+    if not isinstance(about, dict) or not isinstance(about.get("runs"), list):
         raise HistoryError("is not of hullproof's history: another program has written it")
     if about.get("schema") != SCHEMA:
         raise HistoryError(f"is of schema {about.get('schema')}, and this hullproof reads {SCHEMA}: use the newer one")
-    return File(path, frozenset(about["runs"]), bool(about.get("daily")))
+    return File(path, frozenset(map(str, about["runs"])), bool(about.get("daily")))
 
 
 def whole(database: duckdb.DuckDBPyConnection, file: File) -> bool:
-    """Whether all of the file can be read."""
+    """Whether all of the file can be read, and is what it says it is."""
     import duckdb
 
     try:
-        database.execute("SELECT bit_xor(hash(every)) FROM read_parquet(?) AS every", [glob.escape(str(file.path))])
-        database.fetchall()
+        database.execute(WHOLE, [glob.escape(str(file.path))])
+        return bool((database.fetchone() or (False,))[0])
     except duckdb.Error:
         return False
-    return True
 
 
 def _add(database: duckdb.DuckDBPyConnection, run: rows.Recorded, day: Path) -> bool:
+    import duckdb
+
     if day.is_dir() and any(run.id in file.runs for file in files(database, day).good):
         return False
     about = {"run": run.id, "finished": run.finished, "kind": run.kind, "policy": run.policy, "part": run.part}
-    database.execute(f"CREATE OR REPLACE TEMP TABLE added ({COLUMNS})")
-    database.execute(
-        f"INSERT INTO added BY NAME SELECT {ABOUT}, 'run' AS level, $problem AS reason",
-        {**about, "problem": run.problem},
-    )
-    with _lines(day.parent, rows.host_rows(run)) as lines:
-        database.execute(INSERT, {**about, "lines": glob.escape(str(lines))})
+    problem = f"INSERT INTO added BY NAME SELECT {ABOUT}, 'run' AS level, $problem AS reason"
+    try:
+        database.execute(f"CREATE OR REPLACE TEMP TABLE added ({COLUMNS})")
+        database.execute(problem, {**about, "problem": run.problem})
+        with _lines(day.parent, rows.host_rows(run)) as lines:
+            database.execute(INSERT, {**about, "lines": glob.escape(str(lines))})
+    except duckdb.Error as error:
+        raise HistoryError(f"run {run.id} could not be added: {said(error)}") from None
     write(database, "SELECT * FROM added", day / f"{run.id}.parquet", {run.id})
     return True
 
 
 ABOUT = "$run AS run, $finished AS finished, $kind AS kind, $policy AS policy, $part AS part"
+NAMES = ", ".join(column.split()[0] for column in COLUMNS.split(", "))
+WHOLE = f"""
+SELECT bit_xor(hash({NAMES})) IS NOT NULL AND count(*) FILTER (level = 'finding' AND (host IS NULL OR control IS NULL
+  OR coalesce(state, '') NOT IN ({", ".join(map(quoted, State))})
+  OR coalesce(severity, '') NOT IN ({", ".join(map(quoted, Severity))}))) = 0
+FROM read_parquet(?)
+"""
 INSERT = f"""
 INSERT INTO added BY NAME
 WITH hosts AS (

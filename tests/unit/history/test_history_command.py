@@ -115,7 +115,7 @@ def test_of_several_reports_the_wrong_ones_are_named(tmp_path: Path) -> None:
     assert done.stdout == f"1 run added to {tmp_path / 'history'}, 0 there already.\n"
     assert done.stderr.splitlines() == [
         f"hullproof: {cut}: it is no JSON, or cut short",
-        f"hullproof: {other}: it is no report of hullproof's: it has no 'schema'",
+        f"hullproof: {other}: it is no report of hullproof's: schema: Field required",
     ]
     (tmp_path / "empty").mkdir()
     assert (

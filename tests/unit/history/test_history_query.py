@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from deploys.core.control import State
+from hullproof.history import store
 from hullproof.history.answer import Answer, Question
-from hullproof.history.database import HistoryError
+from hullproof.history.database import HistoryError, connect
 from hullproof.history.query import ask
 from tests.support.history import START, a_history, a_run
 
@@ -199,9 +200,29 @@ def test_nothing_since_then_is_no_answer(tmp_path: Path) -> None:
         asked(tmp_path / "empty")
 
 
+def test_what_may_only_be_read_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a_history(tmp_path, a_run(0, {"web1": {"a.b": P}}))
+    (tmp_path / ".lock").unlink()
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    assert asked(tmp_path).runs == 1
+    assert not (tmp_path / ".lock").exists()
+
+
 def test_runs_that_reached_nobody_are_counted(tmp_path: Path) -> None:
     answer = asked(a_history(tmp_path, a_run(0, {}), a_run(1, {"web1": "error"})))
     assert (answer.runs, answer.hosts, answer.moved, answer.mending) == (2, 1, [], [])
+
+
+@pytest.mark.parametrize("rows", ["SELECT 1 AS one", "SELECT * REPLACE ('good' AS state) FROM read_parquet($files)"])
+def test_what_says_that_it_is_ours_and_is_not_costs_itself_alone(tmp_path: Path, rows: str) -> None:
+    of_states(tmp_path, [P, F])
+    path = tmp_path / "2026-11-01" / "forged.parquet"
+    with connect() as database:
+        own = {"files": store.files(database, tmp_path).paths()}
+        store.write(database, rows, path, {"forged"}, parameters=own if "$files" in rows else None)
+    answer = asked(tmp_path)
+    assert answer.problems == [f"{path} cannot be read: it is damaged"]
+    assert [row["to"] for row in answer.moved] == ["fail"]
 
 
 def test_what_is_damaged_in_its_middle_is_named_and_the_rest_is_said(tmp_path: Path) -> None:
