@@ -119,7 +119,7 @@ def _inspect(database: duckdb.DuckDBPyConnection, path: Path) -> File:
         about = json.loads(found[0]) if found else None
     except (duckdb.Error, ValueError):
         raise HistoryError("cannot be read: it is cut short, or no Parquet file") from None
-    if not isinstance(about, dict) or not isinstance(about.get("runs"), list):
+    if not isinstance(about, dict) or not isinstance(about.get("runs"), list) or not about["runs"]:
         raise HistoryError("is not of hullproof's history: another program has written it")
     if about.get("schema") != SCHEMA:
         raise HistoryError(f"is of schema {about.get('schema')}, and this hullproof reads {SCHEMA}: use the newer one")

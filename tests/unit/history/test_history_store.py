@@ -138,9 +138,8 @@ def spoiled(folder: Path, how: str) -> Path:
     elif how == "empty":
         path.touch()
     else:
-        about = {"another's": "", "newer": f", KV_METADATA {{'{KEY}': '{json.dumps({'schema': 2, 'runs': ['x']})}'}}"}[
-            how
-        ]
+        claim = {"newer": {"schema": 2, "runs": ["x"]}, "of no run": {"schema": 1, "runs": []}}.get(how)
+        about = f", KV_METADATA {{'{KEY}': '{json.dumps(claim)}'}}" if claim else ""
         duckdb.connect().execute(f"COPY (SELECT 1 AS one) TO '{path}' (FORMAT parquet{about})")
     return path
 
@@ -151,6 +150,7 @@ def spoiled(folder: Path, how: str) -> Path:
         ("cut short", "cannot be read: it is cut short, or no Parquet file"),
         ("empty", "cannot be read: it is cut short, or no Parquet file"),
         ("another's", "is not of hullproof's history: another program has written it"),
+        ("of no run", "is not of hullproof's history: another program has written it"),
         ("newer", "is of schema 2, and this hullproof reads 1: use the newer one"),
     ],
 )
