@@ -68,9 +68,9 @@ def _keep(folder: Path, one: Callable[[duckdb.DuckDBPyConnection, Path, store.Fi
     if not folder.is_dir():
         raise HistoryError(f"there is no history in {folder}")
     with connect() as database, store.locked(folder, alone=True):
+        for left in [*folder.glob(".*.lines"), *folder.glob("*/.*.parquet.*")]:
+            left.unlink()  # nobody is at it: whoever wrote it was killed
         for day in _closed(folder):
-            for left in (path for path in day.iterdir() if path.name.startswith(".") and path.is_file()):
-                left.unlink()  # nobody is at it: whoever wrote it was killed
             found = store.files(database, day)
             kept.problems += found.problems
             if found.good:
