@@ -11,7 +11,7 @@ SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
 .PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit unit-run fuzz-briefly \
-  coverage fuzz test test-pythons bench demo demo-down docs docs-site lock dist drills lab-packages lab-debian12 lab-debian13 \
+  coverage fuzz test test-pythons bench bench-history demo demo-down docs docs-site lock dist drills lab-packages lab-debian12 lab-debian13 \
   lab-breaks watched
 .DEFAULT_GOAL := help
 
@@ -114,6 +114,9 @@ drills: lab-packages $(VENV)/.ready  ## what takes many reboots on virtual machi
 
 bench: lab-packages $(VENV)/.ready  ## what a run costs on this machine
 	$(BIN)/python -m tests.bench
+
+bench-history: $(VENV)/.ready  ## what a history of 10,000 hosts costs to ask
+	$(BIN)/python -m tests.bench_history
 
 demo: lab-packages $(VENV)/.ready  ## a badly configured host in a VM, hardened and proved before your eyes
 	$(BIN)/python -m tests.lab.demo

@@ -9,6 +9,7 @@ from typing import Any
 from deploys.report import files, formats
 from deploys.report.junit import junit
 from deploys.report.markdown import markdown
+from deploys.report.oscal import oscal
 
 Report = Mapping[str, Any]
 
@@ -17,6 +18,7 @@ FORMS: dict[str, Callable[[Report], str | Iterable[str]]] = {
     "sarif": formats.sarif,
     "junit": junit,
     "md": markdown,
+    "oscal": oscal,
 }
 
 

@@ -11,13 +11,9 @@ not-applicable                 -                        skipped, with the reason
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any
-from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader
 
@@ -26,11 +22,9 @@ from deploys.core.control import State
 from deploys.report import metrics, waivers
 from deploys.report.junit import junit
 from deploys.report.report import outcome, part_judged
+from deploys.report.sarif import sarif as sarif
 
 Report = Mapping[str, Any]
-
-LEVELS = {"high": "error", "medium": "warning", "low": "note"}
-SCORES = {"high": "8.0", "medium": "5.5", "low": "3.0"}  # what code scanning sorts by (CVSS bands)
 
 
 def holds(finding: Mapping[str, Any]) -> bool:
@@ -62,84 +56,6 @@ def _outcome_words(report: Report) -> str:
 def html(report: Report) -> str:
     """One page that needs nothing else: no script, no picture, no font."""
     return _templates().get_template("report/report.html.j2").render(report=report)
-
-
-def sarif(report: Report) -> Iterator[str]:
-    """SARIF 2.1.0, result by result: what does not hold, and what is waived. The host is the artifact (code scanning
-    demands one) and a logical location."""
-    rules = {finding["control"]: finding for _, finding in _findings(report)}
-    order = {control: number for number, control in enumerate(rules)}
-    run = {
-        "tool": {"driver": {**report["tool"], "rules": [_rule(finding) for finding in rules.values()]}},
-        "invocations": [
-            {
-                "executionSuccessful": report["exit_code"] != 1,
-                "exitCode": report["exit_code"],
-                "startTimeUtc": _utc(report["run"]["started"]),
-                "endTimeUtc": _utc(report["run"]["finished"]),
-                "toolExecutionNotifications": [
-                    {"level": "error", "message": {"text": f"{host}: {part['status']}: {part['error'] or ''}"}}
-                    for host, part in report["hosts"].items()
-                    if part["status"] != "ok"
-                ],
-            }
-        ],
-    }
-    head = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0"}
-    yield f'{_text(head)[:-1]}, "runs": [{_text(run)[:-1]}, "results": ['
-    between = "\n"
-    for host, finding in _findings(report):
-        if not holds(finding) or finding["state"] == State.WAIVED:
-            result = _result(host, finding, order[finding["control"]]) | _suppressed(report["hosts"][host], finding)
-            yield between + _text(result)
-            between = ",\n"
-    yield "\n]}]}\n"
-
-
-_text = json.JSONEncoder(ensure_ascii=False).encode
-
-
-def _rule(finding: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": finding["control"],
-        "shortDescription": {"text": finding["title"]},
-        "defaultConfiguration": {"level": LEVELS[finding["severity"]]},
-        "properties": {
-            "security-severity": SCORES[finding["severity"]],
-            "tags": ["security", finding["subject"], *finding["references"]],
-        },
-    }
-
-
-def _result(host: str, finding: Mapping[str, Any], rule: int) -> dict[str, Any]:
-    key = hashlib.sha256(json.dumps([host, finding["control"]]).encode()).hexdigest()
-    return {
-        "ruleId": finding["control"],
-        "ruleIndex": rule,
-        "level": LEVELS[finding["severity"]],
-        "message": {"text": f"{host}: {finding['state']}: {finding['reason']}"},
-        "locations": [
-            {
-                "physicalLocation": {"artifactLocation": {"uri": quote(host, safe="")}, "region": {"startLine": 1}},
-                "logicalLocations": [{"name": host, "kind": "resource"}],
-            }
-        ],
-        "partialFingerprints": {"hullproof/v1": key},
-        "properties": {key: finding[key] for key in ("state", "declared", "disk", "live", "impact")},
-    }
-
-
-def _suppressed(host: Mapping[str, Any], finding: Mapping[str, Any]) -> dict[str, Any]:
-    """That a finding is waived, by whom, until when and why."""
-    if finding["state"] != State.WAIVED:
-        return {}
-    own = [row for row in host["waivers"] if row["control"] == finding["control"] and row["days"] >= 0]
-    why = "; ".join(f"{row['owner']}, until {row['until']}: {row['reason']}" for row in own) or finding["reason"]
-    return {"suppressions": [{"kind": "external", "status": "accepted", "justification": why}]}
-
-
-def _utc(time: str) -> str:
-    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 FORMATS: dict[str, Callable[[Report], str | Iterable[str]]] = {

@@ -40,8 +40,9 @@ def merge(reports: Sequence[Report]) -> dict[str, Any]:
     merged: dict[str, Any] = {
         "schema": SCHEMA,
         "tool": {"name": "hullproof", "version": version()},
-        "run": {**_run(parts), "only": _only(reports), "parts": parts},
+        "run": {**_run(parts), "only": _only(reports), "docs": reports[0]["run"].get("docs"), "parts": parts},
         "hosts": hosts,
+        "controls": {name: about for report in reports for name, about in report.get("controls", {}).items()},
         "summary": {
             "hosts": {status: sum(host["status"] == status for host in hosts.values()) for status in STATUSES},
             "findings": {state.value: sum(host["summary"][state] for host in hosts.values()) for state in State},

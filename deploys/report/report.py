@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from deploys.core.change import Change
-from deploys.core.control import Finding, State, some
+from deploys.core.control import Control, Finding, State, some
 from deploys.core.text import clean, clean_text
 from deploys.report import waivers
 from deploys.report.rows import row
@@ -34,6 +34,7 @@ STATUSES: tuple[Status, ...] = ("ok", "unreachable", "error")
 class Run:
     """`started` and `finished` are ISO 8601 with a zone. `dry`: it was to show what it would do, and no more.
     `problem`: what is wrong with the run itself, an option say, and so with every host's end; "" where nothing is.
+    `docs`: where the documentation's website is; "" where that is not known.
     `only`: which part of the controls was to be judged: the words that name it (`asked`), how many `controls` these
     are and `of` how many; None: all of them."""
 
@@ -44,6 +45,7 @@ class Run:
     policy: str
     dry: bool = False
     problem: str = ""
+    docs: str = ""
     only: Mapping[str, Any] | None = None
 
 
@@ -60,6 +62,11 @@ class HostReport:
     changes: Sequence[Mapping[str, Any]] = ()
     waivers: Sequence[Mapping[str, Any]] = ()
     notes: Sequence[str] = ()  # of the host as a whole
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """Those that were judged."""
+        return tuple(finding.control for finding in self.findings)
 
     def part(self) -> dict[str, Any]:
         """Its part of the report, clean. Each finding, change and waiver on its own, so that the limits bound a host's
@@ -84,6 +91,7 @@ class Settled:
 
     name: str
     made: Mapping[str, Any]
+    controls: tuple[Control, ...]
 
     def part(self) -> Mapping[str, Any]:
         return self.made
@@ -96,13 +104,20 @@ def change_json(change: Change, journal: str) -> dict[str, Any]:
 
 
 def build(run: Run, hosts: Iterable[HostReport | Settled]) -> dict[str, Any]:
-    """The whole object. Every state is counted, also those that did not occur."""
+    """The whole object. Every state is counted, also those that did not occur. `controls`: what is said of each once,
+    not for every host."""
+    hosts = list(hosts)
     parts = {clean_text(host.name): host.part() for host in hosts}
+    controls = {control.id: control for host in hosts for control in host.controls}
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "tool": {"name": "hullproof", "version": version()},
         "run": clean(dataclasses.asdict(run)),
         "hosts": parts,
+        "controls": {
+            control: {"why": clean_text(about.why), "by_hand": clean_text(about.by_hand)}
+            for control, about in controls.items()
+        },
         "summary": {
             "hosts": {status: sum(part["status"] == status for part in parts.values()) for status in STATUSES},
             "findings": _sum(part["summary"] for part in parts.values()),

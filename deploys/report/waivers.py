@@ -64,6 +64,12 @@ def summary(hosts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
+def why(host: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
+    """Of a waived finding of a host's part of a report: who waives it, until when and why."""
+    own = [row for row in host["waivers"] if row["control"] == finding["control"] and row["days"] >= 0]
+    return "; ".join(f"{row['owner']}, until {row['until']}: {row['reason']}" for row in own) or str(finding["reason"])
+
+
 def sentences(waivers: Mapping[str, Any]) -> Iterator[str]:
     """The summary in words."""
     idle = waivers["unneeded"]  # it does not matter when these end

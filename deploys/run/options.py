@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from pyinfra.api.connectors import get_all_connectors
 
 from deploys.core.text import clean_text
+from deploys.report.sarif import WEBSITE
 
-KEYS = ("accept", "batch", "only", "policy", "report", "run", "skip")
+KEYS = ("accept", "batch", "docs", "only", "policy", "report", "run", "skip")
 
 
 def _slips(word: str) -> Iterator[str]:
@@ -34,6 +36,8 @@ def wrong_on_command_line(pairs: Iterable[str], alone: bool) -> list[str]:
         elif key in KEYS:
             if not value and key != "accept":
                 problems.append(f"--data {key}=: the value is missing")
+            elif key == "docs" and not re.fullmatch(WEBSITE, value):
+                problems.append(f"--data docs={clean_text(value)}: want the address of a website, https://…")
         elif (alone or _meant(key)) and key not in _pyinfras() and not key.startswith("_"):
             problems.append(f"--data {clean_text(key)}: there is no such option{_instead(key)}")
     return problems

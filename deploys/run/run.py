@@ -77,6 +77,7 @@ class Run:
         self.reasons = Reasons()
         given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
         self.directory = Path(given.get("report") or "reports")
+        self.docs = str(given.get("docs") or "")
         self.only_words = names(given.get("only"))
         self.only: Only | None = None
         self.stopped = ""  # why no other host reboots
@@ -94,6 +95,7 @@ class Run:
         policy is asked for."""
         host: Host = ctx_host.get()  # the host itself: pyinfra.host changes with the context
         self.directory = Path(str(host.data.get("report", self.directory)))
+        self.docs = str(host.data.get("docs", self.docs))
         name = str(host.data.get("policy", "baseline"))
         policy = self.policy(name, subjects, names(host.data.get("accept"))) if subjects else Policy(name, {})
         wrong = [policy] if isinstance(policy, str) else []
@@ -123,7 +125,7 @@ class Run:
         that it was made from: of a fleet's hosts all that is held is what the report says."""
         with session.keeping("the report"):
             ended = ending.report(session, Reached.SURVEY)
-            self.settled[session.host.name] = report.Settled(ended.name, ended.part())
+            self.settled[session.host.name] = report.Settled(ended.name, ended.part(), ended.controls)
             session.survey, session.findings = None, []
 
     def policy(self, name: str, subjects: Sequence[Subject], accept: tuple[str, ...]) -> Policy | str:
@@ -217,6 +219,7 @@ class Run:
             policy=", ".join(policies),
             dry=self.dry,
             problem=self.problem,
+            docs=self.docs,
             only=self._only_json(),
         )
         result = report.build(about, self.host_reports())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 from click.core import ParameterSource
@@ -12,6 +13,8 @@ from pyinfra_cli.cli import cli as pyinfra_cli
 
 from hullproof import running
 from hullproof.completing import complete_controls, complete_policies
+from hullproof.history.database import HistoryError
+from hullproof.history.store import record
 from hullproof.output import FORMS, put
 
 EPILOG = (
@@ -54,7 +57,26 @@ def own_options(kind: str) -> list[click.Parameter]:
         click.Option(["--report"], metavar="DIR", help="The folder for report.json and its other forms."),
         *([part] if kind in ("drift", "harden") else []),
         click.Option(["--output"], type=click.Choice(list(FORMS)), help=OUTPUT),
+        *([history_option()] if kind in ("drift", "harden", "provision") else []),
     ]
+
+
+def history_option() -> click.Option:
+    """Where what the run finds is added to; see keep()."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    return click.Option(["--history"], type=kind, metavar="DIR", help="Add what is found to the history there.")
+
+
+def keep(ended: running.Ended, folder: Path) -> str:
+    """Adds the run to the history in `folder`. Returns why it is not there; "" where it is."""
+    report = ended.read_report()
+    if report is None:
+        return "the run has no report that can be read"
+    try:
+        record(report, folder)
+    except HistoryError as error:
+        return str(error)
+    return ""
 
 
 def _words(context: click.Context) -> Iterator[str]:
@@ -63,7 +85,7 @@ def _words(context: click.Context) -> Iterator[str]:
         if context.get_parameter_source(str(option.name)) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[str(option.name)]
-        if option.name in ("inventory", "output") or not isinstance(option, click.Option):
+        if option.name in ("inventory", "output", "history") or not isinstance(option, click.Option):
             continue
         if option.name in OWN:
             yield from ("--data", f"{option.name}={value if isinstance(value, str) else ','.join(value)}")
@@ -83,10 +105,14 @@ def _run(inventory: str, output: str | None = None, **given: object) -> None:
     ended = running.start(command, stdout=sys.stderr if output else None)
     if ended.problem:
         click.echo(f"hullproof: {ended.problem}. Exit code {ended.code}.", err=True)
+    code, folder = ended.code, context.params.get("history")
+    if folder and (why := keep(ended, folder)):
+        click.echo(f"hullproof: not added to the history in {folder}: {why}", err=True)
+        code = code or 1
     if output and (problem := _put(ended, output)):
         click.echo(f"hullproof: {problem}. Exit code 1.", err=True)
-        context.exit(1)
-    context.exit(ended.code)
+        code = 1
+    context.exit(code)
 
 
 def _put(ended: running.Ended, form: str) -> str:

@@ -13,7 +13,7 @@ def unknown_words(line: str) -> list[str]:
     """Of a command line that begins with `hullproof`, the words that there are no commands or options of."""
     command: click.Command = main
     words = shlex.split(line, comments=True)[1:]
-    while isinstance(command, click.Group) and words:
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(click.Context(command), words[0])
         if found is None:
             return words[:1]

@@ -28,6 +28,7 @@ STARTS: dict[str, Callable[[str], Any]] = {
     "sarif": lambda text: json.loads(text)["runs"],
     "junit": ET.fromstring,
     "md": lambda text: text.index("## hullproof drift"),
+    "oscal": lambda text: json.loads(text)["assessment-results"],
 }
 
 

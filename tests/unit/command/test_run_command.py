@@ -25,6 +25,17 @@ def test_drift_of_this_host_from_another_folder(tmp_path: Path) -> None:
     assert done.stderr.startswith(f"runs: pyinfra @local {ROOT}/deploys/drift.py -y --data report=out")
 
 
+def test_what_is_found_is_added_to_a_history(tmp_path: Path) -> None:
+    words = ("drift", "@local", "--report", "out", "--history")
+    done = hullproof(*words, "history", cwd=tmp_path)
+    found = report(tmp_path / "out")
+    assert done.returncode == found["exit_code"], done.stderr
+    assert [path.stem for path in (tmp_path / "history").glob("*/*.parquet")] == [found["run"]["id"]]
+    done = hullproof(*words, "out/report.json/history", cwd=tmp_path)
+    assert "hullproof: not added to the history in out/report.json/history: out/report.json/" in done.stderr
+    assert done.returncode != 0
+
+
 @pytest.mark.parametrize("own_config", [False, True])
 @pytest.mark.parametrize("words", [["@local", "--limit", "nope"], ["nosuch.py"], ["empty.py"]])
 def test_nobody_to_judge_ends_with_1(tmp_path: Path, words: list[str], own_config: bool) -> None:

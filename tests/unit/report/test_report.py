@@ -42,8 +42,10 @@ def test_the_object() -> None:
             "policy": "baseline",
             "dry": False,
             "problem": "",
+            "docs": "",
             "only": None,
         },
+        "controls": {"boat.icc": {"why": "Else it sinks.", "by_hand": ""}},
         "hosts": {
             "web1": {
                 "status": "ok",

@@ -52,7 +52,7 @@ def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_host_that_is_settled_has_the_part_that_it_had() -> None:
     host = HostReport("h", "ok", findings=[ONE, finding(State.FAIL)])
-    assert build(a_run(), [Settled("h", host.part())]) == build(a_run(), [host])
+    assert build(a_run(), [Settled("h", host.part(), host.controls)]) == build(a_run(), [host])
 
 
 def test_the_report_is_written_in_pieces_with_a_line_for_each_finding(tmp_path: Path) -> None:
