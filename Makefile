@@ -47,7 +47,8 @@ lint-shell:  ## shell scripts: shellcheck
 # fast one, and part of the coverage.
 PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends turns incoming planning_hosts armed_undo undo_runs) \
   $(patsubst %,tests/unit/kernel/test_kernel_%.py,engines packages bls) tests/unit/selinux/test_selinux_gate.py \
-  tests/unit/engines/docker/test_docker_service.py tests/unit/verify/test_verify_asked.py
+  tests/unit/engines/docker/test_docker_service.py tests/unit/verify/test_verify_asked.py \
+  tests/unit/command/test_run_command.py
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
   tests/unit/run/test_lockout.py tests/unit/lab

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from importlib import import_module
+from typing import Any
 
 import click
 
 from deploys.report.report import version
 
 # In the order in which `hullproof --help` lists them: the name, and where its click command is.
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "drift": "hullproof.commands.run:drift",
+    "harden": "hullproof.commands.run:harden",
+    "rollback": "hullproof.commands.run:rollback",
+    "provision": "hullproof.commands.run:provision",
+    "picture": "hullproof.commands.run:picture",
+}
 
 
 class Commands(click.Group):
-    """The commands of COMMANDS."""
+    """The commands of COMMANDS. A command line that makes no sense ends with 1, as a run with a wrong option does: 2 is
+    for what does not hold."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _usage_is_1():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _usage_is_1():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -24,6 +42,15 @@ class Commands(click.Group):
         module, _, name = COMMANDS[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
+
+
+@contextlib.contextmanager
+def _usage_is_1() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        error.exit_code = 1  # type: ignore[misc]  # a class's in click's types
+        raise
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

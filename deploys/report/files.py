@@ -18,7 +18,7 @@ def write(directory: Path, report: Mapping[str, Any]) -> list[str]:
     for name, render in {"report.json": as_json, **formats.FORMATS}.items():
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write_whole(directory / name, render(report))
+            write_whole(directory / name, render(report))
         except Exception as error:  # one form's trouble costs neither the others nor the table on the screen
             problems.append(f"{directory / name} could not be written: {error}")
     return problems
@@ -28,8 +28,8 @@ def as_json(report: Mapping[str, Any]) -> str:
     return json.dumps(report, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Beside it, synced, renamed, and the folder synced."""
+def write_whole(path: Path, text: str) -> None:
+    """A file of the operator's alone (0600): beside it, synced, renamed, and the folder synced. Raises OSError."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import datetime
 import io
+import json
 import os
 import secrets
 import signal
@@ -44,6 +45,9 @@ KINDS: dict[str, report.Kind] = {
     "rollback": "rollback",
 }
 ROOT = Path(__file__).resolve().parents[2]
+# A file that whoever started this process wants the run's end in: {"run": id, "exit_code": n, "report": path or null}.
+# Without it nobody could tell a run that ended well from a pyinfra that never came to it, and exits 0 all the same.
+RECEIPT = "HULLPROOF_RECEIPT"
 
 _run: Run | None = None
 
@@ -71,6 +75,8 @@ class Run:
         self.stopped = ""  # why no other host reboots
         self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
+        self.written = False  # whether the report is
+        self.receipt = os.environ.pop(RECEIPT, "")  # not for what this run starts
 
     def meta(self, policy: str) -> dict[str, Any]:
         """What heads the journal of this run on a host."""
@@ -186,9 +192,17 @@ class Run:
             result["run"]["problem"], result["exit_code"] = clean_text("; ".join(problems)), 1
             report_files.write(self.directory, result)  # what can be written says the same
         show(terminal.render_table(result, color=terminal.wants_color(_output()), width=terminal_width()))
-        if not problems:
+        self.written = not problems
+        if self.written:
             show(f"report: {self.directory / 'report.json'}")
         return int(result["exit_code"])
+
+    def receipted(self, code: int) -> None:
+        """Tell whoever started this process how the run ended, where they asked for it."""
+        if self.receipt:
+            path = str((self.directory / "report.json").absolute()) if self.written else None
+            row = {"run": self.id, "exit_code": code, "report": path}
+            report_files.write_whole(Path(self.receipt), json.dumps(row))
 
 
 def names(value: Any) -> tuple[str, ...]:
@@ -274,6 +288,7 @@ def _end() -> None:
     code = 1
     try:
         code = _run.finish()
+        _run.receipted(code)
     except BaseException as error:
         said = clean_text(f"{type(error).__name__}: {error}")
         print(f"hullproof: the run could not be reported ({said})", file=sys.stderr)

@@ -1,0 +1,81 @@
+"""`hullproof drift|harden|rollback|provision|picture INVENTORY`: pyinfra's command, shown and run."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import click
+from click.core import ParameterSource
+from pyinfra_cli.cli import cli as pyinfra_cli
+
+from hullproof import running
+
+EPILOG = (
+    "All options of pyinfra are taken too (pyinfra --help): --user, --use-sudo-password, --parallel, --data … Exit "
+    "codes: 0 all that is demanded holds, 2 something does not, 3 something could not be judged, 1 the run went wrong."
+)
+
+
+def pyinfra_options() -> list[click.Parameter]:
+    """pyinfra's own, but for those that end it at once; the help shows the few that are for every day."""
+    options = []
+    for each in pyinfra_cli.params:
+        if isinstance(each, click.Option) and not each.is_eager:
+            option = copy.copy(each)
+            option.hidden = option.name not in ("dry", "diff", "yes", "limit")
+            options.append(option)
+    return list(options)
+
+
+def own_options() -> list[click.Parameter]:
+    """Ours; each is `--data NAME=VALUE` of pyinfra's command line."""
+    return [
+        click.Option(["--policy"], metavar="NAME|PATH", help="What must hold: a policy's name, or a file."),
+        click.Option(
+            ["--accept"], multiple=True, metavar="NAME", help="Accept a consequence by name: a,b or given repeatedly."
+        ),
+        click.Option(["--report"], metavar="DIR", help="The folder for report.json and its other forms."),
+    ]
+
+
+def _words(context: click.Context) -> Iterator[str]:
+    """What was given on the command line, as pyinfra's options."""
+    for option in context.command.params:
+        if context.get_parameter_source(str(option.name)) is not ParameterSource.COMMANDLINE:
+            continue
+        value = context.params[str(option.name)]
+        if option.name == "inventory" or not isinstance(option, click.Option):
+            continue
+        if option.name in ("policy", "accept", "report"):
+            yield from ("--data", f"{option.name}={value if isinstance(value, str) else ','.join(value)}")
+        elif option.count:
+            yield f"-{'v' * value}"
+        elif option.is_flag:
+            yield option.opts[0] if option.opts[0].startswith("--") else option.opts[-1]
+        else:
+            for each in value if option.multiple else [value]:
+                yield from (option.opts[0], str(each))
+
+
+def _run(inventory: str, **given: object) -> None:
+    context = click.get_current_context()
+    command = running.pyinfra_command(str(context.command.name), inventory, list(_words(context)))
+    click.echo(f"runs: {running.shown(command)}", err=True)
+    ended = running.start(command)
+    if ended.problem:
+        click.echo(f"hullproof: {ended.problem}. Exit code {ended.code}.", err=True)
+    context.exit(ended.code)
+
+
+def _command(kind: str, text: str) -> click.Command:
+    inventory = click.Argument(["inventory"], metavar="INVENTORY")
+    params = [inventory, *own_options(), *pyinfra_options()]
+    return click.Command(kind, params=params, callback=_run, help=text, epilog=EPILOG)
+
+
+drift = _command("drift", "What does not hold, since when, and why. Reads only.")
+harden = _command("harden", "Bring hosts to their policy: the plan, the question, the changes, another look.")
+rollback = _command("rollback", "Undo the newest run, or --data run=ID; says first what that interrupts.")
+provision = _command("provision", "Make bare hosts into hardened, proved container hosts.")
+picture = _command("picture", "The hosts' networks as a picture: who reaches whom. Reads only.")
