@@ -1,9 +1,9 @@
 """pyinfra reads this file from the folder it is called in, before it connects to any host."""
 
-import sys
+import runpy
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+runpy.run_path(str(Path(__file__).resolve().parent / "deploys" / "ours.py"))
 
 from pyinfra import config
 

@@ -7,10 +7,10 @@ Without -y the plan is shown, then pyinfra asks. Nothing is rebooted unless the 
 none follows a host that did not come back well.
 """
 
-import sys
+import runpy
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+runpy.run_path(str(Path(__file__).resolve().with_name("ours.py")))
 
 from pyinfra.context import host
 

@@ -6,10 +6,10 @@ Prints it for the terminal, and writes it as Mermaid beside the report, HOST.mmd
 """
 
 import re
-import sys
+import runpy
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+runpy.run_path(str(Path(__file__).resolve().with_name("ours.py")))
 
 from deploys.bridges.picture import picture, render_mermaid, render_text
 from deploys.bridges.rules import BridgesRules

@@ -6,10 +6,10 @@ The container engine's package comes from the distribution. When it is there the
 policy asks for is planned and done, and the proofs (`tests/verify`) run against it.
 """
 
-import sys
+import runpy
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+runpy.run_path(str(Path(__file__).resolve().with_name("ours.py")))
 
 from pyinfra.context import host
 

@@ -5,10 +5,10 @@
 `skip` names changes that stay as they are for good: what cannot be undone, or is not to be.
 """
 
-import sys
+import runpy
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+runpy.run_path(str(Path(__file__).resolve().with_name("ours.py")))
 
 from pyinfra.context import host
 

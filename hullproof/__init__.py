@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import runpy
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -10,5 +10,4 @@ PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE if (PACKAGE / "deploys").is_dir() else PACKAGE.parent
 
 # `deploys` and `facts` are imported by these names, as pyinfra's own runs of the deploys do.
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+runpy.run_path(str(ROOT / "deploys" / "ours.py"))

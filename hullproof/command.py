@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "rollback": "hullproof.commands.run:rollback",
     "provision": "hullproof.commands.run:provision",
     "picture": "hullproof.commands.run:picture",
+    "verify": "hullproof.commands.verify:verify",
 }
 
 

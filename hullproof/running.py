@@ -27,6 +27,7 @@ from hullproof import ROOT
 READS_ONLY = frozenset(name for name, kind in KINDS.items() if kind == "drift")
 # The same interpreter's pyinfra, and none that the folder at hand holds (-P).
 PYINFRA = (sys.executable, "-P", "-m", "pyinfra")
+SECRET = re.compile(r"(?is)^((?:--data=)?[\w-]*(?:password|passphrase|secret|token)[\w-]*=).*")
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -66,13 +67,13 @@ def _config(options: Sequence[str]) -> list[str]:
     return ["--config", str(ROOT / "config.py")]
 
 
-def shown(command: Sequence[str]) -> str:
+def shown(command: Sequence[str], program: str = "pyinfra") -> str:
     """The command as it can be typed, without passwords: what is shown may be kept in a log."""
-    hidden = [re.sub(r"(?i)^([\w-]*(?:password|passphrase|secret|token)[\w-]*=).*", r"\1***", word) for word in command]
+    hidden = [SECRET.sub(r"\1***", word) for word in command]
     for at, word in enumerate(command[:-1]):
         if word.startswith("--") and word.endswith("password") and word not in ("--use-sudo-password",):
             hidden[at + 1] = "***"
-    return shlex.join(["pyinfra", *hidden])
+    return shlex.join([program, *hidden])
 
 
 def start(command: Sequence[str], stdout: IO[Any] | int | None = None) -> Ended:
@@ -80,7 +81,7 @@ def start(command: Sequence[str], stdout: IO[Any] | int | None = None) -> Ended:
     `stdout` as subprocess has it; None: this process's own."""
     with tempfile.TemporaryDirectory(prefix="hullproof-") as folder:
         receipt = Path(folder, "receipt.json")
-        with _forwarding() as began:
+        with forwarding() as began:
             process = subprocess.Popen([*PYINFRA, *command], stdout=stdout, env=os.environ | {RECEIPT: str(receipt)})
             began(process)
             status = process.wait()
@@ -105,7 +106,7 @@ def _ended(status: int, receipt: Path) -> Ended:
 
 
 @contextlib.contextmanager
-def _forwarding() -> Iterator[Any]:
+def forwarding() -> Iterator[Any]:
     """Signals of this process reach the one that the yielded function is called with, also those that come before."""
     started: list[subprocess.Popen[Any]] = []
     early: list[int] = []

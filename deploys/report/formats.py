@@ -24,7 +24,7 @@ from jinja2 import Environment, FileSystemLoader
 from deploys.core import templates
 from deploys.core.control import State
 from deploys.report import waivers
-from deploys.report.report import outcome
+from deploys.report.report import outcome, part_judged
 
 Report = Mapping[str, Any]
 
@@ -49,8 +49,13 @@ def _templates() -> Environment:
     )
     environment.tests["holding"] = holds
     environment.filters["sentences"] = waivers.sentences
-    environment.filters["outcome"] = lambda report: outcome(report).words
+    environment.filters["outcome"] = _outcome_words
     return environment
+
+
+def _outcome_words(report: Report) -> str:
+    part = part_judged(report["run"])
+    return outcome(report).words + (f". {part[:-1]}" if part else "")
 
 
 def html(report: Report) -> str:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,9 @@ STATUSES: tuple[Status, ...] = ("ok", "unreachable", "error")
 @dataclass(frozen=True)
 class Run:
     """`started` and `finished` are ISO 8601 with a zone. `dry`: it was to show what it would do, and no more.
-    `problem`: what is wrong with the run itself, an option say, and so with every host's end; "" where nothing is."""
+    `problem`: what is wrong with the run itself, an option say, and so with every host's end; "" where nothing is.
+    `only`: which part of the controls was to be judged: the words that name it (`asked`), how many `controls` these
+    are and `of` how many; None: all of them."""
 
     id: str
     kind: Kind
@@ -40,6 +43,7 @@ class Run:
     policy: str
     dry: bool = False
     problem: str = ""
+    only: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,14 @@ EXIT_CODES = {
 }
 
 
+def part_judged(run: Mapping[str, Any]) -> str:
+    """That a run was to judge a part of the controls, as a sentence; "" where it was all of them."""
+    only = run.get("only")
+    if not only:
+        return ""
+    return f"Judged only {only['controls']} of {only['of']} controls (only={','.join(only['asked'])})."
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended: `code` is the process's exit code, `words` say why it is that one."""
@@ -133,13 +145,16 @@ def outcome(report: Mapping[str, Any]) -> Outcome:
         return Outcome(0, _rolled_back(run, hosts))
     counts = report["summary"]["findings"]
     pending = counts[State.PENDING_RESTART] + counts[State.PENDING_REBOOT]
+    everything, rest = (
+        ("what was judged", "what else was judged") if run.get("only") else ("everything", "everything else")
+    )
     if counts[State.FAIL] or (pending and run["kind"] == "drift"):
         return Outcome(2, "something does not hold")
     if counts[State.UNKNOWN]:
         return Outcome(3, f"nothing is known to fail, but {_findings(counts[State.UNKNOWN])} could not be judged")
     if pending:
-        return Outcome(0, f"everything else holds; {_findings(pending)} will hold after a restart or reboot")
-    return Outcome(0, "everything holds")
+        return Outcome(0, f"{rest} holds; {_findings(pending)} will hold after a restart or reboot")
+    return Outcome(0, f"{everything} holds")
 
 
 def _findings(count: int) -> str:
@@ -186,6 +201,8 @@ def _rolled_back(run: Mapping[str, Any], hosts: Mapping[str, Any]) -> str:
 
 @cache
 def version() -> str:
-    """hullproof runs from its clone: the version is what pyproject.toml there says."""
+    """What pyproject.toml says in a clone, and the package's metadata where it is installed."""
     project = Path(__file__).resolve().parents[2] / "pyproject.toml"
+    if not project.exists():
+        return metadata.version("hullproof")
     return str(tomllib.loads(project.read_text(encoding="utf-8"))["project"]["version"])

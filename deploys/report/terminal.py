@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from deploys.core.control import DOES_IT, Impact, Severity, State
 from deploys.report import waivers
-from deploys.report.report import outcome
+from deploys.report.report import outcome, part_judged
 
 RED, GREEN, YELLOW, MAGENTA, CYAN, BOLD = 31, 32, 33, 35, 36, 1
 COLORS = {"fail": RED, "pending-restart": YELLOW, "pending-reboot": YELLOW, "unknown": MAGENTA}
@@ -107,4 +107,6 @@ def _sum(report: Mapping[str, Any], color: bool, width: int) -> str:
     counts = _counts(report["summary"]["findings"])
     meaning = end.words if code == end.code else "a proof failed"
     text = f"{run['kind']}, policy {run['policy']}: {hosts or 'no hosts'}; {counts}. Exit code {code}: {meaning}."
+    if part := part_judged(run):
+        text += f" {part}"
     return paint(fill(text, width), RED if code else GREEN, color)

@@ -13,6 +13,7 @@ from deploys.report import waivers
 from deploys.report.report import HostReport, Status
 from deploys.run import again, baseline, journal, planning, transport
 from deploys.run.look import look
+from deploys.run.only import asked_for
 from deploys.run.session import Reached, Session
 from facts.core.record import Record, RecordReading
 from facts.core.system import System, SystemReading
@@ -46,7 +47,10 @@ def keep_script(session: Session) -> str:
     record = session.survey.readings.get(Record) if session.survey else None
     changed = not isinstance(record, RecordReading) or record.journals or record.unread
     rows = baseline.baseline_of(session.run, session.findings, session.policy, _in_vain(session))
-    return journal.ended_script(session.run["id"]) + (baseline.keep_script(rows) if changed else baseline.DROP)
+    ended = journal.ended_script(session.run["id"])
+    if session.only:
+        return ended  # a part is no baseline: the one that is there stays
+    return ended + (baseline.keep_script(rows) if changed else baseline.DROP)
 
 
 def _in_vain(session: Session) -> list[again.Vain]:
@@ -89,10 +93,14 @@ def report(session: Session, goal: Reached) -> HostReport:
         error="; ".join(errors) or None,
         os=system,
         kernel=kernel,
-        findings=findings,
+        findings=asked_for(session.only, findings),
         changes=session.done,
-        waivers=waivers.of_host(session.policy, findings),
+        waivers=[row for row in waivers.of_host(session.policy, findings) if _judged(session, row["control"])],
     )
+
+
+def _judged(session: Session, control: str) -> bool:
+    return session.only is None or control in session.only.controls
 
 
 def _cut_off(session: Session) -> str:
@@ -119,7 +127,7 @@ def _with_next(session: Session) -> list[Finding]:
     if session.survey is None:
         return session.findings
     context = session.context(session.survey)
-    steps = planning.next_steps(planning.make(session.subjects, context), context)
+    steps = planning.next_steps(planning.make(session.subjects, context, session.only), context)
     return [replace(finding, next=steps.get(finding.control.id)) for finding in session.findings]
 
 

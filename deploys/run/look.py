@@ -7,7 +7,7 @@ from typing import Any
 
 from deploys.core.change import Change, Subject
 from deploys.core.control import judge
-from deploys.run import baseline, planning, transport
+from deploys.run import baseline, only, planning, transport
 from deploys.run.session import Reached, Session
 from facts.core.fact import SectionFact
 from facts.core.frame import survey_script
@@ -37,7 +37,8 @@ def look(session: Session) -> None:
         controls = [control for subject in session.subjects for control in subject.controls]
         findings = judge(controls, survey, session.policy)
         # What this run itself has moved is no drift.
-        session.findings = findings if session.done else baseline.with_drift(findings, survey, session.policy)
+        findings = findings if session.done else baseline.with_drift(findings, survey, session.policy)
+        session.findings = only.set_aside(session.only, findings)
         session.survey = survey
         session.reached = max(session.reached, Reached.SURVEY)
 
@@ -53,7 +54,7 @@ def plan(session: Session) -> None:
     if session.survey is not None and may_change(session, session.survey):
         context = session.context(session.survey)
         session.wrong |= set(context.which(*context.findings))
-        _take(session, planning.make(session.subjects, context))
+        _take(session, planning.make(session.subjects, context, session.only))
     if session.reached < Reached.CHANGE:
         session.reached = Reached.PLAN if session.steps else Reached.END
 

@@ -10,7 +10,7 @@ from pyinfra.api.connectors import get_all_connectors
 
 from deploys.core.text import clean_text
 
-KEYS = ("accept", "batch", "policy", "report", "run", "skip")
+KEYS = ("accept", "batch", "only", "policy", "report", "run", "skip")
 
 
 def _slips(word: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from deploys.core.change import Blocked, Change, Context, Subject, by_hand
 from deploys.core.control import DOES_IT, State
 from deploys.run import again
+from deploys.run.only import Only, within
 from deploys.run.steps import Step, arrange
 from facts.core.reading import UnknownReading
 
@@ -32,9 +33,10 @@ class Plan:
         return [change for change in self.changes if isinstance(change, Blocked)]
 
 
-def make(subjects: Sequence[Subject], context: Context) -> Plan:
-    """What the subjects plan, and what is left of the findings."""
+def make(subjects: Sequence[Subject], context: Context, only: Only | None = None) -> Plan:
+    """What the subjects plan, and what is left of the findings. `only`: nothing that mends other controls too."""
     planned, errors = _all(subjects, context)
+    planned = within(only, planned)
     planned = again.held_back(planned, again.kept(context.survey), context)
     made = arranged([*planned, *_left(planned, context)], [subject.name for subject in subjects])
     return Plan(made.changes, made.steps, [*errors, *made.errors])

@@ -23,12 +23,12 @@ def _prove(report: dict[str, Any]) -> None:
     hosts = [name for name, host in report["hosts"].items() if host["status"] == "ok"]
     if not hosts:
         return
-    limits = [word for name in hosts for word in ("--limit", name)]
+    limits = [f"--limit={name}" for name in hosts]  # pytest takes a word @NAME for a file of options
     asked = command_line()
-    data = [word for pair in asked["data"] or () for word in ("--data", pair)]
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(ROOT / "tests" / "verify")]
+    data = [f"--data={pair}" for pair in asked["data"] or ()]
+    command = [sys.executable, "-P", "-m", "pytest", "-q", str(ROOT / "tests" / "verify")]
     output = sys.stderr if asked.get("json_output") else None  # pyinfra's --json owns stdout
-    done = subprocess.run([*command, "--inventory", asked["inventory"], *limits, *data], stdout=output)
+    done = subprocess.run([*command, f"--inventory={asked['inventory']}", *limits, *data], stdout=output)
     report["proved"] = done.returncode == 0
     if done.returncode and report["exit_code"] != 1:
         report["exit_code"] = 2

@@ -31,6 +31,7 @@ from deploys.report import files as report_files
 from deploys.report import report, terminal
 from deploys.run import ending, incoming, options, plan_view
 from deploys.run.command_line import command_line
+from deploys.run.only import NothingSoNamed, Only, part
 from deploys.run.reboot import BATCH, CANARY, batches
 from deploys.run.session import Reached, Session
 from deploys.run.undo_view import render_undo
@@ -45,6 +46,7 @@ KINDS: dict[str, report.Kind] = {
     "rollback": "rollback",
 }
 ROOT = Path(__file__).resolve().parents[2]
+ONLY_IN_DATA = "the inventory's data gives only: it is for one run, so give it on the command line (--data only=)"
 # A file that whoever started this process wants the run's end in: {"run": id, "exit_code": n, "report": path or null}.
 # Without it nobody could tell a run that ended well from a pyinfra that never came to it, and exits 0 all the same.
 RECEIPT = "HULLPROOF_RECEIPT"
@@ -72,6 +74,8 @@ class Run:
         self.reasons = Reasons()
         given = dict(pair.partition("=")[::2] for pair in asked.get("data") or ())
         self.directory = Path(given.get("report") or "reports")
+        self.only_words = names(given.get("only"))
+        self.only: Only | None = None
         self.stopped = ""  # why no other host reboots
         self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
@@ -90,12 +94,24 @@ class Run:
         policy = self.policy(name, subjects, names(host.data.get("accept")))
         wrong = [policy] if isinstance(policy, str) else []
         wrong += options.wrong_in_data(host.data.dict())
+        wrong += self._only_of(host, subjects)
         loaded = Policy(name, {}) if isinstance(policy, str) else policy
-        session = Session(host=host, policy=loaded, subjects=subjects, run=self.meta(name))
+        session = Session(host=host, policy=loaded, subjects=subjects, run=self.meta(name), only=self.only)
         if wrong:
             session.refuse("; ".join(wrong))
         self.sessions[host.name] = session
         return session
+
+    def _only_of(self, host: Host, subjects: Sequence[Subject]) -> list[str]:
+        """Finds the part of the controls that this run is about; what is wrong with it."""
+        if not self.only_words:
+            return [ONLY_IN_DATA] if host.data.dict().get("only") is not None else []
+        try:
+            self.only = part(self.only_words, subjects)
+        except NothingSoNamed as error:
+            self.problem = str(error)
+            return [self.problem]
+        return []
 
     def policy(self, name: str, subjects: Sequence[Subject], accept: tuple[str, ...]) -> Policy | str:
         """The policy, loaded once; or what is wrong with it, shown once, for the hosts that it is wrong for."""
@@ -118,6 +134,8 @@ class Run:
         wrong = options.wrong_on_command_line(asked.get("data") or (), self.alone)
         if asked.get("no_wait") and not self.reads_only:
             wrong.append("--no-wait would change all hosts at once, and reboot them without turns: leave it out")
+        if self.only_words and self.kind not in ("drift", "harden"):
+            wrong.append(f"only= is for drift and harden: {self.kind} does all of it or nothing")
         if not self.reads_only and not asked.get("yes") and not _can_ask():
             wrong.append(
                 f"{self.kind} asks before it changes anything, and there is no terminal to ask on: "
@@ -184,6 +202,7 @@ class Run:
             policy=", ".join(policies),
             dry=self.dry,
             problem=self.problem,
+            only=self._only_json(),
         )
         result = report.build(about, self.host_reports())
         for step in self.after:
@@ -196,6 +215,10 @@ class Run:
         if self.written:
             show(f"report: {self.directory / 'report.json'}")
         return int(result["exit_code"])
+
+    def _only_json(self) -> dict[str, Any] | None:
+        only = self.only
+        return {"asked": list(only.asked), "controls": len(only.controls), "of": only.of} if only else None
 
     def receipted(self, code: int) -> None:
         """Tell whoever started this process how the run ended, where they asked for it."""

@@ -15,6 +15,7 @@ from deploys.core.change import Blocked, Change, Context, Subject
 from deploys.core.control import Finding, State
 from deploys.core.policy import Policy
 from deploys.run import transport
+from deploys.run.only import Only, asked_for
 from deploys.run.steps import Step
 from deploys.run.undo_plan import UndoPlan
 from facts.core.survey import Survey
@@ -40,6 +41,7 @@ class Session:
     policy: Policy
     subjects: Sequence[Subject]
     run: dict[str, Any]
+    only: Only | None = None  # the part of the controls that the run is to judge; None: all of them
     survey: Survey | None = None
     findings: list[Finding] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)  # the plan, what is blocked included
@@ -68,7 +70,8 @@ class Session:
     @property
     def unknown(self) -> list[str]:
         """The controls of which nothing is known here, so that nothing is planned for them."""
-        return [finding.control.id for finding in self.findings if finding.state is State.UNKNOWN]
+        found = asked_for(self.only, self.findings)
+        return [finding.control.id for finding in found if finding.state is State.UNKNOWN]
 
     def context(self, survey: Survey) -> Context:
         """What the subjects plan from."""

@@ -28,14 +28,24 @@ def pyinfra_options() -> list[click.Parameter]:
     return list(options)
 
 
-def own_options() -> list[click.Parameter]:
-    """Ours; each is `--data NAME=VALUE` of pyinfra's command line."""
+OWN = ("policy", "accept", "report", "only")
+
+
+def own_options(kind: str) -> list[click.Parameter]:
+    """Those of OWN that this kind of run has; each is `--data NAME=VALUE` of pyinfra's command line."""
+    part = click.Option(
+        ["--only"],
+        multiple=True,
+        metavar="WORD",
+        help="Only these: a control, a subject or a severity; a,b or repeated.",
+    )
     return [
         click.Option(["--policy"], metavar="NAME|PATH", help="What must hold: a policy's name, or a file."),
         click.Option(
             ["--accept"], multiple=True, metavar="NAME", help="Accept a consequence by name: a,b or given repeatedly."
         ),
         click.Option(["--report"], metavar="DIR", help="The folder for report.json and its other forms."),
+        *([part] if kind in ("drift", "harden") else []),
     ]
 
 
@@ -47,7 +57,7 @@ def _words(context: click.Context) -> Iterator[str]:
         value = context.params[str(option.name)]
         if option.name == "inventory" or not isinstance(option, click.Option):
             continue
-        if option.name in ("policy", "accept", "report"):
+        if option.name in OWN:
             yield from ("--data", f"{option.name}={value if isinstance(value, str) else ','.join(value)}")
         elif option.count:
             yield f"-{'v' * value}"
@@ -70,7 +80,7 @@ def _run(inventory: str, **given: object) -> None:
 
 def _command(kind: str, text: str) -> click.Command:
     inventory = click.Argument(["inventory"], metavar="INVENTORY")
-    params = [inventory, *own_options(), *pyinfra_options()]
+    params = [inventory, *own_options(kind), *pyinfra_options()]
     return click.Command(kind, params=params, callback=_run, help=text, epilog=EPILOG)
 
 

@@ -7,10 +7,10 @@
 pyinfra reads this file before it connects, so a run that reaches no host at all gets its report here too.
 """
 
-import sys
+import runpy
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+runpy.run_path(str(Path(__file__).resolve().parents[2] / "deploys" / "ours.py"))
 
 from deploys.run.run import begin_from_command_line
 

@@ -15,7 +15,7 @@ from tests.verify.proof import Proof, ProofReport
 
 ASK = (
     "the proofs attack the hosts that you name, and none unasked: pytest tests/verify --inventory INVENTORY "
-    "(@local is this machine)"
+    "(--inventory=@local is this machine)"
 )
 TARGETS = pytest.StashKey[list[Target]]()
 

@@ -63,7 +63,7 @@ def ask_inventory(inventory: str, limits: Sequence[str] = (), data: Sequence[str
     """The targets of an inventory, read by pyinfra itself in a process of its own: it patches what pytest needs."""
     if os.sep in inventory and not Path(inventory).exists():
         raise InventoryError("no such file")
-    command = [str(Path(sys.executable).with_name("pyinfra")), inventory, "debug-inventory", "--json"]
+    command = [sys.executable, "-P", "-m", "pyinfra", inventory, "debug-inventory", "--json"]
     for item in data:
         command += ["--data", item]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False)

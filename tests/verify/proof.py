@@ -12,7 +12,7 @@ from deploys.core.text import clean_text
 from tests.verify.probe import CannotTell, NotProved, Outcome
 from tests.verify.verdict import Verdict, denied
 
-FIELDS = ("id", "title", "control", "host", "evidence")
+FIELDS = ("id", "title", "control", "host", "evidence", "settled")
 
 
 def marked(item: pytest.Function) -> tuple[str, str]:
@@ -58,13 +58,14 @@ class Proof:
             pytest.fail(f"{self.host}: {self.control} is not proved ({self.title}): {evidence}", pytrace=False)
         if end.holds is None:
             pytest.skip(f"{self.host}: {self.control}: {evidence}")
+        self.told.append(("settled", "yes"))
         if not end.holds:
             pytest.fail(f"{self.host}: {self.control} is not in force: {self.title}.\n  {evidence}", pytrace=False)
 
 
 class ProofReport:
-    """[{id, title, control, host, evidence, outcome}], outcome: passed, failed or skipped. Reports reach it from the
-    workers of pytest-xdist too."""
+    """[{id, title, control, host, evidence, settled, outcome}], outcome: passed, failed or skipped; settled: "" where
+    the attempt could not be made or judged. Reports reach it from the workers of pytest-xdist too."""
 
     def __init__(self, file: Path) -> None:
         self.file = file

@@ -42,6 +42,7 @@ def test_the_object() -> None:
             "policy": "baseline",
             "dry": False,
             "problem": "",
+            "only": None,
         },
         "hosts": {
             "web1": {

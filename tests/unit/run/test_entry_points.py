@@ -75,6 +75,35 @@ def test_a_policy_with_a_typo_is_refused_before_anything_is_read(tmp_path: Path)
     assert "waivers" in host["error"]
 
 
+def test_a_part_of_the_controls_is_judged_and_said_to_be_a_part(tmp_path: Path) -> None:
+    done = pyinfra("@local", "deploys/drift.py", "--data", "only=kernel,low", "--data", f"report={tmp_path}")
+    found = report(tmp_path)
+    (host,) = found["hosts"].values()
+    assert {row["subject"] for row in host["findings"] if row["severity"] != "low"} == {"kernel"}
+    asked = {"asked": ["kernel", "low"], "controls": len(host["findings"]), "of": found["run"]["only"]["of"]}
+    assert found["run"]["only"] == asked
+    said = " ".join(done.stdout.split())
+    assert f"Judged only {asked['controls']} of {asked['of']} controls (only=kernel,low)." in said
+
+
+@pytest.mark.parametrize(
+    ("words", "data", "said"),
+    [
+        (["drift.py", "--data", "only=kernle"], {}, "only=kernle: no control or subject has this name"),
+        (["rollback.py", "--data", "only=kernel"], {}, "only= is for drift and harden"),
+        (["drift.py"], {"only": "kernel"}, "the inventory's data gives only: it is for one run"),
+    ],
+)
+def test_a_part_that_makes_no_sense_is_refused(
+    tmp_path: Path, words: list[str], data: dict[str, str], said: str
+) -> None:
+    (tmp_path / "hosts.py").write_text(f"hosts = [('@local', {data!r})]\n")
+    done = pyinfra(str(tmp_path / "hosts.py"), f"deploys/{words[0]}", *words[1:], "--data", f"report={tmp_path}")
+    assert done.returncode == 1
+    assert said in " ".join(done.stdout.split())
+    assert [host["findings"] for host in report(tmp_path)["hosts"].values() if host["status"] != "error"] == []
+
+
 def test_a_dry_harden_says_what_it_would_do_and_leaves_no_trace(tmp_path: Path) -> None:
     done = subprocess.run(
         [PYINFRA, "inventory", "deploys/harden.py", "--dry", "--data", f"report={tmp_path}"], cwd=ROOT, text=True,

@@ -24,7 +24,7 @@ def test_without_an_inventory_no_host_is_attacked() -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "the proofs attack the hosts that you name" in done.stderr
-    assert "--inventory INVENTORY (@local is this machine)" in done.stderr
+    assert "--inventory INVENTORY (--inventory=@local is this machine)" in done.stderr
 
 
 def test_without_docker_the_proof_by_raw_frames_on_its_bridge_is_skipped() -> None:
