@@ -135,9 +135,32 @@ class Outcome:
     words: str
 
 
+def worst(codes: Iterable[int]) -> int:
+    """Of exit codes the one that says most."""
+    return min(codes, key=(1, 2, 3, 0).index)
+
+
 def outcome(report: Mapping[str, Any]) -> Outcome:
     """The one of EXIT_CODES that the run ends with. What is pending counts in a drift run alone: any other was not to
-    restart it."""
+    restart it. Where several runs of different kinds were merged, each counts by its own kind."""
+    run, hosts = report["run"], report["hosts"]
+    parts = run.get("parts") or ()
+    kinds = dict.fromkeys(part["kind"] for part in parts)
+    if len(kinds) < 2 or run["problem"]:
+        return _of_kind(report)
+    ends = {}
+    for kind in kinds:
+        names = {name for part in parts if part["kind"] == kind for name in part["hosts"]}
+        own = {name: host for name, host in hosts.items() if name in names}
+        counts = {state.value: sum(host["summary"][state] for host in own.values()) for state in State}
+        ends[kind] = _of_kind(
+            {"run": {**run, "kind": kind}, "hosts": own, "summary": {"findings": counts}},
+        )
+    code = worst(end.code for end in ends.values())
+    return Outcome(code, "; ".join(f"{kind}: {end.words}" for kind, end in ends.items() if end.code == code))
+
+
+def _of_kind(report: Mapping[str, Any]) -> Outcome:
     run, hosts = report["run"], report["hosts"]
     if why := _not_ended(run, hosts):
         return Outcome(1, why)

@@ -255,6 +255,8 @@ def test_a_container_with_the_profile_of_another_is_named(vm: Vm) -> None:
     own = label(vm, "lxc", "web").removesuffix(" (enforce)")
     static = f"<seclabel type='static' model='apparmor' relabel='no'><label>{own}</label></seclabel>"
     assert start(vm, "lxc", "twin", static) == ""
+    # virsh is done before the container's first process has its label.
+    assert any(label(vm, "lxc", "twin").removesuffix(" (enforce)") == own for _ in range(60))
     drift = deploy(vm, "drift.py")
     assert drift.states()["containers.own-profile"] == "fail", drift.out
     assert f"libvirt:twin shares the AppArmor profile {own} with libvirt:web" in drift.reason("containers.own-profile")

@@ -66,6 +66,19 @@ def container(vm: Vm, command: str, options: str = "") -> str:
     return done.stdout
 
 
+def works(vm: Vm) -> set[str]:
+    """Which attacks work that Podman can stop: 4.3 passes over the limit of memory, and says nothing."""
+    beyond = set() if reads_cgroup_conf(vm) else {"takes 200 MB"}
+    return {what for what, done in attacks(vm).items() if done} - beyond
+
+
+def left(vm: Vm, result: Result) -> dict[str, str]:
+    """What of Podman's does not hold; of 4.3 the limit of memory never does, and says why."""
+    rows = {name: why for name, why in result.not_holding().items() if name.startswith("podman.")}
+    assert reads_cgroup_conf(vm) or "does not read cgroup_conf" in rows.pop("podman.memory")
+    return rows
+
+
 def attacks(vm: Vm) -> dict[str, bool]:
     """What a container that was started without a word can do."""
     status = container(vm, "cat /proc/self/status")
@@ -103,14 +116,9 @@ def test_what_waits_for_a_consequence_says_so(vm: Vm, story: dict[str, Any]) -> 
 
 def test_after_it_can_do_none_and_what_ran_goes_on(vm: Vm, story: dict[str, Any]) -> None:
     harden = deploy(vm, "harden.py", accept="podman-userns,podman-api")
-    left = {k: v for k, v in harden.not_holding().items() if k.startswith("podman.")}
     story["runs"].append(harden.report["run"]["id"])
-    after = attacks(vm)
-    if not reads_cgroup_conf(vm):
-        assert after.pop("takes 200 MB"), "Podman 4.3 passes over the limit, and says nothing"
-        assert "does not read cgroup_conf" in left.pop("podman.memory")
-    assert left == {}, harden.out
-    assert not any(after.values()), after
+    assert left(vm, harden) == {}, harden.out
+    assert works(vm) == set()
     assert "kept" in vm.ssh("podman exec old cat /data/file").stdout
     assert "status 0" in container(vm, "true", "--memory 128m --pids-limit 200 --userns host")
     vm.ssh(f"cp -p {DROP_IN} /root/kept.conf; cp -p {PROGRAM} /root/kept.sh")
@@ -168,6 +176,10 @@ def test_networks_that_the_policy_names_keep_apart_once_their_containers_start(v
     assert reaches(vm)
     apart = POLICY.replace("api: none", "api: none, isolate: [web, db]")
     drift = deploy(vm, "drift.py", policy=apart)
+    if not vm.ssh("podman info -f '{{.Host.NetworkBackend}}'").stdout.startswith("netavark"):
+        assert drift.states()["podman.networks"] == "unknown", "Debian 12 may have CNI in its place"
+        vm.ssh(f"podman rm -f -t 0 server; podman network rm web db; iptables {forward}", timeout=300)
+        return
     assert "db (isolate is not set), web (isolate is not set)" in drift.reason("podman.networks")
     harden = deploy(vm, "harden.py", accept="podman-userns,podman-api", policy=apart)
     assert harden.states()["podman.networks"] == "pass", harden.out
@@ -194,10 +206,10 @@ def test_harden_confines_again_what_a_file_before_its_own_frees(vm: Vm, story: d
     again = deploy(vm, "harden.py", accept="podman-userns,podman-api")
     story["confining"] = again.report["run"]["id"]
     story["runs"].append(story["confining"])
-    assert {k: v for k, v in again.not_holding().items() if k.startswith("podman.")} == {}, again.out
+    assert left(vm, again) == {}, again.out
     assert "containers-default-hullproof" in confinement(vm)
     assert "Seccomp:\t2" in confinement(vm)
-    assert not any(attacks(vm).values()), attacks(vm)
+    assert works(vm) == set()
     vm.ssh(f"cp -p {DROP_IN} /root/kept.conf")
 
 
@@ -217,11 +229,10 @@ def test_harden_puts_a_changed_key_right_and_says_what_it_cannot(vm: Vm, story: 
     vm.ssh(f"printf '[containers]\\nkeyring = false\\n' >{LATER}")
     again = deploy(vm, "harden.py", accept="podman-userns,podman-api")
     story["runs"].append(again.report["run"]["id"])
-    left = {k: v for k, v in again.not_holding().items() if k.startswith("podman.")}
-    assert list(left) == ["podman.keyring"], again.out
+    assert list(left(vm, again)) == ["podman.keyring"], again.out
     assert LATER in again.out
     vm.ssh(f"rm {LATER}")
-    assert not any(attacks(vm).values()), attacks(vm)
+    assert works(vm) == set()
 
 
 def test_a_rollback_gives_containers_what_they_got_before(vm: Vm, story: dict[str, Any]) -> None:

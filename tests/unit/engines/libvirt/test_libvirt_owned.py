@@ -16,6 +16,7 @@ from deploys.core.control import State, judge
 from deploys.core.policy import Policy
 from deploys.engines.libvirt import domain_text
 from deploys.engines.libvirt.controls import SUBJECT
+from deploys.engines.libvirt.owned import VALIDATE
 from deploys.engines.libvirt.rules import LibvirtRules
 from deploys.run.three_way import merged_lines
 from facts.containers import Containers
@@ -337,3 +338,22 @@ def test_a_guests_interfaces_are_filtered_by_virsh_and_the_undo_leaves_what_othe
     assert run(change.undo) == guest.replace("65536</memory>", "131072</memory>")
     with pytest.raises(subprocess.CalledProcessError):
         run(change.script, name="other")
+
+
+@pytest.mark.parametrize(
+    ("tools", "allowed"),
+    [
+        ({}, True),
+        ({"virt-xml-validate": "#!/bin/sh\nxmllint --noout"}, True),  # libvirt 9 without libxml2-utils
+        ({"virt-xml-validate": "#!/bin/sh\nxmllint --noout", "xmllint": "#!/bin/sh\nexit 3"}, False),
+        ({"virt-xml-validate": "exit 1"}, False),  # as a program is, of which the script's mark is not the first word
+    ],
+)
+def test_a_validator_that_cannot_run_refuses_nothing(tmp_path: Path, tools: dict[str, str], allowed: bool) -> None:
+    for name, text in tools.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    for name in ("sh", "head", "grep"):
+        (tmp_path / name).symlink_to(f"/bin/{name}" if Path(f"/bin/{name}").exists() else f"/usr/bin/{name}")
+    script = VALIDATE.replace("{}", "domain.xml")
+    assert (subprocess.run(["/bin/sh", "-c", script], env={"PATH": str(tmp_path)}).returncode == 0) is allowed
