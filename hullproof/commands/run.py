@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import click
 from click.core import ParameterSource
 from pyinfra_cli.cli import cli as pyinfra_cli
 
 from hullproof import running
+from hullproof.fleet.start import start
 
 EPILOG = (
     "All options of pyinfra are taken too (pyinfra --help): --user, --use-sudo-password, --parallel, --data … Exit "
@@ -49,13 +50,38 @@ def own_options(kind: str) -> list[click.Parameter]:
     ]
 
 
+FLEET = ("workers",)
+NOT_IN_PARTS = {
+    "json_output": "each process has an output of its own",
+    "serial": "it is one host at a time, and each process has one",
+    "no_wait": "it is for hosts that wait for each other, and those are in several processes",
+    "fail_percent": "it counts the hosts of one process",
+    "ssh_password_prompt": "each process would ask",
+    "same_sudo_password": "each process would ask",
+}
+
+
+def fleet_options(kind: str) -> list[click.Parameter]:
+    """For many hosts: who carries the run out."""
+    if kind == "picture":
+        return []
+    return [
+        click.Option(
+            ["--workers"],
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Processes on this machine, each with a part of the hosts. Changes: canaries first, then by batches.",
+        )
+    ]
+
+
 def _words(context: click.Context) -> Iterator[str]:
     """What was given on the command line, as pyinfra's options."""
     for option in context.command.params:
         if context.get_parameter_source(str(option.name)) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[str(option.name)]
-        if option.name == "inventory" or not isinstance(option, click.Option):
+        if option.name in ("inventory", *FLEET) or not isinstance(option, click.Option):
             continue
         if option.name in OWN:
             yield from ("--data", f"{option.name}={value if isinstance(value, str) else ','.join(value)}")
@@ -70,6 +96,10 @@ def _words(context: click.Context) -> Iterator[str]:
 
 def _run(inventory: str, **given: object) -> None:
     context = click.get_current_context()
+    if fleet := {name: given[name] for name in FLEET if given.get(name)}:
+        kind, words = str(context.command.name), list(_words(context))
+        _refuse_in_parts(kind, given)
+        start(kind=kind, inventory=inventory, options=words, **fleet)
     command = running.pyinfra_command(str(context.command.name), inventory, list(_words(context)))
     click.echo(f"runs: {running.shown(command)}", err=True)
     ended = running.start(command)
@@ -78,9 +108,19 @@ def _run(inventory: str, **given: object) -> None:
     context.exit(ended.code)
 
 
+def _refuse_in_parts(kind: str, given: Mapping[str, object]) -> None:
+    """Refuse what many processes cannot do as one."""
+    for name, why in NOT_IN_PARTS.items():
+        if given[name] not in (None, False):
+            option = name.replace("_", "-").replace("json-output", "json")
+            raise click.UsageError(f"--{option} does not go with --workers: {why}")
+    if kind not in running.READS_ONLY and not (given["yes"] or given["dry"]):
+        raise click.UsageError("several processes cannot ask one question: see the plan with --dry, then add -y")
+
+
 def _command(kind: str, text: str) -> click.Command:
     inventory = click.Argument(["inventory"], metavar="INVENTORY")
-    params = [inventory, *own_options(kind), *pyinfra_options()]
+    params = [inventory, *own_options(kind), *fleet_options(kind), *pyinfra_options()]
     return click.Command(kind, params=params, callback=_run, help=text, epilog=EPILOG)
 
 

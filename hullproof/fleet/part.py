@@ -1,0 +1,44 @@
+"""One part, carried out by a process of pyinfra on this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from deploys.run.run import PART, RECEIPT
+from hullproof import PACKAGE, running
+from hullproof.fleet.parts import End, Job, Part
+
+Process = subprocess.Popen[Any]
+
+
+def python(module: str) -> list[str]:
+    """The command that runs a module of hullproof, whatever the folder at hand holds."""
+    path = f"sys.path.insert(0, {str(PACKAGE.parent)!r})"
+    return [sys.executable, "-P", "-c", f"import runpy, sys; {path}; runpy.run_module({module!r}, None, '__main__')"]
+
+
+LAUNCH = python("hullproof.fleet.launch")
+
+
+def carry_out(job: Job, part: Part, began: Callable[[Process], object] = lambda process: None) -> End:
+    """Run the part to its end; `began` gets the process. Where it had no end, the hosts have none either."""
+    with tempfile.TemporaryDirectory(prefix="hullproof-") as folder:
+        told, receipt = Path(folder, "part.json"), Path(folder, "receipt.json")
+        row = {"run": job.run, "hosts": part.hosts, "stopped": part.stopped, "parent": os.getpid()}
+        told.write_text(json.dumps(row), encoding="utf-8")
+        command = running.pyinfra_command(job.kind, job.inventory, [*job.options, "--data", f"report={folder}"])
+        env = os.environ | {PART: str(told), RECEIPT: str(receipt), "PYINFRA_PROGRESS": "off"}
+        process = subprocess.Popen([*LAUNCH, *command], stdin=subprocess.DEVNULL, env=env)
+        began(process)
+        ended = running.ended(process.wait(), receipt)
+        report = ended.read_report()
+    if report is None or ended.problem:
+        return End(part, problem=ended.problem or "its report could not be read")
+    return End(part, report, stopped=ended.stopped)
