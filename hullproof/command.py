@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "provision": "hullproof.commands.run:provision",
     "picture": "hullproof.commands.run:picture",
     "verify": "hullproof.commands.verify:verify",
+    "fleet": "hullproof.commands.fleet:fleet",
 }
 
 

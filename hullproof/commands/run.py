@@ -50,7 +50,7 @@ def own_options(kind: str) -> list[click.Parameter]:
     ]
 
 
-FLEET = ("workers",)
+FLEET = ("workers", "scheduler", "tls", "unencrypted")
 NOT_IN_PARTS = {
     "json_output": "each process has an output of its own",
     "serial": "it is one host at a time, and each process has one",
@@ -59,6 +59,14 @@ NOT_IN_PARTS = {
     "ssh_password_prompt": "each process would ask",
     "same_sudo_password": "each process would ask",
 }
+
+
+def connection_options() -> list[click.Parameter]:
+    """How a scheduler and its workers are spoken to."""
+    return [
+        click.Option(["--tls"], metavar="DIR", help="The folder with ca.pem, cert.pem and key.pem, for tls://."),
+        click.Option(["--unencrypted"], is_flag=True, help="Allow tcp:// to other machines."),
+    ]
 
 
 def fleet_options(kind: str) -> list[click.Parameter]:
@@ -71,7 +79,13 @@ def fleet_options(kind: str) -> list[click.Parameter]:
             type=click.IntRange(min=1),
             metavar="N",
             help="Processes on this machine, each with a part of the hosts. Changes: canaries first, then by batches.",
-        )
+        ),
+        click.Option(
+            ["--scheduler"],
+            metavar="ADDRESS",
+            help="As --workers, by the workers of a Dask scheduler: tls://HOST:PORT.",
+        ),
+        *connection_options(),
     ]
 
 
@@ -113,7 +127,15 @@ def _refuse_in_parts(kind: str, given: Mapping[str, object]) -> None:
     for name, why in NOT_IN_PARTS.items():
         if given[name] not in (None, False):
             option = name.replace("_", "-").replace("json-output", "json")
-            raise click.UsageError(f"--{option} does not go with --workers: {why}")
+            raise click.UsageError(f"--{option} does not go with --workers or --scheduler: {why}")
+    if given["scheduler"] and given["workers"]:
+        raise click.UsageError("--workers is for this machine: how many workers a scheduler has is told to them")
+    if not given["scheduler"] and not given["workers"]:
+        raise click.UsageError("--tls and --unencrypted are for --scheduler")
+    data = given["data"] if isinstance(given["data"], tuple) else ()
+    secret = given["ssh_password"] or given["ssh_key_password"] or any(map(running.SECRET.match, data))
+    if given["scheduler"] and secret:
+        raise click.UsageError("no password goes through a scheduler: put it into the inventory that the workers have")
     if kind not in running.READS_ONLY and not (given["yes"] or given["dry"]):
         raise click.UsageError("several processes cannot ask one question: see the plan with --dry, then add -y")
 

@@ -6,21 +6,42 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
+from hullproof.fleet import tls as certificates
 from hullproof.fleet.processes import Processes
-from hullproof.fleet.run import Asked, FleetError, listing, run
+from hullproof.fleet.run import Asked, FleetError, Team, listing, run
 from hullproof.fleet.start import REQUEST
 
 
-def main(kind: str, inventory: str, options: Sequence[str], workers: int) -> int:
-    """The exit code of the run."""
+def main(
+    kind: str,
+    inventory: str,
+    options: Sequence[str],
+    workers: int = 1,
+    scheduler: str = "",
+    tls: str = "",
+    unencrypted: bool = False,
+) -> int:
+    """The exit code of the run: by so many processes here, or by the workers of a scheduler."""
     try:
-        found = listing(inventory, options, Processes.by_region)
-        with Processes(workers) as team:
-            return run(Asked(kind, inventory, options), found, team)
-    except FleetError as error:
+        with team(workers, scheduler, tls, unencrypted) as those:
+            found = listing(inventory, options, those.by_region)
+            return run(Asked(kind, inventory, options), found, those)
+    except (FleetError, certificates.TlsError) as error:
         print(f"hullproof: {error}. Exit code 1.", file=sys.stderr)
         return 1
+
+
+def team(workers: int, scheduler: str, tls: str, unencrypted: bool) -> AbstractContextManager[Team]:
+    """Who carries the run out. FleetError or TlsError where there is nobody to."""
+    if not scheduler:
+        return Processes(workers)
+    try:
+        from hullproof.fleet.cluster import Cluster
+    except ImportError as error:
+        raise FleetError(f"--scheduler wants Dask ({error}): pip install 'hullproof[fleet]'") from None
+    return Cluster(certificates.check(scheduler, tls, unencrypted), tls)
 
 
 if __name__ == "__main__":

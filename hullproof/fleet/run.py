@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from pyinfra.api.exceptions import PyinfraError
 from deploys.core.text import clean_text
 from deploys.report import files, report, terminal
 from deploys.run.reboot import batches
-from deploys.run.run import KINDS, new_id, show, terminal_width
+from deploys.run.run import KINDS, new_id
 from hullproof.fleet.part import python
 from hullproof.fleet.parts import End, Host, Job, Part, split
 from hullproof.fleet.whole import now, whole
@@ -111,9 +112,10 @@ def reported(made: dict[str, Any], folder: Path) -> int:
     if problems := files.write(folder, made):
         made["run"]["problem"], made["exit_code"] = clean_text("; ".join(problems)), 1
         files.write(folder, made)  # what can be written says the same
-    show(terminal.render_table(made, color=terminal.wants_color(sys.stdout), width=terminal_width()))
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(terminal.render_table(made, color=terminal.wants_color(sys.stdout), width=width))
     if not problems:
-        show(f"report: {folder / 'report.json'}")
+        print(f"report: {folder / 'report.json'}", flush=True)
     return int(made["exit_code"])
 
 
