@@ -4,16 +4,19 @@ other case of that distribution, or of none by name."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 from deploys.subjects import SUBJECTS
 from facts.core.fact import SectionFact
+from facts.core.frame import read_frame
+from facts.core.reading import Section
 from facts.core.record import Record
 from facts.core.survey import Survey
 from facts.core.system import System
-from tests.support.cases import folder, read
+from tests.support.cases import CASES, folder, read
+from tests.support.large import Sections
 
 DISTRIBUTIONS = ("debian12", "debian13", "rhel9", "ubuntu2404")
 
@@ -61,3 +64,19 @@ def _case(fact: Fact, name: str, kind: str) -> str:
         return "unknown" in case, distribution(case) != name, kind not in case, "form" in case, case
 
     return min(readings(fact), key=far)
+
+
+def frame(host: Mapping[str, str], instead: Sections | None = None) -> Iterator[str]:
+    """The survey of a host whose facts answer as in these cases (`module.Class`: case), with the blocks of `instead` in
+    the place of its own."""
+    yield "@hullproof n"
+    for fact, case in host.items():
+        output = read(CASES / fact / f"{case}.json")["output"]
+        for key, section in read_frame(output).items():
+            assert isinstance(section, Section)
+            blocks = {name: (block.status, block.text) for name, block in section.blocks.items()}
+            blocks |= {name: (0, text) for name, text in (instead or {}).get(key, {}).items()}
+            yield f"@n section {key}"
+            for name, (status, text) in blocks.items():
+                yield from (f"@n block {name}", *text.split("\n"), f"@n status {status}")
+            yield from ("", f"@n end {key} 0", "")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -33,7 +32,8 @@ from facts.kernel import packages as kernel_packages
 from facts.kernel import updates as kernel_updates
 from tests.support import userns
 from tests.support.cases import CASES, read
-from tests.support.large import LARGE, ROWS, SELINUX, Sections, rows
+from tests.support.large import LARGE, ROWS, SELINUX, rows
+from tests.support.recorded import frame
 
 POLICY = """\
 extends: strict
@@ -83,21 +83,6 @@ FACTS: list[type[SectionFact[Any]]] = list(
 CONTROLS = [control for subject in SUBJECTS for control in subject.controls]
 
 
-def frame(large: Sections, host: Mapping[str, str] = HOST) -> Iterator[str]:
-    """The recorded host, with these blocks in the place of its own."""
-    yield "@hullproof n"
-    for fact, case in host.items():
-        output = read(CASES / fact / f"{case}.json")["output"]
-        for key, section in read_frame(output).items():
-            assert isinstance(section, Section)
-            blocks = {name: (block.status, block.text) for name, block in section.blocks.items()}
-            blocks |= {name: (0, text) for name, text in large.get(key, {}).items()}
-            yield f"@n section {key}"
-            for name, (status, text) in blocks.items():
-                yield from (f"@n block {name}", *text.split("\n"), f"@n status {status}")
-            yield from ("", f"@n end {key} 0", "")
-
-
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Policy]:
     folder = tmp_path_factory.mktemp("policies")
@@ -131,7 +116,7 @@ def test_ten_thousand_are_read_judged_and_planned(
     monkeypatch.setattr(budget, "SECONDS", 20)  # and a slow machine; what is quadratic takes minutes
     large = LARGE.get(what) or SELINUX[what]
     host, policy = (HOST, "apparmor") if what in LARGE else (HOST | WITH_SELINUX, "selinux")
-    survey = Survey.parse(FACTS, list(frame(large, host)))
+    survey = Survey.parse(FACTS, list(frame(host, large)))
     assert [reading.unknown for reading in survey.readings.values() if isinstance(reading, Unknown)] == []
     said = said_of(survey, policies[policy])
     assert [text for text in said if SPENT in text] == []
@@ -145,7 +130,7 @@ def test_ten_thousand_ports_of_a_declared_bridge_are_moved(
 ) -> None:
     """Where nothing stands in the way of it, unlike on the host above."""
     monkeypatch.setattr(budget, "SECONDS", 3)
-    survey = Survey.parse(FACTS, list(frame(LARGE["ports on one bridge"])))
+    survey = Survey.parse(FACTS, list(frame(HOST, LARGE["ports on one bridge"])))
     rules = policies["apparmor"][BridgesRules]
     found = survey.budget.spend(lambda: list(differences(view_of(rules, survey))))
     assert len(found) > ROWS
