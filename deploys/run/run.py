@@ -28,7 +28,7 @@ from deploys.core.policy_file import load_policy
 from deploys.core.policy_tree import PolicyError
 from deploys.core.text import clean_text
 from deploys.report import files as report_files
-from deploys.report import report, terminal
+from deploys.report import packed, report, terminal
 from deploys.run import ending, incoming, options, plan_view
 from deploys.run.command_line import command_line
 from deploys.run.only import NothingSoNamed, Only, part
@@ -51,7 +51,7 @@ ONLY_IN_DATA = "the inventory's data gives only: it is for one run, so give it o
 # Without it nobody could tell a run that ended well from a pyinfra that never came to it, and exits 0 all the same.
 RECEIPT = "HULLPROOF_RECEIPT"
 # A file that makes this run a part of a greater one: {"run": the id that all parts share or "", "stopped": why no host
-# reboots or ""}. Its report is for whoever puts the parts together: report.json alone, and no table.
+# reboots or ""}. Its report is for whoever puts the parts together: report.json alone, packed, and no table.
 PART = "HULLPROOF_PART"
 
 _run: Run | None = None
@@ -222,7 +222,7 @@ class Run:
         for step in self.after:
             step(result)
         if self.is_part:
-            report_files.write_whole(self.directory / "report.json", json.dumps(result, ensure_ascii=False))
+            report_files.write_whole(self.directory / "report.json", packed.pack(result).decode())
             self.written = True
             return int(result["exit_code"])
         if problems := report_files.write(self.directory, result):

@@ -27,6 +27,7 @@ from hullproof.fleet.run import FleetError
 
 REGION = "region:"  # what the name of a worker's resource begins with
 CONNECT_SECONDS = 15
+ANSWER_SECONDS = 30  # for a scheduler to say who is there
 RESULT_SECONDS = 120  # for a report to arrive, after which its worker counts as dead
 # A part is given up when no worker of its region has been there for so long: one that died may be started again.
 ALONE_SECONDS = 30
@@ -66,34 +67,43 @@ class Cluster:
     ids_are_shared = False  # hullproof.fleet.worker says why
     by_region = True
 
-    def __init__(self, address: str, folder: str | None = None, again_seconds: float = AGAIN_SECONDS) -> None:
+    def __init__(self, address: str, folder: str | None = None) -> None:
         self.problem = ""
         self._address = address
-        self._again_seconds = again_seconds
         paths = tls.files(folder) if folder else {}
         keys = {"ca": "tls_ca_file", "cert": "tls_client_cert", "key": "tls_client_key"}
         self._security = Security(require_encryption=bool(folder), **{keys[what]: path for what, path in paths.items()})
-        self._exits = contextlib.ExitStack()
         self._slots: dict[str, int] = {}
         self._asked = 0.0
 
     def __enter__(self) -> Self:
         logging.disable(logging.CRITICAL)  # Dask logs tracebacks; what matters of them is said here
+        with contextlib.ExitStack() as exits:
+            try:
+                self._client = Client(
+                    self._address, security=self._security, timeout=CONNECT_SECONDS, set_as_default=False
+                )
+            except OSError as error:
+                raise FleetError(f"no scheduler answers at {self._address}: {error}") from None
+            exits.callback(self._close)
+            self._check()
+            self._signals = exits.enter_context(running.forwarding())
+            self._exits = exits.pop_all()
+        return self
+
+    def _check(self) -> None:
+        key = "distributed.scheduler.allowed-failures"
         try:
-            self._client = Client(self._address, security=self._security, timeout=CONNECT_SECONDS, set_as_default=False)
-        except OSError as error:
-            raise FleetError(f"no scheduler answers at {self._address}: {error}") from None
-        self._exits.callback(self._close)
-        self._signals = self._exits.enter_context(running.forwarding())
-        retries = self._client.run_on_scheduler(dask.config.get, "distributed.scheduler.allowed-failures")
+            retries = self._client.run_on_scheduler(dask.config.get, key, callback_timeout=ANSWER_SECONDS)
+        except (OSError, TimeoutError):
+            raise FleetError(f"the scheduler at {self._address} does not answer") from None
         if retries != 0:
             raise FleetError(
                 f"the scheduler at {self._address} would give a part to {retries + 1} workers without asking "
-                "(distributed.scheduler.allowed-failures): start it by `hullproof fleet scheduler`, or set that to 0"
+                f"({key}): start it by `hullproof fleet scheduler`, or set that to 0"
             )
         if not self.slots()[""]:
             raise FleetError(f"no worker is connected to the scheduler at {self._address}: `hullproof fleet worker`")
-        return self
 
     def __exit__(self, *error: object) -> None:
         self._exits.close()
@@ -103,9 +113,15 @@ class Cluster:
             self._client.close(timeout=2)
 
     def slots(self) -> Mapping[str, int]:
-        """How many workers there are in each region, and, as "", in all; asked once in a second at most."""
-        if time.monotonic() - self._asked > 1:
-            workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        """How many workers there are in each region, and, as "", in all; asked once in a second at most. Where the
+        scheduler does not answer, what it said last."""
+        if time.monotonic() - self._asked > 1 and not self.problem:
+            ask: Any = self._client.scheduler.identity  # type: ignore[union-attr]
+            try:
+                workers = self._client.sync(ask, n_workers=-1, callback_timeout=ANSWER_SECONDS)["workers"].values()
+            except (OSError, TimeoutError):
+                self.problem = f"the scheduler at {self._address} went away"
+                return self._slots
             names = (name for each in workers for name in each["resources"] if name.startswith(REGION))
             self._slots = {**Counter(name.removeprefix(REGION) for name in names), "": len(workers)}
             self._asked = time.monotonic()
@@ -145,10 +161,10 @@ class Cluster:
     def _ended(self, these: Round, future: Future[Any], attempt: Attempt) -> End | None:
         """How the part ended; None where it has another attempt, or where nothing comes from the scheduler any more."""
         try:
-            return End(attempt.part, **worker.unpack(future.result(timeout=RESULT_SECONDS)))
+            return worker.carried(future.result(timeout=RESULT_SECONDS)).end(attempt.part)
         except (KilledWorker, TimeoutError):
             if attempt.count == 1:
-                attempt.after = 0.0 if these.reads_only else time.monotonic() + self._again_seconds
+                attempt.after = 0.0 if these.reads_only else time.monotonic() + AGAIN_SECONDS
                 these.waiting.append(attempt)
                 return None
             why = "two workers died, one after the other, while they had this host"

@@ -8,9 +8,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from deploys.report import packed
 from deploys.run.run import PART, RECEIPT
 from hullproof import PACKAGE, running
 from hullproof.fleet.parts import End, Job, Part
@@ -27,7 +29,25 @@ def python(module: str) -> list[str]:
 LAUNCH = python("hullproof.fleet.launch")
 
 
-def carry_out(job: Job, part: Part, began: Callable[[Process], object] = lambda process: None) -> End:
+@dataclass(frozen=True)
+class Carried:
+    """How a part ended: its `report`, packed, or why there is none (`problem`), and why no host after it may reboot
+    (`stopped`)."""
+
+    report: bytes = b""
+    problem: str = ""
+    stopped: str = ""
+
+    def end(self, part: Part) -> End:
+        """The end of the part, its report unpacked."""
+        try:
+            report = packed.unpack(self.report) if self.report else None
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            return End(part, problem=f"its report could not be read: {type(error).__name__}")
+        return End(part, report, self.problem, self.stopped)
+
+
+def carry_out(job: Job, part: Part, began: Callable[[Process], object] = lambda process: None) -> Carried:
     """Run the part to its end; `began` gets the process. Where it had no end, the hosts have none either."""
     with tempfile.TemporaryDirectory(prefix="hullproof-") as folder:
         told, receipt = Path(folder, "part.json"), Path(folder, "receipt.json")
@@ -38,7 +58,6 @@ def carry_out(job: Job, part: Part, began: Callable[[Process], object] = lambda 
         process = subprocess.Popen([*LAUNCH, *command], stdin=subprocess.DEVNULL, env=env)
         began(process)
         ended = running.ended(process.wait(), receipt)
-        report = ended.read_report()
-    if report is None or ended.problem:
-        return End(part, problem=ended.problem or "its report could not be read")
-    return End(part, report, stopped=ended.stopped)
+        if ended.problem or not ended.report:
+            return Carried(problem=ended.problem or "its report could not be written")
+        return Carried(ended.report.read_bytes(), stopped=ended.stopped)

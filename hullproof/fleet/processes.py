@@ -43,4 +43,4 @@ class Processes:
         if self._signals.received:
             name = signal.Signals(self._signals.received[0]).name
             return End(part, problem=f"the run was ended ({name}) before it came to this host")
-        return carry_out(job, part, self._signals)
+        return carry_out(job, part, self._signals).end(part)

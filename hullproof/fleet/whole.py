@@ -10,7 +10,7 @@ from typing import Any
 from deploys.core.text import clean_text
 from deploys.report import report
 from deploys.report.merge import merge
-from hullproof.fleet.parts import End, Host
+from hullproof.fleet.parts import End, Host, Part
 
 
 def now() -> str:
@@ -21,7 +21,10 @@ def whole(run: report.Run, hosts: Sequence[Host], ends: Iterable[End]) -> dict[s
     """The report of `run`, with `hosts` in their order. A host whose part has no report has what its end says."""
     reports: list[dict[str, Any]] = []
     lacking: list[report.HostReport] = []
-    for end in ends:
+    ends = list(ends)
+    known = {name for end in ends for name in end.part.hosts}
+    left = tuple(host.name for host in hosts if host.name not in known)
+    for end in [*ends, End(Part(left), problem="the run ended before it came to this host")]:
         reports += [dict(end.report)] if end.report and end.report["hosts"] else []
         status: report.Status = "unreachable" if end.unreachable else "error"
         lacking += [report.HostReport(name, status, _why(end)) for name in end.lacking()]

@@ -6,29 +6,24 @@ worker while this one only seems to be dead, and a host's journal takes two runs
 
 from __future__ import annotations
 
-import json
 import zlib
+from dataclasses import asdict
 from typing import Any
 
 from deploys.report.report import version
-from hullproof.fleet.part import carry_out
+from hullproof.fleet.part import Carried, carry_out
 from hullproof.fleet.parts import Job, Part
 
 
-def survey(job: dict[str, Any], part: dict[str, Any]) -> bytes:
-    """A part's end, packed: {"report", "problem", "stopped"}."""
+def survey(job: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a Carried, its report compressed. In plain types, since whoever asks may have another release."""
     if job["version"] != version():
-        problem = f"its worker has hullproof {version()}, and the controller {job['version']}: install the same"
-        return pack({"report": None, "problem": problem, "stopped": ""})
-    end = carry_out(Job(**job), Part(**part))
-    return pack({"report": end.report, "problem": end.problem, "stopped": end.stopped})
+        why = f"its worker has hullproof {version()}, and the controller {job['version']}: install the same on both"
+        return asdict(Carried(problem=why))
+    carried = asdict(carry_out(Job(**job), Part(**part)))
+    return carried | {"report": zlib.compress(carried["report"], 1)}
 
 
-def pack(end: dict[str, Any]) -> bytes:
-    """JSON, a twentieth of its size."""
-    return zlib.compress(json.dumps(end, ensure_ascii=False).encode(), 1)
-
-
-def unpack(data: bytes) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(zlib.decompress(data))
-    return found
+def carried(found: dict[str, Any]) -> Carried:
+    """What `survey` gave."""
+    return Carried(**found | {"report": zlib.decompress(found["report"]) if found["report"] else b""})

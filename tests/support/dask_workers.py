@@ -23,7 +23,7 @@ from tests.support.entry_points import ROOT
 STAND_IN = """
 import json, os, signal, sys
 from pathlib import Path
-from deploys.report import report
+from deploys.report import packed, report
 from hullproof.fleet.launch import end_with
 part = json.loads(Path(os.environ["HULLPROOF_PART"]).read_text())
 end_with(part["parent"])
@@ -35,7 +35,7 @@ for host in part["hosts"]:
     rows.append(report.HostReport(host, "ok"))
 made = report.build(run, rows)
 path = Path(os.environ["HULLPROOF_PART"]).with_name("report.json")
-path.write_text(json.dumps(made))
+path.write_bytes(packed.pack(made))
 row = {"run": run.id, "exit_code": made["exit_code"], "report": str(path)}
 Path(os.environ["HULLPROOF_RECEIPT"]).write_text(json.dumps(row))
 os._exit(made["exit_code"])
@@ -49,8 +49,10 @@ main()
 """
 
 
-def until(true: Callable[[], object]) -> None:
+def until(true: Callable[[], object], run: subprocess.Popen[str] | None = None) -> None:
+    """Wait for it, for as long as `run` goes on."""
     while not true():
+        assert run is None or run.poll() is None, run.communicate()
         time.sleep(0.05)
 
 

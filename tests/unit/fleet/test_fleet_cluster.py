@@ -53,10 +53,10 @@ def test_the_hosts_of_a_worker_that_is_killed_are_surveyed_by_another(tmp_path: 
         for _ in range(4):
             made.worker()
         run = drift(made, "slow", "b", "c", "d", "e", "f", "g", "h")
-        until(lambda: attempts(tmp_path, "slow"))
+        until(lambda: attempts(tmp_path, "slow"), run)
         _, part, worker = attempts(tmp_path, "slow")[0].split()
         os.kill(int(worker), signal.SIGKILL)
-        until(lambda: len(attempts(tmp_path, "slow")) == 2)
+        until(lambda: len(attempts(tmp_path, "slow")) == 2, run)
         assert not Path(f"/proc/{part}/cmdline").exists() or not Path(f"/proc/{part}/cmdline").read_bytes()
         (tmp_path / "slow.go").touch()
         out, err = run.communicate()
@@ -72,9 +72,10 @@ def test_a_second_death_is_the_last(tmp_path: Path) -> None:
         for _ in range(3):
             made.worker()
         run = drift(made, "slow", "b", "c")
-        for count in (1, 2):
-            until(lambda count=count: len(attempts(tmp_path, "slow")) == count)
-            os.kill(int(attempts(tmp_path, "slow")[-1].split()[2]), signal.SIGKILL)
+        until(lambda: len(attempts(tmp_path, "slow")) == 1, run)
+        os.kill(int(attempts(tmp_path, "slow")[0].split()[2]), signal.SIGKILL)
+        until(lambda: len(attempts(tmp_path, "slow")) == 2, run)
+        os.kill(int(attempts(tmp_path, "slow")[1].split()[2]), signal.SIGKILL)
         run.communicate()
     assert ends(made) == {
         "slow": "two workers died, one after the other, while they had this host", "b": "ok", "c": "ok"
@@ -102,7 +103,7 @@ def test_a_scheduler_that_goes_away_loses_nothing_that_came(tmp_path: Path) -> N
         run = drift(made, "slow", "b")
         assert run.stderr
         until(lambda: "1 of 2 hosts" in run.stderr.readline())  # type: ignore[union-attr]
-        until(lambda: attempts(tmp_path, "slow"))
+        until(lambda: attempts(tmp_path, "slow"), run)
         made.scheduler.kill()
         out, err = run.communicate()
     why = f"the scheduler at {made.address} went away"
@@ -117,7 +118,7 @@ def test_ctrl_c_waits_for_what_is_under_way(tmp_path: Path) -> None:
     with cluster(tmp_path, waits(tmp_path)) as made:
         made.worker("eu")
         run = drift(made, "slow@eu", *(f"h{number}@eu" for number in range(300)))
-        until(lambda: attempts(tmp_path, "slow"))
+        until(lambda: attempts(tmp_path, "slow"), run)
         run.send_signal(signal.SIGINT)
         (tmp_path / "slow.go").touch()
         run.communicate()

@@ -130,6 +130,12 @@ def test_a_run_that_ended_before_its_time_says_so() -> None:
     )
 
 
+def test_no_host_is_lost() -> None:
+    made = whole(about(), listed("a", "b").hosts, [ended(Part(("a",)))])
+    assert made["hosts"]["b"]["error"] == "the run ended before it came to this host"
+    assert made["exit_code"] == 1
+
+
 def test_no_host_at_all_is_an_error() -> None:
     found = listed(batches=())
     made = whole(about(), found.hosts, carry_out(JOB, found, Team(), reads_only=False))
