@@ -49,15 +49,22 @@ class Carried:
 
 def carry_out(job: Job, part: Part, began: Callable[[Process], object] = lambda process: None) -> Carried:
     """Run the part to its end; `began` gets the process. Where it had no end, the hosts have none either."""
-    with tempfile.TemporaryDirectory(prefix="hullproof-") as folder:
-        told, receipt = Path(folder, "part.json"), Path(folder, "receipt.json")
-        row = {"run": job.run, "hosts": part.hosts, "stopped": part.stopped, "parent": os.getpid()}
-        told.write_text(json.dumps(row), encoding="utf-8")
-        command = running.pyinfra_command(job.kind, job.inventory, [*job.options, "--data", f"report={folder}"])
-        env = os.environ | {PART: str(told), RECEIPT: str(receipt), "PYINFRA_PROGRESS": "off"}
-        process = subprocess.Popen([*LAUNCH, *command], stdin=subprocess.DEVNULL, env=env)
-        began(process)
-        ended = running.ended(process.wait(), receipt)
-        if ended.problem or not ended.report:
-            return Carried(problem=ended.problem or "its report could not be written")
-        return Carried(ended.report.read_bytes(), stopped=ended.stopped)
+    try:
+        with tempfile.TemporaryDirectory(prefix="hullproof-") as folder:
+            return _carried(job, part, Path(folder), began)
+    except OSError as error:  # a disk that is full, no more processes: this part's trouble alone
+        return Carried(problem=f"this part of the run could not be carried out: {error}")
+
+
+def _carried(job: Job, part: Part, folder: Path, began: Callable[[Process], object]) -> Carried:
+    told, receipt = folder / "part.json", folder / "receipt.json"
+    row = {"run": job.run, "hosts": part.hosts, "stopped": part.stopped, "parent": os.getpid()}
+    told.write_text(json.dumps(row), encoding="utf-8")
+    command = running.pyinfra_command(job.kind, job.inventory, [*job.options, "--data", f"report={folder}"])
+    env = os.environ | {PART: str(told), RECEIPT: str(receipt), "PYINFRA_PROGRESS": "off"}
+    process = subprocess.Popen([*LAUNCH, *command], stdin=subprocess.DEVNULL, env=env)
+    began(process)
+    ended = running.ended(process.wait(), receipt)
+    if ended.problem or not ended.report:
+        return Carried(problem=ended.problem or "its report could not be written")
+    return Carried(ended.report.read_bytes(), stopped=ended.stopped)
