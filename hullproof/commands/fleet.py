@@ -16,8 +16,8 @@ from hullproof.fleet import tls as certificates
 from hullproof.fleet.part import python
 
 REGION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-# A part that a worker died with is hullproof's to give to another one. Nothing is served beside Dask's own protocol, and
-# what a worker does is not sampled a hundred times a second: it waits for another process.
+# A part that a worker died with is hullproof's to give to another one. Nothing is served beside Dask's own protocol.
+# What a worker does is not sampled a hundred times a second: it waits for another process.
 SCHEDULER = {"DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0", "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES": "[]"}
 WORKER = {"DASK_DISTRIBUTED__WORKER__HTTP__ROUTES": "[]", "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False"}
 SILENT = ["--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
