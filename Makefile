@@ -50,11 +50,12 @@ lint-shell:  ## shell scripts: shellcheck
 PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends turns incoming planning_hosts armed_undo undo_runs) \
   $(patsubst %,tests/unit/kernel/test_kernel_%.py,engines packages bls) tests/unit/selinux/test_selinux_gate.py \
   tests/unit/engines/docker/test_docker_service.py tests/unit/verify/test_verify_asked.py \
-  tests/unit/watching/test_watch_install.py $(patsubst %,tests/unit/command/test_%.py,run_command beside_others explain init policy_command completion)
+  tests/unit/watching/test_watch_install.py tests/unit/fleet/test_fleet_processes.py \
+  $(patsubst %,tests/unit/command/test_%.py,run_command beside_others explain init policy_command completion)
 # Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
   tests/unit/run/test_lockout.py tests/unit/engines/rootless/test_shift_cut.py tests/unit/lab \
-  tests/unit/command/test_package.py
+  tests/unit/command/test_package.py $(patsubst %,tests/unit/fleet/test_fleet_%.py,cluster cut_off)
 
 processes:  ## unit tests that start pyinfra or a shell for each case, or plan for every recorded host
 	$(BIN)/pytest -q $(PROCESSES)

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "runs": "hullproof.commands.run:runs",
     "verify": "hullproof.commands.verify:verify",
     "watch": "hullproof.commands.watch:watch",
+    "fleet": "hullproof.commands.fleet:fleet",
     "history": "hullproof.commands.history:history",
     "init": "hullproof.commands.init:init",
     "explain": "hullproof.commands.explain:explain",

@@ -34,12 +34,14 @@ FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 @dataclass(frozen=True)
 class Ended:
     """How a run ended. `code` is one of deploys.report.report.EXIT_CODES. `run` is its id, `report` the file that holds
-    its report; both are empty where it has none. `problem`: why nothing is known of it; "" where it came to its end."""
+    its report; both are empty where it has none. `problem`: why nothing is known of it; "" where it came to its end.
+    `stopped`: why no host may reboot after it, in a run of which it is a part; "" where they may."""
 
     code: int
     run: str = ""
     report: Path | None = None
     problem: str = ""
+    stopped: str = ""
 
     def read_report(self) -> dict[str, Any] | None:
         """The report object of this very run; None where there is none, or another run has written over it."""
@@ -85,7 +87,7 @@ def start(command: Sequence[str], stdout: IO[Any] | int | None = None) -> Ended:
             process = subprocess.Popen([*PYINFRA, *command], stdout=stdout, env=os.environ | {RECEIPT: str(receipt)})
             began(process)
             status = process.wait()
-        return _ended(status, receipt)
+        return ended(status, receipt)
 
 
 def run(kind: str, inventory: str, options: Sequence[str] = ()) -> tuple[int, dict[str, Any] | None]:
@@ -94,7 +96,8 @@ def run(kind: str, inventory: str, options: Sequence[str] = ()) -> tuple[int, di
     return ended.code, ended.read_report()
 
 
-def _ended(status: int, receipt: Path) -> Ended:
+def ended(status: int, receipt: Path) -> Ended:
+    """How a run ended whose pyinfra exited with `status` (negative: by that signal) and was to leave `receipt`."""
     try:
         row = json.loads(receipt.read_bytes())
     except OSError:
@@ -102,34 +105,44 @@ def _ended(status: int, receipt: Path) -> Ended:
         return Ended(1, problem=f"{how} before the run came to its end, so nothing is known of any host")
     if status != row["exit_code"]:
         return Ended(1, row["run"], problem=f"the run ended with {row['exit_code']}, and pyinfra with {status}")
-    return Ended(row["exit_code"], row["run"], Path(row["report"]) if row["report"] else None)
+    report = Path(row["report"]) if row["report"] else None
+    return Ended(row["exit_code"], row["run"], report, stopped=row.get("stopped", ""))
+
+
+class Forwarder:
+    """Signals of this process reach the processes that it is called with, also those that have come before; `received`
+    has all of them."""
+
+    def __init__(self) -> None:
+        self.started: list[subprocess.Popen[Any]] = []
+        self.received: list[int] = []
+        self._early: list[int] = []
+
+    def __call__(self, process: subprocess.Popen[Any]) -> None:
+        self.started.append(process)
+        for number in self._early:
+            process.send_signal(number)
+
+    def forward(self, number: int, frame: FrameType | None) -> None:
+        self.received.append(number)
+        if number == signal.SIGINT and _in_foreground():
+            return  # the terminal sends Ctrl-C to both; asked twice, pyinfra does not wait for what is under way
+        if not self.started:
+            self._early.append(number)
+        for process in self.started:
+            process.send_signal(number)
 
 
 @contextlib.contextmanager
-def forwarding() -> Iterator[Any]:
-    """Signals of this process reach the one that the yielded function is called with, also those that come before."""
-    started: list[subprocess.Popen[Any]] = []
-    early: list[int] = []
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and _in_foreground():
-            return  # the terminal sends Ctrl-C to both; asked twice, pyinfra does not wait for what is under way
-        if started:
-            started[0].send_signal(number)
-        else:
-            early.append(number)
-
-    def began(process: subprocess.Popen[Any]) -> None:
-        started.append(process)
-        for number in early:
-            process.send_signal(number)
-
+def forwarding() -> Iterator[Forwarder]:
+    """Until it is left, this process's signals are the forwarder's, but for those that it ignores."""
+    forwarder = Forwarder()
     before = {number: signal.getsignal(number) for number in FORWARDED}
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:  # nohup(1)
-                signal.signal(number, forward)
-        yield began
+                signal.signal(number, forwarder.forward)
+        yield forwarder
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -28,7 +28,7 @@ from deploys.core.policy_file import load_policy
 from deploys.core.policy_tree import PolicyError
 from deploys.core.text import clean_text
 from deploys.report import files as report_files
-from deploys.report import report, terminal
+from deploys.report import packed, report, terminal
 from deploys.run import ending, incoming, options, plan_view
 from deploys.run.command_line import command_line
 from deploys.run.only import NothingSoNamed, Only, part
@@ -52,6 +52,9 @@ ONLY_IN_DATA = "the inventory's data gives only: it is for one run, so give it o
 # A file that whoever started this process wants the run's end in: {"run": id, "exit_code": n, "report": path or null}.
 # Without it nobody could tell a run that ended well from a pyinfra that never came to it, and exits 0 all the same.
 RECEIPT = "HULLPROOF_RECEIPT"
+# A file that makes this run a part of a greater one: {"run": the id that all parts share or "", "stopped": why no host
+# reboots or ""}. Its report is for whoever puts the parts together: report.json alone, packed, and no table.
+PART = "HULLPROOF_PART"
 
 _run: Run | None = None
 
@@ -61,8 +64,11 @@ class Run:
 
     def __init__(self, kind: report.Kind) -> None:
         now = datetime.datetime.now(datetime.UTC)
+        part_file = os.environ.pop(PART, "")  # as RECEIPT: not for what this run starts
+        part = json.loads(Path(part_file).read_bytes()) if part_file else {}
         self.kind = kind
-        self.id = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        self.is_part = bool(part)
+        self.id = part.get("run") or new_id(now)
         self.started = f"{now:%Y-%m-%dT%H:%M:%SZ}"
         asked = command_line()
         # pyinfra's --json without -y shows what it would do, and ends
@@ -80,7 +86,7 @@ class Run:
         self.docs = str(given.get("docs") or "")
         self.only_words = names(given.get("only"))
         self.only: Only | None = None
-        self.stopped = ""  # why no other host reboots
+        self.stopped = str(part.get("stopped", ""))  # why no other host reboots
         self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
         self.written = False  # whether the report is
@@ -173,8 +179,16 @@ class Run:
         where it may. A canary in this run or in one before it: a run that is begun again does not pass over it."""
         if self.stopped or CANARY in host.groups:
             return self.stopped
-        hosts = [each for each in host.state.inventory if host.state.is_host_in_limit(each) and CANARY in each.groups]
+        return self._warned(host.state)
+
+    def _warned(self, state: Any) -> str:
+        hosts = [each for each in state.inventory if state.is_host_in_limit(each) and CANARY in each.groups]
         return next((why for each in hosts if (why := self._warning(each.name))), "")
+
+    def _stops_others(self) -> str:
+        """Why no host of a run after this one, of which it is a part, may reboot; "" where they may."""
+        state = ctx_state.get() if ctx_state.isset() and not self.reads_only else None
+        return self.stopped or (self._warned(state) if getattr(state, "inventory", None) else "")
 
     def _warning(self, canary: str) -> str:
         session = self.sessions.get(canary)
@@ -225,6 +239,10 @@ class Run:
         result = report.build(about, self.host_reports())
         for step in self.after:
             step(result)
+        if self.is_part:
+            report_files.write_whole(self.directory / "report.json", packed.pack(result).decode())
+            self.written = True
+            return int(result["exit_code"])
         if self.kind == "runs":  # it judged nothing: an earlier report stays what it is
             problems = []
         elif problems := report_files.write(self.directory, result):
@@ -244,8 +262,12 @@ class Run:
         """Tell whoever started this process how the run ended, where they asked for it."""
         if self.receipt:
             path = str((self.directory / "report.json").absolute()) if self.written else None
-            row = {"run": self.id, "exit_code": code, "report": path}
+            row = {"run": self.id, "exit_code": code, "report": path, "stopped": self._stops_others()}
             report_files.write_whole(Path(self.receipt), json.dumps(row))
+
+
+def new_id(now: datetime.datetime) -> str:
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
 def names(value: Any) -> tuple[str, ...]:

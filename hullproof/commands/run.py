@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -13,9 +13,9 @@ from pyinfra_cli.cli import cli as pyinfra_cli
 
 from hullproof import running
 from hullproof.completing import complete_controls, complete_policies
-from hullproof.history.database import HistoryError
-from hullproof.history.store import record
-from hullproof.output import FORMS, put
+from hullproof.fleet.start import start
+from hullproof.keeping import afterwards
+from hullproof.output import FORMS
 
 EPILOG = (
     "All options of pyinfra are taken too (pyinfra --help): --user, --use-sudo-password, --parallel, --data … Exit "
@@ -67,16 +67,43 @@ def history_option() -> click.Option:
     return click.Option(["--history"], type=kind, metavar="DIR", help="Add what is found to the history there.")
 
 
-def keep(ended: running.Ended, folder: Path) -> str:
-    """Adds the run to the history in `folder`. Returns why it is not there; "" where it is."""
-    report = ended.read_report()
-    if report is None:
-        return "the run has no report that can be read"
-    try:
-        record(report, folder)
-    except HistoryError as error:
-        return str(error)
-    return ""
+FLEET = ("workers", "scheduler", "tls", "unencrypted")
+NOT_IN_PARTS = {
+    "json_output": "each process has an output of its own",
+    "serial": "it is one host at a time, and each process has one",
+    "no_wait": "it is for hosts that wait for each other, and those are in several processes",
+    "fail_percent": "it counts the hosts of one process",
+    "ssh_password_prompt": "each process would ask",
+    "same_sudo_password": "each process would ask",
+}
+
+
+def connection_options() -> list[click.Parameter]:
+    """How a scheduler and its workers are spoken to."""
+    return [
+        click.Option(["--tls"], metavar="DIR", help="The folder with ca.pem, cert.pem and key.pem, for tls://."),
+        click.Option(["--unencrypted"], is_flag=True, help="Allow tcp:// to other machines."),
+    ]
+
+
+def fleet_options(kind: str) -> list[click.Parameter]:
+    """For many hosts: who carries the run out."""
+    if kind == "picture":
+        return []
+    return [
+        click.Option(
+            ["--workers"],
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Processes on this machine, each with a part of the hosts. Changes: canaries first, then by batches.",
+        ),
+        click.Option(
+            ["--scheduler"],
+            metavar="ADDRESS",
+            help="As --workers, by the workers of a Dask scheduler: tls://HOST:PORT.",
+        ),
+        *connection_options(),
+    ]
 
 
 def _words(context: click.Context) -> Iterator[str]:
@@ -85,7 +112,7 @@ def _words(context: click.Context) -> Iterator[str]:
         if context.get_parameter_source(str(option.name)) is not ParameterSource.COMMANDLINE:
             continue
         value = context.params[str(option.name)]
-        if option.name in ("inventory", "output", "history") or not isinstance(option, click.Option):
+        if option.name in ("inventory", "output", "history", *FLEET) or not isinstance(option, click.Option):
             continue
         if option.name in OWN:
             yield from ("--data", f"{option.name}={value if isinstance(value, str) else ','.join(value)}")
@@ -98,32 +125,43 @@ def _words(context: click.Context) -> Iterator[str]:
                 yield from (option.opts[0], str(each))
 
 
-def _run(inventory: str, output: str | None = None, **given: object) -> None:
+def _run(inventory: str, output: str | None = None, history: Path | None = None, **given: object) -> None:
     context = click.get_current_context()
-    command = running.pyinfra_command(str(context.command.name), inventory, list(_words(context)))
+    kind, words = str(context.command.name), list(_words(context))
+    if fleet := {name: given[name] for name in FLEET if given.get(name)}:
+        _refuse_in_parts(kind, given)
+        kept = str(history.absolute()) if history else None
+        start(kind=kind, inventory=inventory, options=words, history=kept, output=output, **fleet)
+    command = running.pyinfra_command(kind, inventory, words)
     click.echo(f"runs: {running.shown(command)}", err=True)
     ended = running.start(command, stdout=sys.stderr if output else None)
     if ended.problem:
         click.echo(f"hullproof: {ended.problem}. Exit code {ended.code}.", err=True)
-    code, folder = ended.code, context.params.get("history")
-    if folder and (why := keep(ended, folder)):
-        click.echo(f"hullproof: not added to the history in {folder}: {why}", err=True)
-        code = code or 1
-    if output and (problem := _put(ended, output)):
-        click.echo(f"hullproof: {problem}. Exit code 1.", err=True)
-        code = 1
-    context.exit(code)
+    report = ended.read_report() if history or output else None
+    context.exit(afterwards(report, ended.code, history=history, output=output))
 
 
-def _put(ended: running.Ended, form: str) -> str:
-    """Print the run's report in that form; why that cannot be, or ""."""
-    report = ended.read_report()
-    return put(report, form) if report else "there is no report to print"
+def _refuse_in_parts(kind: str, given: Mapping[str, object]) -> None:
+    """Refuse what many processes cannot do as one."""
+    for name, why in NOT_IN_PARTS.items():
+        if given[name] not in (None, False):
+            option = name.replace("_", "-").replace("json-output", "json")
+            raise click.UsageError(f"--{option} does not go with --workers or --scheduler: {why}")
+    if given["scheduler"] and given["workers"]:
+        raise click.UsageError("--workers is for this machine: how many workers a scheduler has is told to them")
+    if not given["scheduler"] and not given["workers"]:
+        raise click.UsageError("--tls and --unencrypted are for --scheduler")
+    data = given["data"] if isinstance(given["data"], tuple) else ()
+    secret = given["ssh_password"] or given["ssh_key_password"] or any(map(running.SECRET.match, data))
+    if given["scheduler"] and secret:
+        raise click.UsageError("no password goes through a scheduler: put it into the inventory that the workers have")
+    if kind not in running.READS_ONLY and not (given["yes"] or given["dry"]):
+        raise click.UsageError("several processes cannot ask one question: see the plan with --dry, then add -y")
 
 
 def _command(kind: str, text: str) -> click.Command:
     inventory = click.Argument(["inventory"], metavar="INVENTORY", type=click.Path())
-    params = [inventory, *own_options(kind), *pyinfra_options()]
+    params = [inventory, *own_options(kind), *fleet_options(kind), *pyinfra_options()]
     return click.Command(kind, params=params, callback=_run, help=text, epilog=EPILOG)
 
 
