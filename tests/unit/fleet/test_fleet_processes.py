@@ -146,7 +146,7 @@ def end(number, frame):
     open(os.environ["HULLPROOF_RECEIPT"], "w").write(json.dumps({"run": "r1", "exit_code": 1, "report": None}))
     sys.exit(1)
 signal.signal(signal.SIGTERM, end)
-print("waits", flush=True)
+os.write(1, b"waits\\n")  # as a whole: two of these write at once
 while True: signal.pause()
 """
 THREE_PARTS_BY_TWO = f"""
