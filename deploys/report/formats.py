@@ -15,21 +15,19 @@ import json
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader
-
-from deploys.core import templates
 from deploys.core.control import State
-from deploys.report import waivers
-from deploys.report.report import outcome, part_judged
+from deploys.report.page import render
 
 Report = Mapping[str, Any]
+Form = Callable[[Report], str]
 
 LEVELS = {"high": "error", "medium": "warning", "low": "note"}
 SCORES = {"high": "8.0", "medium": "5.5", "low": "3.0"}  # what code scanning sorts by (CVSS bands)
+
+html = render.html
 
 
 def holds(finding: Mapping[str, Any]) -> bool:
@@ -40,27 +38,6 @@ def _findings(report: Report) -> Iterator[tuple[str, dict[str, Any]]]:
     for host, part in report["hosts"].items():
         for finding in part["findings"]:
             yield host, finding
-
-
-@cache
-def _templates() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(templates.FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.tests["holding"] = holds
-    environment.filters["sentences"] = waivers.sentences
-    environment.filters["outcome"] = _outcome_words
-    return environment
-
-
-def _outcome_words(report: Report) -> str:
-    part = part_judged(report["run"])
-    return outcome(report).words + (f". {part[:-1]}" if part else "")
-
-
-def html(report: Report) -> str:
-    """One page that needs nothing else: no script, no picture, no font."""
-    return _templates().get_template("report/report.html.j2").render(report=report)
 
 
 def sarif(report: Report) -> str:
@@ -230,7 +207,7 @@ def _escape(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
-FORMATS: dict[str, Callable[[Report], str]] = {
+FORMATS: dict[str, Form] = {
     "report.html": html,
     "report.sarif": sarif,
     "junit.xml": junit,
