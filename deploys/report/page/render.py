@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from deploys.core import templates
@@ -55,7 +55,6 @@ def html(report: Report, trend: str = "", before: Before | None = None) -> str:
             news=since,
             signs=SIGNS,
             states=STATES,
-            broken=BROKEN,
             controls=_controls(made),
             drifted=sum(row.hosts for row in made.rows if row.finding["drift"]),
             groups=list(_groups(made, since)),
@@ -76,8 +75,10 @@ def html(report: Report, trend: str = "", before: Before | None = None) -> str:
 
 @cache
 def _environment() -> Environment:
-    made = Environment(loader=FileSystemLoader(templates.FOLDER), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    made.filters |= {"short": short, "number": "{:,}".format, "time": _time, "when": _when, "some": _some}
+    loader = FileSystemLoader(templates.FOLDER)
+    made = Environment(loader=loader, undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    made.filters |= {"short": short, "number": "{:,}".format, "some": _some, "most": _most}
+    made.filters |= {"time": _time, "when": _when}
     return made
 
 
@@ -126,6 +127,11 @@ class Shown:
     control: Control
     says: list[Say]
     others: int
+
+
+def _most(hosts: Mapping[int, list[str]]) -> list[tuple[int, list[str]]]:
+    """By control: that which is said of most hosts first."""
+    return sorted(hosts.items(), key=lambda each: -len(each[1]))
 
 
 def _controls(made: Fleet) -> list[Shown]:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from deploys.core import templates
-from deploys.core.control import State
+from deploys.core.control import Severity, State
 from deploys.report import files
 from deploys.report.page.fleet import fleet
 from deploys.report.page.render import SIGNS, html
@@ -117,6 +117,30 @@ def test_hosts_of_which_the_same_is_said_are_one() -> None:
     assert html(made).count("icc is true") == 3, "once for the failing ones in HTML, and a row of each state"
 
 
+def test_a_control_of_which_many_things_are_said_shows_the_first() -> None:
+    parts = [
+        HostReport(f"h{n:02}", "ok", findings=[finding(State.FAIL, reason=f"it is {min(n, 6)}")]) for n in range(30)
+    ]
+    whole = html(build(a_run(), [replace(part, os={"name": part.name}) for part in parts]))
+    page, read = Page(whole), re.sub("<[^>]*>", "", whole)
+    said = [text.strip() for text in page.texts["p"] if text.startswith(" it is")]
+    assert len(said) == 5
+    assert said[0] == "it is 6", "what most hosts say"
+    assert "24 hosts: h06, h07" in read
+    assert "h17 and 12 hosts more" in read
+    assert "Something else is said on 2 hosts: open the hosts." in read
+
+
+def test_the_host_on_which_more_of_high_severity_fails_is_the_worse_one() -> None:
+    def part(name: str, severity: Severity, count: int) -> HostReport:
+        findings = [finding(State.FAIL, f"boat.{severity.value}{n}", severity=severity) for n in range(count)]
+        return HostReport(name, "ok", findings=findings)
+
+    page = Page(html(build(a_run(), [part("low", Severity.LOW, 9), part("high", Severity.HIGH, 1)])))
+    assert page.texts["strong"][1:] == ["high", "low"]
+    assert [row[0] for row in page.data["rows"]] == [9, *range(9)], "and so is what it says"
+
+
 def test_no_host_is_an_error() -> None:
     page = Page(html(build(a_run(), [])))
     assert "No host in the inventory, or none in the limit." in page.text
@@ -173,6 +197,26 @@ def test_what_is_new_since_the_report_before(tmp_path: Path) -> None:
     assert "1 new" in page.texts["em"]
     kept(tmp_path, now)
     assert "in the report before, and not in this one: 1 host, old" in (tmp_path / "report.html").read_text().lower()
+
+
+def test_what_got_worse_on_most_hosts_comes_first(tmp_path: Path) -> None:
+    def report(run: str, states: dict[str, tuple[State, State]]) -> dict[str, Any]:
+        controls = ("boat.a", "boat.b")
+        return build(
+            replace(a_run(), id=run),
+            [
+                HostReport(name, "ok", findings=[finding(*each) for each in zip(found, controls, strict=True)])
+                for name, found in states.items()
+            ],
+        )
+
+    good, bad = State.PASS, State.FAIL
+    kept(tmp_path, report("first", {"h": (good, good), "i": (good, good)}))
+    now = report("next", {"h": (bad, bad), "i": (good, bad)})
+    page = Page(html(now, before=before(tmp_path, "next")))
+    news = [text for text in page.texts["li"] if "host" in text]
+    assert news == [": 2 hosts, h, i", ": 1 host, h"]
+    assert {"new on 2 hosts", "new on 1 host", "2 new", "1 new"} <= {*page.texts["em"]}
 
 
 def test_a_run_that_is_written_again_is_not_compared_with_itself(tmp_path: Path) -> None:
