@@ -17,7 +17,7 @@ from selenium.webdriver import Chrome
 from deploys.report.page.fleet import fleet
 from deploys.report.page.render import html
 from tests.support.browser import browser, look
-from tests.support.fleet import recorded_fleet
+from tests.support.reported_fleet import recorded_fleet
 
 FLEETS = (10, 200, 1000)
 REPEAT = 5

@@ -73,7 +73,7 @@ class Progress:
         """Tell nothing more; pyinfra may again."""
         if self.teller is None:
             return
-        self.teller.kill()
+        self.teller.kill(block=False)
         if self.stream.isatty():
             self.stream.write(CLEAR)
             self.stream.flush()

@@ -84,6 +84,15 @@
     if (wanted) line.after(element("tr", {class: "detail"}, element("td", {colspan: "7"}, ...detail(group).filter((part) => part))));
   }
 
+  // --- on paper controls are open (browsers that know ::details-content open them without script)
+
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details.control:not([open])")];
+    for (const control of closed) control.open = true;
+  });
+  addEventListener("afterprint", () => { for (const control of closed) control.open = false; });
+
   // --- find and filter: what a control is called, what a host says of it and what the host is called, all in one
 
   const form = document.getElementById("find");

@@ -41,7 +41,8 @@ ROOM = 500_000  # bytes of what hosts say, in plain HTML
 def html(report: Report, trend: str = "", before: Before | None = None) -> str:
     """The page. `trend`: a picture of the time until now, as SVG that needs no style of its own; `before`: the report
     before in the same folder, to say what is new since."""
-    made = fleet(report)
+    made, end = fleet(report), outcome(report)
+    words = end.words if report["exit_code"] == end.code else "a proof failed"  # proofs come after the report is made
     since = news(before, made, bool(report["run"].get("only"))) if before else None
     style, script = templates.text("report/report.css"), templates.text("report/report.js")
     return (
@@ -49,7 +50,7 @@ def html(report: Report, trend: str = "", before: Before | None = None) -> str:
         .get_template("report/report.html.j2")
         .render(
             report=report,
-            outcome=outcome(report),
+            words=words,
             part=part_judged(report["run"]),
             before=before,
             news=since,

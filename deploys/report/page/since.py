@@ -34,7 +34,7 @@ class Before:
 @dataclass
 class News:
     """Hosts by control that are further from holding now, and by control that hold now and did not; hosts that were
-    judged then and are not now, those that the report before did not have, and those that this one does not."""
+    judged then and are not now, those that were not judged then, and those that this report does not have."""
 
     worse: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     mended: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
@@ -51,8 +51,11 @@ class News:
 def before(folder: Path, run: str) -> Before | None:
     """What the page in that folder says, before the run with this id replaces it; None where there is none, or none
     that can be read."""
+    path = folder / FILE
     try:
-        with (folder / FILE).open(encoding="utf-8") as file:
+        if not path.is_file():  # a pipe would keep the run waiting
+            return None
+        with path.open(encoding="utf-8") as file:
             return _before(json.loads(file.read(MOST).partition(BEGIN)[2].partition(END)[0]))
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):  # none of ours, or cut short
         return None
@@ -89,11 +92,12 @@ def news(then: Before, now: Fleet, only: bool) -> News:
 def _host(
     found: News, name: str, group: Group, states: Mapping[str, str] | None, now: Fleet, *, compared: bool
 ) -> None:
-    if states is None:
-        found.added.append(name)
-    elif states and not group.rows:
+    if not states:
+        if group.rows or states is None:
+            found.added.append(name)
+    elif not group.rows:
         found.lost.append(name)
-    elif states and compared:
+    elif compared:
         for control, number in group.rows.items():
             was, state = states.get(now.controls[control].id), now.rows[number].finding["state"]
             if was is None or was == state:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -21,8 +22,8 @@ from deploys.report.page.fleet import fleet
 from deploys.report.page.render import SIGNS, html
 from deploys.report.page.since import BEGIN, before, news
 from deploys.report.report import STATUSES, HostReport, build
-from tests.support.fleet import HOSTILE, a_fleet, hostile_fleet, recorded_fleet
 from tests.support.report import KERNEL, OS, a_report, a_run, finding
+from tests.support.reported_fleet import HOSTILE, a_fleet, hostile_fleet, recorded_fleet
 
 VOID = {"meta", "rect", "input", "br"}
 
@@ -236,6 +237,25 @@ def test_a_host_that_is_lost_is_news(tmp_path: Path) -> None:
     assert "Nothing" not in page.text
 
 
+def test_a_host_that_was_not_judged_before_is_said(tmp_path: Path) -> None:
+    kept(tmp_path, build(a_run("rollback"), [HostReport("a", "ok"), HostReport("b", "ok")]))
+    judged = HostReport("a", "ok", findings=[finding(State.FAIL)])
+    now = build(replace(a_run(), id="next"), [judged, HostReport("b", "ok")])
+    page = Page(html(now, before=before(tmp_path, "next")))
+    assert "Not judged in the report before: 1 host, a" in page.texts["p"]
+    assert "Nothing has changed" not in page.text
+
+
+def test_a_pipe_in_the_place_of_the_page_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "report.html")
+    assert before(tmp_path, "next") is None
+
+
+def test_a_proof_that_failed_is_said() -> None:
+    report = a_report(finding(State.PASS)) | {"exit_code": 2}
+    assert " A proof failed." in Page(html(report)).texts["h1"]
+
+
 def test_a_part_of_the_controls_is_not_compared(tmp_path: Path) -> None:
     kept(tmp_path, hosts(("a", State.PASS)))
     run = replace(a_run(), id="next", only={"asked": ["boat"], "controls": 1, "of": 9})
@@ -320,8 +340,9 @@ def test_a_thousand_hosts() -> None:
 def test_hosts_that_say_much_get_no_more_room() -> None:
     long = "é<\"&'" * 20
     report = a_fleet(1000, 150, lambda host, control: f"{host} {control} {long}")
-    assert size(report) < 3_000_000
-    rows = Page(html(report)).data["rows"]
+    page = html(report)
+    assert len(page.encode()) < 3_000_000
+    rows = Page(page).data["rows"]
     assert all(pair[0][1] <= pair[1][1] for pair in pairwise(rows)), "the worst first"
     assert {len(row) for row in rows[-100:]} == {2}, "of what has no room there is the state alone"
     assert rows[0][2].endswith(long)

@@ -16,8 +16,8 @@ from deploys.core.control import State
 from deploys.report.page.render import html
 from deploys.report.report import HostReport, build
 from tests.support.browser import browser, browser_log, look, printed_sheets
-from tests.support.fleet import HOSTILE, a_fleet, hostile_fleet, recorded_fleet
 from tests.support.report import a_report, a_run, finding
+from tests.support.reported_fleet import HOSTILE, a_fleet, hostile_fleet, recorded_fleet
 
 WIDTHS = (1400, 500, 360)
 OVERFLOW = """
