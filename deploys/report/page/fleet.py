@@ -101,7 +101,7 @@ def fleet(report: Report) -> Fleet:
     groups: dict[Any, Group] = {}
     for name, part in report["hosts"].items():
         rows = dict(map(seen.row, part["findings"]))
-        said = (part["status"], part["error"], part["os"], part["kernel"], part["changes"])
+        said = (part["status"], part["error"], part.get("notes"), part["os"], part["kernel"], part["changes"])
         key = (marshal.dumps(said, 2), *rows.values())
         groups.setdefault(key, Group([], part, rows)).names.append(name)
     made.groups = list(groups.values())

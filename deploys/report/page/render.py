@@ -61,6 +61,7 @@ def html(report: Report, trend: str = "", before: Before | None = None) -> str:
             groups=list(_groups(made, since)),
             worst=_worst(made),
             all_controls=made.controls,
+            about=report.get("controls", {}),
             waivers=waivers.rows(report["hosts"].values())[:ROWS],
             sentences=waivers.sentences(report["summary"]["waivers"]),
             changes=_changes(made)[:ROWS],

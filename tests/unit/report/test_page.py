@@ -142,6 +142,16 @@ def test_the_host_on_which_more_of_high_severity_fails_is_the_worse_one() -> Non
     assert [row[0] for row in page.data["rows"]] == [9, *range(9)], "and so is what it says"
 
 
+def test_what_is_noted_of_a_host_and_said_of_a_control() -> None:
+    report = hosts(("a", State.FAIL), ("b", State.FAIL))
+    report["hosts"]["b"]["notes"] = ["sudo <wants> a password"]
+    report["controls"] = {"boat.icc": {"why": "Else it sinks.", "by_hand": ""}}
+    page = Page(html(report))
+    assert "sudo <wants> a password" in page.texts["span"]
+    assert "Else it sinks." in page.texts["p"]
+    assert len(page.data["groups"]) == 2
+
+
 def test_no_host_is_an_error() -> None:
     page = Page(html(build(a_run(), [])))
     assert "No host in the inventory, or none in the limit." in page.text
