@@ -5,14 +5,16 @@ SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: the tools that make a disk out of Debian packages, and the emulator too.
 LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static \
   systemd-container
+# What the report's page is tried in.
+BROWSER_PACKAGES = chromium chromium-driver
 
 # A pipe fails with its first command.
 SHELL = /bin/bash
 .SHELLFLAGS = -o pipefail -c
 
 .PHONY: help check lint lint-python lint-types lint-imports lint-spelling lint-shell processes shells unit unit-run fuzz-briefly \
-  coverage fuzz test test-pythons bench bench-history demo demo-down docs docs-site lock dist drills lab-packages lab-debian12 lab-debian13 \
-  lab-breaks watched
+  coverage fuzz test test-pythons bench bench-history demo demo-down docs docs-site lock dist drills lab-packages browser-packages \
+  lab-debian12 lab-debian13 lab-breaks watched
 .DEFAULT_GOAL := help
 
 help:  ## what there is to make
@@ -52,15 +54,15 @@ PROCESSES = $(patsubst %,tests/unit/run/test_%.py,reboot entry_points run_ends t
   tests/unit/engines/docker/test_docker_service.py tests/unit/verify/test_verify_asked.py \
   tests/unit/watching/test_watch_install.py tests/unit/fleet/test_fleet_processes.py \
   $(patsubst %,tests/unit/command/test_%.py,run_command beside_others explain init policy_command completion)
-# Dozens of processes for each case, or ten thousand rows of each kind: too long for the fast one.
+# Dozens of processes for each case, a browser, or ten thousand rows of each kind: too long for the fast one.
 SHELLS = $(patsubst %,tests/unit/kernel/test_kernel_%.py,checks trial words) tests/unit/core/test_large.py \
-  tests/unit/run/test_lockout.py tests/unit/engines/rootless/test_shift_cut.py tests/unit/lab \
+  tests/unit/run/test_lockout.py tests/unit/engines/rootless/test_shift_cut.py tests/unit/lab tests/unit/report/test_page_browser.py \
   tests/unit/command/test_package.py $(patsubst %,tests/unit/fleet/test_fleet_%.py,cluster cut_off)
 
 processes:  ## unit tests that start pyinfra or a shell for each case, or plan for every recorded host
 	$(BIN)/pytest -q $(PROCESSES)
 
-shells:  ## what takes dozens of processes for each case
+shells: browser-packages  ## what takes dozens of processes for each case, or a browser
 	$(BIN)/pytest -q $(SHELLS)
 
 unit:  ## the other unit tests, but those of a run
@@ -82,13 +84,19 @@ fuzz: $(VENV)/.ready  ## whole runs over broken and hostile answers, for half an
 	$(BIN)/pytest -q tests/fuzz --hypothesis-profile=long
 
 # The lab installs from the mirror of this machine's apt, which knows it once it has package lists.
+INSTALLED = dpkg -s $(1) >/dev/null 2>&1 && ls /var/lib/apt/lists/*Release >/dev/null 2>&1 || { echo "installing Debian packages: $(1)"; \
+  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(1); }
+
 lab-packages:  ## the Debian packages that the lab needs
-	@dpkg -s $(LAB_PACKAGES) >/dev/null 2>&1 && ls /var/lib/apt/lists/*Release >/dev/null 2>&1 || { echo "installing Debian packages: $(LAB_PACKAGES)"; \
-	  $(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $(LAB_PACKAGES); }
+	@$(call INSTALLED,$(LAB_PACKAGES))
+
+browser-packages:  ## the browser that the report's page is tried in, where it is a package
+	@if grep -qx ID=debian /etc/os-release; then $(call INSTALLED,$(BROWSER_PACKAGES)); \
+	else echo "Chromium is a package on Debian alone: what is tried in it is skipped"; fi
 
 # Two at a time for two processors: an emulated machine, a break matrix and a run of unit tests need one each, so what
 # takes longest comes first.
-test: lab-packages $(VENV)/.ready lint  ## all of it, and the main job on virtual machines, from a clean machine
+test: lab-packages browser-packages $(VENV)/.ready lint  ## all of it, and the main job on virtual machines, from a clean machine
 	$(MAKE) -j2 lab-debian13 lab-debian12 lab-breaks coverage shells watched
 
 # Each distribution's hosts are built, then tested.
@@ -113,8 +121,9 @@ drills: lab-packages $(VENV)/.ready  ## what takes many reboots on virtual machi
 	$(BIN)/pytest -v tests/lab -m drill
 	$(BIN)/pytest -v $(patsubst %,tests/lab/test_%.py,lab stock weak) --distribution debian14
 
-bench: lab-packages $(VENV)/.ready  ## what a run costs on this machine
+bench: lab-packages browser-packages $(VENV)/.ready  ## what a run and its report cost on this machine
 	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench_page
 
 bench-history: $(VENV)/.ready  ## what a history of 10,000 hosts costs to ask
 	$(BIN)/python -m tests.bench_history

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from deploys.report import formats
+from deploys.report.page.since import before
 
 WRITTEN = 5_000  # rows whose text is held meanwhile
 Written = dict[int, tuple[Mapping[str, Any], str]]  # by the id of a row that hosts share, which is held so long
@@ -18,7 +20,9 @@ def write(directory: Path, report: Mapping[str, Any]) -> list[str]:
     """Write report.json, and its other forms beside it; each is whole or absent, never half, and the operator's alone.
     Returns a sentence for each that could not be written."""
     problems = []
-    for name, render in {"report.json": as_json, **formats.FORMATS}.items():
+    page = partial(formats.html, before=before(directory, str(report["run"]["id"])))
+    forms: dict[str, formats.Form] = {"report.json": as_json, **formats.FORMATS, "report.html": page}
+    for name, render in forms.items():
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(directory / name, render(report))

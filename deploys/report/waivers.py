@@ -70,6 +70,18 @@ def why(host: Mapping[str, Any], finding: Mapping[str, Any]) -> str:
     return "; ".join(f"{row['owner']}, until {row['until']}: {row['reason']}" for row in own) or str(finding["reason"])
 
 
+def rows(hosts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each waiver, whichever hosts have it: `hosts` counts them, `needed` those of them where it is not known
+    to be idle. Those that end first come first."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for row in (row for part in hosts for row in part["waivers"]):
+        key = (row["control"], row["owner"], row["reason"], row["until"], *(row["only"] or ()))
+        kept = found.setdefault(key, row | {"hosts": 0, "needed": 0})
+        kept["hosts"] += 1
+        kept["needed"] += row["needed"] is not False
+    return sorted(found.values(), key=lambda row: (row["until"], row["control"]))
+
+
 def sentences(waivers: Mapping[str, Any]) -> Iterator[str]:
     """The summary in words."""
     idle = waivers["unneeded"]  # it does not matter when these end

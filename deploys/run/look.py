@@ -26,7 +26,8 @@ def look(session: Session) -> None:
     transport.tune(session.host)
     facts = facts_of(session.subjects)
     try:
-        lines = session.execute(survey_script(facts), SURVEY_SECONDS)
+        with session.asking():
+            lines = session.execute(survey_script(facts), SURVEY_SECONDS)
     except transport.Unreachable as error:
         session.lost = not isinstance(error, transport.Overflow)
         session.errors.append(str(error))

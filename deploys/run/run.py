@@ -15,6 +15,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from deploys.report import packed, report, terminal
 from deploys.run import ending, incoming, options, plan_view
 from deploys.run.command_line import command_line
 from deploys.run.only import NothingSoNamed, Only, part
+from deploys.run.progress import Progress
 from deploys.run.reboot import BATCH, CANARY, batches
 from deploys.run.session import Reached, Session
 from deploys.run.undo_view import render_undo
@@ -89,6 +91,7 @@ class Run:
         self.stopped = str(part.get("stopped", ""))  # why no other host reboots
         self.rebooted: set[str] = set()  # whose turn has come
         self.after: list[Any] = []  # called with the report before the process ends, may raise the exit code
+        self.progress: Progress | None = None
         self.written = False  # whether the report is
         self.receipt = os.environ.pop(RECEIPT, "")  # not for what this run starts
 
@@ -108,9 +111,19 @@ class Run:
         wrong += options.wrong_in_data(host.data.dict())
         wrong += self._only_of(host, subjects)
         loaded = Policy(name, {}) if isinstance(policy, str) else policy
-        session = Session(host=host, policy=loaded, subjects=subjects, run=self.meta(name), only=self.only)
+        if self.progress is None:
+            self.progress = Progress(len(ctx_state.get().inventory.get_active_hosts()), sys.stderr)
+        session = Session(
+            host=host,
+            policy=loaded,
+            subjects=subjects,
+            run=self.meta(name),
+            only=self.only,
+            asking=partial(self.progress.asking, host.name),
+        )
         if wrong:
             session.refuse("; ".join(wrong))
+            self.progress.leave_out()
         self.sessions[host.name] = session
         self.settled.pop(host.name, None)
         return session
@@ -223,6 +236,8 @@ class Run:
 
     def finish(self) -> int:
         """Write the report, show the table; the exit code."""
+        if self.progress:
+            self.progress.end()
         now = datetime.datetime.now(datetime.UTC)
         policies = sorted({session.policy.name for session in self.sessions.values()})
         about = report.Run(

@@ -4,7 +4,8 @@ and reporting share."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -41,6 +42,7 @@ class Session:
     policy: Policy
     subjects: Sequence[Subject]
     run: dict[str, Any]
+    asking: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext  # says meanwhile who is waited for
     only: Only | None = None  # the part of the controls that the run is to judge; None: all of them
     survey: Survey | None = None
     findings: list[Finding] = field(default_factory=list)

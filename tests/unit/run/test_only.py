@@ -158,7 +158,7 @@ def test_the_report_has_the_part_and_says_so() -> None:
     assert said["run"]["only"] == part_of_it
     last = render_table(said, color=False, width=200).strip().splitlines()[-1]
     assert last.endswith("2 pass. Exit code 0: what was judged holds. Judged only 2 of 4 controls (only=hull).")
-    assert "what was judged holds. Judged only 2 of 4 controls (only=hull)." in html(said)
+    assert "What was judged holds.</h1>\n<p>Judged only 2 of 4 controls (only=hull).</p>" in html(said)
 
 
 def test_a_part_that_changed_nothing_is_not_surveyed_again(monkeypatch: pytest.MonkeyPatch) -> None:
