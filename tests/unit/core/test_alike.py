@@ -22,7 +22,10 @@ from facts.core import budget, shared
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, OfOneHost, Section, UnknownReading
 from facts.core.survey import Survey
+from facts.kernel.kernel import BOOT_ID, Kernel
+from facts.kernel.sysctls import Sysctls
 from tests.support.control import control
+from tests.support.kernel_host import KERNEL
 from tests.support.recorded import FACTS, hosts, readings
 
 CONTROLS = [each for subject in SUBJECTS for each in subject.controls]
@@ -120,6 +123,16 @@ def test_what_no_two_hosts_share_is_asked_of_each(what: str) -> None:
 def test_what_is_never_the_same_is_in_nobodys_way() -> None:
     counted = Counted(lambda survey: passed(survey[One].text))
     assert counted.of(survey(clock=1), survey(clock=2), survey("b", 3)) == ["a", "a", "b"]
+    assert counted.times == 2
+
+
+def test_a_host_that_names_its_boot_and_no_sysctl_is_not_one_that_named_nothing() -> None:
+    """Of the one it is known that its kernel has no such sysctl, of the other it is not."""
+    live: list[dict[str, str]] = [{BOOT_ID: "b1"}, {}, {BOOT_ID: "b2"}]
+    surveys = [Survey({Kernel: replace(KERNEL, sysctls=Sysctls(each, {}, ()))}) for each in live]
+    counted = Counted(lambda survey: passed(repr(survey[Kernel].sysctls.value("kernel.dmesg_restrict"))))
+    unread = "Unknown(unknown='/proc/sys was not read: no answer')"
+    assert counted.of(*surveys) == ["None", unread, "None"]
     assert counted.times == 2
 
 
