@@ -41,9 +41,13 @@ class BridgesView:
     def engines(self) -> tuple[EngineReading, ...]:
         return present.engines(self.survey)
 
-    @cached_property
+    @property
     def engine_networks(self) -> dict[str, str]:
-        """By bridge: the network of an engine that it belongs to, as a sentence names it."""
+        """By bridge: the network of an engine that it belongs to, as a sentence names it. These are each host's own, so
+        whoever asks once more has asked for that too."""
+        return self.survey.remember("engine networks", self._engine_networks)
+
+    def _engine_networks(self) -> dict[str, str]:
         found = ((engine.name, engine.by_bridge) for engine in self.engines)
         return {bridge: f"the {name} network {net.name}" for name, nets in found for bridge, net in nets.items()}
 

@@ -30,7 +30,7 @@ def alike(policy: Policy, what: object, same: Same, make: Callable[[], T]) -> T:
     """
     _, rows = policy.outcomes.setdefault(id(what), (what, []))
     for number, (read, for_it, outcome) in enumerate(rows):
-        if all(seen() is same(each) for each, seen in read):
+        if all(is_it(same(each)) for each, is_it in read):
             if number:
                 rows.insert(0, rows.pop(number))
             asked.note(for_it)
@@ -40,11 +40,15 @@ def alike(policy: Policy, what: object, same: Same, make: Callable[[], T]) -> T:
         made = make()
     if not for_it.alone:
         with contextlib.suppress(TypeError):  # something that cannot be held weakly is no reading
-            rows.insert(0, ([(each, _weak(same(each))) for each in for_it.facts], for_it, made))
+            rows.insert(0, ([(each, _is(same(each))) for each in for_it.facts], for_it, made))
             del rows[MOST:]
     return made
 
 
-def _weak(value: Any) -> Callable[[], Any]:
-    """What is read of a host goes when nobody else holds it."""
-    return (lambda: None) if value is None else weakref.ref(value)
+def _is(value: Any) -> Callable[[Any], bool]:
+    """Whether something is this very object. What is read of a host goes when nobody else holds it, and nothing is it
+    after that: not None either, which says that nothing was read."""
+    if value is None:
+        return lambda other: other is None
+    held = weakref.ref(value)
+    return lambda other: other is not None and held() is other

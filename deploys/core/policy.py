@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from facts.core import asked
+
 R = TypeVar("R", bound="Rules")
 
 
@@ -89,6 +91,9 @@ class Policy:
         return tuple(waiver for waiver in own if waiver.only is not None or waiver is whole)
 
     def waived_by_name(self, control: str) -> dict[str, Waiver]:
-        """The waivers that have not expired, by each name that they cover."""
-        own = (waiver for waiver in self.waivers_for(control) if not waiver.expired)
-        return {name: waiver for waiver in own for name in waiver.only or ()}
+        """The waivers that have not expired, by each name that they cover. Which these are changes in a run that lasts
+        past midnight, so that what comes of them is no other host's too."""
+        named = [waiver for waiver in self.waivers_for(control) if waiver.only]
+        if named:
+            asked.note_alone()
+        return {name: waiver for waiver in named if not waiver.expired for name in waiver.only or ()}

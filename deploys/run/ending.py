@@ -10,7 +10,7 @@ from deploys.core.change import Blocked, controls_of
 from deploys.core.control import Finding, some
 from deploys.core.text import clean
 from deploys.report import waivers
-from deploys.report.report import HostReport, Status
+from deploys.report.report import HostReport, Settled, Status
 from deploys.run import again, baseline, first_look, journal, planning, transport
 from deploys.run.look import look
 from deploys.run.only import asked_for
@@ -98,6 +98,15 @@ def report(session: Session, goal: Reached) -> HostReport:
         notes=first_look.notes(session) if findings else [],
         waivers=[row for row in waivers.of_host(session.policy, findings) if _judged(session, row["control"])],
     )
+
+
+def settled(session: Session, goal: Reached) -> Settled:
+    """The host's part of the report, made. Where it cannot be, that is this host's error, and costs no other host's."""
+    with session.keeping("its part of the report cannot be made"):
+        ended = report(session, goal)
+        return Settled(ended.name, ended.part(), ended.controls)
+    failed = HostReport(session.host.name, "error", "; ".join(session.errors), changes=session.done)
+    return Settled(failed.name, failed.part(), failed.controls)
 
 
 def _judged(session: Session, control: str) -> bool:

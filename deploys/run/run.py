@@ -142,10 +142,8 @@ class Run:
     def settle(self, session: Session) -> None:
         """Make the host's part of the report now, since nothing follows that could change it, and let go of the survey
         that it was made from: of a fleet's hosts all that is held is what the report says."""
-        with session.keeping("the report"):
-            ended = ending.report(session, Reached.SURVEY)
-            self.settled[session.host.name] = report.Settled(ended.name, ended.part(), ended.controls)
-            session.survey, session.findings = None, []
+        self.settled[session.host.name] = ending.settled(session, Reached.SURVEY)
+        session.survey, session.findings = None, []
 
     def policy(self, name: str, subjects: Sequence[Subject], accept: tuple[str, ...]) -> Policy | str:
         """The policy, loaded once; or what is wrong with it, shown once, for the hosts that it is wrong for."""
@@ -227,7 +225,7 @@ class Run:
             return settled
         session = self.sessions.get(host.name)
         if session is not None:
-            return ending.report(session, Reached.SURVEY if self.reads_only else Reached.END)
+            return ending.settled(session, Reached.SURVEY if self.reads_only else Reached.END)
         if self.problem:
             return report.HostReport(host.name, "error", self.problem)
         if host in state.failed_hosts and host not in state.activated_hosts:

@@ -97,7 +97,8 @@ class OfOneHost(Jsonable):
         return found
 
     def more_of_its_own(self) -> dict[str, Any]:
-        """Other fields, without the part of them that is its own and that nobody asks for there."""
+        """Other fields, with a value in place of the part of them that is its own and that nobody asks for there. What
+        is left out instead would be no different from what was not read."""
         return {}
 
 

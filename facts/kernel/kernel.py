@@ -78,7 +78,7 @@ class KernelReading(OfOneHost, own={"boot_id": "", "cmdline": (), "boot": None})
 
     @override
     def more_of_its_own(self) -> dict[str, Any]:
-        live = {key: value for key, value in self.sysctls.live.items() if key != BOOT_ID}
+        live = {key: "" if key == BOOT_ID else value for key, value in self.sysctls.live.items()}
         return {"sysctls": replace(self.sysctls, live=live)}
 
     def has_module(self, name: str) -> bool | Unknown:

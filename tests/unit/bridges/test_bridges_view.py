@@ -9,11 +9,14 @@ from deploys.bridges.nft_filter import filter_text
 from deploys.bridges.openvswitch.flows import switch_text
 from deploys.bridges.rules import BridgeNetwork, BridgesRules, Port
 from deploys.bridges.view import view_of
+from facts.core import asked
 from facts.core.reading import UnknownReading
 from facts.core.survey import Survey
+from facts.engines.docker.docker import Docker
 from facts.networks.forward import Filter
 from facts.networks.own_filter import NO_FILTER, read_own_filter
 from tests.support.bridges import RULES, TENANTS, context, hardened, on
+from tests.support.networks import docker
 
 
 def test_it_is_made_once_for_each_policy_and_survey() -> None:
@@ -29,6 +32,16 @@ def test_two_surveys_that_share_a_reading_have_views_of_their_own() -> None:
     bridges = hardened()
     views = [view_of(RULES, context(bridges, on(managers=(name,))).survey) for name in ("ifupdown", "NetworkManager")]
     assert [view.networks.managers for view in views] == [("ifupdown",), ("NetworkManager",)]
+
+
+def test_the_networks_of_engines_count_as_asked_for_by_each_control_that_has_them_from_the_view() -> None:
+    """They are each host's own: else the second control's verdict would be another host's too."""
+    survey = context(hardened(), on()).survey
+    survey = Survey({**survey.readings, Docker: docker()})
+    for _ in range(2):
+        with asked.asking() as for_it:
+            assert view_of(RULES, survey).engine_networks
+        assert for_it.alone
 
 
 def test_an_incomplete_survey_costs_only_what_needs_it() -> None:

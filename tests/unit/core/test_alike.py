@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any, ClassVar
 
 import gevent
@@ -13,7 +14,7 @@ import pytest
 from deploys.core import alike
 from deploys.core.change import Context
 from deploys.core.control import Control, Finding, State, Verdict, failed, judge, passed
-from deploys.core.policy import Policy
+from deploys.core.policy import Policy, Waiver
 from deploys.core.policy_file import load_policy
 from deploys.run import planning
 from deploys.subjects import SUBJECTS
@@ -21,8 +22,11 @@ from facts.core import budget, shared
 from facts.core.fact import SectionFact
 from facts.core.reading import Block, Jsonable, OfOneHost, Section, UnknownReading
 from facts.core.survey import Survey
+from facts.kernel.kernel import BOOT_ID, Kernel
+from facts.kernel.sysctls import Sysctls
 from tests.support.control import control
-from tests.support.recorded import hosts
+from tests.support.kernel_host import KERNEL
+from tests.support.recorded import FACTS, hosts, readings
 
 CONTROLS = [each for subject in SUBJECTS for each in subject.controls]
 
@@ -122,6 +126,16 @@ def test_what_is_never_the_same_is_in_nobodys_way() -> None:
     assert counted.times == 2
 
 
+def test_a_host_that_names_its_boot_and_no_sysctl_is_not_one_that_named_nothing() -> None:
+    """Of the one it is known that its kernel has no such sysctl, of the other it is not."""
+    live: list[dict[str, str]] = [{BOOT_ID: "b1"}, {}, {BOOT_ID: "b2"}]
+    surveys = [Survey({Kernel: replace(KERNEL, sysctls=Sysctls(each, {}, ()))}) for each in live]
+    counted = Counted(lambda survey: passed(repr(survey[Kernel].sysctls.value("kernel.dmesg_restrict"))))
+    unread = "Unknown(unknown='/proc/sys was not read: no answer')"
+    assert counted.of(*surveys) == ["None", unread, "None"]
+    assert counted.times == 2
+
+
 def test_what_was_remembered_is_asked_for_again_by_whoever_uses_it() -> None:
     """Else the second of two controls would seem to have asked for nothing."""
     first, second = (
@@ -146,6 +160,22 @@ def test_what_cannot_be_held_weakly_is_judged_on_each_host() -> None:
     counted = Counted(lambda survey: passed(str(survey.get(Other))))
     assert counted.of(*(Survey({Other: ("x",)}) for _ in range(2))) == ["('x',)"] * 2
     assert counted.times == 2
+
+
+def test_a_reading_that_is_gone_is_not_taken_for_one_that_never_was() -> None:
+    counted = Counted(lambda survey: passed("nothing" if survey.get(Other) is None else "something"))
+    found = [*counted.of(Survey({Other: Plain("x")})), *counted.of(Survey({})), *counted.of(Survey({}))]
+    assert found == ["something", "nothing", "nothing"]
+    assert counted.times == 2
+
+
+def test_a_waiver_by_name_ends_at_midnight_on_the_hosts_that_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = Counted(lambda survey: passed(", ".join(counted.policy.waived_by_name(counted.control.id))))
+    waiver = Waiver(control=counted.control.id, reason="r", owner="o", until=date.max, only=["web"])
+    counted.policy = Policy("p", {}, waivers=(waiver,))
+    assert counted.of(survey()) == ["web"]
+    monkeypatch.setattr(Waiver, "days", -1)
+    assert counted.of(survey()) == [""]
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,6 +220,25 @@ def test_a_host_is_judged_and_planned_after_others_as_it_is_alone() -> None:
         assert [repr(each.verdict) for each in among] == [repr(each.verdict) for each in alone], name
         assert repr(plan) == repr(own), name
     assert {each.state for each in among} >= {State.PASS, State.FAIL}
+
+
+OWN = [(fact, name) for fact in FACTS if issubclass(fact.reading(), OfOneHost) for name in fact.reading()._own]
+
+
+@pytest.mark.parametrize(("fact", "name"), OWN, ids=[f"{fact.key}-{name}" for fact, name in OWN])
+def test_two_hosts_that_differ_in_what_is_each_ones_own_have_each_its_own_verdicts(fact: Any, name: str) -> None:
+    policy = load_policy("strict", SUBJECTS)
+    _, host = next(hosts("hardened"))
+    mine = host.readings[fact]
+    others = [found for found in readings(fact).values() if isinstance(found, OfOneHost)]
+    values = (getattr(found, name) for found in others)
+    other = next((value for value in values if value != getattr(mine, name)), ("unix:///run/other.sock",))
+    findings(policy, host)
+    differs = Survey({**host.readings, fact: replace(mine, **{name: other})})
+    among, plan = findings(policy, differs)
+    alone, own = findings(Policy(policy.name, policy.rules, policy.waivers, policy.accept), Survey(differs.readings))
+    assert [repr(each.verdict) for each in among] == [repr(each.verdict) for each in alone]
+    assert repr(plan) == repr(own)
 
 
 def test_hosts_that_take_turns_do_not_get_what_another_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
