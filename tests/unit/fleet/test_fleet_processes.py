@@ -48,6 +48,17 @@ def test_two_processes_make_one_report(tmp_path: Path) -> None:
     )
 
 
+def test_journals_are_read_on_all_hosts_and_an_earlier_report_stays(tmp_path: Path) -> None:
+    (tmp_path / "hosts.py").write_text(f"canary = [('first', {CLOSED})]\nhosts = ['@local']\n")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "report.json").write_text("of a drift")
+    done = hullproof("runs", "hosts.py", "--workers", "2", cwd=tmp_path)
+    assert "runs: 1 ok, 1 unreachable. Exit code 1: no answer from first." in done.stdout, done.stderr
+    assert "report:" not in done.stdout
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["report.json"]
+    assert (tmp_path / "reports" / "report.json").read_text() == "of a drift"
+
+
 @pytest.mark.parametrize(
     ("inventory", "words", "said"),
     [
