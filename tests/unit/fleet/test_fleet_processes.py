@@ -66,6 +66,7 @@ def test_journals_are_read_on_all_hosts_and_an_earlier_report_stays(tmp_path: Pa
         ("hosts = [", [], "cannot be read: SyntaxError"),
         ("import sys; sys.exit('gone')", [], "cannot be read: SystemExit: gone"),
         ("hosts = ['a']", ["--data", "polcy=x"], "--data polcy: there is no such option; did you mean policy?"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", [], "hosts.py could not be listed. Exit code 1."),
         ("hosts = ['a']", ["--json"], "--json does not go with --workers"),
         ("hosts = []", [], "no host in the inventory, or none in --limit"),
         ("hosts = ['a']", ["--limit", "nope"], "no host in the inventory, or none in --limit"),
