@@ -18,13 +18,11 @@ def afterwards(report: Mapping[str, Any] | None, code: int, *, history: Path | N
     problems = []
     if history and (why := _record(report, history)):
         problems.append(f"not added to the history in {history}: {why}")
-        code = code or 1
     if output and (why := put(report, output) if report else "there is no report to print"):
-        problems.append(f"{why}. Exit code 1.")
-        code = 1
+        problems.append(why)
     for problem in problems:
-        print(f"hullproof: {problem}", file=sys.stderr, flush=True)
-    return code
+        print(f"hullproof: {problem}. Exit code 1.", file=sys.stderr, flush=True)
+    return 1 if problems else code
 
 
 def _record(report: Mapping[str, Any] | None, folder: Path) -> str:

@@ -91,7 +91,8 @@ def _run(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _each(parts: Iterable[Mapping[str, Any]], key: str) -> list[Any]:
-    return list(dict.fromkeys(part[key] for part in parts))
+    """A part that reached no host has no policy, which is none of its own."""
+    return [value for value in dict.fromkeys(part[key] for part in parts) if value != ""]
 
 
 def _only(reports: Sequence[Report]) -> Any:

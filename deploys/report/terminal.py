@@ -119,4 +119,5 @@ def _sum(report: Mapping[str, Any], color: bool, width: int) -> str:
 
 
 def _judged(run: Mapping[str, Any], hosts: str, counts: str) -> str:
-    return f"{run['kind']}, policy {run['policy']}: {hosts}; {counts}"
+    policy = f", policy {run['policy']}" if run["policy"] else ""  # no host, no policy
+    return f"{run['kind']}{policy}: {hosts}; {counts}"

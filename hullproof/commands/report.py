@@ -47,7 +47,14 @@ def _read(path: str) -> dict[str, Any]:
     shell_complete=complete_controls,
     help="Only this control, or subject.",
 )
-@click.option("--state", "states", multiple=True, type=click.Choice(terminal.STATES), help="Only those in this state.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(terminal.STATES),
+    metavar="STATE",
+    help=f"Only those in this state: {', '.join(terminal.STATES)}.",
+)
 @click.option("--format", "form", default="terminal", type=click.Choice(["terminal", *FORMS]), show_default=True)
 def show(path: str, hosts: Sequence[str], controls: Sequence[str], states: Sequence[str], form: str) -> None:
     """Show a report, or a part of it.

@@ -4,9 +4,13 @@ Writes to the file of its first argument {"hosts": [[name, region, canary]], "ba
 "twice": [sentences], "regions": [sentences]} or {"problem": sentence}. No data of a host but its region leaves it.
 """
 
+import signal
+
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this without a traceback; whoever started it says the rest
+
 from pyinfra_cli import cli as pyinfra_cli  # first of all, since it has gevent patch what others import
 
-# ruff: noqa: I001
+# ruff: noqa: I001, E402
 import json
 import os
 import re

@@ -23,6 +23,7 @@ from hullproof.fleet.part import python
 from hullproof.fleet.parts import End, Host, Job, Part, split
 from hullproof.fleet.whole import now, whole
 from hullproof.keeping import afterwards
+from hullproof.running import READS_ONLY
 
 
 class FleetError(Exception):
@@ -87,7 +88,7 @@ class Asked:
 
     @property
     def reads_only(self) -> bool:
-        return self.dry or KINDS[self.kind] == "drift"
+        return self.dry or self.kind in READS_ONLY
 
     def job(self, run: str) -> Job:
         """The options for each part: which hosts, where its report goes and who reboots when is decided here."""
@@ -109,7 +110,11 @@ def run(asked: Asked, found: Listing, team: Team) -> int:
     ends = carry_out(asked.job(id_ if team.ids_are_shared else ""), found, team, asked.reads_only)
     about = report.Run(id_, KINDS[asked.kind], started, started, "", asked.dry, team.problem)
     made = whole(about, found.hosts, ends)
-    code = reported(made, found.report, sys.stderr if asked.output else sys.stdout)
+    shown = sys.stderr if asked.output else sys.stdout
+    if about.kind == "runs":  # it judged nothing: an earlier report stays what it is
+        show(made, shown)
+        return int(made["exit_code"])
+    code = reported(made, found.report, shown)
     history = Path(asked.history) if asked.history else None
     return afterwards(made, code, history=history, output=asked.output)
 
@@ -119,11 +124,16 @@ def reported(made: dict[str, Any], folder: Path, shown: TextIO) -> int:
     if problems := files.write(folder, made):
         made["run"]["problem"], made["exit_code"] = clean_text("; ".join(problems)), 1
         files.write(folder, made)  # what can be written says the same
-    width = shutil.get_terminal_size((120, 24)).columns
-    print(terminal.render_table(made, color=terminal.wants_color(shown), width=width), file=shown)
+    show(made, shown)
     if not problems:
         print(f"report: {folder / 'report.json'}", file=shown, flush=True)
     return int(made["exit_code"])
+
+
+def show(made: Mapping[str, Any], shown: TextIO) -> None:
+    """Its table."""
+    width = shutil.get_terminal_size((120, 24)).columns
+    print(terminal.render_table(made, color=terminal.wants_color(shown), width=width), file=shown, flush=True)
 
 
 def carry_out(job: Job, found: Listing, team: Team, reads_only: bool) -> list[End]:

@@ -4,8 +4,8 @@ report is refused by name and key."""
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -69,6 +69,7 @@ class _Part(BaseModel):
 
 class _Run(_Part):
     only: dict[str, Any] | None = None
+    shown: dict[str, Any] | None = None
     parts: list[_Part] = []
 
 
@@ -103,8 +104,26 @@ def runs(report: Any) -> list[Recorded]:
         found = _Report.model_validate_json(report) if isinstance(report, bytes) else _Report.model_validate(report)
     except ValidationError as error:
         raise HistoryError(_said(error)) from None
-    parts = found.run.parts or [found.run]
-    return [_recorded(part, found) for part in parts]
+    if found.run.shown is not None:  # under the run's id it would keep the whole one out
+        raise HistoryError("it is a part of a report (report show): add the whole one")
+    by_id: dict[str, list[_Part]] = defaultdict(list)
+    for part in found.run.parts or [found.run]:
+        by_id[part.id].append(part)
+    return [_recorded(_as_one(parts), found) for parts in by_id.values()]
+
+
+def _as_one(parts: Sequence[_Part]) -> _Part:
+    """The run that was divided among processes (--workers): each of its parts has its id."""
+    if len(parts) == 1:
+        return parts[0]
+    policies, problems = (dict.fromkeys(getattr(part, key) for part in parts) for key in ("policy", "problem"))
+    return max(parts, key=lambda part: part.finished).model_copy(
+        update={
+            "policy": " and ".join(filter(None, policies)),
+            "problem": "; ".join(filter(None, problems)),
+            "hosts": [name for part in parts for name in part.hosts or ()],
+        }
+    )
 
 
 def _said(error: ValidationError) -> str:

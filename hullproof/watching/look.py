@@ -52,7 +52,7 @@ def look(asked: Look) -> int:
         if asked.metrics:
             with _noting(problems, "the metrics could not be written"):
                 watch = metrics.Watch(asked.name, time.time(), code, surveyed)
-                text = metrics.render(report or asked.state.newest(), watch)
+                text = metrics.render(report or asked.state.newest()[1], watch)
                 write_whole(metrics_file(asked.metrics, asked.name), text, METRICS_MODE)
         for problem in problems:
             print(f"hullproof: {problem}", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import Any
 
 from deploys.core.text import clean_text
 from deploys.report.files import write_whole
+from deploys.report.page.since import FILE as PAGE
 from deploys.report.reading import ReportError, read
 from hullproof.watching.units import WatchError
 
@@ -66,19 +67,25 @@ class State:
         """The folder of a report to come, newer by its name than all that are there."""
         stamp = now.astimezone(UTC).strftime(STAMP)
         names = [stamp, *(f"{stamp}-{number}" for number in range(1, 100))]
-        return self.reports / next(name for name in names if not (self.reports / name).exists())
+        folder = self.reports / next(name for name in names if not (self.reports / name).exists())
+        with contextlib.suppress(OSError):  # the new page, which replaces it, says what is new since this one
+            page = next((path / PAGE for path in self.kept() if (path / PAGE).exists()), None)
+            if page:
+                folder.mkdir(mode=0o700)
+                (folder / PAGE).hardlink_to(page)
+        return folder
 
     def kept(self) -> list[Path]:
         """The folders of whole reports, the newest first. Raises OSError where they cannot be read."""
         found = [path for path in self.reports.iterdir() if REPORT.fullmatch(path.name)]
         return sorted((path for path in found if (path / "report.json").exists()), reverse=True)
 
-    def newest(self) -> dict[str, Any] | None:
-        """The newest report that is one. Raises OSError where the folder cannot be read."""
+    def newest(self) -> tuple[Path, dict[str, Any]] | tuple[None, None]:
+        """The newest report that is one, and its folder. Raises OSError where the folder cannot be read."""
         for path in self.kept():
             with contextlib.suppress(ReportError):
-                return read(path)
-        return None
+                return path, read(path)
+        return None, None
 
     def prune(self, keep: int) -> None:
         """Leave the newest `keep` reports, and nothing of looks that brought none. Raises OSError."""

@@ -60,7 +60,7 @@ def _last(service: dict[str, str]) -> str:
 def _report(name: str, manager: Manager) -> Iterator[tuple[str, str]]:
     state = State(manager.state(name))
     try:
-        newest = state.newest()
+        path, newest = state.newest()
         kept = state.kept()
     except FileNotFoundError:
         yield "reports", f"none in {state.reports}"
@@ -70,5 +70,5 @@ def _report(name: str, manager: Manager) -> Iterator[tuple[str, str]]:
         return
     if newest:
         end = outcome(newest)
-        yield "report", f"{kept[0]}/report.json, {newest['run']['finished']}: {clean_text(end.words)}"
+        yield "report", f"{path}/report.json, {newest['run']['finished']}: {clean_text(end.words)}"
     yield "reports", f"{len(kept)} in {state.reports}"

@@ -33,7 +33,8 @@ def test_what_is_found_is_added_to_a_history(tmp_path: Path) -> None:
     assert [path.stem for path in (tmp_path / "history").glob("*/*.parquet")] == [found["run"]["id"]]
     done = hullproof(*words, "out/report.json/history", cwd=tmp_path)
     assert "hullproof: not added to the history in out/report.json/history: out/report.json/" in done.stderr
-    assert done.returncode != 0
+    assert done.stderr.endswith(". Exit code 1.\n")
+    assert done.returncode == 1
 
 
 @pytest.mark.parametrize("own_config", [False, True])

@@ -48,6 +48,17 @@ def test_two_processes_make_one_report(tmp_path: Path) -> None:
     )
 
 
+def test_journals_are_read_on_all_hosts_and_an_earlier_report_stays(tmp_path: Path) -> None:
+    (tmp_path / "hosts.py").write_text(f"canary = [('first', {CLOSED})]\nhosts = ['@local']\n")
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "report.json").write_text("of a drift")
+    done = hullproof("runs", "hosts.py", "--workers", "2", cwd=tmp_path)
+    assert "runs: 1 ok, 1 unreachable. Exit code 1: no answer from first." in done.stdout, done.stderr
+    assert "report:" not in done.stdout
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["report.json"]
+    assert (tmp_path / "reports" / "report.json").read_text() == "of a drift"
+
+
 @pytest.mark.parametrize(
     ("inventory", "words", "said"),
     [
@@ -55,6 +66,7 @@ def test_two_processes_make_one_report(tmp_path: Path) -> None:
         ("hosts = [", [], "cannot be read: SyntaxError"),
         ("import sys; sys.exit('gone')", [], "cannot be read: SystemExit: gone"),
         ("hosts = ['a']", ["--data", "polcy=x"], "--data polcy: there is no such option; did you mean policy?"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGINT)", [], "hosts.py could not be listed. Exit code 1."),
         ("hosts = ['a']", ["--json"], "--json does not go with --workers"),
         ("hosts = []", [], "no host in the inventory, or none in --limit"),
         ("hosts = ['a']", ["--limit", "nope"], "no host in the inventory, or none in --limit"),

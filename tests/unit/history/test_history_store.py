@@ -14,6 +14,8 @@ import duckdb
 import pytest
 
 from deploys.core.control import State
+from deploys.report.merge import merge
+from deploys.report.part import part
 from hullproof.history.database import HistoryError, connect, said
 from hullproof.history.store import KEY, files, record
 from tests.support.history import a_history, a_run
@@ -68,6 +70,25 @@ def test_a_merged_report_is_the_runs_that_it_is_made_of(tmp_path: Path) -> None:
         ("20261101T050000Z-drift", "web2"),
         ("20261101T050000Z-drift", None),
     ]
+
+
+def test_a_run_that_was_divided_among_processes_is_one_with_all_of_its_hosts(tmp_path: Path) -> None:
+    parts = [a_run(hour, hosts, id="r1") for hour, hosts in enumerate((HELD, {"web2": {"a.b": State.FAIL}}))]
+    assert record(merge(parts), tmp_path) == ["r1"]
+    assert rows(tmp_path, "level, host, finished::VARCHAR, policy") == [
+        ("run", None, "2026-11-01 05:00:00", "baseline"),
+        ("host", "web1", "2026-11-01 05:00:00", "baseline"),
+        ("host", "web2", "2026-11-01 05:00:00", "baseline"),
+        ("finding", "web1", "2026-11-01 05:00:00", "baseline"),
+        ("finding", "web2", "2026-11-01 05:00:00", "baseline"),
+    ]
+
+
+def test_a_part_of_a_report_does_not_take_the_runs_place(tmp_path: Path) -> None:
+    whole = a_run(0, HELD)
+    with pytest.raises(HistoryError, match=r"it is a part of a report \(report show\): add the whole one"):
+        record(part(whole, hosts=["web1"], states=["fail"]), tmp_path)
+    assert record(whole, tmp_path) == [whole["run"]["id"]]
 
 
 def _record(number: int, folder: Path) -> None:

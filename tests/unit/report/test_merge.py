@@ -49,6 +49,15 @@ def test_counts_times_and_the_exit_code_are_those_of_all() -> None:
     assert before == [A, B]
 
 
+def test_a_part_that_reached_no_host_has_no_policy_of_its_own() -> None:
+    nobody = run_of("a", host("gone", status="unreachable"), policy="")
+    merged = merge([nobody, A])
+    assert merged["run"]["policy"] == "baseline"
+    assert differences(merged) == []
+    assert "drift, policy baseline: 2 ok, 1 unreachable;" in terminal.render_table(merged, color=False, width=200)
+    assert "drift: 1 unreachable;" in terminal.render_table(merge([nobody]), color=False, width=200)
+
+
 def test_a_merged_report_has_all_other_forms() -> None:
     merged = merge([A, B])
     assert all(render(merged) for render in formats.FORMATS.values())

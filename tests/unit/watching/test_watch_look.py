@@ -71,6 +71,14 @@ def test_the_newest_reports_are_kept_whatever_the_second(asked: Look, monkeypatc
     assert [path.name for path in asked.state.kept()] == [Path(row["report"]).name for row in runs.asked[:0:-1]]
 
 
+def test_its_page_says_what_is_new_since_the_look_before(asked: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = a_report(finding(Verdict.PASS))
+    looks(asked, monkeypatch, {**first, "run": {**first["run"], "id": "first"}}, None, GOOD)
+    new, old = (path / "report.html" for path in asked.state.kept())
+    assert "There was no earlier report" not in new.read_text()
+    assert "There was no earlier report" in old.read_text(), "it stays as it was"
+
+
 def test_others_files_beside_the_reports_stay(asked: Look, monkeypatch: pytest.MonkeyPatch) -> None:
     (asked.state.reports / "mine").mkdir(parents=True)
     looks(asked, monkeypatch, GOOD, GOOD, GOOD)

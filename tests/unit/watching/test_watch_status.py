@@ -111,7 +111,8 @@ def test_a_report_that_is_no_report_is_passed_over(here: Machine) -> None:
         folder = here.folder / "state/fleet/reports" / name
         folder.mkdir(parents=True)
         (folder / "report.json").write_text(text)
-    assert "something does not hold" in hullproof("status").output
+    whole = here.folder / "state/fleet/reports/20260102T030405Z/report.json"
+    assert f"  report     {whole}, 2026-01-02T03:04:09+00:00: something does not hold" in hullproof("status").output
 
 
 def test_no_watch(here: Machine) -> None:
