@@ -57,9 +57,9 @@ LXC = [f"lxc.{name}" for name in (
     "pids", "memory", "slice", "usernet", "cpu-weight", "io-weight", "host-ids", "weakened",
 )]  # fmt: skip
 INCUS = [f"incus.{name}" for name in (
-    "isolated", "pids", "memory", "privileged", "nesting", "raw", "address", "certificates", "api-users",
+    "isolated", "pids", "memory", "privileged", "nesting", "raw", "address", "api-users",
 )]  # fmt: skip
-NO_INCUS = "no instance of Incus runs in the lab: tests/unit/engines/incus breaks its answers"
+NO_CLIENT = "no client of Incus elsewhere is in the lab: tests/unit/engines/incus breaks its answers"
 NSPAWN = [f"nspawn.{name}" for name in (
     "user-namespace", "settings", "capabilities", "refused-calls", "no-new-privileges", "private-network",
     "pids", "memory", "machines", "files",
@@ -95,7 +95,8 @@ ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(KUBELET, NO_KUBELET),
     **dict.fromkeys([f"kubelet.{name}" for name in KUBELETS_DRILL], f"{DRILLS}/test_kubelet.py"),
     **dict.fromkeys(LXC, f"{DRILLS}/test_lxc.py"),
-    **dict.fromkeys(INCUS, NO_INCUS),
+    **dict.fromkeys(INCUS, f"{DRILLS}/test_incus.py"),
+    "incus.certificates": NO_CLIENT,
     "rkt.ended": "no distribution has rkt any more: tests/unit/containers leaves its traces",
     **dict.fromkeys(NSPAWN, f"{DRILLS}/test_nspawn.py"),
     "bridges.switch": f"{DRILLS}/test_bridges_switch.py",
