@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,9 @@ from click.core import ParameterSource
 from pyinfra_cli.cli import cli as pyinfra_cli
 
 from hullproof import running
+from hullproof.afterwards import afterwards
 from hullproof.completing import complete_controls, complete_policies
 from hullproof.fleet.start import start
-from hullproof.keeping import afterwards
 from hullproof.output import FORMS
 
 EPILOG = (
@@ -127,6 +128,8 @@ def _words(context: click.Context) -> Iterator[str]:
 
 def _run(inventory: str, output: str | None = None, history: Path | None = None, **given: object) -> None:
     context = click.get_current_context()
+    if (inventory.endswith(".py") or os.sep in inventory) and not Path(inventory).exists():
+        raise click.ClickException(f"there is no inventory {inventory}: nothing was run")
     kind, words = str(context.command.name), list(_words(context))
     if fleet := {name: given[name] for name in FLEET if given.get(name)}:
         _refuse_in_parts(kind, given)
@@ -138,7 +141,8 @@ def _run(inventory: str, output: str | None = None, history: Path | None = None,
     if ended.problem:
         click.echo(f"hullproof: {ended.problem}. Exit code {ended.code}.", err=True)
     report = ended.read_report() if history or output else None
-    context.exit(afterwards(report, ended.code, history=history, output=output))
+    folder = ended.report.parent if ended.report else None
+    context.exit(afterwards(report, ended.code, history=history, output=output, folder=folder))
 
 
 def _refuse_in_parts(kind: str, given: Mapping[str, object]) -> None:

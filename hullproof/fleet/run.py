@@ -19,10 +19,10 @@ from deploys.core.text import clean_text
 from deploys.report import files, report, terminal
 from deploys.run.reboot import batches
 from deploys.run.run import KINDS, new_id
+from hullproof.afterwards import afterwards
 from hullproof.fleet.part import python
 from hullproof.fleet.parts import End, Host, Job, Part, split
 from hullproof.fleet.whole import now, whole
-from hullproof.keeping import afterwards
 from hullproof.running import READS_ONLY
 
 
@@ -74,7 +74,7 @@ def listing(inventory: str, options: Sequence[str], by_region: bool) -> Listing:
 @dataclass(frozen=True)
 class Asked:
     """A run as it was asked for: its kind, the inventory, pyinfra's options, and what is done with its report (see
-    hullproof.keeping)."""
+    hullproof.afterwards)."""
 
     kind: str
     inventory: str
@@ -116,7 +116,7 @@ def run(asked: Asked, found: Listing, team: Team) -> int:
         return int(made["exit_code"])
     code = reported(made, found.report, shown)
     history = Path(asked.history) if asked.history else None
-    return afterwards(made, code, history=history, output=asked.output)
+    return afterwards(made, code, history=history, output=asked.output, folder=found.report)
 
 
 def reported(made: dict[str, Any], folder: Path, shown: TextIO) -> int:

@@ -38,9 +38,17 @@ ROWS = 300  # of the tables of waivers and changes
 ROOM = 500_000  # bytes of what hosts say, in plain HTML
 
 
-def html(report: Report, trend: str = "", before: Before | None = None) -> str:
-    """The page. `trend`: a picture of the time until now, as SVG that needs no style of its own; `before`: the report
-    before in the same folder, to say what is new since."""
+UNTIL_NOW = "<!-- until now -->"  # where a picture has its place; what hosts say is escaped
+
+
+def with_trend(page: str, trend: str) -> str:
+    """The page with a picture of the time until now: SVG that needs no style of its own."""
+    section = f'<section id="trend" aria-label="Until now"><h2>Until now</h2>\n{trend}\n</section>'
+    return page.replace(UNTIL_NOW, section, 1)
+
+
+def html(report: Report, before: Before | None = None) -> str:
+    """The page. `before`: the report before in the same folder, to say what is new since."""
     made, end = fleet(report), outcome(report)
     words = end.words if report["exit_code"] == end.code else "a proof failed"  # proofs come after the report is made
     since = news(before, made, bool(report["run"].get("only"))) if before else None
@@ -66,7 +74,7 @@ def html(report: Report, trend: str = "", before: Before | None = None) -> str:
             sentences=waivers.sentences(report["summary"]["waivers"]),
             changes=_changes(made)[:ROWS],
             data=Markup(data(made, report["run"])),
-            trend=Markup(trend),
+            until_now=Markup(UNTIL_NOW),
             style=Markup(style),
             script=Markup(script),
             policy=f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "

@@ -31,6 +31,7 @@ def test_what_is_found_is_added_to_a_history(tmp_path: Path) -> None:
     found = report(tmp_path / "out")
     assert done.returncode == found["exit_code"], done.stderr
     assert [path.stem for path in (tmp_path / "history").glob("*/*.parquet")] == [found["run"]["id"]]
+    assert "<h2>Until now</h2>\n<svg" in (tmp_path / "out/report.html").read_text()
     done = hullproof(*words, "out/report.json/history", cwd=tmp_path)
     assert "hullproof: not added to the history in out/report.json/history: out/report.json/" in done.stderr
     assert done.stderr.endswith(". Exit code 1.\n")
@@ -38,7 +39,7 @@ def test_what_is_found_is_added_to_a_history(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("own_config", [False, True])
-@pytest.mark.parametrize("words", [["@local", "--limit", "nope"], ["nosuch.py"], ["empty.py"]])
+@pytest.mark.parametrize("words", [["@local", "--limit", "nope"], ["empty.py"]])
 def test_nobody_to_judge_ends_with_1(tmp_path: Path, words: list[str], own_config: bool) -> None:
     (tmp_path / "empty.py").write_text("hosts = []\n")
     if own_config:
@@ -49,6 +50,14 @@ def test_nobody_to_judge_ends_with_1(tmp_path: Path, words: list[str], own_confi
         assert "pyinfra exited 0 before the run came to its end" in done.stderr
     else:
         assert "no host in the inventory, or none in --limit" in done.stdout
+
+
+def test_an_inventory_that_is_not_there_is_said_and_no_report_is_lost(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/report.json").write_text("of the run before")
+    done = hullproof("drift", "nosuch.py", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (1, "Error: there is no inventory nosuch.py: nothing was run\n")
+    assert (tmp_path / "reports/report.json").read_text() == "of the run before"
 
 
 def test_what_begins_no_run_ends_with_1(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from deploys.core import templates
 from deploys.core.control import Severity, State
 from deploys.report import files
 from deploys.report.page.fleet import fleet
-from deploys.report.page.render import SIGNS, html
+from deploys.report.page.render import SIGNS, UNTIL_NOW, html, with_trend
 from deploys.report.page.since import BEGIN, before, news
 from deploys.report.report import STATUSES, HostReport, build
 from tests.support.report import KERNEL, OS, a_report, a_run, finding
@@ -184,7 +184,9 @@ def test_a_dry_run_and_a_part_are_said() -> None:
 
 
 def test_a_picture_of_the_time_until_now() -> None:
-    assert "<h2>Until now</h2>\n<svg></svg>" in html(a_report(finding(State.PASS)), trend="<svg></svg>")
+    page = with_trend(html(a_report(finding(State.FAIL, reason=UNTIL_NOW))), "<svg></svg>")
+    assert page.count("<h2>Until now</h2>\n<svg></svg>\n</section>\n<form") == 1
+    assert UNTIL_NOW not in page
     assert "Until now" not in html(a_report(finding(State.PASS)))
 
 
