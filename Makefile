@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 SUDO = $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What the lab needs on this machine: the tools that make a disk out of Debian packages, and the emulator too.
 LAB_PACKAGES = mmdebstrap e2fsprogs fdisk uidmap openssh-client openssh-server busybox-static \
-  systemd-container
+  systemd-container attr acl
 # What the report's page is tried in.
 BROWSER_PACKAGES = chromium chromium-driver
 

@@ -128,7 +128,8 @@ def _words(context: click.Context) -> Iterator[str]:
 
 def _run(inventory: str, output: str | None = None, history: Path | None = None, **given: object) -> None:
     context = click.get_current_context()
-    if (inventory.endswith(".py") or os.sep in inventory) and not Path(inventory).exists():
+    there = Path(str(given.get("chdir") or "."), inventory)
+    if (inventory.endswith(".py") or os.sep in inventory) and not there.exists():
         raise click.ClickException(f"there is no inventory {inventory}: nothing was run")
     kind, words = str(context.command.name), list(_words(context))
     if fleet := {name: given[name] for name in FLEET if given.get(name)}:

@@ -58,6 +58,9 @@ def test_an_inventory_that_is_not_there_is_said_and_no_report_is_lost(tmp_path: 
     done = hullproof("drift", "nosuch.py", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (1, "Error: there is no inventory nosuch.py: nothing was run\n")
     assert (tmp_path / "reports/report.json").read_text() == "of the run before"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/empty.py").write_text("hosts = []\n")
+    assert "no host in the inventory" in hullproof("drift", "empty.py", "--chdir", "other", cwd=tmp_path).stdout
 
 
 def test_what_begins_no_run_ends_with_1(tmp_path: Path) -> None:
