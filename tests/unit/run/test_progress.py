@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Callable, Iterator
 
 import gevent
 import pytest
@@ -24,15 +25,25 @@ class Terminal(io.StringIO):
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The time, as seconds that a test sets; what waits for it waits for the next switch alone."""
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The time, as seconds that a test sets; what waits for it waits for the next switch alone. Who tells is ended: it
+    would go on in other tests."""
     now = [0.0]
+    tellers: list[gevent.Greenlet] = []
+    spawn = gevent.spawn
+
+    def kept(tell: Callable[[], None]) -> gevent.Greenlet:
+        tellers.append(spawn(tell))
+        return tellers[-1]
+
+    monkeypatch.setattr(gevent, "spawn", kept)
     monkeypatch.setattr("deploys.run.progress.monotonic", lambda: now[0])
     monkeypatch.setattr(progress, "DRAWN", 0)
     monkeypatch.setattr(progress, "SAID", 0)
     monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
-    return now
+    yield now
+    gevent.killall(tellers)
 
 
 def tell() -> None:
