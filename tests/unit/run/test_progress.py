@@ -26,7 +26,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
-    """The time, as seconds that a test sets; what waits for it waits for the next switch alone. Who tells is ended: it
+    """The time, as seconds that a test sets; what waits for it waits a moment. Who tells is ended: it
     would go on in other tests."""
     now = [0.0]
     tellers: list[gevent.Greenlet] = []
@@ -38,8 +38,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
     monkeypatch.setattr(gevent, "spawn", kept)
     monkeypatch.setattr("deploys.run.progress.monotonic", lambda: now[0])
-    monkeypatch.setattr(progress, "DRAWN", 0)
-    monkeypatch.setattr(progress, "SAID", 0)
+    monkeypatch.setattr(progress, "DRAWN", 0.001)
+    monkeypatch.setattr(progress, "SAID", 0.001)
     monkeypatch.delenv(SWITCH, raising=False)
     monkeypatch.setenv("COLUMNS", "100")
     yield now
@@ -48,7 +48,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
 
 def tell() -> None:
     for _ in range(3):
-        gevent.sleep(0)
+        gevent.sleep(0.02)
 
 
 def test_how_many_of_how_many_and_the_slow_ones_by_name(clock: list[float]) -> None:
